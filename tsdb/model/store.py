@@ -1,0 +1,209 @@
+"""What the floors above ask of the data: a Store gives Views to read and takes writes, deletions and schema changes.
+
+``tsdb.cluster`` implements Store over ``tsdb.storage``: on a single node directly, in a cluster by routing. Everything
+here blocks or returns a future and is safe to call from any thread; nothing here runs on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.model.points import Points
+from tsdb.model.schema import Catalog, Database, SchemaChange, Series
+from tsdb.model.time import NS_MAX, NS_MIN
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Half-open [low, high) in ns. ``high`` = NS_MAX holds every point (no point has that time)."""
+
+    low: int = NS_MIN
+    high: int = NS_MAX
+
+    @property
+    def empty(self) -> bool:
+        return self.low >= self.high
+
+
+@dataclass(frozen=True, slots=True)
+class TagMatch:
+    """A condition on one tag: ``test`` is asked once for each distinct value, None for an absent tag.
+
+    Used to prune, never as the last word: the statement's own condition is evaluated again on what is left.
+    """
+
+    column: int
+    test: Callable[[str | None], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldBound:
+    """Some row must have ``low`` <= value <= ``high`` (None: open): prunes blocks by their field's min and max."""
+
+    column: int
+    low: float | int | None = None
+    high: float | int | None = None
+
+
+# Names of the hidden and the time column in a ScanRequest and in its batches.
+TIME = "time"
+TIME_NS = "time_ns"
+SEQUENCE = "sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRequest:
+    """What a scan reads: the visible, merged points of one series.
+
+    ``columns`` in the wanted order: column numbers of tags and fields, or the names TIME (timestamp[us, UTC], floored),
+    TIME_NS (int64) and SEQUENCE (int64). Tags come as dictionary<int32, string>, fields in their kind's Arrow type.
+    ``tags`` are conjuncts. ``newest_first`` asks for windows from the latest to the earliest (rows inside a batch stay
+    in any order). ``prune=False`` reads everything in range and ignores tags and bounds: for comparing.
+    """
+
+    series: Series
+    columns: tuple[int | str, ...]
+    range: TimeRange = TimeRange()
+    tags: tuple[TagMatch, ...] = ()
+    bounds: tuple[FieldBound, ...] = ()
+    newest_first: bool = False
+    prune: bool = True
+
+
+@dataclass(slots=True)
+class ScanStatistics:
+    """Counted while a scan is read; EXPLAIN ANALYZE prints them."""
+
+    blocks_total: int = 0
+    blocks_pruned_time: int = 0
+    blocks_pruned_tags: int = 0
+    blocks_pruned_fields: int = 0
+    blocks_read: int = 0
+    rows_head: int = 0
+    rows_read: int = 0
+    rows_returned: int = 0
+    bytes_read: int = 0
+    tagsets_total: int = 0
+    tagsets_matched: int = 0
+    merged_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A running scan: iterate ``batches`` (bounded in memory); ``statistics`` fill up as it goes."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+    statistics: ScanStatistics
+
+
+class View(Protocol):
+    """One immutable version of the data: what a statement reads from its first scan to its last. Close it."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def scan(self, request: ScanRequest) -> Scan: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TagIn:
+    """A tag predicate by value: the tag's value is (or, negated, is not) one of ``values``; None is an absent tag."""
+
+    column: int
+    values: frozenset[str | None]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RangeDeletion:
+    """DELETE by time and tags alone: one tombstone per location in range. ``tags`` are conjuncts."""
+
+    series: Series
+    range: TimeRange = TimeRange()
+    tags: tuple[TagIn, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyDeletion:
+    """DELETE of named points: (tag set by value, time in ns), and the sequence for keyless series (0: any)."""
+
+    series: Series
+    tagsets: Sequence[bytes]
+    tagset: npt.NDArray[np.int32]
+    times: npt.NDArray[np.int64]
+    sequences: npt.NDArray[np.int64] | None = None
+
+
+Deletion = RangeDeletion | KeyDeletion
+
+
+@dataclass(frozen=True, slots=True)
+class Producer:
+    """Who writes (a client's name, at most 64 bytes) and its number for this batch (from 1): a retry is harmless."""
+
+    name: str
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Durable and visible. ``duplicate``: every part of this numbered batch was applied before."""
+
+    points: int
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesStatistics:
+    """Sizes of one series on this node: ``rows`` counts versions in blocks and head, ``bytes`` what is on disk."""
+
+    rows: int = 0
+    bytes: int = 0
+    blocks: int = 0
+    tagsets: int = 0
+    min_time_ns: int | None = None
+    max_time_ns: int | None = None
+    column_bytes: Mapping[int, int] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """The data of this node or cluster."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The newest schema; immutable."""
+        ...
+
+    def change(self, *changes: SchemaChange) -> Catalog:
+        """Apply schema changes durably, all or none; returns the catalog after them. Raises their errors."""
+        ...
+
+    def write(self, database: Database, points: Sequence[Points], producer: Producer | None = None) -> Future[Written]:
+        """Cut by ring location, log, apply. The future ends when all is on disk and visible to the next view.
+
+        Its errors: OutOfMemory (the head is full, try later), DiskFull, ObjectNotInPrerequisiteState (batch number
+        below the window), PointsBeyondRetention, UndefinedTable (dropped meanwhile).
+        """
+        ...
+
+    def delete(self, database: Database, deletion: Deletion) -> Future[None]:
+        """Hide what was written before: durable and visible to the next view when the future ends."""
+        ...
+
+    def view(self) -> View: ...
+
+    def flush(self) -> None:
+        """Write all heads to blocks and wait for it."""
+        ...
+
+    def statistics(self, series: Series) -> SeriesStatistics: ...
