@@ -16,7 +16,7 @@ import importlib.metadata
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,5 +47,5 @@ import numba  # noqa: E402  (the cache directory must be set first)
 
 def kernel(function: F) -> F:
     """Compile ``function`` when it is first called; it runs without the GIL and is cached on disk."""
-    compiled: F = numba.njit(nogil=True, cache=True, boundscheck=BOUNDSCHECK, error_model="numpy")(function)
-    return compiled
+    compile_ = numba.njit(nogil=True, cache=True, boundscheck=BOUNDSCHECK, error_model="numpy")
+    return cast(F, compile_(function))
