@@ -1,0 +1,364 @@
+"""The asyncio edge: it accepts TCP connections, owns their sockets and runs one task for each.
+
+A task feeds its ``Connection``, hands each event to the client's ``Session`` and writes what the session answered.
+It reads ahead only a little while the session works, and writing waits for a client that reads slowly: neither grows
+memory nor holds up anybody else. All decisions about the protocol are in ``tsdb.wire.connection``; all answers are
+the session's. The contract between the two is in ``tsdb.wire.contract``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import ssl
+from dataclasses import dataclass
+
+from tsdb.errors import AdminShutdown, InternalError, QueryCanceled, StartupError, TooManyConnections, TsdbError
+from tsdb.wire.connection import MESSAGE_BYTES_MAX, Connection, Event
+from tsdb.wire.contract import Session, SessionFactory
+from tsdb.wire.messages import Terminate
+from tsdb.wire.startup import CancelRequest, GssRequest, SslRequest, Startup
+
+logger = logging.getLogger(__name__)
+
+# How much unread output may lie in memory for one client, and how much input is read ahead of the session.
+_OUTPUT_BYTES_MAX = 1 << 20
+_INPUT_AHEAD_BYTES = 1 << 18
+_FLUSH_BYTES = 1 << 16
+# Connections that have not said who they are: a bound of their own, so that they cannot crowd out CancelRequests.
+_STRANGERS_MAX = 256
+# After so many events other connections get a turn, should a session answer them all without ever waiting.
+_EVENTS_A_TURN = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    connections_max: int = 100
+    message_bytes_max: int = MESSAGE_BYTES_MAX
+    startup_timeout_s: float = 30.0
+
+
+class Listener:
+    """Listens on one address. ``port`` 0 takes any free port; after ``start``, ``port`` says which."""
+
+    def __init__(
+        self,
+        factory: SessionFactory,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.factory = factory
+        self.host = host
+        self.port = port
+        self.limits = limits or Limits()
+        self.tls = tls
+        self._server: asyncio.Server | None = None
+        self._peers: set[_Peer] = set()
+        self._by_process_id: dict[int, _Peer] = {}
+        self._last_process_id = 0
+
+    async def start(self) -> None:
+        """Bind and accept. Raises ``StartupError`` if the address cannot be had."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(lambda: _Peer(self), self.host, self.port)
+        except OSError as error:
+            raise StartupError(f"cannot listen on {self.host}:{self.port} for SQL: {error.strerror}") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    @property
+    def session_count(self) -> int:
+        return len(self._by_process_id)
+
+    def cancel(self, process_id: int, secret_key: int) -> bool:
+        """Cancel what that session runs now. False if there is no such session."""
+        peer = self._by_process_id.get(process_id)
+        keys = (secret_key.to_bytes(8, "big"), peer.secret_key.to_bytes(8, "big")) if peer else (b"", b"-")
+        if peer is None or not secrets.compare_digest(*keys):
+            return False
+        peer.cancel()
+        return True
+
+    def terminate(self, process_id: int, error: TsdbError | None = None) -> bool:
+        """End a session: what it runs is cancelled, then the client gets ``error`` (57P01). False if unknown."""
+        peer = self._by_process_id.get(process_id)
+        if peer is None:
+            return False
+        peer.end(error or AdminShutdown("terminating connection due to administrator command"))
+        peer.cancel()
+        return True
+
+    async def close(self, grace_s: float = 5.0) -> None:
+        """Accept no more, end idle sessions with 57P01 at once, let running statements end within ``grace_s``,
+        then cancel them, then drop whoever still does not take the answer."""
+        if self._server is not None:
+            self._server.close()
+        for peer in list(self._peers):
+            peer.end(AdminShutdown("terminating connection due to administrator command"))
+        if await self._all_ended(grace_s):
+            return
+        for peer in list(self._peers):
+            peer.cancel()
+        if await self._all_ended(1.0):
+            return
+        for peer in list(self._peers):
+            peer.abort()
+        await self._all_ended(1.0)
+
+    async def _all_ended(self, timeout_s: float) -> bool:
+        tasks = [peer.task for peer in self._peers if peer.task is not None]
+        if not tasks:
+            return True
+        _, running = await asyncio.wait(tasks, timeout=timeout_s)
+        return not running
+
+    # --- for _Peer ---
+
+    def admit(self, peer: _Peer) -> bool:
+        """Count a new socket; False when strangers are too many."""
+        if len(self._peers) - len(self._by_process_id) >= _STRANGERS_MAX:
+            return False
+        self._peers.add(peer)
+        return True
+
+    def register(self, peer: _Peer) -> int:
+        """A process id for a starting session. Raises ``TooManyConnections``."""
+        if len(self._by_process_id) >= self.limits.connections_max:
+            raise TooManyConnections(
+                "sorry, too many clients already", hint=f"At most {self.limits.connections_max} sessions are allowed."
+            )
+        while True:
+            self._last_process_id = self._last_process_id % (2**31 - 1) + 1
+            if self._last_process_id not in self._by_process_id:
+                break
+        self._by_process_id[self._last_process_id] = peer
+        return self._last_process_id
+
+    def forget(self, peer: _Peer) -> None:
+        self._peers.discard(peer)
+        if self._by_process_id.get(peer.process_id) is peer:
+            del self._by_process_id[peer.process_id]
+
+
+class _Peer(asyncio.Protocol):
+    """One socket and its task. To its session it is the ``Client``."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._limits = listener.limits
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        self._busy = False
+        self._ending: TsdbError | None = None
+        self._eof = False
+        self._lost = False
+        self._reading_paused = False
+        self._input = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._startup_timer: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.connection = Connection(message_bytes_max=self._limits.message_bytes_max)
+        self.process_id = 0
+        self.secret_key = secrets.randbits(32)
+        self.address = ""
+        self.encrypted = False
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._listener.admit(self):
+            transport.abort()
+            return
+        name = transport.get_extra_info("peername")
+        self.address = f"{name[0]}:{name[1]}" if name else "local"
+        transport.set_write_buffer_limits(high=_OUTPUT_BYTES_MAX)
+        _keep_alive(transport.get_extra_info("socket"))
+        loop = asyncio.get_running_loop()
+        self._startup_timer = loop.call_later(self._limits.startup_timeout_s, self._startup_expired)
+        self.task = loop.create_task(self._run(), name=f"sql client {self.address}")
+
+    def data_received(self, data: bytes) -> None:
+        self.connection.receive(data)
+        self._input.set()
+        if self._busy and self.connection.buffered_bytes > _INPUT_AHEAD_BYTES and self._transport is not None:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        self._input.set()
+        return True  # what was asked before is still answered
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._eof = True
+        self._input.set()
+        self._writable.set()
+        if self._busy:
+            self.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # --- Client ---
+
+    async def flush(self) -> None:
+        octets = self.connection.data_to_send()
+        if self._lost or self._transport is None:
+            raise ConnectionResetError("the client is gone")
+        if octets:
+            self._transport.write(octets)
+        await self._writable.wait()
+        if self._lost:
+            raise ConnectionResetError("the client is gone")
+
+    # --- for the listener ---
+
+    def cancel(self) -> None:
+        if self._session is not None and self._busy:
+            self._session.cancel()
+
+    def end(self, error: TsdbError) -> None:
+        """End as soon as nothing is running."""
+        if self._ending is None:
+            self._ending = error
+        self._input.set()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        if self.task is not None:
+            self.task.cancel()
+
+    # --- the task ---
+
+    async def _run(self) -> None:
+        try:
+            await self._serve()
+        except ConnectionError:
+            pass
+        except TsdbError as error:
+            logger.info("connection of %s ends: %s", self.address, error.message)
+            self.connection.fatal(error)
+        except Exception:
+            logger.exception("the session of %s failed", self.address)
+            self.connection.fatal(InternalError("internal error: the session ends"))
+        finally:
+            await self._finish()
+
+    async def _serve(self) -> None:
+        turn = 0
+        while True:
+            if self._ending is not None:
+                raise self._ending
+            event = self.connection.next_event()
+            if event is None:
+                if not await self._more_input():
+                    return
+                continue
+            if isinstance(event, Terminate):
+                return
+            await self._dispatch(event)
+            if self.connection.output_bytes >= _FLUSH_BYTES:
+                await self.flush()
+            turn += 1
+            if turn % _EVENTS_A_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _more_input(self) -> bool:
+        """Send what is pending and wait for input. False when the connection is over."""
+        if self.connection.output_bytes:
+            await self.flush()
+        if self.connection.closed or self._eof:
+            return False
+        if self.connection.servers_turn:
+            raise RuntimeError("the session left a message unanswered")
+        self._input.clear()
+        if self._reading_paused and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        if self._ending is None:
+            await self._input.wait()
+        return True
+
+    async def _dispatch(self, event: Event) -> None:
+        if isinstance(event, GssRequest):
+            self.connection.refuse_encryption()
+        elif isinstance(event, SslRequest):
+            await self._answer_ssl()
+        elif isinstance(event, CancelRequest):
+            self._listener.cancel(event.process_id, event.secret_key)
+        else:
+            await self._hand_over(event)
+
+    async def _hand_over(self, event: Event) -> None:
+        if self._session is None:
+            assert isinstance(event, Startup)
+            self.process_id = self._listener.register(self)
+            self._session = self._listener.factory(self)
+        self._busy = True
+        try:
+            await self._session.handle(event)
+        finally:
+            self._busy = False
+        if self._startup_timer is not None and self.connection.idle:
+            self._startup_timer.cancel()
+            self._startup_timer = None
+
+    async def _answer_ssl(self) -> None:
+        if self._listener.tls is None:
+            self.connection.refuse_encryption()
+            return
+        self.connection.accept_encryption()
+        await self.flush()
+        assert self._transport is not None
+        loop = asyncio.get_running_loop()
+        try:
+            transport = await loop.start_tls(self._transport, self, self._listener.tls, server_side=True)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConnectionResetError(f"TLS handshake failed: {error}") from error
+        if transport is None:
+            raise ConnectionResetError("the client left during the TLS handshake")
+        transport.set_write_buffer_limits(high=_OUTPUT_BYTES_MAX)
+        self._transport = transport
+        self.encrypted = True
+
+    def _startup_expired(self) -> None:
+        self.end(QueryCanceled("canceling authentication due to timeout"))
+
+    async def _finish(self) -> None:
+        """Send the last words, let the session release what it holds, close the socket."""
+        if self._startup_timer is not None:
+            self._startup_timer.cancel()
+        try:
+            if self._session is not None:
+                await self._session.close()
+        except Exception:
+            logger.exception("the session of %s did not close", self.address)
+        finally:
+            self._listener.forget(self)
+            if self._transport is not None:
+                if not self._lost:
+                    self._transport.write(self.connection.data_to_send())
+                self._transport.close()
+
+
+def _keep_alive(connected: socket.socket | None) -> None:
+    """Let the kernel find out that a silent client's machine is gone (two minutes)."""
+    if connected is None or connected.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
