@@ -1,0 +1,160 @@
+"""Schema changes: what they do, what they refuse, and that numbers are never used twice."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsdb import errors
+from tsdb.model.schema import (
+    LINE_PROTOCOL_TIME,
+    AddColumn,
+    AlterColumn,
+    AlterColumnType,
+    Catalog,
+    ColumnDefinition,
+    CreateDatabase,
+    CreateSeries,
+    DropColumn,
+    DropDatabase,
+    DropSeries,
+    RenameColumn,
+    RenameDatabase,
+    RenameSeries,
+    Role,
+    SchemaChange,
+    SetRetention,
+    apply,
+)
+from tsdb.types import BOOL, FLOAT8, INT4, INT8, TEXT, Kind
+
+HOST = ColumnDefinition("host", Role.TAG, TEXT)
+USAGE = ColumnDefinition("usage", Role.FIELD, FLOAT8)
+CPU = CreateSeries("d", "cpu", (LINE_PROTOCOL_TIME, HOST, USAGE), keyed=True, key=("host", "time"))
+
+
+def catalog(*changes: SchemaChange) -> Catalog:
+    return apply(Catalog(), [CreateDatabase("d"), CPU, *changes])
+
+
+def test_a_created_series_has_its_columns_in_order_with_numbers_of_their_own() -> None:
+    series = catalog().find("d").find("cpu")
+    assert [c.name for c in series.columns] == ["time", "host", "usage"]
+    assert len({c.number for c in series.columns}) == 3
+    assert series.time is series.columns[0]
+    assert series.key == (series.column("host").number, series.column("time").number)
+
+
+def test_dropping_and_creating_again_gives_new_numbers() -> None:
+    before = catalog()
+    after = apply(before, [DropSeries("d", "cpu"), CPU])
+    old, new = before.find("d").find("cpu"), after.find("d").find("cpu")
+    assert old.number != new.number
+    assert not {c.number for c in old.columns} & {c.number for c in new.columns}
+
+
+def test_renaming_changes_no_number() -> None:
+    before = catalog()
+    after = apply(
+        before, [RenameSeries("d", "cpu", "c"), RenameColumn("d", "c", "usage", "u"), RenameDatabase("d", "e")]
+    )
+    old, new = before.find("d").find("cpu"), after.find("e").find("c")
+    assert old.number == new.number
+    assert [c.number for c in old.columns] == [c.number for c in new.columns]
+    assert new.column("u").type is FLOAT8
+
+
+def test_a_new_type_of_another_kind_gives_the_column_a_new_number_and_remembers_the_old_one() -> None:
+    before = catalog().find("d").find("cpu").column("usage")
+    after = catalog(AlterColumnType("d", "cpu", "usage", TEXT)).find("d").find("cpu").column("usage")
+    assert after.number != before.number
+    assert after.former == ((before.number, Kind.FLOAT8),)
+
+
+def test_a_new_type_of_the_same_kind_keeps_the_number() -> None:
+    changes: list[SchemaChange] = [
+        AddColumn("d", "cpu", ColumnDefinition("n", Role.FIELD, INT8)),
+        AlterColumnType("d", "cpu", "n", INT4),
+    ]
+    column = catalog(*changes).find("d").find("cpu").column("n")
+    assert column.type is INT4
+    assert column.former == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (CreateDatabase("d"), errors.DuplicateDatabase),
+        (CPU, errors.DuplicateTable),
+        (DropDatabase("x"), errors.InvalidCatalogName),
+        (DropSeries("d", "x"), errors.UndefinedTable),
+        (RenameSeries("d", "cpu", "cpu"), errors.DuplicateTable),
+        (AddColumn("d", "cpu", USAGE), errors.DuplicateColumn),
+        (AddColumn("d", "cpu", ColumnDefinition("sequence", Role.FIELD, INT8)), errors.ReservedName),
+        (AddColumn("d", "cpu", ColumnDefinition("t", Role.TIME, INT8)), errors.InvalidTableDefinition),
+        (AddColumn("d", "cpu", ColumnDefinition("", Role.FIELD, INT8)), errors.InvalidName),
+        (AddColumn("d", "cpu", ColumnDefinition("x" * 256, Role.FIELD, INT8)), errors.InvalidName),
+        (DropColumn("d", "cpu", "nope"), errors.UndefinedColumn),
+        (DropColumn("d", "cpu", "host"), errors.FeatureNotSupported),
+        (RenameColumn("d", "cpu", "usage", "host"), errors.DuplicateColumn),
+        (AlterColumnType("d", "cpu", "usage", BOOL), errors.DatatypeMismatch),
+        (CreateSeries("d", "x", (HOST,), keyed=True), errors.InvalidTableDefinition),
+        (CreateSeries("d", "x", (LINE_PROTOCOL_TIME, HOST, HOST), keyed=True), errors.DuplicateColumn),
+        (CreateSeries("d", "x", (LINE_PROTOCOL_TIME,), keyed=True, key=("y",)), errors.UndefinedColumn),
+    ],
+)
+def test_what_cannot_be_is_refused_by_its_condition(change: SchemaChange, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        catalog(change)
+
+
+def test_two_writers_may_add_the_same_column_at_once_but_not_with_different_types() -> None:
+    again = AddColumn("d", "cpu", USAGE, if_not_exists=True)
+    assert catalog(again).version == catalog().version
+    with pytest.raises(errors.DuplicateColumn):
+        catalog(AddColumn("d", "cpu", ColumnDefinition("usage", Role.FIELD, TEXT), if_not_exists=True))
+
+
+def test_a_retention_floor_never_moves_back() -> None:
+    moved = catalog(SetRetention("d", "cpu", 10, 500), SetRetention("d", "cpu", None, 100))
+    assert moved.find("d").find("cpu").floor_ns == 500
+
+
+def test_not_null_and_default_change_alone() -> None:
+    changed = catalog(
+        AlterColumn("d", "cpu", "usage", not_null=True), AlterColumn("d", "cpu", "usage", None, True, "1")
+    )
+    column = changed.find("d").find("cpu").column("usage")
+    assert (column.not_null, column.default) == (True, "1")
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+CHANGES = st.one_of(
+    st.builds(CreateDatabase, NAMES),
+    st.builds(DropDatabase, NAMES),
+    st.builds(CreateSeries, NAMES, NAMES, st.just((LINE_PROTOCOL_TIME, HOST, USAGE)), st.booleans()),
+    st.builds(DropSeries, NAMES, NAMES),
+    st.builds(RenameSeries, NAMES, NAMES, NAMES),
+    st.builds(AddColumn, NAMES, NAMES, st.builds(ColumnDefinition, NAMES, st.just(Role.FIELD), st.just(INT8))),
+    st.builds(DropColumn, NAMES, NAMES, NAMES),
+    st.builds(AlterColumnType, NAMES, NAMES, NAMES, st.sampled_from([TEXT, FLOAT8, INT8])),
+)
+
+
+@given(st.lists(CHANGES, max_size=40))
+def test_numbers_are_given_once_whatever_happens(changes: list[SchemaChange]) -> None:
+    now = Catalog()
+    owners: dict[tuple[str, int], object] = {}
+    for change in changes:
+        try:
+            now = apply(now, [change])
+        except errors.TsdbError:
+            continue
+        for database in now.databases.values():
+            for series in database.series.values():
+                assert owners.setdefault(("series", series.number), database.number) == database.number
+                for column in series.columns:
+                    assert owners.setdefault(("column", column.number), series.number) == series.number
+                    assert column.number < now.next_column
+                assert series.number < now.next_series

@@ -1,0 +1,144 @@
+"""What a write answers: status and JSON in the words of the API that was called.
+
+The statuses decide whether Telegraf keeps or drops data, so they follow what it expects (``/write``: overload is 503,
+never 429). Sources: InfluxDB 1.12 ``services/httpd/handler.go``, InfluxDB 2 and 3 API references, Telegraf's
+``outputs.influxdb``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tsdb.errors import (
+    DiskFull,
+    InvalidCatalogName,
+    InvalidParameterValue,
+    ObjectNotInPrerequisiteState,
+    OutOfMemory,
+    TooManyConnections,
+    TsdbError,
+    UndefinedTable,
+)
+from tsdb.http.request import Api, BadRequest
+from tsdb.ingest.lineprotocol import LineError
+
+MAX_HEADER_CHARACTERS = 1024
+RETRY_AFTER_SECONDS = 2
+# Errors that pass: the client should send the same again later.
+_RETRY = (OutOfMemory, DiskFull, TooManyConnections, UndefinedTable)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
+    ``errors``.
+
+    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
+    """
+
+    written: int
+    errors: tuple[LineError, ...] = ()
+    error_count: int = 0
+    beyond_retention: int = 0
+
+    @property
+    def dropped(self) -> int:
+        return self.error_count + self.beyond_retention
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: Mapping[str, Any] | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def outcome_reply(api: Api, outcome: Outcome, partial: bool) -> Reply:
+    """204 when every line is stored, else 400 with what was wrong by line.
+
+    ``partial``: good lines were stored although others are bad.
+    """
+    if outcome.dropped == 0:
+        return Reply(204)
+    partial = partial and outcome.written > 0
+    text = _v1_text(outcome, partial)
+    match api:
+        case Api.V1:
+            return _error(400, {"error": text, "data": _data(outcome)}, text)
+        case Api.V2:
+            body: dict[str, Any] = {"code": "invalid", "message": text}
+            if outcome.errors:
+                body["line"] = outcome.errors[0].line_number
+            return _error(400, body, text)
+        case Api.V3:
+            what = "partial write of line protocol occurred" if partial else "parsing failed for write_lp endpoint"
+            if outcome.beyond_retention and not outcome.errors:
+                what = text
+            return _error(400, {"error": what, "data": _data(outcome)}, text)
+
+
+def exception_reply(api: Api | None, error: Exception) -> Reply:
+    """The reply for a request that failed as a whole."""
+    if isinstance(error, BadRequest):
+        return _failure(api, error.status, error.message)
+    if isinstance(error, InvalidCatalogName):
+        return _failure(api, 404, error.message)
+    if isinstance(error, ObjectNotInPrerequisiteState):
+        return _failure(api, 409, error.message)
+    if isinstance(error, _RETRY):
+        reply = _failure(api, 503, error.message)
+        reply.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return reply
+    if isinstance(error, InvalidParameterValue):
+        return _failure(api, 400, error.message)
+    if isinstance(error, TsdbError) and error.sqlstate[:2] not in ("XX", "58"):
+        return _failure(api, 400, error.message)
+    return _failure(api, 500, "internal error; the server's log says more")
+
+
+def _failure(api: Api | None, status: int, text: str) -> Reply:
+    if api is Api.V2:
+        return _error(status, {"code": _V2_CODES.get(status, "internal error"), "message": text}, text)
+    return _error(status, {"error": text}, text)
+
+
+_V2_CODES = {
+    400: "invalid",
+    403: "forbidden",
+    404: "not found",
+    409: "conflict",
+    413: "request too large",
+    415: "invalid",
+    503: "unavailable",
+}
+
+
+def _error(status: int, body: Mapping[str, Any], text: str) -> Reply:
+    header = text[:MAX_HEADER_CHARACTERS].replace("\n", " ").replace("\r", " ")
+    printable = header.encode("ascii", "replace").decode()
+    return Reply(status, body, {"X-Influxdb-Error": printable})
+
+
+def _v1_text(outcome: Outcome, partial: bool) -> str:
+    texts = [line_text(error) for error in outcome.errors]
+    if outcome.error_count > len(texts):
+        texts.append(f"and {outcome.error_count - len(texts)} more lines")
+    if outcome.beyond_retention:
+        texts.append("points beyond retention policy")
+    conflict = any(error.message.startswith("field type conflict") for error in outcome.errors)
+    if partial or conflict or outcome.beyond_retention:
+        return f"partial write: {'; '.join(texts)} dropped={outcome.dropped}"
+    return "\n".join(texts)
+
+
+def line_text(error: LineError) -> str:
+    """What InfluxDB 1 says of one line: a type conflict names the field, anything else quotes the line."""
+    if error.message.startswith("field type conflict"):
+        return error.message
+    return f"unable to parse '{error.line}': {error.message}"
+
+
+def _data(outcome: Outcome) -> list[dict[str, Any]]:
+    return [{"original_line": e.line, "line_number": e.line_number, "error_message": e.message} for e in outcome.errors]

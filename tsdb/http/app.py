@@ -1,0 +1,244 @@
+"""Routes, and what runs where: bodies are read on the event loop, everything else of a write happens in worker
+threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import uuid4
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tsdb import __version__
+from tsdb.clock import Clock
+from tsdb.errors import InvalidCatalogName, OutOfMemory, SqlSyntaxError, TsdbError
+from tsdb.http import guard, influxql
+from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
+from tsdb.http.metrics import Gauges, Metrics
+from tsdb.http.request import Api, BadRequest, WriteRequest, decode_body, too_large, write_request
+from tsdb.http.write import Submitted, submit
+from tsdb.ingest.lineprotocol import Limits
+from tsdb.model.store import Store
+
+log = logging.getLogger(__name__)
+
+# Clients probe for an InfluxDB: the version of the API spoken, with our own behind it.
+INFLUXDB_VERSION = "1.8.10"
+MAX_QUERY_BODY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Limits and switches of the HTTP edge; ``open_loopback``: no password is asked for, so Host and Origin are
+    checked.
+    """
+
+    body_bytes_max: int = 256 * 1024 * 1024
+    bodies_bytes_max: int = 512 * 1024 * 1024
+    create_database: bool = True
+    open_loopback: bool = True
+    limits: Limits = field(default_factory=Limits)
+
+
+class _Budget:
+    """Bytes of bodies in memory, over all requests. Used on the event loop alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._used = 0
+
+    def take(self, count: int) -> None:
+        if self._used + count > self._limit:
+            raise OutOfMemory(f"{self._used} bytes of request bodies are being worked on; try again soon")
+        self._used += count
+
+    def give(self, count: int) -> None:
+        self._used -= count
+        assert self._used >= 0
+
+
+class _Endpoints:
+    def __init__(
+        self, store: Store, clock: Clock, pool: ThreadPoolExecutor, options: HttpOptions, metrics: Metrics
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._options = options
+        self._metrics = metrics
+        self._budget = _Budget(options.bodies_bytes_max)
+
+    async def write(self, api: Api, request: Request) -> Response:
+        try:
+            wanted = write_request(api, request.query_params, request.headers)
+            outcome = await self._write(wanted, request)
+            reply = outcome_reply(api, outcome, wanted.accept_partial)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:
+            if not isinstance(error, (BadRequest, TsdbError)):
+                log.exception("a write failed")
+            reply = exception_reply(api, error)
+        return _response(reply)
+
+    async def _write(self, wanted: WriteRequest, request: Request) -> Outcome:
+        body, taken = bytearray(), 0
+        try:
+            async for chunk in self._chunks(request, self._options.body_bytes_max):
+                self._budget.take(len(chunk))
+                taken += len(chunk)
+                body += chunk
+            encoding = request.headers.get("content-encoding", "")
+            work = partial(self._submit, wanted, body, encoding)
+            submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
+        finally:
+            self._budget.give(taken)
+        self._metrics.points.inc(submitted.outcome.written)
+        self._metrics.rejected.inc(submitted.outcome.dropped)
+        return submitted.outcome
+
+    def _submit(self, wanted: WriteRequest, body: bytearray, encoding: str) -> Submitted:
+        decoded = decode_body(body, encoding, self._options.body_bytes_max)
+        self._metrics.bytes.inc(len(decoded))
+        options = self._options
+        return submit(self._store, wanted, decoded, self._clock.now_ns(), options.limits, options.create_database)
+
+    async def _chunks(self, request: Request, limit: int) -> AsyncIterator[bytes]:
+        length = request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
+            raise too_large(limit)
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            yield chunk
+
+    async def query(self, request: Request) -> Response:
+        """InfluxQL's start-up statements; their errors come in a 200 by statement, or a 400 for the whole."""
+        try:
+            text, database = await self._query_text(request)
+            answers = influxql.answer(text, database, self._store.catalog)
+            loop = asyncio.get_running_loop()
+            for changes in (a.changes for a in answers if a.changes):
+                await loop.run_in_executor(self._pool, partial(self._store.change, *changes))
+        except InvalidCatalogName as error:
+            return JSONResponse({"results": [{"statement_id": 0, "error": error.message}]}, headers=_probe_headers())
+        except SqlSyntaxError as error:
+            return JSONResponse({"error": error.message}, status_code=400, headers=_probe_headers())
+        except (BadRequest, TsdbError) as error:
+            return _response(exception_reply(None, error))
+        results = [{"statement_id": i, **({"series": a.series} if a.series else {})} for i, a in enumerate(answers)]
+        return JSONResponse({"results": results}, headers=_probe_headers())
+
+    async def _query_text(self, request: Request) -> tuple[str, str | None]:
+        parameters = dict(request.query_params)
+        if request.method == "POST":
+            body = b"".join([chunk async for chunk in self._chunks(request, MAX_QUERY_BODY_BYTES)])
+            if "urlencoded" in request.headers.get("content-type", ""):
+                form = await Request({**request.scope}, _replay(body)).form()
+                parameters |= {k: v for k, v in form.items() if isinstance(v, str)}
+            elif body and "q" not in parameters:
+                parameters["q"] = body.decode(errors="replace")
+        if not parameters.get("q"):
+            raise BadRequest('missing required parameter "q"')
+        return parameters["q"], parameters.get("db")
+
+    async def ping(self, request: Request) -> Response:
+        if request.query_params.get("verbose", "").lower() in ("true", "1"):
+            return JSONResponse({"version": INFLUXDB_VERSION}, headers=_probe_headers())
+        return Response(status_code=204, headers=_probe_headers())
+
+    async def health(self, request: Request) -> Response:
+        body = {
+            "name": "tsdb",
+            "message": "ready for queries and writes",
+            "status": "pass",
+            "checks": [],
+            "version": __version__,
+        }
+        return JSONResponse(body, headers=_probe_headers())
+
+    async def metrics(self, request: Request) -> Response:
+        text = await asyncio.get_running_loop().run_in_executor(self._pool, self._metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def root(self, request: Request) -> Response:
+        return PlainTextResponse(
+            f"tsdb {__version__}\n\nPOST /write?db=NAME takes line protocol (also /api/v2/write, /api/v3/write_lp).\n"
+            "Query with SQL through the PostgreSQL port. GET /health, /metrics.\n"
+        )
+
+
+def _replay(body: bytes) -> Receive:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
+def _probe_headers() -> dict[str, str]:
+    return {"X-Influxdb-Version": INFLUXDB_VERSION, "X-Influxdb-Build": "OSS", "Request-Id": str(uuid4())}
+
+
+def _response(reply: Reply) -> Response:
+    headers = {**_probe_headers(), **reply.headers}
+    if reply.body is None:
+        return Response(status_code=reply.status, headers=headers)
+    return JSONResponse(dict(reply.body), status_code=reply.status, headers=headers)
+
+
+class _Guard:
+    """ASGI middleware: refuses what ``guard`` refuses and counts requests by status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, check: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._check = check
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._metrics.requests.labels(message["status"]).inc()
+            await send(message)
+
+        request = Request(scope)
+        why = guard.refusal(request.headers.get("host"), request.headers.get("origin")) if self._check else None
+        if why is not None:
+            await JSONResponse({"error": why}, status_code=403)(scope, receive, counted)
+            return
+        await self._app(scope, receive, counted)
+
+
+def create_app(
+    store: Store, clock: Clock, pool: ThreadPoolExecutor, options: HttpOptions, gauges: Gauges = dict
+) -> Starlette:
+    """The HTTP application over ``store``; blocking work runs in ``pool``; ``gauges`` feed /metrics."""
+    metrics = Metrics(gauges)
+    endpoints = _Endpoints(store, clock, pool, options, metrics)
+    routes = [
+        *(Route(api.value, partial(endpoints.write, api), methods=["POST"]) for api in Api),
+        Route("/query", endpoints.query, methods=["GET", "POST"]),
+        Route("/ping", endpoints.ping, methods=["GET"]),
+        Route("/health", endpoints.health, methods=["GET"]),
+        Route("/ready", endpoints.health, methods=["GET"]),
+        Route("/metrics", endpoints.metrics, methods=["GET"]),
+        Route("/", endpoints.root, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes)
+    app.add_middleware(_Guard, metrics=metrics, check=options.open_loopback)
+    return app

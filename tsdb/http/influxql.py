@@ -1,0 +1,81 @@
+"""The few InfluxQL statements that line-protocol clients send to ``/query`` when they start.
+
+Telegraf sends ``CREATE DATABASE "telegraf"``; others look with SHOW DATABASES, SHOW MEASUREMENTS and SHOW RETENTION
+POLICIES.
+Everything else is answered with an error that points to SQL. Pure: gives the schema changes to make and the rows to
+show.
+
+Source: InfluxDB 1.8 manual, "Influx Query Language (InfluxQL) reference", and its HTTP API's JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from tsdb.errors import InvalidCatalogName, SqlSyntaxError
+from tsdb.model.schema import Catalog, CreateDatabase, Role, SchemaChange
+
+_NAME = r"(?:\"((?:[^\"\\]|\\.)+)\"|([A-Za-z_][A-Za-z0-9_]*))"
+_CREATE = re.compile(rf"CREATE\s+DATABASE\s+{_NAME}(?:\s+WITH\s.*)?", re.IGNORECASE | re.DOTALL)
+_SHOW_DATABASES = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
+_SHOW_MEASUREMENTS = re.compile(rf"SHOW\s+MEASUREMENTS(?:\s+ON\s+{_NAME})?(?:\s+LIMIT\s+\d+)?", re.IGNORECASE)
+_SHOW_POLICIES = re.compile(rf"SHOW\s+RETENTION\s+POLICIES(?:\s+ON\s+{_NAME})?", re.IGNORECASE)
+_SHOW_TAGS = re.compile(rf"SHOW\s+TAG\s+KEYS(?:\s+ON\s+{_NAME})?", re.IGNORECASE)
+_STATEMENT = re.compile(r"(?:[^;\"']|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')+")
+MAX_QUERY_CHARACTERS = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One statement's outcome: changes to make, and InfluxQL's ``series`` of rows."""
+
+    changes: tuple[SchemaChange, ...] = ()
+    series: list[dict[str, Any]] = field(default_factory=list)
+
+
+def answer(text: str, database: str | None, catalog: Catalog) -> list[Answer]:
+    """An answer for each statement in ``text``. Raises SqlSyntaxError, InvalidCatalogName."""
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise SqlSyntaxError(f"error parsing query: longer than {MAX_QUERY_CHARACTERS} characters")
+    statements = [s for s in (part.strip() for part in _STATEMENT.findall(text)) if s]
+    return [_answer(statement, database, catalog) for statement in statements]
+
+
+def _answer(statement: str, database: str | None, catalog: Catalog) -> Answer:
+    if found := _CREATE.fullmatch(statement):
+        return Answer((CreateDatabase(_name(found) or "", if_not_exists=True),))
+    if _SHOW_DATABASES.fullmatch(statement):
+        return Answer(series=[_rows("databases", ["name"], [[name] for name in sorted(catalog.databases)])])
+    if found := _SHOW_MEASUREMENTS.fullmatch(statement):
+        names = sorted(_database(_name(found) or database, catalog).series)
+        return Answer(series=[_rows("measurements", ["name"], [[name] for name in names])] if names else [])
+    if found := _SHOW_POLICIES.fullmatch(statement):
+        _database(_name(found) or database, catalog)
+        columns = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
+        return Answer(series=[{"columns": columns, "values": [["autogen", "0s", "168h0m0s", 1, True]]}])
+    if found := _SHOW_TAGS.fullmatch(statement):
+        series = _database(_name(found) or database, catalog).series.values()
+        keys = {s.name: [[c.name] for c in s.columns if c.role is Role.TAG] for s in series}
+        return Answer(series=[_rows(name, ["tagKey"], values) for name, values in sorted(keys.items()) if values])
+    raise SqlSyntaxError(
+        f"error parsing query: {statement[:80]!r} is not supported here; query with SQL over the PostgreSQL port"
+    )
+
+
+def _name(found: re.Match[str]) -> str | None:
+    quoted, plain = found.group(1), found.group(2)
+    return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
+
+
+def _database(name: str | None, catalog: Catalog) -> Any:
+    if not name:
+        raise SqlSyntaxError("database name required")
+    if name not in catalog.databases:
+        raise InvalidCatalogName(f"database not found: {name}")
+    return catalog.databases[name]
+
+
+def _rows(name: str, columns: list[str], values: list[list[Any]]) -> dict[str, Any]:
+    return {"name": name, "columns": columns, "values": values}

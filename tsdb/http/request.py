@@ -1,0 +1,126 @@
+"""What a write request asks for, by API, and its body's content encodings.
+
+Sources: InfluxDB 1.12 and 2.7 API reference (``/write``, ``/api/v2/write``), InfluxDB 3 Core API
+(``/api/v3/write_lp``).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import pyarrow as pa
+
+from tsdb.model.store import Producer
+
+PRODUCER_HEADER = "x-tsdb-producer"
+BATCH_HEADER = "x-tsdb-batch"
+MAX_PRODUCER_BYTES = 64
+
+_V3_PRECISIONS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "auto": "auto"}
+_FALSE = ("false", "0", "f")
+
+
+class Api(Enum):
+    """Which server's contract an endpoint keeps."""
+
+    V1 = "/write"
+    V2 = "/api/v2/write"
+    V3 = "/api/v3/write_lp"
+
+
+class BadRequest(Exception):
+    """A request that cannot be served as it is; ``status`` is the HTTP status."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless."""
+
+    api: Api
+    database: str
+    precision: str = "ns"
+    accept_partial: bool = True
+    producer: Producer | None = None
+
+
+def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]) -> WriteRequest:
+    """The write an HTTP request asks for. Raises BadRequest."""
+    database = query.get("bucket" if api is Api.V2 else "db", "")
+    if api is Api.V2:
+        database = database.partition("/")[0]
+    if not database:
+        raise BadRequest("bucket is required" if api is Api.V2 else "database is required")
+    precision = query.get("precision") or "ns"
+    if api is Api.V3:
+        precision = _V3_PRECISIONS.get(precision, precision)
+    partial = query.get("accept_partial", "true").lower() not in _FALSE
+    return WriteRequest(api, database, precision, partial, _producer(headers))
+
+
+def _producer(headers: Mapping[str, str]) -> Producer | None:
+    name, batch = headers.get(PRODUCER_HEADER), headers.get(BATCH_HEADER)
+    if name is None and batch is None:
+        return None
+    if not name or batch is None:
+        raise BadRequest("X-Tsdb-Producer and X-Tsdb-Batch go together: a name and a number from 1")
+    if len(name.encode()) > MAX_PRODUCER_BYTES:
+        raise BadRequest(f"X-Tsdb-Producer is longer than {MAX_PRODUCER_BYTES} bytes")
+    if not (batch.isascii() and batch.isdigit() and 1 <= len(batch) <= 19 and 1 <= int(batch) < 2**63):
+        raise BadRequest(f"X-Tsdb-Batch {batch[:40]!r} is not a number from 1 to 9223372036854775807")
+    return Producer(name, int(batch))
+
+
+def decode_body(body: bytes | bytearray, encoding: str, limit: int) -> bytes | bytearray:
+    """The body without its content encoding, at most ``limit`` bytes. Raises BadRequest (400, 413 or 415)."""
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            return _inflate(body, 31, limit, "gzip")
+        case "deflate":
+            # RFC 9110 8.4.1.2 means zlib's format; some clients send the raw stream.
+            zlib_format = len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+            return _inflate(body, 15 if zlib_format else -15, limit, "deflate")
+        case "zstd":
+            return _unzstd(body, limit)
+    raise BadRequest(f"content encoding {encoding[:40]!r} is not supported (use gzip, deflate or zstd)", 415)
+
+
+def too_large(limit: int) -> BadRequest:
+    return BadRequest(f"Request Entity Too Large: the limit is {limit} bytes", 413)
+
+
+def _inflate(body: bytes | bytearray, window_bits: int, limit: int, name: str) -> bytearray:
+    out = bytearray()
+    rest: bytes | bytearray = body
+    while rest:
+        stream = zlib.decompressobj(window_bits)
+        try:
+            out += stream.decompress(rest, limit + 1 - len(out))
+        except zlib.error as error:
+            raise BadRequest(f"invalid {name} body: {error}") from None
+        if len(out) > limit:
+            raise too_large(limit)
+        if not stream.eof:
+            raise BadRequest(f"invalid {name} body: it ends too early")
+        rest = stream.unused_data
+    return out
+
+
+def _unzstd(body: bytes | bytearray, limit: int) -> bytes:
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(bytes(body)), "zstd") as stream:
+            out: bytes = stream.read(limit + 1)
+    except (OSError, pa.ArrowException) as error:
+        raise BadRequest(f"invalid zstd body: {error}") from None
+    if len(out) > limit:
+        raise too_large(limit)
+    return out

@@ -1,0 +1,142 @@
+"""A body of line protocol on its way into the store: parse, make the schema, bind, write. Blocks: runs in a worker
+thread.
+
+Large bodies are cut at line borders and go in parts, so that memory stays in proportion to a part. A numbered batch
+goes in one piece, because its number covers all of it, and so does one that is all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tsdb.errors import DuplicateColumn, DuplicateTable, InvalidCatalogName, ObjectNotInPrerequisiteState
+from tsdb.http.answers import Outcome
+from tsdb.http.request import WriteRequest
+from tsdb.ingest.bind import bind, missing
+from tsdb.ingest.lineprotocol import Limits, Lines, Parsed, parse, split
+from tsdb.model.points import Points
+from tsdb.model.schema import CreateDatabase, Database
+from tsdb.model.store import Store, Written
+
+PART_BYTES = 8 * 1024 * 1024
+MAX_ERRORS = 100
+_SCHEMA_ATTEMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A body handed to the store: it is durable when all ``futures`` have ended."""
+
+    outcome: Outcome
+    futures: tuple[Future[Written], ...]
+
+
+def submit(
+    store: Store, request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: Limits, create_database: bool
+) -> Submitted:
+    """Parse ``body`` and hand its good points to the store; does not wait for the disk.
+
+    ``now_ns`` is the time of points without one. Raises InvalidCatalogName (404), InvalidParameterValue (precision).
+    """
+    if request.database not in store.catalog.databases and not create_database:
+        raise InvalidCatalogName(f'database not found: "{request.database}"')
+    whole = request.producer is not None or not request.accept_partial or len(body) <= 2 * PART_BYTES
+    parts: Sequence[bytes | memoryview] = [bytes(body)] if whole else split(body, -(-len(body) // PART_BYTES))
+    outcome, futures, lines_before = Outcome(0), [], 0
+    for part in parts:
+        done, future = _submit_part(store, request, part, now_ns, limits)
+        outcome = _joined(outcome, done, lines_before)
+        lines_before += bytes(part).count(b"\n") if not whole else 0
+        futures += future
+    return Submitted(outcome, tuple(futures))
+
+
+def _submit_part(
+    store: Store, request: WriteRequest, body: bytes | memoryview, now_ns: int, limits: Limits
+) -> tuple[Outcome, list[Future[Written]]]:
+    auto = request.precision == "auto"
+    parsed = parse(
+        body,
+        precision="ns" if auto else request.precision,
+        now_ns=now_ns,
+        limits=limits,
+        require_time=request.producer is not None,
+    )
+    if auto:
+        parsed = replace(parsed, measurements=[_guess_unit(lines) for lines in parsed.measurements])
+    if parsed.error_count and not request.accept_partial:
+        return Outcome(0, tuple(parsed.errors), parsed.error_count), []
+    database = _with_schema(store, request.database, parsed)
+    bound, conflicts, conflict_count = bind(parsed, database)
+    errors = tuple(sorted([*parsed.errors, *conflicts], key=lambda e: e.line_number)[:MAX_ERRORS])
+    error_count = parsed.error_count + conflict_count
+    if error_count and not request.accept_partial:
+        return Outcome(0, errors, error_count), []
+    points, beyond = _above_floor(bound, now_ns)
+    written = sum(len(p) for p in points)
+    futures = [store.write(database, points, request.producer)] if points else []
+    return Outcome(written, errors, error_count, beyond), futures
+
+
+def _with_schema(store: Store, name: str, parsed: Parsed) -> Database:
+    """The database with everything in its schema that ``parsed`` needs, created if it has to be.
+
+    Another writer may make the same column at the same moment, so this looks again until nothing is missing.
+    """
+    for _ in range(_SCHEMA_ATTEMPTS):
+        database = store.catalog.databases.get(name)
+        if database is None:
+            store.change(CreateDatabase(name, if_not_exists=True))
+            continue
+        changes = missing(parsed, database)
+        if not changes:
+            return database
+        try:
+            store.change(*changes)
+        except (DuplicateColumn, DuplicateTable, InvalidCatalogName):
+            continue
+    raise ObjectNotInPrerequisiteState(f'the schema of database "{name}" keeps changing; try again')
+
+
+def _above_floor(bound: Sequence[Points], now_ns: int) -> tuple[list[Points], int]:
+    """The points their series still keeps, and how many are older than its retention."""
+    kept, beyond = [], 0
+    for points in bound:
+        series = points.series
+        floors = [series.floor_ns] if series.floor_ns is not None else []
+        if series.retention_ns is not None:
+            floors.append(now_ns - series.retention_ns)
+        if not floors or len(points) == 0 or int(points.times.min()) >= max(floors):
+            kept.append(points)
+            continue
+        rows = np.flatnonzero(points.times >= max(floors))
+        beyond += len(points) - len(rows)
+        if len(rows):
+            kept.append(points.take(rows))
+    return [p for p in kept if len(p)], beyond
+
+
+# Bounds of InfluxDB 3's `auto` precision: seconds, milliseconds, microseconds by magnitude, else nanoseconds.
+_AUTO_UNITS = ((5_000_000_000, 1_000_000_000), (5_000_000_000_000, 1_000_000), (5_000_000_000_000_000, 1_000))
+
+
+def _guess_unit(lines: Lines) -> Lines:
+    magnitude = np.abs(lines.times)
+    scale = np.ones(len(lines.times), np.int64)
+    for bound, factor in reversed(_AUTO_UNITS):
+        scale[magnitude < bound] = factor
+    return replace(lines, times=lines.times * scale)
+
+
+def _joined(before: Outcome, part: Outcome, lines_before: int) -> Outcome:
+    moved = (replace(e, line_number=e.line_number + lines_before) for e in part.errors)
+    return Outcome(
+        before.written + part.written,
+        (*before.errors, *moved)[:MAX_ERRORS],
+        before.error_count + part.error_count,
+        before.beyond_retention + part.beyond_retention,
+    )
