@@ -1,1 +1,308 @@
-"""Settings: one table that feeds the file, the environment and the flags (see tsdb.config.Settings)."""
+"""The settings: one table that feeds the file, the environment, the flags of ``tsdb start``, ``--help`` and the manual.
+
+Every setting is a field of ``Settings`` with its default, bounds, unit and help text; nothing else in the package reads
+the environment or a file of settings. A flag wins over ``TSDB_NAME`` in the environment, that over the file (TOML),
+that over the default. What is unknown or out of bounds is refused by name with a ``ConfigurationError``.
+
+Sizes are bytes, written as a number or with a unit (``256MiB``); durations are seconds, or with a unit (``30min``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tsdb.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX = "TSDB_"
+
+KIB, MIB, GIB = 1024, 1024**2, 1024**3
+
+# What else the environment may say. These are read before settings exist: by the command line and by tsdb.kernels.
+ENVIRONMENT_ONLY = {
+    "TSDB_CONFIG": "the settings file, when --config is not given",
+    "TSDB_KERNEL_CACHE": "directory of compiled kernels; by default the cache directory of the user",
+    "TSDB_BOUNDSCHECK": "1 compiles the kernels with bounds checks (slow; for tests)",
+}
+
+_SIZE_UNITS = {
+    "": 1, "b": 1, "kib": KIB, "mib": MIB, "gib": GIB, "tib": 1024**4,
+    "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12,
+}  # fmt: skip
+_DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", re.ASCII)
+
+
+def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"must be a number or a text such as {example}")
+    if not isinstance(value, str):
+        return value
+    found = _QUANTITY.fullmatch(value)
+    if found is None or found[2].lower() not in units:
+        raise ValueError(f"must be a number or a text such as {example}")
+    number = float(found[1]) if "." in found[1] else int(found[1])
+    return number * units[found[2].lower()]
+
+
+def _size(value: object) -> int:
+    return int(_quantity(value, _SIZE_UNITS, "256MiB"))
+
+
+def _duration(value: object) -> float:
+    return float(_quantity(value, _DURATION_UNITS, "30min"))
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+def _setting(
+    default: Any, meaning: str, *, topic: str, unit: str = "", ge: float | None = None, le: float | None = None
+) -> Any:
+    return Field(default, description=meaning, ge=ge, le=le, json_schema_extra={"unit": unit, "topic": topic})
+
+
+def _bytes(default: int, meaning: str, *, topic: str, ge: int = 0, le: int = 1024 * GIB) -> Any:
+    return _setting(default, meaning, topic=topic, unit="bytes", ge=ge, le=le)
+
+
+def _seconds(default: float, meaning: str, *, topic: str, ge: float = 0, le: float = 86400) -> Any:
+    return _setting(default, meaning, topic=topic, unit="seconds", ge=ge, le=le)
+
+
+Size = Annotated[int, BeforeValidator(_size)]
+Duration = Annotated[float, BeforeValidator(_duration)]
+
+
+class Settings(BaseSettings):
+    """All settings of a server, checked. Build it with ``load``."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
+
+    data: Path = _setting(Path("tsdb-data"), "directory of the data; made if it is not there", topic="place")
+    host: str = _setting("127.0.0.1", "address to listen on; other than loopback only with insecure", topic="place")
+    pg_port: int = _setting(
+        5432, "port of the PostgreSQL protocol; 0 takes any free one", topic="place", ge=0, le=65535
+    )
+    http_port: int = _setting(8086, "port of HTTP; 0 takes any free one", topic="place", ge=0, le=65535)
+    insecure: bool = _setting(
+        False, "serve other machines without passwords or encryption: everybody who reaches a port reads, writes and "
+        "deletes", topic="place"
+    )  # fmt: skip
+
+    connections_max: int = _setting(100, "SQL connections at a time", topic="clients", ge=1, le=10_000)
+    message_bytes_max: Size = _bytes(64 * MIB, "longest SQL message", topic="clients", ge=64 * KIB, le=GIB - 1)
+    startup_timeout: Duration = _seconds(
+        30, "time a client of the SQL port has to say who it is", topic="clients", ge=0.1, le=3600
+    )
+    body_bytes_max: Size = _bytes(
+        256 * MIB, "longest body of an HTTP write, compressed and not; more is 413", topic="clients", ge=KIB, le=4 * GIB
+    )
+    bodies_bytes_max: Size = _bytes(
+        512 * MIB, "bodies of HTTP writes in memory at a time; more is 503", topic="clients", ge=KIB, le=64 * GIB
+    )
+    create_database_on_write: bool = _setting(
+        True, "a write to an unknown database creates it; otherwise it is 404", topic="clients"
+    )
+
+    head_bytes: Size = _bytes(
+        256 * MIB, "recent points in memory; more are written to blocks", topic="storage", ge=MIB, le=64 * GIB
+    )
+    head_age: Duration = _seconds(
+        30 * 60, "age at which recent points are written to blocks", topic="storage", ge=1, le=30 * 86400
+    )
+    disk_reserve: Size = _bytes(512 * MIB, "free space below which writes are refused and reads go on", topic="storage")
+
+    query_memory: Size = _bytes(
+        GIB, "memory of all running statements together; beyond it they spill to disk or fail", topic="queries",
+        ge=64 * MIB
+    )  # fmt: skip
+    query_threads: int = _setting(
+        0, "threads that execute statements; 0: as many as cores", topic="queries", ge=0, le=512
+    )
+    session_threads: int = _setting(
+        8, "statements executed at a time; more wait for their turn", topic="queries", ge=1, le=256
+    )
+    write_threads: int = _setting(0, "threads that parse writes; 0: as many as cores", topic="queries", ge=0, le=256)
+
+    line_bytes_max: Size = _bytes(32 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)
+    line_columns_max: int = _setting(10_000, "tags and fields of one line", topic="line protocol", ge=2, le=100_000)
+
+    log_level: LogLevel = _setting(LogLevel.INFO, "debug, info, warning or error", topic="running")
+    log_format: LogFormat = _setting(
+        LogFormat.TEXT, "text or json, one line an event, on standard error", topic="running"
+    )
+    shutdown_timeout: Duration = _seconds(
+        1.0, "time that running statements and writes get to end when the server stops", topic="running", le=3600
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: ``load`` reads the sources itself, so that an error can name the one it came from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of the table of settings: what flags, ``--help`` and the manual show."""
+
+    name: str
+    type: object
+    default: object
+    meaning: str
+    unit: str
+    topic: str
+    low: float | None
+    high: float | None
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return ENVIRONMENT_PREFIX + self.name.upper()
+
+    def text(self, value: object) -> str:
+        """A value as a person writes it: ``256MiB``, ``30min``, ``true``."""
+        if isinstance(value, bool):
+            return str(value).lower()
+        if self.unit == "bytes":
+            return _in_units(value, (("GiB", GIB), ("MiB", MIB), ("KiB", KIB)))
+        if self.unit == "seconds":
+            return _in_units(value, (("d", 86400), ("h", 3600), ("min", 60))) + (
+                "s" if value == 0 or value % 60 else ""  # type: ignore[operator]
+            )
+        return str(value)
+
+    @property
+    def bounds(self) -> str:
+        if self.low is None or self.high is None:
+            return ""
+        return f"{self.text(_whole(self.low))} … {self.text(_whole(self.high))}"
+
+
+def _whole(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+def _in_units(value: Any, units: Iterable[tuple[str, int]]) -> str:
+    value = _whole(value)
+    for name, size in units:
+        if value and value % size == 0:
+            return f"{value // size}{name}"
+    return str(value)
+
+
+def _entry(name: str, field: FieldInfo) -> Entry:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    assert field.annotation is not None
+    low = next((m.ge for m in field.metadata if isinstance(m, Ge)), None)
+    high = next((m.le for m in field.metadata if isinstance(m, Le)), None)
+    return Entry(
+        name,
+        field.annotation,
+        field.default,
+        field.description or "",
+        str(extra["unit"]),
+        str(extra["topic"]),
+        low,  # type: ignore[arg-type]
+        high,  # type: ignore[arg-type]
+    )
+
+
+TABLE: tuple[Entry, ...] = tuple(_entry(name, field) for name, field in Settings.model_fields.items())
+NAMES = frozenset(entry.name for entry in TABLE)
+
+
+def load(flags: Mapping[str, object] | None = None, *, file: Path | None = None) -> Settings:
+    """The settings from flags (by name, absent ones left out), the environment and a file, in this order of rank.
+
+    Raises ConfigurationError with one line that names the setting, where it came from and what is wrong.
+    """
+    if file is None and os.environ.get("TSDB_CONFIG"):
+        file = Path(os.environ["TSDB_CONFIG"])
+    given: dict[str, tuple[object, str]] = {}
+    for name, value in (_read(file) if file else {}).items():
+        given[name] = (value, f"{name} in {file}")
+    for name, value in _from_environment().items():
+        given[name] = (value, ENVIRONMENT_PREFIX + name.upper())
+    for name, value in (flags or {}).items():
+        given[name] = (value, "--" + name.replace("_", "-"))
+    try:
+        return Settings(**{name: value for name, (value, _) in given.items()})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ConfigurationError(_why(error, {name: origin for name, (_, origin) in given.items()})) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with open(file, "rb"):
+            values = TomlConfigSettingsSource(Settings, toml_file=file)()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the settings file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the settings file {file} is not TOML: {error}") from None
+    for name in values:
+        if name not in NAMES:
+            raise ConfigurationError(f'unknown setting "{name}" in {file}{_suggestion(name, NAMES)}')
+    return values
+
+
+def _from_environment() -> dict[str, Any]:
+    known = {*(entry.variable for entry in TABLE), *ENVIRONMENT_ONLY}
+    for variable in sorted(os.environ):
+        if variable.upper().startswith(ENVIRONMENT_PREFIX) and variable not in known:
+            raise ConfigurationError(f"unknown setting {variable} in the environment{_suggestion(variable, known)}")
+    return EnvSettingsSource(Settings, case_sensitive=False)()
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _why(error: ValidationError, origins: Mapping[str, str]) -> str:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0])
+    origin = origins.get(name, name)
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {origin}{_suggestion(name, NAMES)}"
+    text = first["msg"].removeprefix("Value error, ")
+    shown = repr(first["input"])[:80]
+    return f"wrong setting {origin}: {text[0].lower() + text[1:]}, not {shown}"
