@@ -1,0 +1,115 @@
+"""The head: recent, committed points in memory, by series, as a few immutable sorted runs.
+
+A new run is folded with its neighbours as in a log-structured merge tree: FAN runs of one size become one of the next,
+so a row is copied O(log n) times, whether it came alone or with ten thousand others. Runs keep every version; reads
+and the flush merge them.
+
+Everything here is a value: ``add`` returns new tuples, so a version of the data that a query reads never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsdb.storage.merge import concat, sort, take
+from tsdb.storage.rows import COUNTER_MASK, Rows
+
+FAN = 8
+# Larger runs are left alone: folding them would hold up the writers for longer than it saves the readers.
+ROWS_FOLDED_MAX = 1 << 18
+# What an array costs beside its values.
+_RUN_BYTES = 700
+_COLUMN_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Sorted rows of one series. ``unique``: no two rows have the same (tag set, time). Bounds are inclusive."""
+
+    rows: Rows
+    unique: bool
+    min_time: int
+    max_time: int
+    min_tagset: int
+    max_tagset: int
+    min_counter: int
+    max_counter: int
+    bytes: int
+
+
+Runs = tuple[Run, ...]
+
+
+def run_of(rows: Rows) -> Run:
+    """The run of some rows in any order; at least one."""
+    ordered, unique = sort(rows)
+    counters = ordered.sequences & COUNTER_MASK
+    size = ordered.tagset.nbytes + ordered.times.nbytes + ordered.sequences.nbytes
+    size += sum(values.nbytes for values in ordered.columns.values())
+    return Run(
+        ordered,
+        unique,
+        int(ordered.times.min()),
+        int(ordered.times.max()),
+        int(ordered.tagset[0]),
+        int(ordered.tagset[-1]),
+        int(counters.min()),
+        int(counters.max()),
+        size + _RUN_BYTES + _COLUMN_BYTES * len(ordered.columns),
+    )
+
+
+def add(runs: Runs, run: Run) -> Runs:
+    """``runs`` with one more, folded where FAN of a size have come together."""
+    out = [*runs, run]
+    while True:
+        size = _size_class(len(out[-1].rows))
+        first = len(out)
+        while first > 0 and _size_class(len(out[first - 1].rows)) <= size:
+            first -= 1
+        tail = out[first:]
+        if len(tail) < FAN or sum(len(r.rows) for r in tail) > ROWS_FOLDED_MAX:
+            return tuple(out)
+        out[first:] = [run_of(concat([r.rows for r in tail]))]
+
+
+def _size_class(rows: int) -> int:
+    return (rows.bit_length() - 1) // 3
+
+
+def bytes_of(runs: Iterable[Run]) -> int:
+    return sum(run.bytes for run in runs)
+
+
+def rows_of(runs: Iterable[Run]) -> int:
+    return sum(len(run.rows) for run in runs)
+
+
+def split_by_window(runs: Sequence[Run], window_ns: int) -> dict[int, list[Rows]]:
+    """The rows of ``runs`` by window number, each part sorted as its run is."""
+    windows: dict[int, list[Rows]] = {}
+    for run in runs:
+        for window, rows in split_rows(run.rows, run.min_time, run.max_time, window_ns):
+            windows.setdefault(window, []).append(rows)
+    return windows
+
+
+def split_rows(rows: Rows, min_time: int, max_time: int, window_ns: int) -> list[tuple[int, Rows]]:
+    """(window number, its rows in their order), ascending; without a copy when there is one window only."""
+    low, high = min_time // window_ns, max_time // window_ns
+    if low == high:
+        return [(low, rows)]
+    numbers = np.floor_divide(rows.times, window_ns) - low
+    if high - low < 1 << 16:
+        numbers = numbers.astype(np.uint16)  # numpy sorts 16 bits by radix
+    order = np.argsort(numbers, kind="stable")
+    ordered = numbers[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    stops = np.append(starts[1:], len(order))
+    return [
+        (int(ordered[start]) + low, take(rows, order[start:stop]))
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
+    ]

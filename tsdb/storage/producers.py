@@ -1,0 +1,141 @@
+"""What makes a retry harmless: which parts of which numbered batches are in the op log (design section 4, point 6).
+
+A part is known by (producer, batch number, hash interval). ``Producers`` has the table of committed parts and the
+*tail*: parts of the group of ops that is being written now. It is owned by the log's one thread. The table is made
+durable at a flush, as it was when the head was frozen, and replay of the op log rebuilds what came later; it is never
+written at append, since an op that did not survive must not look applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from tsdb.errors import ConfigurationLimitExceeded, DataCorrupted, InvalidParameterValue, ObjectNotInPrerequisiteState
+from tsdb.model.store import Producer
+
+WINDOW = 1000
+NAME_BYTES_MAX = 64
+BATCH_MAX = 2**63 - 1
+
+Interval = tuple[int, int]
+
+
+class _Entry(msgspec.Struct):
+    """One producer: its highest batch number, and the intervals that each batch of the window has covered."""
+
+    highest: int = 0
+    batches: dict[int, list[Interval]] = msgspec.field(default_factory=dict)
+
+    def add(self, batch: int, interval: Interval) -> None:
+        if batch > self.highest:
+            self.highest = batch
+            for old in [number for number in self.batches if number <= batch - WINDOW]:
+                del self.batches[old]
+        if batch > self.highest - WINDOW:
+            self.batches.setdefault(batch, []).append(interval)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(tuple[int, dict[int, list[tuple[int, int]]]])
+
+
+class Producers:
+    """The table and the tail. ``producers_max`` bounds how many names there can be."""
+
+    def __init__(self, producers_max: int) -> None:
+        self._producers_max = producers_max
+        self._table: dict[str, _Entry] = {}
+        self._tail: list[tuple[Producer, Interval]] = []
+        self._tail_parts: set[tuple[str, int, Interval]] = set()
+        self._tail_highest: dict[str, int] = {}
+        self._changed: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def check(self, producer: Producer) -> None:
+        """Raises InvalidParameterValue, ObjectNotInPrerequisiteState below the window, or at the limit of producers."""
+        check_producer(producer)
+        entry = self._table.get(producer.name)
+        if entry is None and producer.name not in self._tail_highest:
+            if len(self._table) + len(self._tail_highest) >= self._producers_max:
+                raise ConfigurationLimitExceeded(
+                    f'producer "{producer.name}" would be one more than the {self._producers_max} this node remembers',
+                    hint="Reuse producer names: one for each writer, for as long as it writes.",
+                )
+            return
+        highest = max(entry.highest if entry else 0, self._tail_highest.get(producer.name, 0))
+        if producer.batch <= highest - WINDOW:
+            raise ObjectNotInPrerequisiteState(
+                f'batch {producer.batch} of producer "{producer.name}" is too old: its last one was {highest}',
+                detail=f"A producer's last {WINDOW} batch numbers are remembered; older ones cannot be told from retries.",
+            )
+
+    def new_parts(self, producer: Producer, intervals: Iterable[Interval]) -> list[bool]:
+        """For each interval, whether this part is new; new ones go into the tail."""
+        entry = self._table.get(producer.name)
+        covered = entry.batches.get(producer.batch, []) if entry else []
+        new: list[bool] = []
+        for interval in intervals:
+            part = (producer.name, producer.batch, interval)
+            is_new = part not in self._tail_parts and not _is_covered(interval, covered)
+            if is_new:
+                self._tail_parts.add(part)
+                self._tail.append((producer, interval))
+                highest = self._tail_highest.get(producer.name, 0)
+                self._tail_highest[producer.name] = max(highest, producer.batch)
+            new.append(is_new)
+        return new
+
+    def commit(self) -> None:
+        """The tail is durable: into the table with it."""
+        for producer, interval in self._tail:
+            self.add(producer.name, producer.batch, interval)
+        self._tail.clear()
+        self._tail_parts.clear()
+        self._tail_highest.clear()
+
+    def add(self, name: str, batch: int, interval: Interval) -> None:
+        """A part that is committed: from the tail or from replay."""
+        entry = self._table.get(name)
+        if entry is None:
+            entry = self._table[name] = _Entry()
+        entry.add(batch, interval)
+        self._changed.add(name)
+
+    def take_changed(self) -> dict[str, bytes]:
+        """The producers that changed since the last call, encoded: what the next flush writes."""
+        assert not self._tail, "the head is frozen between groups of ops"
+        changed = {name: _encode(self._table[name]) for name in self._changed}
+        self._changed.clear()
+        return changed
+
+    def load(self, name: str, value: bytes) -> None:
+        """A producer as ``take_changed`` gave it. Raises DataCorrupted."""
+        try:
+            highest, batches = _decoder.decode(value)
+        except msgspec.DecodeError as error:
+            raise DataCorrupted(f'the table of producer "{name}" cannot be read: {error}') from error
+        self._table[name] = _Entry(
+            highest, {n: [(low, high or 2**64) for low, high in covered] for n, covered in batches.items()}
+        )
+
+
+def _encode(entry: _Entry) -> bytes:
+    # Interval ends reach 2**64, one beyond msgpack's integers: the last is written as 0, which no interval ends with.
+    batches = {n: [(low, high % 2**64) for low, high in covered] for n, covered in entry.batches.items()}
+    return _encoder.encode((entry.highest, batches))
+
+
+def _is_covered(interval: Interval, covered: Iterable[Interval]) -> bool:
+    return any(low <= interval[0] and interval[1] <= high for low, high in covered)
+
+
+def check_producer(producer: Producer) -> None:
+    """Raises InvalidParameterValue."""
+    if not producer.name or len(producer.name.encode()) > NAME_BYTES_MAX:
+        raise InvalidParameterValue(f"a producer's name has 1 to {NAME_BYTES_MAX} bytes, not {producer.name[:80]!r}")
+    if not 1 <= producer.batch <= BATCH_MAX:
+        raise InvalidParameterValue(f"batch numbers go from 1 to {BATCH_MAX}, not {producer.batch}")
