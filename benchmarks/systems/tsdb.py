@@ -1,0 +1,80 @@
+"""tsdb itself, started as a user starts it, loaded over HTTP and queried over the PostgreSQL wire protocol.
+
+Settled means: flushed to blocks by CHECKPOINT, merged by the compactions that follow.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+from benchmarks import load, sql
+from benchmarks.processes import ServerProcess, directory_bytes, wait_until_settled
+from benchmarks.render import Dataset
+from benchmarks.systems.adapter import LoadWay, System
+from benchmarks.systems.pg_client import PgClient
+
+DATABASE = "benchmark"
+READY = re.compile(r"^tsdb ready: postgresql://([^/]+):(\d+)/tsdb http://[^/]+:(\d+)/", re.MULTILINE)
+
+
+class Tsdb(System):
+    """One node, a quorum of one, with its default settings: an acknowledged point is on disk."""
+
+    name = "tsdb"
+
+    def __init__(self) -> None:
+        self._server: ServerProcess | None = None
+        self._data = Path()
+        self._pg_port = self._http_port = 0
+
+    def missing(self) -> str | None:
+        return None if importlib.util.find_spec("tsdb.__main__") else "not installed: there is no `python -m tsdb`"
+
+    def version(self) -> str:
+        try:
+            return importlib.metadata.version("tsdb")
+        except importlib.metadata.PackageNotFoundError:
+            return "of this tree"
+
+    def load_ways(self, workers: tuple[int, ...]) -> tuple[LoadWay, ...]:
+        return tuple(LoadWay("line protocol", count) for count in workers)
+
+    def start(self, directory: Path) -> None:
+        self._data = directory / "data"
+        command = [sys.executable, "-m", "tsdb", "start", "--data", str(self._data), "--pg-port", "0"]
+        server = ServerProcess([*command, "--http-port", "0"], directory / "server.log")
+        self._server = server
+        server.wait_until(lambda: READY.search(server.log.read_text(errors="replace")) is not None)
+        found = READY.search(server.log.read_text(errors="replace"))
+        assert found is not None
+        self._pg_port, self._http_port = int(found[2]), int(found[3])
+
+    def pid(self) -> int:
+        assert self._server is not None
+        return self._server.pid
+
+    def load(self, dataset: Dataset, way: LoadWay) -> float:
+        path = f"/write?db={DATABASE}&precision=ns"
+        return load.over_http(dataset.line_protocol, way.workers, self._http_port, path)
+
+    def settle(self) -> None:
+        client = self.connect()
+        client.execute("CHECKPOINT")
+        client.close()
+        wait_until_settled(self.disk_bytes)
+
+    def disk_bytes(self) -> int:
+        return directory_bytes(self._data)
+
+    def connect(self) -> PgClient:
+        conninfo = f"host=127.0.0.1 port={self._pg_port} dbname={DATABASE} user=benchmark sslmode=disable"
+        return PgClient(conninfo, sql.TSDB)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
