@@ -1,1 +1,38 @@
-"""tsdb.sql"""
+"""SQL: from a statement's text to Arrow batches. Knows no socket, no session and no storage engine.
+
+Words: a *fragment* is one statement's text in a message of several; a *statement* is a parsed fragment; a *relation* is
+what FROM names (a series, a CTE, a subquery, a function); a *bound* expression has a type and DuckDB's text; a *scan*
+is one reading of one series; a *prepared* query knows its columns and parameters before it runs.
+
+A statement flows like this:
+
+1. ``statement.split`` cuts a message into fragments by PostgreSQL's lexical rules (``lexer``).
+2. ``statement.parse`` names the statement: ``Select`` and ``Explain`` go through sqlglot (``dialect``), session and
+   utility statements stay tokens, since sqlglot does not know many of them.
+3. ``Queries.prepare`` binds a query: ``bind`` resolves names and types by PostgreSQL's rules (``functions``,
+   ``operators``, ``coercion``) and writes DuckDB's text with generated names (t1, c1) only. No text of the user ever
+   reaches DuckDB, and no function that is not in our tables.
+4. ``plan`` and ``rules`` find what each scan needs: columns, time range, tags, field bounds, whether a LIMIT ends it
+   early. The whole WHERE stays in the statement: pruning may only read too much, never decide.
+5. ``Queries.run`` opens the scans on a ``View``, hands them to a DuckDB cursor as Arrow streams and yields batches
+   whose columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision, or uint64).
+
+What a session uses::
+
+    queries = Queries(memory_limit_bytes=..., threads=2, spill_directory=path)     # one for the process
+    for fragment in split(message):                  # SqlSyntaxError (unterminated strings); ``fragment.offset``
+        statement = parse(fragment)                  # Select | Explain | Utility | Ddl | Insert | Delete | ...
+        context = Context("tsdb", now_us=..., user="tsdb", settings={"timezone": "UTC"})
+        prepared = queries.prepare(statement, context, catalog, parameter_types=[INT8, None])
+        prepared.columns, prepared.parameters        # ResultColumn(name, type, typmod, ...); SqlType
+        rows = queries.run(prepared, view, [41, "2026-01-01"], context)
+        for batch in rows: ...                       # pa.RecordBatch; errors are TsdbErrors
+        rows.cancel()                                # from any thread: the iteration raises QueryCanceled
+        rows.close()                                 # always; releases the cursor and the scans, not the view
+
+A parameter's value is None, a Python value (bool, int, float, Decimal, str, bytes, date, time, datetime, timedelta) or
+the *text* of any type, which is read by that type's own rules. ``literal.read(type, text, zone)`` reads such a text
+(22P02, 22007, 22008), ``stored`` says in which form a value of a type is stored (ints for dates, text for numeric).
+
+What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).
+"""

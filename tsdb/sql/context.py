@@ -1,0 +1,47 @@
+"""What a statement needs to know about its session: nothing here changes while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from zoneinfo import ZoneInfo
+
+from tsdb.errors import InvalidParameterValue
+
+
+@dataclass(frozen=True)
+class Context:
+    """A statement's surroundings.
+
+    ``now_us`` is the transaction's time in µs since 1970 UTC (``now()``). ``settings`` holds PostgreSQL's settings by
+    lower-case name (``timezone``, ``search_path`` …) and ours (``tsdb.prune``: off reads without pruning).
+    ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never.
+    """
+
+    database: str
+    now_us: int = 0
+    user: str = "tsdb"
+    settings: Mapping[str, str] = field(default_factory=dict)
+    deadline: float | None = None
+    backend_pid: int = 0
+
+    @property
+    def time_zone(self) -> str:
+        return self.settings.get("timezone", "UTC")
+
+    @property
+    def prune(self) -> bool:
+        return self.settings.get("tsdb.prune", "on") not in ("off", "false", "0", "no")
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return zone_of(self.time_zone)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone by its name, whatever its case. Raises InvalidParameterValue."""
+    try:
+        return ZoneInfo(name if name.upper() not in ("UTC", "GMT", "Z") else "UTC")
+    except (KeyError, ValueError, OSError):
+        raise InvalidParameterValue(f'time zone "{name}" not recognized') from None

@@ -1,0 +1,86 @@
+"""sqlglot's PostgreSQL parser, told to leave functions as they are written.
+
+sqlglot folds functions of many databases into classes of its own (``date_trunc`` becomes TimestampTrunc, ``log``
+gets its arguments swapped by dialect). Our binder has one table of PostgreSQL's functions, so every call is to arrive
+as ``Anonymous(name, arguments)``. The compiled parser cannot be subclassed; its tables can be emptied, once, here.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+from sqlglot.dialects.postgres import Postgres
+from sqlglot.errors import ParseError, TokenError
+
+from tsdb.errors import SqlSyntaxError, StatementTooComplex
+from tsdb.sql import lexer
+
+_KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "OVERLAY")
+MAX_NESTING = 200
+MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
+
+_parser = Postgres.parser_class
+_parser.FUNCTIONS.clear()
+for _name in [name for name in _parser.FUNCTION_PARSERS if name not in _KEPT_FUNCTION_PARSERS]:
+    del _parser.FUNCTION_PARSERS[_name]
+
+
+class Dialect(Postgres):
+    # Subscripts stay as they are written (from 1), whatever DuckDB counts from.
+    INDEX_OFFSET = 0
+
+
+_dialect = Dialect()
+
+
+def parse(text: str) -> exp.Expr:
+    """The tree of one statement. Raises SqlSyntaxError (position in ``text``) and StatementTooComplex."""
+    if len(text) > MAX_STATEMENT_CHARACTERS:
+        raise StatementTooComplex(f"statement is longer than {MAX_STATEMENT_CHARACTERS} characters")
+    _check_nesting(text)
+    try:
+        trees = [tree for tree in _dialect.parse(text) if tree is not None]
+    except (ParseError, TokenError) as error:
+        raise _syntax_error(text, error) from None
+    except RecursionError:
+        raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
+    if len(trees) != 1:
+        raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+    return trees[0]
+
+
+def _check_nesting(text: str) -> None:
+    if text.count("(") + text.count("[") + text.count("-") <= MAX_NESTING and text.lower().count("case") <= MAX_NESTING:
+        return
+    depth = 0
+    for token in lexer.tokens(text):
+        if token.value in ("(", "[") or token.is_word("case"):
+            depth += 1
+            if depth > MAX_NESTING:
+                raise StatementTooComplex(
+                    f"statement is nested more than {MAX_NESTING} levels deep", hint="Nest the statement less deeply."
+                )
+        elif token.value in (")", "]") or token.is_word("end"):
+            depth = max(0, depth - 1)
+
+
+def _syntax_error(text: str, error: ParseError | TokenError) -> SqlSyntaxError:
+    found = lexer.tokens(text)
+    details = getattr(error, "errors", None)
+    if not details or not found:
+        return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+    detail = details[0]
+    unexpected = "Unexpected" in str(detail["description"])
+    start = _offset(text, int(detail["line"]), int(detail["col"]), str(detail["highlight"]))
+    for token in found:
+        if token.start <= start < token.end or token.start > start:
+            if token is found[-1] and not unexpected:
+                break
+            return lexer.syntax_error(text, token.start, token.end)
+    return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+
+
+def _offset(text: str, line: int, column: int, highlight: str) -> int:
+    """sqlglot gives the line and the column of a token's last character; the first is what PostgreSQL points at."""
+    lines = text.split("\n")
+    end = sum(len(each) + 1 for each in lines[: line - 1]) + column
+    return max(0, end - len(highlight))

@@ -1,0 +1,56 @@
+"""What a query gives: its columns, and its rows as Arrow batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from tsdb.model.store import ScanStatistics
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True, slots=True)
+class ResultColumn:
+    """A column of a row description. ``table_oid`` and ``attnum`` are 0 where it is no plain column of a table."""
+
+    name: str
+    type: SqlType
+    typmod: int = -1
+    table_oid: int = 0
+    attnum: int = 0
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counted while a query runs: ``scans`` by the name of their series, in order."""
+
+    scans: list[tuple[str, ScanStatistics]] = field(default_factory=list)
+    rows: int = 0
+    seconds: float = 0.0
+
+
+class Rows(Protocol):
+    """A running query: iterate it for its batches (at most 65,536 rows each), then close it.
+
+    Errors while iterating are TsdbErrors; after ``cancel`` from any thread, or past the deadline, QueryCanceled.
+    """
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]: ...
+
+    @property
+    def statistics(self) -> Statistics: ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+    def __next__(self) -> pa.RecordBatch: ...
+
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+Cancel = Callable[[], None]

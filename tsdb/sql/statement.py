@@ -1,0 +1,216 @@
+"""Statements: a message cut into fragments, and what each fragment is.
+
+Session and utility statements are lexed, not parsed: sqlglot fails on many of them (BEGIN READ ONLY, SAVEPOINT, COPY
+BINARY, FETCH, ...), and their meaning is the session's. DDL is lexed too (TAG is not a word of any dialect); its
+readers live in ``ddl``. Queries, INSERT, UPDATE, DELETE and TRUNCATE arrive as sqlglot's trees, with their tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from sqlglot import exp
+
+from tsdb.errors import SqlSyntaxError, StatementTooComplex, TsdbError
+from tsdb.sql import dialect, lexer
+from tsdb.sql.lexer import Token
+
+CACHED_STATEMENTS = 1024
+CACHED_STATEMENT_CHARACTERS = 16 * 1024
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """One statement's text without its semicolon; ``offset`` is its first character in the message, from 0."""
+
+    text: str
+    offset: int = 0
+
+    @cached_property
+    def tokens(self) -> tuple[Token, ...]:
+        return tuple(lexer.tokens(self.text))
+
+    def tail(self, start: int) -> Fragment:
+        """The fragment from one of its characters on: the query inside EXPLAIN, DECLARE, PREPARE or COPY."""
+        return Fragment(self.text[start:], self.offset + start)
+
+    def part(self, start: int, end: int) -> Fragment:
+        return Fragment(self.text[start:end], self.offset + start)
+
+
+@dataclass(frozen=True, eq=False)
+class Select:
+    """A query: SELECT, VALUES, TABLE, WITH or a set operation."""
+
+    fragment: Fragment
+    tree: exp.Expr
+
+
+@dataclass(frozen=True, eq=False)
+class Explain:
+    """EXPLAIN of a statement. ``options`` are its options by lower-case name, with their text ("on" when bare)."""
+
+    fragment: Fragment
+    statement: Statement
+    analyze: bool
+    options: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Utility:
+    """A session or utility statement: ``verb`` is its first word in capitals, ``tokens`` are all of its tokens."""
+
+    fragment: Fragment
+    verb: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Ddl:
+    """CREATE, ALTER, DROP, COMMENT, GRANT and REVOKE as tokens."""
+
+    fragment: Fragment
+    verb: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Insert:
+    fragment: Fragment
+    tree: exp.Insert
+
+
+@dataclass(frozen=True, eq=False)
+class Delete:
+    fragment: Fragment
+    tree: exp.Delete
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    fragment: Fragment
+    tree: exp.Update
+
+
+@dataclass(frozen=True, eq=False)
+class Truncate:
+    fragment: Fragment
+    tree: exp.TruncateTable
+
+
+Statement = Select | Explain | Utility | Ddl | Insert | Delete | Update | Truncate
+
+_QUERY_WORDS = frozenset({"select", "with", "values", "table", "insert", "delete", "update", "truncate"})
+_DDL_WORDS = frozenset({"create", "alter", "drop", "comment", "grant", "revoke", "import", "refresh", "security"})
+_UTILITY_WORDS = frozenset({
+    "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show", "discard",
+    "deallocate", "prepare", "execute", "declare", "fetch", "move", "close", "listen", "notify", "unlisten", "lock",
+    "copy", "checkpoint", "vacuum", "analyze", "reindex", "cluster", "load", "do", "call", "reassign",
+})  # fmt: skip
+
+
+def split(text: str) -> list[Fragment]:
+    """The statements of a message; comments and blanks alone are none. Raises SqlSyntaxError for what never ends."""
+    if len(text) > dialect.MAX_STATEMENT_CHARACTERS:
+        raise StatementTooComplex(f"message is longer than {dialect.MAX_STATEMENT_CHARACTERS} characters")
+    fragments: list[Fragment] = []
+    first = last = -1
+    for token in lexer.tokens(text):
+        if token.kind == "punctuation" and token.value == ";":
+            if first >= 0:
+                fragments.append(Fragment(text[first:last], first))
+            first = -1
+            continue
+        if first < 0:
+            first = token.start
+        last = token.end
+    if first >= 0:
+        fragments.append(Fragment(text[first:last], first))
+    return fragments
+
+
+def parse(fragment: Fragment) -> Statement:
+    """What a fragment is. Raises SqlSyntaxError with its position in the whole message."""
+    try:
+        if len(fragment.text) > CACHED_STATEMENT_CHARACTERS:
+            return _parse(fragment.text, fragment.offset)
+        return _parse_cached(fragment.text, fragment.offset)
+    except TsdbError as error:
+        # The cached parser counts from the fragment's first character, a client from the message's.
+        if error.position is not None:
+            error.position += fragment.offset
+        raise
+
+
+def _parse(text: str, offset: int) -> Statement:
+    fragment = Fragment(text, offset)
+    tokens = fragment.tokens
+    if not tokens:
+        raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+    first = tokens[0]
+    word = first.value if first.kind == "word" else ""
+    if word in _QUERY_WORDS or first.value == "(":
+        return _query(fragment, dialect.parse(text))
+    if word == "explain":
+        return _explain(fragment)
+    if word in _DDL_WORDS:
+        return Ddl(fragment, word.upper(), tokens)
+    if word in _UTILITY_WORDS:
+        return Utility(fragment, word.upper(), tokens)
+    raise lexer.syntax_error(text, first.start, first.end)
+
+
+_parse_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_parse)
+
+
+def _query(fragment: Fragment, tree: exp.Expr) -> Statement:
+    if isinstance(tree, exp.Insert):
+        return Insert(fragment, tree)
+    if isinstance(tree, exp.Delete):
+        return Delete(fragment, tree)
+    if isinstance(tree, exp.Update):
+        return Update(fragment, tree)
+    if isinstance(tree, exp.TruncateTable):
+        return Truncate(fragment, tree)
+    if isinstance(tree, exp.Query | exp.Values | exp.Table):
+        return Select(fragment, tree)
+    first = fragment.tokens[0]
+    raise lexer.syntax_error(fragment.text, first.start, first.end)
+
+
+def _explain(fragment: Fragment) -> Explain:
+    tokens = fragment.tokens
+    options: dict[str, str] = {}
+    at = 1
+    if at < len(tokens) and tokens[at].value == "(" and not (at + 1 < len(tokens) and tokens[at + 1].is_word("select")):
+        at += 1
+        while at < len(tokens) and tokens[at].value != ")":
+            name = tokens[at].value
+            at += 1
+            value = "on"
+            if at < len(tokens) and tokens[at].value not in (",", ")"):
+                value = tokens[at].value
+                at += 1
+            options[name] = value
+            if at < len(tokens) and tokens[at].value == ",":
+                at += 1
+        at += 1
+    else:
+        while at < len(tokens) and tokens[at].is_word("analyze", "analyse", "verbose"):
+            options["analyze" if tokens[at].value != "verbose" else "verbose"] = "on"
+            at += 1
+    for name in options:
+        if name not in ("analyze", "verbose", "costs", "settings", "buffers", "wal", "timing", "summary", "format"):
+            raise SqlSyntaxError(f'unrecognized EXPLAIN option "{name}"')
+    if at >= len(tokens):
+        raise SqlSyntaxError("syntax error at end of input", position=len(fragment.text) + 1)
+    inner = fragment.tail(tokens[at].start)
+    analyze = options.get("analyze", "off") in ("on", "true", "1")
+    try:
+        statement = _parse(inner.text, inner.offset)
+    except TsdbError as error:
+        if error.position is not None:
+            error.position += tokens[at].start
+        raise
+    return Explain(fragment, statement, analyze, options)
