@@ -1,0 +1,458 @@
+"""An Arrow column as PostgreSQL values: one byte string per row, in text or binary format.
+
+``ColumnImages(type, format_code, zone).image(array)`` chooses, by the SQL type, the kernel that writes the values and
+the form in which it wants them. The result is an ``Image``: where in a buffer each row's value lies. Text columns are
+not copied, their image points into Arrow's own buffer; the values of a dictionary are written once each.
+
+An image lives until the next call: its buffers are used again.
+
+What the executor must deliver: columns of the Arrow type that ``SqlType.arrow`` names; any decimal, int64 or uint64
+for numeric; any string or binary layout; a dictionary of any of them; lists for arrays (of lists, for text format).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.errors import (
+    FeatureNotSupported,
+    InternalError,
+    InvalidTextRepresentation,
+    NumericValueOutOfRange,
+    ProgramLimitExceeded,
+)
+from tsdb.types import INT8, SqlType
+from tsdb.wire import civil, decimals, digits, floats, octets
+from tsdb.wire.digits import Bytes, Lengths
+from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
+from tsdb.zones import Zone
+
+Int64s = npt.NDArray[np.int64]
+
+# PostgreSQL's own limit of a value (MaxAllocSize); lengths are int32 on the wire.
+VALUE_BYTES_MAX = (1 << 30) - 1
+
+PG_EPOCH_US = 946_684_800_000_000
+PG_EPOCH_DAYS = 10_957
+_INT64_MAX = 2**63 - 1
+_INT32_MAX = 2**31 - 1
+
+_NO_BYTES = np.zeros(1, np.uint8)
+_NO_TRANSITIONS = np.empty(0, np.int64)
+_NO_OFFSET = np.zeros(1, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Row i's value is the ``lengths[i]`` bytes of ``octets`` from ``starts[i]``; a length of -1 is NULL.
+
+    ``prefix`` is one more byte before every value (jsonb's version), or -1.
+    """
+
+    octets: Bytes
+    starts: Int64s
+    lengths: Lengths
+    prefix: int = -1
+
+
+class ColumnImages:
+    """Writes the columns of one SQL type in one format. Not for two threads at a time: it keeps its buffers."""
+
+    def __init__(self, sql_type: SqlType, format_code: int, zone: Zone) -> None:
+        self._type = sql_type
+        self._zone = zone
+        self._binary = format_code == BINARY_FORMAT
+        self._octets = _NO_BYTES
+        self._lengths = np.empty(0, np.int32)
+        self._writer: Callable[[ColumnImages, Any], Image]
+        self._elements: ColumnImages | None = None
+        if sql_type.element is not None:
+            self._elements = ColumnImages(sql_type.element, format_code, zone)
+            self._writer = ColumnImages._array_binary if self._binary else ColumnImages._array_text
+        else:
+            self._writer = (_BINARY if self._binary else _TEXT).get(sql_type.typname, ColumnImages._string)
+
+    def image(self, array: Any) -> Image:
+        """The image of a ``pa.Array`` with at least one row. A dictionary's values are written once each."""
+        if pa.types.is_null(array.type) or array.null_count == len(array):
+            nothing = np.full(len(array), octets.NULL_LENGTH, np.int32)
+            return Image(_NO_BYTES, np.zeros(len(array), np.int64), nothing)
+        if pa.types.is_dictionary(array.type):
+            return gather(self.image(array.dictionary), array.indices)
+        image = self._writer(self, array)
+        _mark_nulls(array, image.lengths)
+        return image
+
+    # --- buffers ---
+
+    def _scratch(self, rows: int, width: int) -> tuple[Bytes, Lengths]:
+        """Buffers for a kernel's output, kept for the next call: fresh memory costs more than writing to it."""
+        self._octets = _at_least(self._octets, rows * width)
+        if len(self._lengths) < rows:
+            self._lengths = np.empty(rows, np.int32)
+        return self._octets, self._lengths[:rows]
+
+    def _strided(self, rows: int, width: int, run: Callable[[Bytes, Lengths], None]) -> Image:
+        out, lengths = self._scratch(rows, width)
+        run(out, lengths)
+        return Image(out, _starts(rows, width), lengths)
+
+    # --- text ---
+
+    def _bool_text(self, array: Any) -> Image:
+        letters = np.where(_bools(array), np.uint8(ord("t")), np.uint8(ord("f")))
+        return _fixed(letters, 1)
+
+    def _integer_text(self, array: Any) -> Image:
+        values = self._numbers(array, self._type.arrow).astype(np.int64, copy=False)
+        return self._strided(
+            len(values), digits.INTEGER_WIDTH, lambda out, lengths: digits.format_integers(values, out, lengths)
+        )
+
+    def _float8_text(self, array: Any) -> Image:
+        values = self._numbers(array, pa.float64())
+        bits = values.view(np.uint64)
+        return self._strided(
+            len(values), floats.FLOAT_WIDTH, lambda out, lengths: floats.format_float8(values, bits, out, lengths)
+        )
+
+    def _float4_text(self, array: Any) -> Image:
+        bits = self._numbers(array, pa.float32()).view(np.uint32)
+        return self._strided(
+            len(bits), floats.FLOAT_WIDTH, lambda out, lengths: floats.format_float4(bits, out, lengths)
+        )
+
+    def _numeric_text(self, array: Any) -> Image:
+        rows = len(array)
+        if pa.types.is_uint64(array.type):
+            unsigned = _fixed_width(array, np.uint64)
+            return self._strided(
+                rows, digits.INTEGER_WIDTH, lambda out, lengths: digits.format_unsigned(unsigned, out, lengths)
+            )
+        if pa.types.is_integer(array.type):
+            return ColumnImages(INT8, TEXT_FORMAT, self._zone)._integer_text(array)
+        words, count, scale = _decimal_words(array)
+        width = decimals.text_width(scale)
+        return self._strided(
+            rows, width, lambda out, lengths: decimals.format_decimals(words, count, scale, width, out, lengths)
+        )
+
+    def _date_text(self, array: Any) -> Image:
+        days = self._numbers(array, pa.date32())
+        return self._strided(len(days), civil.DATE_WIDTH, lambda out, lengths: civil.format_dates(days, out, lengths))
+
+    def _time_text(self, array: Any) -> Image:
+        us = self._numbers(array, pa.time64("us"))
+        return self._strided(len(us), civil.TIME_WIDTH, lambda out, lengths: civil.format_times(us, out, lengths))
+
+    def _timestamp_text(self, array: Any) -> Image:
+        us = self._numbers(array, pa.timestamp("us"))
+        return self._strided(
+            len(us),
+            civil.TIMESTAMP_WIDTH,
+            lambda out, lengths: civil.format_timestamps(
+                us, _NO_TRANSITIONS, _NO_OFFSET, _INT64_MAX, False, out, lengths
+            ),
+        )
+
+    def _timestamptz_text(self, array: Any) -> Image:
+        us = self._numbers(array, pa.timestamp("us", "UTC"))
+        zone = self._zone
+        return self._strided(
+            len(us),
+            civil.TIMESTAMP_WIDTH,
+            lambda out, lengths: civil.format_timestamps(
+                us, zone.transitions_us, zone.offsets_s, zone.end_us, True, out, lengths
+            ),
+        )
+
+    def _interval_text(self, array: Any) -> Image:
+        months, days, us = _intervals(array)
+        return self._strided(
+            len(array),
+            civil.INTERVAL_WIDTH,
+            lambda out, lengths: civil.format_intervals(months, days, us, out, lengths),
+        )
+
+    def _bytea_text(self, array: Any) -> Image:
+        source = self._string(array)
+        lengths = (source.lengths * 2 + 2).astype(np.int32)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        starts = ends - lengths
+        self._octets = _at_least(self._octets, int(ends[-1]))
+        octets.format_hex(source.octets, source.starts, source.lengths, self._octets, starts)
+        return Image(self._octets, starts, lengths)
+
+    def _string(self, array: Any) -> Image:
+        """Strings of any layout, as they lie in Arrow's buffers."""
+        if not _is_string(array.type):
+            array = _cast(array, self._type, pa.large_string())
+        elif not _has_offsets(array.type):
+            array = array.cast(pa.large_binary())
+        wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+        _, offset_buffer, value_buffer = array.buffers()
+        dtype: Any = np.int64 if wide else np.int32
+        bounds = np.frombuffer(offset_buffer, dtype, len(array) + 1, array.offset * (8 if wide else 4))
+        lengths = np.diff(bounds)
+        if wide and int(lengths.max()) > VALUE_BYTES_MAX:
+            raise ProgramLimitExceeded(f"a value of type {self._type.name} is longer than {VALUE_BYTES_MAX} bytes")
+        data = _NO_BYTES if not value_buffer else np.frombuffer(value_buffer, np.uint8)
+        return Image(data, bounds[:-1].astype(np.int64), lengths.astype(np.int32, copy=False))
+
+    # --- binary ---
+
+    def _bool_binary(self, array: Any) -> Image:
+        return _fixed(_bools(array).astype(np.uint8), 1)
+
+    def _number_binary(self, array: Any) -> Image:
+        values = self._numbers(array, self._type.arrow)
+        return _fixed(values.astype(values.dtype.newbyteorder(">")), values.dtype.itemsize)
+
+    def _oid_binary(self, array: Any) -> Image:
+        return _fixed(self._numbers(array, self._type.arrow).astype(">u4"), 4)
+
+    def _date_binary(self, array: Any) -> Image:
+        days = self._numbers(array, pa.date32()).astype(np.int64)
+        shifted = np.where(days >= _INT32_MAX, _INT32_MAX, days - PG_EPOCH_DAYS)
+        return _fixed(np.where(days <= -_INT32_MAX, -_INT32_MAX - 1, shifted).astype(">i4"), 4)
+
+    def _timestamp_binary(self, array: Any) -> Image:
+        us = self._numbers(array, self._type.arrow)
+        finite = (us != _INT64_MAX) & (us > -_INT64_MAX)
+        edge = np.where(us > 0, _INT64_MAX, -_INT64_MAX - 1)
+        return _fixed(np.where(finite, us - PG_EPOCH_US * finite, edge).astype(">i8"), 8)
+
+    def _interval_binary(self, array: Any) -> Image:
+        months, days, us = _intervals(array)
+        out = np.empty(len(array), [("us", ">i8"), ("days", ">i4"), ("months", ">i4")])
+        out["us"], out["days"], out["months"] = us, days, months
+        return _fixed(out, 16)
+
+    def _numeric_binary(self, array: Any) -> Image:
+        words, count, scale = _decimal_words(array)
+        width = decimals.binary_width(scale)
+        return self._strided(
+            len(array), width, lambda out, lengths: decimals.encode_decimals(words, count, scale, width, out, lengths)
+        )
+
+    def _uuid_binary(self, array: Any) -> Image:
+        source = self._string(array)
+        _mark_nulls(array, source.lengths)
+        out = np.zeros(len(array) * 16, np.uint8)
+        bad = octets.encode_uuids(source.octets, source.starts, source.lengths, out)
+        if bad >= 0:
+            raise InvalidTextRepresentation(f'invalid input syntax for type uuid: "{array[bad].as_py()}"')
+        return _fixed(out, 16)
+
+    def _jsonb_binary(self, array: Any) -> Image:
+        return replace(self._string(array), prefix=1)
+
+    # --- arrays ---
+
+    def _array_text(self, array: Any) -> Image:
+        offsets, children = _list_parts(array)
+        nested = pa.types.is_list(children.type) or pa.types.is_large_list(children.type)
+        if nested:
+            inner = ColumnImages(self._type, TEXT_FORMAT, self._zone)
+            image = inner.image(children)
+        else:
+            image = self._element_image(children)
+        size = 2 * len(array) + 2 * int(np.maximum(image.lengths, 0).sum(dtype=np.int64)) + 5 * len(children)
+        self._octets = _at_least(self._octets, size)
+        bounds = np.empty(len(array) + 1, np.int64)
+        octets.format_arrays(image.octets, image.starts, image.lengths, offsets, nested, self._octets, bounds)
+        return self._bounded(bounds)
+
+    def _array_binary(self, array: Any) -> Image:
+        offsets, children = _list_parts(array)
+        if pa.types.is_list(children.type) or pa.types.is_large_list(children.type):
+            raise FeatureNotSupported("arrays of several dimensions are sent in text format only")
+        image = self._element_image(children)
+        assert self._type.element is not None
+        size = 20 * len(array) + int(np.maximum(image.lengths, 0).sum(dtype=np.int64)) + 5 * len(children)
+        self._octets = _at_least(self._octets, size)
+        bounds = np.empty(len(array) + 1, np.int64)
+        octets.encode_arrays(
+            image.octets,
+            image.starts,
+            image.lengths,
+            image.prefix,
+            offsets,
+            self._type.element.oid,
+            self._octets,
+            bounds,
+        )
+        return self._bounded(bounds)
+
+    def _element_image(self, children: Any) -> Image:
+        assert self._elements is not None
+        if len(children) == 0:
+            return Image(_NO_BYTES, np.empty(0, np.int64), np.empty(0, np.int32))
+        return self._elements.image(children)
+
+    def _bounded(self, bounds: Int64s) -> Image:
+        lengths = np.diff(bounds)
+        if int(lengths.max()) > VALUE_BYTES_MAX:
+            raise ProgramLimitExceeded(f"a value of type {self._type.name} is longer than {VALUE_BYTES_MAX} bytes")
+        return Image(self._octets, bounds[:-1], lengths.astype(np.int32))
+
+    def _numbers(self, array: Any, arrow: Any) -> Any:
+        """The values as a numpy array of the type's own width, NULLs with whatever lies there."""
+        if array.type != arrow and not (pa.types.is_timestamp(arrow) and _is_us_timestamp(array.type)):
+            array = _cast(array, self._type, arrow)
+        return _fixed_width(array, _NUMPY[arrow.bit_width, pa.types.is_floating(arrow)])
+
+
+_NUMPY: dict[tuple[int, bool], Any] = {
+    (16, False): np.int16,
+    (32, False): np.int32,
+    (64, False): np.int64,
+    (32, True): np.float32,
+    (64, True): np.float64,
+}
+
+_TEXT: dict[str, Callable[[ColumnImages, Any], Image]] = {
+    "bool": ColumnImages._bool_text,
+    "int2": ColumnImages._integer_text,
+    "int4": ColumnImages._integer_text,
+    "int8": ColumnImages._integer_text,
+    "oid": ColumnImages._integer_text,
+    "float4": ColumnImages._float4_text,
+    "float8": ColumnImages._float8_text,
+    "numeric": ColumnImages._numeric_text,
+    "bytea": ColumnImages._bytea_text,
+    "date": ColumnImages._date_text,
+    "time": ColumnImages._time_text,
+    "timestamp": ColumnImages._timestamp_text,
+    "timestamptz": ColumnImages._timestamptz_text,
+    "interval": ColumnImages._interval_text,
+}
+
+_BINARY: dict[str, Callable[[ColumnImages, Any], Image]] = {
+    "bool": ColumnImages._bool_binary,
+    "int2": ColumnImages._number_binary,
+    "int4": ColumnImages._number_binary,
+    "int8": ColumnImages._number_binary,
+    "oid": ColumnImages._oid_binary,
+    "float4": ColumnImages._number_binary,
+    "float8": ColumnImages._number_binary,
+    "numeric": ColumnImages._numeric_binary,
+    "date": ColumnImages._date_binary,
+    "time": ColumnImages._number_binary,
+    "timestamp": ColumnImages._timestamp_binary,
+    "timestamptz": ColumnImages._timestamp_binary,
+    "interval": ColumnImages._interval_binary,
+    "uuid": ColumnImages._uuid_binary,
+    "jsonb": ColumnImages._jsonb_binary,
+}
+
+
+def gather(values: Image, indices: Any) -> Image:
+    """The image of rows that refer to ``values`` by a ``pa.Array`` of indices."""
+    positions = indices.fill_null(0).to_numpy(zero_copy_only=False) if indices.null_count else indices.to_numpy()
+    lengths = values.lengths[positions]
+    _mark_nulls(indices, lengths)
+    return replace(values, starts=values.starts[positions], lengths=lengths)
+
+
+def _mark_nulls(array: Any, lengths: Lengths) -> None:
+    if array.null_count:
+        octets.mark_nulls(np.frombuffer(array.buffers()[0], np.uint8), array.offset, lengths)
+
+
+def _at_least(buffer: Bytes, size: int) -> Bytes:
+    return buffer if len(buffer) >= size else np.empty(size + size // 4, np.uint8)
+
+
+def _starts(rows: int, width: int) -> Int64s:
+    return np.arange(0, rows * width, width, dtype=np.int64)
+
+
+def _fixed(values: npt.NDArray[Any], width: int) -> Image:
+    rows = values.nbytes // width
+    return Image(values.view(np.uint8), _starts(rows, width), np.full(rows, width, np.int32))
+
+
+def _fixed_width(array: Any, dtype: Any) -> Any:
+    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * np.dtype(dtype).itemsize)
+
+
+def _bools(array: Any) -> npt.NDArray[np.uint8]:
+    if not pa.types.is_boolean(array.type):
+        raise InternalError(f"a boolean column came as {array.type}")
+    bits = np.unpackbits(np.frombuffer(array.buffers()[1], np.uint8), bitorder="little")
+    return bits[array.offset : array.offset + len(array)]
+
+
+def _is_us_timestamp(arrow: Any) -> bool:
+    return bool(pa.types.is_timestamp(arrow)) and arrow.unit == "us"
+
+
+def _is_string(arrow: Any) -> bool:
+    kinds = pa.types
+    return bool(_has_offsets(arrow) or kinds.is_string_view(arrow) or kinds.is_binary_view(arrow))
+
+
+def _has_offsets(arrow: Any) -> bool:
+    kinds = pa.types
+    return bool(
+        kinds.is_string(arrow) or kinds.is_binary(arrow) or kinds.is_large_string(arrow) or kinds.is_large_binary(arrow)
+    )
+
+
+def _cast(array: Any, sql_type: SqlType, arrow: Any) -> Any:
+    try:
+        return array.cast(arrow)
+    except pa.ArrowNotImplementedError:
+        raise InternalError(f"a column of type {sql_type.name} came as Arrow's {array.type}") from None
+    except pa.ArrowInvalid:
+        raise NumericValueOutOfRange(f"{sql_type.name} out of range") from None
+
+
+def _decimal_words(array: Any) -> tuple[npt.NDArray[np.uint32], int, int]:
+    """The 32-bit words of each value, how many a value has, and the scale."""
+    arrow = array.type
+    if pa.types.is_integer(arrow):
+        words = np.zeros((len(array), 4), np.uint32)
+        signed = not pa.types.is_uint64(arrow)
+        if signed and not pa.types.is_int64(arrow):
+            array = array.cast(pa.int64())
+        words[:, :2] = _fixed_width(array, np.uint64).view(np.uint32).reshape(-1, 2)
+        if signed:
+            words[:, 2:] = np.where(words[:, 1:2] >> 31, np.uint32(0xFFFFFFFF), np.uint32(0))
+        return words.reshape(-1), 4, 0
+    if not pa.types.is_decimal(arrow):
+        raise InternalError(f"a numeric column came as Arrow's {arrow}")
+    if arrow.bit_width < 128:
+        array = array.cast(pa.decimal128(arrow.precision, arrow.scale))
+    count = array.type.bit_width // 32
+    start = array.offset * count * 4
+    return np.frombuffer(array.buffers()[1], np.uint32, len(array) * count, start), count, int(arrow.scale)
+
+
+_MONTH_DAY_NANO = np.dtype([("months", np.int32), ("days", np.int32), ("ns", np.int64)])
+
+
+def _intervals(array: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Int64s]:
+    """Months, days and microseconds; a rest below a microsecond is cut off."""
+    if not pa.types.is_interval(array.type):
+        raise InternalError(f"an interval column came as Arrow's {array.type}")
+    parts = _fixed_width(array, _MONTH_DAY_NANO)
+    ns = parts["ns"]
+    us = np.floor_divide(ns, 1000)
+    us += (ns < 0) & (us * 1000 != ns)
+    return np.ascontiguousarray(parts["months"]), np.ascontiguousarray(parts["days"]), us
+
+
+def _list_parts(array: Any) -> tuple[Int64s, Any]:
+    """Offsets from 0, and the elements between them."""
+    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+        raise InternalError(f"an array column came as Arrow's {array.type}")
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    return offsets - offsets[0], array.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
