@@ -29,7 +29,6 @@ FULL = {"hosts": 1000, "hours": 12.0, "runs": 3}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 when all that was asked for was measured and all answers agree, 1 when not, 2 for wrong arguments."""
     parsed = _arguments(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     console = Console()
     options = Options(
         runs=parsed.runs,
@@ -117,4 +116,5 @@ def _write_json(results: Results, path: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     sys.exit(main())

@@ -56,6 +56,7 @@ def measure(system: System, dataset: Dataset, options: Options, say: Say) -> Sys
         result.state, result.reason = "not installed", reason
         return result
     result.version = system.version()
+    gc.freeze()  # what is there now needs no look at by the collections between timed runs
     try:
         with _loaded(system, dataset, options, result, say):
             _measure_space(system, dataset, result, say)
@@ -64,6 +65,8 @@ def measure(system: System, dataset: Dataset, options: Options, say: Say) -> Sys
                 result.memory_after_queries_bytes = memory_bytes(pid)
     except Exception as error:  # one system's failure must not cost the others' numbers
         result.state, result.reason = "failed", f"{type(error).__name__}: {first_line(error)}"
+    finally:
+        gc.unfreeze()
     return result
 
 

@@ -6,7 +6,8 @@ are the bucket's samples (times have milliseconds). Known differences from the S
 
 - A bucket is always whole: the window's ragged first and last bucket hold samples from outside the window. They are
   fetched (and timed) but not compared.
-- groupby-orderby-limit asks for the last five minutes before the end; it knows that the data have no gaps.
+- groupby-orderby-limit asks for the last five minutes before the end; it knows that the data have no gaps and
+  where they end.
 - lastpoint gives each host's last values without their times and looks back over the last minute of the data only;
   the times are not compared.
 - high-cpu asks for whole rows where one field is above 90. MetricsQL has no rows: not comparable.
@@ -40,9 +41,9 @@ def request(query: Query, data_end_ns: int) -> Request:
     width = f"{query.bucket_ns // MILLISECOND_NS}ms"
     match query.kind:
         case Kind.MAX_BY_BUCKET | Kind.LAST_BUCKETS:
-            return _range(query, f"max(max_over_time({selector}[{width}])) by (__name__)")
+            return _range(query, f"max(max_over_time({selector}[{width}])) by (__name__)", data_end_ns)
         case Kind.MEAN_BY_BUCKET_AND_HOST:
-            return _range(query, f"avg(avg_over_time({selector}[{width}])) by (__name__, hostname)")
+            return _range(query, f"avg(avg_over_time({selector}[{width}])) by (__name__, hostname)", data_end_ns)
         case Kind.LAST_POINT:
             time = _seconds(data_end_ns - INTERVAL_NS)
             return "/api/v1/query", {"query": f"last_over_time({selector}[1m])", "time": time, "nocache": "1"}
@@ -61,9 +62,9 @@ def _selector(query: Query) -> str:
     return "{" + ",".join(conditions) + "}"
 
 
-def _range(query: Query, expression: str) -> Request:
+def _range(query: Query, expression: str, data_end_ns: int) -> Request:
     first = query.start_ns // query.bucket_ns * query.bucket_ns + query.bucket_ns - MILLISECOND_NS
-    last = -(-query.end_ns // query.bucket_ns) * query.bucket_ns - MILLISECOND_NS
+    last = -(-min(query.end_ns, data_end_ns) // query.bucket_ns) * query.bucket_ns - MILLISECOND_NS
     if query.kind is Kind.LAST_BUCKETS:
         first = last - (LIMIT - 1) * query.bucket_ns
     # Without nocache=1 it moves start and end to multiples of the step.
