@@ -10,6 +10,7 @@ Sizes are bytes, written as a number or with a unit (``256MiB``); durations are 
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 import tomllib
@@ -265,9 +266,29 @@ def load(flags: Mapping[str, object] | None = None, *, file: Path | None = None)
     for name, value in (flags or {}).items():
         given[name] = (value, "--" + name.replace("_", "-"))
     try:
-        return Settings(**{name: value for name, (value, _) in given.items()})  # type: ignore[arg-type]
+        settings = Settings(**{name: value for name, (value, _) in given.items()})  # type: ignore[arg-type]
     except ValidationError as error:
         raise ConfigurationError(_why(error, {name: origin for name, (_, origin) in given.items()})) from None
+    _check_together(settings)
+    return settings
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``. A name other than localhost counts as reachable."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _check_together(settings: Settings) -> None:
+    if not is_loopback(settings.host) and not settings.insecure:
+        raise ConfigurationError(
+            f"host {settings.host} can be reached by other machines and there are no passwords yet: use 127.0.0.1, or "
+            "--insecure to let everybody who reaches it read, write and delete"
+        )
+    if settings.bodies_bytes_max < settings.body_bytes_max:
+        raise ConfigurationError("bodies_bytes_max is smaller than body_bytes_max: no body of that size could come in")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""Results of SQL statements as tables on a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+ROWS_SHOWN_MAX = 10_000
+
+
+def print_result(console: Console, cursor: psycopg.Cursor[Any], seconds: float, rows_max: int = ROWS_SHOWN_MAX) -> None:
+    """Print what the cursor's current result holds, at most ``rows_max`` rows, and how long it took."""
+    took = f"{seconds * 1000:.1f} ms"
+    if cursor.description is None:
+        console.print(Text(f"{cursor.statusmessage} ({took})"))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    rows = cursor.fetchmany(rows_max)
+    for i, column in enumerate(cursor.description):
+        numeric = any(isinstance(row[i], (int, float)) and not isinstance(row[i], bool) for row in rows)
+        table.add_column(Text(column.name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_shown(value)) for value in row))
+    console.print(table)
+    more = cursor.rowcount - len(rows)
+    console.print(Text(f"{cursor.rowcount} rows{f', {more} not shown' if more > 0 else ''} ({took})"), style="dim")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return str(value)
