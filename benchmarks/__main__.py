@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from benchmarks.queries import BY_NAME
 from benchmarks.render import render
 from benchmarks.results import Results
 from benchmarks.systems import SYSTEMS
+from benchmarks.systems.tsdb import Tsdb
 from benchmarks.workload import generate
 
 HOME = Path(__file__).parent
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     options = Options(
         runs=parsed.runs,
-        load_runs=parsed.load_runs,
+        load_runs=parsed.load_runs or 1,
         workers=parsed.workers,
         clients=parsed.clients,
         queries=parsed.queries,
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = render(workload, OUT, parsed.batch)
         results = Results(machine.describe(), _describe(parsed, workload.points), _plain(asdict(options)))
         for name in parsed.systems:
-            results.systems.append(measure(SYSTEMS[name](), dataset, options, status.update))
+            load_runs = parsed.load_runs or (parsed.runs if name == Tsdb.name else 1)
+            here = replace(options, load_runs=load_runs)
+            results.systems.append(measure(SYSTEMS[name](), dataset, here, status.update))
             _write_json(results, parsed.out)
     report.print_tables(results, console)
     console.print(f"Written to {parsed.out}", highlight=False)
@@ -63,7 +66,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--systems", type=_names(SYSTEMS), default=tuple(SYSTEMS), help=f"of {','.join(SYSTEMS)} (default all)")
     add("--queries", type=_names(BY_NAME), default=tuple(BY_NAME), help=f"of {','.join(BY_NAME)} (default all)")
     add("--runs", type=_positive, help="timed runs of each query (default 3)")
-    add("--load-runs", type=_positive, default=1, help="loads in each way (default %(default)s)")
+    add("--load-runs", type=_positive, help="loads in each way (default: as --runs for tsdb, 1 for the peers)")
     add("--workers", type=_workers, default=(2,), help="connections that load, such as 1,2,4: one way each (default 2)")
     add("--batch", type=_positive, default=10_000, help="lines a request (default %(default)s)")
     add("--clients", type=_positive, default=1, help="also ask by so many clients at once (default 1: do not)")

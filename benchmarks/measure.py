@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks import answers, truth
 from benchmarks.load import first_line
 from benchmarks.processes import MemoryWatch, memory_bytes
-from benchmarks.queries import BY_NAME, Kind, Query, QueryType, draw
+from benchmarks.queries import BY_NAME, Kind, Query, draw
 from benchmarks.render import Dataset
 from benchmarks.results import Concurrent, Fetch, Load, SystemResult, Timing
 from benchmarks.systems import Client, LoadWay, System
@@ -51,7 +51,7 @@ class Options:
 
 def measure(system: System, dataset: Dataset, options: Options, say: Say) -> SystemResult:
     """All numbers of one system. Errors end its measurement and are told in the result."""
-    result = SystemResult(system.name, notes=list(system.notes))
+    result = SystemResult(system.name)
     if reason := system.missing():
         result.state, result.reason = "not installed", reason
         return result
@@ -67,6 +67,7 @@ def measure(system: System, dataset: Dataset, options: Options, say: Say) -> Sys
         result.state, result.reason = "failed", f"{type(error).__name__}: {first_line(error)}"
     finally:
         gc.unfreeze()
+    result.notes = list(system.notes)
     return result
 
 
@@ -136,16 +137,15 @@ def _measure_queries(system: System, dataset: Dataset, options: Options, result:
                 _measure_fetch(system, client, queries[0], dataset, options, result)
                 continue
             try:
-                timing = _measure_type(system, client, query_type, queries, dataset, options, result)
-            except Exception as error:
+                timing = _measure_type(system, client, queries, dataset, options, result)
+                result.queries[name] = timing
+                if options.clients > 1:
+                    chosen = queries[: timing.variants]
+                    result.concurrent[name] = _ask_at_once(system, chosen, timing.way, options.clients)
+            except Exception as error:  # the other types are still worth measuring
                 result.differences.append(f"{name}: {type(error).__name__}: {first_line(error)}")
                 client.close()
                 client = system.connect()
-                continue
-            result.queries[name] = timing
-            if options.clients > 1:
-                chosen = queries[: timing.variants]
-                result.concurrent[name] = _ask_at_once(system, chosen, timing.way, options.clients)
     finally:
         client.close()
 
@@ -153,7 +153,6 @@ def _measure_queries(system: System, dataset: Dataset, options: Options, result:
 def _measure_type(
     system: System,
     client: Client,
-    query_type: QueryType,
     queries: list[Query],
     dataset: Dataset,
     options: Options,
@@ -258,8 +257,8 @@ def _ask_at_once(system: System, queries: list[Query], way: str, clients: int) -
                 turn += 1
             client.close()
         except BaseException as error:
-            start.abort()
             errors.append(error)
+            start.abort()
 
     threads = [threading.Thread(target=ask, args=(number,), daemon=True) for number in range(clients)]
     for thread in threads:

@@ -48,7 +48,7 @@ class System(ABC):
     """One system under measurement. ``notes`` say what a reader of its numbers must know."""
 
     name: ClassVar[str]
-    notes: ClassVar[tuple[str, ...]] = ()
+    notes: tuple[str, ...] = ()
 
     @abstractmethod
     def missing(self) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from benchmarks.results import Load, Results, SystemResult, Timing
 from benchmarks.systems.duckdb import DuckDb, DuckDbClient
 from benchmarks.workload import generate
 
-OPTIONS = Options(1, 1, (1,), 2, ("single-groupby-1-1-1", "lastpoint", "fetch"), budget_seconds=2.0)
+OPTIONS = Options(1, 1, (1,), 1, ("single-groupby-1-1-1", "lastpoint", "fetch"), budget_seconds=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_a_system_that_breaks_fails_the_run_and_keeps_what_was_measured(dataset:
 
 def test_several_clients_ask_at_once(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.measure.CONCURRENT_SECONDS", 0.2)
-    result = measure(DuckDb(), dataset, OPTIONS, quiet)
+    result = measure(DuckDb(), dataset, replace(OPTIONS, clients=2), quiet)
     assert result.state == "measured", result.reason
     assert result.concurrent["lastpoint"].clients == 2
     assert result.concurrent["lastpoint"].queries_per_second > 0
