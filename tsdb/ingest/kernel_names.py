@@ -1,0 +1,280 @@
+"""Names of line protocol: where they end, what they must not hold, and the tables that give each distinct one a number.
+
+A ``,``, ``=`` or blank is escaped exactly when a backslash stands right before it; a backslash escapes nothing else
+and is never escaped itself. Hence equal texts are equal names, and the tables compare bytes.
+
+The table of names is open-addressed and its hash seeded; it compares the bytes, so that a collision costs time and
+never correctness. A full table is reported, and the caller starts again with a larger one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.ingest.kernel_lines import Bytes, int64, line_ends
+from tsdb.kernels import kernel
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Names = npt.NDArray[np.int32]
+
+# What is wrong with a line. 0 to 4 are tsdb.ingest.kernel_numbers' outcomes; −1: a table or an output array is full.
+FULL = -1
+OK = 0
+MISSING_MEASUREMENT = 10
+MISSING_TAG_KEY = 11
+MISSING_TAG_VALUE = 12
+TAG_FORMAT = 13
+DUPLICATE_TAG = 14
+RESERVED_TAG = 15
+TOO_MANY_TAGS = 16
+KEY_TOO_LONG = 17
+NAME_TOO_LONG = 18
+CONTROL_CHARACTER = 19
+TAB = 20
+NUL = 21
+MISSING_FIELDS = 22
+MISSING_FIELD_KEY = 23
+MISSING_FIELD_VALUE = 24
+RESERVED_FIELD = 25
+DUPLICATE_FIELD = 26
+TOO_MANY_FIELDS = 27
+INVALID_STRING = 28
+UNBALANCED_QUOTES = 29
+STRING_TOO_LONG = 30
+BAD_TIMESTAMP = 31
+TIME_RANGE = 32
+MISSING_TIME = 33
+INVALID_UTF8 = 34
+LINE_TOO_LONG = 35
+
+_TAB, _BLANK, _COMMA, _EQUALS, _BACKSLASH = 9, 32, 44, 61, 92
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(29)
+_U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(k) for k in range(1, 8))
+_U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(k) for k in range(8, 57, 8))
+
+# The state's first place counts names; the others are tsdb.ingest.kernel's.
+NAMES = 0
+
+
+# The columns of ``names``, int32[NAME_COLUMNS, capacity]. A name is a range of the body (START, LENGTH); OWNER keeps
+# equal texts of different meanings apart; ERROR and COLUMN say what is wrong with it and where in it; SEEN is the last
+# line or series key it was on; NEXT the number that came after it last time (of a measurement: its first field), a
+# guess that is verified; MEASUREMENT is a series key's measurement.
+START, LENGTH, OWNER, ERROR, COLUMN, SEEN, NEXT, MEASUREMENT = range(8)
+NAME_COLUMNS = 8
+
+# OWNER of what is no field; a field's owner is its measurement's number.
+SERIES_KEY, MEASUREMENT_NAME, TAG_KEY = -1, -2, -3
+
+
+class Bounds(NamedTuple):
+    """Limits and the request's parameters, as numbers; see ``tsdb.ingest.lineprotocol.Limits``."""
+
+    seed: np.uint64
+    ascii: bool
+    line_first: int
+    require_time: bool
+    time_default: int
+    time_factor: int
+    line_bytes_max: int
+    key_bytes_max: int
+    name_bytes_max: int
+    string_bytes_max: int
+    fields_max: int
+    tags_max: int
+
+
+@kernel
+def _hash(body: Bytes, start: int, length: int, seed: np.uint64) -> np.uint64:
+    p = np.uint64(start)  # unsigned positions need no test for a negative index, and eight loads become one
+    value = seed ^ np.uint64(length)
+    for _ in range(length >> 3):
+        word = np.uint64(body[p])
+        word |= np.uint64(body[p + _U1]) << _U8
+        word |= np.uint64(body[p + _U2]) << _U16
+        word |= np.uint64(body[p + _U3]) << _U24
+        word |= np.uint64(body[p + _U4]) << _U32
+        word |= np.uint64(body[p + _U5]) << _U40
+        word |= np.uint64(body[p + _U6]) << _U48
+        word |= np.uint64(body[p + _U7]) << _U56
+        value = (value ^ word) * _MULTIPLIER
+        value ^= value >> _SHIFT
+        p += _U8
+    word = np.uint64(0)
+    for _ in range(length & 7):
+        word = word << _U8 | np.uint64(body[p])
+        p += _U1
+    value = (value ^ word) * _MULTIPLIER
+    return value ^ value >> _SHIFT
+
+
+@kernel
+def same(body: Bytes, a: int, b: int, length: int) -> bool:
+    """Whether the ``length`` bytes at ``a`` and ``b`` are equal; both ranges lie in the body."""
+    left, right = np.uint64(a), np.uint64(b)
+    different = np.uint8(0)
+    for k in range(np.uint64(length)):  # without a branch, so that it becomes vector instructions
+        different |= body[left + k] ^ body[right + k]
+    return bool(different == 0)
+
+
+@kernel
+def intern(
+    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
+) -> tuple[int, bool]:
+    """The number of the text and whether it is new; FULL when a new one has no room."""
+    mask = len(slots) - 1
+    slot = int64(_hash(body, start, length, seed + np.uint64(owner)) & np.uint64(mask))
+    while slots[slot] != 0:
+        found = int64(slots[slot]) - 1
+        if (
+            names[LENGTH, found] == length
+            and names[OWNER, found] == owner
+            and same(body, names[START, found], start, length)
+        ):
+            return found, False
+        slot = (slot + 1) & mask
+    number = state[NAMES]
+    if number >= names.shape[1]:
+        return FULL, False
+    state[NAMES] = number + 1
+    slots[slot] = number + 1
+    names[START, number] = start
+    names[LENGTH, number] = length
+    names[OWNER, number] = owner
+    names[ERROR, number] = OK
+    names[COLUMN, number] = 0
+    names[SEEN, number] = -1
+    names[NEXT, number] = -1
+    names[MEASUREMENT, number] = -1
+    return number, True
+
+
+@kernel
+def name_end(body: Bytes, p: int, end: int, stop: int, other: int) -> int:
+    """Where the name at ``p`` ends: at the first unescaped ``stop`` or ``other``, or at ``end``."""
+    first = p
+    while p < end:
+        c = body[p]
+        if c in (stop, other) and (p == first or body[p - 1] != _BACKSLASH):
+            break
+        p += 1
+    return p
+
+
+@kernel
+def series_key_end(body: Bytes, p: int, n: int) -> int:
+    """Where the series key at ``p`` ends: at the first unescaped blank or where its line does."""
+    while p < n:
+        c = body[p]
+        if c <= _BLANK:
+            if c == _BLANK and body[p - 1] != _BACKSLASH:  # a key never begins with a blank
+                break
+            if line_ends(body, p, n):
+                break
+        p += 1
+    return p
+
+
+@kernel
+def check_name(body: Bytes, start: int, end: int, name_bytes_max: int) -> tuple[int, int]:
+    """Control characters and the length of a measurement, tag key or field key; escaping backslashes count."""
+    for p in range(start, end):
+        if body[p] < 32 or body[p] == 127:
+            return CONTROL_CHARACTER, p
+    if end - start > name_bytes_max:
+        return NAME_TOO_LONG, start
+    return OK, start
+
+
+def _bytes(text: str) -> Bytes:
+    return np.frombuffer(text.encode(), dtype=np.uint8)
+
+
+_TIME, _TIME_NS, _SEQUENCE = _bytes("time"), _bytes("time_ns"), _bytes("sequence")
+_FIELD, _MEASUREMENT = _bytes("_field"), _bytes("_measurement")
+
+
+@kernel
+def _is(body: Bytes, start: int, end: int, word: Bytes) -> bool:
+    if end - start != len(word):
+        return False
+    for k in range(len(word)):  # noqa: SIM110  (numba has no all())
+        if body[start + k] != word[k]:
+            return False
+    return True
+
+
+@kernel
+def reserved(body: Bytes, start: int, end: int) -> bool:
+    """The names of the time and of the hidden columns (design section 2)."""
+    return (
+        _is(body, start, end, _TIME) or _is(body, start, end, _TIME_NS) or _is(body, start, end, _SEQUENCE)
+    )  # fmt: skip
+
+
+@kernel
+def _tag(
+    body: Bytes, p: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+) -> tuple[int, int]:
+    """Check one tag at ``p``; where it ends (a comma or ``end``)."""
+    stop = name_end(body, p, end, _EQUALS, _COMMA)
+    if stop == p:
+        return MISSING_TAG_KEY, p
+    if stop == end or body[stop] == _COMMA:
+        return MISSING_TAG_VALUE, stop
+    code, at = check_name(body, p, stop, bounds.name_bytes_max)
+    if code != OK:
+        return code, at
+    if reserved(body, p, stop) or _is(body, p, stop, _FIELD) or _is(body, p, stop, _MEASUREMENT):
+        return RESERVED_TAG, p
+    tag, _ = intern(body, p, stop - p, TAG_KEY, bounds.seed, names, slots, state)
+    if tag == FULL:
+        return FULL, p
+    if names[SEEN, tag] == key:
+        return DUPLICATE_TAG, p
+    names[SEEN, tag] = key
+    value = stop + 1
+    stop = name_end(body, value, end, _COMMA, _EQUALS)
+    for k in range(value, stop):
+        if body[k] == 0:
+            return NUL, k
+    if stop == value:
+        return MISSING_TAG_VALUE, value
+    if stop < end and body[stop] == _EQUALS:
+        for k in range(value, stop):
+            if body[k] == _TAB:
+                return TAB, k
+        return TAG_FORMAT, stop
+    return OK, stop
+
+
+@kernel
+def check_series_key(
+    body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+) -> tuple[int, int, int]:
+    """What is wrong with a distinct series key, where, and where its measurement ends."""
+    if end - start > bounds.key_bytes_max:
+        return KEY_TOO_LONG, start, start
+    measurement_end = name_end(body, start, end, _COMMA, _COMMA)
+    if measurement_end == start:
+        return MISSING_MEASUREMENT, start, start
+    code, p = check_name(body, start, measurement_end, bounds.name_bytes_max)
+    if code != OK:
+        return code, p, measurement_end
+    count = 0
+    p = measurement_end
+    while p < end:
+        if count == bounds.tags_max:
+            return TOO_MANY_TAGS, p, measurement_end
+        code, p = _tag(body, p + 1, end, key, bounds, names, slots, state)
+        if code != OK:
+            return code, p, measurement_end
+        count += 1
+    return OK, end, measurement_end

@@ -1,0 +1,349 @@
+"""Line protocol: a request body to columns.
+
+    body ── walk (kernel) ──► rows, values, distinct names ── sort (kernel_columns) ──► Parsed
+
+Work in Python is per distinct series key, field and error, never per row. What the schema says about the lines is
+``tsdb.ingest.bind``'s matter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.errors import InvalidParameterValue, ProgramLimitExceeded
+from tsdb.ingest import kernel as k
+from tsdb.ingest import kernel_names as kn
+from tsdb.ingest.faults import Limits, LineError, line_text, message_of
+from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
+from tsdb.ingest.kernel_numbers import FLOAT_RANGE
+from tsdb.ingest.serieskey import SeriesKeyCache, TagSet, unescape_key
+from tsdb.types import Kind
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+_PRECISIONS = {
+    "n": 1, "ns": 1, "u": 1_000, "us": 1_000, "µ": 1_000, "μ": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
+    "m": 60_000_000_000, "h": 3_600_000_000_000,
+}  # fmt: skip
+
+# Offsets are int32, and a string's place has 31 bits.
+_BODY_BYTES_MAX = 2**31 - 1
+
+# A request cannot know it, so it cannot choose names that collide.
+_SEED = np.uint64(secrets.randbits(64))
+
+_series_keys = SeriesKeyCache()
+
+
+@dataclass(frozen=True, slots=True)
+class FieldColumn:
+    """The values of one field and kind: ``rows`` int32, rising, index the lines of the measurement.
+
+    ``values`` are float64, int64, uint64 or bool, or an Arrow string array. A field written with several kinds in one
+    body has several columns.
+    """
+
+    name: str
+    kind: Kind
+    rows: Int32s
+    values: npt.NDArray[np.float64 | np.int64 | np.uint64 | np.bool_] | pa.StringArray
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The good lines of one measurement, n of them, in the order of the body.
+
+    ``line_numbers`` int32[n]; ``times`` int64[n] in ns; ``tagsets`` the distinct tag sets, ``tagset`` int32[n] indexes
+    them; ``fields`` in the order of their first appearance; ``starts`` and ``ends`` int32[n] are ranges of the body.
+    """
+
+    measurement: str
+    line_numbers: Int32s
+    times: Int64s
+    tagsets: tuple[TagSet, ...]
+    tagset: Int32s
+    fields: tuple[FieldColumn, ...]
+    starts: Int32s
+    ends: Int32s
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A body's good lines by measurement, in order of first appearance, and its bad lines.
+
+    ``errors`` are the first of them by line number (``Limits.errors_max``), ``error_count`` counts all.
+    """
+
+    body: bytes
+    lines: tuple[Lines, ...]
+    errors: tuple[LineError, ...]
+    error_count: int
+    limits: Limits
+
+    @property
+    def row_count(self) -> int:
+        return sum(len(lines) for lines in self.lines)
+
+
+def precision_factor(precision: str) -> int:
+    """Nanoseconds in one unit. Raises InvalidParameterValue with InfluxDB's text."""
+    try:
+        return _PRECISIONS[precision]
+    except KeyError:
+        raise InvalidParameterValue(f'invalid precision "{precision}" (use n, u, ms, s, m or h)') from None
+
+
+def parse(
+    body: bytes | memoryview,
+    *,
+    precision: str = "ns",
+    now_ns: int,
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    require_time: bool = False,
+    line_first: int = 1,
+) -> Parsed:
+    """Parse a whole body; bad lines become errors, good ones columns.
+
+    Lines without a time get ``now_ns``, truncated to ``precision``, or an error if ``require_time``. ``line_first`` is
+    the number of the body's first line, for a part of a larger body. Raises InvalidParameterValue (precision) and
+    ProgramLimitExceeded (body too large).
+    """
+    factor = precision_factor(precision)
+    if len(body) > min(limits.body_bytes_max, _BODY_BYTES_MAX):
+        raise ProgramLimitExceeded(
+            f"request body of {len(body)} bytes is larger than {min(limits.body_bytes_max, _BODY_BYTES_MAX)}",
+            hint="Send smaller batches.",
+        )
+    text = bytes(body)
+    bounds = kn.Bounds(
+        _SEED,
+        text.isascii(),
+        line_first,
+        require_time,
+        now_ns - now_ns % factor,
+        factor,
+        limits.line_bytes_max,
+        limits.key_bytes_max,
+        limits.name_bytes_max,
+        limits.string_bytes_max,
+        limits.fields_max,
+        limits.tags_max,
+    )
+    return _Sorting(text, _walk(text, bounds, limits.errors_max), limits).parsed()
+
+
+def split(body: bytes | memoryview, parts: int) -> list[tuple[memoryview, int]]:
+    """Cut a body at line borders into at most ``parts`` parts of about equal size, each with its first line's number.
+
+    Newlines inside strings are no borders, so the parts parse to what the whole would.
+    """
+    view = memoryview(body)
+    borders = np.array([len(view) * part // parts for part in range(1, parts)], dtype=np.int64)
+    cut(np.frombuffer(view, dtype=np.uint8), borders)
+    cuts = [0, *borders.tolist(), len(view)]
+    found: list[tuple[memoryview, int]] = []
+    line = 1
+    for start, end in itertools.pairwise(cuts):
+        if end > start:
+            found.append((view[start:end], line))
+            line += bytes(view[start:end]).count(b"\n")
+    return found
+
+
+def _int32s(columns: int, capacity: int) -> Int32s:
+    return np.empty((columns, capacity), dtype=np.int32)
+
+
+def _walk(text: bytes, bounds: kn.Bounds, errors_max: int) -> k.Output:
+    """The walk's output, in arrays made for usual lines, and larger ones as often as these do not suffice."""
+    body = np.frombuffer(text, dtype=np.uint8)
+    size = 1
+    while True:
+        rows = size * (len(text) // 64 + 64)
+        values = size * (len(text) // 12 + 64)
+        output = k.Output(
+            np.zeros(k.STATE_SIZE, dtype=np.int64),
+            _int32s(kn.NAME_COLUMNS, rows),
+            np.zeros(1 << (2 * rows - 1).bit_length(), dtype=np.int32),
+            _int32s(4, rows),
+            np.empty(rows, dtype=np.int64),
+            _int32s(3, values),
+            np.empty(values, dtype=np.int64),
+            _int32s(3, values),
+            _int32s(5, errors_max),
+        )
+        if k.walk(body, bounds, output):
+            return output
+        size *= 4
+
+
+class _Sorting:
+    """From a walk's output to ``Parsed``: floats left over, names decoded, rows and values sorted."""
+
+    def __init__(self, text: bytes, output: k.Output, limits: Limits) -> None:
+        state = output.state
+        self.text = text
+        self.output = output
+        self.limits = limits
+        self.rows = output.rows[:, : state[k.ROWS]]
+        self.values = output.values[:, : state[k.VALUES]]
+        self.names = output.names[:, : state[kn.NAMES]]
+        self.dead = np.zeros(self.rows.shape[1], dtype=np.bool_)
+        self.late: list[tuple[int, str]] = []  # (row, message)
+        self.groups: list[tuple[str, dict[TagSet, int]]] = []
+        self.group_of_measurement = np.full(self.names.shape[1], -1, dtype=np.int32)
+        self.key_tagset = np.zeros(self.names.shape[1], dtype=np.int32)
+
+    def parsed(self) -> Parsed:
+        self._read_slow_floats()
+        self._decode_keys()
+        self._refuse_tags_as_fields()
+        lines = self._lines() if self.groups else ()
+        errors = self._errors()
+        count = int(self.output.state[k.FAULTS]) + int(self.dead.sum())
+        return Parsed(self.text, lines, errors, count, self.limits)
+
+    def _read_slow_floats(self) -> None:
+        """What the kernel could not round for certain; an infinity is out of range."""
+        count = int(self.output.state[k.SLOWS])
+        floats = self.output.bits.view(np.float64)
+        for value, start, end in self.output.slows[:, :count].T.tolist():
+            number = float(self.text[start:end])
+            floats[value] = number
+            if number in (float("inf"), float("-inf")):
+                row = int(self.values[k.VALUE_ROW, value])
+                column = start - int(self.rows[k.ROW_START, row]) + 1
+                self._refuse(row, message_of(FLOAT_RANGE, column, self.limits))
+
+    def _refuse(self, row: int, message: str) -> None:
+        if not self.dead[row]:
+            self.dead[row] = True
+            self.late.append((row, message))
+
+    def _decode_keys(self) -> None:
+        used = np.zeros(self.names.shape[1], dtype=np.bool_)
+        used[self.rows[k.ROW_KEY]] = True
+        keys = np.flatnonzero(used)
+        starts, lengths = self.names[kn.START, keys].tolist(), self.names[kn.LENGTH, keys].tolist()
+        measurements = self.names[kn.MEASUREMENT, keys].tolist()
+        tagsets: list[int] = []
+        for start, length, number in zip(starts, lengths, measurements, strict=True):
+            measurement, tagset = _series_keys.decode(self.text[start : start + length])
+            group = self.group_of_measurement[number]
+            if group < 0:
+                group = self.group_of_measurement[number] = len(self.groups)
+                self.groups.append((measurement, {}))
+            distinct = self.groups[group][1]
+            tagsets.append(distinct.setdefault(tagset, len(distinct)))
+        self.key_tagset[keys] = tagsets
+
+    def _field_name(self, field: int) -> str:
+        start = self.names[kn.START, field]
+        return unescape_key(self.text[start : start + self.names[kn.LENGTH, field]].decode())
+
+    def _refuse_tags_as_fields(self) -> None:
+        """A name that is tag and field of one line. Only names that are both anywhere in a measurement cost time."""
+        tag_names = [{name for names in {t.names for t in tagsets} for name in names} for _, tagsets in self.groups]
+        used = np.zeros(self.names.shape[1], dtype=np.bool_)
+        used[self.values[k.VALUE_FIELD]] = True
+        for field in np.flatnonzero(used).tolist():
+            group = int(self.group_of_measurement[self.names[kn.OWNER, field]])
+            name = self._field_name(field)
+            if name not in tag_names[group]:
+                continue
+            tagged = np.array([name in t.names for t in self.groups[group][1]], dtype=np.bool_)
+            rows = self.values[k.VALUE_ROW, self.values[k.VALUE_FIELD] == field]
+            for row in rows[tagged[self.key_tagset[self.rows[k.ROW_KEY, rows]]]].tolist():
+                self._refuse(row, f'"{name}" is a tag and a field of this line')
+
+    def _lines(self) -> tuple[Lines, ...]:
+        rows, names = self.rows, self.names
+        living = rows.shape[1] - int(self.dead.sum())
+        order = np.empty(living, dtype=np.int32)
+        row_offset = np.zeros(len(self.groups) + 1, dtype=np.int64)
+        key_group = self.group_of_measurement[names[kn.MEASUREMENT]]
+        place = sort_rows(self.output.rows, rows.shape[1], self.dead, key_group, row_offset, order)
+        columns = self._columns(place)
+        found = []
+        for group, (measurement, tagsets) in enumerate(self.groups):
+            at = order[row_offset[group] : row_offset[group + 1]]
+            if not len(at):
+                continue
+            distinct, tagset = tuple(tagsets), self.key_tagset[rows[k.ROW_KEY, at]]
+            if self.late:  # a refused line's tags must not reach the schema
+                used, tagset = np.unique(tagset, return_inverse=True)
+                distinct, tagset = tuple(distinct[i] for i in used.tolist()), tagset.astype(np.int32)
+            found.append(
+                Lines(
+                    measurement,
+                    rows[k.ROW_LINE, at],
+                    self.output.times[at],
+                    distinct,
+                    tagset,
+                    tuple(columns[group]),
+                    rows[k.ROW_START, at],
+                    rows[k.ROW_END, at],
+                )
+            )
+        return tuple(found)
+
+    def _columns(self, place: Int32s) -> list[list[FieldColumn]]:
+        """The field columns of each group."""
+        count = self.values.shape[1]
+        offset = np.zeros(self.names.shape[1] * KINDS + 1, dtype=np.int64)
+        column_rows = np.empty(count, dtype=np.int32)
+        column_bits = np.empty(count, dtype=np.int64)
+        sort_values(self.output.values, self.output.bits, count, place, offset, column_rows, column_bits)
+        columns: list[list[FieldColumn]] = [[] for _ in self.groups]
+        for column in np.flatnonzero(np.diff(offset)).tolist():
+            field, kind = column // KINDS, Kind(column % KINDS + 1)
+            at = slice(offset[column], offset[column + 1])
+            values = _typed(self.text, kind, column_bits[at])
+            group = int(self.group_of_measurement[self.names[kn.OWNER, field]])
+            columns[group].append(FieldColumn(self._field_name(field), kind, column_rows[at], values))
+        return columns
+
+    def _errors(self) -> tuple[LineError, ...]:
+        listed = int(self.output.state[k.FAULTS_LISTED])
+        errors = [
+            LineError(line, line_text(self.text, start, end), message_of(code, at - start + 1, self.limits))
+            for line, start, end, code, at in self.output.faults[:, :listed].T.tolist()
+        ]
+        for row, message in sorted(self.late)[: self.limits.errors_max]:
+            line, start, end = self.rows[: k.ROW_KEY, row].tolist()
+            errors.append(LineError(line, line_text(self.text, start, end), message))
+        return merge_errors(errors, self.limits)
+
+
+def merge_errors(errors: Sequence[LineError], limits: Limits) -> tuple[LineError, ...]:
+    """The first errors by line number, as many as are listed."""
+    return tuple(sorted(errors, key=lambda error: error.line_number)[: limits.errors_max])
+
+
+def _typed(
+    text: bytes, kind: Kind, bits: Int64s
+) -> npt.NDArray[np.float64 | np.int64 | np.uint64 | np.bool_] | pa.StringArray:
+    match kind:
+        case Kind.FLOAT8:
+            return bits.view(np.float64)
+        case Kind.UINT8:
+            return bits.view(np.uint64)
+        case Kind.BOOL:
+            return bits != 0
+        case Kind.INT8:
+            return bits
+    offsets = np.empty(len(bits) + 1, dtype=np.int32)
+    out = np.empty(strings_size(bits), dtype=np.uint8)
+    unescape_strings(np.frombuffer(text, dtype=np.uint8), bits, offsets, out)
+    return pa.StringArray.from_buffers(len(bits), pa.py_buffer(offsets), pa.py_buffer(out))
