@@ -93,7 +93,7 @@ def _serving(console: Console, settings: object) -> Iterator[Server]:
 
 
 def _load(console: Console, server: Server, seed: int, hosts: int) -> None:
-    connection = http.client.HTTPConnection(server.http_host, server.http_port, timeout=60)
+    connection = http.client.HTTPConnection(server.host, server.http_port, timeout=60)
     columns = (
         SpinnerColumn(),
         TextColumn("Loading an hour of metrics from {task.fields[hosts]} machines"),
@@ -138,7 +138,7 @@ def _how_to_connect(console: Console, server: Server) -> None:
     console.rule(Text("Connect", style="bold"), align="left")
     lines = (
         ("psql", f'psql "{server.pg_url}?user=tsdb"'),
-        ("Grafana", f"data source PostgreSQL, host {server.pg_host}:{server.pg_port}, database {DATABASE}, user tsdb, "
+        ("Grafana", f"data source PostgreSQL, host {server.host}:{server.pg_port}, database {DATABASE}, user tsdb, "
                     "TLS mode disable"),
         ("Telegraf", f'[[outputs.influxdb]]  urls = ["{server.http_url.rstrip("/")}"]  database = "{DATABASE}"'),
         ("curl", f"curl '{server.http_url}write?db={DATABASE}' --data-binary 'cpu,host=mine usage_user=12.5'"),

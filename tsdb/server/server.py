@@ -1,0 +1,195 @@
+"""One server: which parts there are, what each is handed, in which order they start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from tsdb import __version__
+from tsdb.clock import Clock, SystemClock
+from tsdb.cluster.node import Node
+from tsdb.config import Settings, is_loopback
+from tsdb.errors import StartupError
+from tsdb.http.app import HttpOptions, create_app
+from tsdb.ingest.lineprotocol import Limits as LineLimits
+from tsdb.server.warm import warm
+from tsdb.server.web import Web
+from tsdb.session import SessionFactory
+from tsdb.sql.query import Queries
+from tsdb.storage.options import Options
+from tsdb.wire.listener import Limits as WireLimits
+from tsdb.wire.listener import Listener
+
+log = logging.getLogger("tsdb.server")
+
+DATABASE = "tsdb"
+SPILL_FOLDER = "spill"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Server:
+    """A node with its SQL and HTTP ports. ``start`` and ``stop`` run on the event loop that serves.
+
+    After ``start`` the ports and URLs hold what was taken. ``warm`` ends when the kernels are loaded.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.warm: Future[float] = Future()
+        self._node: Node | None = None
+        self._queries: Queries | None = None
+        self._listener: Listener | None = None
+        self._web = Web(settings.host, settings.http_port)
+        cores = _cores()
+        self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
+        self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
+        self._warm_pool = ThreadPoolExecutor(1, "warm")
+
+    async def start(self) -> None:
+        """Open the data directory and serve. Raises StartupError, and leaves nothing running then."""
+        started = time.monotonic()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        log.info(
+            "serving",
+            extra={
+                "fields": {
+                    "version": __version__,
+                    "data": str(self.settings.data),
+                    "sql": f"{self.settings.host}:{self.pg_port}",
+                    "http": f"{self.settings.host}:{self.http_port}",
+                    "started_in_s": round(time.monotonic() - started, 3),
+                }
+            },
+        )
+        if not is_loopback(self.settings.host):
+            log.warning("serving other machines without passwords or encryption (insecure)")
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._web.bind()
+        loop = asyncio.get_running_loop()
+        self._node = await loop.run_in_executor(self._write_pool, self._open)
+        self._queries = Queries(
+            memory_limit_bytes=settings.query_memory,
+            threads=settings.query_threads or _cores(),
+            spill_directory=settings.data / SPILL_FOLDER,
+        )
+        sessions = SessionFactory(self._node, self._queries, self._session_pool, self.clock)
+        self._listener = Listener(
+            sessions,
+            host=settings.host,
+            port=settings.pg_port,
+            limits=WireLimits(
+                connections_max=settings.connections_max,
+                message_bytes_max=settings.message_bytes_max,
+                startup_timeout_s=settings.startup_timeout,
+            ),
+        )
+        await self._listener.start()
+        app = create_app(self._node, self.clock, self._write_pool, self._http_options(), self._gauges)
+        await self._web.start(app, settings.shutdown_timeout)
+        self._warm_pool.submit(self._warm)
+
+    def _open(self) -> Node:
+        settings = self.settings
+        options = Options(
+            head_bytes=settings.head_bytes,
+            head_age=settings.head_age,
+            disk_reserve=settings.disk_reserve,
+            clock=self.clock,
+        )
+        try:
+            settings.data.mkdir(parents=True, exist_ok=True)
+            return Node.open(settings.data, options)
+        except OSError as error:
+            raise StartupError(_unusable(settings.data, error)) from error
+
+    def _http_options(self) -> HttpOptions:
+        settings = self.settings
+        return HttpOptions(
+            body_bytes_max=settings.body_bytes_max,
+            bodies_bytes_max=settings.bodies_bytes_max,
+            create_database=settings.create_database_on_write,
+            open_loopback=is_loopback(settings.host),
+            limits=LineLimits(),
+        )
+
+    def _gauges(self) -> Mapping[str, float]:
+        return {"sql_sessions": self._listener.session_count if self._listener else 0}
+
+    def _warm(self) -> None:
+        """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
+        try:
+            self.warm.set_result(warm(self._queries))
+        except Exception as error:
+            log.exception("the kernels could not be made ready in the background")
+            self.warm.set_exception(error)
+
+    async def stop(self) -> None:
+        """End in order: no new work, running work gets its grace, everything is flushed. Can be called again."""
+        started = time.monotonic()
+        grace_s = self.settings.shutdown_timeout
+        loop = asyncio.get_running_loop()
+        closing = [self._web.stop()]
+        if self._listener is not None:
+            closing.append(self._listener.close(grace_s))
+        await asyncio.gather(*closing)
+        if self._queries is not None:
+            await loop.run_in_executor(None, self._queries.close)
+        if self._node is not None:
+            await loop.run_in_executor(None, self._node.close)
+            log.info("stopped", extra={"fields": {"in_s": round(time.monotonic() - started, 3)}})
+        self._listener = self._queries = self._node = None
+        for pool in (self._write_pool, self._session_pool, self._warm_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def node(self) -> Node:
+        """The data of a started server."""
+        assert self._node is not None, "the server is not started"
+        return self._node
+
+    @property
+    def pg_port(self) -> int:
+        return self._listener.port if self._listener is not None else self.settings.pg_port
+
+    @property
+    def http_port(self) -> int:
+        return self._web.port
+
+    @property
+    def host(self) -> str:
+        """The address clients on this machine connect to."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.settings.host, self.settings.host)
+
+    @property
+    def pg_url(self) -> str:
+        return f"postgresql://{_in_url(self.host)}:{self.pg_port}/{DATABASE}"
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{_in_url(self.host)}:{self.http_port}/"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _unusable(data: Path, error: OSError) -> str:
+    if error.errno == errno.ENOTDIR or error.errno == errno.EEXIST:
+        return f"the data directory {data} is a file or lies in one"
+    return f"cannot use the data directory {data}: {error.strerror or error}"
