@@ -16,6 +16,7 @@ import numpy as np
 
 from tsdb.storage.merge import concat, sort, take
 from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.storage.selection import Layout, layout_of
 
 FAN = 8
 # Larger runs are left alone: folding them would hold up the writers for longer than it saves the readers.
@@ -30,6 +31,7 @@ class Run:
     """Sorted rows of one series. ``unique``: no two rows have the same (tag set, time). Bounds are inclusive."""
 
     rows: Rows
+    layout: Layout
     unique: bool
     min_time: int
     max_time: int
@@ -49,8 +51,10 @@ def run_of(rows: Rows) -> Run:
     counters = ordered.sequences & COUNTER_MASK
     size = ordered.tagset.nbytes + ordered.times.nbytes + ordered.sequences.nbytes
     size += sum(values.nbytes for values in ordered.columns.values())
+    layout = layout_of(ordered.tagset)
     return Run(
         ordered,
+        layout,
         unique,
         int(ordered.times.min()),
         int(ordered.times.max()),
@@ -58,7 +62,7 @@ def run_of(rows: Rows) -> Run:
         int(ordered.tagset[-1]),
         int(counters.min()),
         int(counters.max()),
-        size + _RUN_BYTES + _COLUMN_BYTES * len(ordered.columns),
+        size + layout.nbytes + _RUN_BYTES + _COLUMN_BYTES * len(ordered.columns),
     )
 
 

@@ -1,0 +1,116 @@
+"""One node as the whole store: cut by ring location, one op a location, everything local."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.model.points import Points
+from tsdb.model.ring import Location, cut, locations_of_buckets
+from tsdb.model.schema import Catalog, CreateDatabase, Database, SchemaChange, Series
+from tsdb.model.store import (
+    Deletion,
+    KeyDeletion,
+    Producer,
+    RangeDeletion,
+    SeriesStatistics,
+    View,
+    Written,
+)
+from tsdb.model.time import BUCKET_NS, bucket_of
+from tsdb.storage.append import DeletePart, Piece, WritePart
+from tsdb.storage.engine import Engine
+from tsdb.storage.options import Options
+
+FIRST_DATABASES = ("tsdb", "postgres")
+# A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
+BUCKETS_LOOKED_AT = 512
+
+
+class Node:
+    """A cluster of one node. Implements ``tsdb.model.store.Store``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        if engine.catalog.next_database == 1:
+            engine.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
+
+    @classmethod
+    def open(cls, path: Path, options: Options | None = None) -> Node:
+        """The node whose data is at ``path``; made when there is none. Raises StartupError."""
+        return cls(Engine.open(path, options or Options()))
+
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._engine.catalog
+
+    def change(self, *changes: SchemaChange) -> Catalog:
+        return self._engine.change(*changes)
+
+    def write(self, database: Database, points: Sequence[Points], producer: Producer | None = None) -> Future[Written]:
+        filled = [batch for batch in points if len(batch)]
+        return self._engine.write(filled, cut_points(database, filled), producer)
+
+    def delete(self, database: Database, deletion: Deletion) -> Future[None]:
+        return self._engine.delete(cut_deletion(database, deletion))
+
+    def view(self) -> View:
+        return self._engine.view()
+
+    def flush(self) -> None:
+        self._engine.flush()
+
+    def statistics(self, series: Series) -> SeriesStatistics:
+        return self._engine.statistics(series)
+
+    def close(self) -> None:
+        """Flush and stop: the next start has nothing to replay."""
+        self._engine.close()
+
+
+def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:
+    """The parts of a write, one for each ring location that gets points of it, by location number."""
+    found: dict[int, tuple[Location, list[Piece]]] = {}
+    for at, points in enumerate(batches):
+        pieces = cut(database.locations, database.number, points.series.number, bucket_of(points.times))
+        for location, rows in pieces:
+            found.setdefault(location.number, (location, []))[1].append(Piece(at, rows))
+    return [WritePart(location, pieces) for _, (location, pieces) in sorted(found.items())]
+
+
+def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
+    """The parts of a deletion, one for each ring location that may hold what it hides."""
+    if isinstance(deletion, RangeDeletion):
+        return [DeletePart(location, deletion) for location in _locations_in_range(database, deletion)]
+    found = cut(database.locations, database.number, deletion.series.number, bucket_of(deletion.times))
+    return [DeletePart(location, _take_keys(deletion, rows)) for location, rows in found]
+
+
+def _locations_in_range(database: Database, deletion: RangeDeletion) -> Sequence[Location]:
+    if deletion.range.empty:
+        return []
+    first, last = deletion.range.low // BUCKET_NS, (deletion.range.high - 1) // BUCKET_NS
+    if last - first >= BUCKETS_LOOKED_AT:
+        return database.locations
+    return locations_of_buckets(database.locations, database.number, deletion.series.number, range(first, last + 1))
+
+
+def _take_keys(deletion: KeyDeletion, rows: npt.NDArray[np.intp] | None) -> KeyDeletion:
+    if rows is None:
+        return deletion
+    used, tagset = np.unique(deletion.tagset[rows], return_inverse=True)
+    return KeyDeletion(
+        deletion.series,
+        [deletion.tagsets[i] for i in used.tolist()],
+        tagset.astype(np.int32),
+        deletion.times[rows],
+        None if deletion.sequences is None else deletion.sequences[rows],
+    )

@@ -1,0 +1,65 @@
+"""What is asked of the log: a write or a deletion, cut by ring location, each part with its encoded op body.
+
+Bodies are encoded in the threads of the callers; the committer only stamps headers on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.model.points import Points
+from tsdb.model.ring import Location
+from tsdb.model.store import Deletion, Producer
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of the write's batch number ``batch``; ``rows`` None means all of them."""
+
+    batch: int
+    rows: npt.NDArray[np.intp] | None
+
+
+@dataclass(frozen=True, slots=True)
+class WritePart:
+    """The points of a write that fall into one location: one op."""
+
+    location: Location
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePart:
+    """What a DELETE hides in one location: one op."""
+
+    location: Location
+    deletion: Deletion
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``."""
+
+    batches: Sequence[Points]
+    parts: Sequence[WritePart]
+    bodies: Sequence[bytes]
+    producer: Producer | None
+
+    @property
+    def points(self) -> int:
+        return sum(len(batch) for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """A deletion on its way into the log."""
+
+    parts: Sequence[DeletePart]
+    bodies: Sequence[bytes]
+
+
+Append = Write | Delete

@@ -1,0 +1,87 @@
+"""The way out of a scan: rows as record batches with the columns of its request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.errors import UndefinedColumn
+from tsdb.model.schema import Role
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, ScanRequest
+from tsdb.model.time import us_of_ns
+
+TAG_TYPE = pa.dictionary(pa.int32(), pa.string())
+_HIDDEN = {TIME: pa.timestamp("us", "UTC"), TIME_NS: pa.int64(), SEQUENCE: pa.int64()}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows on their way out: only what the request names is there; a field that no row has may be missing."""
+
+    rows: int
+    tagset: npt.NDArray[np.int32] | None
+    times: npt.NDArray[np.int64] | None
+    sequences: npt.NDArray[np.int64] | None
+    columns: Mapping[int, pa.Array]
+
+
+class TagColumns(Protocol):
+    """The tag values of tag set ids."""
+
+    def dictionary(self, number: int, ids: npt.NDArray[np.int32]) -> pa.DictionaryArray: ...
+
+
+class Output:
+    """Makes the batches of one scan. Columns are named by their number or their hidden name, in the request's order."""
+
+    def __init__(self, request: ScanRequest, tagsets: TagColumns) -> None:
+        self._request = request
+        self._tagsets = tagsets
+        self._tags: set[int] = set()
+        fields: list[pa.Field] = []
+        for column in request.columns:
+            if isinstance(column, str):
+                if column not in _HIDDEN:
+                    raise UndefinedColumn(f'column "{column}" of relation "{request.series.name}" does not exist')
+                fields.append(pa.field(column, _HIDDEN[column]))
+                continue
+            found = request.series.by_number.get(column)
+            if found is None:
+                raise UndefinedColumn(f'column {column} of relation "{request.series.name}" does not exist')
+            if found.role is Role.TAG:
+                self._tags.add(column)
+            fields.append(pa.field(str(column), TAG_TYPE if found.role is Role.TAG else found.kind.arrow))
+        self.schema = pa.schema(fields)
+
+    def batch(self, piece: Piece, start: int, rows: int) -> pa.RecordBatch:
+        """Rows [start, start + rows) of a piece."""
+        if not self._request.columns:
+            # A batch without columns still has a length, which only survives a selection.
+            return pa.record_batch([pa.nulls(rows)], names=["rows"]).select([])
+        return pa.record_batch(
+            [self._column(piece, at, start, rows) for at in range(len(self._request.columns))], schema=self.schema
+        )
+
+    def _column(self, piece: Piece, at: int, start: int, rows: int) -> pa.Array:
+        column = self._request.columns[at]
+        stop = start + rows
+        if column == TIME:
+            assert piece.times is not None
+            return pa.array(us_of_ns(piece.times[start:stop])).view(_HIDDEN[TIME])
+        if column == TIME_NS:
+            assert piece.times is not None
+            return pa.array(piece.times[start:stop])
+        if column == SEQUENCE:
+            assert piece.sequences is not None
+            return pa.array(piece.sequences[start:stop])
+        assert isinstance(column, int)
+        if column in self._tags:
+            assert piece.tagset is not None
+            return self._tagsets.dictionary(column, piece.tagset[start:stop])
+        values = piece.columns.get(column)
+        return pa.nulls(rows, self.schema.field(at).type) if values is None else values.slice(start, rows)

@@ -1,0 +1,79 @@
+"""The limits of a storage engine, and what it is handed from outside: the clock, free space, how to die."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tsdb.clock import Clock, SystemClock
+from tsdb.model.time import NS_PER_SECOND
+
+MIB = 1 << 20
+EXIT_STORAGE_FAILED = 74
+
+log = logging.getLogger("tsdb.storage")
+
+
+def free_bytes(path: Path) -> int:
+    """What this process may still write on the file system of ``path``."""
+    return shutil.disk_usage(path).free
+
+
+def abort(reason: str) -> None:
+    """End the process now: after a failed write or sync nothing it says about its data can be believed."""
+    log.critical("storage failed, the process ends to be recovered from its log: %s", reason)
+    logging.shutdown()
+    os._exit(EXIT_STORAGE_FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Sizes in bytes, times in seconds.
+
+    ``head_bytes``: the head is frozen and flushed when it is larger; writers wait at twice that (live and frozen heads
+    and queued ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log.
+    ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
+    ``wal_bytes``. ``abort`` must not return in a server.
+    """
+
+    head_bytes: int = 256 * MIB
+    head_age: float = 30 * 60
+    frozen_max: int = 4
+    queue_bytes: int = 64 * MIB
+    group_bytes: int = 32 * MIB
+    write_wait: float = 5.0
+    rows_per_block: int = 65_536
+    encode_threads: int = 2
+    values_batch_bytes: int = 4 * MIB
+    runs_cache_bytes: int = 32 * MIB
+    ops_kept: int = 0
+    producers_max: int = 10_000
+    tagsets_max: int = 10_000_000
+    marker_interval: float = 300
+    node_id: int = 1
+    wal_bytes: int = 256 * MIB
+    disk_reserve: int | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    free_bytes: Callable[[Path], int] = free_bytes
+    abort: Callable[[str], None] = abort
+
+    @property
+    def memory_bytes(self) -> int:
+        """Live and frozen heads and queued ops together."""
+        return 2 * self.head_bytes
+
+    @property
+    def reserve_bytes(self) -> int:
+        return max(512 * MIB, 2 * self.wal_bytes) if self.disk_reserve is None else self.disk_reserve
+
+    @property
+    def marker_interval_ns(self) -> int:
+        return int(self.marker_interval * NS_PER_SECOND)
+
+    @property
+    def head_age_ns(self) -> int:
+        return int(self.head_age * NS_PER_SECOND)

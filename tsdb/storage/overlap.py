@@ -1,0 +1,85 @@
+"""Where parts of one series may hold versions of one key: rectangles of (tag sets × times) that overlap.
+
+Only rows in such places have to be sorted and merged; all others of a scan pass as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Beyond this many parts in one window the pairs are not looked at one by one: all of the window is merged.
+PARTS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Bounds, all inclusive."""
+
+    min_time: int
+    max_time: int
+    min_tagset: int
+    max_tagset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overlaps:
+    """``group`` of each part: parts that hang together by overlaps have one number, −1 for a part alone.
+
+    ``stretches`` of each part: the time intervals [low, high], apart and ascending, in which it overlaps others.
+    """
+
+    group: list[int]
+    stretches: list[list[tuple[int, int]]]
+
+
+def overlaps(parts: Sequence[Rectangle]) -> Overlaps:
+    """How parts overlap each other."""
+    count = len(parts)
+    if count > PARTS_MAX:
+        return Overlaps([0] * count, [[(part.min_time, part.max_time)] for part in parts])
+    bounds = np.array([(p.min_time, p.max_time, p.min_tagset, p.max_tagset) for p in parts], np.int64).reshape(-1, 4)
+    first, second = _pairs(bounds)
+    group = [-1] * count
+    stretches: list[list[tuple[int, int]]] = [[] for _ in parts]
+    for i, j in zip(first.tolist(), second.tolist(), strict=True):
+        low, high = max(parts[i].min_time, parts[j].min_time), min(parts[i].max_time, parts[j].max_time)
+        stretches[i].append((low, high))
+        stretches[j].append((low, high))
+        _join(group, i, j)
+    return Overlaps([_root(group, i) if group[i] >= 0 else -1 for i in range(count)], [_union(s) for s in stretches])
+
+
+def _pairs(bounds: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    min_time, max_time, min_tagset, max_tagset = bounds.T
+    meet = (min_time[:, None] <= max_time) & (min_time <= max_time[:, None])
+    meet &= (min_tagset[:, None] <= max_tagset) & (min_tagset <= max_tagset[:, None])
+    first, second = np.nonzero(np.triu(meet, 1))
+    return first, second
+
+
+def _root(group: list[int], i: int) -> int:
+    while group[i] != i:
+        group[i] = group[group[i]]
+        i = group[i]
+    return i
+
+
+def _join(group: list[int], i: int, j: int) -> None:
+    for part in (i, j):
+        if group[part] < 0:
+            group[part] = part
+    group[_root(group, j)] = _root(group, i)
+
+
+def _union(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    out: list[tuple[int, int]] = []
+    for low, high in sorted(intervals):
+        if out and low <= out[-1][1]:
+            out[-1] = (out[-1][0], max(out[-1][1], high))
+        else:
+            out.append((low, high))
+    return out

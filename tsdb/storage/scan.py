@@ -1,0 +1,173 @@
+"""A scan: the visible, merged points of one series as Arrow batches, window by window.
+
+1. Parts (head runs and blocks) outside the time range, or without a wanted tag set, are dropped unread.
+2. In each window, parts that overlap no other part (as rectangles of tag sets × times) pass straight: their selected rows
+   are sliced from the decoded columns, nothing is sorted and sequences are not read.
+3. Where parts overlap, rows inside the overlapping stretches are sorted and their versions merged; the rest pass.
+4. Tombstones hide versions one by one *before* versions are merged: else merging v1 and v2 across a DELETE between
+   them would resurrect v1's fields.
+
+Columns that the request does not name are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tsdb.model.schema import Role
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics
+from tsdb.storage.batches import Output, Piece
+from tsdb.storage.merge import concat, merge_versions, sort, take
+from tsdb.storage.overlap import Overlaps, overlaps
+from tsdb.storage.part import Part, read_field, stored_numbers
+from tsdb.storage.rows import Rows
+from tsdb.storage.selection import Mask, Selection, select, take_selected, take_selected_ints
+from tsdb.storage.visibility import Visibility
+from tsdb.storage.windows import Window, cut_by_window
+
+BATCH_ROWS = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ScanInput:
+    """What a scan reads from: parts that survived pruning, and how their rows are judged.
+
+    ``wanted`` is a mask over tag set ids, None for all; [``low``, ``high``) the time range above retention's floor.
+    """
+
+    parts: list[Part]
+    low: int
+    high: int
+    wanted: Mask | None
+    visibility: Visibility
+
+
+class SeriesScan:
+    """One scan as it runs."""
+
+    def __init__(self, request: ScanRequest, source: ScanInput, output: Output, statistics: ScanStatistics) -> None:
+        self._request = request
+        self._source = source
+        self._output = output
+        self._statistics = statistics
+        series = request.series
+        numbers = [c for c in request.columns if isinstance(c, int)]
+        columns = [series.by_number[number] for number in numbers]
+        self._fields = {c.number: c for c in columns if c.role is Role.FIELD}
+        self._has_tags = any(c.role is Role.TAG for c in columns)
+        self._has_times = TIME in request.columns or TIME_NS in request.columns
+        self._has_sequences = SEQUENCE in request.columns
+        self._merges = series.keyed
+
+    def start(self) -> Scan:
+        return Scan(self._output.schema, self._batches(), self._statistics)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        source = self._source
+        for window in cut_by_window(source.parts, source.low, source.high, self._request.newest_first):
+            for rows in self._window(window):
+                for start in range(0, rows.rows, BATCH_ROWS):
+                    batch = self._output.batch(rows, start, min(BATCH_ROWS, rows.rows - start))
+                    self._statistics.rows_returned += batch.num_rows
+                    yield batch
+
+    def _window(self, window: Window) -> Iterator[Piece]:
+        parts = window.parts
+        found = overlaps([part.rectangle for part in parts]) if self._merges and len(parts) > 1 else None
+        groups: dict[int, list[Rows]] = {}
+        for at, part in enumerate(parts):
+            alone = found is None or found.group[at] < 0
+            whole = alone and (part.unique or not self._merges)
+            hides = self._source.visibility.touches(part, window.low, window.high)
+            if whole and not hides:
+                yield from self._pass(part, window)
+                part.release()
+                continue
+            rows = self._versions(part, window)
+            part.release()
+            if whole:
+                yield from _pieces(rows)
+                continue
+            merging, passing = self._split(rows, part, found, at)
+            yield from _pieces(passing)
+            group = found.group[at] if found is not None and not alone else -1 - at
+            if len(merging):
+                groups.setdefault(group, []).append(merging)
+        for group in list(groups):
+            yield from _pieces(self._merge(groups.pop(group)))
+
+    def _split(self, rows: Rows, part: Part, found: Overlaps | None, at: int) -> tuple[Rows, Rows]:
+        """(rows that may have versions elsewhere, rows that have none)."""
+        if not part.unique or found is None:
+            return rows, _none_of(rows)
+        inside = np.zeros(len(rows), np.bool_)
+        for low, high in found.stretches[at]:
+            inside |= (rows.times >= low) & (rows.times <= high)
+        if inside.all():
+            return rows, _none_of(rows)
+        return take(rows, np.flatnonzero(inside)), take(rows, np.flatnonzero(~inside))
+
+    def _merge(self, parts: list[Rows]) -> Rows:
+        ordered, unique = sort(concat(parts))
+        self._statistics.merged_rows += len(ordered)
+        return ordered if unique else merge_versions(ordered)
+
+    def _select(self, part: Part, window: Window) -> Selection:
+        bounds = part.rectangle
+        covered = window.low <= bounds.min_time and bounds.max_time < window.high
+        times = None if covered else part.times()
+        selection = select(part.layout(), self._source.wanted, times, window.low, window.high)
+        self._statistics.rows_read += selection.rows
+        return selection
+
+    def _pass(self, part: Part, window: Window) -> Iterator[Piece]:
+        """The selected rows of a part that no other part and no tombstone touches."""
+        bounds = part.rectangle
+        covered = window.low <= bounds.min_time and bounds.max_time < window.high
+        numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
+        part.fetch(numbers, times=self._has_times or not covered, sequences=self._has_sequences)
+        selection = self._select(part, window)
+        if selection.rows:
+            yield Piece(
+                selection.rows,
+                selection.tagset_column() if self._has_tags else None,
+                take_selected_ints(part.times(), selection) if self._has_times else None,
+                take_selected_ints(part.sequences(), selection) if self._has_sequences else None,
+                self._columns(part, selection),
+            )
+
+    def _versions(self, part: Part, window: Window) -> Rows:
+        """The selected versions of a part, without those that tombstones hide."""
+        numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
+        part.fetch(numbers, times=True, sequences=True)
+        selection = self._select(part, window)
+        rows = Rows(
+            selection.tagset_column(),
+            take_selected_ints(part.times(), selection),
+            take_selected_ints(part.sequences(), selection),
+            self._columns(part, selection),
+        )
+        hidden = self._source.visibility.hidden(rows.tagset, rows.times, rows.sequences)
+        return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
+
+    def _columns(self, part: Part, selection: Selection) -> dict[int, pa.Array]:
+        found: dict[int, pa.Array] = {}
+        if selection.rows:
+            for column in self._fields.values():
+                values = read_field(part, column)
+                if values is not None:
+                    found[column.number] = take_selected(values, selection)
+        return found
+
+
+def _pieces(rows: Rows) -> Iterator[Piece]:
+    if len(rows):
+        yield Piece(len(rows), rows.tagset, rows.times, rows.sequences, rows.columns)
+
+
+def _none_of(rows: Rows) -> Rows:
+    return Rows(rows.tagset[:0], rows.times[:0], rows.sequences[:0], {})

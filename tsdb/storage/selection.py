@@ -1,0 +1,134 @@
+"""Which rows of a sorted run or block a scan reads: row ranges of tag sets, clipped to a time range.
+
+Rows are sorted by (tag set, time), so the rows of one tag set are one range, and those of a time range inside it are
+found by binary search: a query for one host touches its rows only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.kernels import kernel
+from tsdb.storage.merge import take_values
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The tag sets of sorted rows: ``ids`` int32[k] ascending; the rows of ids[i] are [offsets[i], offsets[i + 1])."""
+
+    ids: Int32s
+    offsets: Int64s
+
+    @property
+    def nbytes(self) -> int:
+        return self.ids.nbytes + self.offsets.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Row ranges [starts[i], stops[i]), not empty, ascending; ``tagsets`` the tag set of each; ``rows`` in all."""
+
+    starts: Int64s
+    stops: Int64s
+    tagsets: Int32s
+    rows: int
+
+    @property
+    def contiguous(self) -> tuple[int, int] | None:
+        """(start, stop) when the rows are one piece."""
+        if self.rows == 0:
+            return 0, 0
+        start, stop = int(self.starts[0]), int(self.stops[-1])
+        return (start, stop) if stop - start == self.rows else None
+
+    def tagset_column(self) -> Int32s:
+        return np.repeat(self.tagsets, self.stops - self.starts)
+
+    def index(self) -> Int64s:
+        return _expand(self.starts, self.stops, self.rows)
+
+
+@kernel
+def _boundaries(tagset: Int32s) -> Int64s:
+    offsets = np.empty(len(tagset) + 1, np.int64)
+    count = 0
+    for i in range(len(tagset)):
+        if i == 0 or tagset[i] != tagset[i - 1]:
+            offsets[count] = i
+            count += 1
+    offsets[count] = len(tagset)
+    return offsets[: count + 1].copy()
+
+
+@kernel
+def _first_at_least(times: Int64s, start: int, stop: int, bound: int) -> int:
+    while start < stop:
+        middle = (start + stop) // 2
+        if times[middle] < bound:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@kernel
+def _clip(starts: Int64s, stops: Int64s, times: Int64s, low: int, high: int) -> None:
+    for i in range(len(starts)):
+        starts[i] = _first_at_least(times, starts[i], stops[i], low)
+        stops[i] = _first_at_least(times, starts[i], stops[i], high)
+
+
+@kernel
+def _expand(starts: Int64s, stops: Int64s, rows: int) -> Int64s:
+    index = np.empty(rows, np.int64)
+    at = 0
+    for i in range(len(starts)):
+        for row in range(starts[i], stops[i]):
+            index[at] = row
+            at += 1
+    return index
+
+
+def layout_of(tagset: Int32s) -> Layout:
+    """The layout of sorted rows."""
+    offsets = _boundaries(tagset)
+    return Layout(tagset[offsets[:-1]], offsets)
+
+
+def select(layout: Layout, wanted: Mask | None, times: Int64s | None, low: int, high: int) -> Selection:
+    """The rows whose tag set is ``wanted`` (a mask over ids; None: all) and whose time is in [low, high).
+
+    ``times`` None says that all are. An id beyond the mask is newer than the scan's view and not wanted.
+    """
+    ids, starts, stops = layout.ids, layout.offsets[:-1], layout.offsets[1:]
+    if wanted is not None:
+        known = ids[: np.searchsorted(ids, len(wanted))]
+        chosen = np.flatnonzero(wanted[known])
+        ids, starts, stops = ids[chosen], starts[chosen], stops[chosen]
+    if times is not None:
+        starts, stops = starts.copy(), stops.copy()
+        _clip(starts, stops, times, low, high)
+        filled = starts < stops
+        if not filled.all():
+            ids, starts, stops = ids[filled], starts[filled], stops[filled]
+    return Selection(starts, stops, ids, int((stops - starts).sum()))
+
+
+def take_selected(values: pa.Array, selection: Selection) -> pa.Array:
+    piece = selection.contiguous
+    if piece is not None:
+        return values.slice(piece[0], piece[1] - piece[0])
+    return take_values(values, selection.index())
+
+
+def take_selected_ints(values: Int64s, selection: Selection) -> Int64s:
+    piece = selection.contiguous
+    return values[piece[0] : piece[1]] if piece is not None else values[selection.index()]

@@ -1,0 +1,85 @@
+"""A version of a node's data: what a query reads from its first scan to its last.
+
+Immutable; the committer publishes the next one by one assignment, after its batch is durable. Readers hold a
+reference: nothing that an open version names is deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.model.schema import Catalog
+from tsdb.storage.block import BlockHeader
+from tsdb.storage.head import Runs, bytes_of
+from tsdb.storage.tagsets import TagSets
+from tsdb.storage.tombstone import KeyTombstone, Tombstone
+
+AnyTombstone = Tombstone | KeyTombstone
+
+
+@dataclass(frozen=True)
+class SeriesBlocks:
+    """The index of one series' blocks: their headers, and what pruning asks of all of them as arrays."""
+
+    headers: tuple[BlockHeader, ...] = ()
+
+    @cached_property
+    def min_time(self) -> npt.NDArray[np.int64]:
+        return np.array([header.min_time for header in self.headers], np.int64)
+
+    @cached_property
+    def max_time(self) -> npt.NDArray[np.int64]:
+        return np.array([header.max_time for header in self.headers], np.int64)
+
+    def with_added(self, headers: Iterable[BlockHeader]) -> SeriesBlocks:
+        return SeriesBlocks(tuple(sorted([*self.headers, *headers], key=lambda h: (h.window, h.block_id))))
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far a location's log has come: the last op's sequence and its chain hash."""
+
+    sequence: int
+    chain: int
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenHead:
+    """A head that takes no more points, on its way to blocks, with everything as it was at the moment of freezing.
+
+    ``applied``: the positions of the logs whose ops it ends with; ``counter``: the highest one given to a point;
+    ``producers``: the encoded producers that changed since the head before.
+    """
+
+    number: int
+    series: Mapping[int, Runs]
+    applied: Mapping[int, LogPosition]
+    counter: int
+    producers: Mapping[str, bytes]
+
+    @property
+    def bytes(self) -> int:
+        return sum(bytes_of(runs) for runs in self.series.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """All of a node's data at one moment, by series number."""
+
+    number: int = 0
+    catalog: Catalog = field(default_factory=Catalog)
+    blocks: Mapping[int, SeriesBlocks] = field(default_factory=dict)
+    live: Mapping[int, Runs] = field(default_factory=dict)
+    frozen: tuple[FrozenHead, ...] = ()
+    tombstones: Mapping[int, tuple[AnyTombstone, ...]] = field(default_factory=dict)
+    tagsets: Mapping[int, TagSets] = field(default_factory=dict)
+
+    def runs(self, series: int) -> Runs:
+        """The runs of all heads, oldest first."""
+        runs = [run for head in self.frozen for run in head.series.get(series, ())]
+        return (*runs, *self.live.get(series, ()))
