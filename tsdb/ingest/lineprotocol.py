@@ -24,6 +24,7 @@ from tsdb.ingest.faults import Limits, LineError, line_text, message_of
 from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
 from tsdb.ingest.serieskey import SeriesKeyCache, TagSet, unescape_key
+from tsdb.model.schema import MAX_NAME_BYTES
 from tsdb.types import Kind
 
 Int32s = npt.NDArray[np.int32]
@@ -135,7 +136,7 @@ def parse(
         factor,
         limits.line_bytes_max,
         limits.key_bytes_max,
-        limits.name_bytes_max,
+        min(limits.name_bytes_max, MAX_NAME_BYTES),
         limits.string_bytes_max,
         limits.fields_max,
         limits.tags_max,

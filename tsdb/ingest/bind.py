@@ -1,0 +1,262 @@
+"""Schema on write: parsed lines against a database's schema.
+
+``missing`` says what the schema lacks; when that is committed, ``bind`` makes points. Both are pure. Between the two
+another writer may have created a column with another type: then the lines that do not fit are refused, and a schema
+that still lacks something raises, so that the caller asks ``missing`` again.
+
+What a field's value may become (design section 2): itself; an integer in a float8 field; an unsigned one in an int8
+field if it fits; integers and floats in narrower SQL types if they fit. Nothing else is guessed: that line alone is
+refused, in InfluxDB's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.errors import UndefinedColumn, UndefinedTable
+from tsdb.ingest.convert import Part, SourceArray, assemble, convert, influx_type
+from tsdb.ingest.faults import LineError, line_text
+from tsdb.ingest.lineprotocol import FieldColumn, Lines, Parsed, merge_errors
+from tsdb.ingest.serieskey import TagSet
+from tsdb.model.points import Points, encode_tagset
+from tsdb.model.schema import (
+    LINE_PROTOCOL_TIME,
+    MAX_COLUMNS,
+    AddColumn,
+    Column,
+    ColumnDefinition,
+    CreateSeries,
+    Database,
+    Role,
+    SchemaChange,
+    Series,
+)
+from tsdb.types import BOOL, FLOAT8, INT8, TEXT, UINT8, VARCHAR, Kind
+
+_NEW_TYPES = {Kind.FLOAT8: FLOAT8, Kind.INT8: INT8, Kind.UINT8: UINT8, Kind.BOOL: BOOL, Kind.TEXT: TEXT}
+
+
+class Bound(NamedTuple):
+    """A body's points by series, and all its errors, the parser's included: the first of them and their exact count."""
+
+    points: list[Points]
+    errors: list[LineError]
+    error_count: int
+
+
+def missing(parsed: Parsed, database: Database) -> tuple[SchemaChange, ...]:
+    """The changes that give every line's names a place, in the order of their first appearance; () if none is needed.
+
+    The first appearance decides whether a name is a tag or a field and which type a field has, except that an integer
+    field with floats in the same body is float8.
+    """
+    changes: list[SchemaChange] = []
+    for lines in parsed.lines:
+        series = database.series.get(lines.measurement)
+        if series is None:
+            columns = _new_columns(lines, {})
+            changes.append(
+                CreateSeries(
+                    database.name,
+                    lines.measurement,
+                    (LINE_PROTOCOL_TIME, *columns[: MAX_COLUMNS - 1]),
+                    keyed=True,
+                    if_not_exists=True,
+                )
+            )
+        elif _unwritable(series) is None:
+            columns = _new_columns(lines, series.by_name)[: max(MAX_COLUMNS - len(series.columns), 0)]
+            changes += [AddColumn(database.name, series.name, column, if_not_exists=True) for column in columns]
+    return tuple(changes)
+
+
+def bind(parsed: Parsed, database: Database) -> Bound:
+    """Points for the lines that fit the schema, errors for those that do not.
+
+    Raises UndefinedTable or UndefinedColumn where ``missing`` still finds something.
+    """
+    points: list[Points] = []
+    errors = list(parsed.errors)
+    count = parsed.error_count
+    for lines in parsed.lines:
+        series = database.series.get(lines.measurement)
+        if series is None:
+            raise UndefinedTable(f'relation "{lines.measurement}" does not exist')
+        binding = _Binding(parsed, lines, series)
+        bound = binding.points()
+        if len(bound):
+            points.append(bound)
+        errors += binding.errors
+        count += int(binding.refused.sum())
+    return Bound(points, list(merge_errors(errors, parsed.limits)), count)
+
+
+def _tag_names(lines: Lines) -> dict[str, None]:
+    """The tag keys of a measurement, in order of first appearance."""
+    return {name: None for names in dict.fromkeys(t.names for t in lines.tagsets) for name in names}
+
+
+def _rows_tagged(lines: Lines, name: str) -> npt.NDArray[np.intp]:
+    tagged = np.array([name in t.names for t in lines.tagsets], dtype=np.bool_)
+    return np.flatnonzero(tagged[lines.tagset])
+
+
+def _by_field(lines: Lines) -> dict[str, list[FieldColumn]]:
+    """A field's columns of several kinds, the first written first; fields in order of first appearance."""
+    fields: dict[str, list[FieldColumn]] = {}
+    for column in lines.fields:
+        fields.setdefault(column.name, []).append(column)
+    for columns in fields.values():
+        columns.sort(key=lambda column: int(column.rows[0]))
+    return fields
+
+
+def _new_columns(lines: Lines, existing: Mapping[str, Column]) -> list[ColumnDefinition]:
+    fields = _by_field(lines)
+    columns = []
+    tags = {name for name in _tag_names(lines) if name not in existing}
+    for name in tags & fields.keys():
+        if fields[name][0].rows[0] < _rows_tagged(lines, name)[0]:
+            tags.remove(name)
+    columns = [ColumnDefinition(name, Role.TAG, TEXT) for name in _tag_names(lines) if name in tags]
+    for name, written in fields.items():
+        if name in existing or name in tags:
+            continue
+        kind = written[0].kind
+        if kind is Kind.INT8 and any(column.kind is Kind.FLOAT8 for column in written):
+            kind = Kind.FLOAT8
+        columns.append(ColumnDefinition(name, Role.FIELD, _NEW_TYPES[kind]))
+    return columns
+
+
+def _unwritable(series: Series) -> str | None:
+    """Why line protocol cannot write to a series at all."""
+    if series.reference:
+        return f'"{series.name}" is a reference table without a time: write to it with SQL'
+    if not series.keyed:
+        return f'"{series.name}" has no PRIMARY KEY, so a repeated write would double its points: write to it with SQL'
+    return None
+
+
+class _Binding:
+    """One measurement's lines on their way to points: ``refused`` bool[n], ``errors`` for the first of them."""
+
+    def __init__(self, parsed: Parsed, lines: Lines, series: Series) -> None:
+        self.parsed = parsed
+        self.lines = lines
+        self.series = series
+        self.refused = np.zeros(len(lines), dtype=np.bool_)
+        self.errors: list[LineError] = []
+
+    def points(self) -> Points:
+        reason = _unwritable(self.series)
+        if reason is not None:
+            self._refuse(np.arange(len(self.lines)), reason)
+            return Points(self.series, self.lines.times[:0], [], self.lines.tagset[:0], {})
+        columns = self._tag_columns()
+        tagsets = [self._encoded(tagset, columns) for tagset in self.lines.tagsets]
+        fields = {}
+        for name, written in _by_field(self.lines).items():
+            column = self._field_column(name, written)
+            if column is not None:
+                fields[column.number] = self._values(column, written)
+        self._require_not_null(columns, fields)
+        points = Points(self.series, self.lines.times, tagsets, self.lines.tagset, fields)
+        return points.take(np.flatnonzero(~self.refused)) if self.refused.any() else points
+
+    def _refuse(self, rows: npt.NDArray[np.integer], message: str) -> None:
+        """Note the first reason of each row; only as many texts as can be listed."""
+        fresh = rows[~self.refused[rows]]
+        self.refused[fresh] = True
+        for row in fresh[: self.parsed.limits.errors_max].tolist():
+            text = line_text(self.parsed.body, int(self.lines.starts[row]), int(self.lines.ends[row]))
+            self.errors.append(LineError(int(self.lines.line_numbers[row]), text, message))
+
+    def _lacking(self, name: str, rows: npt.NDArray[np.integer]) -> None:
+        if len(self.series.columns) < MAX_COLUMNS:
+            raise UndefinedColumn(f'column "{name}" of relation "{self.series.name}" does not exist')
+        self._refuse(rows, f'"{self.series.name}" has {MAX_COLUMNS} columns already: no room for "{name}"')
+
+    def _tag_columns(self) -> dict[str, Column]:
+        """The columns of the tags that may be written; rows with others are refused."""
+        columns = {}
+        for name in _tag_names(self.lines):
+            column = self.series.by_name.get(name)
+            if column is not None and column.role is Role.TAG and column.type in (TEXT, VARCHAR) and column.typmod < 0:
+                columns[name] = column
+                continue
+            rows = _rows_tagged(self.lines, name)
+            if column is None:
+                self._lacking(name, rows)
+            elif column.role is Role.TAG:
+                self._refuse(rows, f'tag "{name}" of "{self.series.name}" is of type {column.type.name}, not text')
+            else:
+                self._refuse(rows, f'"{name}" is {_ROLES[column.role]} of "{self.series.name}", not a tag')
+        return columns
+
+    def _encoded(self, tagset: TagSet, columns: Mapping[str, Column]) -> bytes:
+        """The tag set by value, left in the tag set for the next body; of a refused one, nothing."""
+        try:
+            numbers = tuple([columns[name].number for name in tagset.names])
+        except KeyError:
+            return b""
+        known = tagset.encoded
+        if known is None or known[0] != numbers:
+            values = (value for _, value in tagset.pairs)
+            known = tagset.encoded = (numbers, encode_tagset(zip(numbers, values, strict=True)))
+        return known[1]
+
+    def _field_column(self, name: str, written: list[FieldColumn]) -> Column | None:
+        column = self.series.by_name.get(name)
+        if column is not None and column.role is Role.FIELD:
+            return column
+        for part in written:
+            if column is None:
+                self._lacking(name, part.rows)
+            else:
+                self._refuse(part.rows, f'"{name}" is {_ROLES[column.role]} of "{self.series.name}", not a field')
+        return None
+
+    def _values(self, column: Column, written: list[FieldColumn]) -> pa.Array:
+        parts = []
+        for part in written:
+            values: SourceArray = part.values
+            converted = convert(values, part.kind, column)
+            if converted is None:
+                self._refuse(
+                    part.rows,
+                    f'field type conflict: input field "{column.name}" on measurement "{self.series.name}" '
+                    f"is type {influx_type(part.kind)}, already exists as type {influx_type(column)}",
+                )
+                continue
+            values, fits = converted
+            if not fits.all():
+                self._refuse(
+                    part.rows[~fits],
+                    f'value of field "{column.name}" on measurement "{self.series.name}" '
+                    f"is out of range for type {column.type.name}",
+                )
+            parts.append(Part(part.rows, values))
+        return assemble(parts, len(self.lines), column.kind)
+
+    def _require_not_null(self, tags: Mapping[str, Column], fields: Mapping[int, pa.Array]) -> None:
+        """NOT NULL columns that a line leaves out."""
+        for column in self.series.columns:
+            if not column.not_null or column.role is Role.TIME:
+                continue
+            if column.role is Role.TAG:
+                lacks = np.array([column.name not in t.names for t in self.lines.tagsets], dtype=np.bool_)
+                rows = np.flatnonzero(lacks[self.lines.tagset])
+            elif column.number in fields:
+                rows = np.flatnonzero(fields[column.number].is_null().to_numpy(zero_copy_only=False))
+            else:
+                rows = np.arange(len(self.lines))
+            self._refuse(rows, f'null value in column "{column.name}" violates not-null constraint')
+
+
+_ROLES = {Role.TAG: "a tag", Role.FIELD: "a field", Role.TIME: "the time"}
