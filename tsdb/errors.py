@@ -77,6 +77,14 @@ class InvalidDatetimeFormat(DataError):
     sqlstate = "22007"
 
 
+class InvalidTimeZoneDisplacementValue(DataError):
+    sqlstate = "22009"
+
+
+class IntervalFieldOverflow(DataError):
+    sqlstate = "22015"
+
+
 class InvalidParameterValue(DataError):
     sqlstate = "22023"
 
@@ -199,6 +207,30 @@ class DuplicateCursor(TsdbError):
 
 class AmbiguousColumn(TsdbError):
     sqlstate = "42702"
+
+
+class AmbiguousFunction(TsdbError):
+    sqlstate = "42725"
+
+
+class CannotCoerce(TsdbError):
+    sqlstate = "42846"
+
+
+class InvalidSchemaName(TsdbError):
+    sqlstate = "3F000"
+
+
+class InvalidRowCountInLimitClause(DataError):
+    sqlstate = "2201W"
+
+
+class InvalidRowCountInOffsetClause(DataError):
+    sqlstate = "2201X"
+
+
+class DuplicateAlias(TsdbError):
+    sqlstate = "42712"
 
 
 class GroupingError(TsdbError):

@@ -116,7 +116,7 @@ def _put_offset(out: Bytes, at: int, offset_s: int) -> int:
 def format_dates(values: Int32s, out: Bytes, lengths: Lengths) -> None:
     for i in range(len(values)):
         start = i * DATE_WIDTH
-        days = int(values[i])
+        days = int(np.int64(values[i]))
         if days >= _INT32_MAX or days <= -_INT32_MAX:
             lengths[i] = _put_infinity(out, start, days < 0) - start
             continue
@@ -252,12 +252,12 @@ def format_intervals(months: Int32s, days: Int32s, us: Int64s, out: Bytes, lengt
         start = i * INTERVAL_WIDTH
         at = start
         before = False
-        total = int(months[i])
+        total = int(np.int64(months[i]))
         years = abs(total) // 12
         rest = abs(total) - years * 12
         if total < 0:
             years, rest = -years, -rest
-        parts = (years, rest, int(days[i]))
+        parts = (years, rest, int(np.int64(days[i])))
         for unit in range(3):
             value = parts[unit]
             if value != 0:
