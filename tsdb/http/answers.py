@@ -22,7 +22,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.http.request import Api, BadRequest
-from tsdb.ingest.lineprotocol import LineError
+from tsdb.ingest.faults import LineError
 
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2

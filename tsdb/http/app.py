@@ -26,7 +26,7 @@ from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
 from tsdb.http.metrics import Gauges, Metrics
 from tsdb.http.request import Api, BadRequest, WriteRequest, decode_body, too_large, write_request
 from tsdb.http.write import Submitted, submit
-from tsdb.ingest.lineprotocol import Limits
+from tsdb.ingest.faults import Limits
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,8 @@ from tsdb.errors import DuplicateColumn, DuplicateTable, InvalidCatalogName, Obj
 from tsdb.http.answers import Outcome
 from tsdb.http.request import WriteRequest
 from tsdb.ingest.bind import bind, missing
-from tsdb.ingest.lineprotocol import Limits, Lines, Parsed, parse, split
+from tsdb.ingest.faults import Limits
+from tsdb.ingest.lineprotocol import Lines, Parsed, parse, split
 from tsdb.model.points import Points
 from tsdb.model.schema import CreateDatabase, Database
 from tsdb.model.store import Store, Written
@@ -45,18 +46,17 @@ def submit(
     if request.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database not found: "{request.database}"')
     whole = request.producer is not None or not request.accept_partial or len(body) <= 2 * PART_BYTES
-    parts: Sequence[bytes | memoryview] = [bytes(body)] if whole else split(body, -(-len(body) // PART_BYTES))
-    outcome, futures, lines_before = Outcome(0), [], 0
-    for part in parts:
-        done, future = _submit_part(store, request, part, now_ns, limits)
-        outcome = _joined(outcome, done, lines_before)
-        lines_before += bytes(part).count(b"\n") if not whole else 0
+    parts = [(memoryview(body), 1)] if whole else split(memoryview(body), -(-len(body) // PART_BYTES))
+    outcome, futures = Outcome(0), []
+    for part, line_first in parts:
+        done, future = _submit_part(store, request, part, line_first, now_ns, limits)
+        outcome = _joined(outcome, done)
         futures += future
     return Submitted(outcome, tuple(futures))
 
 
 def _submit_part(
-    store: Store, request: WriteRequest, body: bytes | memoryview, now_ns: int, limits: Limits
+    store: Store, request: WriteRequest, body: memoryview, line_first: int, now_ns: int, limits: Limits
 ) -> tuple[Outcome, list[Future[Written]]]:
     auto = request.precision == "auto"
     parsed = parse(
@@ -65,9 +65,10 @@ def _submit_part(
         now_ns=now_ns,
         limits=limits,
         require_time=request.producer is not None,
+        line_first=line_first,
     )
     if auto:
-        parsed = replace(parsed, measurements=[_guess_unit(lines) for lines in parsed.measurements])
+        parsed = replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines))
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
     database = _with_schema(store, request.database, parsed)
@@ -132,11 +133,10 @@ def _guess_unit(lines: Lines) -> Lines:
     return replace(lines, times=lines.times * scale)
 
 
-def _joined(before: Outcome, part: Outcome, lines_before: int) -> Outcome:
-    moved = (replace(e, line_number=e.line_number + lines_before) for e in part.errors)
+def _joined(before: Outcome, part: Outcome) -> Outcome:
     return Outcome(
         before.written + part.written,
-        (*before.errors, *moved)[:MAX_ERRORS],
+        (*before.errors, *part.errors)[:MAX_ERRORS],
         before.error_count + part.error_count,
         before.beyond_retention + part.beyond_retention,
     )
