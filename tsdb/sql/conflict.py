@@ -1,0 +1,136 @@
+"""ON CONFLICT: which points of an INSERT exist already, and what is written then.
+
+Keys are unique in keyed series alone. DO NOTHING keeps what exists; DO UPDATE SET writes, where the key exists, the
+columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent.
+
+Source of the grammar: PostgreSQL 15 manual, INSERT, ON CONFLICT Clause.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from tsdb.errors import FeatureNotSupported, InvalidColumnReference, UndefinedColumn
+from tsdb.model.points import Points
+from tsdb.model.schema import Role, Series
+from tsdb.model.store import TIME_NS, ScanRequest, TimeRange, View
+from tsdb.sql import trees
+from tsdb.sql.to_points import tagsets_of
+
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is left to write, and which rows of the INSERT it was."""
+
+    points: Points
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """``updated`` are the numbers of the fields to write where the key exists; None is DO NOTHING."""
+
+    series: Series
+    updated: frozenset[int] | None
+
+    @staticmethod
+    def read(tree: exp.Expr, series: Series, database: str) -> Conflict | None:
+        """None where nothing can conflict, or where merging does what is asked for."""
+        clause = tree.args.get("conflict")
+        if clause is None:
+            return None
+        keys = [trees.name_of(each) for each in clause.args.get("conflict_keys") or ()]
+        _check_target(series, keys, bool(clause.args.get("constraint")))
+        nothing = "NOTHING" in str(clause.args.get("action") or "DO NOTHING").upper()
+        if not nothing and not keys:
+            raise InvalidColumnReference("ON CONFLICT DO UPDATE requires inference specification or constraint name")
+        if not series.keyed:
+            return None
+        if nothing:
+            return Conflict(series, None)
+        if clause.args.get("where") is not None:
+            raise FeatureNotSupported("ON CONFLICT DO UPDATE … WHERE is not supported")
+        updated = frozenset(_assigned(each, series) for each in clause.expressions)
+        return Conflict(series, updated)
+
+    def resolve(self, view: View, points: Points) -> Kept:
+        """The points to write. Rows of equal key inside the INSERT: DO NOTHING keeps the first."""
+        existing = existing_rows(view, points)
+        every = np.arange(len(points), dtype=np.int64)
+        if self.updated is None:
+            first = np.zeros(len(points), np.bool_)
+            first[np.unique(_keys(points), return_index=True)[1]] = True
+            rows = every[first & ~existing]
+            return Kept(points.take(rows), rows)
+        mask = pa.array(existing)
+        fields = {
+            number: array if number in self.updated else pc.if_else(mask, pa.scalar(None, array.type), array)
+            for number, array in points.fields.items()
+        }
+        return Kept(Points(points.series, points.times, points.tagsets, points.tagset, fields), every)
+
+
+def _check_target(series: Series, keys: list[str], constraint: bool) -> None:
+    if not keys and not constraint:
+        return
+    declared = {series.by_number[n].name for n in series.key}
+    whole = {c.name for c in series.columns if c.role is not Role.FIELD}
+    if not series.keyed or (keys and set(keys) not in (declared, whole)):
+        raise InvalidColumnReference(
+            "there is no unique or exclusion constraint matching the ON CONFLICT specification"
+        )
+
+
+def _assigned(assignment: exp.Expr, series: Series) -> int:
+    name = trees.name_of(assignment.this)
+    column = series.by_name.get(name)
+    if column is None:
+        raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+    value = assignment.expression
+    excluded = (
+        isinstance(value, exp.Column)
+        and value.args.get("table") is not None
+        and trees.name_of(value.args["table"]) == "excluded"
+        and trees.name_of(value) == name
+    )
+    if not excluded:
+        raise FeatureNotSupported(
+            f'ON CONFLICT DO UPDATE can set "{name}" to EXCLUDED."{name}" only', hint="Use UPDATE for anything else."
+        )
+    return column.number
+
+
+def _keys(points: Points) -> npt.NDArray[np.void]:
+    keys = np.empty(len(points), dtype=[("tagset", np.int32), ("time", np.int64)])
+    keys["tagset"] = points.tagset
+    keys["time"] = points.times
+    return keys
+
+
+def existing_rows(view: View, points: Points) -> npt.NDArray[np.bool_]:
+    """Which of the points have their key (tags and time) in the series already."""
+    found = np.zeros(len(points), np.bool_)
+    if not len(points):
+        return found
+    series = points.series
+    low, high = int(points.times.min()), int(points.times.max())
+    request = ScanRequest(series, (*(c.number for c in series.tags), TIME_NS), TimeRange(low, high + 1))
+    numbers = {tagset: i for i, tagset in enumerate(points.tagsets)}
+    keys = _keys(points)
+    for batch in view.scan(request).batches:
+        columns = [(c.number, batch.column(i).cast(pa.string())) for i, c in enumerate(series.tags)]
+        tagsets, tagset = tagsets_of(columns, batch.num_rows)
+        ours = np.array([numbers.get(each, -1) for each in tagsets], np.int32)[tagset]
+        stored = np.empty(batch.num_rows, dtype=keys.dtype)
+        stored["tagset"] = ours
+        stored["time"] = batch.column(len(columns)).to_numpy(zero_copy_only=False)
+        found |= np.isin(keys, stored[ours >= 0])
+    return found

@@ -1,0 +1,145 @@
+"""DELETE and TRUNCATE: what to hide, and how many rows that is.
+
+A condition on time and tags alone becomes one RangeDeletion (``deletion_range``); any other is evaluated on the
+visible rows and becomes KeyDeletions in chunks. TRUNCATE is a RangeDeletion of everything.
+
+Source of the grammar: PostgreSQL 15 manual, DELETE and TRUNCATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from tsdb.errors import FeatureNotSupported
+from tsdb.model.schema import Catalog, Series
+from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, RangeDeletion
+from tsdb.sql import deletion_range, storage_form, trees
+from tsdb.sql.context import Context
+from tsdb.sql.deletion_range import RangeCondition
+from tsdb.sql.modification import Effect, Outcome, Reading
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Delete, Select, Truncate
+from tsdb.sql.to_points import tagsets_of
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True)
+class PreparedDelete:
+    """``rows`` asks for the keys of what is selected (tags, time_ns, sequence), then for RETURNING's columns."""
+
+    series: Series
+    rows: Select
+    parameters: tuple[SqlType, ...]
+    columns: tuple[ResultColumn, ...]
+    range: RangeCondition | None
+    count: Select
+    catalog_version: int
+
+    def start(self, reading: Reading) -> Outcome:
+        return Outcome("DELETE", lambda outcome: self._effects(reading, outcome))
+
+    def _effects(self, reading: Reading, outcome: Outcome) -> Iterator[Effect]:
+        if self.range is not None:
+            yield from self._by_range(reading, outcome, self.range)
+        else:
+            for batch in outcome.query(reading, self.rows, self.parameters):
+                yield from self._by_keys(outcome, batch)
+
+    def _by_range(self, reading: Reading, outcome: Outcome, condition: RangeCondition) -> Iterator[Effect]:
+        for batch in outcome.query(reading, self.count, self.parameters):
+            outcome.count += sum(batch.column(0).to_pylist())
+        values: list[object | None] = []
+        if condition.values:
+            query = Select(self.rows.fragment, trees.select([value.copy() for value in condition.values]))
+            for batch in outcome.query(reading, query, self.parameters):
+                values = [_plain(column) for column in batch.columns]
+        deletion = condition.deletion(values)
+        if deletion is not None and outcome.count:
+            yield deletion
+
+    def _by_keys(self, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+        if not batch.num_rows:
+            return
+        outcome.count += batch.num_rows
+        keys = key_width(self.series)
+        if self.columns:
+            names = [column.name for column in self.columns]
+            outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[keys:], names))
+        yield key_deletion(self.series, batch)
+
+
+def _plain(column: pa.Array) -> object | None:
+    """A text, or an instant in µs."""
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.int64())
+    value: object | None = column[0].as_py()
+    return value
+
+
+def key_width(series: Series) -> int:
+    """How many columns ``key_items`` are."""
+    return len(series.tags) + 2
+
+
+def key_items(series: Series, table: str) -> list[exp.Expr]:
+    """The select list that names a row: tags, time_ns, sequence."""
+    names = [*(c.name for c in series.tags), TIME_NS, SEQUENCE]
+    return [trees.aliased(trees.column(name, table), f"k{i}") for i, name in enumerate(names)]
+
+
+def key_deletion(series: Series, batch: pa.RecordBatch) -> KeyDeletion:
+    """The deletion of the rows whose keys are the first columns of ``batch``."""
+    tags = [(c.number, storage_form.to_stored(batch.column(i), c)) for i, c in enumerate(series.tags)]
+    tagsets, tagset = tagsets_of(tags, batch.num_rows)
+    at = len(tags)
+    times = np.asarray(batch.column(at).to_numpy(zero_copy_only=False), np.int64)
+    sequences = None
+    if not series.keyed:
+        sequences = np.asarray(batch.column(at + 1).to_numpy(zero_copy_only=False), np.int64)
+    return KeyDeletion(series, tagsets, tagset, times, sequences)
+
+
+def prepare(
+    queries: Queries,
+    statement: Delete,
+    context: Context,
+    catalog: Catalog,
+    parameter_types: Sequence[SqlType | None] = (),
+) -> PreparedDelete:
+    """Raises UndefinedTable, FeatureNotSupported, and whatever the condition's query raises."""
+    tree = statement.tree
+    if tree.args.get("using") or tree.args.get("tables"):
+        raise FeatureNotSupported("DELETE … USING is not supported", hint="Use WHERE … IN (SELECT …).")
+    table = tree.this
+    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    alias = trees.alias_of(table)
+    where = tree.args.get("where")
+    condition = where.this if where is not None else None
+    clause = tree.args.get("returning")
+    returned = [item.copy() for item in clause.expressions] if clause is not None else []
+
+    def query(items: list[exp.Expr]) -> Select:
+        selected = trees.select(items, table.copy(), condition)
+        if (with_ := tree.args.get("with_")) is not None:
+            selected.set("with_", with_.copy())
+        return Select(statement.fragment, selected)
+
+    rows = query(key_items(series, alias or series.name) + returned)
+    prepared = queries.prepare(rows, context, catalog, parameter_types)
+    columns = prepared.columns[key_width(series) :]
+    span = None if columns else deletion_range.recognize(series, alias, condition)
+    count = query([exp.Count(this=exp.Star())])
+    return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version)
+
+
+def truncate(statement: Truncate, context: Context, catalog: Catalog) -> list[RangeDeletion]:
+    """TRUNCATE a, b: everything that is visible now."""
+    database = catalog.find(context.database)
+    tables = statement.tree.expressions
+    return [RangeDeletion(database.find(trees.table_name(each, context.database))) for each in tables]

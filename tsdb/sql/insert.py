@@ -1,0 +1,256 @@
+"""INSERT: VALUES or a query, cast to the columns' types, to points.
+
+The source runs as a query like any other, so expressions, parameters and functions mean the same; each value is cast
+to its column's type in the query. Into a keyed series INSERT merges as line protocol does: a field that is given wins,
+a field that is not (or NULL) stays. ``ON CONFLICT`` (see ``conflict``) does otherwise. A missing time is now.
+
+Source of the grammar: PostgreSQL 15 manual, INSERT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from sqlglot import exp
+
+from tsdb.errors import (
+    DatatypeMismatch,
+    DuplicateColumn,
+    SqlSyntaxError,
+    UndefinedColumn,
+)
+from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.model.store import TIME_NS
+from tsdb.sql import returning, trees
+from tsdb.sql.conflict import Conflict
+from tsdb.sql.context import Context
+from tsdb.sql.modification import Effect, Outcome, Reading, Write
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.returning import Returned
+from tsdb.sql.statement import Insert, Select
+from tsdb.sql.to_points import points_of
+from tsdb.types import BOOL, INT8, TEXT, Kind, SqlType
+
+# Stands for the hidden column time_ns, which takes exact times.
+_TIME_NS = Column(0, TIME_NS, Role.FIELD, INT8)
+
+
+@dataclass(frozen=True)
+class PreparedInsert:
+    series: Series
+    targets: tuple[Column, ...]
+    source: Select
+    parameters: tuple[SqlType, ...]
+    conflict: Conflict | None
+    returned: Returned
+    catalog_version: int
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return self.returned.columns
+
+    def start(self, reading: Reading) -> Outcome:
+        def effects(outcome: Outcome) -> Iterator[Effect]:
+            for batch in outcome.query(reading, self.source, self.parameters):
+                yield from self._write(reading, outcome, batch)
+
+        return Outcome("INSERT", effects)
+
+    def _write(self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+        values = {c.name: batch.column(i) for i, c in enumerate(self.targets)}
+        time_ns = values.pop(TIME_NS, None)
+        now_ns = reading.context.now_us * 1000
+        points = points_of(self.series, values, batch.num_rows, now_ns=now_ns, time_ns=time_ns)
+        if self.conflict is not None:
+            kept = self.conflict.resolve(reading.view, points)
+            points, rows = kept.points, kept.rows
+            batch = batch.take(pa.array(rows))
+            values = {c.name: batch.column(i) for i, c in enumerate(self.targets)}
+        outcome.count += len(points)
+        if self.returned.columns:
+            outcome.returned.append(self.returned.inserted(values, points))
+        if len(points):
+            yield Write(points)
+
+
+def prepare(
+    queries: Queries,
+    statement: Insert,
+    context: Context,
+    catalog: Catalog,
+    parameter_types: Sequence[SqlType | None] = (),
+) -> PreparedInsert:
+    """Raises UndefinedTable, UndefinedColumn, DatatypeMismatch, and whatever the source's query raises."""
+    tree = statement.tree
+    target = tree.this
+    names = [trees.name_of(each) for each in target.expressions] if isinstance(target, exp.Schema) else None
+    table = target.this if isinstance(target, exp.Schema) else target
+    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    given = _given(series, names)
+    body = _Body(queries, statement, context, catalog, parameter_types)
+    if tree.args.get("default"):
+        given, source = [], None
+    else:
+        given, source = body.source(series, given, explicit=names is not None)
+    omitted = [c for c in series.columns if c.default is not None and c not in given and not _covered(c, given)]
+    query = Select(statement.fragment, _with_defaults(source, given, omitted, tree))
+    prepared = queries.prepare(query, context, catalog, parameter_types)
+    return PreparedInsert(
+        series,
+        (*given, *omitted),
+        query,
+        prepared.parameters,
+        Conflict.read(tree, series, context.database),
+        returning.of_insert(tree, series),
+        catalog.version,
+    )
+
+
+def _covered(column: Column, given: list[Column]) -> bool:
+    return column.role is Role.TIME and _TIME_NS in given
+
+
+def _given(series: Series, names: list[str] | None) -> list[Column]:
+    if names is None:
+        return list(series.columns)
+    found: list[Column] = []
+    for name in names:
+        if name == TIME_NS and not series.reference:
+            column = _TIME_NS
+        elif name in series.by_name:
+            column = series.by_name[name]
+        else:
+            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+        if column in found:
+            raise DuplicateColumn(f'column "{name}" specified more than once')
+        found.append(column)
+    if _TIME_NS in found and series.time in found:
+        raise DuplicateColumn(f'columns "{TIME_NS}" and "{series.time.name}" are both the time')
+    return found
+
+
+class _Body:
+    """VALUES or a query, each item cast to its column."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        statement: Insert,
+        context: Context,
+        catalog: Catalog,
+        parameter_types: Sequence[SqlType | None],
+    ) -> None:
+        self._queries = queries
+        self._statement = statement
+        self._context = context
+        self._catalog = catalog
+        self._parameter_types = parameter_types
+
+    def source(self, series: Series, given: list[Column], *, explicit: bool) -> tuple[list[Column], exp.Expr]:
+        """(columns that get values, the query with a column for each)."""
+        body = self._statement.tree.expression
+        if isinstance(body, exp.Values) and not _limited(body):
+            rows = [list(row.expressions) if isinstance(row, exp.Tuple) else [row] for row in body.expressions]
+            given = _matched(given, len(rows[0]), explicit)
+            return given, self._values(series, given, rows)
+        return self._query(given, body, explicit)
+
+    def _values(self, series: Series, given: list[Column], rows: list[list[exp.Expr]]) -> exp.Expr:
+        defaults = [_default_of(column, series) for column in given]
+        items: list[list[exp.Expr]] = []
+        for row in rows:
+            if len(row) != len(given):
+                raise SqlSyntaxError("VALUES lists must all be the same length")
+            items.append(
+                [
+                    trees.cast((default if _is_default(value) else value).copy(), column)
+                    for value, column, default in zip(row, given, defaults, strict=True)
+                ]
+            )
+        if len(items) == 1:
+            return trees.select([trees.aliased(v, f"c{i}") for i, v in enumerate(items[0])])
+        values = exp.Values(expressions=[exp.Tuple(expressions=row) for row in items])
+        names = [f"c{i}" for i in range(len(given))]
+        return trees.select([trees.column(n) for n in names], trees.subquery(values, "source", names))
+
+    def _query(self, given: list[Column], body: exp.Expr, explicit: bool) -> tuple[list[Column], exp.Expr]:
+        select = _cast_literals(body, given)
+        source = select.copy()
+        source.set("with_", self._statement.tree.args.get("with_") or source.args.get("with_"))
+        prepared = self._queries.prepare(
+            Select(self._statement.fragment, source), self._context, self._catalog, self._parameter_types
+        )
+        given = _matched(given, len(prepared.columns), explicit)
+        for column, found in zip(given, prepared.columns, strict=True):
+            _check_assignable(column, found.type)
+        names = [f"c{i}" for i in range(len(given))]
+        items = [trees.aliased(trees.cast(trees.column(n, "source"), c), n) for n, c in zip(names, given, strict=True)]
+        return given, trees.select(items, trees.subquery(select, "source", names))
+
+
+def _limited(body: exp.Expr) -> bool:
+    return any(body.args.get(key) for key in ("order", "limit", "offset"))
+
+
+def _matched(given: list[Column], count: int, explicit: bool) -> list[Column]:
+    if count > len(given):
+        raise SqlSyntaxError("INSERT has more expressions than target columns")
+    if count < len(given) and explicit:
+        raise SqlSyntaxError("INSERT has more target columns than expressions")
+    return given[:count]
+
+
+def _is_default(value: exp.Expr) -> bool:
+    return isinstance(value, exp.Var | exp.Column) and trees.name_of(value) == "default"
+
+
+def _default_of(column: Column, series: Series) -> exp.Expr:
+    if column.default is not None:
+        return trees.expression(column.default)
+    if column is series.time or column is _TIME_NS:
+        return trees.expression("now()") if column is series.time else exp.Null()
+    return exp.Null()
+
+
+def _cast_literals(body: exp.Expr, given: list[Column]) -> exp.Expr:
+    """A bare string or parameter in a SELECT's list takes the column's type (10.3, value storage)."""
+    copy: exp.Expr = body.copy()
+    if isinstance(copy, exp.Select) and not copy.args.get("distinct"):
+        for item, column in zip(list(copy.expressions), given, strict=False):
+            value = item.this if isinstance(item, exp.Alias) else item
+            if isinstance(value, exp.Parameter | exp.Placeholder | exp.Null) or (
+                isinstance(value, exp.Literal) and value.is_string
+            ):
+                value.replace(trees.cast(value.copy(), column))
+    return copy
+
+
+def _check_assignable(column: Column, found: SqlType) -> None:
+    """Refuse what PostgreSQL has no assignment cast for, as far as a wider cast would let it pass."""
+    wanted = column.type
+    numbers = (Kind.INT8, Kind.FLOAT8, Kind.UINT8)
+    both = {wanted == BOOL, found == BOOL} == {True, False} and (found if wanted == BOOL else wanted).kind in numbers
+    if both or ((wanted.element is None) != (found.element is None) and wanted != TEXT and found.kind is not Kind.TEXT):
+        raise DatatypeMismatch(
+            f'column "{column.name}" is of type {wanted.name} but expression is of type {found.name}',
+            hint="You will need to rewrite or cast the expression.",
+        )
+
+
+def _with_defaults(source: exp.Expr | None, given: list[Column], omitted: list[Column], tree: exp.Expr) -> exp.Expr:
+    extra = [
+        trees.aliased(trees.cast(trees.expression(c.default), c), f"d{i}")
+        for i, c in enumerate(omitted)
+        if c.default is not None
+    ]
+    if source is None:
+        source = trees.select(extra or [trees.aliased(trees.cast(exp.Null(), _TIME_NS), "c0")])
+    else:
+        for item in extra:
+            source.append("expressions", item)
+    if (with_ := tree.args.get("with_")) is not None:
+        source.set("with_", with_.copy())
+    return source

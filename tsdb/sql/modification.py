@@ -1,0 +1,117 @@
+"""What INSERT, UPDATE, DELETE and TRUNCATE have in common: a modification is prepared, then run for its effects.
+
+An *effect* is a batch of points to write or a deletion. A modification reads (through ``Queries``, on a view) and says
+what is to be done; it never touches the store: the session hands the effects on at once, or keeps them until COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from tsdb.errors import QueryCanceled
+from tsdb.model.points import Points
+from tsdb.model.schema import Catalog
+from tsdb.model.store import Deletion, View
+from tsdb.sql.context import Context
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn, Rows
+from tsdb.sql.statement import Select
+from tsdb.types import SqlType
+
+# How many rows one effect holds at most.
+ROWS_PER_EFFECT = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Points to be written."""
+
+    points: Points
+
+
+Effect = Write | Deletion
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """All that a running modification reads with."""
+
+    queries: Queries
+    catalog: Catalog
+    view: View
+    values: Sequence[object | None]
+    context: Context
+
+
+@dataclass
+class Outcome:
+    """A running modification: iterate it for its effects; then ``count`` and ``returned`` are complete.
+
+    ``cancel`` may be called from any thread. Close it always.
+    """
+
+    verb: str
+    run: Callable[[Outcome], Iterator[Effect]]
+    count: int = 0
+    returned: list[pa.RecordBatch] = field(default_factory=list)
+    _rows: Rows | None = None
+    _cancelled: bool = False
+
+    def __iter__(self) -> Iterator[Effect]:
+        for effect in self.run(self):
+            self.check()
+            yield effect
+
+    @property
+    def tag(self) -> str:
+        return f"INSERT 0 {self.count}" if self.verb == "INSERT" else f"{self.verb} {self.count}"
+
+    def query(
+        self, reading: Reading, statement: Select, parameter_types: Sequence[SqlType | None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches of a query that this modification asks."""
+        prepared = reading.queries.prepare(statement, reading.context, reading.catalog, parameter_types)
+        values = reading.values[: len(prepared.parameters)]
+        rows = reading.queries.run(prepared, reading.view, values, reading.context)
+        self._rows = rows
+        try:
+            for batch in rows:
+                self.check()
+                yield batch
+        finally:
+            self._rows = None
+            rows.close()
+
+    def check(self) -> None:
+        if self._cancelled:
+            raise QueryCanceled("canceling statement due to user request")
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        rows = self._rows
+        if rows is not None:
+            rows.cancel()
+
+    def close(self) -> None:
+        rows = self._rows
+        if rows is not None:
+            rows.close()
+
+
+class Modification(Protocol):
+    """A prepared modification: RETURNING's columns and the parameters are known. Valid for one catalog version."""
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]: ...
+
+    @property
+    def parameters(self) -> tuple[SqlType, ...]: ...
+
+    @property
+    def catalog_version(self) -> int: ...
+
+    def start(self, reading: Reading) -> Outcome: ...

@@ -1,0 +1,188 @@
+"""UPDATE: new versions of the rows that a condition selects; their time stays.
+
+In a keyed series only the fields that are set are written, and merge. Where a field becomes NULL (which in merges means
+absent), and in a keyless series, the row is deleted and written anew as a whole. Tags and time name a row: to change
+them, delete and insert.
+
+Source of the grammar: PostgreSQL 15 manual, UPDATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from tsdb.errors import DuplicateColumn, FeatureNotSupported, SqlSyntaxError, UndefinedColumn
+from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.sql import trees
+from tsdb.sql.context import Context
+from tsdb.sql.delete import key_deletion, key_items, key_width
+from tsdb.sql.modification import Effect, Outcome, Reading, Write
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Select, Update
+from tsdb.sql.to_points import points_of
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True)
+class PreparedUpdate:
+    """``rows`` asks for keys, the fields that stay, the fields that are ``changed``, and RETURNING's columns."""
+
+    series: Series
+    rows: Select
+    parameters: tuple[SqlType, ...]
+    columns: tuple[ResultColumn, ...]
+    kept: tuple[Column, ...]
+    changed: tuple[Column, ...]
+    catalog_version: int
+
+    def start(self, reading: Reading) -> Outcome:
+        def effects(outcome: Outcome) -> Iterator[Effect]:
+            for batch in outcome.query(reading, self.rows, self.parameters):
+                if batch.num_rows:
+                    yield from self._effects(outcome, batch)
+
+        return Outcome("UPDATE", effects)
+
+    def _effects(self, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+        outcome.count += batch.num_rows
+        at = key_width(self.series) + len(self.kept)
+        news = batch.columns[at : at + len(self.changed)]
+        if self.columns:
+            names = [column.name for column in self.columns]
+            outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[at + len(news) :], names))
+        if not self.series.keyed:
+            yield from self._rewritten(batch)
+            return
+        emptied = np.zeros(batch.num_rows, np.bool_)
+        for array in news:
+            emptied |= array.is_null().to_numpy(zero_copy_only=False)
+        if emptied.any():
+            yield from self._rewritten(batch.filter(pa.array(emptied)))
+        if not emptied.all():
+            yield self._merged(batch.filter(pc.invert(pa.array(emptied))))
+
+    def _rewritten(self, batch: pa.RecordBatch) -> Iterator[Effect]:
+        whole = self._write(batch, with_kept=True)  # first, so that a value that is refused deletes nothing
+        yield key_deletion(self.series, batch)
+        yield whole
+
+    def _merged(self, batch: pa.RecordBatch) -> Write:
+        return self._write(batch, with_kept=False)
+
+    def _write(self, batch: pa.RecordBatch, *, with_kept: bool) -> Write:
+        tags = self.series.tags
+        values = {c.name: batch.column(i) for i, c in enumerate(tags)}
+        at = key_width(self.series)
+        # A field that is not written is not checked either: it is in the row already.
+        for i, column in enumerate((*self.kept, *self.changed)):
+            if with_kept or column in self.changed:
+                values[column.name] = batch.column(at + i)
+        series = self.series if with_kept else _without(self.series, self.kept)
+        points = points_of(series, values, batch.num_rows, now_ns=0, time_ns=batch.column(len(tags)))
+        return Write(type(points)(self.series, points.times, points.tagsets, points.tagset, points.fields))
+
+
+def _without(series: Series, columns: tuple[Column, ...]) -> Series:
+    rest = tuple(c for c in series.columns if c not in columns)
+    return Series(series.number, series.name, rest, series.keyed, series.reference, key=series.key)
+
+
+def prepare(
+    queries: Queries,
+    statement: Update,
+    context: Context,
+    catalog: Catalog,
+    parameter_types: Sequence[SqlType | None] = (),
+) -> PreparedUpdate:
+    """Raises UndefinedTable, UndefinedColumn, FeatureNotSupported, and whatever the query raises."""
+    tree = statement.tree
+    if tree.args.get("from_") is not None:
+        raise FeatureNotSupported("UPDATE … FROM is not supported", hint="Use a subquery in SET and WHERE … IN.")
+    table = tree.this
+    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    name = trees.alias_of(table) or series.name
+    assigned = _assigned(series, tree.expressions)
+    changed = tuple(assigned)
+    kept = tuple(c for c in series.fields if c not in assigned)
+    items = key_items(series, name)
+    items += [trees.aliased(trees.column(c.name, name), f"o{i}") for i, c in enumerate(kept)]
+    items += [trees.aliased(trees.cast(assigned[c].copy(), c), f"n{i}") for i, c in enumerate(changed)]
+    items += _returned(tree, series, assigned)
+    where = tree.args.get("where")
+    selected = trees.select(items, table.copy(), where.this if where is not None else None)
+    if (with_ := tree.args.get("with_")) is not None:
+        selected.set("with_", with_.copy())
+    rows = Select(statement.fragment, selected)
+    prepared = queries.prepare(rows, context, catalog, parameter_types)
+    columns = prepared.columns[key_width(series) + len(kept) + len(changed) :]
+    return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version)
+
+
+def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.Expr]:
+    found: dict[Column, exp.Expr] = {}
+    for target, value in _pairs(assignments):
+        name = trees.name_of(target)
+        column = series.by_name.get(name)
+        if column is None:
+            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+        if column.role is not Role.FIELD:
+            raise FeatureNotSupported(
+                f'UPDATE cannot change "{name}": it is part of what names a point',
+                hint="Delete the row and insert it with the new value.",
+            )
+        if column in found:
+            raise DuplicateColumn(f'multiple assignments to same column "{name}"')
+        if isinstance(value, exp.Column) and trees.name_of(value) == "default" and value.args.get("table") is None:
+            value = trees.expression(column.default) if column.default is not None else exp.Null()
+        found[column] = value
+    return found
+
+
+def _pairs(assignments: list[exp.Expr]) -> Iterator[tuple[exp.Expr, exp.Expr]]:
+    for assignment in assignments:
+        target, value = assignment.this, assignment.expression
+        if not isinstance(target, exp.Tuple):
+            yield target, value
+            continue
+        if not isinstance(value, exp.Tuple) or len(value.expressions) != len(target.expressions):
+            raise SqlSyntaxError("number of columns does not match number of values")
+        yield from zip(target.expressions, value.expressions, strict=True)
+
+
+def _returned(tree: exp.Expr, series: Series, assigned: dict[Column, exp.Expr]) -> list[exp.Expr]:
+    """RETURNING sees the new values."""
+    clause = tree.args.get("returning")
+    if clause is None:
+        return []
+    by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
+    items: list[exp.Expr] = []
+    for item in clause.expressions:
+        if isinstance(item, exp.Star):
+            stars: list[exp.Expr] = [exp.Column(this=exp.to_identifier(c.name, quoted=True)) for c in series.columns]
+        else:
+            stars = [item.copy()]
+        for each in stars:
+            items.append(_with_new(each, by_name))
+    return items
+
+
+def _with_new(item: exp.Expr, by_name: dict[str, exp.Expr]) -> exp.Expr:
+    if isinstance(item, exp.Column) and trees.name_of(item) in by_name:
+        return trees.aliased(by_name[trees.name_of(item)].copy(), trees.name_of(item))
+
+    def new(node: exp.Expr) -> exp.Expr:
+        return by_name[trees.name_of(node)].copy() if _is_new(node, by_name) else node
+
+    replaced: exp.Expr = item.transform(new)
+    return replaced
+
+
+def _is_new(node: exp.Expr, by_name: dict[str, exp.Expr]) -> bool:
+    return isinstance(node, exp.Column) and not isinstance(node.this, exp.Star) and trees.name_of(node) in by_name
