@@ -23,6 +23,7 @@ from benchmarks.workload import generate
 
 HOME = Path(__file__).parent
 OUT = HOME / "out"
+WIDTH = 200  # of tables that go to a file or a pipe
 SMALL = {"hosts": 100, "hours": 1.0, "runs": 1}
 FULL = {"hosts": 1000, "hours": 12.0, "runs": 3}
 
@@ -30,7 +31,7 @@ FULL = {"hosts": 1000, "hours": 12.0, "runs": 3}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 when all that was asked for was measured and all answers agree, 1 when not, 2 for wrong arguments."""
     parsed = _arguments(arguments)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     options = Options(
         runs=parsed.runs,
         load_runs=parsed.load_runs or 1,
@@ -70,7 +71,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--workers", type=_workers, default=(2,), help="connections that load, such as 1,2,4: one way each (default 2)")
     add("--batch", type=_positive, default=10_000, help="lines a request (default %(default)s)")
     add("--clients", type=_positive, default=1, help="also ask by so many clients at once (default 1: do not)")
-    add("--budget", type=float, default=20.0, help="seconds for one query type on one system (default %(default)s)")
+    add("--budget", type=float, default=12.0, help="seconds for one query type on one system (default %(default)s)")
     add("--directory", type=Path, help="where servers keep their data (default: the temporary directory)")
     add("--out", type=Path, default=OUT / "results.json", help="the JSON (default %(default)s)")
     add("--markdown", action="store_true", help="also write benchmarks/RESULTS.md")

@@ -16,14 +16,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import answers, truth
 from benchmarks.load import first_line
-from benchmarks.processes import MemoryWatch, memory_bytes
+from benchmarks.processes import MemoryWatch
 from benchmarks.queries import BY_NAME, Kind, Query, draw
 from benchmarks.render import Dataset
 from benchmarks.results import Concurrent, Fetch, Load, SystemResult, Timing
@@ -60,9 +60,9 @@ def measure(system: System, dataset: Dataset, options: Options, say: Say) -> Sys
     try:
         with _loaded(system, dataset, options, result, say):
             _measure_space(system, dataset, result, say)
-            _measure_queries(system, dataset, options, result, say)
-            if (pid := system.pid()) is not None:
-                result.memory_after_queries_bytes = memory_bytes(pid)
+            with _watched(system.pid(), since_start=False) as watch:
+                _measure_queries(system, dataset, options, result, say)
+            result.memory_of_queries_bytes = watch.peak_bytes if watch else None
     except Exception as error:  # one system's failure must not cost the others' numbers
         result.state, result.reason = "failed", f"{type(error).__name__}: {first_line(error)}"
     finally:
@@ -96,22 +96,20 @@ def _started(system: System, options: Options) -> Iterator[None]:
 
 def _measure_load(system: System, dataset: Dataset, way: LoadWay, result: SystemResult, say: Say) -> None:
     say(f"{system.name}: loading, {way}")
-    pid = system.pid()
-    memory: int | None = None
-    if pid is None:
+    with _watched(system.pid(), since_start=True) as watch:
         seconds = system.load(dataset, way)
-    else:
-        with MemoryWatch(pid) as watch:
-            seconds = system.load(dataset, way)
-        memory = watch.peak_bytes
     found = next((load for load in result.loads if load.way == str(way)), None)
     if found is None:
         found = Load(str(way))
         result.loads.append(found)
     found.seconds.append(seconds)
     found.rows_per_second.append(dataset.workload.points / seconds)
-    if memory is not None:
-        found.memory_bytes = max(found.memory_bytes or 0, memory)
+    if watch is not None:
+        found.memory_bytes = max(found.memory_bytes or 0, watch.peak_bytes)
+
+
+def _watched(pid: int | None, *, since_start: bool) -> AbstractContextManager[MemoryWatch | None]:
+    return nullcontext() if pid is None else MemoryWatch(pid, since_start=since_start)
 
 
 def _measure_space(system: System, dataset: Dataset, result: SystemResult, say: Say) -> None:
@@ -191,8 +189,8 @@ def _warm_up(
                 if time.perf_counter() - begin > options.budget_seconds:
                     break
             latencies[way] = statistics.median(taken)
-        if time.perf_counter() - begin > options.budget_seconds:
-            break
+        if time.perf_counter() - begin > options.budget_seconds / 4:
+            break  # the second round tells apart the ways of quick queries, whose first is cold
     fastest = min(latencies, key=lambda way: latencies[way])
     return fastest, latencies[fastest], rows
 

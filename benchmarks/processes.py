@@ -80,14 +80,13 @@ class ServerProcess:
 class MemoryWatch:
     """The most memory that a process and its children had at once, sampled while the context is open.
 
-    Pages that the processes share are counted once: the sum of their private pages, and of shared and of file pages the
-    largest share of any one. For a single process that is its VmRSS, and its VmHWM (exact, from the process's start on)
-    is taken when it is larger.
+    With ``since_start`` a single process's VmHWM is taken where it is larger: exact, but from the process's start on.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, since_start: bool) -> None:
         self.peak_bytes = 0
         self._pid = pid
+        self._since_start = since_start
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
 
@@ -104,18 +103,21 @@ class MemoryWatch:
             self.peak_bytes = max(self.peak_bytes, memory_bytes(self._pid))
             if self._stop.wait(SAMPLE_SECONDS):
                 break
-        self.peak_bytes = max(self.peak_bytes, memory_bytes(self._pid))
+        if self._since_start and not _descendants(self._pid):
+            self.peak_bytes = max(self.peak_bytes, _status(self._pid).get("VmHWM", 0))
 
 
 def memory_bytes(pid: int) -> int:
-    """The memory of a process and its children, as `MemoryWatch` counts it; 0 when it is gone."""
-    pids = [pid, *_descendants(pid)]
-    statuses = [status for status in map(_status, pids) if status]
+    """The memory that a process and its children have in use now; 0 when it is gone.
+
+    Pages that they share are counted once: the sum of their private pages, and of shared and of file pages the largest
+    share of any one. For a single process that is its VmRSS.
+    """
+    statuses = [_status(one) for one in (pid, *_descendants(pid))]
     private = sum(status.get("RssAnon", 0) for status in statuses)
-    shared = max((status.get("RssShmem", 0) for status in statuses), default=0)
-    files = max((status.get("RssFile", 0) for status in statuses), default=0)
-    alone = statuses[0].get("VmHWM", 0) if len(statuses) == 1 else 0
-    return max(private + shared + files, alone)
+    shared = max(status.get("RssShmem", 0) for status in statuses)
+    files = max(status.get("RssFile", 0) for status in statuses)
+    return private + shared + files
 
 
 def _descendants(pid: int) -> list[int]:

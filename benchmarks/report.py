@@ -92,12 +92,12 @@ def _space(systems: list[SystemResult]) -> Grid:
             number(system.disk_bytes / MIB),
             f"{system.bytes_per_value:.3f}",
             number(system.settle_seconds),
-            number(system.memory_after_queries_bytes / MIB) if system.memory_after_queries_bytes else "in process",
+            number(system.memory_of_queries_bytes / MIB) if system.memory_of_queries_bytes else "in process",
         )
         for system in systems
         if system.disk_bytes
     ]
-    header = ("system", "MiB on disk", "bytes a value", "settled after, s", "memory after the queries, MiB")
+    header = ("system", "MiB on disk", "bytes a value", "settled in, s", "memory at the queries, MiB")
     return Grid("Space", header, rows)
 
 

@@ -58,7 +58,7 @@ class SystemResult:
     settle_seconds: float = 0.0
     disk_bytes: int = 0
     bytes_per_value: float = 0.0
-    memory_after_queries_bytes: int | None = None
+    memory_of_queries_bytes: int | None = None
     queries: dict[str, Timing] = field(default_factory=dict)
     fetch: dict[str, Fetch] = field(default_factory=dict)
     concurrent: dict[str, Concurrent] = field(default_factory=dict)
