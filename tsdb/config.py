@@ -153,8 +153,12 @@ class Settings(BaseSettings):
     )
     write_threads: int = _setting(0, "threads that parse writes; 0: as many as cores", topic="queries", ge=0, le=256)
 
-    line_bytes_max: Size = _bytes(32 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)
-    line_columns_max: int = _setting(10_000, "tags and fields of one line", topic="line protocol", ge=2, le=100_000)
+    line_bytes_max: Size = _bytes(4 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)
+    line_string_bytes_max: Size = _bytes(
+        MIB, "longest string value in line protocol", topic="line protocol", ge=256, le=GIB
+    )
+    line_fields_max: int = _setting(5_000, "fields of one line", topic="line protocol", ge=1, le=30_000)
+    line_tags_max: int = _setting(1_000, "tags of one line", topic="line protocol", ge=1, le=30_000)
 
     log_level: LogLevel = _setting(LogLevel.INFO, "debug, info, warning or error", topic="running")
     log_format: LogFormat = _setting(

@@ -1,7 +1,7 @@
 """Every example of docs/sql.md runs, in order, and prints what the document says.
 
-A ``sql`` block is one or more statements; the ``text`` block after it is the last one's result: names of columns, a rule,
-rows, with cells in PostgreSQL's text form. A block labelled ``error`` fails, and its text is ``SQLSTATE message``.
+A ``sql`` block is one or more statements; the ``text`` block after it is the last result: names of columns, a rule, and
+rows with cells in PostgreSQL's text form. A block labelled ``error`` fails, and its text is ``SQLSTATE message``.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from tsdb.cluster.node import Node
 from tsdb.config import Settings, is_loopback
 from tsdb.errors import StartupError
 from tsdb.http.app import HttpOptions, create_app
-from tsdb.ingest.lineprotocol import Limits as LineLimits
+from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
 from tsdb.session import SessionFactory
@@ -102,7 +102,7 @@ class Server:
         await self._listener.start()
         app = create_app(self._node, self.clock, self._write_pool, self._http_options(), self._gauges)
         await self._web.start(app, settings.shutdown_timeout)
-        self._warm_pool.submit(self._warm)
+        self._warm_pool.submit(self._warm, self._queries)
 
     def _open(self) -> Node:
         settings = self.settings
@@ -125,16 +125,22 @@ class Server:
             bodies_bytes_max=settings.bodies_bytes_max,
             create_database=settings.create_database_on_write,
             open_loopback=is_loopback(settings.host),
-            limits=LineLimits(),
+            limits=LineLimits(
+                body_bytes_max=settings.body_bytes_max,
+                line_bytes_max=settings.line_bytes_max,
+                string_bytes_max=settings.line_string_bytes_max,
+                fields_max=settings.line_fields_max,
+                tags_max=settings.line_tags_max,
+            ),
         )
 
     def _gauges(self) -> Mapping[str, float]:
         return {"sql_sessions": self._listener.session_count if self._listener else 0}
 
-    def _warm(self) -> None:
+    def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
         try:
-            self.warm.set_result(warm(self._queries))
+            self.warm.set_result(warm(queries))
         except Exception as error:
             log.exception("the kernels could not be made ready in the background")
             self.warm.set_exception(error)

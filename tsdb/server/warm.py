@@ -1,0 +1,107 @@
+"""Kernels are compiled when they are first called, and loaded from their cache after that: do it before clients ask.
+
+The way is the users' own: writes, a flush and queries on a scratch node in a temporary directory, and the encoding of
+what they return. So whatever a request needs is ready, and a new kernel need not be added to a list here.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from tsdb.cluster.node import Node
+from tsdb.http.request import Api, WriteRequest
+from tsdb.http.write import submit
+from tsdb.ingest.faults import Limits
+from tsdb.model.time import NS_PER_SECOND
+from tsdb.sql.context import Context
+from tsdb.sql.query import Queries
+from tsdb.sql.statement import Select, parse, split
+from tsdb.storage.options import Options
+from tsdb.types import SqlType
+from tsdb.wire.rows import RowEncoder
+
+log = logging.getLogger("tsdb.server")
+
+NOTE_AFTER_S = 2.0
+_MIB = 1 << 20
+_STATEMENTS = """
+SELECT * FROM warm ORDER BY time;
+SELECT time_bucket('5 minutes', time) AS at, host, max(f) AS f, sum(i) AS i, first(f, time) AS first
+FROM warm WHERE time >= '2026-01-01' AND host = 'h1' GROUP BY at, host ORDER BY at;
+"""
+
+
+def warm(queries: Queries) -> float:
+    """Make the kernels ready; returns the seconds it took. Blocks; ``queries`` is the server's own."""
+    started = time.monotonic()
+    note = threading.Timer(NOTE_AFTER_S, log.info, ["compiling the kernels in the background, once on this machine"])
+    note.daemon = True
+    note.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="tsdb-warm-") as folder:
+            _rehearse(Path(folder), queries)
+    finally:
+        note.cancel()
+    seconds = time.monotonic() - started
+    log.log(
+        logging.INFO if seconds > NOTE_AFTER_S else logging.DEBUG,
+        "the kernels are ready",
+        extra={"fields": {"in_s": round(seconds, 1)}},
+    )
+    return seconds
+
+
+def _rehearse(folder: Path, queries: Queries) -> None:
+    node = Node.open(folder, Options(head_bytes=_MIB, disk_reserve=0, encode_threads=1))
+    try:
+        _write(node, 0)
+        node.flush()
+        _write(node, 7)
+        _query(node, queries)
+    finally:
+        node.close()
+
+
+def _write(node: Node, shift_s: int) -> None:
+    """Lines with every kind of value, out of order the second time, so that flush and merge have work."""
+    request = WriteRequest(Api.V1, "tsdb", "ns")
+    start_s = 1_767_225_600 - shift_s
+    lines = (
+        f'warm,host=h{i % 3} f={i}.5,i={i}i,u={i}u,b=true,s="text {i}" {(start_s + i * 10) * NS_PER_SECOND}'
+        for i in range(300)
+    )
+    body = "\n".join(lines).encode()
+    submitted = submit(node, request, body, time.time_ns(), Limits(), True)
+    for future in submitted.futures:
+        future.result()
+
+
+def _query(node: Node, queries: Queries) -> None:
+    context = Context("tsdb", now_us=time.time_ns() // 1000)
+    view = node.view()
+    try:
+        for fragment in split(_STATEMENTS):
+            statement = parse(fragment)
+            assert isinstance(statement, Select)
+            prepared = queries.prepare(statement, context, view.catalog)
+            rows = queries.run(prepared, view, [], context)
+            try:
+                _encode([column.type for column in rows.columns], rows)
+            finally:
+                rows.close()
+    finally:
+        view.close()
+
+
+def _encode(types: list[SqlType], batches: Iterator[pa.RecordBatch]) -> None:
+    text, binary = (RowEncoder([(type_, code) for type_ in types]) for code in (0, 1))
+    for batch in batches:
+        text.encode(batch)
+        binary.encode(batch)
