@@ -10,12 +10,13 @@ A request body flows through here as follows:
  3. ``kernel_columns`` sorts rows by measurement and values by field and kind, by counting.
  4. ``lineprotocol.parse`` decodes what is distinct: series keys (``serieskey``, kept across requests), field keys,
     errors (``faults``, in InfluxDB's words). Result: ``Parsed``, with a columnar ``Lines`` for each measurement.
- 5. ``bind.missing`` compares it with a database's schema and says which series, tags and fields must be added. Only then
-    does a write wait for the metadata.
- 6. ``bind.bind`` makes ``Points`` of the lines that fit the schema (``convert`` widens integers) and errors of the others.
+ 5. ``bind.missing`` compares it with a database's schema and says which series, tags and fields must be added. Only
+    then does a write wait for the metadata.
+ 6. ``bind.bind`` makes ``Points`` of the lines that fit the schema (``convert`` widens integers) and errors of the
+    others.
 
-Words: a *series key* is measurement and tags as written; a *name* is a series key, measurement, tag key or field key as
-written; a *kind* is ``tsdb.types.Kind``. Nothing per row happens in Python.
+Words: a *series key* is measurement and tags as written; a *name* is a series key, measurement, tag key or field key
+as written; a *kind* is ``tsdb.types.Kind``. Nothing per row happens in Python.
 
 What is accepted is the table of the design's ingest chapter, whose recommendation wins over any server's behaviour.
 Three rules decide where servers differ:

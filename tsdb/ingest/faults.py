@@ -14,7 +14,7 @@ TEXT_CHARACTERS_MAX = 256
 class Limits:
     """What a request, a line and its parts may have at most. Names and series keys count as written, with escapes.
 
-    ``errors_max`` bounds the list of errors, not their count; ``name_bytes_max`` above the schema's limit has no effect.
+    ``errors_max`` bounds the list of errors, not their count. The schema's own limit holds for names as well.
     """
 
     body_bytes_max: int = 256 << 20

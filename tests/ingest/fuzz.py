@@ -1,0 +1,104 @@
+"""Byte-mutation fuzz: mutated bodies through the product's parser and through the reference, which must agree.
+
+Also a program, for runs under bounds checks: ``TSDB_BOUNDSCHECK=1 python -m tests.ingest.fuzz SEED BODIES``. It first
+makes sure that bounds checks are on, by a canary kernel that must raise IndexError.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+
+import numpy as np
+import numpy.typing as npt
+
+from tests.ingest import reference
+from tests.ingest.points import points_of
+from tsdb.ingest.faults import Limits
+from tsdb.ingest.lineprotocol import parse
+from tsdb.kernels import kernel
+
+SEEDS = (
+    b"cpu,host=a,region=eu usage=58i,idle=4.25 1451606400000000000\n",
+    b"cpu,host=b,region=eu usage=59i,idle=4.5 1451606400000000000\ncpu,host=a,region=eu usage=57i,idle=1e3\n",
+    b'log,app=x message="one\ntwo \\"three\\" \\\\ four",level=3u -1\r\nlog,app=y message="",ok=t\n',
+    b"# comment\n\n \t\nmy\\ m\\,x,ta\\ g=v\\=1,b=\\,\\  f\\=1=True,g=F,h=false,i=TRUE 7 \n",
+    b'm f=1.,g=.5,h=-1e-3,i=17976931348623157e292,j=1e400,k=9223372036854775807i,l=18446744073709551615u\nm f="a\n',
+    'größe,ort=Köln wert="µ€𝄞",ä=0.1\n'.encode(),
+    b'm,a=1,b=2 x=1,y=2,z=3 1\nm,b=2,a=1 x=1,y=2,z=3 2\nm,a=1 b=2\nm,time=1 f=1\nm f=1,f=2\nm f=bad,g="\nm g=1\n"\n',
+)
+TOKENS = (
+    b",", b"=", b" ", b"\n", b"\r", b"\r\n", b'"', b'="', b'",', b"\\", b"\\\\", b'\\"', b"\\ ", b"\\,", b"\\=", b"\t",
+    b"\0", b"\x01", b"#", b"i", b"u", b"-", b".", b"e", b"E+", b"0", b"9", b"1", b"t", b"F", b"true", b"\xff", b"\xc3",
+    b"\xed\xa0\x80", b"\xc3\xa4", b" f=1", b",f=1", b" f=1 1\n", b"m f=1\n", b"9223372036854775807",
+    b"18446744073709551616", b"1e308", b"123456789012345678901", b"time", b"sequence", b"_field",
+)  # fmt: skip
+LIMITS = (
+    Limits(),
+    Limits(line_bytes_max=60, key_bytes_max=24, name_bytes_max=7, string_bytes_max=12, fields_max=2, tags_max=1),
+    Limits(key_bytes_max=200, name_bytes_max=255, fields_max=3, tags_max=2, errors_max=2),
+)
+
+
+def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
+    """One to three seeds in a row with up to eight edits."""
+    body = bytearray(b"".join(rng.choice(seeds) for _ in range(rng.randint(1, 3))))
+    for _ in range(rng.randint(0, 8)):
+        at = rng.randint(0, len(body))
+        span = rng.choice((0, 0, 1, 1, 2, 5, 20))
+        match rng.randrange(4):
+            case 0:
+                body[at : at + span] = rng.choice(TOKENS)
+            case 1:
+                del body[at : at + span]
+            case 2:
+                body[at : at + span] = bytes([rng.randrange(256)])
+            case 3:
+                source = rng.randint(0, len(body))
+                body[at:at] = body[source : source + rng.randint(0, 30)]
+    return bytes(body)
+
+
+def check(body: bytes, *, precision: str = "ns", factor: int = 1, limits: Limits, require_time: bool = False) -> None:
+    """Raises AssertionError where the parser and the reference differ."""
+    parsed = parse(body, precision=precision, now_ns=1_234_567_890, limits=limits, require_time=require_time)
+    expected = reference.parse(body, factor=factor, now_ns=1_234_567_890, limits=limits, require_time=require_time)
+    assert points_of(parsed) == expected.points, body
+    assert parsed.error_count == len(expected.bad), body
+    assert [error.line_number for error in parsed.errors] == expected.bad[: limits.errors_max], body
+
+
+def run(seed: int, bodies: int, seeds: tuple[bytes, ...] = SEEDS) -> None:
+    rng = random.Random(seed)
+    for _ in range(bodies):
+        precision, factor = rng.choice((("ns", 1), ("ns", 1), ("ms", 1_000_000), ("h", 3_600_000_000_000)))
+        check(
+            mutated(rng, seeds),
+            precision=precision,
+            factor=factor,
+            limits=rng.choice(LIMITS),
+            require_time=rng.random() < 0.1,
+        )
+
+
+@kernel
+def canary(values: npt.NDArray[np.int64], at: int) -> int:
+    """Reads where it is told, even outside: under bounds checks that is an IndexError."""
+    return int(values[at])
+
+
+def main() -> None:
+    if os.environ.get("TSDB_BOUNDSCHECK") == "1":
+        try:
+            canary(np.arange(4), 4)
+        except IndexError:
+            print("the canary raised IndexError")
+        else:
+            raise SystemExit("bounds checks are not on: the canary read outside its array")
+    run(int(sys.argv[1]), int(sys.argv[2]))
+    print(f"{sys.argv[2]} bodies agreed")
+
+
+if __name__ == "__main__":
+    main()
