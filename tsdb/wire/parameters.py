@@ -48,6 +48,7 @@ from tsdb.errors import (
     CharacterNotInRepertoire,
     DatetimeFieldOverflow,
     InvalidBinaryRepresentation,
+    InvalidParameterValue,
     InvalidTextRepresentation,
     NumericValueOutOfRange,
     ProgramLimitExceeded,
@@ -131,6 +132,7 @@ def _invalid(text: str, sql_type: SqlType, detail: str | None = None) -> NoRetur
 _WHITE = " \t\n\r\v\f"
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_HEX_NUMBER = re.compile(r"[+-]?0x(?:[0-9a-f]+(?:\.[0-9a-f]*)?|\.[0-9a-f]+)(?:p[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _SPECIAL_FLOAT = re.compile(r"([+-]?inf(?:inity)?|nan)", re.IGNORECASE)
 
 _TRUE = frozenset({"t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"})
@@ -178,6 +180,8 @@ def _float(text: str, sql_type: SqlType) -> float:
     body = text.strip(_WHITE)
     if _SPECIAL_FLOAT.fullmatch(body):
         return float(body)
+    if _HEX_NUMBER.fullmatch(body):
+        return _hexadecimal(body, sql_type)
     if not _NUMBER.fullmatch(body):
         _invalid(text, sql_type)
     value = float(body)
@@ -187,6 +191,14 @@ def _float(text: str, sql_type: SqlType) -> float:
     if math.isinf(value) or (value == 0.0 and digits.strip("+-.0")):
         raise NumericValueOutOfRange(f'"{_short(text)}" is out of range for type {sql_type.name}')
     return value
+
+
+def _hexadecimal(body: str, sql_type: SqlType) -> float:
+    """C's hexadecimal floats, which strtod reads."""
+    try:
+        return float.fromhex(body)
+    except OverflowError:
+        raise NumericValueOutOfRange(f'"{_short(body)}" is out of range for type {sql_type.name}') from None
 
 
 def _to_float4(value: float) -> float:
@@ -210,17 +222,14 @@ def _numeric(text: str, sql_type: SqlType) -> Decimal:
 
 
 def _in_numeric_format(value: Decimal) -> Decimal:
-    if value.is_zero():
-        exponent = value.as_tuple().exponent
-        assert isinstance(exponent, int)
-        return Decimal((value.is_signed() * 0, (0,), max(min(exponent, 0), -_NUMERIC_SCALE_MAX)))
-    if value.adjusted() >= _NUMERIC_WEIGHT_MAX:
-        raise NumericValueOutOfRange("value overflows numeric format")
+    """``value`` if PostgreSQL can hold it (131072 digits before and 16383 after the point), without an exponent."""
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int)
-    if exponent < -_NUMERIC_SCALE_MAX:
-        return value.quantize(Decimal(1).scaleb(-_NUMERIC_SCALE_MAX, _EXACT), "ROUND_HALF_UP", _EXACT)
-    return value
+    if exponent < -_NUMERIC_SCALE_MAX or (not value.is_zero() and value.adjusted() >= _NUMERIC_WEIGHT_MAX):
+        raise NumericValueOutOfRange("value overflows numeric format")
+    if value.is_zero():
+        return Decimal((0, (0,), min(exponent, 0)))
+    return value.quantize(Decimal(1), context=_EXACT) if exponent > 0 else value
 
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2}|[ \t\n\r])*", re.ASCII)
@@ -230,7 +239,7 @@ _ESCAPE = re.compile(r"\\(\\|[0-3][0-7]{2})", re.ASCII)
 def _bytea(text: str, sql_type: SqlType) -> bytes:
     if text.startswith("\\x"):
         if not _HEX.fullmatch(text, 2):
-            raise InvalidTextRepresentation("invalid hexadecimal data in a value of type bytea")
+            raise InvalidParameterValue("invalid hexadecimal data: a digit is wrong, or their number odd")
         return bytes.fromhex(text[2:])
     if "\\" in _ESCAPE.sub("", text):
         _invalid(text, sql_type)
@@ -423,7 +432,7 @@ def _array_binary(data: bytes, element: SqlType) -> list[Any]:
         items = _array_items(data, 12 + 8 * dimensions, sizes, element)
     except struct.error:
         raise ProtocolViolation("insufficient data left in message") from None
-    for size in reversed(sizes[1:]):
+    for size in reversed(sizes[1:]) if items else ():
         items = [items[k : k + size] for k in range(0, len(items), size)]
     return items
 
