@@ -42,7 +42,10 @@ _NEW_TYPES = {Kind.FLOAT8: FLOAT8, Kind.INT8: INT8, Kind.UINT8: UINT8, Kind.BOOL
 
 
 class Bound(NamedTuple):
-    """A body's points by series, and all its errors, the parser's included: the first of them and their exact count."""
+    """A body's points by series, and the lines refused here: the first of them and their exact count.
+
+    The parser's own errors stay in ``Parsed``.
+    """
 
     points: list[Points]
     errors: list[LineError]
@@ -81,8 +84,8 @@ def bind(parsed: Parsed, database: Database) -> Bound:
     Raises UndefinedTable or UndefinedColumn where ``missing`` still finds something.
     """
     points: list[Points] = []
-    errors = list(parsed.errors)
-    count = parsed.error_count
+    errors: list[LineError] = []
+    count = 0
     for lines in parsed.lines:
         series = database.series.get(lines.measurement)
         if series is None:
