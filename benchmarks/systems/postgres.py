@@ -52,6 +52,7 @@ class Postgres(System):
     name = "postgres"
     notes = (
         "PostgreSQL is loaded by COPY from CSV into a table with its two indexes; its size is table and indexes.",
+        "PostgreSQL answers lastpoint by a recursive loose index scan; DISTINCT ON, as tsdb has it, takes seconds.",
         f"PostgreSQL's settings beyond the defaults: {', '.join(f'{k} = {v}' for k, v in list(SETTINGS.items())[3:])}.",
     )
 
