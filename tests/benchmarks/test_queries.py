@@ -90,3 +90,8 @@ def test_metricsql_has_a_request_or_a_reason(query_type: QueryType, workload: Wo
     else:
         assert promql.not_comparable(query) is None
         assert promql.request(query, workload.end_ns)[0].startswith("/api/v1/")
+
+
+def test_another_seed_draws_other_parameters() -> None:
+    one, other = generate(40, 13, 1), generate(40, 13, 2)
+    assert draw(BY_NAME["single-groupby-1-8-1"], one) != draw(BY_NAME["single-groupby-1-8-1"], other)
