@@ -147,6 +147,10 @@ class InvalidCursorName(TsdbError):
     sqlstate = "34000"
 
 
+class InvalidSavepointSpecification(TsdbError):
+    sqlstate = "3B001"
+
+
 class InvalidCatalogName(TsdbError):
     """Unknown database."""
 

@@ -1,0 +1,104 @@
+"""One session's settings: what was SET, what holds until the transaction ends, and what RESET goes back to.
+
+A transaction that is rolled back takes its SETs with it; SET LOCAL ends with its transaction either way (manual, SET).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tsdb.session import settings
+
+
+class Variables:
+    """Names are lower case inside. ``generation`` rises with every change."""
+
+    def __init__(self, user: str) -> None:
+        self._start: dict[str, str] = {"session_authorization": user}
+        self._session: dict[str, str] = {}
+        self._local: dict[str, str] = {}
+        self._saved: list[tuple[dict[str, str], dict[str, str]]] = []
+        self._custom: dict[str, str] = {}
+        self.generation = 0
+
+    def set_start(self, name: str, value: str) -> None:
+        """What the client asked for in its startup packet: RESET goes back to it."""
+        setting, text = settings.checked(name, value)
+        self._start[setting.name.lower()] = text
+
+    def get(self, name: str) -> str:
+        """Raises UndefinedObject."""
+        setting = settings.find(name)
+        key = setting.name.lower()
+        for values in (self._local, self._session, self._start):
+            if key in values:
+                return values[key]
+        return setting.default
+
+    def set(self, name: str, value: str, *, local: bool = False) -> None:
+        setting, text = settings.checked(name, value)
+        key = setting.name.lower()
+        if local:
+            self._local[key] = text
+        else:
+            self._session[key] = text
+            self._local.pop(key, None)
+        self.generation += 1
+
+    def reset(self, name: str, *, local: bool = False) -> None:
+        setting = settings.find(name)
+        key = setting.name.lower()
+        if local:
+            self._local[key] = self._start.get(key, setting.default)
+        else:
+            self._session.pop(key, None)
+            self._local.pop(key, None)
+        self.generation += 1
+
+    def reset_all(self) -> None:
+        self._session.clear()
+        self._local.clear()
+        self.generation += 1
+
+    # --- transactions ---
+
+    def begin(self) -> None:
+        self._saved = [(dict(self._session), dict(self._local))]
+
+    def savepoint(self) -> None:
+        self._saved.append((dict(self._session), dict(self._local)))
+
+    def rollback_to(self, depth: int) -> None:
+        """Back to the ``depth``-th savepoint, from 1; it stays."""
+        session, local = self._saved[depth]
+        self._session, self._local = dict(session), dict(local)
+        del self._saved[depth + 1 :]
+        self.generation += 1
+
+    def release(self, depth: int) -> None:
+        del self._saved[depth:]
+
+    def end(self, *, committed: bool) -> None:
+        if self._saved and not committed:
+            self._session = self._saved[0][0]
+        self._saved = []
+        if self._local or not committed:
+            self._local = {}
+            self.generation += 1
+
+    # --- views ---
+
+    @property
+    def values(self) -> Mapping[str, str]:
+        """Every setting by lower-case name, for ``tsdb.sql.Context``."""
+        found = {key: setting.default for key, setting in settings.SETTINGS.items()}
+        return {**found, **self._start, **self._session, **self._local}
+
+    @property
+    def reported(self) -> Iterable[tuple[str, str]]:
+        """What ParameterStatus tells, in the order of the table."""
+        return [(s.name, self.get(s.name)) for s in settings.SETTINGS.values() if s.reported]
+
+    def listing(self) -> list[tuple[str, str, str]]:
+        """(name, value, description) for SHOW ALL."""
+        return [(s.name, self.get(s.name), s.description) for s in settings.SETTINGS.values()]
