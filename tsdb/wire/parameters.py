@@ -215,6 +215,8 @@ def _numeric(text: str, sql_type: SqlType) -> Decimal:
     if not _NUMBER.fullmatch(body):
         _invalid(text, sql_type)
     mantissa, _, exponent = body.lower().partition("e")
+    if not mantissa.strip("+-.0") and not exponent.startswith("-"):
+        exponent = "0"  # zero stays zero, however large the exponent
     if len(exponent.lstrip("+-0")) > 6:
         raise NumericValueOutOfRange("value overflows numeric format")
     value = _EXACT.create_decimal(mantissa).scaleb(int(exponent or 0), _EXACT)
