@@ -20,6 +20,7 @@ from __future__ import annotations
 import struct
 import zlib
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -166,7 +167,7 @@ def _split_validity(body: memoryview, rows: int, nulls: int) -> tuple[pa.Buffer 
     return pa.py_buffer(body[:size]), body[size:]
 
 
-def _encode_numbers(values: npt.NDArray[np.generic]) -> tuple[Encoding, bytes]:
+def _encode_numbers(values: npt.NDArray[Any]) -> tuple[Encoding, bytes]:
     constant = numbers.constant(values)
     if constant is not None:
         return Encoding.CONSTANT, constant
@@ -180,7 +181,7 @@ def _encode_numbers(values: npt.NDArray[np.generic]) -> tuple[Encoding, bytes]:
     return Encoding.PCODEC, numbers.compress(values)
 
 
-def _decode_numbers(encoding: Encoding, payload: memoryview, out: npt.NDArray[np.generic]) -> None:
+def _decode_numbers(encoding: Encoding, payload: memoryview, out: npt.NDArray[Any]) -> None:
     """Decode len(out) values into ``out``."""
     if encoding is Encoding.CONSTANT and len(payload) == 8:
         out[:] = np.frombuffer(payload, out.dtype)[0]

@@ -1,0 +1,378 @@
+"""Blocks: an immutable run of points of one series and 2-hour window, sorted by (tag set, time, version).
+
+A block is a header (``blocks``, in memory while the engine runs), its row runs (``runs``), and one encoded value for
+each column (``columns``); time and point sequence are columns under reserved numbers. Tag columns are not stored: runs
+say which rows belong to which tag set. Diagram: docs/format/block.md.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tsdb.errors import DataCorrupted
+from tsdb.kernels import kernel
+from tsdb.storage import codec, keys
+from tsdb.storage.cache import RunsCache
+from tsdb.storage.frame import seal, unseal
+from tsdb.storage.rocks import Batch, Rocks
+from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.types import Kind
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+
+MAGIC = b"TB"
+RUNS_MAGIC = b"TR"
+VERSION = 1
+RUNS_VERSION = 1
+ROWS_MAX = 65_536
+
+# Column numbers are given from 1 upwards; these two are never given.
+TIME_COLUMN = 0
+SEQUENCE_COLUMN = 2**32 - 1
+
+Bound = float | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStats:
+    """What a block's header says of one field: ``nulls`` rows lack it, ``min`` and ``max`` bound the others.
+
+    Bounds are None for text and for a column without values. NaN is above every number, as in PostgreSQL: it is the
+    max where there is one, and the min only where there is nothing else. ``bytes`` is the encoded size.
+    """
+
+    kind: Kind
+    nulls: int
+    min: Bound
+    max: Bound
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHeader:
+    """A block in the index. Times in ns, both ends inclusive, like the tag set ids and the 48-bit counters.
+
+    ``unique``: no two rows have equal tag set and time. ``time_bytes``, ``sequence_bytes`` and ``runs_bytes`` are
+    encoded sizes, like each column's.
+    """
+
+    series: int
+    window: int
+    block_id: int
+    rows: int
+    min_time: int
+    max_time: int
+    min_tagset: int
+    max_tagset: int
+    low_counter: int
+    high_counter: int
+    unique: bool
+    columns: Mapping[int, ColumnStats]
+    time_bytes: int = 0
+    sequence_bytes: int = 0
+    runs_bytes: int = 0
+
+    @property
+    def value_bytes(self) -> int:
+        """The encoded size of everything but the header."""
+        own = self.time_bytes + self.sequence_bytes + self.runs_bytes
+        return own + sum(column.bytes for column in self.columns.values())
+
+    @property
+    def key(self) -> bytes:
+        return keys.block_key(self.series, self.window, self.block_id)
+
+    def to_bytes(self) -> bytes:
+        """The value in ``blocks``; the numbers in its key are not repeated."""
+        head = _HEAD.pack(
+            self.rows, self.min_time, self.max_time, self.min_tagset, self.max_tagset, self.low_counter,
+            self.high_counter, self.unique, self.time_bytes, self.sequence_bytes, self.runs_bytes, len(self.columns),
+        )  # fmt: skip
+        return seal(MAGIC, VERSION, head, *(_pack_stats(n, stats) for n, stats in self.columns.items()))
+
+    @classmethod
+    def from_bytes(cls, key: bytes, data: bytes) -> BlockHeader:
+        """The header of a key and a value of ``blocks``. Raises DataCorrupted."""
+        series, window, block_id = keys.unpack_block_key(key)
+        payload = unseal(data, MAGIC, VERSION, f"header of block {block_id} of series {series}")
+        try:
+            (
+                rows, min_time, max_time, min_tagset, max_tagset, low_counter, high_counter, unique, time_bytes,
+                sequence_bytes, runs_bytes, count,
+            ) = _HEAD.unpack_from(payload)  # fmt: skip
+            columns = dict(map(_unpack_stats, _STATS.iter_unpack(payload[_HEAD.size :])))
+        except (struct.error, ValueError) as error:
+            raise DataCorrupted(f"header of block {block_id} of series {series}: {error}") from error
+        if len(columns) != count:
+            raise DataCorrupted(f"header of block {block_id} of series {series}: {len(columns)} of {count} columns")
+        return cls(
+            series, window, block_id, rows, min_time, max_time, min_tagset, max_tagset, low_counter, high_counter,
+            bool(unique), columns, time_bytes, sequence_bytes, runs_bytes,
+        )  # fmt: skip
+
+
+# rows, min and max time, min and max tag set id, low and high counter, unique, bytes of time, sequence and runs,
+# columns
+_HEAD = struct.Struct(">IqqIIQQ?IIII")
+# column, kind, has bounds, nulls, bytes, min, max
+_STATS = struct.Struct(">IB?II8s8s")
+_BOUND_FORMATS = {Kind.FLOAT8: ">d", Kind.INT8: ">q", Kind.UINT8: ">Q", Kind.BOOL: ">?7x"}
+
+
+def _pack_stats(number: int, stats: ColumnStats) -> bytes:
+    low = high = bytes(8)
+    if stats.min is not None:
+        low = struct.pack(_BOUND_FORMATS[stats.kind], stats.min)
+        high = struct.pack(_BOUND_FORMATS[stats.kind], stats.max)
+    return _STATS.pack(number, stats.kind, stats.min is not None, stats.nulls, stats.bytes, low, high)
+
+
+def _unpack_stats(packed: tuple[int, int, bool, int, int, bytes, bytes]) -> tuple[int, ColumnStats]:
+    number, kind_number, bounded, nulls, size, low, high = packed
+    kind = Kind(kind_number)
+    if not bounded:
+        return number, ColumnStats(kind, nulls, None, None, size)
+    layout = _BOUND_FORMATS.get(kind)
+    if layout is None:
+        raise ValueError(f"column {number} of kind {kind.name} has bounds")
+    return number, ColumnStats(kind, nulls, struct.unpack(layout, low)[0], struct.unpack(layout, high)[0], size)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedBlock:
+    """A block ready to be written: ``columns`` has the fields and the two reserved numbers."""
+
+    header: BlockHeader
+    runs: bytes
+    columns: dict[int, bytes]
+
+    def put_values(self, batch: Batch) -> None:
+        """Put what only the header makes visible; may go to disk before it, unsynced."""
+        series, block_id = self.header.series, self.header.block_id
+        batch.put("runs", keys.runs_key(series, block_id), self.runs)
+        for number, value in self.columns.items():
+            batch.put("columns", keys.column_key(series, number, block_id), value)
+
+    def put_header(self, batch: Batch) -> None:
+        batch.put("blocks", self.header.key, self.header.to_bytes())
+
+
+def delete_values(batch: Batch, header: BlockHeader) -> None:
+    """Delete by exact keys what ``put_values`` put: ids are not ordered by time."""
+    series, block_id = header.series, header.block_id
+    batch.delete("runs", keys.runs_key(series, block_id))
+    for number in (TIME_COLUMN, SEQUENCE_COLUMN, *header.columns):
+        batch.delete("columns", keys.column_key(series, number, block_id))
+
+
+def encode_block(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
+    """Encode one or more rows, sorted by (tag set, time, version), all of one window. Columns of nulls are left out."""
+    encoded = {
+        TIME_COLUMN: codec.encode_integers(rows.times),
+        SEQUENCE_COLUMN: codec.encode_integers(rows.sequences),
+    }
+    stats: dict[int, ColumnStats] = {}
+    for number in sorted(rows.columns):
+        values = rows.columns[number]
+        if values.null_count == len(values):
+            continue
+        kind = _KIND_OF_ARROW[values.type]
+        data = codec.encode_column(values, kind)
+        low, high = bounds(values, kind)
+        stats[number] = ColumnStats(kind, values.null_count, low, high, len(data))
+        encoded[number] = data
+    runs = encode_runs(rows.tagset)
+    counters = rows.sequences & COUNTER_MASK
+    header = BlockHeader(
+        series=series,
+        window=window,
+        block_id=block_id,
+        rows=len(rows),
+        min_time=int(rows.times.min()),
+        max_time=int(rows.times.max()),
+        min_tagset=int(rows.tagset[0]),
+        max_tagset=int(rows.tagset[-1]),
+        low_counter=int(counters.min()),
+        high_counter=int(counters.max()),
+        unique=bool(_unique(rows.tagset, rows.times)),
+        columns=stats,
+        time_bytes=len(encoded[TIME_COLUMN]),
+        sequence_bytes=len(encoded[SEQUENCE_COLUMN]),
+        runs_bytes=len(runs),
+    )
+    return EncodedBlock(header, runs, encoded)
+
+
+_KIND_OF_ARROW = {kind.arrow: kind for kind in Kind}
+
+
+def bounds(values: pa.Array, kind: Kind) -> tuple[Bound, Bound]:
+    """(min, max) as ``ColumnStats`` has them; at least one value is there."""
+    if kind is Kind.TEXT:
+        return None, None
+    found = pc.min_max(values)
+    low, high = found["min"].as_py(), found["max"].as_py()
+    # Arrow's min_max leaves NaN out.
+    if kind is Kind.FLOAT8 and pc.any(pc.is_nan(values)).as_py():
+        high = math.nan
+        low = math.nan if pc.all(pc.is_nan(values)).as_py() else low
+    return low, high
+
+
+@kernel
+def _unique(tagset: Int32s, times: Int64s) -> bool:
+    for i in range(1, len(times)):  # noqa: SIM110 (numba compiles loops)
+        if times[i] == times[i - 1] and tagset[i] == tagset[i - 1]:
+            return False
+    return True
+
+
+def encode_runs(tagset: Int32s) -> bytes:
+    """Row runs of a sorted column of tag set ids: the distinct ids and how many rows each has."""
+    starts = np.flatnonzero(np.diff(tagset, prepend=-1))
+    counts = np.diff(starts, append=len(tagset))
+    ids = codec.encode_integers(tagset[starts].astype(np.int64))
+    return seal(RUNS_MAGIC, RUNS_VERSION, _RUNS.pack(len(starts), len(ids)), ids, codec.encode_integers(counts))
+
+
+_RUNS = struct.Struct(">II")
+
+
+def decode_runs(data: bytes) -> tuple[Int32s, Int64s]:
+    """(tag set ids int32[k], offsets int64[k + 1]): run i is the rows from offsets[i] to offsets[i + 1].
+
+    Raises DataCorrupted.
+    """
+    payload = unseal(data, RUNS_MAGIC, RUNS_VERSION, "row runs")
+    if len(payload) < _RUNS.size:
+        raise DataCorrupted("row runs are cut off")
+    count, ids_bytes = _RUNS.unpack_from(payload)
+    if count > codec.MAX_ROWS:
+        raise DataCorrupted(f"{count} row runs in one block")
+    ids = codec.decode_integers(bytes(payload[_RUNS.size : _RUNS.size + ids_bytes]), count)
+    counts = codec.decode_integers(bytes(payload[_RUNS.size + ids_bytes :]), count)
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    rising = bool((np.diff(ids) > 0).all())
+    if count and not (int(counts.min()) > 0 and int(ids[0]) >= 0 and int(ids[-1]) < 2**31 and rising):
+        raise DataCorrupted("row runs are empty or out of order")
+    return ids.astype(np.int32), offsets
+
+
+class BlockReader:
+    """Reads one block's values. Its methods may be called by any thread; they raise DataCorrupted and IoError."""
+
+    def __init__(self, rocks: Rocks, header: BlockHeader, cache: RunsCache) -> None:
+        self._rocks = rocks
+        self.header = header
+        self._cache = cache
+        self.bytes_read = 0
+
+    def runs(self) -> tuple[Int32s, Int64s]:
+        """``decode_runs`` of this block, from the cache if it is there; do not change the arrays."""
+        key = keys.runs_key(self.header.series, self.header.block_id)
+        found = self._cache.get(key)
+        if found is None:
+            data = self._rocks.get("runs", key)
+            if data is None:
+                raise DataCorrupted(f"{self._name()}: its row runs are missing")
+            found = decode_runs(data)
+            if int(found[1][-1]) != self.header.rows:
+                raise DataCorrupted(f"{self._name()}: its runs hold {int(found[1][-1])} rows, not {self.header.rows}")
+            self._cache.put(key, found)
+            self.bytes_read += len(data)
+        return found
+
+    def times(self) -> Int64s:
+        """int64[rows] in ns."""
+        return codec.decode_integers(self._values((TIME_COLUMN,))[0], self.header.rows)
+
+    def sequences(self) -> Int64s:
+        """int64[rows] point sequences."""
+        return codec.decode_integers(self._values((SEQUENCE_COLUMN,))[0], self.header.rows)
+
+    def column(self, number: int) -> pa.Array | None:
+        """The values of a field, None if no row of this block has it."""
+        return self.columns((number,)).get(number)
+
+    def columns(self, numbers: Iterable[int]) -> dict[int, pa.Array]:
+        """The values of fields, read at once; those that no row of this block has are missing."""
+        wanted = [number for number in numbers if number in self.header.columns]
+        values = self._values(wanted)
+        stats = self.header.columns
+        return {
+            number: codec.decode_column(data, stats[number].kind, self.header.rows)
+            for number, data in zip(wanted, values, strict=True)
+        }
+
+    def read(
+        self, numbers: Iterable[int], *, times: bool, sequences: bool
+    ) -> tuple[Int64s | None, Int64s | None, dict[int, pa.Array]]:
+        """(times, sequences, fields) with one look-up of many keys; times and sequences None unless asked for."""
+        wanted = [number for number in numbers if number in self.header.columns]
+        reserved = [TIME_COLUMN] * times + [SEQUENCE_COLUMN] * sequences
+        values = dict(zip(reserved + wanted, self._values(reserved + wanted), strict=True))
+        rows, stats = self.header.rows, self.header.columns
+        return (
+            codec.decode_integers(values[TIME_COLUMN], rows) if times else None,
+            codec.decode_integers(values[SEQUENCE_COLUMN], rows) if sequences else None,
+            {number: codec.decode_column(values[number], stats[number].kind, rows) for number in wanted},
+        )
+
+    def rows(self) -> Rows:
+        """The whole block."""
+        times, sequences, columns = self.read(self.header.columns, times=True, sequences=True)
+        assert times is not None
+        assert sequences is not None
+        ids, offsets = self.runs()
+        return Rows(np.repeat(ids, np.diff(offsets)), times, sequences, columns)
+
+    def _values(self, numbers: Sequence[int]) -> list[bytes]:
+        header = self.header
+        wanted = [keys.column_key(header.series, number, header.block_id) for number in numbers]
+        found: list[bytes] = []
+        for number, value in zip(numbers, self._rocks.get_many("columns", wanted), strict=True):
+            if value is None:
+                raise DataCorrupted(f"{self._name()}: column {number} is missing")
+            found.append(value)
+            self.bytes_read += len(value)
+        return found
+
+    def _name(self) -> str:
+        return f"block {self.header.block_id} of series {self.header.series}"
+
+
+def cut_rows(rows: Rows, limit: int = ROWS_MAX) -> list[slice]:
+    """Cut the sorted rows of a window into blocks of at most ``limit`` rows.
+
+    Cuts are at tag set borders, where a tag set has more rows at a time's border inside it (so that versions of one
+    point stay in one block), and anywhere only if one point has more versions than ``limit``.
+    """
+    total = len(rows)
+    starts = np.flatnonzero(np.diff(rows.tagset, prepend=-1))
+    slices: list[slice] = []
+    begin = 0
+    while begin < total:
+        end = min(begin + limit, total)
+        if end < total:
+            border = int(starts[np.searchsorted(starts, end, side="right") - 1])
+            end = border if border > begin else _time_border(rows.times, begin, end)
+        slices.append(slice(begin, end))
+        begin = end
+    return slices
+
+
+def _time_border(times: Int64s, begin: int, end: int) -> int:
+    """The last place in (begin, end] of one tag set's rows where a new time starts; ``end`` if there is none."""
+    # Times of one tag set are sorted.
+    border = begin + int(np.searchsorted(times[begin:end], times[end], side="left"))
+    return border if border > begin else end
