@@ -275,7 +275,8 @@ def _value(reader: Reader) -> str | None:
 
 
 def _one_value(reader: Reader) -> str:
-    sign = "-" if reader.accept_sign("-") else "" if not reader.accept_sign("+") else ""
+    sign = "-" if reader.accept_sign("-") else ""
+    reader.accept_sign("+")
     token = reader.take()
     if token.kind not in ("word", "quoted", "string", "number"):
         reader.at -= 1

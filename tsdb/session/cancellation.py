@@ -1,0 +1,47 @@
+"""Cancelling what runs: from the event loop, while a worker thread reads.
+
+One ``Cancellation`` belongs to one message of the client, so that a cancel that comes too late hits nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Protocol
+
+from tsdb.errors import QueryCanceled, TsdbError
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
+
+
+class Cancellation:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reason: str | None = None
+        self._target: Cancellable | None = None
+
+    def cancel(self, reason: str = "canceling statement due to user request") -> None:
+        """Returns at once; what runs fails with QueryCanceled soon."""
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+            target = self._target
+        if target is not None:
+            target.cancel()
+
+    def watch(self, target: Cancellable | None) -> None:
+        """What a cancel has to interrupt from now on."""
+        with self._lock:
+            self._target = target
+            cancelled = self._reason is not None
+        if cancelled and target is not None:
+            target.cancel()
+
+    def check(self) -> None:
+        if self._reason is not None:
+            raise QueryCanceled(self._reason)
+
+    def restated(self, error: TsdbError) -> TsdbError:
+        """A QueryCanceled with the reason that is known here."""
+        return QueryCanceled(self._reason) if self._reason and isinstance(error, QueryCanceled) else error

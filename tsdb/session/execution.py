@@ -1,0 +1,285 @@
+"""What statements do, in a worker thread: plan, read, write, change the schema. Everything here may block.
+
+A ``Plan`` is a statement whose columns and parameters are known; ``run`` gives its rows, or only its tag. Effects of
+INSERT, UPDATE and DELETE go into the transaction, which decides when they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tsdb.errors import FeatureNotSupported, ObjectInUse
+from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
+from tsdb.model.store import Store
+from tsdb.session import effects
+from tsdb.session.cancellation import Cancellation
+from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset
+from tsdb.session.transaction import State, Transaction
+from tsdb.session.utility import Command, Declare, PrepareStatement, command
+from tsdb.sql import create_table_as, ddl, delete, insert, update
+from tsdb.sql.context import Context
+from tsdb.sql.modification import Effect, Modification, Reading
+from tsdb.sql.notice import Notice
+from tsdb.sql.query import Prepared, Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import (
+    Ddl,
+    Delete,
+    Explain,
+    Insert,
+    Select,
+    Statement,
+    Truncate,
+    Update,
+    Utility,
+    parse,
+)
+from tsdb.types import SqlType
+
+# An implicit transaction writes what it has collected when it is so much.
+WRITE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``columns`` None: no rows. ``body`` is the plan of what DECLARE declares."""
+
+    statement: Statement
+    columns: tuple[ResultColumn, ...] | None = None
+    parameters: tuple[SqlType, ...] = ()
+    query: Prepared | None = None
+    modification: Modification | None = None
+    command: Command | None = None
+    body: Plan | None = None
+    catalog_version: int = -1
+
+    @property
+    def reads(self) -> bool:
+        """Whether it looks at data, so that what was written before must be there."""
+        return self.query is not None or self.modification is not None or isinstance(self.statement, Ddl | Truncate)
+
+
+@dataclass
+class Done:
+    """A statement that gave no rows."""
+
+    tag: str
+
+
+class Execution:
+    """Statements of one session. ``in_use`` says how many other sessions use a database."""
+
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        transaction: Transaction[Effect],
+        notify: Callable[[Notice], None],
+        in_use: Callable[[str], int],
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._transaction = transaction
+        self._notify = notify
+        self._in_use = in_use
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._store.catalog
+
+    # --- plans ---
+
+    def plan(
+        self,
+        statement: Statement,
+        context: Context,
+        types: Sequence[SqlType | None] = (),
+        catalog: Catalog | None = None,
+    ) -> Plan:
+        """Bind a statement. Raises whatever is wrong with its names, types and grammar."""
+        catalog = catalog or self._store.catalog
+        if isinstance(statement, Select | Explain):
+            return self._plan_query(statement, context, types, catalog)
+        if isinstance(statement, Insert | Update | Delete):
+            found = self._modification(statement, context, catalog, types)
+            columns = found.columns or None
+            return Plan(statement, columns, found.parameters, modification=found, catalog_version=catalog.version)
+        if isinstance(statement, Utility):
+            return self._plan_command(statement, context, types, catalog)
+        return Plan(statement)
+
+    def _plan_query(
+        self, statement: Select | Explain, context: Context, types: Sequence[SqlType | None], catalog: Catalog
+    ) -> Plan:
+        if isinstance(statement, Select) and create_table_as.target_of(statement) is not None:
+            return Plan(statement)
+        prepared = self._queries.prepare(statement, context, catalog, types)
+        return Plan(statement, prepared.columns, prepared.parameters, prepared, catalog_version=catalog.version)
+
+    def _modification(
+        self, statement: Statement, context: Context, catalog: Catalog, types: Sequence[SqlType | None]
+    ) -> Modification:
+        if isinstance(statement, Insert):
+            return insert.prepare(self._queries, statement, context, catalog, types)
+        if isinstance(statement, Update):
+            return update.prepare(self._queries, statement, context, catalog, types)
+        assert isinstance(statement, Delete)
+        return delete.prepare(self._queries, statement, context, catalog, types)
+
+    def _plan_command(
+        self, statement: Utility, context: Context, types: Sequence[SqlType | None], catalog: Catalog
+    ) -> Plan:
+        found = command(statement)
+        if isinstance(found, Declare):
+            inner = parse(found.body)
+            if not isinstance(inner, Select):
+                raise FeatureNotSupported("DECLARE CURSOR needs a query")
+            body = self.plan(inner, context, types, catalog)
+            return Plan(statement, None, body.parameters, command=found, body=body)
+        if isinstance(found, PrepareStatement):
+            parse(found.body)  # a syntax error is one of PREPARE
+        return Plan(statement, command=found)
+
+    # --- running ---
+
+    def run(
+        self,
+        plan: Plan,
+        values: Sequence[object | None],
+        context: Context,
+        types: Sequence[SqlType | None],
+        cancellation: Cancellation,
+    ) -> Rowset | Done:
+        """Start a plan (no utility statement). Rows are to be closed."""
+        cancellation.check()
+        if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
+            self.write_pending(context.database)
+        if isinstance(plan.statement, Ddl):
+            return self._change_schema(ddl.plan(plan.statement, context.database, self.catalog), context, cancellation)
+        if isinstance(plan.statement, Truncate):
+            for deletion in delete.truncate(plan.statement, context, self.catalog):
+                self._collect(deletion, context)
+            return Done("TRUNCATE TABLE")
+        if isinstance(plan.statement, Select) and plan.query is None:
+            found = create_table_as.plan_of(plan.statement)
+            return self._change_schema(found, context, cancellation)
+        if plan.query is not None:
+            return self._query(plan, values, context, types, cancellation)
+        return self._modify(plan, values, context, types, cancellation)
+
+    def _query(
+        self,
+        plan: Plan,
+        values: Sequence[object | None],
+        context: Context,
+        types: Sequence[SqlType | None],
+        cancellation: Cancellation,
+    ) -> Rowset:
+        view = self._store.view()
+        try:
+            plan = self._fresh(plan, context, types, view.catalog)
+            assert plan.query is not None
+            rows = self._queries.run(plan.query, view, values, context)
+        except BaseException:
+            view.close()
+            raise
+        rowset = QueryRowset(rows, view, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
+        cancellation.watch(rowset)
+        return rowset
+
+    def _fresh(self, plan: Plan, context: Context, types: Sequence[SqlType | None], catalog: Catalog) -> Plan:
+        """The plan for the catalog that is read now; a plan of an older one may name what is gone."""
+        if plan.catalog_version == catalog.version:
+            return plan
+        again = self.plan(plan.statement, context, types or plan.parameters, catalog)
+        if _shape(again.columns) != _shape(plan.columns):
+            raise FeatureNotSupported("cached plan must not change result type")
+        return again
+
+    def _modify(
+        self,
+        plan: Plan,
+        values: Sequence[object | None],
+        context: Context,
+        types: Sequence[SqlType | None],
+        cancellation: Cancellation,
+    ) -> Rowset | Done:
+        view = self._store.view()
+        try:
+            plan = self._fresh(plan, context, types, view.catalog)
+            assert plan.modification is not None
+            outcome = plan.modification.start(Reading(self._queries, view.catalog, view, values, context))
+            cancellation.watch(outcome)
+            try:
+                for effect in outcome:
+                    self._collect(effect, context)
+            finally:
+                cancellation.watch(None)
+                outcome.close()
+        finally:
+            view.close()
+        if plan.columns is None:
+            return Done(outcome.tag)
+        return FixedRowset(plan.columns, outcome.returned, outcome.tag)
+
+    # --- effects ---
+
+    def _collect(self, effect: Effect, context: Context) -> None:
+        self._transaction.add(effect, effects.size_of(effect))
+        if self._transaction.state is State.IMPLICIT and self._transaction.pending_bytes >= WRITE_BYTES:
+            self.write_pending(context.database)
+
+    def write_pending(self, database: str) -> None:
+        """Make what was collected durable and visible."""
+        pending = self._transaction.take()
+        if pending:
+            effects.write(self._store, database, pending)
+
+    # --- schema ---
+
+    def _change_schema(self, found: ddl.SchemaPlan, context: Context, cancellation: Cancellation) -> Done:
+        for notice in found.notices:
+            self._notify(notice)
+        if found.source is not None:
+            return self._create_table_as(found, context, cancellation)
+        self._refuse_in_use(found.changes, context)
+        if found.changes:
+            self._store.change(*found.changes)
+        return Done(found.tag)
+
+    def _refuse_in_use(self, changes: Sequence[SchemaChange], context: Context) -> None:
+        for change in changes:
+            if not isinstance(change, DropDatabase | RenameDatabase):
+                continue
+            if change.name == context.database:
+                verb = "drop" if isinstance(change, DropDatabase) else "rename"
+                raise ObjectInUse(f"cannot {verb} the currently open database")
+            others = self._in_use(change.name)
+            if others:
+                raise ObjectInUse(
+                    f'database "{change.name}" is being accessed by other users',
+                    detail=f"There are {others} other sessions using the database.",
+                )
+
+    def _create_table_as(self, found: ddl.SchemaPlan, context: Context, cancellation: Cancellation) -> Done:
+        view = self._store.view()
+        try:
+            creation = create_table_as.prepare(self._queries, found, context, view.catalog)
+            catalog = self._store.change(creation.change)
+            series = catalog.find(context.database).find(found.source_table)
+            outcome = creation.start(series, Reading(self._queries, view.catalog, view, (), context))
+            cancellation.watch(outcome)
+            try:
+                for effect in outcome:
+                    self._collect(effect, context)
+            finally:
+                cancellation.watch(None)
+                outcome.close()
+        finally:
+            view.close()
+        return Done("CREATE TABLE AS" if found.source_empty else outcome.tag)
+
+
+def _shape(columns: tuple[ResultColumn, ...] | None) -> list[tuple[str, int]] | None:
+    return None if columns is None else [(column.name, column.type.oid) for column in columns]

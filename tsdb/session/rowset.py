@@ -1,0 +1,176 @@
+"""Rows on their way to a client: pulled and encoded piece by piece, in a worker thread.
+
+A ``Rowset`` gives batches; a ``RowSource`` cuts them where a client wants only so many rows at a time; a ``RowStream``
+encodes them into whole DataRow messages of at most a MiB. At most one batch of a result is in memory on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from tsdb.model.store import View
+from tsdb.sql.result import ResultColumn, Rows
+from tsdb.types import TEXT
+from tsdb.wire.rows import RowEncoder
+
+
+class Rowset(Protocol):
+    """A running result. ``cancel`` may come from any thread; ``close`` always comes."""
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]: ...
+
+    def next(self) -> pa.RecordBatch | None: ...
+
+    def tag(self, rows: int) -> str:
+        """The command tag after so many rows."""
+        ...
+
+    def cancel(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class QueryRowset:
+    """A query's rows, and the view that they are read from."""
+
+    def __init__(self, rows: Rows, view: View, verb: str = "SELECT") -> None:
+        self._rows = rows
+        self._view = view
+        self._verb = verb
+        self._open = True
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return self._rows.columns
+
+    def next(self) -> pa.RecordBatch | None:
+        return next(iter(self._rows), None)
+
+    def tag(self, rows: int) -> str:
+        return f"{self._verb} {rows}" if self._verb == "SELECT" else self._verb
+
+    def cancel(self) -> None:
+        self._rows.cancel()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            try:
+                self._rows.close()
+            finally:
+                self._view.close()
+
+
+class FixedRowset:
+    """Rows that are there: of SHOW, of RETURNING."""
+
+    def __init__(self, columns: tuple[ResultColumn, ...], batches: Sequence[pa.RecordBatch], tag: str) -> None:
+        self.columns = columns
+        self._batches = iter(batches)
+        self._tag = tag
+
+    def next(self) -> pa.RecordBatch | None:
+        return next(self._batches, None)
+
+    def tag(self, rows: int) -> str:
+        return self._tag
+
+    def cancel(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def text_columns(*names: str) -> tuple[ResultColumn, ...]:
+    return tuple(ResultColumn(name, TEXT) for name in names)
+
+
+def texts(columns: tuple[ResultColumn, ...], rows: Sequence[tuple[str, ...]], tag: str) -> FixedRowset:
+    """A small result of text."""
+    arrays = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(columns))]
+    return FixedRowset(columns, [pa.RecordBatch.from_arrays(arrays, [c.name for c in columns])], tag)
+
+
+class RowSource:
+    """A rowset that can be read a few rows at a time."""
+
+    def __init__(self, rowset: Rowset) -> None:
+        self.rowset = rowset
+        self._left: pa.RecordBatch | None = None
+
+    def take(self, limit: int | None) -> pa.RecordBatch | None:
+        """The next rows, at most ``limit``; None at the end."""
+        batch, self._left = self._left, None
+        while batch is None or batch.num_rows == 0:
+            batch = self.rowset.next()
+            if batch is None:
+                return None
+        if limit is not None and batch.num_rows > limit:
+            self._left = batch.slice(limit)
+            return batch.slice(0, limit)
+        return batch
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    octets: bytes
+    rows: int
+
+
+class RowStream:
+    """Encodes a source for one client's formats; may be continued after each limit."""
+
+    def __init__(self, source: RowSource, formats: Sequence[int], timezone: str) -> None:
+        self.source = source
+        columns = source.rowset.columns
+        self._encoder = RowEncoder([(c.type, code) for c, code in zip(columns, formats, strict=True)], timezone)
+        self._pieces: Iterator[bytes] = iter(())
+
+    def next(self, limit: int | None) -> Piece | None:
+        """The next whole DataRow messages; ``limit`` counts rows whose batch is not begun. None: no more rows."""
+        octets = next(self._pieces, None)
+        if octets is not None:
+            return Piece(octets, 0)
+        if limit == 0:
+            return None
+        batch = self.source.take(limit)
+        if batch is None:
+            return None
+        self._pieces = self._encoder.encode_chunks(batch)
+        return Piece(next(self._pieces, b""), batch.num_rows)
+
+
+class LimitedRowset:
+    """The next rows of a cursor, as FETCH gives them; closing it leaves the cursor open."""
+
+    def __init__(self, source: RowSource, count: int | None, verb: str = "FETCH") -> None:
+        self._source = source
+        self._left = count
+        self._verb = verb
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return self._source.rowset.columns
+
+    def next(self) -> pa.RecordBatch | None:
+        if self._left == 0:
+            return None
+        batch = self._source.take(self._left)
+        if batch is not None and self._left is not None:
+            self._left -= batch.num_rows
+        return batch
+
+    def tag(self, rows: int) -> str:
+        return f"{self._verb} {rows}"
+
+    def cancel(self) -> None:
+        self._source.rowset.cancel()
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,42 @@
+"""The sessions of this process: who is connected, to which database, doing what. Feeds pg_stat_activity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass
+class Activity:
+    """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity."""
+
+    process_id: int
+    user: str
+    database: str
+    address: str
+    started_ns: int
+    application_name: Callable[[], str]
+    state: str = "idle"
+    query: str = ""
+    query_started_ns: int | None = None
+    transaction_started_ns: int | None = None
+
+
+class Sessions:
+    """Owned by the event loop; other threads read through ``listing`` and ``count``, which copy."""
+
+    def __init__(self) -> None:
+        self._by_process_id: dict[int, Activity] = {}
+
+    def add(self, activity: Activity) -> None:
+        self._by_process_id[activity.process_id] = activity
+
+    def remove(self, process_id: int) -> None:
+        self._by_process_id.pop(process_id, None)
+
+    def listing(self) -> list[Activity]:
+        return list(self._by_process_id.values())
+
+    def count(self, database: str, *, but: int = 0) -> int:
+        """How many sessions use a database, other than ``but``."""
+        return sum(1 for each in self.listing() if each.database == database and each.process_id != but)
