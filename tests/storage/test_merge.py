@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsdb.storage.head import FAN, Run, add, run_of, split_rows
+from tsdb.storage.head import FAN, Run, add, run_of
 from tsdb.storage.merge import concat, merge_versions, sort
 from tsdb.storage.rows import COUNTER_MASK, Rows
 
@@ -111,16 +111,6 @@ def test_a_head_keeps_every_version_in_few_runs(history: list[Row], size: int) -
     for run in runs:
         times = [row[1] for row in history_of(run.rows)]
         assert (run.min_time, run.max_time) == (min(times), max(times))
-
-
-@given(histories())
-@settings(max_examples=50, deadline=None)
-def test_windows_hold_each_row_once_in_order(history: list[Row]) -> None:
-    run = run_of(rows_of(history))
-    parts = split_rows(run.rows, run.min_time, run.max_time, 2)
-    assert [number for number, _ in parts] == sorted({row[1] // 2 for row in history})
-    for number, rows in parts:
-        assert history_of(rows) == [row for row in sorted(history, key=order) if row[1] // 2 == number]
 
 
 def test_columns_that_a_part_lacks_are_null_there() -> None:

@@ -25,6 +25,7 @@ from tsdb.model.time import BUCKET_NS, bucket_of
 from tsdb.storage.append import DeletePart, Piece, WritePart
 from tsdb.storage.engine import Engine
 from tsdb.storage.options import Options
+from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
 
 FIRST_DATABASES = ("tsdb", "postgres")
 # A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
@@ -88,10 +89,15 @@ def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]
 
 def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
     """The parts of a deletion, one for each ring location that may hold what it hides."""
+    series = deletion.series.number
     if isinstance(deletion, RangeDeletion):
-        return [DeletePart(location, deletion) for location in _locations_in_range(database, deletion)]
-    found = cut(database.locations, database.number, deletion.series.number, bucket_of(deletion.times))
-    return [DeletePart(location, _take_keys(deletion, rows)) for location, rows in found]
+        low, high, tags = deletion.range.low, deletion.range.high, deletion.tags
+        return [
+            DeletePart(at, [Tombstone(series, at.low, at.high, 0, low, high, tags)])
+            for at in _locations_in_range(database, deletion)
+        ]
+    found = cut(database.locations, database.number, series, bucket_of(deletion.times))
+    return [DeletePart(location, _key_tombstones(deletion, location, rows)) for location, rows in found]
 
 
 def _locations_in_range(database: Database, deletion: RangeDeletion) -> Sequence[Location]:
@@ -103,13 +109,22 @@ def _locations_in_range(database: Database, deletion: RangeDeletion) -> Sequence
     return locations_of_buckets(database.locations, database.number, deletion.series.number, range(first, last + 1))
 
 
-def _take_keys(deletion: KeyDeletion, rows: npt.NDArray[np.intp] | None) -> KeyDeletion:
-    if rows is None:
-        return deletion
+def _key_tombstones(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp] | None) -> list[KeyTombstone]:
+    chosen = np.arange(len(deletion.times)) if rows is None else rows
+    return [
+        _key_tombstone(deletion, location, chosen[start : start + MAX_KEYS])
+        for start in range(0, len(chosen), MAX_KEYS)
+    ]
+
+
+def _key_tombstone(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp]) -> KeyTombstone:
     used, tagset = np.unique(deletion.tagset[rows], return_inverse=True)
-    return KeyDeletion(
-        deletion.series,
-        [deletion.tagsets[i] for i in used.tolist()],
+    return KeyTombstone(
+        deletion.series.number,
+        location.low,
+        location.high,
+        0,
+        tuple(deletion.tagsets[i] for i in used.tolist()),
         tagset.astype(np.int32),
         deletion.times[rows],
         None if deletion.sequences is None else deletion.sequences[rows],

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
-from tsdb.model.store import Deletion, Producer
+from tsdb.model.store import Producer
+from tsdb.storage.tombstone import AnyTombstone, KeyTombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,14 @@ class WritePart:
 
 @dataclass(frozen=True, slots=True)
 class DeletePart:
-    """What a DELETE hides in one location: one op."""
+    """What a DELETE hides in one location: one op. The tombstones get their counter when they are logged."""
 
     location: Location
-    deletion: Deletion
+    tombstones: Sequence[AnyTombstone]
+
+    @property
+    def rows(self) -> int:
+        return sum(len(stone) for stone in self.tombstones if isinstance(stone, KeyTombstone))
 
 
 @dataclass(frozen=True, slots=True)

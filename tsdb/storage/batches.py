@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +13,7 @@ from tsdb.errors import UndefinedColumn
 from tsdb.model.schema import Role
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, ScanRequest
 from tsdb.model.time import us_of_ns
+from tsdb.storage.tagsets import TagSets
 
 TAG_TYPE = pa.dictionary(pa.int32(), pa.string())
 _HIDDEN = {TIME: pa.timestamp("us", "UTC"), TIME_NS: pa.int64(), SEQUENCE: pa.int64()}
@@ -30,16 +30,10 @@ class Piece:
     columns: Mapping[int, pa.Array]
 
 
-class TagColumns(Protocol):
-    """The tag values of tag set ids."""
-
-    def dictionary(self, number: int, ids: npt.NDArray[np.int32]) -> pa.DictionaryArray: ...
-
-
 class Output:
     """Makes the batches of one scan. Columns are named by their number or their hidden name, in the request's order."""
 
-    def __init__(self, request: ScanRequest, tagsets: TagColumns) -> None:
+    def __init__(self, request: ScanRequest, tagsets: TagSets) -> None:
         self._request = request
         self._tagsets = tagsets
         self._tags: set[int] = set()

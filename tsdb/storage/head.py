@@ -9,12 +9,10 @@ Everything here is a value: ``add`` returns new tuples, so a version of the data
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from tsdb.storage.merge import concat, sort, take
+from tsdb.storage.merge import concat, sort
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.selection import Layout, layout_of
 
@@ -90,30 +88,3 @@ def bytes_of(runs: Iterable[Run]) -> int:
 
 def rows_of(runs: Iterable[Run]) -> int:
     return sum(len(run.rows) for run in runs)
-
-
-def split_by_window(runs: Sequence[Run], window_ns: int) -> dict[int, list[Rows]]:
-    """The rows of ``runs`` by window number, each part sorted as its run is."""
-    windows: dict[int, list[Rows]] = {}
-    for run in runs:
-        for window, rows in split_rows(run.rows, run.min_time, run.max_time, window_ns):
-            windows.setdefault(window, []).append(rows)
-    return windows
-
-
-def split_rows(rows: Rows, min_time: int, max_time: int, window_ns: int) -> list[tuple[int, Rows]]:
-    """(window number, its rows in their order), ascending; without a copy when there is one window only."""
-    low, high = min_time // window_ns, max_time // window_ns
-    if low == high:
-        return [(low, rows)]
-    numbers = np.floor_divide(rows.times, window_ns) - low
-    if high - low < 1 << 16:
-        numbers = numbers.astype(np.uint16)  # numpy sorts 16 bits by radix
-    order = np.argsort(numbers, kind="stable")
-    ordered = numbers[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    stops = np.append(starts[1:], len(order))
-    return [
-        (int(ordered[start]) + low, take(rows, order[start:stop]))
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)
-    ]

@@ -207,9 +207,9 @@ def concat(parts: Sequence[Rows]) -> Rows:
 
 def _concat_column(parts: Sequence[Rows], number: int, kind: pa.DataType) -> pa.Array:
     columns = [part.columns.get(number) for part in parts]
-    return pa.concat_arrays([
-        pa.nulls(len(part), kind) if values is None else values for part, values in zip(parts, columns, strict=True)
-    ])
+    return pa.concat_arrays(
+        [pa.nulls(len(part), kind) if values is None else values for part, values in zip(parts, columns, strict=True)]
+    )
 
 
 def sort_order(

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.model.schema import Column
+from tsdb.model.store import ScanStatistics
+from tsdb.storage.block import BlockReader
 from tsdb.storage.casts import cast
 from tsdb.storage.head import Run
 from tsdb.storage.overlap import Rectangle
@@ -82,6 +84,50 @@ class RunPart:
 
     def column(self, number: int) -> pa.Array | None:
         return self._run.rows.columns.get(number)
+
+
+class BlockPart:
+    """A block on disk: ``fetch`` reads, ``release`` forgets."""
+
+    def __init__(self, reader: BlockReader, statistics: ScanStatistics) -> None:
+        header = reader.header
+        self.rectangle = Rectangle(header.min_time, header.max_time, header.min_tagset, header.max_tagset)
+        self.rows = header.rows
+        self.unique = header.unique
+        self.min_counter = header.low_counter
+        self._reader = reader
+        self._statistics = statistics
+        self._times: Int64s | None = None
+        self._sequences: Int64s | None = None
+        self._columns: dict[int, pa.Array] = {}
+
+    def layout(self) -> Layout:
+        return Layout(*self._reader.runs())
+
+    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
+        before = self._reader.bytes_read
+        read_times, read_sequences, self._columns = self._reader.read(columns, times=times, sequences=sequences)
+        self._times = self._times if read_times is None else read_times
+        self._sequences = self._sequences if read_sequences is None else read_sequences
+        self._statistics.blocks_read += 1
+        self._statistics.bytes_read += self._reader.bytes_read - before
+
+    def release(self) -> None:
+        self._times = self._sequences = None
+        self._columns = {}
+
+    def times(self) -> Int64s:
+        if self._times is None:
+            self._times = self._reader.times()
+        return self._times
+
+    def sequences(self) -> Int64s:
+        if self._sequences is None:
+            self._sequences = self._reader.sequences()
+        return self._sequences
+
+    def column(self, number: int) -> pa.Array | None:
+        return self._columns.get(number)
 
 
 def stored_numbers(column: Column) -> list[int]:

@@ -15,11 +15,10 @@ import numpy.typing as npt
 
 from tsdb.model.schema import Catalog
 from tsdb.storage.block import BlockHeader
-from tsdb.storage.head import Runs, bytes_of
+from tsdb.storage.head import Runs
+from tsdb.storage.log import LogPosition
 from tsdb.storage.tagsets import TagSets
-from tsdb.storage.tombstone import KeyTombstone, Tombstone
-
-AnyTombstone = Tombstone | KeyTombstone
+from tsdb.storage.tombstone import AnyTombstone
 
 
 @dataclass(frozen=True)
@@ -41,19 +40,11 @@ class SeriesBlocks:
 
 
 @dataclass(frozen=True, slots=True)
-class LogPosition:
-    """How far a location's log has come: the last op's sequence and its chain hash."""
-
-    sequence: int
-    chain: int
-
-
-@dataclass(frozen=True, slots=True)
 class FrozenHead:
     """A head that takes no more points, on its way to blocks, with everything as it was at the moment of freezing.
 
     ``applied``: the positions of the logs whose ops it ends with; ``counter``: the highest one given to a point;
-    ``producers``: the encoded producers that changed since the head before.
+    ``producers``: the encoded producers that changed since the head before; ``tombstones``: all there were.
     """
 
     number: int
@@ -61,10 +52,8 @@ class FrozenHead:
     applied: Mapping[int, LogPosition]
     counter: int
     producers: Mapping[str, bytes]
-
-    @property
-    def bytes(self) -> int:
-        return sum(bytes_of(runs) for runs in self.series.values())
+    tombstones: Mapping[int, tuple[AnyTombstone, ...]]
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ The 32 tombstones of one DELETE have equal time range and tags: they are judged 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -20,23 +19,16 @@ import numpy.typing as npt
 
 from tsdb.kernels import kernel
 from tsdb.model.ring import bucket_hash
-from tsdb.model.store import TagIn, TagMatch
+from tsdb.model.store import TagIn
 from tsdb.model.time import bucket_of
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_MASK
-from tsdb.storage.tombstone import KeyTombstone, Tombstone
+from tsdb.storage.tagsets import TagSets
+from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, Tombstone
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
-
-
-class TagSetView(Protocol):
-    """What is asked of a series' tag sets here."""
-
-    def matching(self, tags: Sequence[TagMatch]) -> Mask: ...
-
-    def find(self, tagset: bytes) -> int | None: ...
 
 
 class Bounded(Protocol):
@@ -95,9 +87,7 @@ def _mark_keys(
 class Visibility:
     """The tombstones of one series as a scan or a flush applies them."""
 
-    def __init__(
-        self, database: int, series: int, tombstones: Iterable[Tombstone | KeyTombstone], tagsets: TagSetView
-    ) -> None:
+    def __init__(self, database: int, series: int, tombstones: Iterable[AnyTombstone], tagsets: TagSets) -> None:
         self._database = database
         self._series = series
         self._hashes: dict[int, int] = {}
@@ -161,7 +151,7 @@ class Visibility:
         return max((counter for low, high, counter in rule.intervals if low <= place < high), default=0)
 
 
-def _key_rule(stone: KeyTombstone, tagsets: TagSetView) -> _KeyRule | None:
+def _key_rule(stone: KeyTombstone, tagsets: TagSets) -> _KeyRule | None:
     """The named points by tag set id; a tag set without an id here has no points here."""
     ids = np.array([_id_of(tagsets, tagset) for tagset in stone.tagsets], np.int32)
     rows_ids = ids[stone.tagset]
@@ -171,30 +161,21 @@ def _key_rule(stone: KeyTombstone, tagsets: TagSetView) -> _KeyRule | None:
     order = known[np.lexsort((stone.times[known], rows_ids[known]))]
     times = stone.times[order]
     sequences = np.zeros(len(order), np.int64) if stone.sequences is None else stone.sequences[order]
-    return _KeyRule(rows_ids[order], times, sequences, stone.counter, int(times.min()), int(times.max()))
+    return _KeyRule(rows_ids[order], times, sequences, stone.counter & COUNTER_MASK, int(times.min()), int(times.max()))
 
 
-def _id_of(tagsets: TagSetView, tagset: bytes) -> int:
+def _id_of(tagsets: TagSets, tagset: bytes) -> int:
     found = tagsets.find(tagset)
     return -1 if found is None else found
 
 
 def _add_to_rules(
-    rules: dict[tuple[int, int, tuple[TagIn, ...]], _RangeRule], stone: Tombstone, tagsets: TagSetView
+    rules: dict[tuple[int, int, tuple[TagIn, ...]], _RangeRule], stone: Tombstone, tagsets: TagSets
 ) -> None:
-    key = (stone.range.low, stone.range.high, stone.tags)
+    key = (stone.range_low, stone.range_high, stone.tags)
     rule = rules.get(key)
     if rule is None:
-        wanted = tagsets.matching(matches_of(stone.tags)) if stone.tags else None
-        rule = rules[key] = _RangeRule(stone.range.low, stone.range.high, wanted, [], 0)
-    rule.intervals.append((stone.low, stone.high, stone.counter))
-    rule.max_counter = max(rule.max_counter, stone.counter)
-
-
-def matches_of(tags: Iterable[TagIn]) -> tuple[TagMatch, ...]:
-    """Tag predicates by value as conditions on distinct values."""
-    return tuple(TagMatch(tag.column, partial(_holds, tag)) for tag in tags)
-
-
-def _holds(tag: TagIn, value: str | None) -> bool:
-    return (value in tag.values) != tag.negated
+        wanted = tagsets.matching(stone.tags) if stone.tags else None
+        rule = rules[key] = _RangeRule(stone.range_low, stone.range_high, wanted, [], 0)
+    rule.intervals.append((stone.low, stone.high, stone.counter & COUNTER_MASK))
+    rule.max_counter = max(rule.max_counter, stone.counter & COUNTER_MASK)

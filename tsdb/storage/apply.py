@@ -1,0 +1,102 @@
+"""Applying ops: from the points of a write to sorted runs of the live head, from a DELETE to tombstones.
+
+The same functions serve the committer, which still has the points in memory, and recovery, which decodes them from the
+op log. They are given the version before and return what the next version is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.model.points import Points
+from tsdb.storage.append import Write, WritePart
+from tsdb.storage.head import Runs, add, run_of
+from tsdb.storage.merge import concat
+from tsdb.storage.rows import Rows
+from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.tombstone import AnyTombstone, Tombstone
+
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """A part of a write that is in the log: its points' sequences are ``first`` and up."""
+
+    part: WritePart
+    first: int
+
+
+def sequences_of(write: Write, appended: Sequence[Appended]) -> list[Int64s]:
+    """For each batch of the write the sequences of its points; 0 for a point whose part was a duplicate."""
+    sequences = [np.zeros(len(points), np.int64) for points in write.batches]
+    for done in appended:
+        first = done.first
+        for piece in done.part.pieces:
+            target = sequences[piece.batch]
+            rows = len(target) if piece.rows is None else len(piece.rows)
+            numbers = np.arange(first, first + rows, dtype=np.int64)
+            if piece.rows is None:
+                target[:] = numbers
+            else:
+                target[piece.rows] = numbers
+            first += rows
+    return sequences
+
+
+def points_with_sequences(write: Write, appended: Sequence[Appended]) -> list[tuple[Points, Int64s]]:
+    """The points of a write that are new, with their sequences."""
+    found: list[tuple[Points, Int64s]] = []
+    whole = len(appended) == len(write.parts)
+    for points, sequences in zip(write.batches, sequences_of(write, appended), strict=True):
+        if whole:
+            found.append((points, sequences))
+            continue
+        rows = np.flatnonzero(sequences)
+        if len(rows):
+            found.append((points.take(rows), sequences[rows]))
+    return found
+
+
+def rows_of(
+    times: Int64s,
+    tagsets: Sequence[bytes],
+    tagset: npt.NDArray[np.int32],
+    fields: Mapping[int, pa.Array],
+    sequences: Int64s,
+    index: TagSetIndex,
+) -> Rows:
+    """Points as rows: their tag sets become this node's ids, new ones are given."""
+    return Rows(index.ids(tagsets)[tagset], times, sequences, _plain(fields))
+
+
+def _plain(fields: Mapping[int, pa.Array]) -> dict[int, pa.Array]:
+    return {number: values for number, values in fields.items() if values.null_count < len(values)}
+
+
+def add_rows(live: Mapping[int, Runs], rows: Mapping[int, Sequence[Rows]]) -> dict[int, Runs]:
+    """The live head with new rows, by series number: one run for all that came in a group."""
+    changed = dict(live)
+    for series, parts in rows.items():
+        changed[series] = add(changed.get(series, ()), run_of(concat(parts)))
+    return changed
+
+
+def add_tombstones(
+    tombstones: Mapping[int, tuple[AnyTombstone, ...]], stones: Iterable[AnyTombstone]
+) -> dict[int, tuple[AnyTombstone, ...]]:
+    """With new ones; one that hides all that an older one hides takes its place (TRUNCATE again and again)."""
+    changed = dict(tombstones)
+    for stone in stones:
+        kept = [old for old in changed.get(stone.series, ()) if not _same_but_counter(old, stone)]
+        changed[stone.series] = (*kept, stone)
+    return changed
+
+
+def _same_but_counter(old: AnyTombstone, new: AnyTombstone) -> bool:
+    return isinstance(old, Tombstone) and isinstance(new, Tombstone) and replace(old, counter=new.counter) == new

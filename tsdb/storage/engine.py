@@ -1,0 +1,223 @@
+"""The storage engine of one node: what the floor above holds. Threads, their wiring, and the way in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+
+from tsdb.errors import TsdbError
+from tsdb.model.points import Points
+from tsdb.model.schema import Catalog, SchemaChange, Series
+from tsdb.model.store import Producer, SeriesStatistics, Written
+from tsdb.storage.append import Append, Delete, DeletePart, Write, WritePart
+from tsdb.storage.cache import RunsCache
+from tsdb.storage.committer import Committer, Pending
+from tsdb.storage.flusher import Flusher
+from tsdb.storage.op import encode_delete, encode_write
+from tsdb.storage.options import Options
+from tsdb.storage.producers import check_producer
+from tsdb.storage.recovery import recover
+from tsdb.storage.shard import Shard, delete_values
+from tsdb.storage.statistics import statistics_of
+from tsdb.storage.view import OpenViews, StorageView
+
+log = logging.getLogger("tsdb.storage")
+
+# What a queued op costs beside its body and its points.
+_APPEND_BYTES = 1_000
+
+
+class Engine:
+    """One data directory, open. Safe to call from any thread."""
+
+    def __init__(self, shard: Shard) -> None:
+        options = shard.options
+        self._shard = shard
+        self._views = OpenViews()
+        self._cache = RunsCache(options.runs_cache_bytes)
+        # Dropped series whose values an open view may read: (the first version without them, series).
+        self._deferred: list[tuple[int, int]] = []
+        self._committer: Committer[Append] = Committer(
+            self._commit,
+            self._tick,
+            options.abort,
+            memory_bytes=options.memory_bytes,
+            queue_bytes=options.queue_bytes,
+            group_bytes=options.group_bytes,
+            write_wait=options.write_wait,
+        )
+        self._flusher = Flusher(shard, self._committer.call)
+        self._flushing: Future[None] | None = None
+        self._flushed_positions = shard.log.positions()
+        self._closed = False
+
+    @classmethod
+    def open(cls, path: Path, options: Options) -> Engine:
+        """Open or create a data directory. Raises StartupError."""
+        engine = cls(recover(Path(path), options))
+        engine._committer.set_head_bytes(engine._shard.live_bytes)
+        engine._committer.start()
+        engine._flusher.start()
+        return engine
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._shard.version.catalog
+
+    def view(self) -> StorageView:
+        return StorageView(self._shard.version, self._shard.rocks, self._cache, self._views)
+
+    # ---- changes
+
+    def write(
+        self, batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None
+    ) -> Future[Written]:
+        """Log and apply points that are cut by location. Encodes the ops' bodies in the calling thread."""
+        try:
+            if producer is not None:
+                check_producer(producer)
+            bodies = [encode_write([_piece(batches, p.batch, p.rows) for p in part.pieces]) for part in parts]
+        except TsdbError as error:
+            return _failed(error)
+        if not parts:
+            return _done(Written(0))
+        size = sum(map(len, bodies)) + sum(map(_bytes_of, batches)) + _APPEND_BYTES * len(bodies)
+        return self._committer.submit(Write(batches, parts, bodies, producer), size)
+
+    def delete(self, parts: Sequence[DeletePart]) -> Future[None]:
+        """Log and apply a deletion that is cut by location."""
+        if not parts:
+            return _done(None)
+        bodies = [encode_delete(part.tombstones) for part in parts]
+        size = sum(map(len, bodies)) + _APPEND_BYTES * len(bodies)
+        return self._committer.submit(Delete(parts, bodies), size)
+
+    def change(self, *changes: SchemaChange) -> Catalog:
+        """Apply schema changes, all or none; durable and visible when this returns. Raises their errors."""
+        return self._committer.call(lambda: self._change(changes)).result()
+
+    def flush(self) -> None:
+        """Write the head to blocks and wait for it."""
+        waiting = self._committer.call(self._freeze_for_flush).result()
+        if waiting is not None:
+            waiting.result()
+
+    def close(self) -> None:
+        """Flush, stop the threads, close the store. Does nothing the second time."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+        finally:
+            self._flusher.close()
+            self._committer.close()
+            try:
+                self._shard.rocks.flush()
+            finally:
+                self._shard.rocks.close()
+
+    # ---- looking
+
+    def statistics(self, series: Series) -> SeriesStatistics:
+        return statistics_of(self._shard.version, series.number)
+
+    def metrics(self) -> Mapping[str, float]:
+        """Counters and sizes for monitoring, by name."""
+        shard, version = self._shard, self._shard.version
+        return {
+            "head_bytes": shard.live_bytes,
+            "frozen_bytes": shard.frozen_bytes,
+            "frozen_heads": len(version.frozen),
+            "queued_bytes": self._committer.queued_bytes,
+            "writers_waited": self._committer.writers_waited,
+            "writers_refused": self._committer.writers_refused,
+            "ops_appended": shard.log.ops_appended,
+            "op_bytes_appended": shard.log.bytes_appended,
+            "syncs": shard.syncs,
+            "flushes": self._flusher.flushes,
+            "flush_failures": self._flusher.failures,
+            "flush_seconds": self._flusher.seconds,
+            "blocks": sum(len(blocks.headers) for blocks in version.blocks.values()),
+            "tombstones": sum(map(len, version.tombstones.values())),
+            "tagsets": sum(tagsets.count for tagsets in version.tagsets.values()),
+            "views": len(self._views),
+            "producers": len(shard.producers),
+            "runs_cache_bytes": self._cache.bytes,
+        }
+
+    # ---- in the committer's thread
+
+    def _commit(self, group: Sequence[Pending[Append]]) -> None:
+        self._shard.commit(group)
+        self._after_change()
+
+    def _after_change(self) -> None:
+        shard = self._shard
+        if shard.freezes_now():
+            self._freeze()
+        self._committer.set_head_bytes(shard.live_bytes + shard.frozen_bytes)
+
+    def _freeze(self) -> Future[None]:
+        head = self._shard.freeze()
+        self._flushed_positions = dict(head.applied)
+        self._flushing = self._flusher.flush(head)
+        self._flushing.add_done_callback(lambda _: self._committer.call(self._after_change))
+        return self._flushing
+
+    def _freeze_for_flush(self) -> Future[None] | None:
+        """What to wait for until all that is applied now is in blocks."""
+        if self._shard.log.positions() == self._flushed_positions:
+            return self._flushing
+        return self._freeze()
+
+    def _change(self, changes: Sequence[SchemaChange]) -> Catalog:
+        catalog, deferred = self._shard.change(changes, lambda: len(self._views) > 0)
+        self._deferred += [(self._shard.version.number, series) for series in deferred]
+        self._after_change()
+        return catalog
+
+    def _tick(self) -> None:
+        self._shard.mark()
+        self._after_change()
+        self._delete_deferred()
+
+    def _delete_deferred(self) -> None:
+        oldest = self._views.oldest()
+        ready = [entry for entry in self._deferred if oldest is None or oldest >= entry[0]]
+        if ready:
+            batch = self._shard.rocks.batch()
+            for _, series in ready:
+                delete_values(batch, series)
+            self._shard.write_durably(batch)
+            self._deferred = [entry for entry in self._deferred if entry not in ready]
+
+
+def _piece(batches: Sequence[Points], batch: int, rows: object) -> Points:
+    return batches[batch] if rows is None else batches[batch].take(rows)  # type: ignore[arg-type]
+
+
+def _bytes_of(points: Points) -> int:
+    own = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
+    return own + sum(values.nbytes for values in points.fields.values())
+
+
+def _done(value: Written | None) -> Future:  # type: ignore[type-arg]
+    future: Future[Written | None] = Future()
+    future.set_result(value)
+    return future
+
+
+def _failed(error: Exception) -> Future:  # type: ignore[type-arg]
+    future: Future[Written] = Future()
+    future.set_exception(error)
+    return future

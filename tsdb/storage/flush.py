@@ -1,0 +1,185 @@
+"""Flush: a frozen head becomes blocks.
+
+Series by series, window by window: select the window's rows of all runs, drop what tombstones hide and what lies below
+retention's floor, sort, merge the versions of equal keys (tombstones first: every version left is newer than any
+DELETE that was there), cut into blocks, encode in parallel threads. Only one window's rows are copied at a time.
+
+Values and tag sets go to disk first, in small unsynced batches; nothing refers to them until the committer writes the
+headers with a sync (``install``). A record of the unfinished flush comes before the first of them, so that recovery
+can delete what never got a header.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tsdb.model.schema import Series
+from tsdb.model.time import NS_MAX, NS_MIN, WINDOW_NS
+from tsdb.storage import keys, state
+from tsdb.storage.block import (
+    SEQUENCE_COLUMN,
+    TIME_COLUMN,
+    BlockHeader,
+    EncodedBlock,
+    cut_rows,
+    encode_block,
+)
+from tsdb.storage.head import Run
+from tsdb.storage.merge import concat, cut, merge_versions, sort, take
+from tsdb.storage.options import Options
+from tsdb.storage.part import RunPart, stored_numbers
+from tsdb.storage.rocks import Batch, Rocks
+from tsdb.storage.rows import Rows
+from tsdb.storage.selection import select, take_selected, take_selected_ints
+from tsdb.storage.tagsets import TagSetIndex, TagSets, encode_tagset_record
+from tsdb.storage.version import FrozenHead, Version
+from tsdb.storage.visibility import Visibility
+from tsdb.storage.windows import Window, cut_by_window
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What a flush has written: the headers of its blocks, and up to which id each series' tag sets are on disk."""
+
+    head: FrozenHead
+    headers: dict[int, list[BlockHeader]] = field(default_factory=dict)
+    tagsets: dict[int, int] = field(default_factory=dict)
+
+
+class _Values:
+    """Unsynced writes of bounded size."""
+
+    def __init__(self, rocks: Rocks, limit: int) -> None:
+        self._rocks = rocks
+        self._limit = limit
+        self._batch = rocks.batch()
+
+    @property
+    def batch(self) -> Batch:
+        """Where to put the next value."""
+        if self._batch.size >= self._limit:
+            self.write()
+        return self._batch
+
+    def write(self) -> None:
+        if len(self._batch):
+            self._rocks.write(self._batch, sync=False)
+            self._batch = self._rocks.batch()
+
+
+def write_blocks(
+    rocks: Rocks,
+    head: FrozenHead,
+    version: Version,
+    durable: Callable[[int], int],
+    next_block: Callable[[], int],
+    options: Options,
+    pool: Executor,
+) -> Flushed:
+    """Write the blocks of a frozen head, all but their headers. Raises FatalStorageError.
+
+    ``version`` is the newest; ``durable`` gives the number of a series' tag sets that are on disk.
+    """
+    flushed = Flushed(head)
+    values = _Values(rocks, options.values_batch_bytes)
+    _announce(values, head, next_block())
+    for number, runs in sorted(head.series.items()):
+        found = version.catalog.series_by_number.get(number)
+        if found is None or not runs:
+            continue
+        database, series = found
+        tagsets = version.tagsets[number]
+        _put_tagsets(values, number, tagsets, durable(number))
+        flushed.tagsets[number] = tagsets.count
+        visibility = Visibility(database.number, number, version.tombstones.get(number, ()), tagsets)
+        blocks = _encode(_blocks(series, runs, visibility, next_block, options), pool, options.encode_threads)
+        headers = flushed.headers.setdefault(number, [])
+        for block in blocks:
+            block.put_values(values.batch)
+            headers.append(block.header)
+    values.write()
+    return flushed
+
+
+def _announce(values: _Values, head: FrozenHead, first_block: int) -> None:
+    columns = {
+        (number, column)
+        for number, runs in head.series.items()
+        for run in runs
+        for column in (TIME_COLUMN, SEQUENCE_COLUMN, *run.rows.columns)
+    }
+    state.put_flushing(values.batch, head.number, state.Flushing(first_block, sorted(columns)))
+    values.write()
+
+
+def _put_tagsets(values: _Values, series: int, tagsets: TagSets, durable: int) -> None:
+    for tagset_id in range(durable, tagsets.count):
+        record = encode_tagset_record(tagsets.by_value(tagset_id))
+        values.batch.put("tagsets", keys.tagset_key(series, tagset_id), record)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    series: int
+    window: int
+    number: int
+    rows: Rows
+
+    def encode(self) -> EncodedBlock:
+        return encode_block(self.series, self.window, self.number, self.rows)
+
+
+def _blocks(
+    series: Series, runs: Sequence[Run], visibility: Visibility, next_block: Callable[[], int], options: Options
+) -> Iterator[_Block]:
+    """The blocks of a series, not yet encoded."""
+    floor = NS_MIN if series.floor_ns is None else series.floor_ns
+    wanted = {number for column in series.fields for number in stored_numbers(column)}
+    for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
+        rows = _visible_rows(window, wanted, visibility)
+        if not len(rows):
+            continue
+        ordered, unique = sort(rows)
+        if series.keyed and not unique:
+            ordered = merge_versions(ordered)
+        for piece in cut_rows(ordered, options.rows_per_block):
+            yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(ordered, piece.start, piece.stop))
+
+
+def _visible_rows(window: Window, wanted: set[int], visibility: Visibility) -> Rows:
+    parts: list[Rows] = []
+    for part in window.parts:
+        selection = select(part.layout(), None, part.times(), window.low, window.high)
+        columns = {number: part.column(number) for number in sorted(wanted)}
+        rows = Rows(
+            selection.tagset_column(),
+            take_selected_ints(part.times(), selection),
+            take_selected_ints(part.sequences(), selection),
+            {n: take_selected(values, selection) for n, values in columns.items() if values is not None},
+        )
+        hides = visibility.touches(part, window.low, window.high)
+        hidden = visibility.hidden(rows.tagset, rows.times, rows.sequences) if hides else None
+        parts.append(rows if hidden is None else take(rows, np.flatnonzero(~hidden)))
+    return concat(parts)
+
+
+def _encode(blocks: Iterator[_Block], pool: Executor, threads: int) -> Iterator[EncodedBlock]:
+    """Encode with a few blocks in flight: memory is bounded by them."""
+    flying: deque[Future[EncodedBlock]] = deque()
+    for block in blocks:
+        flying.append(pool.submit(block.encode))
+        if len(flying) > threads:
+            yield flying.popleft().result()
+    while flying:
+        yield flying.popleft().result()
+
+
+def durable_tagsets(indexes: dict[int, TagSetIndex], series: int) -> int:
+    """How many tag sets of a series are on disk."""
+    index = indexes.get(series)
+    return 0 if index is None else index.durable

@@ -1,0 +1,118 @@
+"""The flusher: the thread that turns frozen heads into blocks, one after the other."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tsdb.storage.flush import Flushed, durable_tagsets, write_blocks
+from tsdb.storage.install import install
+from tsdb.storage.keys import number_prefix
+from tsdb.storage.rocks import FatalStorageError
+from tsdb.storage.shard import Shard
+from tsdb.storage.version import FrozenHead
+
+log = logging.getLogger("tsdb.storage")
+
+RETRY_SECONDS = 5.0
+
+
+class BlockIds:
+    """Ids of new blocks: above all that are in the index. Only the flushing thread takes them."""
+
+    def __init__(self, shard: Shard) -> None:
+        ids = (header.block_id for series in shard.version.blocks.values() for header in series.headers)
+        self._ids: Iterator[int] = itertools.count(max(ids, default=0) + 1)
+
+    def next(self) -> int:
+        return next(self._ids)
+
+
+def _write(shard: Shard, head: FrozenHead, ids: BlockIds) -> Flushed:
+    options = shard.options
+    with ThreadPoolExecutor(options.encode_threads, "tsdb-encode") as pool:
+        return write_blocks(
+            shard.rocks,
+            head,
+            shard.version,
+            lambda series: durable_tagsets(shard.indexes, series),
+            ids.next,
+            options,
+            pool,
+        )
+
+
+def flush_now(shard: Shard, head: FrozenHead) -> None:
+    """Flush in this thread: for recovery, before any other thread runs."""
+    install(shard, _write(shard, head, BlockIds(shard)))
+
+
+class Flusher:
+    """Flushes what is given to it, in order. ``call`` runs a function in the committer's thread."""
+
+    def __init__(self, shard: Shard, call: Callable[[Callable[[], None]], Future[None]]) -> None:
+        self._shard = shard
+        self._call = call
+        self._ids = BlockIds(shard)
+        self._queue: queue.SimpleQueue[tuple[FrozenHead, Future[None]] | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tsdb-flusher", daemon=True)
+        self.flushes = 0
+        self.failures = 0
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def flush(self, head: FrozenHead) -> Future[None]:
+        """Queue a frozen head; the future ends when its blocks are visible and durable."""
+        done: Future[None] = Future()
+        self._queue.put((head, done))
+        return done
+
+    def close(self) -> None:
+        """Finish what is queued, then stop."""
+        self._stopping.set()
+        self._queue.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            head, done = taken
+            try:
+                self._flush(head)
+            except BaseException as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
+
+    def _flush(self, head: FrozenHead) -> None:
+        """Write and install; what fails is tried again: reads go on, and writers wait for the memory."""
+        while True:
+            started = time.monotonic()
+            try:
+                flushed = _write(self._shard, head, self._ids)
+                self._call(lambda: install(self._shard, flushed)).result()
+                self._reclaim()
+            except FatalStorageError as error:
+                self._shard.options.abort(str(error))
+                raise
+            except Exception:
+                self.failures += 1
+                log.exception("a flush failed; it is tried again in %s s", RETRY_SECONDS)
+                if self._stopping.wait(RETRY_SECONDS):
+                    raise
+                continue
+            self.flushes += 1
+            self.seconds += time.monotonic() - started
+            return
+
+    def _reclaim(self) -> None:
+        """Free the disk space of the ops that are in blocks now."""
+        self._shard.rocks.reclaim("ops", number_prefix(0), number_prefix(2**64 - 1))

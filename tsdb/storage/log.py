@@ -1,0 +1,127 @@
+"""The op logs of this node's ring locations: positions, counters and chain hashes; ops into batches and out of the way.
+
+Owned by the committer's thread. ``append`` stamps an op's header and puts it into a batch; durable and thereby real it
+is when the committer has written that batch with a sync. Op sequences of a location are gapless from 1; counters of
+points are the node's and rise along every log; both go on above everything that recovery found, so that none is given
+twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tsdb.clock import Clock
+from tsdb.errors import ProgramLimitExceeded
+from tsdb.model.ring import Location
+from tsdb.model.store import Producer
+from tsdb.storage import keys
+from tsdb.storage.op import GENESIS, OpHeader, OpKind, chain_hash, encode_op
+from tsdb.storage.rocks import Batch
+from tsdb.storage.rows import COUNTER_BITS, COUNTER_MASK
+
+EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far a location's log has come: the last op's sequence and the chain hash after it."""
+
+    sequence: int = 0
+    chain: bytes = GENESIS
+
+
+@dataclass(slots=True)
+class LocationLog:
+    """One location's log: ops ``first`` … ``last.sequence`` are on disk; ``marked`` is the last marker's."""
+
+    location: Location
+    last: LogPosition = LogPosition()
+    first: int = 1
+    marked: int = 0
+
+
+class OpLog:
+    """All logs of a node. ``counter`` is the highest one given so far, ``node_id`` the sequences' upper 16 bits."""
+
+    def __init__(self, clock: Clock, node_id: int, counter: int = 0) -> None:
+        self._clock = clock
+        self._node_id = node_id
+        self._logs: dict[int, LocationLog] = {}
+        self.counter = counter
+        self.ops_appended = 0
+        self.bytes_appended = 0
+
+    def log_of(self, location: Location) -> LocationLog:
+        found = self._logs.get(location.number)
+        if found is None:
+            found = self._logs[location.number] = LocationLog(location)
+        return found
+
+    def logs(self) -> Iterable[LocationLog]:
+        return self._logs.values()
+
+    def has(self, location: int) -> bool:
+        return location in self._logs
+
+    def positions(self) -> dict[int, LogPosition]:
+        """Where every log stands, by location number."""
+        return {number: log.last for number, log in self._logs.items()}
+
+    def append(
+        self,
+        batch: Batch,
+        kind: OpKind,
+        location: Location,
+        body: bytes,
+        *,
+        rows: int = 0,
+        counters: int = 0,
+        producer: Producer | None = None,
+    ) -> int:
+        """Put the location's next op into ``batch``; it takes ``counters`` counters. Returns the first sequence.
+
+        The first sequence (node id and counter) is row 0's, row i has i more; a DELETE takes one for itself.
+        """
+        if self.counter + counters > COUNTER_MASK:
+            raise ProgramLimitExceeded(f"node {self._node_id} has given all {COUNTER_MASK} counters to points")
+        log = self.log_of(location)
+        first = self._node_id << COUNTER_BITS | (self.counter + 1)
+        header = OpHeader(
+            kind=kind,
+            epoch=EPOCH,
+            location=location.number,
+            sequence=log.last.sequence + 1,
+            low=location.low,
+            high=location.high,
+            first_counter=first,
+            rows=rows,
+            wall_ns=self._clock.now_ns(),
+            producer=producer.name if producer else "",
+            batch=producer.batch if producer else 0,
+            previous=log.last.chain,
+        )
+        op = encode_op(header, body)
+        batch.put("ops", keys.op_key(location.number, header.sequence), op)
+        log.last = LogPosition(header.sequence, chain_hash(op))
+        self.counter += counters
+        self.ops_appended += 1
+        self.bytes_appended += len(op)
+        return first
+
+    def drop_flushed(self, batch: Batch, flushed: Mapping[int, LogPosition], kept: int) -> None:
+        """Delete the ops that are in blocks, but for the last ``kept`` of each location."""
+        for number, position in flushed.items():
+            log = self._logs.get(number)
+            first = position.sequence - kept + 1
+            if log is not None and first > log.first:
+                batch.delete_range("ops", keys.op_key(number, log.first), keys.op_key(number, first))
+                log.first = first
+
+    def forget(self, batch: Batch, locations: Iterable[Location]) -> None:
+        """Delete the logs of locations whose database is gone."""
+        for location in locations:
+            self._logs.pop(location.number, None)
+            prefix = keys.number_prefix(location.number)
+            for family in ("ops", "markers"):
+                batch.delete_range(family, prefix, keys.number_prefix(location.number + 1))

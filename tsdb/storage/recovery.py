@@ -1,0 +1,219 @@
+"""Recovery: from the data directory to a shard, as it was when the process ended, however it ended.
+
+1. The catalog, the index of blocks, tag sets, tombstones, producers and flushed positions are read.
+2. What a flush or a DROP left unfinished is deleted.
+3. The op logs are replayed from the flushed positions. Each op must be the next one and continue the chain of hashes;
+   a log that does not is not read past, and the store does not open with less in it.
+4. The counter goes above every counter in blocks, tombstones, logs and state: none is given twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tsdb.errors import DataCorrupted, StartupError
+from tsdb.model.ring import Location
+from tsdb.model.schema import Catalog
+from tsdb.storage import keys, metadata, state
+from tsdb.storage.apply import rows_of
+from tsdb.storage.block import BlockHeader
+from tsdb.storage.flusher import flush_now
+from tsdb.storage.log import LocationLog, LogPosition, OpLog
+from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_delete, decode_op, decode_write
+from tsdb.storage.options import Options
+from tsdb.storage.producers import Producers
+from tsdb.storage.rocks import Rocks
+from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.storage.shard import Shard, delete_series, delete_values
+from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.tombstone import AnyTombstone, decode_tombstone
+from tsdb.storage.version import SeriesBlocks, Version
+
+# Ops are decoded and applied in groups of about so many rows.
+ROWS_A_GROUP = 200_000
+
+
+def recover(path: Path, options: Options) -> Shard:
+    """Open the data directory. Raises StartupError in one line."""
+    rocks = Rocks.open(path, wal_bytes=options.wal_bytes)
+    try:
+        free = options.free_bytes(path)
+        if free < options.reserve_bytes:
+            raise StartupError(
+                f"{path} has {free} bytes of free space, less than the reserve of {options.reserve_bytes}: free some"
+            )
+        shard = _load(path, rocks, options)
+        _Replay(shard).run()
+    except DataCorrupted as error:
+        rocks.close()
+        raise StartupError(
+            f"the data in {path} is damaged and was not opened, so that nothing in it is lost: {error}; "
+            "restore it from a backup or replace this node"
+        ) from error
+    except BaseException:
+        rocks.close()
+        raise
+    return shard
+
+
+def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
+    catalog = metadata.load(rocks)
+    _delete_unfinished(rocks, catalog)
+    blocks = _load_blocks(rocks, catalog)
+    indexes = _load_tagsets(rocks, catalog)
+    stones = {key: decode_tombstone(value) for key, value in rocks.scan("tombstones")}
+    tombstones: dict[int, tuple[AnyTombstone, ...]] = {}
+    for stone in stones.values():
+        tombstones[stone.series] = (*tombstones.get(stone.series, ()), stone)
+    producers = Producers(options.producers_max)
+    for name, value in state.load_producers(rocks):
+        producers.load(name, value)
+    log = OpLog(options.clock, options.node_id, _highest_counter(rocks, blocks, stones.values()))
+    version = Version(
+        catalog=catalog,
+        blocks=blocks,
+        tombstones=tombstones,
+        tagsets={number: index.snapshot() for number, index in indexes.items()},
+    )
+    shard = Shard(path, rocks, options, version, log, producers, indexes)
+    shard.stones_on_disk = stones
+    return shard
+
+
+def _delete_unfinished(rocks: Rocks, catalog: Catalog) -> None:
+    """Values of blocks that never got a header, and all of dropped series."""
+    batch = rocks.batch()
+    for number, flushing in state.load_flushing(rocks):
+        for series, column in flushing.columns:
+            low = keys.column_key(series, column, flushing.first_block)
+            batch.delete_range("columns", low, keys.column_key(series, column, 2**64 - 1))
+        for series in {series for series, _ in flushing.columns}:
+            low = keys.runs_key(series, flushing.first_block)
+            batch.delete_range("runs", low, keys.runs_key(series, 2**64 - 1))
+            if series not in catalog.series_by_number:
+                delete_series(batch, series)
+                delete_values(batch, series)
+        state.delete_flushing(batch, number)
+    for series in state.load_dropped(rocks):
+        delete_values(batch, series)
+    if len(batch):
+        rocks.write(batch, sync=True)
+
+
+def _load_blocks(rocks: Rocks, catalog: Catalog) -> dict[int, SeriesBlocks]:
+    found: dict[int, list[BlockHeader]] = {}
+    for key, value in rocks.scan("blocks"):
+        header = BlockHeader.from_bytes(key, value)
+        if header.series not in catalog.series_by_number:
+            raise DataCorrupted(f"block {header.block_id} belongs to series {header.series}, which is not there")
+        found.setdefault(header.series, []).append(header)
+    return {series: SeriesBlocks().with_added(headers) for series, headers in found.items()}
+
+
+def _load_tagsets(rocks: Rocks, catalog: Catalog) -> dict[int, TagSetIndex]:
+    indexes: dict[int, TagSetIndex] = {}
+    for number in catalog.series_by_number:
+        prefix = keys.number_prefix(number)
+        records = rocks.scan("tagsets", prefix, keys.after(prefix))
+        index = TagSetIndex.load((keys.unpack_tagset_key(key)[1], value) for key, value in records)
+        if len(index):
+            indexes[number] = index
+    return indexes
+
+
+def _highest_counter(rocks: Rocks, blocks: dict[int, SeriesBlocks], stones: Iterable[AnyTombstone]) -> int:
+    highest = state.load_counter(rocks)
+    for series in blocks.values():
+        highest = max(highest, *(header.high_counter for header in series.headers))
+    return max(highest, max((stone.counter & COUNTER_MASK for stone in stones), default=0))
+
+
+class _Replay:
+    """Applies the ops beyond the flushed positions."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._rows: dict[int, list[Rows]] = {}
+        self._stones: list[AnyTombstone] = []
+        self._count = 0
+
+    def run(self) -> None:
+        shard = self._shard
+        databases = shard.version.catalog.databases.values()
+        logs = [shard.log.log_of(location) for database in databases for location in database.locations]
+        flushed = state.load_flushed(shard.rocks)
+        # All positions first: a head that is frozen half-way through must not forget the logs still to come.
+        for log in logs:
+            log.last = flushed.get(log.location.number, LogPosition())
+        for log in logs:
+            self._replay(log)
+        self._apply()
+
+    def _replay(self, log: LocationLog) -> None:
+        prefix = keys.number_prefix(log.location.number)
+        log.first = log.last.sequence + 1
+        for key, op in self._shard.rocks.scan("ops", prefix, keys.number_prefix(log.location.number + 1)):
+            _, sequence = keys.unpack_op_key(key)
+            log.first = min(log.first, sequence)
+            if sequence <= log.last.sequence:
+                continue
+            header, body = decode_op(op)
+            self._check(log, sequence, header)
+            self._op(log, header, body)
+            log.last = LogPosition(sequence, chain_hash(op))
+            # Only between ops: then the position says exactly what is applied.
+            if self._count >= ROWS_A_GROUP:
+                self._apply()
+
+    def _check(self, log: LocationLog, sequence: int, header: OpHeader) -> None:
+        number, expected = log.location.number, log.last.sequence + 1
+        if sequence != expected or header.sequence != sequence or header.location != number:
+            raise DataCorrupted(f"op log of location {number}: op {sequence} is there where {expected} is due")
+        if header.previous != log.last.chain:
+            raise DataCorrupted(f"op log of location {number}: op {sequence} does not continue the chain of hashes")
+
+    def _op(self, log: LocationLog, header: OpHeader, body: memoryview) -> None:
+        first = header.first_counter
+        if header.kind is OpKind.WRITE:
+            self._write(header, body)
+            self._raise_counter((first & COUNTER_MASK) + header.rows - 1)
+            if header.producer:
+                self._shard.producers.add(header.producer, header.batch, (header.low, header.high))
+        elif header.kind is OpKind.DELETE:
+            series = self._shard.version.catalog.series_by_number
+            stones = [replace(stone, counter=first) for stone in decode_delete(body)]
+            self._stones += [stone for stone in stones if stone.series in series]
+            self._raise_counter(first & COUNTER_MASK)
+        elif header.kind is OpKind.MARKER:
+            log.marked = header.sequence
+        else:
+            raise DataCorrupted(f"op {header.sequence} of location {header.location} is a {header.kind.name}")
+
+    def _raise_counter(self, counter: int) -> None:
+        self._shard.log.counter = max(self._shard.log.counter, counter)
+
+    def _write(self, header: OpHeader, body: memoryview) -> None:
+        first = header.first_counter
+        for write in decode_write(body):
+            count = len(write.times)
+            # A series that is not there any more was dropped after this op.
+            if write.series in self._shard.version.catalog.series_by_number:
+                sequences = np.arange(first, first + count, dtype=np.int64)
+                index = self._shard.index_of(write.series)
+                rows = rows_of(write.times, write.tagsets, write.tagset, write.fields, sequences, index)
+                self._rows.setdefault(write.series, []).append(rows)
+            first += count
+            self._count += count
+        if first - header.first_counter != header.rows:
+            raise DataCorrupted(f"op {header.sequence} of location {header.location} has not the rows it says")
+
+    def _apply(self) -> None:
+        shard = self._shard
+        shard.apply(self._rows, self._stones)
+        self._rows, self._stones, self._count = {}, [], 0
+        if shard.live_bytes >= shard.options.head_bytes:
+            flush_now(shard, shard.freeze())

@@ -1,0 +1,114 @@
+"""Records of the engine in ``state``: flushed positions, the counter, producers, unfinished flushes and drops.
+
+All of them are written with the batch whose work they describe, and read once, at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
+
+import mmh3
+import msgspec
+
+from tsdb.errors import DataCorrupted
+from tsdb.storage import keys
+from tsdb.storage.frame import seal, unseal
+from tsdb.storage.log import LogPosition
+from tsdb.storage.rocks import Batch, Rocks
+
+MAGIC = b"TE"
+VERSION = 1
+
+FLUSHED = "flushed"
+COUNTER = "counter"
+PRODUCER = "producer"
+FLUSHING = "flushing"
+DROPPED = "dropped"
+
+T = TypeVar("T")
+_encode = msgspec.msgpack.encode
+
+
+class Flushing(msgspec.Struct, array_like=True):
+    """A flush that has begun: values of these (series, column) from ``first_block`` on belong to no block yet."""
+
+    first_block: int
+    columns: list[tuple[int, int]]
+
+
+def put_flushed(batch: Batch, positions: Mapping[int, LogPosition]) -> None:
+    for location, position in positions.items():
+        value = seal(MAGIC, VERSION, _encode((position.sequence, position.chain)))
+        batch.put("state", keys.state_key(FLUSHED, location), value)
+
+
+def delete_flushed(batch: Batch, locations: Iterable[int]) -> None:
+    for location in locations:
+        batch.delete("state", keys.state_key(FLUSHED, location))
+
+
+def load_flushed(rocks: Rocks) -> dict[int, LogPosition]:
+    return {
+        numbers[0]: LogPosition(*_decode(value, FLUSHED, tuple[int, bytes]))
+        for numbers, value in _records(rocks, FLUSHED)
+    }
+
+
+def put_counter(batch: Batch, counter: int) -> None:
+    batch.put("state", keys.state_key(COUNTER), seal(MAGIC, VERSION, _encode(counter)))
+
+
+def load_counter(rocks: Rocks) -> int:
+    value = rocks.get("state", keys.state_key(COUNTER))
+    return 0 if value is None else _decode(value, COUNTER, int)
+
+
+def put_producers(batch: Batch, producers: Mapping[str, bytes]) -> None:
+    for name, entry in producers.items():
+        # Keys are numbers: 128 bits of the name's hash; the name itself is in the value.
+        number = mmh3.hash64(name, signed=False)
+        batch.put("state", keys.state_key(PRODUCER, *number), seal(MAGIC, VERSION, _encode((name, entry))))
+
+
+def load_producers(rocks: Rocks) -> Iterator[tuple[str, bytes]]:
+    for _, value in _records(rocks, PRODUCER):
+        yield _decode(value, PRODUCER, tuple[str, bytes])
+
+
+def put_flushing(batch: Batch, number: int, flushing: Flushing) -> None:
+    batch.put("state", keys.state_key(FLUSHING, number), seal(MAGIC, VERSION, _encode(flushing)))
+
+
+def delete_flushing(batch: Batch, number: int) -> None:
+    batch.delete("state", keys.state_key(FLUSHING, number))
+
+
+def load_flushing(rocks: Rocks) -> list[tuple[int, Flushing]]:
+    return [(numbers[0], _decode(value, FLUSHING, Flushing)) for numbers, value in _records(rocks, FLUSHING)]
+
+
+def put_dropped(batch: Batch, series: int) -> None:
+    """The series is gone from the catalog, its values may still be there because a view reads them."""
+    batch.put("state", keys.state_key(DROPPED, series), seal(MAGIC, VERSION))
+
+
+def delete_dropped(batch: Batch, series: int) -> None:
+    batch.delete("state", keys.state_key(DROPPED, series))
+
+
+def load_dropped(rocks: Rocks) -> list[int]:
+    return [numbers[0] for numbers, _ in _records(rocks, DROPPED)]
+
+
+def _records(rocks: Rocks, name: str) -> Iterator[tuple[tuple[int, ...], bytes]]:
+    prefix = keys.state_key(name)
+    for key, value in rocks.scan("state", prefix, keys.after(prefix)):
+        yield keys.unpack_state_key(key)[1], value
+
+
+def _decode(value: bytes, what: str, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(unseal(value, MAGIC, VERSION, what), type=kind)
+    except msgspec.DecodeError as error:
+        raise DataCorrupted(f"{what}: {error}") from error

@@ -1,0 +1,138 @@
+"""Views: open versions of the data, and the way from a scan request to a running scan."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+import numpy as np
+
+from tsdb.model.schema import Catalog
+from tsdb.model.store import FieldBound, Scan, ScanRequest, ScanStatistics
+from tsdb.model.time import NS_MIN
+from tsdb.storage.batches import Output
+from tsdb.storage.block import BlockHeader, BlockReader
+from tsdb.storage.cache import RunsCache
+from tsdb.storage.overlap import Rectangle
+from tsdb.storage.part import BlockPart, Part, RunPart
+from tsdb.storage.rocks import Rocks
+from tsdb.storage.scan import ScanInput, SeriesScan
+from tsdb.storage.selection import Mask
+from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.version import SeriesBlocks, Version
+from tsdb.storage.visibility import Visibility
+
+_NO_TAGSETS = TagSetIndex().snapshot()
+_NO_BLOCKS = SeriesBlocks()
+
+
+class OpenViews:
+    """The versions that are being read. A view that nobody holds any more counts as closed."""
+
+    def __init__(self) -> None:
+        self._views: weakref.WeakSet[StorageView] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    def add(self, view: StorageView) -> None:
+        with self._lock:
+            self._views.add(view)
+
+    def remove(self, view: StorageView) -> None:
+        with self._lock:
+            self._views.discard(view)
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._views)
+
+    def oldest(self) -> int | None:
+        """The number of the oldest version in use."""
+        with self._lock:
+            return min((view.version.number for view in self._views), default=None)
+
+
+class StorageView:
+    """One version of the data. Implements ``tsdb.model.store.View``."""
+
+    def __init__(self, version: Version, rocks: Rocks, cache: RunsCache, views: OpenViews) -> None:
+        self.version = version
+        self._rocks = rocks
+        self._cache = cache
+        self._views = views
+        views.add(self)
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.version.catalog
+
+    def scan(self, request: ScanRequest) -> Scan:
+        """Start a scan. Raises UndefinedColumn."""
+        number = request.series.number
+        version, statistics = self.version, ScanStatistics()
+        tagsets = version.tagsets.get(number, _NO_TAGSETS)
+        output = Output(request, tagsets)
+        floor = NS_MIN if request.series.floor_ns is None else request.series.floor_ns
+        low, high = max(request.range.low, floor), request.range.high
+        wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
+        statistics.tagsets_total = tagsets.count
+        statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
+        found = version.catalog.series_by_number.get(number)
+        database = 0 if found is None else found[0].number
+        visibility = Visibility(database, number, version.tombstones.get(number, ()), tagsets)
+        chosen = _Chooser(low, high, wanted, request.bounds if request.prune else (), statistics)
+        parts: list[Part] = [
+            BlockPart(BlockReader(self._rocks, header, self._cache), statistics)
+            for header in chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
+        ]
+        parts += chosen.runs([RunPart(run) for run in version.runs(number)])
+        source = ScanInput(parts, low, high, wanted, visibility)
+        return SeriesScan(request, source, output, statistics).start()
+
+    def close(self) -> None:
+        self._views.remove(self)
+
+
+class _Chooser:
+    """Drops the parts that cannot hold a wanted row."""
+
+    def __init__(
+        self, low: int, high: int, wanted: Mask | None, bounds: tuple[FieldBound, ...], statistics: ScanStatistics
+    ) -> None:
+        self._low = low
+        self._high = high
+        self._bounds = bounds
+        self._statistics = statistics
+        # Entry i counts the wanted tag sets below id i: a range of ids is looked at in one step.
+        self._below = None if wanted is None else np.concatenate(([0], np.cumsum(wanted)))
+
+    def blocks(self, blocks: SeriesBlocks) -> list[BlockHeader]:
+        statistics = self._statistics
+        statistics.blocks_total = len(blocks.headers)
+        if self._low >= self._high:
+            in_time = np.empty(0, np.intp)
+        else:
+            in_time = np.flatnonzero((blocks.min_time < self._high) & (blocks.max_time >= self._low))
+        statistics.blocks_pruned_time = len(blocks.headers) - len(in_time)
+        with_tags = [
+            header
+            for header in map(blocks.headers.__getitem__, in_time.tolist())
+            if self._has_tagset(header.min_tagset, header.max_tagset)
+        ]
+        statistics.blocks_pruned_tags = len(in_time) - len(with_tags)
+        return with_tags
+
+    def runs(self, runs: list[RunPart]) -> list[RunPart]:
+        chosen = [run for run in runs if self._is_hit(run.rectangle)]
+        self._statistics.rows_head = sum(run.rows for run in chosen)
+        return chosen
+
+    def _is_hit(self, bounds: Rectangle) -> bool:
+        in_time = bounds.min_time < self._high and bounds.max_time >= self._low and self._low < self._high
+        return in_time and self._has_tagset(bounds.min_tagset, bounds.max_tagset)
+
+    def _has_tagset(self, low: int, high: int) -> bool:
+        below = self._below
+        if below is None:
+            return True
+        last = len(below) - 1
+        return bool(below[min(high + 1, last)] > below[min(low, last)])
