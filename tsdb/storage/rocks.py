@@ -8,8 +8,11 @@ What RocksDB is told and why:
 - **A failed write or sync ends the process** (FatalStorageError, which the engine turns into an abort): a second sync
   may report success with the data gone (reproduced).
 - **Memory**: memtables of all families together stay below ``MEMTABLE_BYTES``.
-- **Column values** (some 20 KB, written once, deleted by key) go to blob files, so that compactions move keys only.
-- **Ops** are written once and deleted in ranges soon after, most before they ever leave the memtable.
+- **Column values** of 8 KiB and more go to blob files, so that compactions move their keys only. Measured with 1.1 GB
+  of 12 and 22 KB values of which half were deleted later: 1.2 GB written beside the WAL instead of 2.0 GB (and more so
+  with more levels), 13 % more space, a value read in 22 µs instead of 11. Smaller ones stay inline.
+- **Ops** are deleted in ranges soon after they were written. ``reclaim`` after such a deletion drops what it covers
+  without rewriting it: of 1.5 GB of ops, deleted every 100 MB, at most 80 MB stayed on disk, 240 MB without (measured).
 
 The data directory is locked to one process by ``tsdb.lock``; the format version in ``state`` is checked at open.
 """
@@ -49,8 +52,8 @@ MIB = 1 << 20
 MEMTABLE_BYTES = 96 * MIB
 WAL_BYTES = 256 * MIB
 BLOCK_CACHE_BYTES = 32 * MIB
-# Values from this size on go to blob files.
-BLOB_FROM_BYTES = 1024
+BLOB_FROM_BYTES = 8192
+BLOB_FILE_BYTES = 64 * MIB
 # Families whose values are compressed already, or that live too short to be worth it.
 UNCOMPRESSED = frozenset({"ops", "columns", "runs"})
 
@@ -341,6 +344,7 @@ def _family_options(name: str, cache: Cache, memtable_bytes: int) -> Options:
         options.set_min_blob_size(BLOB_FROM_BYTES)
         options.set_blob_compression_type(none)
         options.set_enable_blob_gc(True)
-        options.set_blob_gc_age_cutoff(0.5)
+        options.set_blob_file_size(BLOB_FILE_BYTES)
+        options.set_blob_gc_age_cutoff(0.25)
         options.set_blob_gc_force_threshold(0.5)
     return options

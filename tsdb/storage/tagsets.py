@@ -201,7 +201,7 @@ class TagSets:
         return found if found is not None and found < self.count else None
 
     def matching(self, tags: Sequence[TagMatch | TagIn]) -> Bools:
-        """Which tag sets satisfy all of ``tags``; bool[count]. A test is called once at most for each distinct value."""
+        """Which tag sets satisfy all of ``tags``; bool[count]. Tests are called once for each distinct value."""
         mask = np.ones(self.count, np.bool_)
         for tag in tags:
             codes, values = self.column(tag.column)
