@@ -62,19 +62,11 @@ def missing(parsed: Parsed, database: Database) -> tuple[SchemaChange, ...]:
     for lines in parsed.lines:
         series = database.series.get(lines.measurement)
         if series is None:
-            columns = _new_columns(lines, {})
-            changes.append(
-                CreateSeries(
-                    database.name,
-                    lines.measurement,
-                    (LINE_PROTOCOL_TIME, *columns[: MAX_COLUMNS - 1]),
-                    keyed=True,
-                    if_not_exists=True,
-                )
-            )
+            columns = (LINE_PROTOCOL_TIME, *_new_columns(lines, {}, MAX_COLUMNS - 1))
+            changes.append(CreateSeries(database.name, lines.measurement, columns, keyed=True, if_not_exists=True))
         elif _unwritable(series) is None:
-            columns = _new_columns(lines, series.by_name)[: max(MAX_COLUMNS - len(series.columns), 0)]
-            changes += [AddColumn(database.name, series.name, column, if_not_exists=True) for column in columns]
+            added = _new_columns(lines, series.by_name, MAX_COLUMNS - len(series.columns))
+            changes += [AddColumn(database.name, series.name, column, if_not_exists=True) for column in added]
     return tuple(changes)
 
 
@@ -119,9 +111,9 @@ def _by_field(lines: Lines) -> dict[str, list[FieldColumn]]:
     return fields
 
 
-def _new_columns(lines: Lines, existing: Mapping[str, Column]) -> list[ColumnDefinition]:
+def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> list[ColumnDefinition]:
+    """Columns for the names that ``existing`` lacks, at most ``room``: those of the first lines."""
     fields = _by_field(lines)
-    columns = []
     tags = {name for name in _tag_names(lines) if name not in existing}
     for name in tags & fields.keys():
         if fields[name][0].rows[0] < _rows_tagged(lines, name)[0]:
@@ -134,6 +126,11 @@ def _new_columns(lines: Lines, existing: Mapping[str, Column]) -> list[ColumnDef
         if kind is Kind.INT8 and any(column.kind is Kind.FLOAT8 for column in written):
             kind = Kind.FLOAT8
         columns.append(ColumnDefinition(name, Role.FIELD, _NEW_TYPES[kind]))
+    if len(columns) > room:
+        first = {
+            c.name: (_rows_tagged(lines, c.name) if c.name in tags else fields[c.name][0].rows)[0] for c in columns
+        }
+        columns = sorted(columns, key=lambda column: int(rows[column.name][0]))[: max(room, 0)]
     return columns
 
 

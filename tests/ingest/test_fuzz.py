@@ -1,0 +1,68 @@
+"""The mutation fuzz against the reference: short always, long at night, and both once more under bounds checks.
+
+Sizes: 4,000 and 600 (checked) bodies in CI; 300,000 and 60,000 nightly.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ingest.fuzz import SEEDS, run
+from tests.ingest.test_corpus import CASES
+
+SHORT, SHORT_CHECKED = 4_000, 600
+LONG, LONG_CHECKED = 300_000, 60_000
+
+
+def _corpus() -> tuple[bytes, ...]:
+    if not CASES.exists():
+        return ()
+    texts = [case["input"]["text"] for case in json.loads(CASES.read_text()).values()]
+    return tuple(t.encode() if isinstance(t, str) else base64.b64decode(t["binary"]) for t in texts)
+
+
+def _run_checked(seed: int, bodies: int) -> str:
+    """The fuzz in a process of its own whose kernels check bounds; their cache is apart."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.ingest.fuzz", str(seed), str(bodies)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TSDB_BOUNDSCHECK": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_mutated_bodies_parse_as_the_reference_does() -> None:
+    run(20_260_101, SHORT)
+
+
+def test_mutated_cases_of_the_corpus_parse_as_the_reference_does() -> None:
+    run(20_260_102, SHORT // 4, SEEDS + _corpus())
+
+
+def test_under_bounds_checks_no_mutated_body_is_read_outside() -> None:
+    assert _run_checked(20_260_103, SHORT_CHECKED).splitlines() == [
+        "the canary raised IndexError",
+        f"{SHORT_CHECKED} bodies agreed",
+    ]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(4))
+def test_many_mutated_bodies_parse_as_the_reference_does(seed: int) -> None:
+    run(seed, LONG // 4, SEEDS + _corpus())
+
+
+@pytest.mark.nightly
+def test_under_bounds_checks_none_of_many_mutated_bodies_is_read_outside() -> None:
+    assert f"{LONG_CHECKED} bodies agreed" in _run_checked(20_260_104, LONG_CHECKED)
