@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,17 @@ EXIT_STOPPED_AT_ONCE = 1
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigurationError and StartupError."""
+    """Serve until SIGTERM or SIGINT, then end the process. Raises ConfigurationError and StartupError."""
     place_kernel_cache(settings.data)
     from tsdb.server import Server, logs
 
     logs.configure(settings.log_level, settings.log_format)
     server = Server(settings)
     uvloop.run(_serve(server))
+    # Everything is closed; only the compiling of kernels may still run in its thread, and nobody waits for that.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
 
 
 async def _serve(server: Server) -> None:

@@ -14,9 +14,6 @@ from datetime import UTC, datetime
 
 from tsdb.config import LogFormat, LogLevel
 
-# Libraries that would tell every request or every step of theirs.
-_QUIET = {"uvicorn.error": logging.WARNING, "uvicorn.access": logging.WARNING, "asyncio": logging.WARNING}
-
 
 def configure(level: LogLevel, form: LogFormat) -> None:
     """Send the process's logs to standard error."""
@@ -24,9 +21,9 @@ def configure(level: LogLevel, form: LogFormat) -> None:
     handler.setFormatter(JsonLines() if form is LogFormat.JSON else TextLines())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    for name, lowest in _QUIET.items():
-        logging.getLogger(name).setLevel(max(lowest, root.level))
+    # Libraries would tell every request or every step of theirs.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("tsdb").setLevel(level.upper())
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ log = logging.getLogger("tsdb.server")
 
 DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
+SCRATCH_FOLDER = "scratch"
 
 
 def _cores() -> int:
@@ -53,7 +55,7 @@ class Server:
         cores = _cores()
         self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
         self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
-        self._warm_pool = ThreadPoolExecutor(1, "warm")
+        self._stopping = False
 
     async def start(self) -> None:
         """Open the data directory and serve. Raises StartupError, and leaves nothing running then."""
@@ -102,7 +104,8 @@ class Server:
         await self._listener.start()
         app = create_app(self._node, self.clock, self._write_pool, self._http_options(), self._gauges)
         await self._web.start(app, settings.shutdown_timeout)
-        self._warm_pool.submit(self._warm, self._queries)
+        # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
+        threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True).start()
 
     def _open(self) -> Node:
         settings = self.settings
@@ -135,18 +138,24 @@ class Server:
         )
 
     def _gauges(self) -> Mapping[str, float]:
-        return {"sql_sessions": self._listener.session_count if self._listener else 0}
+        if self._listener is None or self._node is None:
+            return {}
+        return {"sql_sessions": self._listener.session_count, **self._node.engine.metrics()}
 
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
         try:
-            self.warm.set_result(warm(queries))
+            seconds = warm(queries, self.settings.data / SCRATCH_FOLDER)
         except Exception as error:
-            log.exception("the kernels could not be made ready in the background")
+            if not self._stopping:
+                log.exception("the kernels could not be made ready in the background")
             self.warm.set_exception(error)
+        else:
+            self.warm.set_result(seconds)
 
     async def stop(self) -> None:
         """End in order: no new work, running work gets its grace, everything is flushed. Can be called again."""
+        self._stopping = True
         started = time.monotonic()
         grace_s = self.settings.shutdown_timeout
         loop = asyncio.get_running_loop()
@@ -160,7 +169,7 @@ class Server:
             await loop.run_in_executor(None, self._node.close)
             log.info("stopped", extra={"fields": {"in_s": round(time.monotonic() - started, 3)}})
         self._listener = self._queries = self._node = None
-        for pool in (self._write_pool, self._session_pool, self._warm_pool):
+        for pool in (self._write_pool, self._session_pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
     @property

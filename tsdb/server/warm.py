@@ -1,13 +1,13 @@
 """Kernels are compiled when they are first called, and loaded from their cache after that: do it before clients ask.
 
-The way is the users' own: writes, a flush and queries on a scratch node in a temporary directory, and the encoding of
+The way is the users' own: writes, a flush and queries on a scratch node in a directory of its own, and the encoding of
 what they return. So whatever a request needs is ready, and a new kernel need not be added to a list here.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -38,17 +38,21 @@ FROM warm WHERE time >= '2026-01-01' AND host = 'h1' GROUP BY at, host ORDER BY 
 """
 
 
-def warm(queries: Queries) -> float:
-    """Make the kernels ready; returns the seconds it took. Blocks; ``queries`` is the server's own."""
+def warm(queries: Queries, scratch: Path) -> float:
+    """Make the kernels ready; returns the seconds it took. Blocks.
+
+    ``queries`` is the server's own; ``scratch`` is emptied before and gone after (not when the process ends meanwhile).
+    """
     started = time.monotonic()
     note = threading.Timer(NOTE_AFTER_S, log.info, ["compiling the kernels in the background, once on this machine"])
     note.daemon = True
     note.start()
     try:
-        with tempfile.TemporaryDirectory(prefix="tsdb-warm-") as folder:
-            _rehearse(Path(folder), queries)
+        shutil.rmtree(scratch, ignore_errors=True)
+        _rehearse(scratch, queries)
     finally:
         note.cancel()
+        shutil.rmtree(scratch, ignore_errors=True)
     seconds = time.monotonic() - started
     log.log(
         logging.INFO if seconds > NOTE_AFTER_S else logging.DEBUG,
