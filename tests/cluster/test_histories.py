@@ -134,7 +134,7 @@ class History:
         name = self.random.choice(sorted(self.models))
         series, model = self.database.find(name), self.models[name]
         keys: list[Key] = [(v.tags, v.time) for v in model.versions]
-        keys = self.random.sample(keys, min(len(keys), 5)) + [(self.tags_of(series), self.time_of(series))]
+        keys = [*self.random.sample(keys, min(len(keys), 5)), (self.tags_of(series), self.time_of(series))]
         self.node.delete(self.database, key_deletion(series, keys)).result(10)
         model.delete_keys(keys)
 

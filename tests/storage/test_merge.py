@@ -114,6 +114,6 @@ def test_a_head_keeps_every_version_in_few_runs(history: list[Row], size: int) -
 
 
 def test_columns_that_a_part_lacks_are_null_there() -> None:
-    one, two = rows_of([(1, 1, 1, dict.fromkeys(KINDS))]), rows_of([(1, 2, 2, {n: None for n in KINDS} | {2: 7})])
+    one, two = rows_of([(1, 1, 1, dict.fromkeys(KINDS))]), rows_of([(1, 2, 2, dict.fromkeys(KINDS) | {2: 7})])
     both = concat([Rows(one.tagset, one.times, one.sequences, {}), two])
     assert both.columns[2].to_pylist() == [None, 7]

@@ -1,6 +1,6 @@
 """Values of a column from before an ALTER TYPE, read as the kind it has now, by PostgreSQL's casts.
 
-float8 to integers rounds to even and refuses what does not fit; text is parsed; a bool is ``true`` or ``false`` as text.
+float8 to integers rounds to even and refuses what does not fit; text is parsed; a bool is text ``true`` or ``false``.
 A value that cannot be cast is an error that names it, never a silent NULL: change the type back to read it.
 Source: PostgreSQL 15 manual, 4.2.9 (type casts) and 8.1 (numeric types).
 """

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from tsdb.errors import AdminShutdown, OutOfMemory, ProgramLimitExceeded
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -96,9 +97,9 @@ class Committer(Generic[T]):
             pending.future.set_exception(refusal)
         return pending.future
 
-    def call(self, function: Callable[[], T]) -> Future[T]:
+    def call(self, function: Callable[[], R]) -> Future[R]:
         """Run ``function`` between groups; its result or error is the future's."""
-        pending: Pending[Any] = Pending(None, function, 0)
+        pending: Pending[T] = Pending(None, function, 0)
         with self._filled:
             if self._closed:
                 pending.future.set_exception(AdminShutdown("the storage engine is closed"))

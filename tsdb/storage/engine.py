@@ -207,8 +207,8 @@ def _piece(batches: Sequence[Points], batch: int, rows: object) -> Points:
 
 
 def _bytes_of(points: Points) -> int:
-    own = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
-    return own + sum(values.nbytes for values in points.fields.values())
+    own: int = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
+    return own + sum(int(values.nbytes) for values in points.fields.values())
 
 
 def _done(value: Written | None) -> Future:  # type: ignore[type-arg]

@@ -1,8 +1,8 @@
 """Flush: a frozen head becomes blocks.
 
-Series by series, window by window: select the window's rows of all runs, drop what tombstones hide and what lies below
-retention's floor, sort, merge the versions of equal keys (tombstones first: every version left is newer than any
-DELETE that was there), cut into blocks, encode in parallel threads. Only one window's rows are copied at a time.
+Series by series, window by window, a block's worth of tag sets at a time: select the rows of all runs, drop what
+tombstones hide and what lies below retention's floor, sort, merge the versions of equal keys (tombstones first: every
+version left is newer than any DELETE that was there), cut into blocks, encode in parallel threads.
 
 Values and tag sets go to disk first, in small unsynced batches; nothing refers to them until the committer writes the
 headers with a sync (``install``). A record of the unfinished flush comes before the first of them, so that recovery
@@ -32,10 +32,10 @@ from tsdb.storage.block import (
 from tsdb.storage.head import Run
 from tsdb.storage.merge import concat, cut, merge_versions, sort, take
 from tsdb.storage.options import Options
-from tsdb.storage.part import RunPart, stored_numbers
+from tsdb.storage.part import Part, RunPart, stored_numbers
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import select, take_selected, take_selected_ints
+from tsdb.storage.selection import Selection, select, take_selected, take_selected_ints
 from tsdb.storage.tagsets import TagSetIndex, TagSets, encode_tagset_record
 from tsdb.storage.version import FrozenHead, Version
 from tsdb.storage.visibility import Visibility
@@ -139,33 +139,52 @@ def _blocks(
 ) -> Iterator[_Block]:
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
-    wanted = {number for column in series.fields for number in stored_numbers(column)}
+    numbers = [number for column in series.fields for number in stored_numbers(column)]
     for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
-        rows = _visible_rows(window, wanted, visibility)
-        if not len(rows):
-            continue
-        ordered, unique = sort(rows)
-        if series.keyed and not unique:
-            ordered = merge_versions(ordered)
-        for piece in cut_rows(ordered, options.rows_per_block):
-            yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(ordered, piece.start, piece.stop))
+        selections = [select(part.layout(), None, part.times(), window.low, window.high) for part in window.parts]
+        for low, high in tagset_ranges(selections, options.rows_per_block):
+            parts = [
+                _visible_rows(part, selection.of_tagsets(low, high), numbers, visibility, window)
+                for part, selection in zip(window.parts, selections, strict=True)
+            ]
+            rows, unique = sort(concat(parts))
+            if series.keyed and not unique:
+                rows = merge_versions(rows)
+            for piece in cut_rows(rows, options.rows_per_block):
+                yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(rows, piece.start, piece.stop))
 
 
-def _visible_rows(window: Window, wanted: set[int], visibility: Visibility) -> Rows:
-    parts: list[Rows] = []
-    for part in window.parts:
-        selection = select(part.layout(), None, part.times(), window.low, window.high)
-        columns = {number: part.column(number) for number in sorted(wanted)}
-        rows = Rows(
-            selection.tagset_column(),
-            take_selected_ints(part.times(), selection),
-            take_selected_ints(part.sequences(), selection),
-            {n: take_selected(values, selection) for n, values in columns.items() if values is not None},
-        )
-        hides = visibility.touches(part, window.low, window.high)
-        hidden = visibility.hidden(rows.tagset, rows.times, rows.sequences) if hides else None
-        parts.append(rows if hidden is None else take(rows, np.flatnonzero(~hidden)))
-    return concat(parts)
+def tagset_ranges(selections: Sequence[Selection], limit: int) -> list[tuple[int, int]]:
+    """Ranges [low, high) of tag set ids with at most ``limit`` rows each, or of one tag set: a block's worth of rows.
+
+    So a window is never copied as a whole, however many points fall into it.
+    """
+    ids = np.concatenate([selection.tagsets for selection in selections])
+    rows = np.concatenate([selection.stops - selection.starts for selection in selections])
+    distinct, inverse = np.unique(ids, return_inverse=True)
+    ends = np.cumsum(np.bincount(inverse, rows).astype(np.int64))
+    ranges: list[tuple[int, int]] = []
+    at = done = 0
+    while at < len(distinct):
+        stop = max(at + 1, int(np.searchsorted(ends, done + limit, side="right")))
+        ranges.append((int(distinct[at]), int(distinct[stop - 1]) + 1))
+        done, at = int(ends[stop - 1]), stop
+    return ranges
+
+
+def _visible_rows(
+    part: Part, selection: Selection, numbers: Sequence[int], visibility: Visibility, window: Window
+) -> Rows:
+    columns = {number: part.column(number) for number in numbers}
+    rows = Rows(
+        selection.tagset_column(),
+        take_selected_ints(part.times(), selection),
+        take_selected_ints(part.sequences(), selection),
+        {number: take_selected(values, selection) for number, values in columns.items() if values is not None},
+    )
+    hides = visibility.touches(part, window.low, window.high)
+    hidden = visibility.hidden(rows.tagset, rows.times, rows.sequences) if hides else None
+    return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
 
 
 def _encode(blocks: Iterator[_Block], pool: Executor, threads: int) -> Iterator[EncodedBlock]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import logging
 import queue
@@ -9,6 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import pyarrow as pa
 
 from tsdb.storage.flush import Flushed, durable_tagsets, write_blocks
 from tsdb.storage.install import install
@@ -20,6 +24,14 @@ from tsdb.storage.version import FrozenHead
 log = logging.getLogger("tsdb.storage")
 
 RETRY_SECONDS = 5.0
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system: a head is a third of the server's memory, and allocators keep it."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
 
 
 class BlockIds:
@@ -98,7 +110,7 @@ class Flusher:
             started = time.monotonic()
             try:
                 flushed = _write(self._shard, head, self._ids)
-                self._call(lambda: install(self._shard, flushed)).result()
+                self._call(partial(install, self._shard, flushed)).result()
                 self._reclaim()
             except FatalStorageError as error:
                 self._shard.options.abort(str(error))
@@ -114,5 +126,6 @@ class Flusher:
             return
 
     def _reclaim(self) -> None:
-        """Free the disk space of the ops that are in blocks now."""
+        """Free the disk space of the ops that are in blocks now, and the memory that the flush needed."""
+        release_memory()
         self._shard.rocks.reclaim("ops", number_prefix(0), number_prefix(2**64 - 1))

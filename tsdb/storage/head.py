@@ -18,7 +18,7 @@ from tsdb.storage.selection import Layout, layout_of
 
 FAN = 8
 # Larger runs are left alone: folding them would hold up the writers for longer than it saves the readers.
-ROWS_FOLDED_MAX = 1 << 18
+ROWS_FOLDED_MAX = 1 << 17
 # What an array costs beside its values.
 _RUN_BYTES = 700
 _COLUMN_BYTES = 200

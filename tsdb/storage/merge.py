@@ -1,4 +1,4 @@
-"""Sorting versions by (tag set, time, version) and merging the versions of equal keys: the kernels of head, flush, scan.
+"""Sorting versions by (tag set, time, version), and merging those of equal keys: the kernels of head, flush and scan.
 
 Data that comes in order is cheap: sorted rows are only looked at once; rows in time order, whatever the order of
 their tag sets, take one counting sort. Only tag sets whose own rows are out of order are merge-sorted.

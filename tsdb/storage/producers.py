@@ -70,7 +70,7 @@ class Producers:
         if producer.batch <= highest - WINDOW:
             raise ObjectNotInPrerequisiteState(
                 f'batch {producer.batch} of producer "{producer.name}" is too old: its last one was {highest}',
-                detail=f"A producer's last {WINDOW} batch numbers are remembered; older ones cannot be told from retries.",
+                detail=f"A producer's last {WINDOW} batch numbers are remembered, retries of older ones are not.",
             )
 
     def new_parts(self, producer: Producer, intervals: Iterable[Interval]) -> list[bool]:

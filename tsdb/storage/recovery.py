@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from tsdb.errors import DataCorrupted, StartupError
-from tsdb.model.ring import Location
 from tsdb.model.schema import Catalog
 from tsdb.storage import keys, metadata, state
 from tsdb.storage.apply import rows_of

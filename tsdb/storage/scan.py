@@ -1,8 +1,8 @@
 """A scan: the visible, merged points of one series as Arrow batches, window by window.
 
 1. Parts (head runs and blocks) outside the time range, or without a wanted tag set, are dropped unread.
-2. In each window, parts that overlap no other part (as rectangles of tag sets × times) pass straight: their selected rows
-   are sliced from the decoded columns, nothing is sorted and sequences are not read.
+2. In each window, parts that overlap no other part (as rectangles of tag sets × times) pass straight: their selected
+   rows are sliced from the decoded columns, nothing is sorted and sequences are not read.
 3. Where parts overlap, rows inside the overlapping stretches are sorted and their versions merged; the rest pass.
 4. Tombstones hide versions one by one *before* versions are merged: else merging v1 and v2 across a DELETE between
    them would resurrect v1's fields.

@@ -52,6 +52,12 @@ class Selection:
     def tagset_column(self) -> Int32s:
         return np.repeat(self.tagsets, self.stops - self.starts)
 
+    def of_tagsets(self, low: int, high: int) -> Selection:
+        """Its rows of the tag sets [low, high)."""
+        first, last = np.searchsorted(self.tagsets, (low, high))
+        starts, stops = self.starts[first:last], self.stops[first:last]
+        return Selection(starts, stops, self.tagsets[first:last], int((stops - starts).sum()))
+
     def index(self) -> Int64s:
         return _expand(self.starts, self.stops, self.rows)
 

@@ -65,7 +65,7 @@ class _KeyRule:
 @kernel
 def _mark_keys(
     tagset: Int32s, times: Int64s, sequences: Int64s, keys: Int32s, key_times: Int64s, key_sequences: Int64s,
-    counter: int, mask: np.int64, hidden: Mask,
+    counter: int, mask: int, hidden: Mask,
 ) -> None:  # fmt: skip
     for row in range(len(times)):
         if sequences[row] & mask >= counter:
