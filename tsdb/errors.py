@@ -127,6 +127,10 @@ class NoActiveSqlTransaction(TsdbError):
     sqlstate = "25P01"
 
 
+class ReadOnlySqlTransaction(TsdbError):
+    sqlstate = "25006"
+
+
 class InFailedSqlTransaction(TsdbError):
     sqlstate = "25P02"
 

@@ -1,1 +1,54 @@
-"""tsdb.session"""
+"""A client's session: where the wire protocol, SQL and the store meet.
+
+Words: a *session* is one client's connection after its startup; a *plan* is a statement that is bound; a *rowset* is a
+running result; a *portal* is a plan with its parameters' values (a *cursor* is a portal that SQL's DECLARE made); an
+*effect* is a batch of points to write or a deletion; a *block* is a transaction between BEGIN and its end.
+
+A message passes through like this:
+
+1. ``session.Session.handle`` takes a wire event on the event loop. ``core.Core`` says what the transaction allows.
+2. ``execution`` plans the statement in a worker thread: queries by ``tsdb.sql.Queries``, INSERT, UPDATE and DELETE by
+   their own modules, DDL to schema changes; ``utility`` reads what is the session's own, ``commands`` does it.
+3. Rows are pulled and encoded piece by piece in worker threads (``rowset``) and written with back-pressure: a client
+   that reads slowly holds up nobody and fills no memory.
+4. Effects are collected in the ``transaction`` and written at its end, or at the end of the message (``effects``).
+5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
+
+``settings`` is the table of what can be SET, ``variables`` one session's values; ``portals`` holds names;
+``parameters`` hands Bind's values on to queries; ``sessions`` knows who is connected.
+
+Transactions in this version: INSERT, UPDATE and DELETE inside BEGIN … COMMIT are written at COMMIT and dropped by
+ROLLBACK; statements inside do not see them and read the newest data. DDL takes effect at once, with a WARNING inside a
+block. Savepoints drop what was collected after them.
+
+What is not here: the protocol (``tsdb.wire``), the meaning of SQL (``tsdb.sql``), who may connect (``tsdb.server``).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+
+from tsdb.clock import Clock
+from tsdb.model.store import Store
+from tsdb.session.session import Session
+from tsdb.session.sessions import Activity, Sessions
+from tsdb.sql.query import Queries
+from tsdb.wire import Client
+
+__all__ = ["Activity", "Session", "SessionFactory", "Sessions"]
+
+
+class SessionFactory:
+    """Makes the session of each client: what ``tsdb.wire.Listener`` is given."""
+
+    def __init__(
+        self, store: Store, queries: Queries, pool: Executor, clock: Clock, sessions: Sessions | None = None
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._pool = pool
+        self._clock = clock
+        self.sessions = sessions or Sessions()
+
+    def __call__(self, client: Client) -> Session:
+        return Session(client, self._store, self._queries, self._pool, self._clock, self.sessions)

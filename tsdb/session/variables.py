@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 
 from tsdb.session import settings
 
+# Outside a transaction that says otherwise, these are what default_… says.
+_OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
+
 
 class Variables:
     """Names are lower case inside. ``generation`` rises with every change."""
@@ -33,6 +36,8 @@ class Variables:
         for values in (self._local, self._session, self._start):
             if key in values:
                 return values[key]
+        if key in _OF_TRANSACTION:
+            return self.get("default_" + key)
         return setting.default
 
     def set(self, name: str, value: str, *, local: bool = False) -> None:

@@ -1,0 +1,209 @@
+"""One session's state, and the commands that change it: settings, transactions, prepared statements, cursors.
+
+The core owns no socket and no thread. What blocks is handed to ``work``, which the session runs in its pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tsdb.clock import Clock
+from tsdb.errors import (
+    ActiveSqlTransaction,
+    NoActiveSqlTransaction,
+    ReadOnlySqlTransaction,
+    TsdbError,
+)
+from tsdb.model.store import Store
+from tsdb.session import settings
+from tsdb.session.cancellation import Cancellation
+from tsdb.session.execution import Execution, Plan
+from tsdb.session.portals import Names, Portal
+from tsdb.session.transaction import State, Transaction
+from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
+from tsdb.session.variables import Variables
+from tsdb.sql.context import Context
+from tsdb.sql.modification import Effect
+from tsdb.sql.notice import Notice
+from tsdb.sql.query import Queries
+from tsdb.sql.statement import Ddl, Truncate
+
+T = TypeVar("T")
+Work = Callable[[Callable[[], T]], Awaitable[T]]
+
+_LEVELS = {"NOTICE": 1, "WARNING": 2}
+_LEAST = {"notice": 1, "warning": 2, "error": 3}
+# What a transaction block does not contain, since it cannot be undone with it (manual, CREATE DATABASE).
+_ALONE = ("database",)
+
+
+class Core:
+    """``work`` runs a blocking function in the session's pool."""
+
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        clock: Clock,
+        *,
+        user: str,
+        database: str,
+        process_id: int,
+        in_use: Callable[[str], int],
+        release: Callable[[Portal], None],
+    ) -> None:
+        self.user = user
+        self.database = database
+        self.process_id = process_id
+        self.variables = Variables(user)
+        self.transaction: Transaction[Effect] = Transaction()
+        self.names = Names(release)
+        self.notices: list[Notice] = []
+        self.execution = Execution(store, queries, self.transaction, self.notices.append, in_use)
+        self.clock = clock
+        self.cancellation = Cancellation()
+        self.deadline: float | None = None
+        self._settings: tuple[int, dict[str, str]] = (-1, {})
+
+    # --- what statements need to know ---
+
+    def context(self) -> Context:
+        now_us = self.transaction.started_us or self.now_us()
+        return Context(self.database, now_us, self.user, self._values(), self.deadline, self.process_id)
+
+    def now_us(self) -> int:
+        return self.clock.now_ns() // 1000
+
+    def _values(self) -> dict[str, str]:
+        if self._settings[0] != self.variables.generation:
+            self._settings = (self.variables.generation, dict(self.variables.values))
+        return self._settings[1]
+
+    @property
+    def timezone(self) -> str:
+        return self.variables.get("TimeZone")
+
+    @property
+    def statement_timeout_s(self) -> float:
+        return (settings.milliseconds(self.variables.get("statement_timeout")) or 0) / 1000
+
+    def take_notices(self) -> list[Notice]:
+        """The notices that client_min_messages lets pass."""
+        least = _LEAST.get(self.variables.get("client_min_messages"), 0)
+        taken = [notice for notice in self.notices if _LEVELS[notice.severity] >= least]
+        self.notices.clear()
+        return taken
+
+    # --- before and after each statement ---
+
+    def start(self, plan: Plan | None = None) -> None:
+        """Before a statement: the implicit transaction begins; a failed block refuses all but its end."""
+        if plan is None or not isinstance(plan.command, Commit | Rollback | RollbackTo):
+            self.transaction.check()
+        if self.transaction.start(self.now_us()):
+            self.variables.begin()
+
+    def check_allowed(self, plan: Plan) -> None:
+        """What a read-only transaction and a block refuse, and what a block cannot undo."""
+        writes = plan.modification is not None or isinstance(plan.statement, Ddl | Truncate)
+        if writes and self.variables.get("transaction_read_only") == "on":
+            verb = plan.statement.fragment.tokens[0].value.upper()
+            raise ReadOnlySqlTransaction(f"cannot execute {verb} in a read-only transaction")
+        if isinstance(plan.statement, Ddl) and self.transaction.state is State.BLOCK:
+            tokens = plan.statement.tokens
+            if len(tokens) > 1 and tokens[1].is_word(*_ALONE):
+                words = f"{tokens[0].value} {tokens[1].value}".upper()
+                raise ActiveSqlTransaction(f"{words} cannot run inside a transaction block")
+            self.warn(
+                ActiveSqlTransaction(
+                    "changes of the schema take effect at once and are not undone by ROLLBACK",
+                )
+            )
+
+    def warn(self, condition: TsdbError) -> None:
+        self.notices.append(Notice(condition, "WARNING"))
+
+    def fail(self) -> None:
+        """After an error."""
+        self.transaction.fail()
+        if self.transaction.state is State.IDLE:
+            self._ended(committed=False)
+
+    async def finish_implicit(self, work: Work[None]) -> None:
+        """At the end of a message, or at Sync: commit what is not in a block. Raises what writing raises."""
+        if self.transaction.state is State.IMPLICIT:
+            await self._write(work)
+            self.transaction.end()
+            self._ended(committed=True)
+
+    async def _write(self, work: Work[None]) -> None:
+        if not self.transaction.pending:
+            return
+        await work(lambda: self.execution.write_pending(self.database))
+
+    def _ended(self, *, committed: bool) -> None:
+        self.variables.end(committed=committed)
+        self.names.end_transaction()
+
+    # --- transactions ---
+
+    def begin(self, modes: tuple[tuple[str, str], ...]) -> None:
+        if not self.transaction.begin(self.now_us()):
+            self.warn(ActiveSqlTransaction("there is already a transaction in progress"))
+            return
+        self.variables.begin()
+        for name, value in modes:
+            self.variables.set(name, value, local=True)
+
+    async def commit(self, work: Work[None], *, chain: bool) -> str:
+        if self.transaction.state is State.FAILED:
+            return self.rollback(chain=chain)
+        in_block = self.transaction.state is State.BLOCK
+        self._check_chain(in_block, chain, "COMMIT")
+        if not in_block:
+            self.warn(NoActiveSqlTransaction("there is no transaction in progress"))
+        try:
+            await self._write(work)
+        except BaseException:
+            self.transaction.end()
+            self._ended(committed=False)
+            raise
+        self.transaction.end()
+        self._ended(committed=True)
+        if chain:
+            self.begin(())
+        return "COMMIT"
+
+    def rollback(self, *, chain: bool) -> str:
+        in_block = self.transaction.in_block
+        self._check_chain(in_block, chain, "ROLLBACK")
+        if not in_block:
+            self.warn(NoActiveSqlTransaction("there is no transaction in progress"))
+        self.transaction.end()
+        self._ended(committed=False)
+        if chain:
+            self.begin(())
+        return "ROLLBACK"
+
+    def _check_chain(self, in_block: bool, chain: bool, verb: str) -> None:
+        if chain and not in_block:
+            raise NoActiveSqlTransaction(f"{verb} AND CHAIN can only be used in transaction blocks")
+
+    def savepoint(self, name: str) -> None:
+        self.transaction.savepoint(name)
+        self.variables.savepoint()
+
+    def release(self, command: ReleaseSavepoint) -> None:
+        self.variables.release(self.transaction.release(command.name))
+
+    def rollback_to(self, command: RollbackTo) -> None:
+        self.variables.rollback_to(self.transaction.rollback_to(command.name))
+
+    def discard(self, what: str) -> None:
+        if what != "all":
+            return
+        if self.transaction.in_block:
+            raise ActiveSqlTransaction("DISCARD ALL cannot run inside a transaction block")
+        self.names.clear()
+        self.variables.reset_all()
