@@ -14,6 +14,7 @@ import secrets
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import cast
 
 from tsdb.errors import AdminShutdown, InternalError, QueryCanceled, StartupError, TooManyConnections, TsdbError
 from tsdb.wire.connection import MESSAGE_BYTES_MAX, Connection, Event
@@ -172,7 +173,7 @@ class _Peer(asyncio.Protocol):
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         self._transport = transport
         if not self._listener.admit(self):
             transport.abort()
