@@ -127,9 +127,7 @@ def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> lis
             kind = Kind.FLOAT8
         columns.append(ColumnDefinition(name, Role.FIELD, _NEW_TYPES[kind]))
     if len(columns) > room:
-        first = {
-            c.name: (_rows_tagged(lines, c.name) if c.name in tags else fields[c.name][0].rows)[0] for c in columns
-        }
+        rows = {c.name: _rows_tagged(lines, c.name) if c.name in tags else fields[c.name][0].rows for c in columns}
         columns = sorted(columns, key=lambda column: int(rows[column.name][0]))[: max(room, 0)]
     return columns
 

@@ -64,9 +64,9 @@ Table = Names  # int32[columns, capacity]
 _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH, _COMMA, _MINUS, _POINT = 10, 13, 9, 32, 34, 35, 44, 45, 46
 _EQUALS, _BACKSLASH = 61, 92
 
-# Places in ``state`` behind NAMES. The LINE_ ones are what the line at hand would add.
-ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(1, 9)
-STATE_SIZE = 9
+# Places in ``state`` behind those of names. The LINE_ ones are what the line at hand would add.
+ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(2, 10)
+STATE_SIZE = 10
 
 # Columns of ``rows``: number and range of a good line, its series key. ``times`` are apart.
 ROW_LINE, ROW_START, ROW_END, ROW_KEY = range(4)

@@ -107,7 +107,8 @@ def unescape_strings(body: Bytes, bits: Int64s, offsets: Int32s, out: Bytes) -> 
                 size += 1
                 p += 1
         else:
-            out[size : size + length] = text
+            for p in range(length):
+                out[size + p] = text[p]
             size += length
         offsets[value + 1] = size
 

@@ -58,13 +58,13 @@ _SHIFT = np.uint64(29)
 _U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(k) for k in range(1, 8))
 _U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(k) for k in range(8, 57, 8))
 
-# The state's first place counts names; the others are tsdb.ingest.kernel's.
-NAMES = 0
-
+# The state's first places: the number of names, and 1 + the tag key that was first last time. The others are
+# tsdb.ingest.kernel's.
+NAMES, TAG_FIRST = 0, 1
 
 # The columns of ``names``, int32[NAME_COLUMNS, capacity]. A name is a range of the body (START, LENGTH); OWNER keeps
 # equal texts of different meanings apart; ERROR and COLUMN say what is wrong with it and where in it; SEEN is the last
-# line or series key it was on; NEXT the number that came after it last time (of a measurement: its first field), a
+# line or series key it was on; NEXT the number that came after it last time (a measurement's: its first field), a
 # guess that is verified; MEASUREMENT is a series key's measurement.
 START, LENGTH, OWNER, ERROR, COLUMN, SEEN, NEXT, MEASUREMENT = range(8)
 NAME_COLUMNS = 8
@@ -220,46 +220,53 @@ def reserved(body: Bytes, start: int, end: int) -> bool:
 
 
 @kernel
-def _tag(
-    body: Bytes, p: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
-) -> tuple[int, int]:
-    """Check one tag at ``p``; where it ends (a comma or ``end``)."""
+def _tag_key(
+    body: Bytes, p: int, end: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+) -> tuple[int, int, int]:
+    """Outcome, number of the tag key at ``p``, and where its ``=`` is, or where the error is."""
     stop = name_end(body, p, end, _EQUALS, _COMMA)
     if stop == p:
-        return MISSING_TAG_KEY, p
+        return MISSING_TAG_KEY, 0, p
     if stop == end or body[stop] == _COMMA:
-        return MISSING_TAG_VALUE, stop
+        return MISSING_TAG_VALUE, 0, stop
     code, at = check_name(body, p, stop, bounds.name_bytes_max)
     if code != OK:
-        return code, at
+        return code, 0, at
     if reserved(body, p, stop) or _is(body, p, stop, _FIELD) or _is(body, p, stop, _MEASUREMENT):
-        return RESERVED_TAG, p
+        return RESERVED_TAG, 0, p
     tag, _ = intern(body, p, stop - p, TAG_KEY, bounds.seed, names, slots, state)
-    if tag == FULL:
-        return FULL, p
-    if names[SEEN, tag] == key:
-        return DUPLICATE_TAG, p
-    names[SEEN, tag] = key
-    value = stop + 1
-    stop = name_end(body, value, end, _COMMA, _EQUALS)
-    for k in range(value, stop):
-        if body[k] == 0:
-            return NUL, k
-    if stop == value:
-        return MISSING_TAG_VALUE, value
-    if stop < end and body[stop] == _EQUALS:
-        for k in range(value, stop):
-            if body[k] == _TAB:
-                return TAB, k
-        return TAG_FORMAT, stop
-    return OK, stop
+    return (FULL if tag == FULL else OK), tag, stop
+
+
+@kernel
+def _tag_value(body: Bytes, p: int, end: int) -> tuple[int, int]:
+    """Outcome and where the tag value at ``p`` stops (a comma or ``end``), or where the error is."""
+    value = p
+    tab = -1
+    while p < end:
+        c = body[p]
+        if c in (_COMMA, _EQUALS) and body[p - 1] != _BACKSLASH:  # an unescaped = stands before the value
+            break
+        if c == 0:
+            return NUL, p
+        if c == _TAB:
+            tab = p
+        p += 1
+    if p == value:
+        return MISSING_TAG_VALUE, p
+    if p < end and body[p] == _EQUALS:
+        return (TAB, tab) if tab >= 0 else (TAG_FORMAT, p)
+    return OK, p
 
 
 @kernel
 def check_series_key(
     body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, int, int]:
-    """What is wrong with a distinct series key, where, and where its measurement ends."""
+    """What is wrong with a distinct series key, where, and where its measurement ends.
+
+    Tag keys in the table have been checked, and series keys repeat their order, so each is guessed from the last.
+    """
     if end - start > bounds.key_bytes_max:
         return KEY_TOO_LONG, start, start
     measurement_end = name_end(body, start, end, _COMMA, _COMMA)
@@ -269,12 +276,30 @@ def check_series_key(
     if code != OK:
         return code, p, measurement_end
     count = 0
+    guess = state[TAG_FIRST] - 1
+    previous = -1
     p = measurement_end
     while p < end:
         if count == bounds.tags_max:
             return TOO_MANY_TAGS, p, measurement_end
-        code, p = _tag(body, p + 1, end, key, bounds, names, slots, state)
+        p += 1
+        tag = guess
+        stop = p + names[LENGTH, tag] if tag >= 0 else end
+        if stop >= end or body[stop] != _EQUALS or not same(body, names[START, tag], p, names[LENGTH, tag]):
+            code, tag, stop = _tag_key(body, p, end, bounds, names, slots, state)
+            if code != OK:
+                return code, stop, measurement_end
+            if previous >= 0:
+                names[NEXT, previous] = tag
+            else:
+                state[TAG_FIRST] = tag + 1
+        if names[SEEN, tag] == key:
+            return DUPLICATE_TAG, p, measurement_end
+        names[SEEN, tag] = key
+        code, p = _tag_value(body, stop + 1, end)
         if code != OK:
             return code, p, measurement_end
+        previous = tag
+        guess = int64(names[NEXT, tag])
         count += 1
     return OK, end, measurement_end
