@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -23,7 +24,7 @@ def zstd(data: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
-ENCODERS = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd, "identity": bytes}
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd, "identity": bytes}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from starlette.applications import Starlette
@@ -146,8 +147,7 @@ class _Endpoints:
         if request.method == "POST":
             body = b"".join([chunk async for chunk in self._chunks(request, MAX_QUERY_BODY_BYTES)])
             if "urlencoded" in request.headers.get("content-type", ""):
-                form = await Request({**request.scope}, _replay(body)).form()
-                parameters |= {k: v for k, v in form.items() if isinstance(v, str)}
+                parameters |= dict(parse_qsl(body.decode(errors="replace"), max_num_fields=100))
             elif body and "q" not in parameters:
                 parameters["q"] = body.decode(errors="replace")
         if not parameters.get("q"):
@@ -178,13 +178,6 @@ class _Endpoints:
             f"tsdb {__version__}\n\nPOST /write?db=NAME takes line protocol (also /api/v2/write, /api/v3/write_lp).\n"
             "Query with SQL through the PostgreSQL port. GET /health, /metrics.\n"
         )
-
-
-def _replay(body: bytes) -> Receive:
-    async def receive() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive
 
 
 def _probe_headers() -> dict[str, str]:
