@@ -6,6 +6,7 @@ INSERT, UPDATE and DELETE go into the transaction, which decides when they are w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ from tsdb.types import SqlType
 
 # An implicit transaction writes what it has collected when it is so much.
 WRITE_BYTES = 8 << 20
+_LEAVING_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -243,19 +245,27 @@ class Execution:
             self._notify(notice)
         if found.source is not None:
             return self._create_table_as(found, context, cancellation)
-        self._refuse_in_use(found.changes, context)
+        self._refuse_in_use(found.changes, context, cancellation)
         if found.changes:
             self._store.change(*found.changes)
         return Done(found.tag)
 
-    def _refuse_in_use(self, changes: Sequence[SchemaChange], context: Context) -> None:
+    def _others(self, database: str, cancellation: Cancellation) -> int:
+        """How many other sessions use a database; those that are just leaving get a moment (CountOtherDBBackends)."""
+        until = time.monotonic() + _LEAVING_S
+        while (others := self._in_use(database)) and time.monotonic() < until:
+            cancellation.check()
+            time.sleep(_LEAVING_S / 50)
+        return others
+
+    def _refuse_in_use(self, changes: Sequence[SchemaChange], context: Context, cancellation: Cancellation) -> None:
         for change in changes:
             if not isinstance(change, DropDatabase | RenameDatabase):
                 continue
             if change.name == context.database:
                 verb = "drop" if isinstance(change, DropDatabase) else "rename"
                 raise ObjectInUse(f"cannot {verb} the currently open database")
-            others = self._in_use(change.name)
+            others = self._others(change.name, cancellation)
             if others:
                 raise ObjectInUse(
                     f'database "{change.name}" is being accessed by other users',
