@@ -7,19 +7,23 @@ import random
 import socket
 import struct
 import time
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.fixtures.server import Process, Start, write
+from tests.fixtures.server import Process, write
 
 STARTUP = struct.pack(">ii", 0, 196608) + b"user\0tsdb\0database\0tsdb\0\0"
 STARTUP = struct.pack(">i", len(STARTUP)) + STARTUP[4:]
 
 
-@pytest.fixture
-def process(start: Start) -> Process:
-    return start("--startup-timeout", "1s", "--connections-max", "10")
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One server for all of them: what one client does wrong must not matter to the next."""
+    running = Process(tmp_path_factory.mktemp("hostile") / "data", "--startup-timeout", "1s", "--connections-max", "10")
+    yield running
+    running.kill()
 
 
 def talk(port: int, sent: bytes, timeout_s: float = 10) -> bytes:
