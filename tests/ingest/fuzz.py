@@ -47,7 +47,7 @@ def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
     for _ in range(rng.randint(0, 8)):
         at = rng.randint(0, len(body))
         span = rng.choice((0, 0, 1, 1, 2, 5, 20))
-        match rng.randrange(4):
+        match rng.randrange(5):
             case 0:
                 body[at : at + span] = rng.choice(TOKENS)
             case 1:
@@ -57,6 +57,8 @@ def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
             case 3:
                 source = rng.randint(0, len(body))
                 body[at:at] = body[source : source + rng.randint(0, 30)]
+            case 4:
+                del body[max(at, 1) :]  # what reads on at the end of the body reads outside
     return bytes(body)
 
 
@@ -82,6 +84,14 @@ def run(seed: int, bodies: int, seeds: tuple[bytes, ...] = SEEDS) -> None:
         )
 
 
+def run_truncated(seeds: tuple[bytes, ...] = SEEDS) -> None:
+    """Every beginning of every seed, as it is and with one byte more that changes what follows it."""
+    for seed in seeds:
+        for end in range(len(seed) + 1):
+            for more in (b"", b"\\", b'"', b"\r", b"-", b"e", b"\xf0"):
+                check(seed[:end] + more, limits=LIMITS[0])
+
+
 @kernel
 def canary(values: npt.NDArray[np.int64], at: int) -> int:
     """Reads where it is told, even outside: under bounds checks that is an IndexError."""
@@ -96,6 +106,7 @@ def main() -> None:
             print("the canary raised IndexError")
         else:
             raise SystemExit("bounds checks are not on: the canary read outside its array")
+    run_truncated()
     run(int(sys.argv[1]), int(sys.argv[2]))
     print(f"{sys.argv[2]} bodies agreed")
 

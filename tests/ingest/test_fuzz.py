@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ingest.fuzz import SEEDS, run
+from tests.ingest.fuzz import SEEDS, run, run_truncated
 from tests.ingest.test_corpus import CASES
 
 SHORT, SHORT_CHECKED = 4_000, 600
@@ -44,6 +44,10 @@ def _run_checked(seed: int, bodies: int) -> str:
 
 def test_mutated_bodies_parse_as_the_reference_does() -> None:
     run(20_260_101, SHORT)
+
+
+def test_bodies_cut_anywhere_parse_as_the_reference_does() -> None:
+    run_truncated()
 
 
 def test_mutated_cases_of_the_corpus_parse_as_the_reference_does() -> None:
