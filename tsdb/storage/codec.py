@@ -94,7 +94,7 @@ def decode_column(data: bytes, kind: Kind, rows: int) -> pa.Array:
         if kind is Kind.TEXT:
             return _decode_texts(encoding, payload, rows, nulls, validity)
         return _decode_field(encoding, payload, kind, rows, nulls, validity)
-    except (ValueError, RuntimeError, struct.error, pa.ArrowException) as error:
+    except (ValueError, RuntimeError, OSError, struct.error, pa.ArrowException) as error:
         raise DataCorrupted(f"column of kind {kind.name}: {error}") from error
 
 

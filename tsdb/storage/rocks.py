@@ -66,7 +66,7 @@ class FatalStorageError(Exception):
 
 
 class Batch:
-    """Changes that are written together or not at all, over any families."""
+    """Changes that are written together or not at all, over any families. Once written it is used up."""
 
     def __init__(self, handles: dict[str, ColumnFamily]) -> None:
         self._handles = handles
@@ -141,10 +141,11 @@ class Rocks:
         """
         if self._failure is not None:
             raise FatalStorageError(self._failure)
+        size = batch.size
         try:
             self._database.write(batch._batch, self._synced if sync else self._unsynced)
         except Exception as error:
-            self._failure = f"writing {batch.size} bytes to {self.path} failed: {error}"
+            self._failure = f"writing {size} bytes to {self.path} failed: {error}"
             raise FatalStorageError(self._failure) from error
 
     def get(self, family: str, key: bytes) -> bytes | None:

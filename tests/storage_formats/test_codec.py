@@ -1,0 +1,186 @@
+"""Columns: what is encoded comes back in every bit, what is damaged never comes back."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.storage_formats.values import bits, columns, every_flip_is_found, int64s, kinds
+from tsdb.errors import DataCorrupted
+from tsdb.storage import codec, decimals
+from tsdb.storage.codec import Encoding, decode_column, decode_integers, encode_column, encode_integers
+from tsdb.types import Kind
+
+
+def encoding_of(data: bytes) -> Encoding:
+    return Encoding(data[3])
+
+
+@given(st.data(), kinds)
+@settings(max_examples=400)
+def test_a_column_comes_back_in_every_bit(data: st.DataObject, kind: Kind) -> None:
+    values = data.draw(columns(kind))
+    found = decode_column(encode_column(values, kind), kind, len(values))
+    found.validate(full=True)
+    assert found.type == kind.arrow
+    assert found.null_count == values.null_count
+    assert bits(found) == bits(values)
+
+
+@given(st.lists(st.one_of(int64s, st.integers(-5, 5)), max_size=300))
+def test_integers_come_back(values: list[int]) -> None:
+    array = np.array(values, np.int64)
+    assert decode_integers(encode_integers(array), len(array)).tolist() == values
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("null_share", [0.0, 0.02, 0.98])
+def test_a_large_column_comes_back(kind: Kind, null_share: float) -> None:
+    rng = np.random.default_rng(7)
+    rows = 70_001
+    source = rng.integers(0, 1000, rows)
+    plain = {
+        Kind.FLOAT8: rng.normal(size=rows),
+        Kind.INT8: source,
+        Kind.UINT8: source.astype(np.uint64) + np.uint64(2**63),
+        Kind.BOOL: source % 3 == 0,
+        Kind.TEXT: np.array([f"text {n}" for n in source.tolist()], object),
+    }[kind]
+    values = pa.array(plain, kind.arrow, mask=rng.random(rows) < null_share)
+    assert decode_column(encode_column(values, kind), kind, rows).equals(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "encoding"),
+    [
+        ([None, None], Kind.TEXT, Encoding.NULLS),
+        ([7, 7, 7], Kind.INT8, Encoding.CONSTANT),
+        ([7, None, 7], Kind.INT8, Encoding.CONSTANT),
+        ([float("nan")] * 3, Kind.FLOAT8, Encoding.CONSTANT),
+        ([0.0, -0.0], Kind.FLOAT8, Encoding.PCODEC),
+        ([True, True], Kind.BOOL, Encoding.CONSTANT),
+        ([True, False], Kind.BOOL, Encoding.BITMAP),
+        (["a"] * 9, Kind.TEXT, Encoding.CONSTANT),
+        (["a", "b"] * 9, Kind.TEXT, Encoding.DICTIONARY),
+        (["a", "b", "c"], Kind.TEXT, Encoding.PLAIN),
+        ([1, 2, 3], Kind.INT8, Encoding.PCODEC),
+        ([1.0, 2.0, 3.0], Kind.FLOAT8, Encoding.DECIMAL),
+        ([1.25, -17.5, 1e6], Kind.FLOAT8, Encoding.DECIMAL),
+        ([1.25, float("inf")], Kind.FLOAT8, Encoding.PCODEC),
+        ([1 / 3, 2 / 3], Kind.FLOAT8, Encoding.PCODEC),
+        ([1e300, 1.0], Kind.FLOAT8, Encoding.PCODEC),
+    ],
+)
+def test_the_encoding_fits_the_values(values: list[object], kind: Kind, encoding: Encoding) -> None:
+    array = pa.array(values, kind.arrow)
+    data = encode_column(array, kind)
+    assert encoding_of(data) is encoding
+    assert bits(decode_column(data, kind, len(array))) == bits(array)
+
+
+@given(st.integers(0, decimals.MAX_EXPONENT), st.lists(st.integers(-(10**12), 10**12), min_size=2, max_size=200))
+def test_decimal_text_is_stored_as_integers(exponent: int, integers: list[int]) -> None:
+    values = np.array([float(f"{n}e-{exponent}") for n in integers])
+    scaled = decimals.scale(values)
+    assert scaled is not None
+    found = np.empty(len(values))
+    decimals.unscale(scaled[1], scaled[0], found)
+    assert found.view(np.int64).tolist() == values.view(np.int64).tolist()
+
+
+def test_one_value_that_is_no_decimal_is_seen_wherever_it_stands() -> None:
+    values = np.arange(1000) / 10
+    for position in (0, 1, 500, 998, 999):
+        broken = values.copy()
+        broken[position] = np.pi
+        assert decimals.scale(broken) is None
+        assert bits(decode_column(encode_column(pa.array(broken), Kind.FLOAT8), Kind.FLOAT8, 1000)) == bits(
+            pa.array(broken)
+        )
+
+
+def test_constant_columns_cost_a_few_bytes() -> None:
+    rows = 65_536
+    assert len(encode_column(pa.array(np.full(rows, 5)), Kind.INT8)) <= 24
+    assert len(encode_column(pa.array([True] * rows), Kind.BOOL)) <= 17
+    assert len(encode_column(pa.array(["abc"] * rows), Kind.TEXT)) <= 19
+    assert len(encode_integers(np.zeros(rows, np.int64))) <= 24
+
+
+SAMPLES: list[tuple[list[object], Kind]] = [
+    ([1, 2, 3, None, 9] * 20, Kind.INT8),
+    ([1.5, 2.25, None] * 20, Kind.FLOAT8),
+    ([1 / 3, 1 / 7, 1 / 9] * 20, Kind.FLOAT8),
+    ([2**64 - 1, 5], Kind.UINT8),
+    ([True, False, None], Kind.BOOL),
+    (["a", "b", None, "a", "a"] * 20, Kind.TEXT),
+    (["one", "two", "three"], Kind.TEXT),
+    ([None, None], Kind.INT8),
+    ([4, 4], Kind.INT8),
+]
+
+
+@pytest.mark.parametrize(("values", "kind"), SAMPLES)
+def test_any_changed_byte_and_any_cut_is_found(values: list[object], kind: Kind) -> None:
+    every_flip_is_found(
+        encode_column(pa.array(values, kind.arrow), kind), lambda data: decode_column(data, kind, len(values))
+    )
+
+
+def with_checksum(data: bytes) -> bytes:
+    """A damaged value whose checksum holds: what a bug or an attacker could write."""
+    return data[:-4] + struct.pack(">I", zlib.crc32(data[:-4]))
+
+
+@pytest.mark.parametrize(("values", "kind"), SAMPLES)
+def test_wrong_bytes_behind_a_right_checksum_are_an_error_or_the_right_number_of_rows(
+    values: list[object], kind: Kind
+) -> None:
+    data = encode_column(pa.array(values, kind.arrow), kind)
+    for position in range(len(data) - 4):
+        for value in (0, 1, 0x7F, 0xFF):
+            broken = bytearray(data)
+            broken[position] = value
+            try:
+                found = decode_column(with_checksum(bytes(broken)), kind, len(values))
+            except DataCorrupted:
+                continue
+            assert len(found) == len(values)
+
+
+@pytest.mark.parametrize("rows", [0, 4, 6, 2**32 - 1])
+def test_the_blocks_number_of_rows_rules(rows: int) -> None:
+    data = encode_column(pa.array([1, 2, 3, 4, 5]), Kind.INT8)
+    with pytest.raises(DataCorrupted, match="rows"):
+        decode_column(data, Kind.INT8, rows)
+    huge = bytearray(data)
+    huge[4:8] = b"\xff\xff\xff\xff"
+    with pytest.raises(DataCorrupted, match="rows"):
+        decode_column(with_checksum(bytes(huge)), Kind.INT8, 2**32 - 1)
+
+
+def test_a_column_is_not_read_as_another_kind() -> None:
+    data = encode_column(pa.array([1, 2, 3]), Kind.INT8)
+    with pytest.raises(DataCorrupted, match="kind"):
+        decode_column(data, Kind.UINT8, 3)
+    with pytest.raises(DataCorrupted, match="kind"):
+        decode_integers(data, 3)
+
+
+def test_an_array_of_another_type_is_refused() -> None:
+    with pytest.raises(TypeError, match="FLOAT8"):
+        encode_column(pa.array([1, 2]), Kind.FLOAT8)
+
+
+def test_encoding_numbers_are_those_on_disk() -> None:
+    assert {e.name: e.value for e in Encoding} == {
+        "NULLS": 0, "CONSTANT": 1, "PCODEC": 2, "DECIMAL": 3, "BITMAP": 4, "DICTIONARY": 5, "PLAIN": 6,
+    }  # fmt: skip
+    assert {k.name: k.value for k in Kind} == {"FLOAT8": 1, "INT8": 2, "UINT8": 3, "BOOL": 4, "TEXT": 5}
+    assert codec.INTEGERS == 0

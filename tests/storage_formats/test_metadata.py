@@ -1,0 +1,134 @@
+"""The durable catalog: whatever the schema changes, what is loaded is what there was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tsdb.errors import DataCorrupted, TsdbError
+from tsdb.model.schema import (
+    LINE_PROTOCOL_TIME,
+    AddColumn,
+    AlterColumn,
+    AlterColumnType,
+    Catalog,
+    ColumnDefinition,
+    CreateDatabase,
+    CreateSeries,
+    DropColumn,
+    DropDatabase,
+    DropSeries,
+    RenameColumn,
+    RenameDatabase,
+    RenameSeries,
+    Role,
+    SchemaChange,
+    SetRetention,
+    apply,
+)
+from tsdb.storage import keys, metadata
+from tsdb.storage.rocks import Rocks
+from tsdb.types import BY_NAME, UINT8
+
+names = st.sampled_from(["a", "b", "Ünïcode", 'with "quotes"'])
+types = st.sampled_from([*(BY_NAME[name] for name in ("int8", "float8", "text", "bool", "numeric", "text[]")), UINT8])
+definitions = st.builds(
+    ColumnDefinition,
+    st.sampled_from(["x", "y", "z"]),
+    st.sampled_from([Role.TAG, Role.FIELD]),
+    types,
+    st.sampled_from([-1, 7]),
+    st.booleans(),
+    st.none() | st.just("1 + 1"),
+)
+maybe_ns = st.none() | st.integers(-(2**63), 2**63 - 1)
+changes: st.SearchStrategy[SchemaChange] = st.one_of(
+    st.builds(CreateDatabase, names),
+    st.builds(DropDatabase, names),
+    st.builds(RenameDatabase, names, names),
+    st.builds(
+        lambda database, name, columns, keyed, retention: CreateSeries(
+            database, name, (LINE_PROTOCOL_TIME, *columns), keyed, False, retention, ("time",)
+        ),
+        names, names, st.lists(definitions, max_size=3), st.booleans(), maybe_ns,
+    ),
+    st.builds(DropSeries, names, names),
+    st.builds(RenameSeries, names, names, names),
+    st.builds(AddColumn, names, names, definitions),
+    st.builds(DropColumn, names, names, st.sampled_from(["x", "y"])),
+    st.builds(RenameColumn, names, names, st.sampled_from(["x", "y"]), st.sampled_from(["y", "z"])),
+    st.builds(AlterColumnType, names, names, st.sampled_from(["x", "y"]), types),
+    st.builds(AlterColumn, names, names, st.sampled_from(["x", "y"]), st.booleans(), st.booleans(), st.just("now()")),
+    st.builds(SetRetention, names, names, maybe_ns, maybe_ns),
+)  # fmt: skip
+
+
+def store(rocks: Rocks, before: Catalog, after: Catalog) -> int:
+    batch = rocks.batch()
+    metadata.store(batch, before, after)
+    records = len(batch)
+    rocks.write(batch, sync=False)
+    return records
+
+
+@given(st.lists(changes, max_size=30))
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path, changes: list[SchemaChange]) -> None:
+    with Rocks.open(tmp_path) as rocks:
+        catalog = metadata.load(rocks)
+        store(rocks, catalog, Catalog())
+        catalog = Catalog()
+        database = CreateDatabase("a", True)
+        for change in (database, CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True), *changes):
+            try:
+                after = apply(catalog, [change])
+            except TsdbError:
+                continue
+            store(rocks, catalog, after)
+            catalog = after
+            assert metadata.load(rocks) == catalog
+
+
+def catalog_of(count: int) -> Catalog:
+    series = [CreateSeries("d", f"s{i}", (LINE_PROTOCOL_TIME,), True) for i in range(count)]
+    return apply(Catalog(), [CreateDatabase("d"), *series])
+
+
+def test_a_change_writes_the_records_it_touched_and_the_numbers(tmp_path: Path) -> None:
+    with Rocks.open(tmp_path) as rocks:
+        assert metadata.load(rocks) == Catalog()
+        catalog = catalog_of(50)
+        assert store(rocks, Catalog(), catalog) == 1 + 1 + 50
+        assert store(rocks, catalog, catalog) == 0
+        after = apply(catalog, [RenameSeries("d", "s7", "t")])
+        assert store(rocks, catalog, after) == 1 + 1
+        assert store(rocks, after, apply(after, [RenameDatabase("d", "e")])) == 1 + 1
+        assert store(rocks, after, apply(after, [DropSeries("d", "t")])) == 1 + 1
+
+
+def test_a_series_without_its_database_is_corrupted(tmp_path: Path) -> None:
+    with Rocks.open(tmp_path) as rocks:
+        store(rocks, Catalog(), catalog_of(1))
+        batch = rocks.batch()
+        batch.delete("state", keys.state_key(metadata.DATABASE, 1))
+        rocks.write(batch, sync=False)
+        with pytest.raises(DataCorrupted, match="series of databases that it does not have"):
+            metadata.load(rocks)
+
+
+@pytest.mark.parametrize("name", [metadata.NUMBERS, metadata.DATABASE, metadata.SERIES])
+def test_any_changed_byte_of_a_record_is_found(tmp_path: Path, name: str) -> None:
+    with Rocks.open(tmp_path) as rocks:
+        store(rocks, Catalog(), catalog_of(1))
+        key, value = next(rocks.scan("state", keys.state_key(name)))
+        for position in range(len(value)):
+            broken = bytearray(value)
+            broken[position] ^= 0x10
+            batch = rocks.batch()
+            batch.put("state", key, bytes(broken))
+            rocks.write(batch, sync=False)
+            with pytest.raises(DataCorrupted):
+                metadata.load(rocks)
