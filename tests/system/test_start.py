@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -13,6 +14,8 @@ import pytest
 
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.server import READY, Start
+from tsdb.storage.keys import state_key
+from tsdb.storage.rocks import FORMAT_VERSION, Rocks
 
 
 def refused(data: Path, *arguments: str) -> tuple[int, str]:
@@ -98,6 +101,20 @@ def test_a_directory_that_cannot_be_is_one_line_and_exit_code_1(tmp_path: Path) 
         code, line = refused(data)
         assert code == 1
         assert str(data) in line
+
+
+def test_a_directory_of_a_newer_format_is_one_line_and_exit_code_1(start: Start) -> None:
+    process = start()
+    assert process.stop()[0] == 0
+    with Rocks.open(process.data) as rocks:
+        batch = rocks.batch()
+        batch.put("state", state_key("format"), struct.pack(">I", FORMAT_VERSION + 1))
+        rocks.write(batch, sync=True)
+    code, line = refused(process.data)
+    assert code == 1
+    assert str(process.data) in line
+    assert "format" in line
+    assert str(FORMAT_VERSION + 1) in line
 
 
 def test_too_little_space_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
