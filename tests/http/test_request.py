@@ -24,7 +24,12 @@ def zstd(data: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
-ENCODERS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": zstd, "identity": bytes}
+ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstd,
+    "identity": bytes,
+}
 
 
 @pytest.mark.parametrize(

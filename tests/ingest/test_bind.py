@@ -207,21 +207,20 @@ def test_a_tag_column_of_another_type_takes_no_text() -> None:
     assert messages(bound) == [(1, 'tag "id" of "m" is of type integer, not text')]
 
 
-@pytest.mark.parametrize(
-    ("keyed", "reference", "message"),
-    [
-        (False, False, '"m" has no PRIMARY KEY, so a repeated write would double its points: write to it with SQL'),
-        (True, True, '"m" is a reference table without a time: write to it with SQL'),
-    ],
-)
-def test_a_series_that_line_protocol_cannot_write_to_refuses_its_lines(
-    keyed: bool, reference: bool, message: str
-) -> None:
-    catalog = table(ColumnDefinition("f", Role.FIELD, FLOAT8), keyed=keyed, reference=reference)
+def test_a_reference_table_refuses_its_lines() -> None:
+    catalog = table(ColumnDefinition("f", Role.FIELD, FLOAT8), reference=True)
     catalog, bound = written(catalog, "m,new=1 f=1\nok f=1\nm f=2")
+    message = '"m" is a reference table without a time: write to it with SQL'
     assert messages(bound) == [(1, message), (3, message)]
     assert rows(bound) == [{"f": 1.0}]
     assert "new" not in database(catalog).series["m"].by_name
+
+
+def test_a_series_without_a_key_takes_every_line() -> None:
+    catalog = table(ColumnDefinition("f", Role.FIELD, FLOAT8), keyed=False)
+    _, bound = written(catalog, "m f=1 1\nm f=1 1")
+    assert messages(bound) == []
+    assert rows(bound) == [{"f": 1.0}, {"f": 1.0}]
 
 
 def test_not_null_holds() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tsdb.errors import (
+    CannotConnectNow,
     DiskFull,
     InvalidCatalogName,
     InvalidParameterValue,
@@ -27,7 +28,7 @@ from tsdb.ingest.faults import LineError
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
 # Errors that pass: the client should send the same again later.
-_RETRY = (OutOfMemory, DiskFull, TooManyConnections, UndefinedTable)
+_RETRY = (OutOfMemory, DiskFull, TooManyConnections, CannotConnectNow, UndefinedTable)
 
 
 @dataclass(frozen=True, slots=True)

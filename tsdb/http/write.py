@@ -13,10 +13,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tsdb.errors import DuplicateColumn, DuplicateTable, InvalidCatalogName, ObjectNotInPrerequisiteState
+from tsdb.errors import (
+    CannotConnectNow,
+    DuplicateColumn,
+    DuplicateTable,
+    InvalidCatalogName,
+    UndefinedColumn,
+    UndefinedTable,
+)
 from tsdb.http.answers import Outcome
 from tsdb.http.request import WriteRequest
-from tsdb.ingest.bind import bind, missing
+from tsdb.ingest.bind import Bound, bind, missing
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.lineprotocol import Lines, Parsed, parse, split
 from tsdb.model.points import Points
@@ -71,36 +78,35 @@ def _submit_part(
         parsed = replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines))
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
-    database = _with_schema(store, request.database, parsed)
-    bound, conflicts, conflict_count = bind(parsed, database)
-    errors = tuple(sorted([*parsed.errors, *conflicts], key=lambda e: e.line_number)[:MAX_ERRORS])
-    error_count = parsed.error_count + conflict_count
+    database, bound = _bind(store, request.database, parsed)
+    errors = tuple(sorted([*parsed.errors, *bound.errors], key=lambda e: e.line_number)[:MAX_ERRORS])
+    error_count = parsed.error_count + bound.error_count
     if error_count and not request.accept_partial:
         return Outcome(0, errors, error_count), []
-    points, beyond = _above_floor(bound, now_ns)
+    points, beyond = _above_floor(bound.points, now_ns)
     written = sum(len(p) for p in points)
     futures = [store.write(database, points, request.producer)] if points else []
     return Outcome(written, errors, error_count, beyond), futures
 
 
-def _with_schema(store: Store, name: str, parsed: Parsed) -> Database:
-    """The database with everything in its schema that ``parsed`` needs, created if it has to be.
+def _bind(store: Store, name: str, parsed: Parsed) -> tuple[Database, Bound]:
+    """The parsed lines as points of a database that has everything in its schema they need, made if it has to be.
 
-    Another writer may make the same column at the same moment, so this looks again until nothing is missing.
+    Others may change the schema at the same moment, so this looks again until it holds still.
     """
     for _ in range(_SCHEMA_ATTEMPTS):
         database = store.catalog.databases.get(name)
-        if database is None:
-            store.change(CreateDatabase(name, if_not_exists=True))
-            continue
-        changes = missing(parsed, database)
-        if not changes:
-            return database
         try:
+            if database is None:
+                store.change(CreateDatabase(name, if_not_exists=True))
+                continue
+            changes = missing(parsed, database)
+            if not changes:
+                return database, bind(parsed, database)
             store.change(*changes)
-        except (DuplicateColumn, DuplicateTable, InvalidCatalogName):
+        except (DuplicateColumn, DuplicateTable, InvalidCatalogName, UndefinedColumn, UndefinedTable):
             continue
-    raise ObjectNotInPrerequisiteState(f'the schema of database "{name}" keeps changing; try again')
+    raise CannotConnectNow(f'the schema of database "{name}" keeps changing; try again')
 
 
 def _above_floor(bound: Sequence[Points], now_ns: int) -> tuple[list[Points], int]:

@@ -136,8 +136,6 @@ def _unwritable(series: Series) -> str | None:
     """Why line protocol cannot write to a series at all."""
     if series.reference:
         return f'"{series.name}" is a reference table without a time: write to it with SQL'
-    if not series.keyed:
-        return f'"{series.name}" has no PRIMARY KEY, so a repeated write would double its points: write to it with SQL'
     return None
 
 
