@@ -59,7 +59,9 @@ class Plan:
     @property
     def reads(self) -> bool:
         """Whether it looks at data, so that what was written before must be there."""
-        return self.query is not None or self.modification is not None or isinstance(self.statement, Ddl | Truncate)
+        if self.modification is not None:
+            return self.modification.reads
+        return self.query is not None or isinstance(self.statement, Ddl | Truncate)
 
 
 @dataclass

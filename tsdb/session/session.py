@@ -233,6 +233,7 @@ class Session:
     async def _send_all(self, plan: Plan, rowset: Rowset) -> str:
         """RowDescription and all rows, in text; the tag."""
         formats = (TEXT_FORMAT,) * len(rowset.columns)
+        self.core.cancellation.watch(rowset)
         self._connection.row_description(_fields(rowset.columns, formats))
         try:
             stream = RowStream(RowSource(rowset), formats, self.core.timezone)

@@ -40,6 +40,7 @@ class PreparedDelete:
     range: RangeCondition | None
     count: Select
     catalog_version: int
+    reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
         return Outcome("DELETE", lambda outcome: self._effects(reading, outcome))

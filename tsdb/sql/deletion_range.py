@@ -155,13 +155,14 @@ class _Recognition:
     def conjunct(self, condition: exp.Expr) -> bool:
         if isinstance(condition, exp.Paren):
             return self.conjunct(condition.this)
+        if not _known(condition):
+            return False
         if isinstance(condition, exp.Not):
             return self._negated(condition.this)
         if isinstance(condition, exp.Between):
             name = self.column(condition.this)
             return (
                 name is not None
-                and not condition.args.get("symmetric")
                 and self.bound(name, ">=", condition.args["low"])
                 and self.bound(name, "<=", condition.args["high"])
             )
@@ -179,23 +180,23 @@ class _Recognition:
     def _negated(self, condition: exp.Expr) -> bool:
         if isinstance(condition, exp.Paren):
             return self._negated(condition.this)
+        if not _known(condition):
+            return False
         if isinstance(condition, exp.In):
             return self._in(condition, negated=True)
         return isinstance(condition, exp.Is) and self._is_null(condition, negated=True)
 
     def _in(self, condition: exp.In, *, negated: bool) -> bool:
         name = self.column(condition.this)
-        if name is None or condition.args.get("query") is not None or not condition.expressions:
+        if name is None or not condition.expressions:
             return False
         return self.tag(name, list(condition.expressions), negated=negated)
 
     def _is_null(self, condition: exp.Is, *, negated: bool) -> bool:
         name = self.column(condition.this)
-        return (
-            name is not None
-            and isinstance(condition.expression, exp.Null)
-            and self.tag(name, [], negated=negated, absent=True)
-        )
+        if name is None or not isinstance(condition.expression, exp.Null):
+            return False
+        return self.tag(name, [], negated=negated != bool(condition.args.get("negate")), absent=True)
 
     def _tag_equal(self, condition: exp.Expr, *, negated: bool) -> bool:
         for one, other in ((condition.this, condition.expression), (condition.expression, condition.this)):
@@ -220,6 +221,21 @@ def recognize(series: Series, alias: str | None, condition: exp.Expr | None) -> 
         if not found.conjunct(conjunct):
             return None
     return RangeCondition(series, tuple(found.conditions), tuple(found.values))
+
+
+# The arguments of a node that are understood: any other one (negate, symmetric, query …) may turn its meaning.
+_UNDERSTOOD = {
+    exp.Between: {"this", "low", "high"},
+    exp.In: {"this", "expressions"},
+    exp.Is: {"this", "expression", "negate"},
+    exp.Not: {"this"},
+}
+_BINARY = {"this", "expression"}
+
+
+def _known(condition: exp.Expr) -> bool:
+    understood = _UNDERSTOOD.get(type(condition), _BINARY)
+    return all(name in understood for name, value in condition.args.items() if value not in (None, False, []))
 
 
 def _is_constant(value: exp.Expr) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 from sqlglot import exp
@@ -51,6 +52,10 @@ class PreparedInsert:
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
         return self.returned.columns
+
+    @cached_property
+    def reads(self) -> bool:
+        return self.conflict is not None or self.source.tree.find(exp.Table) is not None
 
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:

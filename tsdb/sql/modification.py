@@ -114,4 +114,9 @@ class Modification(Protocol):
     @property
     def catalog_version(self) -> int: ...
 
+    @property
+    def reads(self) -> bool:
+        """Whether it looks at data: INSERT of mere values does not."""
+        ...
+
     def start(self, reading: Reading) -> Outcome: ...

@@ -41,6 +41,7 @@ class PreparedUpdate:
     kept: tuple[Column, ...]
     changed: tuple[Column, ...]
     catalog_version: int
+    reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:
