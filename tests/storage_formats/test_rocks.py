@@ -226,7 +226,7 @@ def test_a_damaged_table_of_files_is_not_opened(tmp_path: Path) -> None:
         put(rocks, "ops", {b"k": FILLER})
         rocks.flush()
     (tmp_path / ROCKS_DIRECTORY / "CURRENT").write_text("MANIFEST-999999\n")
-    with pytest.raises(StartupError, match="was not opened|could not be opened"):
+    with pytest.raises(StartupError, match=r"was not opened|could not be opened"):
         Rocks.open(tmp_path)
 
 

@@ -83,7 +83,11 @@ def test_matching_is_what_a_look_at_every_tag_set_finds(distinct: list[bytes], t
 
     expected = [satisfied(row) for row in by_hand(snapshot)]
     assert snapshot.matching(tags).tolist() == expected
-    tests = [TagMatch(tag.column, lambda value, tag=tag: (value in tag.values) != tag.negated) for tag in tags]
+
+    def match_of(tag: TagIn) -> TagMatch:
+        return TagMatch(tag.column, lambda value: (value in tag.values) != tag.negated)
+
+    tests = [match_of(tag) for tag in tags]
     assert snapshot.matching(tests).tolist() == expected
 
 

@@ -145,13 +145,16 @@ def _packed_series(numbered: tuple[int, Series]) -> _Series:
 
 
 def _series(number: int, record: _Series) -> Series:
-    columns = tuple(
-        Column(
-            c.number, c.name, Role(c.role), sql_type(c.type_oid, Kind(c.kind)), c.typmod, c.not_null, c.default,
-            tuple((n, Kind(kind)) for n, kind in c.former),
-        )
-        for c in record.columns
-    )  # fmt: skip
+    try:
+        columns = tuple(
+            Column(
+                c.number, c.name, Role(c.role), sql_type(c.type_oid, Kind(c.kind)), c.typmod, c.not_null, c.default,
+                tuple((n, Kind(kind)) for n, kind in c.former),
+            )
+            for c in record.columns
+        )  # fmt: skip
+    except (KeyError, ValueError) as error:
+        raise DataCorrupted(f"catalog: series {number} has a column of an unknown role or type: {error}") from error
     r = record
     return Series(number, r.name, columns, r.keyed, r.reference, r.retention_ns, r.floor_ns, tuple(r.key))
 
