@@ -39,7 +39,9 @@ from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import FrozenHead, Version
 
-SERIES_FAMILIES = ("blocks", "runs", "summaries", "tagsets", "tombstones")
+# What is stored of a series: what only the engine reads, and what open views may still read.
+INDEX_FAMILIES = ("blocks", "tagsets", "tombstones")
+VALUE_FAMILIES = ("columns", "runs", "summaries")
 
 
 @dataclass(slots=True)
@@ -322,14 +324,15 @@ def after_prefix(prefix: bytes) -> bytes:
 
 
 def delete_series(batch: Batch, series: int) -> None:
-    """Delete all that is stored of a dropped series but for its column values."""
+    """Delete all that is stored of a dropped series but for what views read."""
     prefix = keys.number_prefix(series)
-    for family in SERIES_FAMILIES:
+    for family in INDEX_FAMILIES:
         batch.delete_range(family, prefix, after_prefix(prefix))
 
 
 def delete_values(batch: Batch, series: int) -> None:
-    """Delete all column values of a series that is dropped."""
+    """Delete what views read of a dropped series."""
     prefix = keys.number_prefix(series)
-    batch.delete_range("columns", prefix, after_prefix(prefix))
+    for family in VALUE_FAMILIES:
+        batch.delete_range(family, prefix, after_prefix(prefix))
     state.delete_dropped(batch, series)

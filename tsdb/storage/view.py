@@ -71,13 +71,12 @@ class StorageView:
         version, statistics = self.version, ScanStatistics()
         tagsets = version.tagsets.get(number, _NO_TAGSETS)
         output = Output(request, tagsets)
-        floor = NS_MIN if request.series.floor_ns is None else request.series.floor_ns
-        low, high = max(request.range.low, floor), request.range.high
+        found = version.catalog.series_by_number.get(number)
+        database, series = (0, request.series) if found is None else (found[0].number, found[1])
+        low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
         statistics.tagsets_total = tagsets.count
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
-        found = version.catalog.series_by_number.get(number)
-        database = 0 if found is None else found[0].number
         visibility = Visibility(database, number, version.tombstones.get(number, ()), tagsets)
         chosen = _Chooser(low, high, wanted, request.bounds if request.prune else (), statistics)
         parts: list[Part] = [

@@ -1,0 +1,107 @@
+"""Tombstones against plain Python: which versions are hidden."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tsdb.model.points import encode_tagset
+from tsdb.model.ring import RING_SIZE, bucket_hash
+from tsdb.model.store import TagIn
+from tsdb.model.time import BUCKET_NS
+from tsdb.storage.overlap import Rectangle
+from tsdb.storage.rows import COUNTER_BITS
+from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, Tombstone
+from tsdb.storage.visibility import Visibility
+
+DATABASE, SERIES, TAG = 3, 7, 1
+NODE = 1 << COUNTER_BITS
+VALUES = ["a", "b", None]
+TAGSETS = [encode_tagset([(TAG, value)] if value is not None else []) for value in VALUES]
+HALF = RING_SIZE // 2
+
+times = st.integers(-3, 3).map(lambda bucket: bucket * BUCKET_NS)
+counters = st.integers(1, 12).map(lambda counter: NODE | counter)
+intervals = st.sampled_from([(0, RING_SIZE), (0, HALF), (HALF, RING_SIZE), (5, 6)])
+Row = tuple[int, int, int]
+rows = st.lists(st.tuples(st.integers(0, 2), times, counters), min_size=1, max_size=30)
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> Tombstone:
+    low, high = draw(intervals)
+    values = draw(st.lists(st.sampled_from(VALUES), max_size=2))
+    tags = (TagIn(TAG, frozenset(values), draw(st.booleans())),) if values else ()
+    # Few distinct ranges, so that several tombstones make one rule.
+    range_low = draw(st.sampled_from([-(2**63), -BUCKET_NS, 0]))
+    range_high = draw(st.sampled_from([2**63 - 1, 1, 2 * BUCKET_NS]))
+    return Tombstone(SERIES, low, high, draw(counters), range_low, range_high, tags)
+
+
+@st.composite
+def named(draw: st.DrawFn) -> KeyTombstone:
+    keys = draw(st.lists(st.tuples(st.integers(0, 2), times, st.one_of(st.just(0), counters)), min_size=1, max_size=5))
+    sequences = np.array([key[2] for key in keys], np.int64) if draw(st.booleans()) else None
+    return KeyTombstone(
+        SERIES,
+        0,
+        RING_SIZE,
+        draw(counters),
+        (*TAGSETS, b"\x01\x01z"),
+        np.array([key[0] for key in keys], np.int32),
+        np.array([key[1] for key in keys], np.int64),
+        sequences,
+    )
+
+
+def is_hidden(row: Row, stone: AnyTombstone) -> bool:
+    tagset, time, sequence = row
+    if sequence >= stone.counter:
+        return False
+    if isinstance(stone, KeyTombstone):
+        return any(
+            stone.tagset[i] == tagset
+            and stone.times[i] == time
+            and (stone.sequences is None or stone.sequences[i] in (0, sequence))
+            for i in range(len(stone))
+        )
+    place = bucket_hash(DATABASE, SERIES, time // BUCKET_NS)
+    tags = all((VALUES[tagset] in tag.values) != tag.negated for tag in stone.tags)
+    return stone.low <= place < stone.high and stone.range_low <= time < stone.range_high and tags
+
+
+@given(rows, st.lists(st.one_of(ranges(), named()), max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_a_tombstone_hides_exactly_the_older_versions_in_its_interval_range_and_tags(
+    history: list[Row], stones: list[AnyTombstone]
+) -> None:
+    index = TagSetIndex()
+    assert index.ids(TAGSETS).tolist() == [0, 1, 2]
+    visibility = Visibility(DATABASE, SERIES, stones, index.snapshot())
+    tagset = np.array([row[0] for row in history], np.int32)
+    at = np.array([row[1] for row in history], np.int64)
+    sequences = np.array([row[2] for row in history], np.int64)
+    hidden = visibility.hidden(tagset, at, sequences)
+    expected = [any(is_hidden(row, stone) for stone in stones) for row in history]
+    assert (hidden.tolist() if hidden is not None else [False] * len(history)) == expected
+    if any(expected):
+        part = _Part(Rectangle(int(at.min()), int(at.max()), 0, 2), int((sequences - NODE).min()))
+        assert visibility.touches(part, -(2**63), 2**63 - 1)
+
+
+class _Part:
+    def __init__(self, rectangle: Rectangle, min_counter: int) -> None:
+        self.rectangle = rectangle
+        self.min_counter = min_counter
+
+
+def test_a_tag_set_that_is_newer_than_the_view_is_not_hidden() -> None:
+    index = TagSetIndex()
+    index.ids(TAGSETS[:1])
+    stone = Tombstone(SERIES, 0, RING_SIZE, NODE | 9, tags=(TagIn(TAG, frozenset(["zz"]), True),))
+    visibility = Visibility(DATABASE, SERIES, [stone], index.snapshot())
+    hidden = visibility.hidden(np.array([0, 5], np.int32), np.zeros(2, np.int64), np.array([NODE | 1, NODE | 2]))
+    assert hidden is not None
+    assert hidden.tolist() == [True, False]
