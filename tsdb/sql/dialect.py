@@ -7,6 +7,8 @@ as ``Anonymous(name, arguments)``. The compiled parser cannot be subclassed; its
 
 from __future__ import annotations
 
+import re
+
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, TokenError
@@ -15,6 +17,7 @@ from tsdb.errors import SqlSyntaxError, StatementTooComplex
 from tsdb.sql import lexer
 
 _KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "OVERLAY")
+_ESCAPE_STRING = re.compile("[eE]'")
 MAX_NESTING = 200
 MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
 
@@ -38,7 +41,7 @@ def parse(text: str) -> exp.Expr:
         raise StatementTooComplex(f"statement is longer than {MAX_STATEMENT_CHARACTERS} characters")
     _check_nesting(text)
     try:
-        trees = [tree for tree in _dialect.parse(text) if tree is not None]
+        trees = [tree for tree in _dialect.parse(_plain_strings(text)) if tree is not None]
     except (ParseError, TokenError) as error:
         raise _syntax_error(text, error) from None
     except RecursionError:
@@ -46,6 +49,20 @@ def parse(text: str) -> exp.Expr:
     if len(trees) != 1:
         raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     return trees[0]
+
+
+def _plain_strings(text: str) -> str:
+    """E'' and U&'' strings as plain ones, padded so that every position stays: sqlglot reads some escapes otherwise."""
+    if not _ESCAPE_STRING.search(text):
+        return text
+    parts: list[str] = []
+    position = 0
+    for token in lexer.tokens(text):
+        if token.kind == "string" and text[token.start] in "eE":
+            plain = "'" + token.value.replace("'", "''") + "'"
+            parts += (text[position : token.start], plain.ljust(token.end - token.start))
+            position = token.end
+    return "".join(parts) + text[position:]
 
 
 def _check_nesting(text: str) -> None:

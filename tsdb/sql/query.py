@@ -1,27 +1,51 @@
-"""Queries: the front door to SELECT. ``prepare`` binds, ``run`` executes on one in-memory DuckDB instance."""
+"""Queries: the front door to SELECT. ``prepare`` binds and plans, ``run`` executes on one in-memory DuckDB instance."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsdb.errors import FeatureNotSupported
 from tsdb.model.schema import Catalog
-from tsdb.model.store import View
+from tsdb.model.store import ScanRequest, View
+from tsdb.sql import bind_datetimes, bind_special, bind_system, explain, requests, rules
+from tsdb.sql.bind_query import bind_query
+from tsdb.sql.binder import Binder
+from tsdb.sql.block import BoundQuery, Output
 from tsdb.sql.context import Context
+from tsdb.sql.deadline import Deadlines
+from tsdb.sql.duckdb_errors import to_error
+from tsdb.sql.execution import Execution
+from tsdb.sql.expression import ColumnReference
+from tsdb.sql.instance import Instance
+from tsdb.sql.plan import Plan, PlannedScan
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.statement import Explain, Select
-from tsdb.types import SqlType
+from tsdb.sql.values import RunValues
+from tsdb.types import TEXT, SqlType
+
+CACHED_PLANS = 512
+_MOMENT_WORDS = re.compile(r"'[^']*\b(?:now|today|tomorrow|yesterday)\b[^']*'", re.IGNORECASE)
+# The binder's tables fill themselves as these are imported.
+_BINDERS = (bind_datetimes, bind_special, bind_system)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A bound query: columns and parameters are known, nothing has run. Valid for one catalog version."""
+    """A bound and planned query: columns and parameters are known, nothing has run. Valid for one catalog version.
+
+    ``explained`` is the EXPLAIN around it, if any: then the columns are EXPLAIN's.
+    """
 
     columns: tuple[ResultColumn, ...]
     parameters: tuple[SqlType, ...]
     catalog_version: int
+    plan: Plan = field(repr=False)
+    explained: Explain | None = None
 
 
 class Queries:
@@ -30,7 +54,10 @@ class Queries:
     def __init__(
         self, *, memory_limit_bytes: int = 1 << 30, threads: int = 2, spill_directory: Path | None = None
     ) -> None:
-        self.memory_limit_bytes = memory_limit_bytes
+        self._instance = Instance(memory_limit_bytes, threads, spill_directory)
+        self._deadlines = Deadlines()
+        self._cache: OrderedDict[Hashable, Prepared] = OrderedDict()
+        self._lock = threading.Lock()
 
     def prepare(
         self,
@@ -39,12 +66,123 @@ class Queries:
         catalog: Catalog,
         parameter_types: Sequence[SqlType | None] = (),
     ) -> Prepared:
-        """Bind a query without running it. ``parameter_types`` are the client's; None: infer."""
-        raise FeatureNotSupported("queries are not bound yet")
+        """Bind a query without running it. ``parameter_types`` are the client's; None: infer.
+
+        Raises UndefinedTable, UndefinedColumn, UndefinedFunction, DatatypeMismatch … with the position in the message.
+        """
+        text = statement.fragment.text
+        key = (
+            text, context.database, context.user, context.backend_pid, frozenset(context.settings.items()),
+            tuple(t and t.oid for t in parameter_types), catalog.version,
+        )  # fmt: skip
+        with self._lock:
+            found = self._cache.get(key)
+            if found is not None:
+                self._cache.move_to_end(key)
+                return found
+        made = self._prepare(statement, context, catalog, parameter_types)
+        if _MOMENT_WORDS.search(text) is None:
+            with self._lock:
+                self._cache[key] = made
+                while len(self._cache) > CACHED_PLANS:
+                    self._cache.popitem(last=False)
+        return made
+
+    def _prepare(
+        self,
+        statement: Select | Explain,
+        context: Context,
+        catalog: Catalog,
+        parameter_types: Sequence[SqlType | None],
+    ) -> Prepared:
+        explained = statement if isinstance(statement, Explain) else None
+        inner = statement.statement if isinstance(statement, Explain) else statement
+        if not isinstance(inner, Select):
+            raise FeatureNotSupported("EXPLAIN is supported for queries only")
+        binder = Binder(context, catalog, catalog.find(context.database), inner.fragment.offset, bind_query=bind_query)
+        binder.typed(tuple(parameter_types))
+        query = bind_query(binder, inner.tree, None)
+        plan = rules.apply(_plan(binder, query))
+        columns = explain.COLUMNS if explained is not None else tuple(_result_column(o) for o in query.outputs)
+        parameters = tuple(p.type or TEXT for p in binder.parameters)
+        return Prepared(columns, parameters, catalog.version, plan, explained)
 
     def run(self, prepared: Prepared, view: View, values: Sequence[object | None], context: Context) -> Rows:
-        """Start a bound query. The first batch is there as soon as DuckDB has it. Close what is returned."""
-        raise FeatureNotSupported("queries do not run yet")
+        """Start a bound query. The first batch is there as soon as DuckDB has it. Close what is returned.
+
+        The view's catalog must be the version the query was bound with; the caller binds again when it is not.
+        """
+        if prepared.explained is not None:
+            return explain.run(self, prepared.explained, prepared.plan, view, values, context)
+        return self.execute(prepared.plan, prepared.columns, view, values, context)
+
+    def execute(
+        self,
+        plan: Plan,
+        columns: tuple[ResultColumn, ...],
+        view: View,
+        values: Sequence[object | None],
+        context: Context,
+    ) -> Execution:
+        """Run a plan; ``columns`` are its result's."""
+        zone = str(context.zone)
+        cursor = self._instance.take(zone)
+        execution = Execution(self._instance, cursor, self._deadlines, columns, context)
+        try:
+            run_values = self.values(plan, values, context)
+            made = self.scan_requests(plan, run_values, context)
+        except BaseException:
+            execution.close()
+            raise
+        execution.start(plan, run_values.fill(plan.sql), made, view, context)
+        return execution
+
+    def values(self, plan: Plan, values: Sequence[object | None], context: Context) -> RunValues:
+        return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context))
+
+    def scan_requests(self, plan: Plan, values: RunValues, context: Context) -> list[tuple[str, ScanRequest]]:
+        return [
+            (scan.source.name, requests.of_scan(scan, values, prune=context.prune))
+            for scan in plan.scans
+            if scan.source.series is not None
+        ]
+
+    def _compute(self, sql: str, context: Context) -> int | None:
+        """One constant by DuckDB: date_trunc('day', now()) and its like."""
+        cursor = self._instance.take(str(context.zone))
+        try:
+            row = cursor.connection.execute(f"SELECT {sql}").fetchone()
+            return None if row is None or row[0] is None else int(row[0])
+        except Exception as error:
+            raise to_error(error) from error
+        finally:
+            self._instance.give_back(cursor)
 
     def close(self) -> None:
-        """Interrupt what runs and close the instance."""
+        """Close the instance. Running queries fail."""
+        self._deadlines.close()
+        self._instance.close()
+
+
+def _plan(binder: Binder, query: BoundQuery) -> Plan:
+    scans = tuple(
+        PlannedScan(r.source, r) for r in binder.relations if r.source is not None and r.source.series is not None
+    )
+    return Plan(
+        query.sql,
+        tuple(query.outputs),
+        tuple(binder.parameters),
+        tuple(binder.sources),
+        tuple(binder.blocks),
+        scans,
+    )
+
+
+def _result_column(output: Output) -> ResultColumn:
+    expr = output.expr
+    if expr is not None and expr.op == "column" and isinstance(expr.value, ColumnReference):
+        relation = expr.value.relation
+        column = relation.columns[expr.value.index]
+        if relation.oid and column.number:
+            return ResultColumn(output.name, output.type, output.typmod, relation.oid, column.number)
+    return ResultColumn(output.name, output.type, output.typmod)

@@ -1,0 +1,87 @@
+"""A View over Arrow tables in memory: a real implementation of ``model.store.View`` for tests of the query path.
+
+It prunes as hard as a store may: only rows in range, with matching tags and within bounds come out. So a rule that
+prunes too much gives a wrong answer here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tsdb.model.schema import Catalog, Role
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics
+from tsdb.model.time import us_of_ns
+from tsdb.sql import storage_form
+
+
+@dataclass
+class MemoryView:
+    """``tables`` by series number: columns named by column number (stored form), ``time_ns`` and ``sequence``."""
+
+    catalog: Catalog
+    tables: dict[int, pa.Table]
+    batch_rows: int = 100
+    requests: list[ScanRequest] = field(default_factory=list)
+    closed: bool = False
+
+    def scan(self, request: ScanRequest) -> Scan:
+        self.requests.append(request)
+        table = self.tables[request.series.number]
+        statistics = ScanStatistics(blocks_total=1, blocks_read=1, rows_read=len(table))
+        if request.prune:
+            table = table.filter(pa.array(self._kept(request, table)))
+        arrays = [self._column(request, table, key) for key in request.columns]
+        schema = pa.schema([(str(key), a.type) for key, a in zip(request.columns, arrays, strict=True)])
+        made = pa.table(arrays, schema=schema)
+        return Scan(schema, self._batches(made, statistics), statistics)
+
+    def _batches(self, table: pa.Table, statistics: ScanStatistics) -> Iterator[pa.RecordBatch]:
+        for batch in table.combine_chunks().to_batches(max_chunksize=self.batch_rows):
+            statistics.rows_returned += len(batch)
+            yield batch
+
+    def _kept(self, request: ScanRequest, table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        times = table.column(TIME_NS).to_numpy()
+        kept = (times >= request.range.low) & (times < request.range.high)
+        for tag in request.tags:
+            kept &= np.fromiter((tag.test(v) for v in table.column(str(tag.column)).to_pylist()), bool, len(table))
+        for bound in request.bounds:
+            values = table.column(str(bound.column))
+            for limit, compare in ((bound.low, pc.greater_equal), (bound.high, pc.less_equal)):
+                if limit is not None:
+                    kept &= compare(values, limit).fill_null(False).to_numpy()
+        return kept
+
+    def _column(self, request: ScanRequest, table: pa.Table, key: int | str) -> pa.Array:
+        if key == TIME:
+            times = table.column(TIME_NS).to_numpy()
+            return pa.array(us_of_ns(times), pa.int64()).cast(pa.timestamp("us", "UTC"))
+        values = table.column(str(key)).combine_chunks()
+        if isinstance(key, int) and request.series.by_number[key].role is Role.TAG:
+            return values.dictionary_encode() if not pa.types.is_dictionary(values.type) else values
+        return values
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def table_of(
+    catalog: Catalog, database: str, series_name: str, times_ns: list[int], columns: dict[str, pa.Array]
+) -> tuple[int, pa.Table]:
+    """(series number, its table) from values in the columns' query form."""
+    series = catalog.find(database).find(series_name)
+    names, arrays = [TIME_NS, SEQUENCE], [pa.array(times_ns, pa.int64()), pa.array(range(1, len(times_ns) + 1))]
+    for column in series.columns:
+        if column.role is Role.TIME:
+            continue
+        stored = storage_form.stored_type(column)
+        given = columns.get(column.name)
+        array = pa.nulls(len(times_ns), stored) if given is None else storage_form.to_stored(given, column)
+        names.append(str(column.number))
+        arrays.append(array)
+    return series.number, pa.table(arrays, names=names)

@@ -1,0 +1,230 @@
+"""EXTRACT, date_trunc, age and the buckets of time: time_bucket and date_bin.
+
+A bucket of fixed width is plain arithmetic on microseconds, by floor, so that it holds before its origin too; months
+and time zones go through DuckDB's calendar. TimescaleDB's origins: 2000-01-03 (a Monday), 2000-01-01 for months.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlglot import exp
+
+from tsdb.errors import DatetimeFieldOverflow, FeatureNotSupported, InvalidParameterValue, UndefinedFunction
+from tsdb.sql import numerics
+from tsdb.sql.bind_calls import plain_call, special
+from tsdb.sql.bind_scalars import now
+from tsdb.sql.binder import Binder, binds, fold
+from tsdb.sql.coercion import coerce
+from tsdb.sql.context import zone_of
+from tsdb.sql.expression import Expr, combine
+from tsdb.sql.intervals import Interval
+from tsdb.sql.relation import Scope
+from tsdb.types import DATE, FLOAT8, INT8, INTERVAL, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, SqlType
+
+_SECOND = 1_000_000
+_DAY = 86_400 * _SECOND
+_FIXED_UNITS = {
+    "microseconds": 1, "milliseconds": 1000, "second": _SECOND, "minute": 60 * _SECOND, "hour": 3600 * _SECOND,
+    "day": _DAY, "week": 7 * _DAY,
+}  # fmt: skip
+_UNITS = (*_FIXED_UNITS, "month", "quarter", "year", "decade", "century", "millennium")
+_ALIASES = {
+    "microsecond": "microseconds", "us": "microseconds", "usec": "microseconds", "millisecond": "milliseconds",
+    "ms": "milliseconds", "seconds": "second", "sec": "second", "minutes": "minute", "min": "minute",
+    "hours": "hour", "hr": "hour", "days": "day", "weeks": "week", "months": "month", "mon": "month",
+    "years": "year", "decades": "decade", "centuries": "century", "quarters": "quarter",
+}  # fmt: skip
+_MONDAY_US = 4 * _DAY  # 1970-01-05
+_ORIGIN_US = 946_857_600 * _SECOND  # 2000-01-03
+_MONTH_ORIGIN_US = 946_684_800 * _SECOND  # 2000-01-01
+_FIELDS = {
+    "century", "day", "decade", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "julian", "microseconds",
+    "millennium", "milliseconds", "minute", "month", "quarter", "second", "week", "year", "timezone",
+}  # fmt: skip
+_DATETIMES = ("timestamptz", "timestamp", "date", "time", "interval")
+
+
+def _unit(text: str, known: Sequence[str] | set[str], sql_type: SqlType) -> str:
+    unit = text.strip().lower()
+    unit = _ALIASES.get(unit, unit)
+    if unit not in known:
+        raise InvalidParameterValue(f'unit "{text}" not recognized for type {sql_type.name}')
+    return unit
+
+
+@binds(exp.Extract)
+def extract(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    return _field(binder, node.this.name, binder.bind(node.expression, scope), exact=True).named("extract")
+
+
+@special("date_part")
+def date_part(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    if len(arguments) != 2 or not isinstance(arguments[0], exp.Literal):
+        raise FeatureNotSupported("date_part needs a constant field")
+    return _field(binder, arguments[0].name, binder.bind(arguments[1], scope), exact=False)
+
+
+def _field(binder: Binder, name: str, value: Expr, *, exact: bool) -> Expr:
+    """A field of a date or time: numeric for EXTRACT, double precision for date_part."""
+    if value.unknown:
+        value = coerce(value, TIMESTAMPTZ, binder.context)
+    kind = value.type.typname
+    if kind not in _DATETIMES:
+        raise UndefinedFunction(f"function pg_catalog.extract(unknown, {value.type.name}) does not exist")
+    unit = _unit(name, _FIELDS, value.type)
+    whole = _whole_field(unit, kind, value.sql)
+    scale = {"epoch": 0 if kind == "date" else 6, "second": 6, "milliseconds": 3}.get(unit, 0)
+    if not exact:
+        text = f"(CAST({whole} AS DOUBLE){f' / {10**scale}' if scale else ''})"
+        return combine(text, FLOAT8, "call", (value,), name="date_part", value=unit)
+    digits = (18, scale)
+    text = numerics.from_whole(whole, scale) if scale else f"CAST({whole} AS DECIMAL(38,0))"
+    return combine(numerics.decimal(text, digits), NUMERIC, "extract", (value,), digits=digits, value=unit)
+
+
+def _whole_field(unit: str, kind: str, sql: str) -> str:
+    """The field as a whole number of its smallest unit."""
+    if unit == "epoch":
+        if kind == "interval":
+            return f"pg_interval_epoch_us({sql})"
+        return f"(epoch_us({sql}) // 1000000)" if kind == "date" else f"epoch_us({sql})"
+    if unit in ("second", "milliseconds", "microseconds"):
+        if kind == "date":
+            return "0"
+        return f"(date_part('microseconds', {sql}))"
+    if unit == "julian":
+        return f"CAST(julian({sql}) AS BIGINT)"
+    return f"date_part('{unit}', {sql})"
+
+
+@special("date_trunc")
+def date_trunc(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = [binder.bind(a, scope) for a in arguments]
+    if len(args) < 2 or args[0].op != "literal" or not isinstance(args[0].value, str):
+        return plain_call(binder, "date_trunc", args)
+    if args[1].type.typname == "date" or args[1].unknown:
+        args[1] = coerce(args[1], TIMESTAMPTZ, binder.context)
+    value = args[1]
+    unit = _unit(args[0].value, _UNITS, value.type)
+    zoned = value.type.typname == "timestamptz"
+    # Minutes and shorter are the same in every zone in use; hours and days in UTC.
+    fixed = unit in ("microseconds", "milliseconds", "second", "minute") or (
+        unit in _FIXED_UNITS and (not zoned or binder.context.time_zone.upper() in ("UTC", "GMT", "ETC/UTC"))
+    )
+    if len(args) == 2 and fixed and value.type.typname != "interval":
+        origin = _MONDAY_US if unit == "week" else 0
+        name = "pg_bucket" if zoned else "pg_bucket_timestamp"
+        sql = f"{name}({value.sql}, {_FIXED_UNITS[unit]}, {origin})"
+        return combine(sql, value.type, "bucket", (value,), value=_FIXED_UNITS[unit])
+    args[0] = coerce(Expr(f"'{unit}'", TEXT, "literal", (), unit), TEXT, binder.context)
+    return plain_call(binder, "date_trunc", args)
+
+
+@special("age")
+def age(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = [binder.bind(a, scope) for a in arguments]
+    if len(args) == 1:
+        # age(x) counts from midnight of the current date.
+        midnight = coerce(coerce(now("now"), DATE, binder.context), args[0].type, binder.context)
+        args.insert(0, midnight)
+    return plain_call(binder, "age", args)
+
+
+@special("date_bin")
+def date_bin(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = [binder.bind(a, scope) for a in arguments]
+    if len(args) != 3:
+        return plain_call(binder, "date_bin", args)
+    if args[0].unknown:
+        args[0] = coerce(args[0], INTERVAL, binder.context)
+    width = args[0].value if args[0].op == "literal" else None
+    if isinstance(width, Interval):
+        if width.months:
+            raise FeatureNotSupported("timestamps cannot be binned into intervals containing months or years")
+        us = width.days * _DAY + width.microseconds
+        if us <= 0:
+            raise DatetimeFieldOverflow("stride must be greater than zero")
+        if args[1].type.typname in ("timestamptz", "timestamp"):
+            origin = coerce(args[2], args[1].type, binder.context)
+            name = "pg_bucket" if args[1].type.typname == "timestamptz" else "pg_bucket_timestamp"
+            sql = f"{name}({args[1].sql}, {us}, epoch_us({origin.sql}))"
+            return combine(sql, args[1].type, "bucket", (args[1], origin), value=us)
+    return plain_call(binder, "date_bin", args)
+
+
+@special("time_bucket")
+def time_bucket(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    named = {fold(a.this): a.expression for a in arguments if isinstance(a, exp.Kwarg | exp.PropertyEQ)}
+    plain = [binder.bind(a, scope) for a in arguments if not isinstance(a, exp.Kwarg | exp.PropertyEQ)]
+    if len(plain) < 2:
+        raise UndefinedFunction("function time_bucket needs a width and a time")
+    if plain[0].type.typname in ("int2", "int4", "int8"):
+        return _integer_bucket(binder, plain)
+    width = coerce(plain[0], INTERVAL, binder.context)
+    value = coerce(plain[1], TIMESTAMPTZ, binder.context) if plain[1].unknown else plain[1]
+    if value.type.typname not in ("timestamptz", "timestamp", "date"):
+        raise UndefinedFunction(f"function time_bucket(interval, {value.type.name}) does not exist")
+    options = {key: binder.bind(node, scope) for key, node in named.items()}
+    for extra in plain[2:]:
+        kind = extra.type.typname
+        key = "offset" if kind == "interval" else "timezone" if extra.unknown or kind == "text" else "origin"
+        options[key] = extra
+    if set(options) - {"origin", "offset", "timezone", "ts"}:
+        raise UndefinedFunction(f"function time_bucket has no argument {', '.join(sorted(options))}")
+    return _time_bucket(binder, width, value, options)
+
+
+def _integer_bucket(binder: Binder, args: list[Expr]) -> Expr:
+    bound = [coerce(a, INT8, binder.context) for a in args]
+    offset = bound[2].sql if len(bound) > 2 else "0"
+    sql = f"CAST(pg_floor_bucket({bound[1].sql}, pg_step({bound[0].sql}), {offset}) AS BIGINT)"
+    return combine(sql, INT8, "call", tuple(bound))
+
+
+def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Expr]) -> Expr:
+    if width.op != "literal" or not isinstance(width.value, Interval):
+        if options:
+            raise FeatureNotSupported("time_bucket with a width that is not constant takes no further arguments")
+        sql = f"pg_bucket({coerce(value, TIMESTAMPTZ, binder.context).sql}, pg_width_us({width.sql}), {_ORIGIN_US})"
+        return combine(sql, TIMESTAMPTZ, "call", (width, value))
+    months, days, us = width.value
+    fixed = days * _DAY + us
+    if months and fixed:
+        raise InvalidParameterValue("time_bucket's width is months or a fixed time, not both")
+    if months < 0 or fixed < 0 or not (months or fixed):
+        raise InvalidParameterValue("time_bucket's width must be greater than zero")
+    result = value.type
+    zone = options.get("timezone")
+    if zone is not None:
+        zone = coerce(zone, TEXT, binder.context)
+        if isinstance(zone.value, str):
+            zone_of(zone.value)
+        local = f"timezone({zone.sql}, {coerce(value, TIMESTAMPTZ, binder.context).sql})"
+    elif result.typname == "timestamptz":
+        local = f"make_timestamp(epoch_us({value.sql}))"
+    else:
+        local = coerce(value, TIMESTAMP, binder.context).sql
+    origin = str(_MONTH_ORIGIN_US if months else _ORIGIN_US)
+    inside: tuple[Expr, ...] = (value,)
+    if "origin" in options:
+        given = coerce(options["origin"], TIMESTAMPTZ if zone is not None else result, binder.context)
+        inside = (*inside, given)
+        origin = f"epoch_us({f'timezone({zone.sql}, {given.sql})' if zone is not None else given.sql})"
+    offset = coerce(options["offset"], INTERVAL, binder.context) if "offset" in options else None
+    if offset is not None:
+        local = f"({local} - {offset.sql})"
+    if months:
+        bucket = f"pg_month_bucket({local}, {months}, make_timestamp(CAST({origin} AS BIGINT)))"
+    else:
+        bucket = f"pg_bucket_timestamp({local}, {fixed}, {origin})"
+    if offset is not None:
+        bucket = f"({bucket} + {offset.sql})"
+    if zone is not None:
+        sql = f"timezone({zone.sql}, {bucket})"
+        result = TIMESTAMPTZ
+    elif result.typname == "timestamptz":
+        sql = f"make_timestamptz(epoch_us({bucket}))"
+    else:
+        sql = f"CAST({bucket} AS {'DATE' if result.typname == 'date' else 'TIMESTAMP'})"
+    return combine(sql, result, "bucket", inside, value=fixed or None)

@@ -1,0 +1,259 @@
+"""One SELECT: its list, WHERE, GROUP BY, HAVING, DISTINCT, ORDER BY and LIMIT, in DuckDB's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
+
+from tsdb.errors import (
+    AmbiguousColumn,
+    FeatureNotSupported,
+    GroupingError,
+    InvalidColumnReference,
+    SqlSyntaxError,
+    TooManyColumns,
+)
+from tsdb.sql.bind_calls import ordering
+from tsdb.sql.bind_from import bind_from, series_of, unnested
+from tsdb.sql.bind_limit import limit_text
+from tsdb.sql.binder import Binder, fold
+from tsdb.sql.block import Block, BoundQuery, Condition, Output
+from tsdb.sql.coercion import as_bool, coerce
+from tsdb.sql.expression import ColumnReference, Expr
+from tsdb.sql.relation import Relation, Scope
+from tsdb.types import TEXT
+
+MAX_COLUMNS = 1664  # PostgreSQL's limit of a target list
+
+
+@dataclass(eq=False)
+class _Select:
+    """What is known of a SELECT while it is bound."""
+
+    scope: Scope
+    block: Block
+    targets: list[Expr] = field(default_factory=list)
+    groups: list[Expr] = field(default_factory=list)
+    grouped: bool = False
+
+
+def bind_select(binder: Binder, node: exp.Select, parent: Scope | None) -> BoundQuery:
+    if node.args.get("into") is not None:
+        raise FeatureNotSupported("SELECT INTO is not supported", hint="Use CREATE TABLE and INSERT … SELECT.")
+    for clause in ("qualify", "laterals_", "connect", "cluster", "distribute", "sort", "match", "pivots"):
+        if node.args.get(clause):
+            raise FeatureNotSupported(f"{clause.upper()} is not supported")
+    select = _Select(Scope(parent), Block())
+    binder.blocks.append(select.block)
+    saved, binder.windows = binder.windows, {fold(w.this): w for w in node.args.get("windows") or ()}
+    refused, binder.refused = binder.refused, ""
+    try:
+        return _bind(binder, node, select)
+    finally:
+        binder.windows, binder.refused = saved, refused
+
+
+def _bind(binder: Binder, node: exp.Select, select: _Select) -> BoundQuery:
+    scope, block = select.scope, select.block
+    from_text = bind_from(binder, node, scope, block)
+    block.relations = list(scope.relations)
+    where = node.args.get("where")
+    text = ""
+    if where is not None:
+        condition = as_bool(binder.without_aggregates(where.this, scope, "WHERE"), "WHERE", binder.context)
+        conjuncts = condition.args if condition.op == "and" else (condition,)
+        block.conditions += [Condition(c) for c in conjuncts]
+        text = f" WHERE {condition.sql}"
+    select.targets = list(_projections(binder, node.expressions, scope))
+    if len(select.targets) > MAX_COLUMNS:
+        raise TooManyColumns(f"target lists can have at most {MAX_COLUMNS} entries")
+    group_text = _group(binder, node, select)
+    having = node.args.get("having")
+    if having is not None:
+        condition = as_bool(binder.bind(having.this, scope), "HAVING", binder.context)
+        group_text += f" HAVING {condition.sql}"
+        select.grouped = True
+    order = _order(binder, node, select)
+    select.grouped = select.grouped or any(e.aggregate for e in select.targets) or any(e.aggregate for e, _ in order)
+    if select.grouped:
+        tested = [*select.targets, *(e for e, _ in order), *([condition] if having is not None else [])]
+        for expr in tested:
+            _check_grouped(expr, select)
+    distinct_text = _distinct(binder, node, select, order)
+    outputs = [_output(e) for e in select.targets]
+    columns = ", ".join(f"{_final(e)} AS c{i + 1}" for i, e in enumerate(select.targets))
+    sql = f"SELECT {distinct_text}{columns or 'NULL AS c1'}"
+    sql += f" FROM {from_text}{text}" if from_text else text
+    sql += group_text
+    if order:
+        sql += " ORDER BY " + ", ".join(t for _, t in order)
+    limit = limit_text(binder, node, scope.parent)
+    sql += limit
+    block.outputs = outputs
+    block.transparent = not (
+        limit or distinct_text or select.grouped or group_text
+        or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
+    )  # fmt: skip
+    return BoundQuery(sql, outputs, block)
+
+
+def _final(expr: Expr) -> str:
+    return expr.sql if not expr.unknown or expr.value is not None or expr.op != "literal" else "CAST(NULL AS VARCHAR)"
+
+
+def _output(expr: Expr) -> Output:
+    return Output(expr.name, TEXT if expr.unknown else expr.type, expr.typmod, expr.digits, expr)
+
+
+def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Iterator[Expr]:
+    for node in nodes:
+        inner = node.this if isinstance(node, exp.Alias) else node
+        if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
+            yield from _star(binder, inner, scope)
+            continue
+        bound = _set_returning(binder, inner, scope) or binder.bind(inner, scope)
+        if isinstance(node, exp.Alias):
+            bound = bound.named(fold(node.args["alias"]))
+        yield bound
+
+
+def _set_returning(binder: Binder, node: exp.Expr, scope: Scope) -> Expr | None:
+    """unnest and generate_series as a column of the list."""
+    if isinstance(node, exp.Anonymous) and str(node.this).lower() in ("generate_series", "unnest"):
+        args = [binder.bind(a, scope) for a in node.expressions]
+        return series_of(binder, args) if str(node.this).lower() == "generate_series" else unnested(binder, args[0])
+    if isinstance(node, exp.Unnest):
+        return unnested(binder, binder.bind(node.expressions[0], scope))
+    return None
+
+
+def _star(binder: Binder, node: exp.Expr, scope: Scope) -> Iterator[Expr]:
+    if node.args.get("except_") or node.args.get("replace") or node.args.get("rename"):
+        raise SqlSyntaxError("* takes no EXCLUDE, REPLACE or RENAME")
+    table = node.args.get("table") if isinstance(node, exp.Column) else None
+    if table is not None:
+        relation = scope.relation(fold(table), binder.position(table))
+        yield from _columns_of(relation, scope, merged=False)
+        return
+    if not scope.relations:
+        raise SqlSyntaxError("SELECT * with no tables specified is not valid")
+    for name, merged in scope.merged.items():
+        yield merged.named(name)
+    for relation in scope.relations:
+        yield from _columns_of(relation, scope, merged=True)
+
+
+def _columns_of(relation: Relation, scope: Scope, *, merged: bool) -> Iterator[Expr]:
+    for index, column in enumerate(relation.columns):
+        if not column.hidden and not (merged and (id(relation), index) in scope.merged_away):
+            yield relation.reference(index)
+
+
+def _group(binder: Binder, node: exp.Select, select: _Select) -> str:
+    group = node.args.get("group")
+    if group is None:
+        return ""
+    if group.args.get("all"):
+        raise SqlSyntaxError('syntax error at or near "ALL"')
+    select.grouped = True
+    parts = [_group_item(binder, item, select) for item in group.expressions]
+    for key, word in (("rollup", "ROLLUP"), ("cube", "CUBE"), ("grouping_sets", "GROUPING SETS")):
+        for item in group.args.get(key) or ():
+            inner = ", ".join(_group_item(binder, e, select) for e in item.expressions)
+            parts.append(f"{word} ({inner})")
+    return f" GROUP BY {', '.join(parts)}" if parts else ""
+
+
+def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
+    if isinstance(node, exp.Tuple):
+        return f"({', '.join(_group_item(binder, e, select) for e in node.expressions)})"
+    for kind, word in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE"), (exp.GroupingSets, "GROUPING SETS")):
+        if isinstance(node, kind):
+            return f"{word} ({', '.join(_group_item(binder, e, select) for e in node.expressions)})"
+    expr = _output_or_input(binder, node, select, input_first=True)
+    if expr.aggregate:
+        raise GroupingError("aggregate functions are not allowed in GROUP BY", position=binder.position(node))
+    if expr.unknown:
+        expr = coerce(expr, TEXT, binder.context)
+    select.groups.append(expr)
+    # A bare number would be a position to DuckDB.
+    return f"({expr.sql})" if expr.op != "literal" else f"(SELECT {expr.sql})"
+
+
+def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, *, input_first: bool) -> Expr:
+    """GROUP BY prefers an input column to an output name, ORDER BY the other way round; a number is a position."""
+    clause = "GROUP BY" if input_first else "ORDER BY"
+    plain = node.this if isinstance(node, exp.Paren) and input_first else node
+    if isinstance(plain, exp.Literal) and not plain.args["is_string"]:
+        if not plain.name.isdigit():
+            raise SqlSyntaxError(f"non-integer constant in {clause}")
+        if not 1 <= int(plain.name) <= len(select.targets):
+            raise InvalidColumnReference(f"{clause} position {plain.name} is not in select list")
+        return select.targets[int(plain.name) - 1]
+    if isinstance(plain, exp.Column) and plain.args.get("table") is None:
+        name = fold(plain.this)
+        matches = [e for e in select.targets if e.name == name]
+        own = name in select.scope.merged or any(c.name == name for r in select.scope.relations for c in r.columns)
+        if matches and not (input_first and own):
+            if len({e.sql for e in matches}) > 1:
+                raise AmbiguousColumn(f'{clause} "{name}" is ambiguous', position=binder.position(plain))
+            return matches[0]
+    if input_first:
+        return binder.without_aggregates(node, select.scope, "GROUP BY")
+    return binder.bind(node, select.scope)
+
+
+def _order(binder: Binder, node: exp.Select, select: _Select) -> list[tuple[Expr, str]]:
+    order = node.args.get("order")
+    items: list[tuple[Expr, str]] = []
+    for item in order.expressions if order is not None else ():
+        expr = _output_or_input(binder, item.this, select, input_first=False)
+        at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
+        if at is not None:
+            items.append((expr, f"{at + 1}{ordering(item)}"))
+            continue
+        if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
+            raise InvalidColumnReference("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+        if expr.op == "literal":
+            continue
+        items.append((expr, f"{expr.sql}{ordering(item)}"))
+    return items
+
+
+def _distinct(binder: Binder, node: exp.Select, select: _Select, order: Sequence[tuple[Expr, str]]) -> str:
+    distinct = node.args.get("distinct")
+    if distinct is None:
+        return ""
+    on = distinct.args.get("on")
+    if on is None:
+        return "DISTINCT "
+    parts = on.expressions if isinstance(on, exp.Tuple) else [on]
+    exprs = [_output_or_input(binder, p, select, input_first=False) for p in parts]
+    wanted = {e.sql for e in exprs}
+    for expr, _ in order[: len(wanted)]:
+        if expr.sql not in wanted:
+            raise InvalidColumnReference("SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
+    return f"DISTINCT ON ({', '.join(e.sql for e in exprs)}) "
+
+
+def _check_grouped(expr: Expr, select: _Select) -> None:
+    """Every column of this query stands in GROUP BY or inside an aggregate."""
+    if expr.op == "aggregate" or any(expr.sql == g.sql for g in select.groups):
+        return
+    if isinstance(expr.value, ColumnReference):
+        relation = expr.value.relation
+        if relation in select.scope.relations and not _key_is_grouped(expr, select):
+            name = relation.columns[expr.value.index].name
+            shown = f"{relation.name}.{name}" if not relation.name.startswith("?") else name
+            raise GroupingError(
+                f'column "{shown}" must appear in the GROUP BY clause or be used in an aggregate function',
+                position=expr.position,
+            )
+    for arg in expr.args:
+        _check_grouped(arg, select)
+
+
+def _key_is_grouped(expr: Expr, select: _Select) -> bool:
+    return any(replace(g, position=None) == replace(expr, position=None) for g in select.groups)

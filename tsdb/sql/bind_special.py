@@ -1,0 +1,242 @@
+"""Functions whose type or text needs more than a line: NULL rules, digits, patterns, the system's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlglot import exp
+
+from tsdb.errors import FeatureNotSupported, UndefinedFunction, UndefinedObject
+from tsdb.sql import bind_operators, casts, literal, to_char
+from tsdb.sql.bind_calls import plain_call, special
+from tsdb.sql.bind_scalars import now
+from tsdb.sql.binder import Binder, binds
+from tsdb.sql.coercion import coerce, constant, numeric_digits_of, unify
+from tsdb.sql.expression import Expr, combine
+from tsdb.sql.relation import Scope
+from tsdb.types import BOOL, BY_NAME, INT4, NUMERIC, TEXT, TIMESTAMP, array_of
+
+VERSION_NUMBER = "150018"
+VERSION = "PostgreSQL 15.18 (tsdb)"
+
+
+def _bound(binder: Binder, arguments: Sequence[exp.Expr], scope: Scope) -> list[Expr]:
+    return [binder.bind(a, scope) for a in arguments]
+
+
+def _require(name: str, args: Sequence[object], *counts: int) -> None:
+    if len(args) not in counts:
+        raise UndefinedFunction(
+            f"function {name} with {len(args)} arguments does not exist",
+            hint="No function matches the given name and argument types. You might need to add explicit type casts.",
+        )
+
+
+@special("coalesce")
+def coalesce(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    target, args = unify(_bound(binder, arguments, scope), "COALESCE", binder.context)
+    sql = f"coalesce({', '.join(a.sql for a in args)})"
+    return combine(sql, target, "coalesce", tuple(args), digits=args[0].digits)
+
+
+@special("greatest")
+def greatest(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _extreme(binder, "greatest", arguments, scope)
+
+
+@special("least")
+def least(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _extreme(binder, "least", arguments, scope)
+
+
+def _extreme(binder: Binder, name: str, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    # NULLs are ignored, in DuckDB as in PostgreSQL.
+    target, args = unify(_bound(binder, arguments, scope), name.upper(), binder.context)
+    return combine(f"{name}({', '.join(a.sql for a in args)})", target, "call", tuple(args), digits=args[0].digits)
+
+
+@special("nullif")
+def nullif(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("nullif", arguments, 2)
+    left, right = _bound(binder, arguments, scope)
+    test = bind_operators.compare(binder, "=", left, right)
+    left = coerce(left, TEXT, binder.context) if left.unknown else left
+    sql = f"CASE WHEN {test.sql} THEN NULL ELSE {left.sql} END"
+    return combine(sql, left.type, "call", (test, left), digits=left.digits)
+
+
+@special("round")
+def rounded(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _rounded(binder, "round", arguments, scope)
+
+
+def _rounded(binder: Binder, name: str, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _bound(binder, arguments, scope)
+    if len(args) != 2:
+        return plain_call(binder, name, args)
+    if args[0].type.typname in ("float4", "float8"):
+        raise UndefinedFunction(
+            f"function {name}(double precision, integer) does not exist",
+            hint="No function matches the given name and argument types. You might need to add explicit type casts.",
+        )
+    value, count = coerce(args[0], NUMERIC, binder.context), coerce(args[1], INT4, binder.context)
+    digits = numeric_digits_of(value)
+    if count.op == "literal" and isinstance(count.value, int):
+        scale = max(0, min(count.value, 30))
+        inner = f"{name}({value.sql}, {count.value})" if count.value < digits[1] else value.sql
+        made = (min(38, digits[0] - digits[1] + 1 + scale), scale)
+        return combine(f"CAST({inner} AS DECIMAL(38,{scale}))", NUMERIC, "call", (value, count), digits=(38, made[1]))
+    factor = f"CAST(pow(10::DOUBLE, {count.sql}) AS DECIMAL(19,0))"
+    sql = f"CAST({name}({value.sql} * {factor}) / {factor} AS DECIMAL(38,{digits[1]}))"
+    return combine(sql, NUMERIC, "call", (value, count), digits=(38, digits[1]))
+
+
+@special("trunc")
+def truncated(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _rounded(binder, "trunc", arguments, scope)
+
+
+@special("now", "transaction_timestamp", "statement_timestamp")
+def now_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("now", arguments, 0)
+    return now("now")
+
+
+@special("concat")
+def concat(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _texts(binder, _bound(binder, arguments, scope))
+    parts = ", ".join(f"coalesce({a.sql}, '')" for a in args)
+    return combine(f"concat({parts})" if args else "''", TEXT, "call", tuple(args))
+
+
+@special("concat_ws")
+def concat_ws(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _texts(binder, _bound(binder, arguments, scope))
+    return combine(f"concat_ws({', '.join(a.sql for a in args)})", TEXT, "call", tuple(args))
+
+
+def _texts(binder: Binder, args: Sequence[Expr]) -> list[Expr]:
+    """Output forms; concat writes booleans as t and f."""
+    return [
+        combine(f"CASE WHEN {a.sql} THEN 't' WHEN NOT {a.sql} THEN 'f' END", TEXT, "call", (a,))
+        if a.type == BOOL
+        else coerce(a, TEXT, binder.context)
+        for a in args
+    ]
+
+
+_FORMAT = re.compile(r"%(?:(\d+)\$)?(.)", re.DOTALL)
+
+
+@special("format")
+def format_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _bound(binder, arguments, scope)
+    if not args or args[0].op != "literal" or not isinstance(args[0].value, str):
+        raise FeatureNotSupported("format needs a constant format string")
+    texts = _texts(binder, args[1:])
+    parts: list[str] = []
+    at = used = 0
+    pattern = args[0].value
+    for found in _FORMAT.finditer(pattern):
+        parts.append(literal.quote(pattern[at : found.start()]))
+        at = found.end()
+        if found[2] == "%":
+            parts.append("'%'")
+            continue
+        index = int(found[1]) - 1 if found[1] else used
+        used = index + 1
+        if found[2] not in "sIL" or not 0 <= index < len(texts):
+            raise UndefinedObject("too few arguments for format()" if found[2] in "sIL" else
+                                  f'unrecognized format() type specifier "{found[2]}"')  # fmt: skip
+        wrapped = {"s": "coalesce({0}, '')", "I": "pg_quote_ident({0})", "L": "coalesce(pg_quote_literal({0}), 'NULL')"}
+        parts.append(wrapped[found[2]].format(texts[index].sql))
+    parts.append(literal.quote(pattern[at:]))
+    return combine(f"({' || '.join(parts)})", TEXT, "call", tuple(args))
+
+
+@special("to_char")
+def to_char_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("to_char", arguments, 2)
+    value, pattern = _bound(binder, arguments, scope)
+    if pattern.op != "literal" or not isinstance(pattern.value, str):
+        raise FeatureNotSupported("to_char needs a constant pattern")
+    if value.type.typname in ("timestamptz", "timestamp", "date"):
+        sql = to_char.datetime_text(coerce(value, TIMESTAMP, binder.context).sql, pattern.value, binder.context)
+        return combine(sql, TEXT, "call", (value, pattern))
+    value = coerce(value, NUMERIC, binder.context, (38, 10))
+    return combine(to_char.number_text(value.sql, pattern.value), TEXT, "call", (value, pattern))
+
+
+@special("array_to_string")
+def array_to_string(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("array_to_string", arguments, 2, 3)
+    args = _bound(binder, arguments, scope)
+    items = coerce(args[0], array_of(TEXT), binder.context) if args[0].unknown else args[0]
+    if items.type.element is None:
+        raise UndefinedFunction(f"function array_to_string({items.type.name}, text) does not exist")
+    item = casts.to_text("pg_item", items.type.element)
+    separator = coerce(args[1], TEXT, binder.context)
+    if len(args) == 3:
+        item = f"coalesce({item}, {coerce(args[2], TEXT, binder.context).sql})"
+    listed = f"list_filter(list_transform({items.sql}, lambda pg_item: {item}), lambda pg_item: pg_item IS NOT NULL)"
+    sql = f"CASE WHEN {items.sql} IS NOT NULL THEN coalesce(array_to_string({listed}, {separator.sql}), '') END"
+    return combine(sql, TEXT, "call", tuple(args))
+
+
+@special("array")
+def array_of_query(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    query = binder.bind_query(binder, arguments[0], scope)
+    if len(query.outputs) != 1:
+        raise UndefinedFunction("subquery must return only one column")
+    output = query.outputs[0]
+    sql = f"(ARRAY({query.sql}))"
+    return Expr(sql, array_of(output.type), "subquery", (), query, digits=output.digits, name="array")
+
+
+@special("num_nonnulls", "num_nulls")
+def count_nulls(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _bound(binder, arguments, scope)
+    parts = " + ".join(f"CAST({a.sql} IS NOT NULL AS INTEGER)" for a in args)
+    return combine(f"({parts})", INT4, "call", tuple(args))
+
+
+@special("json_build_object", "jsonb_build_object")
+def json_build_object(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = [coerce(a, TEXT, binder.context) if a.unknown else a for a in _bound(binder, arguments, scope)]
+    if len(args) % 2:
+        raise UndefinedFunction("argument list must have even number of elements")
+    keys = [coerce(a, TEXT, binder.context).sql if i % 2 == 0 else a.sql for i, a in enumerate(args)]
+    return combine(f"CAST(json_object({', '.join(keys)}) AS VARCHAR)", BY_NAME["json"], "call", tuple(args))
+
+
+@binds(exp.Substring)
+def substring(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    args = [binder.bind(node.args[k], scope) for k in ("this", "start", "length") if node.args.get(k) is not None]
+    return plain_call(binder, "substring", args)
+
+
+@binds(exp.StrPosition)
+def position(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    args = [binder.bind(node.args["substr"], scope), binder.bind(node.this, scope)]
+    return plain_call(binder, "position", args)
+
+
+@binds(exp.Trim)
+def trim(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    name = {"LEADING": "ltrim", "TRAILING": "rtrim"}.get(str(node.args.get("position") or "").upper(), "btrim")
+    args = [binder.bind(node.this, scope)]
+    if node.args.get("expression") is not None:
+        args.append(binder.bind(node.args["expression"], scope))
+    return plain_call(binder, name, args)
+
+
+@binds(exp.Overlay)
+def overlay(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    keys = ("this", "expression", "from_", "for_")
+    return plain_call(binder, "overlay", [binder.bind(node.args[k], scope) for k in keys if node.args.get(k)])
+
+
+def constant_text(value: str, name: str = "?column?") -> Expr:
+    return replace(constant(TEXT, value), name=name)

@@ -1,0 +1,59 @@
+"""What binding leaves to the planner: queries, their blocks, and the conditions that hold in each block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tsdb.sql.expression import Expr
+from tsdb.sql.relation import Relation
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A column of a bound query: ``expr`` in the query's own terms, c<n> outside."""
+
+    name: str
+    type: SqlType
+    typmod: int
+    digits: tuple[int, int] | None
+    expr: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A conjunct. ``only`` is the one relation it may prune (an outer join's ON), None: all that are not nullable."""
+
+    expr: Expr
+    only: Relation | None = None
+
+
+@dataclass(eq=False)
+class Block:
+    """One SELECT: its relations and conjuncts. ``transparent``: a condition on a plain output column may move inside
+    (no LIMIT, grouping, window, DISTINCT or set-returning function)."""
+
+    relations: list[Relation] = field(default_factory=list)
+    conditions: list[Condition] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
+    transparent: bool = False
+
+
+@dataclass(eq=False)
+class BoundQuery:
+    """A query in DuckDB's text; its columns there are c1, c2 …"""
+
+    sql: str
+    outputs: list[Output]
+    block: Block | None = None
+
+
+@dataclass(eq=False)
+class CommonTable:
+    """A table of WITH under the name q<n>; ``references`` counts its uses."""
+
+    name: str
+    alias: str
+    outputs: list[Output]
+    block: Block | None
+    references: int = 0

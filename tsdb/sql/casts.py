@@ -1,0 +1,86 @@
+"""Casts between known types in DuckDB's text, with PostgreSQL's results and errors (macros: ``macros``)."""
+
+from __future__ import annotations
+
+from tsdb.sql.literal import duckdb_type
+from tsdb.types import TEXT, SqlType
+
+_NUMBERS = ("int2", "int4", "int8", "oid", "numeric", "float4", "float8")
+_INTEGERS = ("int2", "int4", "int8", "oid")
+_TEXTS = ("text", "varchar", "bpchar", "name", "unknown")
+_PLAIN = {
+    ("date", "timestamp"), ("date", "timestamptz"), ("timestamp", "timestamptz"), ("timestamptz", "timestamp"),
+    ("timestamp", "date"), ("timestamptz", "date"), ("timestamp", "time"), ("timestamptz", "time"), ("bool", "int4"),
+    ("int4", "bool"), ("time", "interval"), ("interval", "time"), ("json", "jsonb"), ("jsonb", "json"),
+}  # fmt: skip
+
+
+def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int] | None) -> str | None:
+    """DuckDB's text for a cast, None when PostgreSQL has none. ``digits``: a numeric target's (precision, scale)."""
+    if target.element is not None:
+        return _to_array(sql, source, target, digits)
+    if target.typname in _TEXTS:
+        return to_text(sql, source)
+    if source.typname in _TEXTS:
+        return _from_text(sql, target, digits)
+    a, b = source.typname, target.typname
+    if a in _NUMBERS and b in _NUMBERS:
+        if a in ("float4", "float8") and b in (*_INTEGERS, "numeric"):
+            return f"CAST(pg_finite({sql}, '{target.name}') AS {duckdb_type(target, digits)})"
+        return f"CAST({sql} AS {duckdb_type(target, digits)})"
+    if (a, b) == ("interval", "time"):
+        return f"CAST(TIMESTAMP '1970-01-01 00:00:00' + {sql} AS TIME)"
+    if (a, b) == ("time", "interval"):
+        return f"({sql} - TIME '00:00:00')"
+    if a in ("json", "jsonb") and b in (*_NUMBERS, "bool"):
+        return f"CAST({sql} AS {duckdb_type(target, digits)})"
+    if (a, b) in _PLAIN:
+        return f"CAST({sql} AS {duckdb_type(target)})"
+    return None
+
+
+def to_text(sql: str, source: SqlType) -> str:
+    """PostgreSQL's output form of a value."""
+    name = source.typname
+    if name in ("float4", "float8"):
+        return f"pg_{name}_text({sql})"
+    if name == "interval":
+        return f"pg_interval_text({sql})"
+    if name == "bytea":
+        return f"('\\x' || lower(hex({sql})))"
+    if name in ("timestamp", "timestamptz", "date"):
+        return f"pg_datetime_text(CAST({sql} AS VARCHAR))"
+    if source.element is not None:
+        inner = to_text("pg_item", source.element)
+        return f"('{{' || array_to_string(list_transform({sql}, lambda pg_item: pg_array_item({inner})), ',') || '}}')"
+    return f"CAST({sql} AS VARCHAR)"
+
+
+def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str:
+    name = target.typname
+    if name in _INTEGERS:
+        return f"CAST(pg_text_integer({sql}, '{target.name}') AS {duckdb_type(target)})"
+    if name in ("float4", "float8"):
+        return f"CAST(pg_text_number({sql}, '{target.name}') AS {duckdb_type(target)})"
+    if name == "numeric":
+        return f"CAST(pg_text_number({sql}, 'numeric') AS {duckdb_type(target, digits)})"
+    if name == "bool":
+        return f"pg_text_bool({sql})"
+    if name == "bytea":
+        return f"CASE WHEN starts_with({sql}, '\\x') THEN from_hex(substr({sql}, 3)) ELSE encode({sql}) END"
+    if name == "uuid":
+        return f"CAST(CAST({sql} AS UUID) AS VARCHAR)"
+    if name in ("json", "jsonb"):
+        return f"CAST(CAST({sql} AS JSON) AS VARCHAR)"
+    return f"CAST({sql} AS {duckdb_type(target)})"
+
+
+def _to_array(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int] | None) -> str | None:
+    assert target.element is not None
+    if source.element is not None:
+        inner = cast_text("pg_item", source.element, target.element, digits)
+        return None if inner is None else f"list_transform({sql}, lambda pg_item: {inner})"
+    if source.typname in _TEXTS:
+        inner = cast_text("pg_item", TEXT, target.element, digits or (38, 10))
+        return f"list_transform(pg_array_items({sql}), lambda pg_item: {inner})"
+    return None

@@ -1,0 +1,161 @@
+"""A running query: scans opened, DuckDB's result as Arrow batches in the types that were promised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tsdb.errors import QueryCanceled, TsdbError
+from tsdb.model.store import ScanRequest, View
+from tsdb.sql.context import Context
+from tsdb.sql.deadline import Deadlines
+from tsdb.sql.duckdb_errors import to_error
+from tsdb.sql.instance import Cursor, Instance
+from tsdb.sql.plan import Plan
+from tsdb.sql.result import ResultColumn, Statistics
+from tsdb.sql.stream import Running, ScanStream
+from tsdb.types import NUMERIC
+
+BATCH_ROWS = 65_536
+
+
+class Execution:
+    """``Rows`` of a query that runs in DuckDB. Iterate in one thread; ``cancel`` comes from any."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        cursor: Cursor,
+        deadlines: Deadlines,
+        columns: tuple[ResultColumn, ...],
+        context: Context,
+    ) -> None:
+        self._instance = instance
+        self._cursor: Cursor | None = cursor
+        self._deadlines = deadlines
+        self._columns = columns
+        self._running = Running()
+        self._streams: list[tuple[str, ScanStream]] = []
+        self._tables: list[str] = []
+        self._reader: Any = None
+        self._timed_out = False
+        self._started = time.perf_counter()
+        self._statistics = Statistics()
+        self._wanted = [c.type.arrow for c in columns]
+        self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return self._columns
+
+    @property
+    def statistics(self) -> Statistics:
+        self._statistics.scans = [(n, s) for n, stream in self._streams for s in stream.statistics]
+        return self._statistics
+
+    def start(
+        self, plan: Plan, sql: str, requests: Sequence[tuple[str, ScanRequest]], view: View, context: Context
+    ) -> None:
+        """Register the scans and begin. Raises what DuckDB's binding or a system relation raises."""
+        assert self._cursor is not None
+        connection = self._cursor.connection
+        try:
+            for name, request in requests:
+                stream = ScanStream(request, view, self._running)
+                self._streams.append((request.series.name, stream))
+                self._register(name, stream)
+            for source in plan.sources:
+                if source.table is not None:
+                    table = source.table(view.catalog, context)
+                    names = [str(key) for key in source.columns] or table.column_names[:1]
+                    chosen = table.select(names).rename_columns([f"c{i + 1}" for i in range(len(names))])
+                    self._register(source.name, chosen)
+            self._reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+        except Exception as error:
+            made = self._error(error)
+            self.close()
+            raise made from error
+
+    def _register(self, name: str, stream: object) -> None:
+        assert self._cursor is not None
+        self._cursor.connection.register(name, stream)
+        self._tables.append(name)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        if self._reader is None:
+            raise StopIteration
+        try:
+            batch = self._reader.read_next_batch()
+            while not len(batch):
+                batch = self._reader.read_next_batch()
+            made = self._promised(batch)
+        except StopIteration:
+            self._statistics.seconds = time.perf_counter() - self._started
+            if self._running.error is not None:
+                raise self._error(self._running.error) from None
+            raise
+        except Exception as error:
+            raise self._error(error) from error
+        self._statistics.rows += len(made)
+        self._statistics.seconds = time.perf_counter() - self._started
+        return made
+
+    def _promised(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        arrays = [_promised(a, w) for a, w in zip(batch.columns, self._wanted, strict=False)]
+        return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in self._columns])
+
+    def _error(self, error: BaseException) -> TsdbError:
+        if self._timed_out:
+            return QueryCanceled("canceling statement due to statement timeout")
+        if self._running.cancelled.is_set():
+            return QueryCanceled("canceling statement due to user request")
+        kept = self._running.error
+        if kept is not None:
+            # What is no TsdbError is a defect of a floor below: the session logs it.
+            if not isinstance(kept, TsdbError):
+                raise kept
+            return kept
+        if not isinstance(error, Exception):
+            raise error
+        return to_error(error)
+
+    def cancel(self) -> None:
+        self._running.cancelled.set()
+        cursor = self._cursor
+        if cursor is not None:
+            cursor.connection.interrupt()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self.cancel()
+
+    def close(self) -> None:
+        """Release the cursor and the scans. May be called twice."""
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        if self._deadline is not None:
+            self._deadlines.remove(self._deadline)
+        self._running.cancelled.set()
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        for table in self._tables:
+            cursor.connection.unregister(table)
+        for _, stream in self._streams:
+            stream.close()
+        self._instance.give_back(cursor)
+
+
+def _promised(array: pa.Array, wanted: pa.DataType) -> pa.Array:
+    if array.type == wanted or (wanted == NUMERIC.arrow and pa.types.is_decimal(array.type)):
+        return array
+    if pa.types.is_list(wanted) and wanted.value_type == NUMERIC.arrow:
+        return array
+    return array.cast(wanted)

@@ -1,0 +1,125 @@
+"""EXPLAIN [ANALYZE]: what each scan is asked for and, after running, what it read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from tsdb.model.store import ScanRequest, ScanStatistics, View
+from tsdb.model.time import NS_MAX, NS_MIN
+from tsdb.sql.context import Context
+from tsdb.sql.plan import Plan
+from tsdb.sql.result import ResultColumn, Statistics
+from tsdb.sql.statement import Explain
+from tsdb.sql.values import moment
+from tsdb.types import TEXT
+
+if TYPE_CHECKING:
+    from tsdb.sql.query import Queries
+
+COLUMNS = (ResultColumn("QUERY PLAN", TEXT),)
+
+
+class ExplainRows:
+    """The lines of a plan as rows."""
+
+    def __init__(self, lines: Sequence[str], statistics: Statistics) -> None:
+        self._batches = iter([pa.record_batch([pa.array(lines, pa.string())], names=[COLUMNS[0].name])])
+        self._statistics = statistics
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return COLUMNS
+
+    @property
+    def statistics(self) -> Statistics:
+        return self._statistics
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+    def cancel(self) -> None:
+        """Nothing runs any more."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def run(
+    queries: Queries, statement: Explain, plan: Plan, view: View, values: Sequence[object | None], context: Context
+) -> ExplainRows:
+    """The plan's text; with ANALYZE the query runs first, its rows are counted and thrown away."""
+    started = time.perf_counter()
+    if not plan.parameters or len(values) == len(plan.parameters):
+        requests = queries.scan_requests(plan, queries.values(plan, values, context), context)
+    planning = time.perf_counter() - started
+    statistics = Statistics()
+    if statement.analyze:
+        columns = tuple(ResultColumn(o.name, o.type) for o in plan.outputs)
+        rows = queries.execute(plan, columns, view, values, context)
+        try:
+            for _ in rows:
+                pass
+            statistics = rows.statistics
+        finally:
+            rows.close()
+    lines = list(_lines(plan, [r for _, r in requests], statistics, statement, context))
+    if statement.analyze:
+        lines.append(f"Planning Time: {planning * 1000:.3f} ms")
+        lines.append(f"Execution Time: {statistics.seconds * 1000:.3f} ms")
+    return ExplainRows(lines, statistics)
+
+
+def _lines(
+    plan: Plan, requests: Sequence[ScanRequest], statistics: Statistics, statement: Explain, context: Context
+) -> Iterator[str]:
+    rows = f" (actual rows={statistics.rows})" if statement.analyze else ""
+    yield f"Query in DuckDB over {len(requests)} scan{'' if len(requests) == 1 else 's'}{rows}"
+    for index, request in enumerate(requests):
+        yield f"  ->  Scan on {request.series.name}"
+        yield f"        Columns: {', '.join(_name(request, key) for key in request.columns)}"
+        yield f"        Time: {_range(request)}"
+        if request.tags:
+            names = [request.series.by_number[t.column].name for t in request.tags]
+            yield f"        Tags: {', '.join(names)}"
+        for bound in request.bounds:
+            low, high = bound.low, bound.high
+            name = request.series.by_number[bound.column].name
+            yield f"        Field: {'' if low is None else f'{low} <= '}{name}{'' if high is None else f' <= {high}'}"
+        if statement.analyze and index < len(statistics.scans):
+            yield from _counts(statistics.scans[index][1])
+    yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
+
+
+def _counts(counted: ScanStatistics) -> Iterator[str]:
+    yield (
+        f"        Blocks: {counted.blocks_total} total, {counted.blocks_pruned_time} pruned by time, "
+        f"{counted.blocks_pruned_tags} by tags, {counted.blocks_pruned_fields} by fields, {counted.blocks_read} read"
+    )
+    yield (
+        f"        Rows: {counted.rows_read} read, {counted.rows_head} from the head, {counted.merged_rows} merged, "
+        f"{counted.rows_returned} returned"
+    )
+    if counted.tagsets_total:
+        yield f"        Tag sets: {counted.tagsets_matched} of {counted.tagsets_total}"
+
+
+def _name(request: ScanRequest, key: int | str) -> str:
+    return key if isinstance(key, str) else request.series.by_number[key].name
+
+
+def _range(request: ScanRequest) -> str:
+    low, high = request.range.low, request.range.high
+    if request.range.empty:
+        return "nothing"
+    if low == NS_MIN and high == NS_MAX:
+        return "all"
+    start = "" if low == NS_MIN else f"from {moment(low // 1000)}"
+    end = "" if high == NS_MAX else f"before {moment(high // 1000)}"
+    return f"{start} {end}".strip()

@@ -1,0 +1,92 @@
+"""Aggregates and window functions. PostgreSQL 15 manual, 9.21 and 9.22; first and last as TimescaleDB has them.
+
+In an aggregate's template ``{a}`` are its arguments with DISTINCT and ORDER BY, ``{f}`` is its FILTER and OVER, which
+every DuckDB aggregate in the template needs.
+"""
+
+from __future__ import annotations
+
+from tsdb.sql.signature import read
+
+# PostgreSQL divides an avg(integer) to 16 digits after the point (select_div_scale in numeric.c).
+_AVG_INTEGER = (
+    "CAST(pg_rounded_quotient(CAST(sum({a}){f} AS HUGEINT) * 10000000000000000::HUGEINT, "
+    "CAST(nullif(count({a}){f}, 0) AS HUGEINT)) AS DECIMAL(38,0)) * 0.0000000000000001::DECIMAL(17,16)"
+)
+_STATISTICS = "\n".join(
+    f"{name}({argument}) float8: {duckdb}({{a}}){{f}}"
+    for name, duckdb in (
+        ("stddev", "stddev_samp"), ("stddev_samp", "stddev_samp"), ("stddev_pop", "stddev_pop"),
+        ("variance", "var_samp"), ("var_samp", "var_samp"), ("var_pop", "var_pop"),
+    )
+    for argument in ("float8",)
+)  # fmt: skip
+_PAIRS = "\n".join(
+    f"{name}(float8, float8) float8: {name}({{a}}){{f}}"
+    for name in (
+        "corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope",
+        "regr_sxx", "regr_sxy", "regr_syy",
+    )
+)  # fmt: skip
+
+AGGREGATES = read(f"""
+sum(int2) int8: CAST(sum({{a}}){{f}} AS BIGINT)
+sum(int4) int8: CAST(sum({{a}}){{f}} AS BIGINT)
+sum(int8) numeric:0: CAST(sum({{a}}){{f}} AS DECIMAL(38,0))
+sum(numeric) numeric:@: sum({{a}}){{f}}
+sum(float4) float4: CAST(sum({{a}}){{f}} AS FLOAT)
+sum(float8) float8: sum({{a}}){{f}}
+sum(interval) interval: sum({{a}}){{f}}
+avg(int2) numeric:16: {_AVG_INTEGER}
+avg(int4) numeric:16: {_AVG_INTEGER}
+avg(int8) numeric:16: {_AVG_INTEGER}
+avg(numeric) numeric:16: CAST(avg(CAST({{a}} AS DOUBLE)){{f}} AS DECIMAL(38,16))
+avg(float8) float8: avg({{a}}){{f}}
+avg(interval) interval: avg({{a}}){{f}}
+count(any) int8: count({{a}}){{f}}
+min(anyelement) anyelement: min({{a}}){{f}}
+max(anyelement) anyelement: max({{a}}){{f}}
+bool_and(bool) bool: bool_and({{a}}){{f}}
+every(bool) bool: bool_and({{a}}){{f}}
+bool_or(bool) bool: bool_or({{a}}){{f}}
+bit_and(int4) int4: bit_and({{a}}){{f}}
+bit_and(int8) int8: bit_and({{a}}){{f}}
+bit_or(int4) int4: bit_or({{a}}){{f}}
+bit_or(int8) int8: bit_or({{a}}){{f}}
+string_agg(text, text) text: string_agg({{a}}){{f}}
+array_agg(anyelement) anyarray: list({{a}}){{f}}
+json_agg(any) json: CAST(to_json(list({{a}}){{f}}) AS VARCHAR)
+jsonb_agg(any) jsonb: CAST(to_json(list({{a}}){{f}}) AS VARCHAR)
+any_value(anyelement) anyelement: any_value({{a}}){{f}}
+first(anyelement, any) anyelement: arg_min_null({{a}}){{f}}
+last(anyelement, any) anyelement: arg_max_null({{a}}){{f}}
+regr_count(float8, float8) int8: CAST(regr_count({{a}}){{f}} AS BIGINT)
+approx_count_distinct(any) int8: approx_count_distinct({{a}}){{f}}
+{_STATISTICS}
+{_PAIRS}
+""")
+
+# WITHIN GROUP: the first argument is the fraction, the second what ORDER BY names.
+ORDERED_SETS = read("""
+percentile_cont(float8, float8) float8: quantile_cont({1}, {0}){f}
+percentile_disc(float8, anyelement) anyelement: quantile_disc({1}, {0}){f}
+mode(anyelement) anyelement: mode({0}){f}
+""")
+
+WINDOWS = read("""
+row_number() int8: row_number(){f}
+rank() int8: rank(){f}
+dense_rank() int8: dense_rank(){f}
+percent_rank() float8: percent_rank(){f}
+cume_dist() float8: cume_dist(){f}
+ntile(int4) int4: CAST(ntile({a}){f} AS INTEGER)
+lag(anyelement) anyelement: lag({a}){f}
+lag(anyelement, int4) anyelement: lag({a}){f}
+lag(anyelement, int4, anyelement) anyelement: lag({a}){f}
+lead(anyelement) anyelement: lead({a}){f}
+lead(anyelement, int4) anyelement: lead({a}){f}
+lead(anyelement, int4, anyelement) anyelement: lead({a}){f}
+first_value(anyelement) anyelement: first_value({a}){f}
+last_value(anyelement) anyelement: last_value({a}){f}
+nth_value(anyelement, int4) anyelement: nth_value({a}){f}
+""")

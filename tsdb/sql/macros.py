@@ -1,0 +1,131 @@
+"""DuckDB macros for what PostgreSQL does otherwise. Created once in the instance; only our own text names them.
+
+An error with PostgreSQL's words is raised by ``error('SQLSTATE:text')``; ``duckdb_errors`` takes it apart.
+A macro's parameters are replaced by text, so a parameter that stands twice is evaluated once only where DuckDB's common
+subexpression elimination sees it; all arguments are free of side effects.
+"""
+
+MACROS = (
+    """pg_float8_text(x) AS CASE
+        WHEN isnan(x) THEN 'NaN'
+        WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
+        WHEN abs(x) >= 1e15 AND abs(x) < 1e16 THEN replace(regexp_replace(regexp_replace(CAST(x AS VARCHAR),
+            '\\.0$', ''), '^(-?\\d)(\\d*?)0*$', '\\1.\\2e+15'), '.e', 'e')
+        ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END""",
+    """pg_float4_text(x) AS CASE
+        WHEN isnan(x) THEN 'NaN'
+        WHEN isinf(x) THEN CASE WHEN x > 0 THEN 'Infinity' ELSE '-Infinity' END
+        WHEN abs(x) >= 1e6 AND abs(x) < 1e16 THEN replace(regexp_replace(regexp_replace(CAST(x AS VARCHAR),
+            '\\.0$', ''), '^(-?\\d)(\\d*?)0*$',
+            '\\1.\\2e+' || printf('%02d', CAST(floor(log10(abs(x))) AS INTEGER))), '.e', 'e')
+        ELSE regexp_replace(CAST(x AS VARCHAR), '\\.0$', '') END""",
+    """pg_unit(n, one) AS CASE WHEN n <> 0 THEN CAST(n AS VARCHAR) || ' ' || one ||
+        CASE WHEN n = 1 THEN '' ELSE 's' END END""",
+    """pg_clock_text(us) AS CASE WHEN us < 0 THEN '-' ELSE '' END || printf('%02d', abs(us) // 3600000000) || ':' ||
+        printf('%02d', abs(us) // 60000000 % 60) || ':' || printf('%02d', abs(us) // 1000000 % 60) ||
+        CASE WHEN abs(us) % 1000000 = 0 THEN '' ELSE '.' || rtrim(printf('%06d', abs(us) % 1000000), '0') END""",
+    """pg_interval_us(i) AS CAST(date_part('hour', i) * 3600000000 + date_part('minute', i) * 60000000
+        + date_part('microsecond', i) AS BIGINT)""",
+    """pg_interval_text(i) AS CASE WHEN i IS NULL THEN NULL ELSE coalesce(nullif(concat_ws(' ',
+        pg_unit(date_part('year', i), 'year'), pg_unit(date_part('month', i), 'mon'),
+        pg_unit(date_part('day', i), 'day'),
+        CASE WHEN pg_interval_us(i) <> 0 THEN pg_clock_text(pg_interval_us(i)) END), ''), '00:00:00') END""",
+    """pg_datetime_text(t) AS CASE WHEN ends_with(t, ' (BC)') THEN replace(t, ' (BC)', '') || ' BC' ELSE t END""",
+    """pg_array_item(t) AS CASE WHEN t IS NULL THEN 'NULL' WHEN t = '' OR lower(t) = 'null'
+        OR regexp_matches(t, '[ \\t\\n\\r\\v\\f{},"\\\\]')
+        THEN '"' || replace(replace(t, '\\', '\\\\'), '"', '\\"') || '"' ELSE t END""",
+    """pg_array_items(t) AS CASE WHEN t IS NULL THEN NULL
+        WHEN regexp_full_match(trim(t), '\\{\\s*\\}') THEN CAST([] AS VARCHAR[])
+        WHEN NOT regexp_full_match(trim(t), '\\{[^{}"\\\\]*\\}')
+        THEN error('22P02:malformed array literal: "' || t || '"')
+        ELSE list_transform(string_split(trim(t, ' {}'), ','),
+            lambda e: CASE WHEN lower(trim(e)) = 'null' THEN NULL ELSE trim(e) END) END""",
+    """pg_text_integer(t, name) AS CASE WHEN t IS NULL THEN NULL
+        WHEN regexp_full_match(t, '\\s*[+-]?\\d{1,37}\\s*') THEN CAST(trim(t) AS HUGEINT)
+        ELSE error('22P02:invalid input syntax for type ' || name || ': "' || t || '"') END""",
+    """pg_text_number(t, name) AS CASE WHEN t IS NULL THEN NULL
+        WHEN regexp_full_match(t, '(?i)\\s*[+-]?(?:(?:\\d+\\.?\\d*|\\.\\d+)(?:e[+-]?\\d+)?|inf(?:inity)?|nan)\\s*')
+        THEN trim(t) ELSE error('22P02:invalid input syntax for type ' || name || ': "' || t || '"') END""",
+    """pg_text_bool(t) AS CASE WHEN t IS NULL THEN NULL
+        WHEN regexp_full_match(t, '(?i)\\s*(?:t|tr|tru|true|y|ye|yes|on|1)\\s*') THEN true
+        WHEN regexp_full_match(t, '(?i)\\s*(?:f|fa|fal|fals|false|n|no|of|off|0)\\s*') THEN false
+        ELSE error('22P02:invalid input syntax for type boolean: "' || t || '"') END""",
+    """pg_finite(x, name) AS CASE WHEN isnan(x) OR isinf(x)
+        THEN error('22003:' || name || ' out of range') ELSE x END""",
+    """pg_round_timestamp(t, unit) AS make_timestamp(CAST(round(epoch_us(t) / unit) AS BIGINT) * unit)""",
+    """pg_round_timestamptz(t, unit) AS make_timestamptz(CAST(round(epoch_us(t) / unit) AS BIGINT) * unit)""",
+    # Quotient of two whole numbers, rounded half away from zero.
+    """pg_rounded_quotient(a, b) AS CASE WHEN b = 0 THEN error('22012:division by zero')
+        ELSE (CASE WHEN (a < 0) = (b < 0) THEN 1 ELSE -1 END) * ((2 * abs(a) + abs(b)) // (2 * abs(b))) END""",
+    """pg_float_quotient(a, b) AS CASE WHEN b = 0 THEN error('22012:division by zero') ELSE a / b END""",
+    """pg_float_in_range(x) AS CASE WHEN isinf(x) THEN error('22003:value out of range: overflow') ELSE x END""",
+    """pg_sqrt(x) AS CASE WHEN x < 0 THEN error('2201F:cannot take square root of a negative number')
+        ELSE sqrt(x) END""",
+    """pg_ln(x) AS CASE WHEN x = 0 THEN error('2201E:cannot take logarithm of zero')
+        WHEN x < 0 THEN error('2201E:cannot take logarithm of a negative number') ELSE ln(x) END""",
+    """pg_log10(x) AS CASE WHEN x = 0 THEN error('2201E:cannot take logarithm of zero')
+        WHEN x < 0 THEN error('2201E:cannot take logarithm of a negative number') ELSE log10(x) END""",
+    """pg_power(x, y) AS CASE WHEN x = 0 AND y < 0
+        THEN error('2201F:zero raised to a negative power is undefined')
+        WHEN x < 0 AND y <> floor(y)
+        THEN error('2201F:a negative number raised to a non-integer power yields a complex result')
+        ELSE pow(x, y) END""",
+    """pg_substr(t, s) AS substring(t, greatest(s, 1))""",
+    """pg_substring(t, s, n) AS CASE WHEN n < 0 THEN error('22011:negative substring length not allowed')
+        ELSE substring(t, greatest(s, 1), greatest(0, least(s + n, 2147483647) - greatest(s, 1))) END""",
+    """pg_split_part(t, d, n) AS CASE WHEN n = 0 THEN error('22023:field position must not be zero')
+        WHEN d = '' THEN CASE WHEN abs(n) = 1 THEN t ELSE '' END ELSE coalesce(split_part(t, d, n), '') END""",
+    """pg_lpad(t, n, f) AS CASE WHEN n <= 0 THEN '' WHEN length(t) >= n OR f = '' THEN left(t, n)
+        ELSE lpad(t, n, f) END""",
+    """pg_rpad(t, n, f) AS CASE WHEN n <= 0 THEN '' WHEN length(t) >= n OR f = '' THEN left(t, n)
+        ELSE rpad(t, n, f) END""",
+    """pg_chr(n) AS CASE WHEN n <= 0 THEN error('54000:null character not permitted') ELSE chr(n) END""",
+    """pg_initcap(t) AS array_to_string(list_transform(regexp_extract_all(t, '[\\pL\\pN]+|[^\\pL\\pN]+'),
+        lambda w: upper(left(w, 1)) || lower(substring(w, 2))), '')""",
+    """pg_quote_ident(t) AS CASE WHEN regexp_full_match(t, '[a-z_][a-z0-9_$]*') THEN t
+        ELSE '"' || replace(t, '"', '""') || '"' END""",
+    """pg_quote_literal(t) AS CASE WHEN contains(t, '\\') THEN 'E' ELSE '' END || '''' ||
+        replace(replace(t, '''', ''''''), '\\', '\\\\') || ''''""",
+    """pg_regexp_match(t, p) AS CASE WHEN regexp_matches(t, p) THEN
+        CASE WHEN regexp_matches(p, '(?:^|[^\\\\])\\((?:[^?]|$)')
+        THEN [regexp_extract(t, p, 1)] ELSE [regexp_extract(t, p, 0)] END END""",
+    """pg_json_path(k) AS '$."' || replace(replace(k, '\\', '\\\\'), '"', '\\"') || '"' """,
+    """pg_floor_bucket(x, width, origin) AS x - ((x - origin) % width + width) % width""",
+    """pg_bucket(x, width, origin) AS make_timestamptz(pg_floor_bucket(epoch_us(x), width, origin))""",
+    """pg_bucket_timestamp(x, width, origin) AS make_timestamp(pg_floor_bucket(epoch_us(x), width, origin))""",
+    """pg_width_us(i) AS CASE WHEN date_part('year', i) <> 0 OR date_part('month', i) <> 0
+        THEN error('0A000:timestamps cannot be binned into intervals containing months or years')
+        WHEN date_part('day', i) * 86400000000 + pg_interval_us(i) <= 0
+        THEN error('22008:stride must be greater than zero')
+        ELSE CAST(date_part('day', i) * 86400000000 + pg_interval_us(i) AS BIGINT) END""",
+    """pg_step(s) AS CASE WHEN s = 0 THEN error('22023:step size cannot equal zero') ELSE s END""",
+    """pg_step_interval(s) AS CASE WHEN s = INTERVAL '0 days' THEN error('22023:step size cannot equal zero')
+        ELSE s END""",
+    """pg_to_timestamp(x) AS make_timestamptz(CAST(round(pg_finite(x, 'timestamp') * 1000000) AS BIGINT))""",
+    """pg_width_bucket(x, lo, hi, n) AS CASE WHEN n <= 0 THEN error('2201G:count must be greater than zero')
+        WHEN lo = hi THEN error('2201G:lower bound cannot equal upper bound')
+        WHEN lo < hi THEN CASE WHEN x < lo THEN 0 WHEN x >= hi THEN n + 1
+            ELSE CAST(floor((x - lo) / (hi - lo) * n) AS INTEGER) + 1 END
+        ELSE CASE WHEN x > lo THEN 0 WHEN x <= hi THEN n + 1
+            ELSE CAST(floor((lo - x) / (lo - hi) * n) AS INTEGER) + 1 END END""",
+    """pg_difference(us) AS to_days(CAST(us // 86400000000 AS INTEGER)) + to_microseconds(us % 86400000000)""",
+    # Months and days spill their fractions downwards (interval_mul in timestamp.c).
+    """pg_times_parts(m, d, us, f) AS to_months(CAST(trunc(m * f) AS INTEGER))
+        + to_days(CAST(trunc(d * f + (m * f - trunc(m * f)) * 30) AS INTEGER))
+        + to_microseconds(CAST(round((d * f + (m * f - trunc(m * f)) * 30
+            - trunc(d * f + (m * f - trunc(m * f)) * 30)) * 86400000000 + us * f) AS BIGINT))""",
+    """pg_times(i, f) AS pg_times_parts(date_part('year', i) * 12 + date_part('month', i), date_part('day', i),
+        pg_interval_us(i), f)""",
+    # SIMILAR TO: % and _ as in LIKE, the rest of . ^ $ plain (9.7.2).
+    """pg_similar(p) AS replace(replace(regexp_replace(p, '([.^$])', '\\\\\\1', 'g'), '%', '.*'), '_', '.')""",
+    # A year is 365.25 days, a month 30 (interval_part in timestamp.c).
+    """pg_interval_epoch_us(i) AS CAST(date_part('year', i) * 31557600000000 + date_part('month', i) * 2592000000000
+        + date_part('day', i) * 86400000000 + pg_interval_us(i) AS BIGINT)""",
+    """pg_month_of(t) AS year(t) * 12 + month(t) - 1""",
+    """pg_month_bucket(t, n, origin) AS make_date(
+        CAST((pg_month_of(origin) + ((pg_month_of(t) - pg_month_of(origin))
+            - (((pg_month_of(t) - pg_month_of(origin)) % n + n) % n))) // 12 AS BIGINT),
+        CAST((pg_month_of(origin) + ((pg_month_of(t) - pg_month_of(origin))
+            - (((pg_month_of(t) - pg_month_of(origin)) % n + n) % n))) % 12 + 1 AS BIGINT), 1)""",
+    """pg_raise(text) AS error(text)""",
+)

@@ -1,0 +1,174 @@
+"""Conjuncts on one tag become a test of that tag's distinct values, by SQL's three-valued logic.
+
+What the test cannot decide (a value computed by DuckDB, an unusual pattern) it keeps: the statement decides again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+
+from tsdb.model.schema import Role
+from tsdb.model.store import TagMatch
+from tsdb.sql.coercion import is_text
+from tsdb.sql.expression import Expr
+from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
+
+Test = Callable[[str | None], bool | None]
+# Patterns that mean the same to RE2 and to Python.
+_PLAIN_REGEX = re.compile(r"\^?(?:[A-Za-z0-9_ /:,=@%-]|\.[*+?]?|\|)*\$?")
+_COMPARE: dict[str, Callable[[bytes, bytes], bool]] = {
+    "=": lambda a, b: a == b, "<>": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
+}  # fmt: skip
+
+
+def prune_by_tags(plan: Plan) -> Plan:
+    scans = tuple(_tested(scan) for scan in plan.scans)
+    rules = (*plan.rules, "prune_by_tags") if any(s.tags for s in scans) else plan.rules
+    return replace(plan, scans=scans, rules=rules)
+
+
+def _tested(scan: PlannedScan) -> PlannedScan:
+    tags = []
+    for condition in scan.conditions:
+        number = _only_tag(condition)
+        if number is not None and _known(condition):
+            tags.append(_match(number, condition))
+    return replace(scan, tags=tuple(tags))
+
+
+def _only_tag(expr: Expr) -> int | None:
+    """The number of the one tag, of type text, that a condition reads."""
+    numbers = set()
+    for each in expr.walk():
+        reference = column_of(each)
+        if reference is not None:
+            column = reference.relation.columns[reference.index]
+            stored = column.series_column
+            if stored is None or stored.role is not Role.TAG or not is_text(stored.type):
+                return None
+            numbers.add(stored.number)
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _match(number: int, condition: Expr) -> Callable[[Values], TagMatch]:
+    def made(values: Values) -> TagMatch:
+        test = _test(condition, values)
+
+        def keep(value: str | None) -> bool:
+            try:
+                return test(value) is True
+            except Undecided:
+                return True
+
+        return TagMatch(number, lru_cache(maxsize=65_536)(keep))
+
+    return made
+
+
+def _known(expr: Expr) -> bool:
+    """Whether ``_test`` knows the form of a condition."""
+    if expr.op in ("and", "or", "not"):
+        return all(_known(arg) for arg in expr.args)
+    if expr.op in ("is null", "is not null"):
+        return column_of(expr.args[0]) is not None
+    if expr.op in ("= any", "<> all", "like", "~"):
+        return column_of(expr.args[0]) is not None and is_constant(expr.args[1])
+    return expr.op in _COMPARE and any(is_constant(other) for _, _, other in both_sides(expr))
+
+
+def _test(expr: Expr, values: Values) -> Test:
+    if expr.op == "not":
+        inner = _test(expr.args[0], values)
+        return lambda v: None if (r := inner(v)) is None else not r
+    if expr.op in ("and", "or"):
+        return _connective(expr.op == "and", [_test(arg, values) for arg in expr.args])
+    if expr.op == "is null":
+        return lambda v: v is None
+    if expr.op == "is not null":
+        return lambda v: v is not None
+    if expr.op in ("= any", "<> all"):
+        return _in_array(expr, values)
+    if expr.op in ("like", "~"):
+        return _pattern(expr, values)
+    (_, operator, other), compare = both_sides(expr)[0], _COMPARE
+    constant = values(other)
+    if constant is None:
+        return lambda v: None
+    octets, operation = str(constant).encode(), compare[operator]
+    return lambda v: None if v is None else operation(v.encode(), octets)
+
+
+def _connective(is_and: bool, parts: list[Test]) -> Test:
+    def test(value: str | None) -> bool | None:
+        unknown = False
+        for part in parts:
+            result = part(value)
+            if result is None:
+                unknown = True
+            elif result is not is_and:
+                return result
+        return None if unknown else is_and
+
+    return test
+
+
+def _in_array(expr: Expr, values: Values) -> Test:
+    items = values(expr.args[1])
+    if items is None:
+        return lambda v: None
+    if not isinstance(items, list):
+        raise Undecided
+    known = {str(item) for item in items if item is not None}
+    has_null, found = len(known) < len({*items}), expr.op == "= any"
+
+    def test(value: str | None) -> bool | None:
+        if not items:
+            return not found
+        if value is None:
+            return None
+        if value in known:
+            return found
+        return None if has_null else not found
+
+    return test
+
+
+def _pattern(expr: Expr, values: Values) -> Test:
+    pattern = values(expr.args[1])
+    if pattern is None:
+        return lambda v: None
+    text = str(pattern)
+    if expr.op == "like":
+        matches = like_pattern(text, str(expr.value or "")).fullmatch
+    else:
+        if _PLAIN_REGEX.fullmatch(text) is None:
+            raise Undecided
+        matches = re.compile(text.removesuffix("$") + r"\Z" if text.endswith("$") else text, re.DOTALL).search
+
+    def test(value: str | None) -> bool | None:
+        if value is None:
+            return None
+        if "\n" in value:
+            raise Undecided
+        return matches(value) is not None
+
+    return test
+
+
+def like_pattern(pattern: str, escape: str) -> re.Pattern[str]:
+    """LIKE as a regular expression. Raises Undecided for a pattern that ends in its escape character."""
+    parts: list[str] = []
+    at = iter(pattern)
+    for character in at:
+        if escape and character == escape:
+            following = next(at, None)
+            if following is None:
+                raise Undecided
+            parts.append(re.escape(following))
+        else:
+            parts.append({"%": ".*", "_": "."}.get(character) or re.escape(character))
+    return re.compile("".join(parts), re.DOTALL)

@@ -1,0 +1,96 @@
+"""Scans as Arrow streams for DuckDB, which pulls them batch by batch while the query runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from tsdb.errors import QueryCanceled
+from tsdb.model.schema import Column, Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, ScanRequest, ScanStatistics, View
+from tsdb.sql import storage_form
+from tsdb.types import TIMESTAMPTZ
+
+
+class Running:
+    """What a run's streams share: whether it was cancelled and the first error of a scan."""
+
+    def __init__(self) -> None:
+        self.cancelled = threading.Event()
+        self.error: BaseException | None = None
+
+
+class ScanStream:
+    """One scan under its generated column names. DuckDB asks for a stream each time it reads the relation; each is a
+    scan of its own over the same view, so reading twice gives the same rows twice."""
+
+    def __init__(self, request: ScanRequest, view: View, running: Running) -> None:
+        self._request = request
+        self._view = view
+        self._running = running
+        self._columns = [_column(request.series, key) for key in request.columns]
+        self._open: list[Iterator[pa.RecordBatch]] = []
+        self.statistics: list[ScanStatistics] = []
+        self.schema = pa.schema(
+            [(f"c{i + 1}", _arrow_type(c)) for i, c in enumerate(zip(request.columns, self._columns, strict=True))]
+        )
+
+    def __arrow_c_schema__(self) -> Any:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        try:
+            if self._request.range.empty:
+                return
+            scan = self._view.scan(self._request)
+            self.statistics.append(scan.statistics)
+            self._open.append(scan.batches)
+            for batch in scan.batches:
+                if self._running.cancelled.is_set():
+                    raise QueryCanceled("canceling statement due to user request")
+                if len(batch):
+                    arrays = [self._array(i, array) for i, array in enumerate(batch.columns)]
+                    yield pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        except Exception as error:
+            # DuckDB hands on the text alone: the error itself is kept for the client.
+            self._running.error = self._running.error or error
+            raise
+
+    def _array(self, index: int, array: pa.Array) -> pa.Array:
+        column, wanted = self._columns[index], self.schema.field(index).type
+        if column is not None and column.role is not Role.TIME and not storage_form.is_identity(column):
+            array = storage_form.from_stored(array, column)
+        if array.type == wanted:
+            return array
+        if isinstance(array, pa.DictionaryArray):
+            return array.dictionary_decode().cast(wanted)
+        return array.cast(wanted)
+
+    def close(self) -> None:
+        """End scans that DuckDB did not read to their end (LIMIT, cancel)."""
+        for batches in self._open:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                close()
+        self._open = []
+
+
+def _column(series: Series, key: int | str) -> Column | None:
+    return series.by_number[key] if isinstance(key, int) else series.time if key == TIME else None
+
+
+def _arrow_type(pair: tuple[int | str, Column | None]) -> pa.DataType:
+    key, column = pair
+    if key in (TIME_NS, SEQUENCE):
+        return pa.int64()
+    if key == TIME or column is None:
+        return TIMESTAMPTZ.arrow
+    if column.role is Role.TAG and storage_form.is_identity(column):
+        return pa.dictionary(pa.int32(), pa.string())
+    return storage_form.arrow_type(column)

@@ -1,0 +1,70 @@
+"""Type names of statements: sqlglot's type nodes to our types and type modifiers."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedObject
+from tsdb.sql import storage_form
+from tsdb.types import BY_NAME, SqlType, array_of
+
+_NAMES = {
+    "BIGINT": "int8", "INT": "int4", "SMALLINT": "int2", "DOUBLE": "float8", "FLOAT": "float4", "DECIMAL": "numeric",
+    "TEXT": "text", "VARCHAR": "varchar", "CHAR": "bpchar", "BPCHAR": "bpchar", "NAME": "name", "VARBINARY": "bytea",
+    "JSON": "json", "JSONB": "jsonb", "UUID": "uuid", "DATE": "date", "TIME": "time", "TIMESTAMP": "timestamp",
+    "TIMESTAMPTZ": "timestamptz", "BOOLEAN": "bool", "INTERVAL": "interval",
+}  # fmt: skip
+
+
+def of_node(node: exp.Expr) -> tuple[SqlType, int]:
+    """(type, type modifier) of a type node. Raises UndefinedObject."""
+    if isinstance(node, exp.ObjectIdentifier):
+        name = str(node.this).lower()
+        if name not in BY_NAME:
+            raise FeatureNotSupported(f"type {name} is not supported")
+        return BY_NAME[name], -1
+    if not isinstance(node, exp.DataType):
+        raise UndefinedObject(f'type "{node.sql()}" does not exist')
+    if isinstance(node.this, exp.Interval):
+        return BY_NAME["interval"], -1
+    kind = node.this.name
+    if kind == "ARRAY":
+        element, typmod = of_node(node.expressions[0])
+        return (element, typmod) if element.element is not None else (array_of(element), typmod)
+    if kind == "USERDEFINED":
+        return _by_name(node)
+    if kind not in _NAMES:
+        raise UndefinedObject(f'type "{kind.lower()}" does not exist')
+    found = BY_NAME[_NAMES[kind]]
+    return found, _typmod(found, [int(p.this.name) for p in node.expressions])
+
+
+def _by_name(node: exp.DataType) -> tuple[SqlType, int]:
+    named = node.args.get("kind")
+    name = named.expression.name if isinstance(named, exp.Dot) else getattr(named, "name", str(named))
+    found = BY_NAME.get("text" if name == "char" else str(name).lower())
+    if found is None:
+        raise UndefinedObject(f'type "{name}" does not exist')
+    return found, -1
+
+
+def _typmod(sql_type: SqlType, numbers: list[int]) -> int:
+    name = sql_type.typname
+    if name == "bpchar" and not numbers:
+        numbers = [1]
+    if not numbers:
+        return -1
+    if name == "numeric":
+        precision, scale = numbers[0], numbers[1] if len(numbers) > 1 else 0
+        if not 1 <= precision <= storage_form.NUMERIC_PRECISION_MAX:
+            raise InvalidParameterValue(f"NUMERIC precision {precision} must be between 1 and 38")
+        if not 0 <= scale <= precision:
+            raise InvalidParameterValue(f"NUMERIC scale {scale} must be between 0 and precision {precision}")
+        return storage_form.numeric_typmod(precision, scale)
+    if name in ("varchar", "bpchar"):
+        if not 1 <= numbers[0] <= 10_485_760:
+            raise InvalidParameterValue(f"length for type {sql_type.name} must be between 1 and 10485760")
+        return storage_form.length_typmod(numbers[0])
+    if name in ("timestamp", "timestamptz", "time", "interval"):
+        return min(numbers[0], 6)
+    return -1
