@@ -222,6 +222,16 @@ def test_a_password_is_asked_for_and_given() -> None:
     assert connection.servers_turn
 
 
+def test_no_session_begins_without_authentication() -> None:
+    connection = Connection()
+    connection.receive(frontend.startup(user="ada"))
+    connection.next_event()
+    with pytest.raises(AssertionError):
+        connection.parameter_status("TimeZone", "UTC")
+    with pytest.raises(AssertionError):
+        connection.ready("I")
+
+
 def test_sasl_goes_back_and_forth() -> None:
     connection = Connection()
     connection.receive(frontend.startup(user="ada"))

@@ -12,10 +12,12 @@ STDIN, and only then are CopyData messages more than leftovers. So a pipelining 
 
     STARTUP ──packet──> NEGOTIATING ──S/N──> STARTUP            (SSLRequest, GSSENCRequest)
     STARTUP ──packet──> STARTING ──password request──> PASSWORD, SASL_… ──answer──> STARTING
-    STARTING ──ready──> IDLE
+    STARTING ──authentication ok──> GREETING ──ready──> IDLE
     IDLE ──Query──> SIMPLE ──ready──> IDLE                      (in between: COPY_IN_SIMPLE)
     IDLE ──Parse, Bind, …──> EXTENDED ──Sync──> SYNCING ──ready──> IDLE     (in between: COPY_IN_EXTENDED)
     EXTENDED ──error──> SKIPPING ──Sync──> SYNCING
+
+No session begins without AuthenticationOk: READY has no entry in STARTING.
 
 In SKIPPING, after an error in the extended protocol, everything up to Sync is discarded unread, except Terminate.
 In IDLE and EXTENDED the messages of a COPY are discarded, since a client learns late that its COPY has failed. In
@@ -33,6 +35,7 @@ class State(Enum):
     STARTUP = auto()
     NEGOTIATING = auto()
     STARTING = auto()
+    GREETING = auto()
     PASSWORD = auto()
     SASL_INITIAL = auto()
     SASL_RESPONSE = auto()
@@ -53,13 +56,15 @@ class Sent(Enum):
     PASSWORD_REQUEST = auto()
     SASL_REQUEST = auto()
     SASL_CONTINUE = auto()
+    SASL_FINAL = auto()
+    AUTHENTICATED = auto()
     READY = auto()
     ERROR = auto()
     COPY_IN = auto()
     ANSWER = auto()
 
 
-SERVERS_TURN = frozenset({State.NEGOTIATING, State.STARTING, State.SIMPLE, State.SYNCING, State.CLOSED})
+SERVERS_TURN = frozenset({State.NEGOTIATING, State.STARTING, State.GREETING, State.SIMPLE, State.SYNCING, State.CLOSED})
 
 # Before the first ReadyForQuery: small messages only.
 UNAUTHENTICATED = frozenset(
@@ -111,9 +116,10 @@ SENT: dict[State, dict[Sent, State]] = {
         Sent.PASSWORD_REQUEST: State.PASSWORD,
         Sent.SASL_REQUEST: State.SASL_INITIAL,
         Sent.SASL_CONTINUE: State.SASL_RESPONSE,
-        Sent.ANSWER: State.STARTING,
-        Sent.READY: State.IDLE,
+        Sent.SASL_FINAL: State.STARTING,
+        Sent.AUTHENTICATED: State.GREETING,
     },
+    State.GREETING: {Sent.ANSWER: State.GREETING, Sent.READY: State.IDLE},
     State.SIMPLE: {
         Sent.ANSWER: State.SIMPLE,
         Sent.ERROR: State.SIMPLE,

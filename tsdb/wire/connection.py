@@ -234,10 +234,11 @@ class Connection:
         self._send(Sent.SASL_CONTINUE, backend.authentication(11, data))
 
     def authentication_sasl_final(self, data: bytes) -> None:
-        self._send(Sent.ANSWER, backend.authentication(12, data))
+        self._send(Sent.SASL_FINAL, backend.authentication(12, data))
 
     def authentication_ok(self) -> None:
-        self._send(Sent.ANSWER, backend.authentication(0))
+        """The client may come in. Parameters, key and ``ready`` follow; none of them may come before."""
+        self._send(Sent.AUTHENTICATED, backend.authentication(0))
 
     def parameter_status(self, name: str, value: str) -> None:
         self._send(Sent.ANSWER, backend.parameter_status(name, value))

@@ -30,6 +30,8 @@ _INPUT_AHEAD_BYTES = 1 << 18
 _FLUSH_BYTES = 1 << 16
 # Connections that have not said who they are: a bound of their own, so that they cannot crowd out CancelRequests.
 _STRANGERS_MAX = 256
+# How long a statement may still run after its client's last byte.
+_ORPHAN_GRACE_S = 1.0
 # After so many events other connections get a turn, should a session answer them all without ever waiting.
 _EVENTS_A_TURN = 64
 
@@ -194,9 +196,13 @@ class _Peer(asyncio.Protocol):
             self._transport.pause_reading()
 
     def eof_received(self) -> bool:
+        """What was asked before is still answered, but a long statement is not finished for nobody: a client that
+        is gone looks the same as one that only stopped sending (PostgreSQL: client_connection_check_interval)."""
         self._eof = True
         self._input.set()
-        return True  # what was asked before is still answered
+        if self._busy:
+            asyncio.get_running_loop().call_later(_ORPHAN_GRACE_S, self.cancel)
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
