@@ -77,7 +77,9 @@ class Core:
 
     def _values(self) -> dict[str, str]:
         if self._settings[0] != self.variables.generation:
-            self._settings = (self.variables.generation, dict(self.variables.values))
+            values = dict(self.variables.values)
+            values["timezone"] = settings.iana_name(values["timezone"])
+            self._settings = (self.variables.generation, values)
         return self._settings[1]
 
     @property

@@ -101,17 +101,32 @@ def _timeout(name: str, value: str) -> str:
     return f"{count}ms" if count else "0"
 
 
+_OFFSET = re.compile(r"<?([+-])(0\d|1[0-4])(?::?00)?(?:>.*)?")
+
+
 def _time_zone(name: str, value: str) -> str:
     text = value.strip().strip("'")
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
-        return hours_zone(float(text))
+        text = hours_zone(float(text))
     if text.lower() in ("default", "local"):
         return "UTC"
     try:
-        zone(text)
+        found = zone(text).name
+        iana_name(found)
     except InvalidParameterValue:
         raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"') from None
-    return "UTC" if text.upper() == "UTC" else text
+    return found.upper() if found in ("utc", "gmt") else found
+
+
+def iana_name(shown: str) -> str:
+    """The IANA name that queries know a zone by: a fixed offset is one of ``Etc``, whose signs are POSIX's."""
+    if not shown.startswith(("<", "+", "-")):
+        return shown
+    offset = _OFFSET.fullmatch(shown)
+    if offset is None:
+        raise InvalidParameterValue(f'time zone "{shown}" is not supported', hint="Offsets are whole hours up to 14.")
+    hours = int(offset[2])
+    return f"Etc/GMT{'-' if offset[1] == '+' else '+'}{hours}" if hours else "Etc/GMT"
 
 
 def hours_zone(hours: float) -> str:

@@ -67,7 +67,7 @@ def prepare(queries: Queries, plan: SchemaPlan, context: Context, catalog: Catal
     if source.tree.args.get("into") is not None:
         tree: exp.Expr = source.tree.copy()
         tree.set("into", None)
-        source = Select(source.fragment, tree)
+        source = trees.derived(source.fragment, "into", tree)
     columns = queries.prepare(source, context, catalog).columns
     if len(plan.source_columns) > len(columns):
         raise SqlSyntaxError("too many column names were specified")

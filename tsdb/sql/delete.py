@@ -57,7 +57,8 @@ class PreparedDelete:
             outcome.count += sum(batch.column(0).to_pylist())
         values: list[object | None] = []
         if condition.values:
-            query = Select(self.rows.fragment, trees.select([value.copy() for value in condition.values]))
+            items = [value.copy() for value in condition.values]
+            query = trees.derived(self.rows.fragment, "values", trees.select(items))
             for batch in outcome.query(reading, query, self.parameters):
                 values = [_plain(column) for column in batch.columns]
         deletion = condition.deletion(values)
@@ -125,17 +126,17 @@ def prepare(
     clause = tree.args.get("returning")
     returned = [item.copy() for item in clause.expressions] if clause is not None else []
 
-    def query(items: list[exp.Expr]) -> Select:
+    def query(role: str, items: list[exp.Expr]) -> Select:
         selected = trees.select(items, table.copy(), condition)
         if (with_ := tree.args.get("with_")) is not None:
             selected.set("with_", with_.copy())
-        return Select(statement.fragment, selected)
+        return trees.derived(statement.fragment, role, selected)
 
-    rows = query(key_items(series, alias or series.name) + returned)
+    rows = query("rows", key_items(series, alias or series.name) + returned)
     prepared = queries.prepare(rows, context, catalog, parameter_types)
     columns = prepared.columns[key_width(series) :]
     span = None if columns else deletion_range.recognize(series, alias, condition)
-    count = query([exp.Count(this=exp.Star())])
+    count = query("count", [trees.expression("count(*)")])
     return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version)
 
 

@@ -224,7 +224,7 @@ def recognize(series: Series, alias: str | None, condition: exp.Expr | None) -> 
 
 
 # The arguments of a node that are understood: any other one (negate, symmetric, query …) may turn its meaning.
-_UNDERSTOOD = {
+_UNDERSTOOD: dict[type[exp.Expr], set[str]] = {
     exp.Between: {"this", "low", "high"},
     exp.In: {"this", "expressions"},
     exp.Is: {"this", "expression", "negate"},

@@ -24,8 +24,9 @@ from tsdb.errors import (
 )
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
-from tsdb.sql import returning, trees
+from tsdb.sql import constant_rows, returning, trees
 from tsdb.sql.conflict import Conflict
+from tsdb.sql.constant_rows import ConstantRows
 from tsdb.sql.context import Context
 from tsdb.sql.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.query import Queries
@@ -48,6 +49,7 @@ class PreparedInsert:
     conflict: Conflict | None
     returned: Returned
     catalog_version: int
+    constants: ConstantRows | None = None
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -59,6 +61,9 @@ class PreparedInsert:
 
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:
+            if self.constants is not None:
+                yield from self._write(reading, outcome, self.constants.batch(reading.values, reading.context))
+                return
             for batch in outcome.query(reading, self.source, self.parameters):
                 yield from self._write(reading, outcome, batch)
 
@@ -95,23 +100,65 @@ def prepare(
     table = target.this if isinstance(target, exp.Schema) else target
     series = catalog.find(context.database).find(trees.table_name(table, context.database))
     given = _given(series, names)
+    rows = _rows(tree)
+    if rows is not None:
+        given = _matched(given, len(rows[0]), names is not None and rows != [[]])
     body = _Body(queries, statement, context, catalog, parameter_types)
-    if tree.args.get("default"):
-        given, source = [], None
-    else:
-        given, source = body.source(series, given, explicit=names is not None)
+    if rows is None:
+        given, source = body.query(given, explicit=names is not None)
+    conflict, returned = Conflict.read(tree, series, context.database), returning.of_insert(tree, series)
     omitted = [c for c in series.columns if c.default is not None and c not in given and not _covered(c, given)]
-    query = Select(statement.fragment, _with_defaults(source, given, omitted, tree))
+    targets = (*given, *omitted)
+    defaults = [_default_of(column, series) for column in targets]
+    if rows is not None:
+        every = [[*row, *defaults[len(given) :]] for row in rows]
+        constants = constant_rows.recognize(targets, every, defaults, parameter_types)
+        if constants is not None and not tree.args.get("with_"):
+            empty = trees.derived(statement.fragment, "constants", trees.select([]))
+            return PreparedInsert(
+                series, targets, empty, constants.parameters, conflict, returned, catalog.version, constants
+            )
+        source = _values(targets, every, defaults)
+    else:
+        for i, (column, default) in enumerate(zip(omitted, defaults[len(given) :], strict=True)):
+            source.append("expressions", trees.aliased(trees.cast(default, column), f"d{i}"))
+    if (with_ := tree.args.get("with_")) is not None:
+        source.set("with_", with_.copy())
+    role = "; ".join(["insert", *(c.default or "" for c in targets)])
+    query = trees.derived(statement.fragment, role, source)
     prepared = queries.prepare(query, context, catalog, parameter_types)
-    return PreparedInsert(
-        series,
-        (*given, *omitted),
-        query,
-        prepared.parameters,
-        Conflict.read(tree, series, context.database),
-        returning.of_insert(tree, series),
-        catalog.version,
-    )
+    return PreparedInsert(series, targets, query, prepared.parameters, conflict, returned, catalog.version)
+
+
+def _rows(tree: exp.Expr) -> list[list[exp.Expr]] | None:
+    """The rows of VALUES; DEFAULT VALUES is one empty row; None for any other query."""
+    if tree.args.get("default"):
+        return [[]]
+    body = tree.args.get("expression")
+    if not isinstance(body, exp.Values) or any(body.args.get(key) for key in ("order", "limit", "offset")):
+        return None
+    rows = [list(row.expressions) if isinstance(row, exp.Tuple) else [row] for row in body.expressions]
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise SqlSyntaxError("VALUES lists must all be the same length")
+    return rows
+
+
+def _values(targets: Sequence[Column], rows: list[list[exp.Expr]], defaults: list[exp.Expr]) -> exp.Expr:
+    """The query that gives the rows, each value cast to its column."""
+    if not targets:
+        return trees.select([trees.aliased(trees.cast(exp.Null(), _TIME_NS), "c0")])
+    items = [
+        [
+            trees.cast((default if constant_rows.is_default(value) else value).copy(), column)
+            for value, column, default in zip(row, targets, defaults, strict=True)
+        ]
+        for row in rows
+    ]
+    if len(items) == 1:
+        return trees.select([trees.aliased(value, f"c{i}") for i, value in enumerate(items[0])])
+    values = exp.Values(expressions=[exp.Tuple(expressions=row) for row in items])
+    names = [f"c{i}" for i in range(len(targets))]
+    return trees.select([trees.column(name) for name in names], trees.subquery(values, "source", names))
 
 
 def _covered(column: Column, given: list[Column]) -> bool:
@@ -138,7 +185,7 @@ def _given(series: Series, names: list[str] | None) -> list[Column]:
 
 
 class _Body:
-    """VALUES or a query, each item cast to its column."""
+    """A query as the source, each column cast to its target."""
 
     def __init__(
         self,
@@ -154,39 +201,16 @@ class _Body:
         self._catalog = catalog
         self._parameter_types = parameter_types
 
-    def source(self, series: Series, given: list[Column], *, explicit: bool) -> tuple[list[Column], exp.Expr]:
+    def query(self, given: list[Column], *, explicit: bool) -> tuple[list[Column], exp.Expr]:
         """(columns that get values, the query with a column for each)."""
-        body = self._statement.tree.expression
-        if isinstance(body, exp.Values) and not _limited(body):
-            rows = [list(row.expressions) if isinstance(row, exp.Tuple) else [row] for row in body.expressions]
-            given = _matched(given, len(rows[0]), explicit)
-            return given, self._values(series, given, rows)
-        return self._query(given, body, explicit)
-
-    def _values(self, series: Series, given: list[Column], rows: list[list[exp.Expr]]) -> exp.Expr:
-        defaults = [_default_of(column, series) for column in given]
-        items: list[list[exp.Expr]] = []
-        for row in rows:
-            if len(row) != len(given):
-                raise SqlSyntaxError("VALUES lists must all be the same length")
-            items.append(
-                [
-                    trees.cast((default if _is_default(value) else value).copy(), column)
-                    for value, column, default in zip(row, given, defaults, strict=True)
-                ]
-            )
-        if len(items) == 1:
-            return trees.select([trees.aliased(v, f"c{i}") for i, v in enumerate(items[0])])
-        values = exp.Values(expressions=[exp.Tuple(expressions=row) for row in items])
-        names = [f"c{i}" for i in range(len(given))]
-        return trees.select([trees.column(n) for n in names], trees.subquery(values, "source", names))
-
-    def _query(self, given: list[Column], body: exp.Expr, explicit: bool) -> tuple[list[Column], exp.Expr]:
-        select = _cast_literals(body, given)
+        select = _cast_literals(self._statement.tree.expression, given)
         source = select.copy()
         source.set("with_", self._statement.tree.args.get("with_") or source.args.get("with_"))
         prepared = self._queries.prepare(
-            Select(self._statement.fragment, source), self._context, self._catalog, self._parameter_types
+            trees.derived(self._statement.fragment, "source", source),
+            self._context,
+            self._catalog,
+            self._parameter_types,
         )
         given = _matched(given, len(prepared.columns), explicit)
         for column, found in zip(given, prepared.columns, strict=True):
@@ -196,20 +220,12 @@ class _Body:
         return given, trees.select(items, trees.subquery(select, "source", names))
 
 
-def _limited(body: exp.Expr) -> bool:
-    return any(body.args.get(key) for key in ("order", "limit", "offset"))
-
-
 def _matched(given: list[Column], count: int, explicit: bool) -> list[Column]:
     if count > len(given):
         raise SqlSyntaxError("INSERT has more expressions than target columns")
     if count < len(given) and explicit:
         raise SqlSyntaxError("INSERT has more target columns than expressions")
     return given[:count]
-
-
-def _is_default(value: exp.Expr) -> bool:
-    return isinstance(value, exp.Var | exp.Column) and trees.name_of(value) == "default"
 
 
 def _default_of(column: Column, series: Series) -> exp.Expr:
@@ -243,19 +259,3 @@ def _check_assignable(column: Column, found: SqlType) -> None:
             f'column "{column.name}" is of type {wanted.name} but expression is of type {found.name}',
             hint="You will need to rewrite or cast the expression.",
         )
-
-
-def _with_defaults(source: exp.Expr | None, given: list[Column], omitted: list[Column], tree: exp.Expr) -> exp.Expr:
-    extra = [
-        trees.aliased(trees.cast(trees.expression(c.default), c), f"d{i}")
-        for i, c in enumerate(omitted)
-        if c.default is not None
-    ]
-    if source is None:
-        source = trees.select(extra or [trees.aliased(trees.cast(exp.Null(), _TIME_NS), "c0")])
-    else:
-        for item in extra:
-            source.append("expressions", item)
-    if (with_ := tree.args.get("with_")) is not None:
-        source.set("with_", with_.copy())
-    return source

@@ -9,6 +9,7 @@ from sqlglot import exp
 from tsdb.errors import UndefinedTable
 from tsdb.model.schema import Column
 from tsdb.sql import dialect
+from tsdb.sql.statement import Fragment, Select
 from tsdb.sql.storage_form import numeric_precision
 from tsdb.types import BPCHAR, NAME, NUMERIC, OID, UINT8, SqlType
 
@@ -81,6 +82,12 @@ def expression(text: str) -> exp.Expr:
     tree = dialect.parse(f"SELECT {text}")
     item: exp.Expr = tree.expressions[0]
     return item.copy()
+
+
+def derived(fragment: Fragment, role: str, tree: exp.Expr) -> Select:
+    """A query that is made from a statement. ``role`` and the statement's text name it: prepared queries are cached by
+    text. Positions in the tree still count from the fragment."""
+    return Select(Fragment(f"/*{role.replace('*/', '')}*/{fragment.text}", fragment.offset), tree)
 
 
 def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:

@@ -120,7 +120,8 @@ def prepare(
     selected = trees.select(items, table.copy(), where.this if where is not None else None)
     if (with_ := tree.args.get("with_")) is not None:
         selected.set("with_", with_.copy())
-    rows = Select(statement.fragment, selected)
+    role = "; ".join(["update", *(c.default or "" for c in changed)])
+    rows = trees.derived(statement.fragment, role, selected)
     prepared = queries.prepare(rows, context, catalog, parameter_types)
     columns = prepared.columns[key_width(series) + len(kept) + len(changed) :]
     return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version)
