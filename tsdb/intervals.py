@@ -147,6 +147,8 @@ def _read_words(body: str, total: _Sum, text: str) -> None:
     if pending is not None:  # a number without a unit is seconds
         _once("second", seen, text)
         total.add(pending, "second")
+    if not seen:
+        raise _syntax(text)
     if ago:
         total.negate()
 
