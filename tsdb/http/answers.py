@@ -117,8 +117,8 @@ _V2_CODES = {
 
 
 def _error(status: int, body: Mapping[str, Any], text: str) -> Reply:
-    header = text[:MAX_HEADER_CHARACTERS].replace("\n", " ").replace("\r", " ")
-    printable = header.encode("ascii", "replace").decode()
+    header = " ".join(text[:MAX_HEADER_CHARACTERS].splitlines())
+    printable = "".join(c if " " <= c <= "~" else "?" for c in header)
     return Reply(status, body, {"X-Influxdb-Error": printable})
 
 
