@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.storage_formats.values import bits, columns, every_flip_is_found, int64s, kinds
 from tsdb.errors import DataCorrupted
-from tsdb.storage import codec, decimals
+from tsdb.storage import bitmaps, codec, decimals
 from tsdb.storage.codec import Encoding, decode_column, decode_integers, encode_column, encode_integers
 from tsdb.types import Kind
 
@@ -107,10 +107,37 @@ def test_one_value_that_is_no_decimal_is_seen_wherever_it_stands() -> None:
 
 def test_constant_columns_cost_a_few_bytes() -> None:
     rows = 65_536
-    assert len(encode_column(pa.array(np.full(rows, 5)), Kind.INT8)) <= 24
-    assert len(encode_column(pa.array([True] * rows), Kind.BOOL)) <= 17
-    assert len(encode_column(pa.array(["abc"] * rows), Kind.TEXT)) <= 19
-    assert len(encode_integers(np.zeros(rows, np.int64))) <= 24
+    assert len(encode_column(pa.array(np.full(rows, 5)), Kind.INT8)) <= 28
+    assert len(encode_column(pa.array([True] * rows), Kind.BOOL)) <= 21
+    assert len(encode_column(pa.array(["abc"] * rows), Kind.TEXT)) <= 23
+    assert len(encode_integers(np.zeros(rows, np.int64))) <= 28
+
+
+def test_a_field_that_whole_tag_sets_lack_costs_little() -> None:
+    present = np.repeat(np.arange(64) % 8 == 0, 1024)
+    values = pa.array(np.full(len(present), 5), mask=~present)
+    data = encode_column(values, Kind.INT8)
+    assert len(data) < 200
+    assert decode_column(data, Kind.INT8, len(values)).equals(values)
+
+
+@given(st.lists(st.booleans(), max_size=300), st.booleans())
+def test_bitmaps_come_back_and_lies_about_them_are_found(values: list[bool], runs: bool) -> None:
+    array = pa.array(sorted(values) if runs else values, pa.bool_())
+    packed = bitmaps.pack(array)
+    assert len(packed) <= (len(array) + 7) // 8
+    ones = array.true_count
+    bitmap = bitmaps.unpack(memoryview(packed), len(array), ones)
+    assert pa.Array.from_buffers(pa.bool_(), len(array), [None, bitmap]).equals(array)
+    with pytest.raises(DataCorrupted, match="set bits"):
+        bitmaps.unpack(memoryview(packed), len(array), ones + 1)
+    with pytest.raises(DataCorrupted):
+        bitmaps.unpack(memoryview(packed + bytes(1)), len(array), ones)
+
+
+def test_a_bitmap_with_bits_beyond_its_rows_is_corrupted() -> None:
+    with pytest.raises(DataCorrupted, match="beyond"):
+        bitmaps.unpack(memoryview(b"\x0f"), 3)
 
 
 SAMPLES: list[tuple[list[object], Kind]] = [

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tsdb.errors import IoError, StartupError
+from tsdb.errors import DataCorrupted, IoError, StartupError
 from tsdb.storage import keys
 from tsdb.storage.rocks import FORMAT_VERSION, LOCK_FILE, ROCKS_DIRECTORY, FatalStorageError, Rocks
 
@@ -228,6 +228,25 @@ def test_a_damaged_table_of_files_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / ROCKS_DIRECTORY / "CURRENT").write_text("MANIFEST-999999\n")
     with pytest.raises(StartupError, match=r"was not opened|could not be opened"):
         Rocks.open(tmp_path)
+
+
+@pytest.mark.parametrize(("family", "suffix"), [("ops", ".sst"), ("columns", ".blob")])
+def test_a_flipped_byte_in_a_file_is_never_read_as_a_value(tmp_path: Path, family: str, suffix: str) -> None:
+    value = os.urandom(20_000)
+    with Rocks.open(tmp_path) as rocks:
+        put(rocks, family, {b"k": value})
+        rocks.flush()
+    (damaged,) = [p for p in (tmp_path / ROCKS_DIRECTORY).glob(f"*{suffix}") if value in p.read_bytes()]
+    broken = bytearray(damaged.read_bytes())
+    broken[broken.index(value) + 10_000] ^= 1
+    damaged.write_bytes(broken)
+    with Rocks.open(tmp_path) as rocks:
+        with pytest.raises(DataCorrupted):
+            rocks.get(family, b"k")
+        with pytest.raises(DataCorrupted):
+            rocks.get_many(family, [b"k"])
+        with pytest.raises(DataCorrupted):
+            list(rocks.scan(family))
 
 
 FAILING_WRITER = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -192,6 +193,34 @@ def test_any_bytes_are_a_tag_set_or_corrupted(tagset: bytes) -> None:
         tagset_columns.decode([tagset])
     except DataCorrupted:
         return
+
+
+def test_readers_see_whole_snapshots_while_ids_are_given() -> None:
+    index = TagSetIndex()
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            snapshot = index.snapshot()
+            codes, distinct = snapshot.column(1)
+            hosts = [distinct[code] if code >= 0 else None for code in codes[-50:].tolist()]
+            first = snapshot.count - len(hosts)
+            expected = [f"h{i}" if i % 3 else None for i in range(first, snapshot.count)]
+            found = snapshot.matching([TagIn(1, frozenset([f"h{snapshot.count - 1}"]))])
+            if hosts != expected or len(found) != snapshot.count:
+                wrong.append(f"{snapshot.count}: {hosts}")
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for i in range(0, 1500, 3):
+        index.ids([encode_tagset([(1, f"h{j}")] if j % 3 else [(2, f"other{j}")]) for j in range(i, i + 3)])
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(index) == 1500
 
 
 @pytest.mark.nightly

@@ -1,7 +1,8 @@
 """Codec: one encoded column of a block, and integer sequences (times, point sequences, tag set ids).
 
 A value of ``columns`` is a header (magic, version, kind, encoding, rows, nulls), for some nulls a validity bitmap, the
-payload in its encoding, and a CRC-32 of it all, verified before anything is decoded. Only the values that are there
+payload in its encoding, and a CRC-32 of it all, verified before anything is decoded. Bitmaps are packed by zstd where
+that pays: a field that some tag sets never have makes long runs. Only the values that are there
 are encoded; a decoded column is spread over its rows afterwards, in place. Diagram: docs/format/column.md.
 
 Encodings:
@@ -28,7 +29,7 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
-from tsdb.storage import decimals, numbers, texts
+from tsdb.storage import bitmaps, decimals, numbers, texts
 from tsdb.storage.numbers import Int64s
 from tsdb.types import Kind
 
@@ -52,7 +53,7 @@ class Encoding(IntEnum):
     PLAIN = 6
 
 
-_HEADER = struct.Struct(">BBBBII")
+_HEADER = struct.Struct(">BBBBIII")
 _CHECKSUM = struct.Struct(">I")
 _DTYPES: dict[int, npt.DTypeLike] = {
     INTEGERS: np.int64,
@@ -68,10 +69,10 @@ def encode_column(values: pa.Array, kind: Kind) -> bytes:
         raise TypeError(f"a column of kind {kind.name} holds {kind.arrow}, not {values.type}")
     rows, nulls = len(values), values.null_count
     if nulls == rows:
-        return _seal(kind, Encoding.NULLS, rows, nulls, b"")
+        return _seal(kind, Encoding.NULLS, rows, nulls, b"", b"")
     validity = b""
     if nulls:
-        validity = _bitmap(values.is_valid())
+        validity = bitmaps.pack(values.is_valid())
         values = values.drop_null()
     if kind is Kind.BOOL:
         encoding, payload = _encode_booleans(values)
@@ -79,16 +80,16 @@ def encode_column(values: pa.Array, kind: Kind) -> bytes:
         encoding, payload = _encode_texts(values)
     else:
         encoding, payload = _encode_numbers(values.to_numpy())
-    return _seal(kind, encoding, rows, nulls, validity + payload)
+    return _seal(kind, encoding, rows, nulls, validity, payload)
 
 
 def decode_column(data: bytes, kind: Kind, rows: int) -> pa.Array:
     """The ``rows`` values of an encoded column, in ``kind``'s Arrow type. Raises DataCorrupted."""
-    encoding, nulls, body = _unseal(data, kind, rows)
+    encoding, nulls, packed, payload = _unseal(data, kind, rows)
     if encoding is Encoding.NULLS:
         return pa.nulls(rows, kind.arrow)
-    validity, payload = _split_validity(body, rows, nulls)
     try:
+        validity = bitmaps.unpack(packed, rows, rows - nulls) if nulls else None
         if kind is Kind.BOOL:
             return _decode_booleans(encoding, payload, rows, nulls, validity)
         if kind is Kind.TEXT:
@@ -101,14 +102,14 @@ def decode_column(data: bytes, kind: Kind, rows: int) -> pa.Array:
 def encode_integers(values: Int64s) -> bytes:
     """An int64 sequence without nulls: times, point sequences, tag set ids."""
     if not len(values):
-        return _seal(INTEGERS, Encoding.NULLS, 0, 0, b"")
+        return _seal(INTEGERS, Encoding.NULLS, 0, 0, b"", b"")
     encoding, payload = _encode_numbers(np.ascontiguousarray(values, np.int64))
-    return _seal(INTEGERS, encoding, len(values), 0, payload)
+    return _seal(INTEGERS, encoding, len(values), 0, b"", payload)
 
 
 def decode_integers(data: bytes, rows: int) -> Int64s:
     """The ``rows`` values of an integer sequence. Raises DataCorrupted."""
-    encoding, nulls, payload = _unseal(data, INTEGERS, rows)
+    encoding, nulls, _, payload = _unseal(data, INTEGERS, rows)
     out = np.empty(rows, np.int64)
     if encoding is Encoding.NULLS:
         if rows:
@@ -120,21 +121,22 @@ def decode_integers(data: bytes, rows: int) -> Int64s:
     return out
 
 
-def _seal(kind: int, encoding: Encoding, rows: int, nulls: int, body: bytes) -> bytes:
+def _seal(kind: int, encoding: Encoding, rows: int, nulls: int, validity: bytes, payload: bytes) -> bytes:
     if rows > MAX_ROWS:
         raise ValueError(f"{rows} rows in one column value; at most {MAX_ROWS} are allowed")
-    data = _HEADER.pack(MAGIC, VERSION, kind, encoding, rows, nulls) + body
+    head = _HEADER.pack(MAGIC, VERSION, kind, encoding, rows, nulls, len(validity))
+    data = b"".join((head, validity, payload))
     return data + _CHECKSUM.pack(zlib.crc32(data))
 
 
-def _unseal(data: bytes, kind: int, rows: int) -> tuple[Encoding, int, memoryview]:
-    """(encoding, nulls, what follows the header)"""
+def _unseal(data: bytes, kind: int, rows: int) -> tuple[Encoding, int, memoryview, memoryview]:
+    """(encoding, nulls, packed validity bitmap, payload)"""
     if len(data) < _HEADER.size + _CHECKSUM.size:
         raise DataCorrupted(f"column value of {len(data)} bytes is cut off")
     view = memoryview(data)
     if zlib.crc32(view[: -_CHECKSUM.size]) != _CHECKSUM.unpack_from(data, len(data) - _CHECKSUM.size)[0]:
         raise DataCorrupted(f"column value of {len(data)} bytes: checksum mismatch")
-    magic, version, found_kind, encoding, found_rows, nulls = _HEADER.unpack_from(data)
+    magic, version, found_kind, encoding, found_rows, nulls, validity_bytes = _HEADER.unpack_from(data)
     if magic != MAGIC or version != VERSION:
         raise DataCorrupted(f"column value has magic {magic:#x} and format version {version}")
     if found_kind != kind or found_rows != rows or rows > MAX_ROWS or nulls > rows:
@@ -147,24 +149,10 @@ def _unseal(data: bytes, kind: int, rows: int) -> tuple[Encoding, int, memoryvie
         raise DataCorrupted(f"column value has the unknown encoding {encoding}") from None
     if (found is Encoding.NULLS) != (nulls == rows):
         raise DataCorrupted(f"column value of encoding {found.name} has {nulls} nulls in {rows} rows")
-    return found, nulls, view[_HEADER.size : -_CHECKSUM.size]
-
-
-def _bitmap(values: pa.BooleanArray) -> bytes:
-    """One bit a value, least significant first, as in Arrow."""
-    return np.packbits(values.to_numpy(zero_copy_only=False), bitorder="little").tobytes()
-
-
-def _split_validity(body: memoryview, rows: int, nulls: int) -> tuple[pa.Buffer | None, memoryview]:
-    if not nulls:
-        return None, body
-    size = (rows + 7) // 8
-    if len(body) < size:
-        raise DataCorrupted("column value ends inside its validity bitmap")
-    bits = np.frombuffer(body[:size], np.uint8)
-    if int(np.unpackbits(bits, count=rows, bitorder="little").sum()) != rows - nulls:
-        raise DataCorrupted("column value's validity bitmap does not hold the nulls of its header")
-    return pa.py_buffer(body[:size]), body[size:]
+    payload = _HEADER.size + validity_bytes
+    if payload > len(data) - _CHECKSUM.size or (validity_bytes and not nulls):
+        raise DataCorrupted(f"column value has a validity bitmap of {validity_bytes} bytes for {nulls} nulls")
+    return found, nulls, view[_HEADER.size : payload], view[payload : -_CHECKSUM.size]
 
 
 def _encode_numbers(values: npt.NDArray[Any]) -> tuple[Encoding, bytes]:
@@ -220,7 +208,7 @@ def _encode_booleans(values: pa.BooleanArray) -> tuple[Encoding, bytes]:
     true = values.true_count
     if true in (0, len(values)):
         return Encoding.CONSTANT, bytes((1 if true else 0,))
-    return Encoding.BITMAP, _bitmap(values)
+    return Encoding.BITMAP, bitmaps.pack(values)
 
 
 def _decode_booleans(
@@ -229,10 +217,10 @@ def _decode_booleans(
     present = rows - nulls
     if encoding is Encoding.CONSTANT and len(payload) == 1:
         bits = pa.py_buffer((b"\xff" if payload[0] else b"\0") * ((rows + 7) // 8))
-    elif encoding is Encoding.BITMAP and len(payload) == (present + 7) // 8:
-        bits = pa.py_buffer(payload)
+    elif encoding is Encoding.BITMAP:
+        bits = bitmaps.unpack(payload, present)
         if validity is not None:
-            dense = np.unpackbits(np.frombuffer(payload, np.uint8), count=present, bitorder="little")
+            dense = np.unpackbits(np.frombuffer(bits, np.uint8), count=present, bitorder="little")
             spread = np.zeros(rows, np.int64)
             spread[:present] = dense
             _spread(spread, present, np.frombuffer(validity, np.uint8))
