@@ -114,6 +114,8 @@ def test_floats_read_back_exactly_and_in_the_fewest_digits(values: list[float | 
             assert (text, value) == (None, None)
             continue
         assert np.array(float(text)).tobytes() == np.array(value).tobytes() or value != value
+        if not math.isfinite(value):
+            continue
         digits = text.lower().split(b"e")[0].strip(b"-").replace(b".", b"").strip(b"0")
         shortest = repr(value).lower().split("e")[0].strip("-").replace(".", "").strip("0")
         if len(digits) > len(shortest):
