@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -45,9 +46,9 @@ class MemoryView:
             statistics.rows_returned += len(batch)
             yield batch
 
-    def _kept(self, request: ScanRequest, table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _kept(self, request: ScanRequest, table: pa.Table) -> npt.NDArray[np.bool_]:
         times = table.column(TIME_NS).to_numpy()
-        kept = (times >= request.range.low) & (times < request.range.high)
+        kept: npt.NDArray[np.bool_] = (times >= request.range.low) & (times < request.range.high)
         for tag in request.tags:
             kept &= np.fromiter((tag.test(v) for v in table.column(str(tag.column)).to_pylist()), bool, len(table))
         for bound in request.bounds:

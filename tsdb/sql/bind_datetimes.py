@@ -117,8 +117,27 @@ def date_trunc(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
         name = "pg_bucket" if zoned else "pg_bucket_timestamp"
         sql = f"{name}({value.sql}, {_FIXED_UNITS[unit]}, {origin})"
         return combine(sql, value.type, "bucket", (value,), value=_FIXED_UNITS[unit])
-    args[0] = coerce(Expr(f"'{unit}'", TEXT, "literal", (), unit), TEXT, binder.context)
+    if value.type.typname == "interval":
+        return combine(_truncated_interval(unit, value.sql), INTERVAL, "call", (value,))
+    args[0] = Expr(f"'{unit}'", TEXT, "literal", (), unit)
     return plain_call(binder, "date_trunc", args)
+
+
+_MONTHS = {"month": 1, "quarter": 3, "year": 12, "decade": 120, "century": 1200, "millennium": 12000}
+
+
+def _truncated_interval(unit: str, sql: str) -> str:
+    """Months, days and clock are truncated apart, towards zero (interval_trunc in timestamp.c)."""
+    if unit == "week":
+        raise FeatureNotSupported('unit "week" not supported for type interval')
+    months = f"CAST(date_part('year', {sql}) * 12 + date_part('month', {sql}) AS INTEGER)"
+    if unit in _MONTHS:
+        return f"to_months(CAST({months} // {_MONTHS[unit]} * {_MONTHS[unit]} AS INTEGER))"
+    days = f"to_days(CAST(date_part('day', {sql}) AS INTEGER))"
+    if unit == "day":
+        return f"(to_months({months}) + {days})"
+    clock = f"pg_interval_us({sql})"
+    return f"(to_months({months}) + {days} + to_microseconds({clock} // {_FIXED_UNITS[unit]} * {_FIXED_UNITS[unit]}))"
 
 
 @special("age")

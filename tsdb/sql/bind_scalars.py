@@ -72,7 +72,7 @@ def null(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Boolean)
 def boolean(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    return constant(BOOL, bool(node.this)).named("bool")
+    return constant(BOOL, bool(node.this)).named("bool", weak=True)
 
 
 @binds(exp.Parameter, exp.Placeholder)
@@ -105,7 +105,7 @@ def interval(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     elif not isinstance(node.this, exp.Literal):
         raise SqlSyntaxError("an interval constant is a string")
     made = constant(INTERVAL, intervals.parse(text.replace("week s", "weeks")))
-    return replace(made, position=binder.position(node.this)).named("interval")
+    return replace(made, position=binder.position(node.this)).named("interval", weak=True)
 
 
 @binds(exp.Cast)
@@ -114,8 +114,9 @@ def cast(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     inner = binder.bind(node.this, scope)
     made = coercion.explicit_cast(inner, target, typmod, binder.context)
     # PostgreSQL names a column by what is cast, by the type when that has no name of its own.
-    name = inner.name if inner.name != "?column?" else target.typname.lstrip("_")
-    return replace(made, name=name)
+    if inner.name != "?column?" and not inner.weak:
+        return made.named(inner.name)
+    return made.named(target.typname.lstrip("_"), weak=True)
 
 
 @binds(exp.CurrentTimestamp)
@@ -170,8 +171,9 @@ def case(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         conditions.append(coercion.as_bool(binder.bind(test, scope), "CASE/WHEN", binder.context))
     parts = [f"WHEN {c.sql} THEN {r.sql}" for c, r in zip(conditions, results[:-1], strict=True)]
     sql = f"CASE {' '.join(parts)} ELSE {results[-1].sql} END"
-    name = last.name if last.name != "?column?" else "case"
-    return combine(sql, target, "case", (*conditions, *results), digits=results[0].digits, name=name)
+    made = combine(sql, target, "case", (*conditions, *results), digits=results[0].digits)
+    strong = last.name != "?column?" and not last.weak
+    return made.named(last.name) if strong else made.named("case", weak=True)
 
 
 @binds(exp.Array)

@@ -45,10 +45,11 @@ _DATES = (
 )
 _BC = r"(?:\s*(?P<bc>BC|AD))?"
 _FORMS = tuple(
-    re.compile(rf"\s*{date}(?:(?:\s*T|\s+)(?:{_TIME})(?:\s*(?P<ampm>am|pm))?{_ZONE})?{_BC}\s*", re.I) for date in _DATES
+    re.compile(rf"\s*{date}(?:(?:\s*T|\s+)(?:{_TIME})(?:\s*(?P<ampm>am|pm)\b)?{_ZONE})?{_BC}\s*", re.I)
+    for date in _DATES
 )
 _DATE_ZONE_FORM = re.compile(rf"\s*{_DATES[0]}{_ZONE}\s*", re.I)
-_CLOCK_FORM = re.compile(rf"\s*T?(?:{_TIME})(?:\s*(?P<ampm>am|pm))?{_ZONE}\s*", re.I)
+_CLOCK_FORM = re.compile(rf"\s*T?(?:{_TIME})(?:\s*(?P<ampm>am|pm)\b)?{_ZONE}\s*", re.I)
 _OFFSET = re.compile(r"([+-])(\d{1,2})(?::?(\d{2}))?(?::?(\d{2}))?")
 
 

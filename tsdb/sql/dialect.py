@@ -12,6 +12,7 @@ import re
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, TokenError
+from sqlglot.tokenizer_core import Token, TokenType
 
 from tsdb.errors import SqlSyntaxError, StatementTooComplex
 from tsdb.sql import lexer
@@ -20,6 +21,11 @@ _KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "O
 _ESCAPE_STRING = re.compile("[eE]'")
 MAX_NESTING = 200
 MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
+
+_CONSTANT_TYPES = (
+    TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ, TokenType.INTERVAL,
+)  # fmt: skip
+_WORDS_AFTER_AS = (TokenType.SELECT, TokenType.UPDATE, TokenType.INSERT, TokenType.DELETE)
 
 _parser = Postgres.parser_class
 _parser.FUNCTIONS.clear()
@@ -41,7 +47,9 @@ def parse(text: str) -> exp.Expr:
         raise StatementTooComplex(f"statement is longer than {MAX_STATEMENT_CHARACTERS} characters")
     _check_nesting(text)
     try:
-        trees = [tree for tree in _dialect.parse(_plain_strings(text)) if tree is not None]
+        plain = _plain_strings(text)
+        tokens = _postgres_precedence(_dialect.tokenize(plain))
+        trees = [tree for tree in _dialect.parser().parse(tokens, plain) if tree is not None]
     except (ParseError, TokenError) as error:
         raise _syntax_error(text, error) from None
     except RecursionError:
@@ -63,6 +71,36 @@ def _plain_strings(text: str) -> str:
             parts += (text[position : token.start], plain.ljust(token.end - token.start))
             position = token.end
     return "".join(parts) + text[position:]
+
+
+def _postgres_precedence(tokens: list[Token]) -> list[Token]:
+    """Tokens that sqlglot reads as PostgreSQL does: ``date '…'::text`` casts a date, not a text (parentheses are put
+    around the constant), and after AS any word is a name."""
+    made: list[Token] = []
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
+        if token.token_type in _WORDS_AFTER_AS and made and made[-1].token_type is TokenType.ALIAS:
+            made.append(_token(TokenType.VAR, token.text, token))
+            continue
+        made.append(token)
+        if token.token_type is TokenType.STRING and following is TokenType.DCOLON:
+            first = _constant_start(made)
+            if first is not None:
+                made.insert(first, _token(TokenType.L_PAREN, "(", made[first]))
+                made.append(_token(TokenType.R_PAREN, ")", token))
+    return made
+
+
+def _constant_start(tokens: list[Token]) -> int | None:
+    """Where ``type 'string'`` at the end of some tokens begins; None when the string has no type before it."""
+    at = len(tokens) - 2
+    if at >= 3 and tokens[at].text.lower() == "zone" and tokens[at - 1].text.lower() == "time":
+        at -= 3
+    return at if at >= 0 and tokens[at].token_type in _CONSTANT_TYPES else None
+
+
+def _token(kind: TokenType, text: str, like: Token) -> Token:
+    return Token(kind, text, like.line, like.col, like.start, like.end)
 
 
 def _check_nesting(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,6 +36,8 @@ class Execution:
     ) -> None:
         self._instance = instance
         self._cursor: Cursor | None = cursor
+        # A cancel must not interrupt a cursor that was given back: its next query would pay for it.
+        self._holding = threading.Lock()
         self._deadlines = deadlines
         self._columns = columns
         self._running = Running()
@@ -127,9 +130,9 @@ class Execution:
 
     def cancel(self) -> None:
         self._running.cancelled.set()
-        cursor = self._cursor
-        if cursor is not None:
-            cursor.connection.interrupt()
+        with self._holding:
+            if self._cursor is not None:
+                self._cursor.connection.interrupt()
 
     def _expire(self) -> None:
         self._timed_out = True
@@ -137,7 +140,8 @@ class Execution:
 
     def close(self) -> None:
         """Release the cursor and the scans. May be called twice."""
-        cursor, self._cursor = self._cursor, None
+        with self._holding:
+            cursor, self._cursor = self._cursor, None
         if cursor is None:
             return
         if self._deadline is not None:

@@ -44,6 +44,8 @@ class Expr:
     text while the type is unknown), "parameter" (``value`` a Parameter), "now", an operator's name ("=", "and",
     "is null"), "cast", "call", "subquery". ``digits`` are a numeric's (precision, scale) in DuckDB. ``aggregate`` and
     ``window`` say whether one is inside (of this query level), ``stable`` that chance has no part in the value.
+    ``weak``: the name comes from a cast or a CASE and gives way to that of a cast around it (FigureColname in
+    parse_target.c).
     """
 
     sql: str
@@ -58,6 +60,7 @@ class Expr:
     stable: bool = True
     position: int | None = None
     name: str = "?column?"
+    weak: bool = False
 
     @property
     def unknown(self) -> bool:
@@ -68,8 +71,8 @@ class Expr:
         for arg in self.args:
             yield from arg.walk()
 
-    def named(self, name: str) -> Expr:
-        return replace(self, name=name)
+    def named(self, name: str, *, weak: bool = False) -> Expr:
+        return replace(self, name=name, weak=weak)
 
 
 def combine(

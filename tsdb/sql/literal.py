@@ -30,7 +30,7 @@ from tsdb.errors import (
 )
 from tsdb.sql import array_text, datetime_text, intervals
 from tsdb.sql.context import Context
-from tsdb.sql.datetime_text import INFINITY, US_PER_DAY
+from tsdb.sql.datetime_text import INFINITY
 from tsdb.sql.intervals import Interval
 from tsdb.types import (
     BOOL,
@@ -269,11 +269,8 @@ def render(sql_type: SqlType, value: object) -> str:
 def _render_datetime(sql_type: SqlType, value: int) -> str:
     name = duckdb_type(sql_type)
     if sql_type == TIME:
-        return (
-            f"CAST({value} * INTERVAL '1 microsecond' + TIME '00:00:00' AS TIME)"
-            if value < US_PER_DAY
-            else "TIME '24:00:00'"
-        )
+        seconds, us = divmod(value, 1_000_000)
+        return f"CAST('{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{us:06d}' AS TIME)"
     if abs(value) == INFINITY:
         return f"CAST('{'-' if value < 0 else ''}infinity' AS {name})"
     if sql_type == DATE:

@@ -41,7 +41,7 @@ def read(lines: str) -> dict[str, tuple[Signature, ...]]:
     """Signatures by name; an indented line continues the one before."""
     found: dict[str, list[Signature]] = {}
     for line in re.sub(r"\n\s+", " ", lines.strip()).splitlines():
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.startswith("# "):
             continue
         match = _LINE.fullmatch(line)
         assert match is not None, line

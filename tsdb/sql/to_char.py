@@ -63,7 +63,7 @@ def number_text(sql: str, pattern: str) -> str:
     rounded = f"round(abs({sql}), {scale})"
     number = f"format('{{:{',' if ',' in whole else ''}}}', CAST(trunc({rounded}) AS HUGEINT))"
     if required:
-        number = f"lpad({number}, greatest(length({number}), {required}), '0')"
+        number = f"lpad({number}, CAST(greatest(length({number}), {required}) AS INTEGER), '0')"
     elif scale:
         number = f"CASE WHEN trunc({rounded}) = 0 THEN '' ELSE {number} END"
     tail = f"split_part(CAST(CAST({rounded} AS DECIMAL(38,{scale})) AS VARCHAR), '.', 2)" if scale else "''"

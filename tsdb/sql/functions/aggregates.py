@@ -13,14 +13,19 @@ _AVG_INTEGER = (
     "CAST(pg_rounded_quotient(CAST(sum({a}){f} AS HUGEINT) * 10000000000000000::HUGEINT, "
     "CAST(nullif(count({a}){f}, 0) AS HUGEINT)) AS DECIMAL(38,0)) * 0.0000000000000001::DECIMAL(17,16)"
 )
-_STATISTICS = "\n".join(
-    f"{name}({argument}) float8: {duckdb}({{a}}){{f}}"
-    for name, duckdb in (
-        ("stddev", "stddev_samp"), ("stddev_samp", "stddev_samp"), ("stddev_pop", "stddev_pop"),
-        ("variance", "var_samp"), ("var_samp", "var_samp"), ("var_pop", "var_pop"),
-    )
-    for argument in ("float8",)
+_SPREADS = (
+    ("stddev", "stddev_samp"), ("stddev_samp", "stddev_samp"), ("stddev_pop", "stddev_pop"),
+    ("variance", "var_samp"), ("var_samp", "var_samp"), ("var_pop", "var_pop"),
 )  # fmt: skip
+# Of integers and numerics they are numeric, computed in double precision.
+_STATISTICS = "\n".join(
+    [f"{name}(float8) float8: {duckdb}({{a}}){{f}}" for name, duckdb in _SPREADS]
+    + [
+        f"{name}({argument}) numeric:16: CAST({duckdb}({{a}}){{f}} AS DECIMAL(38,16))"
+        for name, duckdb in _SPREADS
+        for argument in ("int4", "int8", "numeric")
+    ]
+)
 _PAIRS = "\n".join(
     f"{name}(float8, float8) float8: {name}({{a}}){{f}}"
     for name in (

@@ -1,0 +1,69 @@
+"""Statements to rows of plain Python values that can be compared across engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Loader
+
+from tsdb.model.store import View
+from tsdb.sql import intervals
+from tsdb.sql.context import Context
+from tsdb.sql.intervals import Interval
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Explain, Select, parse, split
+
+CONTEXT = Context("tsdb", now_us=1_767_229_200_000_000, settings={"timezone": "UTC"})
+
+
+def ask(
+    queries: Queries, view: View, text: str, values: Sequence[object] = (), context: Context = CONTEXT
+) -> tuple[tuple[ResultColumn, ...], list[tuple[Any, ...]]]:
+    """(columns, rows) of one statement."""
+    (fragment,) = split(text)
+    statement = parse(fragment)
+    assert isinstance(statement, Select | Explain)
+    prepared = queries.prepare(statement, context, view.catalog)
+    rows = queries.run(prepared, view, values, context)
+    try:
+        found = [row for batch in rows for row in zip(*(_values(c) for c in batch.columns), strict=True)]
+    finally:
+        rows.close()
+    return prepared.columns, found
+
+
+def _values(column: Any) -> list[Any]:
+    return [plain(value) for value in column.to_pylist()]
+
+
+def plain(value: Any) -> Any:
+    """Numbers by value, intervals and timestamps in one form."""
+    if hasattr(value, "nanoseconds") and hasattr(value, "months"):
+        return intervals.format(Interval(value.months, value.days, value.nanoseconds // 1000))
+    if isinstance(value, Decimal):
+        return value.normalize() + 0
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
+
+
+class _TextLoader(Loader):
+    def load(self, data: Any) -> str:
+        return bytes(data).decode()
+
+
+def ask_postgres(
+    connection: psycopg.Connection[tuple[object, ...]], text: str
+) -> tuple[list[tuple[str, int]], list[tuple[Any, ...]]]:
+    """((name, type OID) of columns, rows) from PostgreSQL; types without a natural value stay text."""
+    cursor = connection.cursor()
+    for name in ("interval", "json", "jsonb", "uuid"):
+        cursor.adapters.register_loader(name, _TextLoader)
+    cursor.execute(text)
+    assert cursor.description is not None
+    columns = [(c.name, c.type_code) for c in cursor.description]
+    return columns, [tuple(plain(v) for v in row) for row in cursor.fetchall()]
