@@ -32,6 +32,8 @@ _FLUSH_BYTES = 1 << 16
 _STRANGERS_MAX = 256
 # How long a statement may still run after its client's last byte.
 _ORPHAN_GRACE_S = 1.0
+# How long a client has to take what was sent before its connection is cut.
+_LAST_WORDS_S = 5.0
 # After so many events other connections get a turn, should a session answer them all without ever waiting.
 _EVENTS_A_TURN = 64
 
@@ -94,6 +96,7 @@ class Listener:
             return False
         peer.end(error or AdminShutdown("terminating connection due to administrator command"))
         peer.cancel()
+        asyncio.get_running_loop().call_later(_LAST_WORDS_S, peer.disconnect)
         return True
 
     async def close(self, grace_s: float = 5.0) -> None:
@@ -242,9 +245,13 @@ class _Peer(asyncio.Protocol):
             self._ending = error
         self._input.set()
 
-    def abort(self) -> None:
+    def disconnect(self) -> None:
+        """Cut the connection; a session that waits for its client to read sees that it is gone."""
         if self._transport is not None:
             self._transport.abort()
+
+    def abort(self) -> None:
+        self.disconnect()
         if self.task is not None:
             self.task.cancel()
 
@@ -358,7 +365,9 @@ class _Peer(asyncio.Protocol):
             if self._transport is not None:
                 if not self._lost:
                     self._transport.write(self.connection.data_to_send())
-                self._transport.close()
+                self._transport.close()  # which waits for the client to take the rest
+                if self._transport.get_write_buffer_size():
+                    asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.disconnect)
 
 
 def _keep_alive(connected: socket.socket | None) -> None:
