@@ -321,6 +321,8 @@ def _database_options(wal_bytes: int, memtable_bytes: int) -> Options:
     options.set_db_write_buffer_size(memtable_bytes)
     options.set_max_total_wal_size(wal_bytes)
     options.set_max_background_jobs(2)
+    # Below the usual limit of 1,024 descriptors, with room for connections.
+    options.set_max_open_files(512)
     options.set_keep_log_file_num(4)
     options.set_max_log_file_size(4 * MIB)
     options.set_stats_dump_period_sec(0)

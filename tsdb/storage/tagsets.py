@@ -30,6 +30,8 @@ VERSION = 1
 ABSENT = -1
 # Ids are int32 in rows and blocks.
 MAX_TAGSETS = 2**31 - 1
+# Tag sets decoded at once: bounds the memory of a million new ones.
+CHUNK_TAGSETS = 65_536
 
 
 def encode_tagset_record(tagset: bytes) -> bytes:
@@ -151,13 +153,16 @@ class TagSetIndex:
 
     def _add(self, tagsets: Sequence[bytes], ids: Int32s, total: int) -> None:
         """``tagsets`` get ``ids`` (rising, from the present count on), and there are ``total`` ids then."""
-        columns = tagset_columns.decode(tagsets)
-        for number in columns:
+        # All are decoded before anything is changed: a malformed one leaves the index as it was.
+        chunks = [slice(i, i + CHUNK_TAGSETS) for i in range(0, len(tagsets), CHUNK_TAGSETS)]
+        decoded = [tagset_columns.decode(tagsets[chunk]) for chunk in chunks]
+        for number in sorted(set().union(*decoded)):
             self._tags.setdefault(number, _Tag())
-        for number, tag in self._tags.items():
+        for tag in self._tags.values():
             tag.grow(total)
-            if number in columns:
-                tag.assign(ids, *columns[number])
+        for chunk, columns in zip(chunks, decoded, strict=True):
+            for number, (codes, distinct) in columns.items():
+                self._tags[number].assign(ids[chunk], codes, distinct)
         start = len(self)
         by_id: list[bytes | None] = [None] * (total - start)
         for tagset_id, tagset in zip(ids.tolist(), tagsets, strict=True):
