@@ -362,12 +362,17 @@ class _Peer(asyncio.Protocol):
             logger.exception("the session of %s did not close", self.address)
         finally:
             self._listener.forget(self)
-            if self._transport is not None:
-                if not self._lost:
-                    self._transport.write(self.connection.data_to_send())
-                self._transport.close()  # which waits for the client to take the rest
-                if self._transport.get_write_buffer_size():
-                    asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.disconnect)
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close the socket once the client has taken what is left, or after a while."""
+        if self._transport is None:
+            return
+        if not self._lost:
+            self._transport.write(self.connection.data_to_send())
+            if self._transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, self.disconnect)
+        self._transport.close()
 
 
 def _keep_alive(connected: socket.socket | None) -> None:
