@@ -31,7 +31,8 @@ DATABASE = "tsdb"
 QUESTIONS = (
     (
         "Load by region over the last hour, in steps of ten minutes",
-        """SELECT time_bucket('10 minutes', time) AS at, region, round(avg(usage_user)::numeric, 1) AS user_percent
+        """SELECT time_bucket('10 minutes', time) AS at, region,
+       round(avg(usage_user)::numeric, 1) AS user_percent
 FROM cpu
 WHERE time > now() - interval '1 hour' AND region IN ('eu-west', 'us-east')
 GROUP BY at, region
@@ -48,7 +49,8 @@ LIMIT 5""",
     ),
     (
         "Where the disk is nearly full, with the memory in use: a join of two series",
-        """SELECT d.host, last(d.used_percent, d.time) AS disk_percent, last(m.used_percent, m.time) AS memory_percent
+        """SELECT d.host, last(d.used_percent, d.time) AS disk_percent,
+       last(m.used_percent, m.time) AS memory_percent
 FROM disk d JOIN mem m ON d.host = m.host AND d.time = m.time
 GROUP BY d.host
 ORDER BY disk_percent DESC, d.host
@@ -96,15 +98,16 @@ def _load(console: Console, server: Server, seed: int, hosts: int) -> None:
     connection = http.client.HTTPConnection(server.host, server.http_port, timeout=60)
     columns = (
         SpinnerColumn(),
-        TextColumn("Loading an hour of metrics from {task.fields[hosts]} machines"),
+        TextColumn("Loading an hour"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("minutes, {task.fields[points]:,} points"),
         TimeElapsedColumn(),
     )
+    console.print(f"An hour of metrics from {hosts} machines, every {metrics.INTERVAL_S} seconds:")
     points, busy, size = 0, 0.0, 0
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task("load", total=MINUTES, hosts=hosts, points=0)
+        task = progress.add_task("load", total=MINUTES, points=0)
         for body in metrics.line_protocol(seed, hosts, time.time_ns(), MINUTES):
             start = time.perf_counter()
             connection.request("POST", f"/write?db={DATABASE}", body, {"Content-Type": "text/plain; charset=utf-8"})
@@ -127,7 +130,7 @@ def _ask(console: Console, server: Server) -> None:
     with psycopg.connect(server.pg_url, autocommit=True, application_name="tsdb demo") as connection:
         for title, statement in QUESTIONS:
             console.rule(Text(title, style="bold"), align="left")
-            console.print(Syntax(statement, "sql", background_color="default"))
+            console.print(Syntax(statement, "sql", background_color="default", word_wrap=True))
             start = time.perf_counter()
             cursor = connection.execute(statement.encode())
             print_result(console, cursor, time.perf_counter() - start)
@@ -149,8 +152,10 @@ def _how_to_connect(console: Console, server: Server) -> None:
 
 
 def _wait(console: Console) -> None:
-    console.print("Serving until Ctrl-C; the data goes with the demo. [bold]tsdb start[/] serves a directory of yours.")
     try:
+        console.print(
+            "Serving until Ctrl-C; the data goes with the demo. [bold]tsdb start[/] serves a directory of yours."
+        )
         while True:
             time.sleep(3600)
     except KeyboardInterrupt:

@@ -1,6 +1,6 @@
 """Generated machine metrics: what Telegraf's cpu, mem and disk plugins would send from a fleet, from a seed.
 
-Each value walks at random between bounds, as loads do; disks fill up and are emptied.
+Loads walk at random about what is usual for their machine; disks fill up and are emptied.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ class _Machine:
     memory: float
     disk: float
     memory_total: int
+    usual_user: float
 
     def step(self, chance: Random) -> None:
-        self.user = _walk(chance, self.user, 3.0)
+        self.user = _walk(chance, self.user + (self.usual_user - self.user) * 0.05, 3.0)
         self.system = _walk(chance, self.system, 1.0, high=40.0)
         self.memory = _walk(chance, self.memory, 0.5, low=10.0)
         self.disk = 20.0 if self.disk > 95.0 else self.disk + chance.random() * 0.02
@@ -47,9 +48,11 @@ def _walk(chance: Random, value: float, step: float, low: float = 0.0, high: flo
 
 def _machine(number: int, chance: Random) -> _Machine:
     region = REGIONS[number % len(REGIONS)]
+    usual_user = chance.uniform(5, 60)
     return _Machine(
         tags=f"host=web-{number:03d},region={region}",
-        user=chance.uniform(5, 60),
+        user=usual_user,
+        usual_user=usual_user,
         system=chance.uniform(1, 15),
         memory=chance.uniform(20, 80),
         disk=chance.uniform(20, 90),

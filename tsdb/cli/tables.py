@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -22,7 +23,7 @@ def print_result(console: Console, cursor: psycopg.Cursor[Any], seconds: float, 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     rows = cursor.fetchmany(rows_max)
     for i, column in enumerate(cursor.description):
-        numeric = any(isinstance(row[i], (int, float)) and not isinstance(row[i], bool) for row in rows)
+        numeric = any(isinstance(row[i], (int, float, Decimal)) and not isinstance(row[i], bool) for row in rows)
         table.add_column(Text(column.name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_shown(value)) for value in row))
