@@ -23,7 +23,17 @@ MESSAGES = st.one_of(
     st.builds(frontend.describe, st.sampled_from("SP"), NAMES),
     st.builds(frontend.execute, NAMES, st.integers(0, 100)),
     st.builds(frontend.close, st.sampled_from("SP"), NAMES),
-    st.sampled_from([frontend.FLUSH, frontend.SYNC, frontend.COPY_DONE, frontend.message(b"Q", b"no end")]),
+    st.sampled_from(
+        [
+            frontend.FLUSH,
+            frontend.SYNC,
+            frontend.COPY_DONE,
+            frontend.message(b"Q", b"no end"),
+            frontend.message(b"H", b"x"),
+            frontend.message(b"X", b"x"),
+            frontend.message(b"S", b"x"),
+        ]
+    ),
     st.binary(max_size=20).map(frontend.copy_data),
 )
 STARTUPS = st.sampled_from([
@@ -88,7 +98,8 @@ def test_bytes_cut_anywhere_give_the_same_events(start: bytes, sent: list[bytes]
     whole = run([octets])
     pieces = run(cut(octets, places))
     single = run(octets[k : k + 1] for k in range(len(octets)))
-    assert whole.events == pieces.events == single.events
+    # By their texts: two errors are never equal.
+    assert repr(whole.events) == repr(pieces.events) == repr(single.events)
     assert str(whole.violation) == str(pieces.violation) == str(single.violation)
     assert whole.connection.data_to_send() == pieces.connection.data_to_send() == single.connection.data_to_send()
 

@@ -308,6 +308,7 @@ def test_before_authentication_messages_are_small() -> None:
         (frontend.message(b"C", b""), "08P01"),
         (frontend.message(b"E", b"\0\0"), "08P01"),
         (frontend.message(b"S", b"x"), "08P01"),
+        (frontend.message(b"H", b"x"), "08P01"),
         (frontend.message(b"F", b"\0\0\0\1"), "0A000"),
     ],
 )
@@ -325,6 +326,22 @@ def test_a_wrong_body_is_an_error_like_any_other(octets: bytes, sqlstate: str) -
         assert connection.next_event() == Sync()
         connection.ready("I")
     assert connection.idle
+
+
+def test_a_client_leaves_whatever_else_it_says() -> None:
+    connection = connected()
+    connection.receive(frontend.message(b"X", b"bye"))
+    assert connection.next_event() == Terminate()
+
+
+def test_a_wrong_password_message_ends_the_connection() -> None:
+    connection = Connection()
+    connection.receive(frontend.startup(user="ada"))
+    connection.next_event()
+    connection.authentication_cleartext_password()
+    connection.receive(frontend.message(b"p", b"no end"))
+    with pytest.raises(ProtocolViolation):
+        connection.next_event()
 
 
 def test_the_fast_path_is_refused_and_ready_follows() -> None:

@@ -77,6 +77,7 @@ def _row(**moves: State) -> dict[int, State]:
 
 
 _COMMANDS = _row(
+    H=State.EXTENDED,
     Q=State.SIMPLE,
     F=State.SIMPLE,
     P=State.EXTENDED,
@@ -93,8 +94,8 @@ RECEIVED: dict[State, dict[int, State]] = {
     State.PASSWORD: _row(p=State.STARTING, X=State.CLOSED),
     State.SASL_INITIAL: _row(p=State.STARTING, X=State.CLOSED),
     State.SASL_RESPONSE: _row(p=State.STARTING, X=State.CLOSED),
-    State.IDLE: _COMMANDS | _row(H=State.IDLE),
-    State.EXTENDED: _COMMANDS | _row(H=State.EXTENDED),
+    State.IDLE: _COMMANDS,
+    State.EXTENDED: _COMMANDS,
     State.SKIPPING: _row(S=State.SYNCING, X=State.CLOSED),
     State.COPY_IN_SIMPLE: _row(d=State.COPY_IN_SIMPLE, c=State.SIMPLE, f=State.SIMPLE, X=State.CLOSED),
     State.COPY_IN_EXTENDED: _row(d=State.COPY_IN_EXTENDED, c=State.EXTENDED, f=State.EXTENDED, X=State.CLOSED),

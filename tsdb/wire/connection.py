@@ -159,9 +159,9 @@ class Connection:
 
     def _event(self, letter: int, body: bytes, move: State) -> messages.Frontend | Malformed:
         state, self._state = self._state, move
+        if letter == ord("p"):  # there is no statement yet whose error a wrong body could be
+            return messages.parse_password(_PASSWORD_CLASS[state], body)
         try:
-            if letter == ord("p"):
-                return messages.parse_password(_PASSWORD_CLASS[state], body)
             event = messages.parse(letter, body)
         except TsdbError as error:
             return Malformed(error)

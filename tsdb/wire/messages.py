@@ -285,6 +285,11 @@ def _function_call(body: Body) -> FunctionCall:
     return FunctionCall()
 
 
+def _terminate(body: Body) -> Terminate:
+    body.rest()  # whatever else a leaving client says
+    return Terminate()
+
+
 _PARSERS: dict[int, tuple[str, Callable[[Body], Frontend]]] = {
     ord("Q"): ("Query", _query),
     ord("P"): ("Parse", _parse),
@@ -298,7 +303,7 @@ _PARSERS: dict[int, tuple[str, Callable[[Body], Frontend]]] = {
     ord("c"): ("CopyDone", lambda _: CopyDone()),
     ord("f"): ("CopyFail", lambda body: CopyFail(body.string())),
     ord("F"): ("FunctionCall", _function_call),
-    ord("X"): ("Terminate", lambda _: Terminate()),
+    ord("X"): ("Terminate", _terminate),
 }
 
 # The letter p carries three messages; which one it is, only the connection's state tells.
