@@ -84,6 +84,14 @@ def test_the_encoding_fits_the_values(values: list[object], kind: Kind, encoding
     assert bits(decode_column(data, kind, len(array))) == bits(array)
 
 
+@pytest.mark.parametrize("size", range(60, 140))
+def test_texts_about_as_long_as_their_zstd_frame_come_back(size: int) -> None:
+    # At some size the frame of random letters is as long as the letters.
+    letters = np.random.default_rng(size).integers(32, 127, size).astype(np.uint8).tobytes().decode()
+    values = pa.array([letters[:30], letters[30:]])
+    assert decode_column(encode_column(values, Kind.TEXT), Kind.TEXT, 2).equals(values)
+
+
 @given(st.integers(0, decimals.MAX_EXPONENT), st.lists(st.integers(-(10**12), 10**12), min_size=2, max_size=200))
 def test_decimal_text_is_stored_as_integers(exponent: int, integers: list[int]) -> None:
     values = np.array([float(f"{n}e-{exponent}") for n in integers])

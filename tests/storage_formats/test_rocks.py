@@ -168,13 +168,17 @@ def test_a_second_process_is_told_who_has_the_directory(tmp_path: Path) -> None:
     Rocks.open(tmp_path).close()
 
 
-def test_a_closed_store_can_be_opened_again_while_old_batches_live(tmp_path: Path) -> None:
+def test_a_closed_store_can_be_opened_again_while_old_batches_and_scans_live(tmp_path: Path) -> None:
     rocks = Rocks.open(tmp_path)
     batch = rocks.batch()
     batch.put("ops", b"k", b"v")
     rocks.write(batch, sync=True)
+    put(rocks, "ops", {b"l": b"w"})
+    scan = rocks.scan("ops")
+    assert next(scan) == (b"k", b"v")
     rocks.close()
     rocks.close()
+    assert next(scan, None) is None
     with Rocks.open(tmp_path) as again:
         assert again.get("ops", b"k") == b"v"
 

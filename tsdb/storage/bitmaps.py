@@ -10,12 +10,17 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 
+# Making a zstd frame takes 60 µs however small it is, more than all else about a small column.
+PACK_FROM_BYTES = 64
+
 _ZSTD = pa.Codec("zstd", 1)
 
 
 def pack(values: pa.BooleanArray) -> bytes:
     """The bitmap of booleans without nulls."""
     raw = np.packbits(values.to_numpy(zero_copy_only=False), bitorder="little").tobytes()
+    if len(raw) < PACK_FROM_BYTES:
+        return raw
     packed: bytes = _ZSTD.compress(raw, asbytes=True)
     return packed if len(packed) < len(raw) else raw
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
@@ -219,12 +218,14 @@ def bounds(values: pa.Array, kind: Kind) -> tuple[Bound, Bound]:
     """(min, max) as ``ColumnStats`` has them; at least one value is there."""
     if kind is Kind.TEXT:
         return None, None
-    found = pc.min_max(values)
-    low, high = found["min"].as_py(), found["max"].as_py()
-    # Arrow's min_max leaves NaN out.
-    if kind is Kind.FLOAT8 and pc.any(pc.is_nan(values)).as_py():
-        high = math.nan
-        low = math.nan if pc.all(pc.is_nan(values)).as_py() else low
+    if kind is Kind.BOOL:
+        return values.false_count == 0, values.true_count > 0
+    present = (values.drop_null() if values.null_count else values).to_numpy()
+    low, high = present.min().item(), present.max().item()
+    # NumPy's min and max are NaN if there is one.
+    if high != high:
+        numbers = present[~np.isnan(present)]
+        low = numbers.min().item() if len(numbers) else math.nan
     return low, high
 
 

@@ -19,11 +19,13 @@ The data directory is locked to one process by ``tsdb.lock``; the format version
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -104,6 +106,8 @@ class Rocks:
         self._synced.sync = True
         self._unsynced = WriteOptions()
         self._failure: str | None = None
+        # A store stays open as long as an iterator of it lives: those that nobody read to the end are closed with it.
+        self._scans: weakref.WeakSet[Generator[tuple[bytes, bytes], None, None]] = weakref.WeakSet()
         self._closing = threading.Lock()
         self._closed = False
 
@@ -169,10 +173,17 @@ class Rocks:
     def scan(
         self, family: str, low: bytes = b"", high: bytes | None = None, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in the half-open [low, high), as they were when the iteration began; None is no bound.
+        """Keys and values in the half-open [low, high), as they are when the first is read; None is no bound.
 
         Raises DataCorrupted, IoError.
         """
+        scan = self._scan(family, low, high, reverse)
+        self._scans.add(scan)
+        return scan
+
+    def _scan(
+        self, family: str, low: bytes, high: bytes | None, reverse: bool
+    ) -> Generator[tuple[bytes, bytes], None, None]:
         iterator = self._families[family].iter()
         if not reverse:
             iterator.seek(low)
@@ -232,6 +243,9 @@ class Rocks:
             if self._closed:
                 return
             self._closed = True
+        for scan in list(self._scans):
+            with contextlib.suppress(ValueError):  # another thread is in it
+                scan.close()
         for family in self._families.values():
             family.close()
         # A store stays open as long as anything refers to it; batches share this very dictionary.

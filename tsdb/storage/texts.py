@@ -1,8 +1,8 @@
 """Texts: lists of strings, plain or by dictionary, compressed with zstd.
 
 A list is the number of its bytes, the size of its lengths, the lengths as int32 in pcodec, and all texts in one zstd
-frame. A dictionary is its number of texts, the size of its codes, the codes as int32 in pcodec, and the list of its
-texts. Diagrams: docs/format/column.md.
+frame, or raw if that is no shorter. A dictionary is its number of texts, the size of its codes, the codes as int32 in
+pcodec, and the list of its texts. Diagrams: docs/format/column.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 from tsdb.storage import numbers
+from tsdb.storage.bitmaps import PACK_FROM_BYTES
 
 # Arrow's string type counts bytes in int32.
 MAX_TEXT_BYTES = 2**31 - 1
@@ -31,7 +32,10 @@ def encode_list(values: pa.StringArray) -> bytes:
     lengths = numbers.compress(np.diff(offsets))
     text = values.buffers()[2]
     raw = text.slice(int(offsets[0]), int(offsets[-1] - offsets[0])) if text is not None else pa.py_buffer(b"")
-    packed = _ZSTD.compress(raw, asbytes=True) if raw.size else b""
+    packed: bytes = raw.to_pybytes() if raw.size < PACK_FROM_BYTES else _ZSTD.compress(raw, asbytes=True)
+    # As many bytes as the texts have means raw.
+    if len(packed) >= raw.size:
+        packed = raw.to_pybytes()
     return _HEADER.pack(raw.size, len(lengths)) + lengths + packed
 
 
@@ -45,7 +49,9 @@ def decode_list(data: memoryview, rows: int) -> pa.StringArray:
         raise DataCorrupted(f"text lengths do not add up to {size} bytes")
     if size > MAX_TEXT_BYTES or size > (len(packed) + 4) * _MAX_RATIO:
         raise DataCorrupted(f"{len(packed)} bytes of zstd cannot hold {size} bytes of text")
-    raw = _ZSTD.decompress(pa.py_buffer(packed), decompressed_size=size) if size else pa.py_buffer(b"")
+    raw = pa.py_buffer(packed)
+    if len(packed) != size:
+        raw = _ZSTD.decompress(raw, decompressed_size=size)
     offsets = np.zeros(rows + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.Array.from_buffers(pa.string(), rows, [None, pa.py_buffer(offsets), raw], 0)
