@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsdb.errors import DataCorrupted, TsdbError
@@ -74,22 +74,25 @@ def store(rocks: Rocks, before: Catalog, after: Catalog) -> int:
     return records
 
 
-@given(st.lists(changes, max_size=30))
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path, changes: list[SchemaChange]) -> None:
+def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path) -> None:
     with Rocks.open(tmp_path) as rocks:
-        catalog = metadata.load(rocks)
-        store(rocks, catalog, Catalog())
-        catalog = Catalog()
-        database = CreateDatabase("a", True)
-        for change in (database, CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True), *changes):
-            try:
-                after = apply(catalog, [change])
-            except TsdbError:
-                continue
-            store(rocks, catalog, after)
-            catalog = after
-            assert metadata.load(rocks) == catalog
+
+        @given(st.lists(changes, max_size=20))
+        @settings(max_examples=60)
+        def check(changes: list[SchemaChange]) -> None:
+            catalog = Catalog()
+            store(rocks, metadata.load(rocks), catalog)
+            first = (CreateDatabase("a"), CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True))
+            for change in (*first, *changes):
+                try:
+                    after = apply(catalog, [change])
+                except TsdbError:
+                    continue
+                store(rocks, catalog, after)
+                catalog = after
+                assert metadata.load(rocks) == catalog
+
+        check()
 
 
 def catalog_of(count: int) -> Catalog:

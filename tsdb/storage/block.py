@@ -239,10 +239,15 @@ def _unique(tagset: Int32s, times: Int64s) -> bool:
 
 def encode_runs(tagset: Int32s) -> bytes:
     """Row runs of a sorted column of tag set ids: the distinct ids and how many rows each has."""
-    starts = np.flatnonzero(np.diff(tagset, prepend=-1))
-    counts = np.diff(starts, append=len(tagset))
+    starts = _run_starts(tagset)
+    counts = np.diff(np.append(starts, len(tagset)))
     ids = codec.encode_integers(tagset[starts].astype(np.int64))
     return seal(RUNS_MAGIC, RUNS_VERSION, _RUNS.pack(len(starts), len(ids)), ids, codec.encode_integers(counts))
+
+
+def _run_starts(tagset: Int32s) -> Int64s:
+    """The rows at which another tag set than before them starts; row 0 is the first."""
+    return np.append(0, np.flatnonzero(tagset[1:] != tagset[:-1]) + 1)
 
 
 _RUNS = struct.Struct(">II")
@@ -359,7 +364,7 @@ def cut_rows(rows: Rows, limit: int = ROWS_MAX) -> list[slice]:
     point stay in one block), and anywhere only if one point has more versions than ``limit``.
     """
     total = len(rows)
-    starts = np.flatnonzero(np.diff(rows.tagset, prepend=-1))
+    starts = _run_starts(rows.tagset)
     slices: list[slice] = []
     begin = 0
     while begin < total:
