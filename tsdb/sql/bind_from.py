@@ -23,6 +23,7 @@ from tsdb.sql.binder import Binder, fold
 from tsdb.sql.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.coercion import as_bool, coerce, unify
 from tsdb.sql.expression import Expr, combine
+from tsdb.sql.literal import duckdb_type
 from tsdb.sql.relation import Relation, RelationColumn, Scope, Source, series_columns
 from tsdb.types import INT4, INT8, INTERVAL, TIMESTAMP, TIMESTAMPTZ
 
@@ -186,6 +187,12 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     ]
     select = ", ".join(f"{c.sql} AS c{i + 1}" for i, c in enumerate(columns))
     text = f"(SELECT {select}) AS {relation.alias}"
+    counted = _counted(args) if name == "generate_series" else ""
+    if counted and not ordinality:
+        text = f"(SELECT CAST(c1 AS {duckdb_type(columns[0].type)}) AS c1 FROM {counted} AS s(c1)) AS {relation.alias}"
+        _aliased(relation, alias)
+        _add(scope, relation, None)
+        return text
     if ordinality:
         at = len(columns) + 1
         relation.columns.append(RelationColumn("ordinality", INT8, sql=f"c{at}"))
@@ -196,6 +203,14 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     _aliased(relation, alias)
     _add(scope, relation, None)
     return f"LATERAL {text}" if any(c.args for c in columns) and scope.relations[:-1] else text
+
+
+def _counted(args: Sequence[Expr]) -> str:
+    """generate_series of constant integers as DuckDB's table function, which streams; a list would be made whole."""
+    values = [a.value for a in args]
+    if not all(a.op == "literal" and isinstance(a.value, int) for a in args) or (len(args) == 3 and values[2] == 0):
+        return ""
+    return f"generate_series({', '.join(f'CAST({v} AS BIGINT)' for v in values)})"
 
 
 def series_of(binder: Binder, args: list[Expr]) -> Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 from sqlglot import exp
 
@@ -11,12 +12,12 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedTable,
 )
-from tsdb.sql import coercion, intervals, literal, type_names
+from tsdb.sql import coercion, literal, type_names
 from tsdb.sql.binder import Binder, binds, fold
 from tsdb.sql.coercion import coerce, constant, unify
 from tsdb.sql.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.relation import Scope
-from tsdb.types import BOOL, BY_NAME, DATE, INT4, INT8, INTERVAL, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
+from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
 
 
 @binds(exp.Column)
@@ -45,6 +46,9 @@ def literal_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
             return Expr(text, INT4, "literal", (), number, position=position)
         if number < 2**63:
             return Expr(f"CAST({text} AS BIGINT)", INT8, "literal", (), number, position=position)
+    if "e" in text.lower() and literal.numeric_digits(Decimal(text))[0] > literal.NUMERIC_DIGITS:
+        # PostgreSQL's numeric holds 1e308; what comes next is a cast to double precision.
+        return replace(constant(FLOAT8, float(text)), position=position)
     return replace(constant(NUMERIC, literal.numeric_value(text)), position=position)
 
 
@@ -94,18 +98,6 @@ def collate(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if name.lower() not in ("c", "posix", "default", "ucs_basic", "c.utf-8"):
         raise FeatureNotSupported(f'collation "{name}" is not supported', hint='Texts sort by bytes: COLLATE "C".')
     return binder.bind(node.this, scope)
-
-
-@binds(exp.Interval)
-def interval(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    text = node.this.name
-    unit = node.args.get("unit")
-    if unit is not None:
-        text = f"{text} {unit.name.lower()}"
-    elif not isinstance(node.this, exp.Literal):
-        raise SqlSyntaxError("an interval constant is a string")
-    made = constant(INTERVAL, intervals.parse(text.replace("week s", "weeks")))
-    return replace(made, position=binder.position(node.this)).named("interval", weak=True)
 
 
 @binds(exp.Cast)

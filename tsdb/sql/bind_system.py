@@ -10,10 +10,10 @@ from tsdb.errors import FeatureNotSupported, UndefinedObject
 from tsdb.sql.bind_calls import special
 from tsdb.sql.bind_special import VERSION, VERSION_NUMBER, constant_text
 from tsdb.sql.binder import Binder
-from tsdb.sql.coercion import constant
+from tsdb.sql.coercion import coerce, constant
 from tsdb.sql.expression import Expr
-from tsdb.sql.relation import Scope
-from tsdb.types import BOOL, INT4, NAME, TEXT, array_of
+from tsdb.sql.relation import Scope, Source
+from tsdb.types import BOOL, FLOAT8, INT4, NAME, TEXT, array_of
 
 _DEFAULTS = {
     "server_version": "15.18", "server_version_num": VERSION_NUMBER, "server_encoding": "UTF8",
@@ -69,6 +69,32 @@ def current_setting(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> 
             return Expr("CAST(NULL AS VARCHAR)", TEXT, "literal")
         raise UndefinedObject(f'unrecognized configuration parameter "{name.value}"')
     return constant_text(value)
+
+
+@special("pg_sleep")
+def pg_sleep(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    """Waits as a relation of one row that comes late, so that cancel and deadlines reach it."""
+    seconds = coerce(binder.bind(arguments[0], scope), FLOAT8, binder.context)
+    if not isinstance(seconds.value, float | int) or seconds.op not in ("literal", "cast"):
+        raise FeatureNotSupported("pg_sleep needs a constant number of seconds")
+    source = binder.source(Source(len(binder.sources) + 1, delay_seconds=float(seconds.value)))
+    sql = f"(SELECT s.{source.use('void')} FROM {source.name} AS s)"
+    return Expr(sql, TEXT, "subquery", stable=False)
+
+
+@special("grouping")
+def grouping(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = [binder.bind(a, scope) for a in arguments]
+    sql = f"CAST(grouping({', '.join(a.sql for a in args)}) AS INTEGER)"
+    return Expr(sql, INT4, "aggregate", tuple(args), aggregate=True)
+
+
+@special("time_bucket_gapfill", "locf", "interpolate")
+def gapfill(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    raise FeatureNotSupported(
+        "time_bucket_gapfill is not supported yet",
+        hint="Join with generate_series(start, end, width) and time_bucket to see empty buckets.",
+    )
 
 
 @special("has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_column_privilege")

@@ -133,9 +133,15 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
         return replace(expr, type=target)
     if target.typname == "numeric":
         digits = digits or numeric_digits_of(expr)
-    if expr.op == "literal" and target.typname in ("int8", "float8", "int2") and isinstance(expr.value, int):
-        value = float(expr.value) if target.typname == "float8" else expr.value
-        return constant(target, value, expr)
+    if expr.op == "literal" and target.typname == "float8" and category(expr.type) == "N":
+        assert isinstance(expr.value, int | float | Decimal) or expr.value is None
+        if expr.value is None:
+            return constant(target, None, expr)
+        return constant(target, float(expr.value), expr)
+    if expr.op == "literal" and target.typname in ("int8", "int2") and isinstance(expr.value, int):
+        low, high = literal.INTEGER_RANGES[target]
+        if low <= expr.value <= high and not isinstance(expr.value, bool):
+            return constant(target, expr.value, expr)
     sql = cast_text(expr.sql, expr.type, target, digits)
     if sql is None:
         raise CannotCoerce(f"cannot cast type {expr.type.name} to {target.name}", position=expr.position)

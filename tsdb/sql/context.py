@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,8 @@ class Context:
 
     ``now_us`` is the transaction's time in µs since 1970 UTC (``now()``). ``settings`` holds PostgreSQL's settings by
     lower-case name (``timezone``, ``search_path`` …) and ours (``tsdb.prune``: off reads without pruning).
-    ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never.
+    ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
+    of each query just before it starts, since starting may take long and be cancelled, too.
     """
 
     database: str
@@ -25,6 +31,7 @@ class Context:
     settings: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
     backend_pid: int = 0
+    running: Callable[[Cancellable], None] | None = field(default=None, compare=False, repr=False)
 
     @property
     def time_zone(self) -> str:

@@ -23,8 +23,9 @@ MAX_NESTING = 200
 MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
 
 _CONSTANT_TYPES = (
-    TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ, TokenType.INTERVAL,
+    TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ,
 )  # fmt: skip
+_INTERVAL_UNITS = ("year", "month", "day", "hour", "minute", "second")
 _WORDS_AFTER_AS = (TokenType.SELECT, TokenType.UPDATE, TokenType.INSERT, TokenType.DELETE)
 
 _parser = Postgres.parser_class
@@ -75,10 +76,17 @@ def _plain_strings(text: str) -> str:
 
 def _postgres_precedence(tokens: list[Token]) -> list[Token]:
     """Tokens that sqlglot reads as PostgreSQL does: ``date '…'::text`` casts a date, not a text (parentheses are put
-    around the constant), and after AS any word is a name."""
+    around the constant), intervals are whole, and after AS any word is a name."""
     made: list[Token] = []
+    skipped = -1
     for index, token in enumerate(tokens):
         following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
+        if index <= skipped:
+            continue
+        if token.token_type is TokenType.INTERVAL and following is TokenType.STRING:
+            constant, skipped = _interval(tokens, index)
+            made += constant
+            continue
         if token.token_type in _WORDS_AFTER_AS and made and made[-1].token_type is TokenType.ALIAS:
             made.append(_token(TokenType.VAR, token.text, token))
             continue
@@ -89,6 +97,23 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
                 made.insert(first, _token(TokenType.L_PAREN, "(", made[first]))
                 made.append(_token(TokenType.R_PAREN, ")", token))
     return made
+
+
+def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:
+    """``interval '1 day 02:03:04'`` as a cast of its text, which sqlglot would cut, and the index of its last token."""
+    word, text, last = tokens[index], tokens[index + 1], index + 1
+    value = text.text
+    if index + 2 < len(tokens) and tokens[index + 2].text.lower() in _INTERVAL_UNITS:
+        last = index + 2
+        value = f"{value} {tokens[last].text}"
+    constant = [
+        _token(TokenType.L_PAREN, "(", word),
+        _token(TokenType.STRING, value, text),
+        _token(TokenType.DCOLON, "::", word),
+        word,
+        _token(TokenType.R_PAREN, ")", text),
+    ]
+    return constant, last
 
 
 def _constant_start(tokens: list[Token]) -> int | None:
@@ -104,18 +129,21 @@ def _token(kind: TokenType, text: str, like: Token) -> Token:
 
 
 def _check_nesting(text: str) -> None:
-    if text.count("(") + text.count("[") + text.count("-") <= MAX_NESTING and text.lower().count("case") <= MAX_NESTING:
-        return
-    depth = 0
+    """sqlglot's compiled parser recurses on the C stack: depth is bounded before it starts."""
+    depth = prefixes = 0
     for token in lexer.tokens(text):
+        if token.kind == "operator" or token.is_word("not"):
+            prefixes += 1
+        else:
+            prefixes = 0
         if token.value in ("(", "[") or token.is_word("case"):
             depth += 1
-            if depth > MAX_NESTING:
-                raise StatementTooComplex(
-                    f"statement is nested more than {MAX_NESTING} levels deep", hint="Nest the statement less deeply."
-                )
         elif token.value in (")", "]") or token.is_word("end"):
             depth = max(0, depth - 1)
+        if depth > MAX_NESTING or prefixes > MAX_NESTING:
+            raise StatementTooComplex(
+                f"statement is nested more than {MAX_NESTING} levels deep", hint="Nest the statement less deeply."
+            )
 
 
 def _syntax_error(text: str, error: ParseError | TokenError) -> SqlSyntaxError:
@@ -124,7 +152,8 @@ def _syntax_error(text: str, error: ParseError | TokenError) -> SqlSyntaxError:
     if not details or not found:
         return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     detail = details[0]
-    unexpected = "Unexpected" in str(detail["description"])
+    description = str(detail["description"])
+    unexpected = "Unexpected" in description or "but got <Token" in description
     start = _offset(text, int(detail["line"]), int(detail["col"]), str(detail["highlight"]))
     for token in found:
         if token.start <= start < token.end or token.start > start:

@@ -88,6 +88,10 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], TsdbError]], ...]
     ),
     (re.compile(r"Malformed JSON.*", re.I), lambda m: InvalidTextRepresentation("invalid input syntax for type json")),
     (
+        re.compile(r"Lists larger than|maximum (?:string|list) (?:size|length)|exceeds .* limit", re.I),
+        lambda m: ProgramLimitExceeded("array or text size exceeds the maximum allowed"),
+    ),
+    (
         re.compile(r"Out of Range Error|Overflow|out of range", re.I),
         _out_of_range,
     ),
@@ -106,16 +110,14 @@ def to_error(error: BaseException) -> TsdbError:
         return _raised(own[1], own[2])
     if isinstance(error, duckdb.OutOfMemoryException):
         return OutOfMemory("out of memory", hint="Read a shorter time range, group by less, or raise the memory limit.")
-    if isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException | duckdb.InvalidInputException):
-        for pattern, make in _RULES:
-            found = pattern.search(text)
-            if found is not None:
-                return make(found)
-        return InvalidParameterValue("invalid value for a function or a cast")
-    for pattern, make in _RULES[:1]:
+    # What follows quotes our own text, with its types.
+    text = text.partition("\n\nLINE")[0]
+    for pattern, make in _RULES:
         found = pattern.search(text)
         if found is not None:
             return make(found)
+    if isinstance(error, duckdb.OutOfRangeException | duckdb.ConversionException | duckdb.InvalidInputException):
+        return InvalidParameterValue("invalid value for a function or a cast")
     logger.error("DuckDB refused a statement of ours: %s", text)
     return InternalError("the statement could not be executed", hint="This is a defect of tsdb: please report it.")
 

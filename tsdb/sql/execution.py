@@ -17,7 +17,7 @@ from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.instance import Cursor, Instance
 from tsdb.sql.plan import Plan
 from tsdb.sql.result import ResultColumn, Statistics
-from tsdb.sql.stream import Running, ScanStream
+from tsdb.sql.stream import LateRow, Running, ScanStream
 from tsdb.types import NUMERIC
 
 BATCH_ROWS = 65_536
@@ -71,6 +71,8 @@ class Execution:
                 self._streams.append((request.series.name, stream))
                 self._register(name, stream)
             for source in plan.sources:
+                if source.delay_seconds is not None:
+                    self._register(source.name, LateRow(source.delay_seconds, self._running))
                 if source.table is not None:
                     table = source.table(view.catalog, context)
                     names = [str(key) for key in source.columns] or table.column_names[:1]

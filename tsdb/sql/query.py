@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.schema import Catalog
 from tsdb.model.store import ScanRequest, View
 from tsdb.sql import bind_datetimes, bind_special, bind_system, explain, requests, rules
@@ -29,7 +29,7 @@ from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
 
 CACHED_PLANS = 512
-_MOMENT_WORDS = re.compile(r"'[^']*\b(?:now|today|tomorrow|yesterday)\b[^']*'", re.IGNORECASE)
+_MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (bind_datetimes, bind_special, bind_system)
 
@@ -81,7 +81,7 @@ class Queries:
                 self._cache.move_to_end(key)
                 return found
         made = self._prepare(statement, context, catalog, parameter_types)
-        if _MOMENT_WORDS.search(text) is None:
+        if not _reads_the_clock(statement):
             with self._lock:
                 self._cache[key] = made
                 while len(self._cache) > CACHED_PLANS:
@@ -101,7 +101,10 @@ class Queries:
             raise FeatureNotSupported("EXPLAIN is supported for queries only")
         binder = Binder(context, catalog, catalog.find(context.database), inner.fragment.offset, bind_query=bind_query)
         binder.typed(tuple(parameter_types))
-        query = bind_query(binder, inner.tree, None)
+        try:
+            query = bind_query(binder, inner.tree, None)
+        except RecursionError:
+            raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
         plan = rules.apply(_plan(binder, query))
         columns = explain.COLUMNS if explained is not None else tuple(_result_column(o) for o in query.outputs)
         parameters = tuple(p.type or TEXT for p in binder.parameters)
@@ -128,6 +131,8 @@ class Queries:
         zone = str(context.zone)
         cursor = self._instance.take(zone)
         execution = Execution(self._instance, cursor, self._deadlines, columns, context)
+        if context.running is not None:
+            context.running(execution)
         try:
             run_values = self.values(plan, values, context)
             made = self.scan_requests(plan, run_values, context)
@@ -162,6 +167,11 @@ class Queries:
         """Close the instance. Running queries fail."""
         self._deadlines.close()
         self._instance.close()
+
+
+def _reads_the_clock(statement: Select | Explain) -> bool:
+    """Whether a constant may be read by the clock ('now', 'today'): then its plan is for this run alone."""
+    return any(t.kind == "string" and _MOMENT_WORD.search(t.value) for t in statement.fragment.tokens)
 
 
 def _plan(binder: Binder, query: BoundQuery) -> Plan:

@@ -39,7 +39,8 @@ class RelationColumn:
 
 @dataclass(eq=False)
 class Source:
-    """One reading of a series (``series``) or of a system relation (``table`` makes it) under the name t<n>.
+    """One reading of a series (``series``) or of a system relation (``table`` makes it) under the name t<n>;
+    with ``delay_seconds`` one row that comes late (pg_sleep).
 
     ``columns`` are the keys of the columns that the statement uses, in the order of their first use.
     """
@@ -47,6 +48,7 @@ class Source:
     number: int
     series: Series | None = None
     table: Callable[[Catalog, Context], pa.Table] | None = None
+    delay_seconds: float | None = None
     columns: list[int | str] = field(default_factory=list)
 
     @property

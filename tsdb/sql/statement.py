@@ -114,6 +114,10 @@ def split(text: str) -> list[Fragment]:
     """The statements of a message; comments and blanks alone are none. Raises SqlSyntaxError for what never ends."""
     if len(text) > dialect.MAX_STATEMENT_CHARACTERS:
         raise StatementTooComplex(f"message is longer than {dialect.MAX_STATEMENT_CHARACTERS} characters")
+    return list(_split_cached(text) if len(text) <= CACHED_STATEMENT_CHARACTERS else _split(text))
+
+
+def _split(text: str) -> tuple[Fragment, ...]:
     fragments: list[Fragment] = []
     first = last = -1
     for token in lexer.tokens(text):
@@ -127,7 +131,10 @@ def split(text: str) -> list[Fragment]:
         last = token.end
     if first >= 0:
         fragments.append(Fragment(text[first:last], first))
-    return fragments
+    return tuple(fragments)
+
+
+_split_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_split)
 
 
 def parse(fragment: Fragment) -> Statement:

@@ -81,6 +81,28 @@ class ScanStream:
         self._open = []
 
 
+class LateRow:
+    """One row with one empty text, after some seconds."""
+
+    schema = pa.schema([("c1", pa.string())])
+
+    def __init__(self, seconds: float, running: Running) -> None:
+        self._seconds = seconds
+        self._running = running
+
+    def __arrow_c_schema__(self) -> Any:
+        return self.schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches()).__arrow_c_stream__(requested_schema)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        if self._running.cancelled.wait(max(0.0, self._seconds)):
+            self._running.error = QueryCanceled("canceling statement due to user request")
+            raise self._running.error
+        yield pa.record_batch([pa.array([""])], schema=self.schema)
+
+
 def _column(series: Series, key: int | str) -> Column | None:
     return series.by_number[key] if isinstance(key, int) else series.time if key == TIME else None
 
