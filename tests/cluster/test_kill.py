@@ -47,7 +47,7 @@ def kill_and_check(directory: Path, times: int, seed: int) -> None:
         acknowledged |= set(run_and_kill(directory, following, random))
         with Setting(directory, keyed=False, head_bytes=60_000, rows_per_block=200) as setting:
             # Everything the killed writer may have sent is sent again: acknowledged, logged or lost.
-            last = max(acknowledged, default=0) + IN_FLIGHT
+            last = max(following - 1, max(acknowledged, default=0)) + IN_FLIGHT
             rows = Counter(seen.fields[0] for seen in setting.seen())
             assert acknowledged <= set(rows), "an acknowledged batch is lost"
             assert set(rows.values()) <= {ROWS}, "half a batch is there"

@@ -35,12 +35,16 @@ class Pending(Generic[T]):
 
 
 class Committer(Generic[T]):
-    """``commit`` gets groups of appends and answers their futures; ``tick`` runs at least every ``tick_seconds``."""
+    """``commit`` gets groups of appends and answers their futures; ``tick`` runs at least every ``tick_seconds``.
+
+    ``press`` is called when a writer begins to wait for room.
+    """
 
     def __init__(
         self,
         commit: Callable[[Sequence[Pending[T]]], None],
         tick: Callable[[], None],
+        press: Callable[[], None],
         abort: Callable[[str], None],
         *,
         memory_bytes: int,
@@ -51,6 +55,7 @@ class Committer(Generic[T]):
     ) -> None:
         self._commit = commit
         self._tick = tick
+        self._press = press
         self._abort = abort
         self._memory_bytes = memory_bytes
         self._queue_bytes = queue_bytes
@@ -78,11 +83,10 @@ class Committer(Generic[T]):
     def submit(self, work: T, size: int) -> Future[Any]:
         """Queue an append of ``size`` bytes; waits for room. Its errors come by the future."""
         pending: Pending[T] = Pending(work, None, size)
-        if size > min(self._memory_bytes, self._queue_bytes):
-            limit = min(self._memory_bytes, self._queue_bytes)
+        if size > self._queue_bytes:
             pending.future.set_exception(
                 ProgramLimitExceeded(
-                    f"a write of {size} bytes is larger than the write queue of {limit} bytes",
+                    f"a write of {size} bytes is larger than the write queue of {self._queue_bytes} bytes",
                     hint="Send smaller batches.",
                 )
             )
@@ -126,6 +130,8 @@ class Committer(Generic[T]):
     def _wait_for_room(self, size: int) -> Exception | None:
         if not self._has_room(size):
             self.writers_waited += 1
+            self._queue.append(Pending(None, self._press, 0))
+            self._filled.notify()
             self._drained.wait_for(lambda: self._closed or self._has_room(size), self._write_wait)
         if self._closed:
             return AdminShutdown("the storage engine is closed")
@@ -141,7 +147,9 @@ class Committer(Generic[T]):
     def _has_room(self, size: int) -> bool:
         if self._queued_bytes + size > self._queue_bytes:
             return False
-        return self._head_bytes + self._queued_bytes + size <= self._memory_bytes
+        used = self._head_bytes + self._queued_bytes
+        # A write larger than all the memory there is goes alone.
+        return used == 0 or used + size <= self._memory_bytes
 
     def _run(self) -> None:
         due = time.monotonic() + self._tick_seconds

@@ -43,6 +43,7 @@ class Engine:
         self._committer: Committer[Append] = Committer(
             self._commit,
             self._tick,
+            self._make_room,
             options.abort,
             memory_bytes=options.memory_bytes,
             queue_bytes=options.queue_bytes,
@@ -166,6 +167,10 @@ class Engine:
         if shard.freezes_now():
             self._freeze()
         self._committer.set_head_bytes(shard.live_bytes + shard.frozen_bytes)
+
+    def _make_room(self) -> None:
+        if self._shard.freezes_under_pressure():
+            self._freeze()
 
     def _freeze(self) -> Future[None]:
         head = self._shard.freeze()

@@ -34,8 +34,9 @@ def abort(reason: str) -> None:
 class Options:
     """Sizes in bytes, times in seconds.
 
-    ``head_bytes``: the head is frozen and flushed when it is larger; writers wait at twice that (live and frozen heads
-    and queued ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log.
+    ``head_bytes``: what recent points are meant to take. The live head is frozen and flushed at half of it, so that the
+    next one fills while the last one is written; writers wait at one and a half of it (live and frozen heads and queued
+    ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log.
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
     ``wal_bytes``. ``abort`` must not return in a server.
     """
@@ -62,9 +63,14 @@ class Options:
     abort: Callable[[str], None] = abort
 
     @property
+    def live_bytes(self) -> int:
+        """The live head is frozen at this size."""
+        return self.head_bytes // 2
+
+    @property
     def memory_bytes(self) -> int:
         """Live and frozen heads and queued ops together."""
-        return 2 * self.head_bytes
+        return self.head_bytes * 3 // 2
 
     @property
     def reserve_bytes(self) -> int:

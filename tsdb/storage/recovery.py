@@ -214,5 +214,5 @@ class _Replay:
         shard = self._shard
         shard.apply(self._rows, self._stones)
         self._rows, self._stones, self._count = {}, [], 0
-        if shard.live_bytes >= shard.options.head_bytes:
+        if shard.live_bytes >= shard.options.live_bytes:
             flush_now(shard, shard.freeze())

@@ -246,7 +246,11 @@ class Shard:
         if self.live_since_ns is None or len(self.version.frozen) >= self.options.frozen_max:
             return False
         age = self.options.clock.now_ns() - self.live_since_ns
-        return self.live_bytes >= self.options.head_bytes or age >= self.options.head_age_ns
+        return self.live_bytes >= self.options.live_bytes or age >= self.options.head_age_ns
+
+    def freezes_under_pressure(self) -> bool:
+        """Should the live head be flushed early, because a writer waits for room and nothing else will make some?"""
+        return self.live_bytes > 0 and not self.version.frozen and self.options.frozen_max > 0
 
     def freeze(self) -> FrozenHead:
         """The live head takes no more points; a new one begins."""
