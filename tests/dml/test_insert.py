@@ -105,8 +105,8 @@ def test_time_ns_takes_exact_times(table: psycopg.Connection) -> None:
 
 ALL_TYPES = (
     "CREATE TABLE a (time timestamptz, b bool, i2 smallint, i4 int, i8 bigint, f4 real, f8 float8, t text,"
-    " vc varchar(4), nu numeric(10,2), d date, tm time, ts timestamp, tz timestamptz, iv interval, u uuid, j jsonb, by bytea,"
-    " ia int[], ta text[])"
+    " vc varchar(4), nu numeric(10,2), d date, tm time, ts timestamp, tz timestamptz, iv interval, u uuid, j jsonb,"
+    " by bytea, ia int[], ta text[])"
 )
 ROW: list[object] = [
     True, -2, 3, 2**62, 0.5, 1e-300, "ü'\\", "abcd", Decimal("12345678.91"), dt.date(1950, 2, 3),

@@ -6,13 +6,9 @@ One ``Cancellation`` belongs to one message of the client, so that a cancel that
 from __future__ import annotations
 
 import threading
-from typing import Protocol
 
 from tsdb.errors import QueryCanceled, TsdbError
-
-
-class Cancellable(Protocol):
-    def cancel(self) -> None: ...
+from tsdb.sql.context import Cancellable
 
 
 class Cancellation:

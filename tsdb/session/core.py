@@ -70,7 +70,15 @@ class Core:
 
     def context(self) -> Context:
         now_us = self.transaction.started_us or self.now_us()
-        return Context(self.database, now_us, self.user, self._values(), self.deadline, self.process_id)
+        return Context(
+            self.database,
+            now_us,
+            self.user,
+            self._values(),
+            self.deadline,
+            self.process_id,
+            self.cancellation.watch,
+        )
 
     def now_us(self) -> int:
         return self.clock.now_ns() // 1000

@@ -61,7 +61,9 @@ class Plan:
         """Whether it looks at data, so that what was written before must be there."""
         if self.modification is not None:
             return self.modification.reads
-        return self.query is not None or isinstance(self.statement, Ddl | Truncate)
+        if self.query is not None:
+            return bool(self.query.plan.scans)
+        return isinstance(self.statement, Ddl | Truncate)
 
 
 @dataclass
@@ -169,7 +171,7 @@ class Execution:
             found = create_table_as.plan_of(plan.statement)
             return self._change_schema(found, context, cancellation)
         if plan.query is not None:
-            return self._query(plan, values, context, types, cancellation)
+            return self._query(plan, values, context, types)
         return self._modify(plan, values, context, types, cancellation)
 
     def _query(
@@ -178,7 +180,6 @@ class Execution:
         values: Sequence[object | None],
         context: Context,
         types: Sequence[SqlType | None],
-        cancellation: Cancellation,
     ) -> Rowset:
         view = self._store.view()
         try:
@@ -188,9 +189,7 @@ class Execution:
         except BaseException:
             view.close()
             raise
-        rowset = QueryRowset(rows, view, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
-        cancellation.watch(rowset)
-        return rowset
+        return QueryRowset(rows, view, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
 
     def _fresh(self, plan: Plan, context: Context, types: Sequence[SqlType | None], catalog: Catalog) -> Plan:
         """The plan for the catalog that is read now; a plan of an older one may name what is gone."""
@@ -214,9 +213,9 @@ class Execution:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.modification is not None
             outcome = plan.modification.start(Reading(self._queries, view.catalog, view, values, context))
-            cancellation.watch(outcome)
             try:
                 for effect in outcome:
+                    cancellation.check()
                     self._collect(effect, context)
             finally:
                 cancellation.watch(None)
@@ -281,9 +280,9 @@ class Execution:
             catalog = self._store.change(creation.change)
             series = catalog.find(context.database).find(found.source_table)
             outcome = creation.start(series, Reading(self._queries, view.catalog, view, (), context))
-            cancellation.watch(outcome)
             try:
                 for effect in outcome:
+                    cancellation.check()
                     self._collect(effect, context)
             finally:
                 cancellation.watch(None)

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from tsdb.errors import QueryCanceled
 from tsdb.model.points import Points
 from tsdb.model.schema import Catalog
 from tsdb.model.store import Deletion, View
@@ -51,7 +50,7 @@ class Reading:
 class Outcome:
     """A running modification: iterate it for its effects; then ``count`` and ``returned`` are complete.
 
-    ``cancel`` may be called from any thread. Close it always.
+    Close it always. Its queries are cancelled by way of ``Context.running``.
     """
 
     verb: str
@@ -59,12 +58,9 @@ class Outcome:
     count: int = 0
     returned: list[pa.RecordBatch] = field(default_factory=list)
     _rows: Rows | None = None
-    _cancelled: bool = False
 
     def __iter__(self) -> Iterator[Effect]:
-        for effect in self.run(self):
-            self.check()
-            yield effect
+        return self.run(self)
 
     @property
     def tag(self) -> str:
@@ -79,22 +75,10 @@ class Outcome:
         rows = reading.queries.run(prepared, reading.view, values, reading.context)
         self._rows = rows
         try:
-            for batch in rows:
-                self.check()
-                yield batch
+            yield from rows
         finally:
             self._rows = None
             rows.close()
-
-    def check(self) -> None:
-        if self._cancelled:
-            raise QueryCanceled("canceling statement due to user request")
-
-    def cancel(self) -> None:
-        self._cancelled = True
-        rows = self._rows
-        if rows is not None:
-            rows.cancel()
 
     def close(self) -> None:
         rows = self._rows
