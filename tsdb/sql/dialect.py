@@ -106,13 +106,8 @@ def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:
     if index + 2 < len(tokens) and tokens[index + 2].text.lower() in _INTERVAL_UNITS:
         last = index + 2
         value = f"{value} {tokens[last].text}"
-    constant = [
-        _token(TokenType.L_PAREN, "(", word),
-        _token(TokenType.STRING, value, text),
-        _token(TokenType.DCOLON, "::", word),
-        word,
-        _token(TokenType.R_PAREN, ")", text),
-    ]
+    # A cast binds tighter than any operator, so it needs no parentheses.
+    constant = [_token(TokenType.STRING, value, text), _token(TokenType.DCOLON, "::", word), word]
     return constant, last
 
 
@@ -153,7 +148,8 @@ def _syntax_error(text: str, error: ParseError | TokenError) -> SqlSyntaxError:
         return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     detail = details[0]
     description = str(detail["description"])
-    unexpected = "Unexpected" in description or "but got <Token" in description
+    # A missing token at the end is told with the last one that was there, or as a sentinel.
+    unexpected = "Unexpected" in description or ("but got <Token" in description and "SENTINEL" not in description)
     start = _offset(text, int(detail["line"]), int(detail["col"]), str(detail["highlight"]))
     for token in found:
         if token.start <= start < token.end or token.start > start:
