@@ -15,6 +15,7 @@ from tsdb.session.transaction import State
 from tsdb.session.utility import (
     Accepted,
     Begin,
+    Checkpoint,
     CloseCursor,
     Command,
     Commit,
@@ -80,6 +81,9 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
             return await _cursor(core, plan, command, values, work)
         case PrepareStatement() | ExecuteStatement() | Deallocate():
             return await _prepared(core, command, work)
+        case Checkpoint():
+            await work(core.execution.checkpoint)
+            return Done("CHECKPOINT")
     return _setting(core, command)
 
 

@@ -94,6 +94,10 @@ class Execution:
     def catalog(self) -> Catalog:
         return self._store.catalog
 
+    def checkpoint(self) -> None:
+        """Write recent points to blocks and wait for it. Blocks."""
+        self._store.flush()
+
     # --- plans ---
 
     def plan(

@@ -120,6 +120,11 @@ class CloseCursor:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write recent points to blocks now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
     """Done by doing nothing: LISTEN, LOCK, ANALYZE …; a ``notice`` says so where it matters."""
 
@@ -144,6 +149,7 @@ Command = (
     | Declare
     | Fetch
     | CloseCursor
+    | Checkpoint
     | Accepted
 )
 
@@ -418,6 +424,10 @@ def _accepted(tag: str, notice: str = "") -> Callable[[Reader], Command]:
     return read
 
 
+def _checkpoint(reader: Reader) -> Command:
+    return Checkpoint()
+
+
 def _unlisten(reader: Reader) -> Command:
     reader.take()
     return Accepted("UNLISTEN")
@@ -447,7 +457,7 @@ _READERS: dict[str, Callable[[Reader], Command]] = {
     "notify": _accepted("NOTIFY", "notifications are not sent"),
     "unlisten": _unlisten,
     "lock": _accepted("LOCK TABLE"),
-    "checkpoint": _accepted("CHECKPOINT"),
+    "checkpoint": _checkpoint,
     "vacuum": _accepted("VACUUM"),
     "analyze": _accepted("ANALYZE"),
     "reindex": _accepted("REINDEX"),

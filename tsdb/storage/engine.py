@@ -20,6 +20,7 @@ from tsdb.storage.op import encode_delete, encode_write
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
 from tsdb.storage.recovery import recover
+from tsdb.storage.rocks import FatalStorageError
 from tsdb.storage.shard import Shard, delete_values
 from tsdb.storage.statistics import statistics_of
 from tsdb.storage.view import OpenViews, StorageView
@@ -107,7 +108,15 @@ class Engine:
         return self._committer.call(lambda: self._change(changes)).result()
 
     def flush(self) -> None:
-        """Write the head to blocks and wait for it."""
+        """Write the head to blocks and wait for it, and let go of the write-ahead log: it is all in files now."""
+        self._flush()
+        try:
+            self._shard.rocks.flush()
+        except FatalStorageError as error:
+            self._shard.options.abort(str(error))
+            raise
+
+    def _flush(self) -> None:
         waiting = self._committer.call(self._freeze_for_flush).result()
         if waiting is not None:
             waiting.result()
@@ -118,7 +127,7 @@ class Engine:
             return
         self._closed = True
         try:
-            self.flush()
+            self._flush()
         finally:
             self._flusher.close()
             self._committer.close()
