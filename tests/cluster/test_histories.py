@@ -21,6 +21,7 @@ from tests.cluster.model import (
     random_value,
     scan,
     tag_predicate,
+    values_of,
 )
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
@@ -150,7 +151,7 @@ class History:
         self.node.delete(self.database, key_deletion(series, [(gone.tags, gone.time)], [gone.sequence])).result(10)
         found = next(
             v for v in model.versions
-            if (v.tags, v.time, tuple(model_values(v, series))) == gone.row
+            if (v.tags, v.time, values_of(v.fields, series)) == gone.row
         )  # fmt: skip
         model.versions.remove(found)
 
@@ -233,10 +234,6 @@ class History:
             counted = Counter(s.row for s in found)
             assert all(counted[row] == n for row, n in wanted.items())
             assert not counted - Counter(in_range)
-
-
-def model_values(version: ModelVersion, series: Series) -> tuple[Any, ...]:
-    return ModelSeries(False, [version]).visible(series)[0][2]
 
 
 def run(directory: Path, seed: int, steps: int) -> None:

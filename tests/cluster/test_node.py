@@ -424,7 +424,7 @@ def test_a_log_larger_than_the_head_is_replayed_in_bounded_memory(tmp_path: Path
         assert setting.metric("blocks") > 4
         assert setting.metric("head_bytes") < 2 << 20
         assert setting.node.statistics(setting.series).rows == 200_000
-        assert Counter(setting.values()) == Counter({value: 10 for value in range(20_000)})
+        assert Counter(setting.values()) == Counter(dict.fromkeys(range(20000), 10))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
