@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from tsdb import __version__
 from tsdb.clock import Clock, SystemClock
 from tsdb.cluster.node import Node
 from tsdb.config import Settings, is_loopback
-from tsdb.errors import StartupError
+from tsdb.errors import StartupError, TsdbError
 from tsdb.http.app import HttpOptions, create_app
 from tsdb.ingest.faults import Limits as LineLimits
+from tsdb.model.retention import due
+from tsdb.model.schema import SetRetention
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
 from tsdb.session import SessionFactory
@@ -32,6 +34,7 @@ log = logging.getLogger("tsdb.server")
 DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
 SCRATCH_FOLDER = "scratch"
+RETENTION_SECONDS = 60.0
 
 
 def _cores() -> int:
@@ -55,6 +58,7 @@ class Server:
         cores = _cores()
         self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
         self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
+        self._retention: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
@@ -104,6 +108,7 @@ class Server:
         await self._listener.start()
         app = create_app(self._node, self.clock, self._write_pool, self._http_options(), self._gauges)
         await self._web.start(app, settings.shutdown_timeout)
+        self._retention = asyncio.create_task(self._keep_retention(self._node))
         # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
         threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True).start()
 
@@ -142,6 +147,15 @@ class Server:
             return {}
         return {"sql_sessions": self._listener.session_count, **self._node.engine.metrics()}
 
+    async def _keep_retention(self, node: Node) -> None:
+        """Raise the floors of series with a retention, again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            changes = due(node.catalog, self.clock.now_ns())
+            if changes:
+                await loop.run_in_executor(self._write_pool, _raise_floors, node, changes)
+            await asyncio.sleep(RETENTION_SECONDS)
+
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
         try:
@@ -159,6 +173,9 @@ class Server:
         started = time.monotonic()
         grace_s = self.settings.shutdown_timeout
         loop = asyncio.get_running_loop()
+        if self._retention is not None:
+            self._retention.cancel()
+            await asyncio.wait([self._retention])
         closing = [self._web.stop()]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
@@ -198,6 +215,14 @@ class Server:
     @property
     def http_url(self) -> str:
         return f"http://{_in_url(self.host)}:{self.http_port}/"
+
+
+def _raise_floors(node: Node, changes: Sequence[SetRetention]) -> None:
+    for change in changes:
+        try:
+            node.change(change)
+        except TsdbError as error:
+            log.warning("the retention of %s.%s is left for later: %s", change.database, change.series, error.message)
 
 
 def _in_url(host: str) -> str:
