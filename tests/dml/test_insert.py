@@ -13,6 +13,9 @@ import pytest
 from psycopg import errors
 from psycopg.types.json import Jsonb
 
+from tests.session.conftest import Server
+from tests.session.raw import SYNC, bind, execute, parse
+
 UTC = dt.UTC
 
 
@@ -203,3 +206,13 @@ def test_a_table_comes_from_a_query(table: psycopg.Connection) -> None:
         assert rows(table, "SELECT * FROM empty") == []
     finally:
         table.execute("DROP TABLE IF EXISTS c, i, empty")
+
+
+def test_parameters_and_dollar_quotes_need_no_blanks(server: Server) -> None:
+    with server.raw() as raw:
+        raw.simple("CREATE TABLE tight (time timestamptz, a text, b text)")
+        text = "INSERT INTO tight(a,b)VALUES($1,$2),($2,$$it's$$),($x$a$$b$x$,$1)RETURNING a,b"
+        assert raw.ask(parse(text), bind([b"x", b"y"]), execute(), SYNC)[2:5] == [
+            "DataRow x|y", "DataRow y|it's", "DataRow a$$b|x",
+        ]  # fmt: skip
+        raw.simple("DROP TABLE tight")

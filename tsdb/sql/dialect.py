@@ -18,7 +18,7 @@ from tsdb.errors import SqlSyntaxError, StatementTooComplex
 from tsdb.sql import lexer
 
 _KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "OVERLAY")
-_ESCAPE_STRING = re.compile("[eE]'")
+_ESCAPE_STRING = re.compile(r"[eE]'|\$[^0-9\s]")
 MAX_NESTING = 200
 MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
 
@@ -37,6 +37,11 @@ for _name in [name for name in _parser.FUNCTION_PARSERS if name not in _KEPT_FUN
 class Dialect(Postgres):
     # Subscripts stay as they are written (from 1), whatever DuckDB counts from.
     INDEX_OFFSET = 0
+
+    class Tokenizer(Postgres.Tokenizer):
+        # sqlglot takes the middle of ``($1,$2)`` for the tag of a dollar-quoted string; ``_plain_strings`` reads those.
+        HEREDOC_STRINGS = []
+        SINGLE_TOKENS = {**Postgres.Tokenizer.SINGLE_TOKENS, "$": TokenType.PARAMETER}
 
 
 _dialect = Dialect()
@@ -61,13 +66,13 @@ def parse(text: str) -> exp.Expr:
 
 
 def _plain_strings(text: str) -> str:
-    """E'' and U&'' strings as plain ones, padded so that every position stays: sqlglot reads some escapes otherwise."""
+    """E'' and $$ strings as plain ones, padded so that every position stays: sqlglot reads some of them otherwise."""
     if not _ESCAPE_STRING.search(text):
         return text
     parts: list[str] = []
     position = 0
     for token in lexer.tokens(text):
-        if token.kind == "string" and text[token.start] in "eE":
+        if token.kind == "string" and text[token.start] in "eE$":
             plain = "'" + token.value.replace("'", "''") + "'"
             parts += (text[position : token.start], plain.ljust(token.end - token.start))
             position = token.end
