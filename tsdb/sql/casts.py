@@ -25,7 +25,11 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
         return _from_text(sql, target, digits)
     a, b = source.typname, target.typname
     if a in _NUMBERS and b in _NUMBERS:
-        if a in ("float4", "float8") and b in (*_INTEGERS, "numeric"):
+        if a in ("float4", "float8") and b == "numeric":
+            # PostgreSQL takes 15 significant digits of a double, 6 of a real (float8_numeric in numeric.c).
+            text = f"format('{{:.{15 if a == 'float8' else 6}g}}', pg_finite({sql}, 'numeric'))"
+            return f"CAST({text} AS {duckdb_type(target, digits)})"
+        if a in ("float4", "float8") and b in _INTEGERS:
             return f"CAST(pg_finite({sql}, '{target.name}') AS {duckdb_type(target, digits)})"
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
     if (a, b) == ("interval", "time"):

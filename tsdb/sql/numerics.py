@@ -33,7 +33,9 @@ def times(left: Expr, right: Expr, ld: Digits, rd: Digits) -> tuple[str, Digits]
         if ld[1] + rd[1] > PRODUCT_SCALE_MAX:
             rd = (38, max(PRODUCT_SCALE_MAX - ld[1], 0))
     scale = ld[1] + rd[1]
-    return f"CAST({decimal(a, ld)} * {decimal(b, rd)} AS DECIMAL(38,{scale}))", (38, scale)
+    # Of operands of at most 18 digits DuckDB makes a product of at most 18: it is told that they are wider.
+    left_text, right_text = decimal(a, (38, ld[1])), decimal(b, (38, rd[1]))
+    return f"CAST({left_text} * {right_text} AS DECIMAL(38,{scale}))", (38, scale)
 
 
 def modulo(left: Expr, right: Expr, ld: Digits, rd: Digits) -> tuple[str, Digits]:
@@ -57,7 +59,7 @@ def whole(sql: str, digits: Digits) -> str:
     if scale == 0:
         return f"CAST({sql} AS HUGEINT)"
     if precision + scale <= 38:
-        return f"CAST({decimal(sql, digits)} * CAST({10**scale} AS DECIMAL({scale + 1},0)) AS HUGEINT)"
+        return f"CAST({decimal(sql, (38, scale))} * CAST({10**scale} AS DECIMAL({scale + 1},0)) AS HUGEINT)"
     # The product would not fit in 38 digits; its text without the point does.
     return f"CAST(replace(CAST({decimal(sql, digits)} AS VARCHAR), '.', '') AS HUGEINT)"
 
