@@ -76,7 +76,8 @@ class Engine:
         return self._shard.version.catalog
 
     def view(self) -> StorageView:
-        return StorageView(self._shard.version, self._shard.rocks, self._cache, self._views)
+        """The newest version, open to be read. Close it."""
+        return self._views.open(lambda: StorageView(self._shard.version, self._shard.rocks, self._cache, self._views))
 
     # ---- changes
 
@@ -195,8 +196,9 @@ class Engine:
         return self._freeze()
 
     def _change(self, changes: Sequence[SchemaChange]) -> Catalog:
-        catalog, deferred = self._shard.change(changes, lambda: len(self._views) > 0)
-        self._deferred += [(self._shard.version.number, series) for series in deferred]
+        catalog, dropped = self._shard.change(changes)
+        self._deferred += [(self._shard.version.number, series) for series in dropped]
+        self._delete_deferred()
         self._after_change()
         return catalog
 

@@ -7,7 +7,7 @@ flush go the same way, so that what is durable and what is visible change togeth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -273,8 +273,8 @@ class Shard:
 
     # ---- schema
 
-    def change(self, changes: Sequence[SchemaChange], has_views: Callable[[], bool]) -> tuple[Catalog, list[int]]:
-        """Apply schema changes. Returns the catalog and the dropped series whose values views may still read."""
+    def change(self, changes: Sequence[SchemaChange]) -> tuple[Catalog, list[int]]:
+        """Apply schema changes. Returns the catalog and the dropped series, whose values views may still read."""
         before = self.version.catalog
         after = apply(before, changes)
         if after is before:
@@ -282,20 +282,16 @@ class Shard:
         gone = sorted(before.series_by_number.keys() - after.series_by_number.keys())
         batch = self.rocks.batch()
         metadata.store(batch, before, after)
-        deferred = gone if has_views() else []
         for series in gone:
             delete_series(batch, series)
-            if deferred:
-                state.put_dropped(batch, series)
-            else:
-                delete_values(batch, series)
+            state.put_dropped(batch, series)
         for number in before.databases_by_number.keys() - after.databases_by_number.keys():
             locations = before.databases_by_number[number].locations
             self.log.forget(batch, locations)
             state.delete_flushed(batch, [location.number for location in locations])
         self.write_durably(batch)
         self._publish_catalog(after, gone)
-        return after, deferred
+        return after, gone
 
     def _publish_catalog(self, catalog: Catalog, gone: Sequence[int]) -> None:
         version = self.version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,9 +34,12 @@ class OpenViews:
         self._views: weakref.WeakSet[StorageView] = weakref.WeakSet()
         self._lock = threading.Lock()
 
-    def add(self, view: StorageView) -> None:
+    def open(self, make: Callable[[], StorageView]) -> StorageView:
+        """A new view. While the lock is held no one can decide that the version it takes is read by nobody."""
         with self._lock:
+            view = make()
             self._views.add(view)
+            return view
 
     def remove(self, view: StorageView) -> None:
         with self._lock:
@@ -59,7 +63,6 @@ class StorageView:
         self._rocks = rocks
         self._cache = cache
         self._views = views
-        views.add(self)
 
     @property
     def catalog(self) -> Catalog:
