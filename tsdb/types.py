@@ -40,7 +40,7 @@ _KIND_ARROW = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SqlType:
     """One PostgreSQL type.
 
@@ -56,6 +56,15 @@ class SqlType:
     kind: Kind
     arrow: pa.DataType
     element: SqlType | None = None
+
+    # Types are compared for every value and expression: their OID and stored form say it all.
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, SqlType) and self.oid == other.oid and self.kind is other.kind
+
+    def __hash__(self) -> int:
+        return self.oid
 
 
 BOOL = SqlType("boolean", "bool", 16, 1000, 1, Kind.BOOL, pa.bool_())

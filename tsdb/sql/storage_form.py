@@ -126,6 +126,8 @@ def _form(values: pa.Array, sql_type: SqlType, typmod: int) -> pa.Array:
         return _list_form(values, sql_type.element, typmod)
     if sql_type in (TIMESTAMP, TIMESTAMPTZ):
         return _timestamp_form(values, typmod)
+    if values.type == sql_type.kind.arrow and sql_type not in (VARCHAR, BPCHAR):
+        return values
     if sql_type.kind in (Kind.BOOL, Kind.UINT8, Kind.FLOAT8):
         return values.cast(sql_type.kind.arrow)
     if sql_type.kind is Kind.INT8:

@@ -84,6 +84,9 @@ def tagsets_of(tags: Sequence[tuple[int, pa.Array]], count: int) -> tuple[list[b
     """(distinct tag sets by value, each row's index into them) of columns of text by tag number."""
     if not tags or not count:
         return [b""] if count else [], np.zeros(count, np.int32)
+    if count == 1:
+        values = [(number, array[0].as_py()) for number, array in tags]
+        return [encode_tagset((number, value) for number, value in values if value is not None)], np.zeros(1, np.int32)
     codes: npt.NDArray[np.int64] = np.zeros(count, np.int64)
     for _, array in tags:
         encoded = _encoded(array)
