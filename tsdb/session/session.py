@@ -170,7 +170,15 @@ class Session:
     def _release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""
         if portal.source is not None:
-            self._pool.submit(_quietly, portal.close)
+            self._later(portal.close)
+
+    def _later(self, close: Callable[[], None]) -> None:
+        """Close in the pool, once the thread that may still be reading has returned."""
+        working = self._working
+        if working is None or working.done():
+            self._pool.submit(_quietly, close)
+        else:
+            working.add_done_callback(lambda _: self._pool.submit(_quietly, close))
 
     # --- simple queries ---
 
@@ -235,21 +243,26 @@ class Session:
         formats = (TEXT_FORMAT,) * len(rowset.columns)
         self.core.cancellation.watch(rowset)
         self._connection.row_description(_fields(rowset.columns, formats))
+        rows = 0
         try:
             stream = RowStream(RowSource(rowset), formats, self.core.timezone)
             rows, _ = await self._send(stream, None)
-        finally:
-            await self._work(rowset.close)
+        except BaseException:
+            self._later(rowset.close)
+            raise
         return rowset.tag(rows)
 
     async def _send(self, stream: RowStream, limit: int | None) -> tuple[int, bool]:
-        """Send rows, at most ``limit``. (rows sent, whether there are none left)."""
+        """Send rows, at most ``limit``. (rows sent, whether there are none left: then the rowset is closed)."""
         rows = 0
         cancellation = self.core.cancellation
 
         def step() -> Any:
             cancellation.check()
-            return stream.next(None if limit is None else limit - rows)
+            piece = stream.next(None if limit is None else limit - rows)
+            if piece is None and (limit is None or rows < limit):
+                stream.source.rowset.close()
+            return piece
 
         while True:
             piece = await self._work(step)
@@ -384,7 +397,6 @@ class Session:
             self._connection.portal_suspended()
             return
         portal.finished = True
-        await self._work(portal.close)
         self._connection.command_complete(source.rowset.tag(rows))
 
     def _close(self, event: Close) -> None:
