@@ -7,6 +7,7 @@ and time zones go through DuckDB's calendar. TimescaleDB's origins: 2000-01-03 (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -79,8 +80,38 @@ def _field(binder: Binder, name: str, value: Expr, *, exact: bool) -> Expr:
         text = f"(CAST({whole} AS DOUBLE){f' / {10**scale}' if scale else ''})"
         return combine(text, FLOAT8, "call", (value,), name="date_part", value=unit)
     digits = (18, scale)
-    text = numerics.from_whole(whole, scale) if scale else f"CAST({whole} AS DECIMAL(38,0))"
+    text = numerics.from_whole(whole, scale, 18) if scale else f"CAST({whole} AS DECIMAL(38,0))"
     return combine(numerics.decimal(text, digits), NUMERIC, "extract", (value,), digits=digits, value=unit)
+
+
+@special("floor")
+def floor(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    """floor(extract(epoch from t) / 300) is what Grafana groups by: in whole microseconds instead of decimals.
+
+    The quotient of PostgreSQL has 16 digits after the point; a fraction of 300·10⁶ never rounds across a whole number.
+    """
+    args = [binder.bind(a, scope) for a in arguments]
+    made = plain_call(binder, "floor", args)
+    seconds = _seconds_divided(args[0])
+    if seconds is None:
+        return made
+    time, width = seconds
+    text = f"CAST(pg_floor_quotient(epoch_us({time.sql}), {width * _SECOND}) AS DECIMAL(18,0))"
+    return replace(made, sql=text, digits=(18, 0))
+
+
+def _seconds_divided(expr: Expr) -> tuple[Expr, int] | None:
+    """(t, n) of ``extract(epoch from t) / n`` with a whole constant n."""
+    if expr.op != "/" or len(expr.args) != 2:
+        return None
+    left, right = expr.args
+    right = right.args[0] if right.op == "cast" else right
+    if left.op != "extract" or left.value != "epoch" or right.op != "literal" or not isinstance(right.value, int):
+        return None
+    time = left.args[0]
+    if time.type.typname not in ("timestamptz", "timestamp") or not 0 < right.value <= 1_000_000_000:
+        return None
+    return time, right.value
 
 
 def _whole_field(unit: str, kind: str, sql: str) -> str:
@@ -214,6 +245,8 @@ def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Ex
     if months < 0 or fixed < 0 or not (months or fixed):
         raise InvalidParameterValue("time_bucket's width must be greater than zero")
     result = value.type
+    if not months and not options and result.typname == "timestamptz":
+        return combine(f"pg_bucket({value.sql}, {fixed}, {_ORIGIN_US})", result, "bucket", (value,), value=fixed)
     zone = options.get("timezone")
     if zone is not None:
         zone = coerce(zone, TEXT, binder.context)

@@ -91,6 +91,7 @@ MACROS = (
         THEN [regexp_extract(t, p, 1)] ELSE [regexp_extract(t, p, 0)] END END""",
     """pg_json_path(k) AS '$."' || replace(replace(k, '\\', '\\\\'), '"', '\\"') || '"' """,
     """pg_floor_bucket(x, width, origin) AS x - ((x - origin) % width + width) % width""",
+    """pg_floor_quotient(a, b) AS (a - (a % b + b) % b) // b""",
     """pg_bucket(x, width, origin) AS make_timestamptz(pg_floor_bucket(epoch_us(x), width, origin))""",
     """pg_bucket_timestamp(x, width, origin) AS make_timestamp(pg_floor_bucket(epoch_us(x), width, origin))""",
     """pg_width_us(i) AS CASE WHEN date_part('year', i) <> 0 OR date_part('month', i) <> 0

@@ -33,8 +33,11 @@ def times(left: Expr, right: Expr, ld: Digits, rd: Digits) -> tuple[str, Digits]
         if ld[1] + rd[1] > PRODUCT_SCALE_MAX:
             rd = (38, max(PRODUCT_SCALE_MAX - ld[1], 0))
     scale = ld[1] + rd[1]
-    # Of operands of at most 18 digits DuckDB makes a product of at most 18: it is told that they are wider.
-    left_text, right_text = decimal(a, (38, ld[1])), decimal(b, (38, rd[1]))
+    # Of operands of at most 18 digits DuckDB makes a product of at most 18: it is told that they are wider, unless
+    # both are small.
+    if ld[0] + rd[0] > 18:
+        ld, rd = (38, ld[1]), (38, rd[1])
+    left_text, right_text = decimal(a, ld), decimal(b, rd)
     return f"CAST({left_text} * {right_text} AS DECIMAL(38,{scale}))", (38, scale)
 
 
@@ -64,7 +67,8 @@ def whole(sql: str, digits: Digits) -> str:
     return f"CAST(replace(CAST({decimal(sql, digits)} AS VARCHAR), '.', '') AS HUGEINT)"
 
 
-def from_whole(sql: str, scale: int) -> str:
-    """The inverse of ``whole``: a product with the smallest unit moves the point and no digit."""
+def from_whole(sql: str, scale: int, precision: int = 38) -> str:
+    """The inverse of ``whole``: a product with the smallest unit moves the point and no digit. A ``precision`` of 18
+    keeps it in 64 bits."""
     unit = f"{0:.{scale - 1}f}1" if scale > 1 else "0.1"
-    return f"(CAST({sql} AS DECIMAL(38,0)) * CAST('{unit}' AS DECIMAL({scale + 1},{scale})))"
+    return f"(CAST({sql} AS DECIMAL({precision},0)) * CAST('{unit}' AS DECIMAL({scale + 1},{scale})))"
