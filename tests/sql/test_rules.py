@@ -63,3 +63,13 @@ def test_parameters_prune_like_literals(queries: Queries) -> None:
     assert view.requests[0].tags[0].test("host_1")
     assert not view.requests[0].tags[0].test("host_2")
     assert not view.requests[0].tags[0].test(None)
+
+
+def test_a_float_has_no_lower_bound_since_nan_is_above_all_numbers(queries: Queries) -> None:
+    view = samples.view(50)
+    ask(queries, view, "select 1 from cpu where usage > 50 and usage < 90 and n > 5")
+    names = {column.number: column.name for column in view.requests[0].series.columns}
+    assert [(names[b.column], b.low, b.high) for b in view.requests[0].bounds] == [
+        ("usage", None, 90.0),
+        ("n", 5, None),
+    ]

@@ -6,16 +6,21 @@ is one reading of one series; a *prepared* query knows its columns and parameter
 
 A statement flows like this:
 
-1. ``statement.split`` cuts a message into fragments by PostgreSQL's lexical rules (``lexer``).
-2. ``statement.parse`` names the statement: ``Select`` and ``Explain`` go through sqlglot (``dialect``), session and
-   utility statements stay tokens, since sqlglot does not know many of them.
-3. ``Queries.prepare`` binds a query: ``bind`` resolves names and types by PostgreSQL's rules (``functions``,
-   ``operators``, ``coercion``) and writes DuckDB's text with generated names (t1, c1) only. No text of the user ever
-   reaches DuckDB, and no function that is not in our tables.
-4. ``plan`` and ``rules`` find what each scan needs: columns, time range, tags, field bounds, whether a LIMIT ends it
-   early. The whole WHERE stays in the statement: pruning may only read too much, never decide.
-5. ``Queries.run`` opens the scans on a ``View``, hands them to a DuckDB cursor as Arrow streams and yields batches
-   whose columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision, or uint64).
+1.  ``statement.split`` cuts a message into fragments by PostgreSQL's lexical rules (``lexer``).
+2.  ``statement.parse`` names the statement: ``Select`` and ``Explain`` go through sqlglot (``dialect``), session and
+    utility statements and DDL stay tokens, since sqlglot does not know many of them.
+3.  ``Queries.prepare`` binds a query: ``bind_query``, ``bind_select`` and ``bind_from`` resolve names in scopes
+    (``relation``), the other ``bind_*`` modules bind expressions to types by PostgreSQL's rules (``coercion``, ``casts``,
+    ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text with generated
+    names (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user ever reaches
+    DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise, ``macros`` and ``numerics`` say
+    what PostgreSQL does.
+4.  ``rules`` turn the ``plan`` into what each scan needs: columns, time range, tags, field bounds. The whole WHERE
+    stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version.
+5.  ``Queries.run`` fills in parameters and now() (``values``, ``requests``), opens the scans on a ``View`` as Arrow
+    streams (``stream``), runs the text on a cursor of the one ``instance`` and yields batches (``execution``) whose
+    columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision). ``duckdb_errors`` gives errors their
+    SQLSTATE. A cancel or a deadline interrupts both DuckDB and the scans.
 
 What a session uses::
 
@@ -31,8 +36,10 @@ What a session uses::
         rows.close()                                 # always; releases the cursor and the scans, not the view
 
 A parameter's value is None, a Python value (bool, int, float, Decimal, str, bytes, date, time, datetime, timedelta) or
-the *text* of any type, which is read by that type's own rules. ``literal.read(type, text, zone)`` reads such a text
-(22P02, 22007, 22008), ``stored`` says in which form a value of a type is stored (ints for dates, text for numeric).
+the *text* of any type, which is read by that type's own rules. ``literal.read(type, text, context)`` reads such a
+text (22P02, 22007, 22008); ``storage_form`` says in which form a value of a type is stored.
+
+A relation about the system is an entry of ``system_relations``; the tables of PostgreSQL's catalog belong there.
 
 What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).
 """
