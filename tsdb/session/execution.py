@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tsdb.errors import FeatureNotSupported, ObjectInUse
+from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter
 from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
 from tsdb.model.store import Store
 from tsdb.session import effects
@@ -163,6 +163,8 @@ class Execution:
     ) -> Rowset | Done:
         """Start a plan (no utility statement). Rows are to be closed."""
         cancellation.check()
+        if len(values) < len(plan.parameters):
+            raise UndefinedParameter(f"there is no parameter ${len(values) + 1}")
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
             self.write_pending(context.database)
         if isinstance(plan.statement, Ddl):
