@@ -10,8 +10,8 @@ A statement flows like this:
 2.  ``statement.parse`` names the statement: ``Select`` and ``Explain`` go through sqlglot (``dialect``), session and
     utility statements and DDL stay tokens, since sqlglot does not know many of them.
 3.  ``Queries.prepare`` binds a query: ``bind_query``, ``bind_select`` and ``bind_from`` resolve names in scopes
-    (``relation``), the other ``bind_*`` modules bind expressions to types by PostgreSQL's rules (``coercion``, ``casts``,
-    ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text with generated
+    (``relation``), the other ``bind_*`` modules bind expressions to types by PostgreSQL's rules (``coercion``,
+    ``casts``, ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text with generated
     names (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user ever reaches
     DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise, ``macros`` and ``numerics`` say
     what PostgreSQL does.
