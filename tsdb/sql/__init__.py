@@ -13,8 +13,8 @@ A statement flows like this:
     (``relation``), the other ``bind_*`` modules bind expressions to types by PostgreSQL's rules (``coercion``,
     ``casts``, ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text
     with generated names (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user
-    ever reaches DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise, ``macros`` and ``numerics`` say
-    what PostgreSQL does.
+    ever reaches DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise,
+    ``macros`` and ``numerics`` say what PostgreSQL does.
 4.  ``rules`` turn the ``plan`` into what each scan needs: columns, time range, tags, field bounds. The whole WHERE
     stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version.
 5.  ``Queries.run`` fills in parameters and now() (``values``, ``requests``), opens the scans on a ``View`` as Arrow
