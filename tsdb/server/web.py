@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tsdb.errors import StartupError
+from tsdb.server.bounded_http import BoundedHttp
 
 KEEP_ALIVE_S = 75
 BACKLOG = 1024
@@ -49,7 +50,7 @@ class Web:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=BoundedHttp,
             ws="none",
             lifespan="off",
             log_config=None,
