@@ -9,7 +9,6 @@ import pytest
 
 from tsdb.server import Server, bounded_http
 
-
 # More than what the kernels of both sides keep for a connection.
 SENT_MAX = 64 * 1024 * 1024
 
