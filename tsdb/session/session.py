@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from tsdb import datetimes
 from tsdb.clock import Clock
-from tsdb.errors import InvalidCatalogName, SqlSyntaxError, TsdbError
+from tsdb.errors import InvalidCatalogName, ObjectNotInPrerequisiteState, SqlSyntaxError, TsdbError
 from tsdb.model.store import Store
 from tsdb.session import answers, commands, parameters
 from tsdb.session.cancellation import Cancellation
@@ -360,7 +360,9 @@ class Session:
             return
         core.start(plan)
         if portal.finished:
-            self._connection.command_complete("SELECT 0")
+            if portal.stream is None:
+                raise ObjectNotInPrerequisiteState(f'portal "{portal.name}" cannot be run')
+            self._connection.command_complete(portal.stream.source.rowset.tag(0))
             return
         if portal.stream is None:
             result = await self._start_portal(portal, plan)
