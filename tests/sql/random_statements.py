@@ -116,10 +116,17 @@ class Statements:
         )
 
     def _distinct_on(self) -> str:
-        return (
-            f"SELECT DISTINCT ON (host) host, time_ns, usage FROM cpu{self._where()} "
-            "ORDER BY host ASC NULLS LAST, time_ns DESC NULLS FIRST, sequence"
-        )
+        """The last keys decide among all rows, so that every engine keeps the same one."""
+        chance = self._chance
+        on, key = chance.choice((("host", "host"), ("region, ok", "region, ok"), ("lower(host)", "lower(host)")))
+        keys = [
+            f"{chance.choice(('usage', 'n', 'small', 'region', 'time_ns'))} {chance.choice(('ASC', 'DESC'))} "
+            f"NULLS {chance.choice(('FIRST', 'LAST'))}"
+            for _ in range(chance.randrange(3))
+        ]
+        last = chance.choice(("time_ns DESC NULLS FIRST, sequence DESC", "time_ns, sequence", "sequence, time_ns DESC"))
+        listed = chance.choice((f"{on}, time_ns, usage", "n, note", "time_ns, sequence"))
+        return f"SELECT DISTINCT ON ({on}) {listed} FROM cpu{self._where()} ORDER BY {', '.join((key, *keys, last))}"
 
     def _nested(self) -> str:
         inner = self._chance.choice((

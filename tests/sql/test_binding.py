@@ -82,6 +82,11 @@ def test_a_plain_column_names_its_table_and_place(queries: Queries) -> None:
         ("select sum(count(*)) from cpu", "42803", "aggregate function calls cannot be nested", 12),
         ("select 1 from cpu where row_number() over () = 1", "42P20", "window functions are not allowed in WHERE", 25),
         ("select rank()", "42P20", "window function rank requires an OVER clause", 8),
+        *((f"select distinct on ({on}) n from cpu order by {order}", "42P10",
+           "SELECT DISTINCT ON expressions must match initial ORDER BY expressions", None)
+          for on, order in (("host", "n"), ("host", "n, host"), ("host, region", "host, n"),
+                            ("host, region", "host, host, n, region"))),
+        ("select distinct on (3) n from cpu", "42P10", "DISTINCT ON position 3 is not in select list", None),
         ("select host from cpu order by 2", "42P10", "ORDER BY position 2 is not in select list", None),
         ("select distinct host from cpu order by usage", "42P10",
          "for SELECT DISTINCT, ORDER BY expressions must appear in select list", None),

@@ -15,7 +15,7 @@ from tsdb.errors import (
     SqlSyntaxError,
     TooManyColumns,
 )
-from tsdb.sql.bind_calls import ordering
+from tsdb.sql.bind_distinct import OrderItem, check_order, columns_of, first_rows
 from tsdb.sql.bind_from import bind_from, series_of, unnested
 from tsdb.sql.bind_limit import limit_text
 from tsdb.sql.binder import Binder, fold
@@ -76,24 +76,29 @@ def _bind(binder: Binder, node: exp.Select, select: _Select) -> BoundQuery:
         group_text += f" HAVING {condition.sql}"
         select.grouped = True
     order = _order(binder, node, select)
-    select.grouped = select.grouped or any(e.aggregate for e in select.targets) or any(e.aggregate for e, _ in order)
+    on = _distinct_on(binder, node, select)
+    hidden = [*(item.expr for item in order), *(on or ())]
+    select.grouped = select.grouped or any(e.aggregate for e in (*select.targets, *hidden))
     if select.grouped:
-        tested = [*select.targets, *(e for e, _ in order), *([condition] if having is not None else [])]
-        for expr in tested:
+        for expr in (*select.targets, *hidden, *([condition] if having is not None else [])):
             _check_grouped(expr, select)
-    distinct_text = _distinct(binder, node, select, order)
     outputs = [_output(e) for e in select.targets]
-    columns = ", ".join(f"{_final(e)} AS c{i + 1}" for i, e in enumerate(select.targets))
-    sql = f"SELECT {distinct_text}{columns or 'NULL AS c1'}"
-    sql += f" FROM {from_text}{text}" if from_text else text
-    sql += group_text
-    if order:
-        sql += " ORDER BY " + ", ".join(t for _, t in order)
+    finals = [_final(e) for e in select.targets] or ["NULL"]
+    rest = (f" FROM {from_text}{text}" if from_text else text) + group_text
+    if on is not None:
+        check_order(on, order)
+        inner = f"SELECT {columns_of(finals, on, order, select.targets)}{rest}"
+        sql = first_rows(inner, select.targets, on, order)
+    else:
+        distinct = "DISTINCT " if node.args.get("distinct") is not None else ""
+        sql = f"SELECT {distinct}{', '.join(f'{final} AS c{i + 1}' for i, final in enumerate(finals))}{rest}"
+        if order:
+            sql += " ORDER BY " + ", ".join(item.by_position for item in order)
     limit = limit_text(binder, node, scope.parent)
     sql += limit
     block.outputs = outputs
     block.transparent = not (
-        limit or distinct_text or select.grouped or group_text
+        limit or node.args.get("distinct") is not None or select.grouped or group_text
         or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
     )  # fmt: skip
     return BoundQuery(sql, outputs, block)
@@ -172,7 +177,7 @@ def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
     for kind, word in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE"), (exp.GroupingSets, "GROUPING SETS")):
         if isinstance(node, kind):
             return f"{word} ({', '.join(_group_item(binder, e, select) for e in node.expressions)})"
-    expr = _output_or_input(binder, node, select, input_first=True)
+    expr = _output_or_input(binder, node, select, "GROUP BY")
     if expr.aggregate:
         raise GroupingError("aggregate functions are not allowed in GROUP BY", position=binder.position(node))
     if expr.unknown:
@@ -182,9 +187,9 @@ def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
     return f"({expr.sql})" if expr.op != "literal" else f"(SELECT {expr.sql})"
 
 
-def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, *, input_first: bool) -> Expr:
+def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, clause: str) -> Expr:
     """GROUP BY prefers an input column to an output name, ORDER BY the other way round; a number is a position."""
-    clause = "GROUP BY" if input_first else "ORDER BY"
+    input_first = clause == "GROUP BY"
     plain = node.this if isinstance(node, exp.Paren) and input_first else node
     if isinstance(plain, exp.Literal) and not plain.args["is_string"]:
         if not plain.name.isdigit():
@@ -205,37 +210,29 @@ def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, *, input_f
     return binder.bind(node, select.scope)
 
 
-def _order(binder: Binder, node: exp.Select, select: _Select) -> list[tuple[Expr, str]]:
+def _order(binder: Binder, node: exp.Select, select: _Select) -> list[OrderItem]:
     order = node.args.get("order")
-    items: list[tuple[Expr, str]] = []
+    items: list[OrderItem] = []
     for item in order.expressions if order is not None else ():
-        expr = _output_or_input(binder, item.this, select, input_first=False)
+        expr = _output_or_input(binder, item.this, select, "ORDER BY")
         at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
-        if at is not None:
-            items.append((expr, f"{at + 1}{ordering(item)}"))
-            continue
-        if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
-            raise InvalidColumnReference("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
-        if expr.op == "literal":
-            continue
-        items.append((expr, f"{expr.sql}{ordering(item)}"))
+        if at is None:
+            if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
+                raise InvalidColumnReference("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+            if expr.op == "literal":
+                continue
+        items.append(OrderItem(expr, at, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
     return items
 
 
-def _distinct(binder: Binder, node: exp.Select, select: _Select, order: Sequence[tuple[Expr, str]]) -> str:
+def _distinct_on(binder: Binder, node: exp.Select, select: _Select) -> list[Expr] | None:
+    """The expressions of DISTINCT ON; None when there is none."""
     distinct = node.args.get("distinct")
-    if distinct is None:
-        return ""
-    on = distinct.args.get("on")
+    on = distinct.args.get("on") if distinct is not None else None
     if on is None:
-        return "DISTINCT "
+        return None
     parts = on.expressions if isinstance(on, exp.Tuple) else [on]
-    exprs = [_output_or_input(binder, p, select, input_first=False) for p in parts]
-    wanted = {e.sql for e in exprs}
-    for expr, _ in order[: len(wanted)]:
-        if expr.sql not in wanted:
-            raise InvalidColumnReference("SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
-    return f"DISTINCT ON ({', '.join(e.sql for e in exprs)}) "
+    return [_output_or_input(binder, p, select, "DISTINCT ON") for p in parts]
 
 
 def _check_grouped(expr: Expr, select: _Select) -> None:
