@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any, TypeVar
 
 from tsdb import datetimes
@@ -55,6 +56,7 @@ T = TypeVar("T")
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
+TEXT_READ_AT_ONCE = 4096
 
 
 class Session:
@@ -180,12 +182,18 @@ class Session:
         else:
             working.add_done_callback(lambda _: self._pool.submit(_quietly, close))
 
+    async def _read(self, text: str) -> list[Statement]:
+        """The statements of a message. Long texts are read in the pool: the event loop serves everybody."""
+        if len(text) <= TEXT_READ_AT_ONCE:
+            return _statements(text)
+        return await self._work(partial(_statements, text))
+
     # --- simple queries ---
 
     async def _simple_query(self, text: str) -> None:
         self._active(text)
         try:
-            statements = [parse(fragment) for fragment in split(text)]
+            statements = await self._read(text)
             if not statements:
                 self._connection.empty_query()
             for i, statement in enumerate(statements):
@@ -302,15 +310,15 @@ class Session:
 
     async def _parse(self, event: Parse) -> None:
         core = self.core
-        fragments = split(event.text)
-        if len(fragments) > 1:
+        statements = await self._read(event.text)
+        if len(statements) > 1:
             raise SqlSyntaxError("cannot insert multiple commands into a prepared statement")
         if not event.name:
             core.names.close_statement("")
         types = tuple(_client_type(oid) for oid in event.parameter_oids)
         plan: Plan | None = None
-        if fragments:
-            statement = parse(fragments[0])
+        if statements:
+            statement = statements[0]
             if isinstance(statement, Utility):
                 plan = core.execution.plan(statement, core.context(), types) if statement.verb != "DECLARE" else None
             core.start(plan)
@@ -459,6 +467,10 @@ class Session:
             return timer
         core.deadline = time.monotonic() + seconds
         return loop.call_later(seconds, core.cancellation.cancel, "canceling statement due to statement timeout")
+
+
+def _statements(text: str) -> list[Statement]:
+    return [parse(fragment) for fragment in split(text)]
 
 
 def _nothing() -> None:
