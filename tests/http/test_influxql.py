@@ -49,6 +49,20 @@ def test_anything_else_points_to_sql(text: str) -> None:
         answer(text, "d", CATALOG)
 
 
+@pytest.mark.parametrize(
+    "text", ['SHOW DATABASES"', "SHOW DATABASES 'x", '"' + '\\"' * (MAX_QUERY_CHARACTERS // 2 - 1)]
+)
+def test_unterminated_quotes_are_an_error_at_once(text: str) -> None:
+    with pytest.raises(SqlSyntaxError, match="unterminated"):
+        answer(text, "d", CATALOG)
+
+
+def test_semicolons_in_quotes_and_empty_statements_end_nothing() -> None:
+    assert len(answer(""";; SHOW MEASUREMENTS ON "d" ;\n; SHOW DATABASES;""", None, CATALOG)) == 2
+    (only,) = answer('CREATE DATABASE "a\'; b"', None, CATALOG)
+    assert only.changes == (CreateDatabase("a'; b", if_not_exists=True),)
+
+
 def test_a_query_has_a_length_limit() -> None:
     with pytest.raises(SqlSyntaxError, match="longer than"):
         answer("S" * (MAX_QUERY_CHARACTERS + 1), "d", CATALOG)

@@ -55,6 +55,17 @@ def test_a_write_without_a_database_is_refused(api: Api) -> None:
         write_request(api, {}, {})
 
 
+def test_accept_partial_is_true_or_false() -> None:
+    assert write_request(Api.V3, {"db": "a", "accept_partial": "True"}, {}).accept_partial
+    with pytest.raises(BadRequest, match="not true or false"):
+        write_request(Api.V3, {"db": "a", "accept_partial": "maybe"}, {})
+
+
+def test_a_database_whose_name_was_not_utf8_is_refused() -> None:
+    with pytest.raises(BadRequest, match="not valid UTF-8"):
+        write_request(Api.V1, {"db": "a\ufffd"}, {})
+
+
 def test_accept_partial_false_is_taken_at_its_word() -> None:
     assert not write_request(Api.V3, {"db": "a", "accept_partial": "false"}, {}).accept_partial
     assert write_request(Api.V3, {"db": "a"}, {}).accept_partial

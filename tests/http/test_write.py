@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -257,6 +257,31 @@ def test_probes_answer_as_clients_expect(client: Client) -> None:
     assert ["telegraf"] in shown["results"][0]["series"][0]["values"]
     assert client.request("GET", "/query").status_code == 400
     assert client.request("GET", "/query", params={"q": "SELECT 1"}).status_code == 400
+
+
+def test_a_form_of_too_many_fields_is_400(client: Client) -> None:
+    answer = client.request("POST", "/query", data={f"f{i}": "1" for i in range(101)})
+    assert (answer.status_code, answer.json()) == (400, {"error": "the form has more than 100 fields"})
+
+
+async def _trickle(pieces: int, size: int, seconds: float) -> AsyncIterator[bytes]:
+    for i in range(pieces):
+        yield b"m f=1 %d\n" % i + b"#" * size + b"\n"
+        await asyncio.sleep(seconds)
+
+
+def test_a_body_that_stalls_is_given_up_and_one_that_comes_steadily_is_not(tmp_path: Path) -> None:
+    node = Node.open(tmp_path, Options(clock=ManualClock(NOW)))
+    client = Client(node, HttpOptions(bodies_bytes_max=100_000, body_timeout_s=0.5))
+    for _ in range(3):
+        stalled = client.request("POST", "/write?db=d", content=_trickle(40, 1000, 0.1))
+        assert stalled.status_code == 503
+        assert "too slowly" in stalled.json()["error"]
+        assert (stalled.headers["retry-after"], stalled.headers["connection"]) == ("2", "close")
+    steady = client.request("POST", "/write?db=d", content=_trickle(4, 17_000, 0.2))
+    assert steady.status_code == 204
+    assert len(client.rows("m")) == 4
+    client.close()
 
 
 def test_metrics_count_points_and_refused_lines(client: Client) -> None:

@@ -22,7 +22,7 @@ from tsdb.errors import (
     TsdbError,
     UndefinedTable,
 )
-from tsdb.http.request import Api, BadRequest
+from tsdb.http.request import Api, BadRequest, SlowBody
 from tsdb.ingest.faults import LineError
 
 MAX_HEADER_CHARACTERS = 1024
@@ -83,7 +83,10 @@ def outcome_reply(api: Api, outcome: Outcome, partial: bool) -> Reply:
 def exception_reply(api: Api | None, error: Exception) -> Reply:
     """The reply for a request that failed as a whole."""
     if isinstance(error, BadRequest):
-        return _failure(api, error.status, error.message)
+        reply = _failure(api, error.status, error.message)
+        if isinstance(error, SlowBody):
+            reply.headers.update({"Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"})
+        return reply
     if isinstance(error, InvalidCatalogName):
         return _failure(api, 404, error.message)
     if isinstance(error, ObjectNotInPrerequisiteState):

@@ -25,7 +25,7 @@ from tsdb.errors import InvalidCatalogName, OutOfMemory, SqlSyntaxError, TsdbErr
 from tsdb.http import guard, influxql
 from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
 from tsdb.http.metrics import Gauges, Metrics
-from tsdb.http.request import Api, BadRequest, WriteRequest, decode_body, too_large, write_request
+from tsdb.http.request import Api, BadRequest, SlowBody, WriteRequest, decode_body, too_large, write_request
 from tsdb.http.write import Submitted, submit
 from tsdb.ingest.faults import Limits
 from tsdb.model.store import Store
@@ -35,16 +35,20 @@ log = logging.getLogger(__name__)
 # Clients probe for an InfluxDB: the version of the API spoken, with our own behind it.
 INFLUXDB_VERSION = "1.8.10"
 MAX_QUERY_BODY_BYTES = 1024 * 1024
+MAX_QUERY_FIELDS = 100
+# What has to come of a body in each period of `body_timeout_s`, or the rest of it.
+MIN_BODY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """Limits and switches of the HTTP edge; ``open_loopback``: no password is asked for, so Host and Origin are
-    checked.
+    """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least ``MIN_BODY_BYTES`` of a
+    body, or its end, must come; ``open_loopback``: no password is asked for, so Host and Origin are checked.
     """
 
     body_bytes_max: int = 256 * 1024 * 1024
     bodies_bytes_max: int = 512 * 1024 * 1024
+    body_timeout_s: float = 30.0
     create_database: bool = True
     open_loopback: bool = True
     limits: Limits = field(default_factory=Limits)
@@ -118,11 +122,23 @@ class _Endpoints:
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > limit:
             raise too_large(limit)
-        size = 0
-        async for chunk in request.stream():
+        loop, seconds = asyncio.get_running_loop(), self._options.body_timeout_s
+        size, wanted, deadline = 0, MIN_BODY_BYTES, loop.time() + seconds
+        stream = request.stream()
+        while True:
+            # Bytes of a body that stalls would be missing in everybody's budget.
+            try:
+                async with asyncio.timeout_at(deadline):
+                    chunk = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise SlowBody(MIN_BODY_BYTES, seconds) from None
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
+            if size >= wanted:
+                wanted, deadline = size + MIN_BODY_BYTES, loop.time() + seconds
             yield chunk
 
     async def query(self, request: Request) -> Response:
@@ -137,6 +153,8 @@ class _Endpoints:
             return JSONResponse({"results": [{"statement_id": 0, "error": error.message}]}, headers=_probe_headers())
         except SqlSyntaxError as error:
             return JSONResponse({"error": error.message}, status_code=400, headers=_probe_headers())
+        except ClientDisconnect:
+            return Response(status_code=400)
         except (BadRequest, TsdbError) as error:
             return _response(exception_reply(None, error))
         results = [{"statement_id": i, **({"series": a.series} if a.series else {})} for i, a in enumerate(answers)]
@@ -147,7 +165,7 @@ class _Endpoints:
         if request.method == "POST":
             body = b"".join([chunk async for chunk in self._chunks(request, MAX_QUERY_BODY_BYTES)])
             if "urlencoded" in request.headers.get("content-type", ""):
-                parameters |= dict(parse_qsl(body.decode(errors="replace"), max_num_fields=100))
+                parameters |= _form(body)
             elif body and "q" not in parameters:
                 parameters["q"] = body.decode(errors="replace")
         if not parameters.get("q"):
@@ -178,6 +196,13 @@ class _Endpoints:
             f"tsdb {__version__}\n\nPOST /write?db=NAME takes line protocol (also /api/v2/write, /api/v3/write_lp).\n"
             "Query with SQL through the PostgreSQL port. GET /health, /metrics.\n"
         )
+
+
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_QUERY_FIELDS))
+    except ValueError:
+        raise BadRequest(f"the form has more than {MAX_QUERY_FIELDS} fields") from None
 
 
 def _probe_headers() -> dict[str, str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from tsdb.errors import InvalidCatalogName, SqlSyntaxError
@@ -23,7 +24,7 @@ _SHOW_DATABASES = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
 _SHOW_MEASUREMENTS = re.compile(rf"SHOW\s+MEASUREMENTS(?:\s+ON\s+{_NAME})?(?:\s+LIMIT\s+\d+)?", re.IGNORECASE)
 _SHOW_POLICIES = re.compile(rf"SHOW\s+RETENTION\s+POLICIES(?:\s+ON\s+{_NAME})?", re.IGNORECASE)
 _SHOW_TAGS = re.compile(rf"SHOW\s+TAG\s+KEYS(?:\s+ON\s+{_NAME})?", re.IGNORECASE)
-_STATEMENT = re.compile(r"(?:[^;\"']|\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')+")
+_MARK = re.compile(r"""\\.|["';]""", re.DOTALL)
 MAX_QUERY_CHARACTERS = 64 * 1024
 
 
@@ -39,8 +40,25 @@ def answer(text: str, database: str | None, catalog: Catalog) -> list[Answer]:
     """An answer for each statement in ``text``. Raises SqlSyntaxError, InvalidCatalogName."""
     if len(text) > MAX_QUERY_CHARACTERS:
         raise SqlSyntaxError(f"error parsing query: longer than {MAX_QUERY_CHARACTERS} characters")
-    statements = [s for s in (part.strip() for part in _STATEMENT.findall(text)) if s]
-    return [_answer(statement, database, catalog) for statement in statements]
+    return [_answer(statement, database, catalog) for statement in _statements(text)]
+
+
+def _statements(text: str) -> list[str]:
+    """The statements between semicolons outside quotes, in one pass whatever the text is."""
+    borders, quote = [-1], ""
+    for found in _MARK.finditer(text):
+        mark = found.group()
+        if quote:
+            quote = "" if mark == quote else quote
+        elif mark == ";":
+            borders.append(found.start())
+        elif mark in "\"'":
+            quote = mark
+    if quote:
+        raise SqlSyntaxError(f"error parsing query: unterminated quoted text, {quote} is missing at the end")
+    borders.append(len(text))
+    parts = (text[start + 1 : end].strip() for start, end in pairwise(borders))
+    return [part for part in parts if part]
 
 
 def _answer(statement: str, database: str | None, catalog: Catalog) -> Answer:

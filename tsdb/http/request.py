@@ -20,7 +20,7 @@ BATCH_HEADER = "x-tsdb-batch"
 MAX_PRODUCER_BYTES = 64
 
 _V3_PRECISIONS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "auto": "auto"}
-_FALSE = ("false", "0", "f")
+_BOOLEANS = {"true": True, "t": True, "1": True, "": True, "false": False, "f": False, "0": False}
 
 
 class Api(Enum):
@@ -38,6 +38,13 @@ class BadRequest(Exception):
         super().__init__(message)
         self.message = message
         self.status = status
+
+
+class SlowBody(BadRequest):
+    """A body that came too slowly to wait for. 503, not 408: Telegraf drops what a 4xx refused."""
+
+    def __init__(self, bytes_min: int, seconds: float) -> None:
+        super().__init__(f"the body came too slowly: less than {bytes_min} bytes in {seconds:g} s; send it again", 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +65,20 @@ def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]
         database = database.partition("/")[0]
     if not database:
         raise BadRequest("bucket is required" if api is Api.V2 else "database is required")
+    if "\ufffd" in database:
+        raise BadRequest("the name of the database is not valid UTF-8")
     precision = query.get("precision") or "ns"
     if api is Api.V3:
         precision = _V3_PRECISIONS.get(precision, precision)
-    partial = query.get("accept_partial", "true").lower() not in _FALSE
-    return WriteRequest(api, database, precision, partial, _producer(headers))
+    return WriteRequest(api, database, precision, _accept_partial(query), _producer(headers))
+
+
+def _accept_partial(query: Mapping[str, str]) -> bool:
+    text = query.get("accept_partial", "true")
+    found = _BOOLEANS.get(text.lower())
+    if found is None:
+        raise BadRequest(f"accept_partial {text[:40]!r} is not true or false")
+    return found
 
 
 def _producer(headers: Mapping[str, str]) -> Producer | None:
