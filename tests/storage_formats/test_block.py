@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.storage_formats.values import every_flip_is_found
 from tsdb.errors import DataCorrupted
+from tsdb.storage import block as block_module
 from tsdb.storage import keys
 from tsdb.storage.block import (
     ROWS_MAX,
@@ -223,3 +224,22 @@ def test_reserved_columns_are_never_given() -> None:
     assert TIME_COLUMN == 0
     assert SEQUENCE_COLUMN == 2**32 - 1
     assert ROWS_MAX == 65_536
+
+
+@given(st.data())
+def test_a_block_of_one_row_has_the_bytes_that_any_other_would_have(data: st.DataObject) -> None:
+    columns = {
+        1: pa.array([data.draw(st.none() | st.floats())], pa.float64()),
+        2: pa.array([data.draw(st.none() | st.integers(-(2**63), 2**63 - 1))], pa.int64()),
+        3: pa.array([data.draw(st.none() | st.integers(0, 2**64 - 1))], pa.uint64()),
+        4: pa.array([data.draw(st.none() | st.booleans())], pa.bool_()),
+        5: pa.array([data.draw(st.none() | st.text())], pa.string()),
+    }
+    rows = Rows(
+        np.array([data.draw(st.integers(0, 2**31 - 1))], np.int32),
+        np.array([data.draw(st.integers(-(2**63), 2**63 - 1))], np.int64),
+        np.array([data.draw(st.integers(0, 2**62))], np.int64),
+        columns,
+    )
+    one, other = encode_block(4, -3, 11, rows), block_module._encode_rows(4, -3, 11, rows)
+    assert (one.columns, one.runs, one.header.to_bytes()) == (other.columns, other.runs, other.header.to_bytes())

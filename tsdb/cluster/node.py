@@ -30,6 +30,8 @@ from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
 FIRST_DATABASES = ("tsdb", "postgres")
 # A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
 BUCKETS_LOOKED_AT = 512
+# A process that is told to stop has two seconds; what is not in blocks then is replayed from the log.
+FLUSH_SECONDS = 1.2
 
 
 class Node:
@@ -72,9 +74,9 @@ class Node:
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)
 
-    def close(self) -> None:
-        """Flush and stop: the next start has nothing to replay."""
-        self._engine.close()
+    def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
+        """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""
+        self._engine.close(flush_seconds)
 
 
 def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:

@@ -175,6 +175,40 @@ def delete_values(batch: Batch, header: BlockHeader) -> None:
 
 def encode_block(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
     """Encode one or more rows, sorted by (tag set, time, version), all of one window. Columns of nulls are left out."""
+    if len(rows) == 1:
+        return _encode_point(series, window, block_id, rows)
+    return _encode_rows(series, window, block_id, rows)
+
+
+def _encode_point(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
+    """A block of one row, the same bytes as from ``_encode_rows``: a store may have many series of a few points."""
+    time, sequence, tagset = rows.times.item(), rows.sequences.item(), rows.tagset.item()
+    encoded = {TIME_COLUMN: codec.encode_integer(time), SEQUENCE_COLUMN: codec.encode_integer(sequence)}
+    stats: dict[int, ColumnStats] = {}
+    for number in sorted(rows.columns):
+        values = rows.columns[number]
+        value = values[0].as_py()
+        if value is None:
+            continue
+        kind = _KIND_OF_ARROW_ID[values.type.id]
+        data = encoded[number] = codec.encode_value(value, kind)
+        bound = None if kind is Kind.TEXT else value
+        stats[number] = ColumnStats(kind, 0, bound, bound, len(data))
+    ids = codec.encode_integer(tagset)
+    runs = seal(RUNS_MAGIC, RUNS_VERSION, _RUNS.pack(1, len(ids)), ids, _COUNT_OF_ONE)
+    counter = sequence & COUNTER_MASK
+    own = (len(encoded[TIME_COLUMN]), len(encoded[SEQUENCE_COLUMN]), len(runs))
+    header = BlockHeader(
+        series, window, block_id, 1, time, time, tagset, tagset, counter, counter, True, stats, *own
+    )  # fmt: skip
+    return EncodedBlock(header, runs, encoded)
+
+
+_COUNT_OF_ONE = codec.encode_integer(1)
+_KIND_OF_ARROW_ID = {kind.arrow.id: kind for kind in Kind}
+
+
+def _encode_rows(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
     encoded = {
         TIME_COLUMN: codec.encode_integers(rows.times),
         SEQUENCE_COLUMN: codec.encode_integers(rows.sequences),

@@ -121,6 +121,33 @@ def decode_integers(data: bytes, rows: int) -> Int64s:
     return out
 
 
+def encode_integer(value: int) -> bytes:
+    """What ``encode_integers`` makes of one value, without any array."""
+    return _seal_one(INTEGERS, _ONE[INTEGERS].pack(value))
+
+
+def encode_value(value: Any, kind: Kind) -> bytes:
+    """What ``encode_column`` makes of one value that is not null, without any array."""
+    return _seal_one(kind, value.encode() if kind is Kind.TEXT else _ONE[kind].pack(value))
+
+
+_ONE = {
+    INTEGERS: struct.Struct("<q"),
+    Kind.INT8: struct.Struct("<q"),
+    Kind.UINT8: struct.Struct("<Q"),
+    Kind.FLOAT8: struct.Struct("<d"),
+    Kind.BOOL: struct.Struct("<?"),
+}
+_HEAD_OF_ONE = {
+    kind: _HEADER.pack(MAGIC, VERSION, kind, Encoding.CONSTANT, 1, 0, 0) for kind in (INTEGERS, *map(int, Kind))
+}
+
+
+def _seal_one(kind: int, payload: bytes) -> bytes:
+    data = _HEAD_OF_ONE[kind] + payload
+    return data + _CHECKSUM.pack(zlib.crc32(data))
+
+
 def _seal(kind: int, encoding: Encoding, rows: int, nulls: int, validity: bytes, payload: bytes) -> bytes:
     if rows > MAX_ROWS:
         raise ValueError(f"{rows} rows in one column value; at most {MAX_ROWS} are allowed")

@@ -53,7 +53,8 @@ class Engine:
         )
         self._flusher = Flusher(shard, self._committer.call)
         self._flushing: Future[None] | None = None
-        self._flushed_positions = shard.log.positions()
+        # What was replayed is in the head, and not yet in blocks.
+        self._flushed_positions = {} if shard.live_bytes else shard.log.positions()
         self._closed = False
 
     @classmethod
@@ -117,23 +118,38 @@ class Engine:
             self._shard.options.abort(str(error))
             raise
 
-    def _flush(self) -> None:
+    def _flush(self, seconds: float | None = None) -> bool:
+        """Is all that was applied in blocks, after ``seconds`` at most?"""
         waiting = self._committer.call(self._freeze_for_flush).result()
-        if waiting is not None:
-            waiting.result()
+        if waiting is None:
+            return True
+        try:
+            waiting.result(seconds)
+        except TimeoutError:
+            return False
+        return True
 
-    def close(self) -> None:
-        """Flush, stop the threads, close the store. Does nothing the second time."""
+    def close(self, flush_seconds: float | None = None) -> None:
+        """Flush, stop the threads, close the store. Does nothing the second time.
+
+        A flush that takes longer than ``flush_seconds`` is given up: what is not in blocks then is in the op log, and
+        the next start replays it.
+        """
         if self._closed:
             return
         self._closed = True
+        flushed = False
         try:
-            self._flush()
+            flushed = self._flush(flush_seconds)
+            if not flushed:
+                log.warning("not all was flushed within %s s: the next start replays it from the log", flush_seconds)
+                self._flusher.abandon()
         finally:
             self._flusher.close()
             self._committer.close()
             try:
-                self._shard.rocks.flush()
+                if flushed:
+                    self._shard.rocks.flush()
             finally:
                 self._shard.rocks.close()
 

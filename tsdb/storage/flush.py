@@ -27,6 +27,7 @@ from tsdb.storage.block import (
     BlockHeader,
     EncodedBlock,
     cut_rows,
+    delete_values,
     encode_block,
 )
 from tsdb.storage.head import Run
@@ -41,6 +42,9 @@ from tsdb.storage.version import FrozenHead, Version
 from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
 
+INLINE_ROWS = 16
+TASK_ROWS = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
@@ -49,6 +53,10 @@ class Flushed:
     head: FrozenHead
     headers: dict[int, list[BlockHeader]] = field(default_factory=dict)
     tagsets: dict[int, int] = field(default_factory=dict)
+
+
+class FlushAbandoned(Exception):
+    """A flush was given up because the node stops: nothing refers to what it wrote, and the log still has it all."""
 
 
 class _Values:
@@ -80,15 +88,47 @@ def write_blocks(
     next_block: Callable[[], int],
     options: Options,
     pool: Executor,
+    abandoned: Callable[[], bool],
 ) -> Flushed:
-    """Write the blocks of a frozen head, all but their headers. Raises FatalStorageError.
+    """Write the blocks of a frozen head, all but their headers. Raises FatalStorageError, FlushAbandoned.
 
-    ``version`` is the newest; ``durable`` gives the number of a series' tag sets that are on disk.
+    ``version`` is the newest; ``durable`` gives the number of a series' tag sets that are on disk; ``abandoned`` is
+    asked again and again whether to stop.
     """
     flushed = Flushed(head)
     values = _Values(rocks, options.values_batch_bytes)
     _announce(values, head, next_block())
-    for number, runs in sorted(head.series.items()):
+    blocks = _all_blocks(values, flushed, version, durable, next_block, options)
+    for block in _encode(blocks, pool, options.encode_threads):
+        if abandoned():
+            _take_back(rocks, flushed)
+            raise FlushAbandoned(f"the flush of head {head.number} was given up")
+        block.put_values(values.batch)
+        flushed.headers[block.header.series].append(block.header)
+    values.write()
+    return flushed
+
+
+def _take_back(rocks: Rocks, flushed: Flushed) -> None:
+    """Delete the values of blocks that get no header, here by exact keys; recovery would have to look for them."""
+    batch = rocks.batch()
+    for headers in flushed.headers.values():
+        for header in headers:
+            delete_values(batch, header)
+    state.delete_flushing(batch, flushed.head.number)
+    rocks.write(batch, sync=False)
+
+
+def _all_blocks(
+    values: _Values,
+    flushed: Flushed,
+    version: Version,
+    durable: Callable[[int], int],
+    next_block: Callable[[], int],
+    options: Options,
+) -> Iterator[_Block]:
+    """The blocks of all series, not yet encoded; the tag sets of each series are put before them."""
+    for number, runs in sorted(flushed.head.series.items()):
         found = version.catalog.series_by_number.get(number)
         if found is None or not runs:
             continue
@@ -96,14 +136,9 @@ def write_blocks(
         tagsets = version.tagsets[number]
         _put_tagsets(values, number, tagsets, durable(number))
         flushed.tagsets[number] = tagsets.count
+        flushed.headers[number] = []
         visibility = Visibility(database.number, number, version.tombstones.get(number, ()), tagsets)
-        blocks = _encode(_blocks(series, runs, visibility, next_block, options), pool, options.encode_threads)
-        headers = flushed.headers.setdefault(number, [])
-        for block in blocks:
-            block.put_values(values.batch)
-            headers.append(block.header)
-    values.write()
-    return flushed
+        yield from _blocks(series, runs, visibility, next_block, options)
 
 
 def _announce(values: _Values, head: FrozenHead, first_block: int) -> None:
@@ -140,6 +175,15 @@ def _blocks(
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
     numbers = [number for column in series.fields for number in stored_numbers(column)]
+    small = None if visibility else _rows_of_one_block(runs, floor, options.rows_per_block)
+    if small is not None:
+        rows, unique = small
+        if series.keyed and not unique:
+            rows = merge_versions(rows)
+        columns = {number: rows.columns[number] for number in numbers if number in rows.columns}
+        rows = Rows(rows.tagset, rows.times, rows.sequences, columns)
+        yield _Block(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
+        return
     for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
         selections = [select(part.layout(), None, part.times(), window.low, window.high) for part in window.parts]
         for low, high in tagset_ranges(selections, options.rows_per_block):
@@ -152,6 +196,17 @@ def _blocks(
                 rows = merge_versions(rows)
             for piece in cut_rows(rows, options.rows_per_block):
                 yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(rows, piece.start, piece.stop))
+
+
+def _rows_of_one_block(runs: Sequence[Run], floor: int, limit: int) -> tuple[Rows, bool] | None:
+    """The rows of all runs, sorted, and whether their keys are unique; None when one block cannot have them all.
+
+    What most series of a store with many of them have: a few points of one window.
+    """
+    low, high = min(run.min_time for run in runs), max(run.max_time for run in runs)
+    if low < floor or low // WINDOW_NS != high // WINDOW_NS or sum(len(run.rows) for run in runs) > limit:
+        return None
+    return (runs[0].rows, runs[0].unique) if len(runs) == 1 else sort(concat([run.rows for run in runs]))
 
 
 def tagset_ranges(selections: Sequence[Selection], limit: int) -> list[tuple[int, int]]:
@@ -188,14 +243,32 @@ def _visible_rows(
 
 
 def _encode(blocks: Iterator[_Block], pool: Executor, threads: int) -> Iterator[EncodedBlock]:
-    """Encode with a few blocks in flight: memory is bounded by them."""
-    flying: deque[Future[EncodedBlock]] = deque()
+    """Encode with a few tasks in flight: memory is bounded by them. Blocks may leave in another order.
+
+    A task takes some milliseconds: several blocks where they are small. The smallest are encoded here, since what they
+    take is the interpreter's time, which threads share.
+    """
+    flying: deque[Future[list[EncodedBlock]]] = deque()
+    task: list[_Block] = []
+    rows = 0
     for block in blocks:
-        flying.append(pool.submit(block.encode))
+        if len(block.rows) <= INLINE_ROWS:
+            yield block.encode()
+            continue
+        task.append(block)
+        rows += len(block.rows)
+        if rows >= TASK_ROWS:
+            flying.append(pool.submit(_encode_all, task))
+            task, rows = [], 0
         if len(flying) > threads:
-            yield flying.popleft().result()
+            yield from flying.popleft().result()
+    yield from _encode_all(task)
     while flying:
-        yield flying.popleft().result()
+        yield from flying.popleft().result()
+
+
+def _encode_all(blocks: Sequence[_Block]) -> list[EncodedBlock]:
+    return [block.encode() for block in blocks]
 
 
 def durable_tagsets(indexes: dict[int, TagSetIndex], series: int) -> int:

@@ -14,7 +14,8 @@ from functools import partial
 
 import pyarrow as pa
 
-from tsdb.storage.flush import Flushed, durable_tagsets, write_blocks
+from tsdb.storage.flush import FlushAbandoned, Flushed, durable_tagsets, write_blocks
+from tsdb.storage.garbage import uncollected
 from tsdb.storage.install import install
 from tsdb.storage.keys import number_prefix
 from tsdb.storage.rocks import FatalStorageError
@@ -45,7 +46,7 @@ class BlockIds:
         return next(self._ids)
 
 
-def _write(shard: Shard, head: FrozenHead, ids: BlockIds) -> Flushed:
+def _write(shard: Shard, head: FrozenHead, ids: BlockIds, abandoned: Callable[[], bool] = lambda: False) -> Flushed:
     options = shard.options
     with ThreadPoolExecutor(options.encode_threads, "tsdb-encode") as pool:
         return write_blocks(
@@ -56,6 +57,7 @@ def _write(shard: Shard, head: FrozenHead, ids: BlockIds) -> Flushed:
             ids.next,
             options,
             pool,
+            abandoned,
         )
 
 
@@ -73,6 +75,7 @@ class Flusher:
         self._ids = BlockIds(shard)
         self._queue: queue.SimpleQueue[tuple[FrozenHead, Future[None]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tsdb-flusher", daemon=True)
         self.flushes = 0
         self.failures = 0
@@ -86,6 +89,11 @@ class Flusher:
         done: Future[None] = Future()
         self._queue.put((head, done))
         return done
+
+    def abandon(self) -> None:
+        """Give up what is queued and under way, as soon as may be: the op log has it all."""
+        self._abandoned.set()
+        self._stopping.set()
 
     def close(self) -> None:
         """Finish what is queued, then stop."""
@@ -109,11 +117,14 @@ class Flusher:
         while True:
             started = time.monotonic()
             try:
-                flushed = _write(self._shard, head, self._ids)
-                self._call(partial(install, self._shard, flushed)).result()
+                with uncollected():
+                    flushed = _write(self._shard, head, self._ids, self._abandoned.is_set)
+                    self._call(partial(install, self._shard, flushed)).result()
                 self._reclaim()
             except FatalStorageError as error:
                 self._shard.options.abort(str(error))
+                raise
+            except FlushAbandoned:
                 raise
             except Exception:
                 self.failures += 1

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from tsdb.storage import keys, metadata, state
 from tsdb.storage.apply import rows_of
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.flusher import flush_now
+from tsdb.storage.garbage import uncollected
 from tsdb.storage.log import LocationLog, LogPosition, OpLog
 from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_delete, decode_op, decode_write
 from tsdb.storage.options import Options
@@ -45,8 +48,9 @@ def recover(path: Path, options: Options) -> Shard:
             raise StartupError(
                 f"{path} has {free} bytes of free space, less than the reserve of {options.reserve_bytes}: free some"
             )
-        shard = _load(path, rocks, options)
-        _Replay(shard).run()
+        with uncollected():
+            shard = _load(path, rocks, options)
+            _Replay(shard).run()
     except DataCorrupted as error:
         rocks.close()
         raise StartupError(
@@ -114,14 +118,13 @@ def _load_blocks(rocks: Rocks, catalog: Catalog) -> dict[int, SeriesBlocks]:
 
 
 def _load_tagsets(rocks: Rocks, catalog: Catalog) -> dict[int, TagSetIndex]:
-    indexes: dict[int, TagSetIndex] = {}
-    for number in catalog.series_by_number:
-        prefix = keys.number_prefix(number)
-        records = rocks.scan("tagsets", prefix, keys.after(prefix))
-        index = TagSetIndex.load((keys.unpack_tagset_key(key)[1], value) for key, value in records)
-        if len(index):
-            indexes[number] = index
-    return indexes
+    known = catalog.series_by_number
+    records = ((*keys.unpack_tagset_key(key), value) for key, value in rocks.scan("tagsets"))
+    return {
+        number: TagSetIndex.load((tagset_id, value) for _, tagset_id, value in group)
+        for number, group in groupby(records, itemgetter(0))
+        if number in known
+    }
 
 
 def _highest_counter(rocks: Rocks, blocks: dict[int, SeriesBlocks], stones: Iterable[AnyTombstone]) -> int:

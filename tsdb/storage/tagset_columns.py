@@ -14,16 +14,20 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
+from tsdb.model.points import decode_tagset, encode_tagset
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
 
+# Below this many, Python takes a tag set apart before the arrays for the kernel are made.
+FEW = 8
+
 
 def decode(tagsets: Sequence[bytes]) -> dict[int, tuple[Int32s, list[str]]]:
     """Column number → (codes int32[n], distinct values); code −1 = the tag is absent. Raises DataCorrupted."""
-    if not tagsets:
-        return {}
+    if len(tagsets) <= FEW:
+        return _decode_few(tagsets)
     data = np.frombuffer(b"".join(tagsets), np.uint8)
     lengths = np.fromiter(map(len, tagsets), np.int64, len(tagsets))
     offsets = np.zeros(len(tagsets) + 1, np.int64)
@@ -42,6 +46,22 @@ def decode(tagsets: Sequence[bytes]) -> dict[int, tuple[Int32s, list[str]]]:
         codes[rows[here]] = found
         columns[number] = (codes, distinct)
     return columns
+
+
+def _decode_few(tagsets: Sequence[bytes]) -> dict[int, tuple[Int32s, list[str]]]:
+    """The same without arrays of bytes: most series of a store with many of them have a few tag sets."""
+    columns: dict[int, tuple[list[int], dict[str, int]]] = {}
+    for row, tagset in enumerate(tagsets):
+        try:
+            tags = decode_tagset(tagset)
+        except UnicodeDecodeError as error:
+            raise DataCorrupted(f"a tag value is not UTF-8: {error}") from None
+        if encode_tagset(tags.items()) != tagset or any(number >= 1 << 35 for number in tags):
+            raise DataCorrupted(f"tag set {tagset!r} is not well-formed")
+        for number, value in tags.items():
+            codes, distinct = columns.setdefault(number, ([-1] * len(tagsets), {}))
+            codes[row] = distinct.setdefault(value, len(distinct))
+    return {number: (np.array(codes, np.int32), list(distinct)) for number, (codes, distinct) in columns.items()}
 
 
 def _distinct(data: Bytes, starts: Int64s, sizes: Int64s) -> tuple[Int32s, list[str]]:
