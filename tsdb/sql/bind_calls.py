@@ -16,7 +16,7 @@ from tsdb.errors import (
     WindowingError,
     WrongObjectType,
 )
-from tsdb.sql import coercion, numerics, signature
+from tsdb.sql import coercion, limits, numerics, signature
 from tsdb.sql.binder import Binder, binds, fold
 from tsdb.sql.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
@@ -55,6 +55,7 @@ class Over:
 @binds(exp.Anonymous)
 def call(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     assert isinstance(node, exp.Anonymous)
+    limits.check_terms(len(node.expressions))
     return call_function(binder, node, scope, Over())
 
 

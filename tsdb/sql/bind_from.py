@@ -16,7 +16,7 @@ from tsdb.errors import (
     UndefinedFunction,
     UndefinedTable,
 )
-from tsdb.sql import system_relations
+from tsdb.sql import limits, system_relations
 from tsdb.sql.bind_calls import function_name
 from tsdb.sql.bind_operators import compare
 from tsdb.sql.binder import Binder, fold
@@ -80,6 +80,7 @@ def _relation(binder: Binder, node: exp.Expr, scope: Scope) -> str:
 def _add(scope: Scope, relation: Relation, position: int | None) -> None:
     if any(r.name == relation.name and r.schema == relation.schema for r in scope.relations):
         raise DuplicateAlias(f'table name "{relation.name}" specified more than once', position=position)
+    limits.check_joined(len(scope.relations) + 1)
     scope.relations.append(relation)
 
 

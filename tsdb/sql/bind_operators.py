@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, SqlSyntaxError, UndefinedFunction
-from tsdb.sql import coercion, literal, numerics, signature
+from tsdb.sql import coercion, limits, literal, literal_lists, numerics, signature
 from tsdb.sql.binder import Binder, binds
 from tsdb.sql.block import BoundQuery
 from tsdb.sql.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
@@ -208,6 +208,7 @@ def connective(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         parts.append(at.expression)
         at = at.this
     parts.append(at)
+    limits.check_terms(len(parts))
     word = "AND" if kind is exp.And else "OR"
     bound = tuple(as_bool(binder.bind(part, scope), word, binder.context) for part in reversed(parts))
     return combine(f"({f' {word} '.join(b.sql for b in bound)})", BOOL, word.lower(), bound)
@@ -248,7 +249,10 @@ def in_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if query is not None:
         value, sql = _against_query(binder, "=", value, binder.bind_query(binder, query, scope))
         return _negated(combine(f"({value.sql} IN ({sql}))", BOOL, "subquery", (value,), stable=False), node)
-    items = [binder.bind(item, scope) for item in node.expressions]
+    long = _in_long(binder, value, node.expressions)
+    if long is not None:
+        return _negated(long, node)
+    items = [binder.bind(item, scope) for item in limits.items(node.expressions)]
     pairs = [compare(binder, "=", value, item) for item in items]
     if all(p.args[0].sql == pairs[0].args[0].sql for p in pairs):
         left = pairs[0].args[0]
@@ -258,10 +262,29 @@ def in_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     return _negated(combine(sql, BOOL, "or", tuple(pairs)), node)
 
 
+def _in_long(binder: Binder, left: Expr, nodes: Sequence[exp.Expr]) -> Expr | None:
+    """IN of many literals as a relation of theirs; None: as it is written. DuckDB takes no subquery in an outer
+    join's condition."""
+    if len(nodes) < literal_lists.MIN_LONG or binder.refused == "JOIN conditions":
+        return None
+    found = literal_lists.literals_of(nodes)
+    if found is None:
+        return None
+    target = _comparable("=", left, Expr("", found.type, digits=found.digits))
+    made = literal_lists.comparable(found, left, target, binder.context)
+    if made is None:
+        return None
+    column, values, digits = made
+    left = coerce(left, target, binder.context, digits)
+    source = literal_lists.source_of(binder, [column])
+    listed = literal_lists.list_of(left, values)
+    return combine(f"({left.sql} IN (SELECT c1 FROM {source.name}))", BOOL, "= any", (left, listed))
+
+
 def _rows_in(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     query = node.args.get("query")
     if query is None:
-        pairs = [_rows(binder, "=", node.this, item, scope) for item in node.expressions]
+        pairs = [_rows(binder, "=", node.this, item, scope) for item in limits.terms(node.expressions)]
         return _negated(combine(f"({' OR '.join(p.sql for p in pairs)})", BOOL, "or", tuple(pairs)), node)
     bound = binder.bind_query(binder, query, scope)
     values = [binder.bind(item, scope) for item in node.this.expressions]

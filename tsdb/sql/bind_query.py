@@ -14,7 +14,7 @@ from tsdb.errors import (
     InvalidColumnReference,
     SqlSyntaxError,
 )
-from tsdb.sql import coercion
+from tsdb.sql import coercion, limits, literal_lists
 from tsdb.sql.bind_calls import ordering
 from tsdb.sql.bind_limit import limit_text
 from tsdb.sql.bind_select import bind_select
@@ -146,12 +146,14 @@ def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
 
 def _values(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
     inner = Scope(scope)
-    rows = [
-        [binder.bind(cell, inner) for cell in (row.expressions if isinstance(row, exp.Tuple) else [row])]
-        for row in node.expressions
-    ]
-    if any(len(row) != len(rows[0]) for row in rows):
+    nodes = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in node.expressions]
+    if any(len(row) != len(nodes[0]) for row in nodes):
         raise SqlSyntaxError("VALUES lists must all be the same length")
+    long = _long_values(binder, nodes) if len(nodes) >= literal_lists.MIN_LONG else None
+    if long is not None:
+        return long
+    limits.check_cells(len(nodes) * len(nodes[0]))
+    rows = [[binder.bind(cell, inner) for cell in row] for row in nodes]
     outputs, columns = [], []
     for index, cells in enumerate(zip(*rows, strict=True)):
         target, made = coercion.unify(cells, "VALUES", binder.context)
@@ -160,6 +162,20 @@ def _values(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
     texts = ", ".join(f"({', '.join(cell.sql for cell in row)})" for row in zip(*columns, strict=True))
     names = ", ".join(f"c{i + 1}" for i in range(len(outputs)))
     return BoundQuery(f"SELECT * FROM (VALUES {texts}) AS s({names})", outputs)
+
+
+def _long_values(binder: Binder, rows: Sequence[Sequence[exp.Expr]]) -> BoundQuery | None:
+    """Many rows of mere literals as a relation of theirs; None: as they are written."""
+    columns, outputs = [], []
+    for index, cells in enumerate(zip(*rows, strict=True)):
+        found = literal_lists.literals_of(cells)
+        if found is None:
+            return None
+        sql_type, values = literal_lists.column_of(found)
+        columns.append(values)
+        outputs.append(Output(f"column{index + 1}", sql_type, -1, found.digits, None))
+    names = ", ".join(f"c{i + 1}" for i in range(len(outputs)))
+    return BoundQuery(f"SELECT {names} FROM {literal_lists.source_of(binder, columns).name}", outputs)
 
 
 def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None) -> BoundQuery:

@@ -12,7 +12,7 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedTable,
 )
-from tsdb.sql import coercion, literal, type_names
+from tsdb.sql import coercion, limits, literal, type_names
 from tsdb.sql.binder import Binder, binds, fold
 from tsdb.sql.coercion import coerce, constant, unify
 from tsdb.sql.expression import NOW_MARKER, Expr, combine
@@ -153,6 +153,7 @@ def _text(value: str, name: str) -> Expr:
 
 @binds(exp.Case)
 def case(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    limits.check_terms(len(node.args["ifs"]))
     branches = [binder.bind(each.args["true"], scope) for each in node.args["ifs"]]
     default = node.args.get("default")
     last = Expr("NULL", UNKNOWN, "literal") if default is None else binder.bind(default, scope)

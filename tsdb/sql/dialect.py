@@ -8,6 +8,7 @@ as ``Anonymous(name, arguments)``. The compiled parser cannot be subclassed; its
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
@@ -15,12 +16,10 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from tsdb.errors import SqlSyntaxError, StatementTooComplex
-from tsdb.sql import lexer
+from tsdb.sql import lexer, limits
 
 _KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "OVERLAY")
 _ESCAPE_STRING = re.compile(r"[eE]'|\$[^0-9\s]")
-MAX_NESTING = 200
-MAX_STATEMENT_CHARACTERS = 16 * 1024 * 1024
 
 _CONSTANT_TYPES = (
     TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ,
@@ -47,17 +46,18 @@ class Dialect(Postgres):
 _dialect = Dialect()
 
 
-def parse(text: str) -> exp.Expr:
-    """The tree of one statement. Raises SqlSyntaxError (position in ``text``) and StatementTooComplex."""
-    if len(text) > MAX_STATEMENT_CHARACTERS:
-        raise StatementTooComplex(f"statement is longer than {MAX_STATEMENT_CHARACTERS} characters")
-    _check_nesting(text)
+def parse(text: str, lexed: Sequence[lexer.Token] | None = None) -> exp.Expr:
+    """The tree of one statement; ``lexed`` are its tokens, where they are known already. Raises SqlSyntaxError
+    (position in ``text``) and StatementTooComplex."""
+    if lexed is None:
+        lexed = lexer.tokens(text)
+    _check_nesting(lexed)
     try:
-        plain = _plain_strings(text)
+        plain = _plain_strings(text, lexed)
         tokens = _postgres_precedence(_dialect.tokenize(plain))
         trees = [tree for tree in _dialect.parser().parse(tokens, plain) if tree is not None]
     except (ParseError, TokenError) as error:
-        raise _syntax_error(text, error) from None
+        raise _syntax_error(text, lexed, error) from None
     except RecursionError:
         raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
     if len(trees) != 1:
@@ -65,13 +65,13 @@ def parse(text: str) -> exp.Expr:
     return trees[0]
 
 
-def _plain_strings(text: str) -> str:
+def _plain_strings(text: str, lexed: Sequence[lexer.Token]) -> str:
     """E'' and $$ strings as plain ones, padded so that every position stays: sqlglot reads some of them otherwise."""
     if not _ESCAPE_STRING.search(text):
         return text
     parts: list[str] = []
     position = 0
-    for token in lexer.tokens(text):
+    for token in lexed:
         if token.kind == "string" and text[token.start] in "eE$":
             plain = "'" + token.value.replace("'", "''") + "'"
             parts += (text[position : token.start], plain.ljust(token.end - token.start))
@@ -128,10 +128,10 @@ def _token(kind: TokenType, text: str, like: Token) -> Token:
     return Token(kind, text, like.line, like.col, like.start, like.end)
 
 
-def _check_nesting(text: str) -> None:
+def _check_nesting(lexed: Sequence[lexer.Token]) -> None:
     """sqlglot's compiled parser recurses on the C stack: depth is bounded before it starts."""
     depth = prefixes = 0
-    for token in lexer.tokens(text):
+    for token in lexed:
         if token.kind == "operator" or token.is_word("not"):
             prefixes += 1
         else:
@@ -140,14 +140,14 @@ def _check_nesting(text: str) -> None:
             depth += 1
         elif token.value in (")", "]") or token.is_word("end"):
             depth = max(0, depth - 1)
-        if depth > MAX_NESTING or prefixes > MAX_NESTING:
+        if depth > limits.MAX_NESTING or prefixes > limits.MAX_NESTING:
             raise StatementTooComplex(
-                f"statement is nested more than {MAX_NESTING} levels deep", hint="Nest the statement less deeply."
+                f"statement is nested more than {limits.MAX_NESTING} levels deep",
+                hint="Nest the statement less deeply.",
             )
 
 
-def _syntax_error(text: str, error: ParseError | TokenError) -> SqlSyntaxError:
-    found = lexer.tokens(text)
+def _syntax_error(text: str, found: Sequence[lexer.Token], error: ParseError | TokenError) -> SqlSyntaxError:
     details = getattr(error, "errors", None)
     if not details or not found:
         return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)

@@ -24,6 +24,7 @@ from tsdb.errors import (
     OutOfMemory,
     ProgramLimitExceeded,
     QueryCanceled,
+    StatementTooComplex,
     TsdbError,
 )
 
@@ -59,6 +60,13 @@ def _out_of_range(found: re.Match[str]) -> TsdbError:
 
 
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], TsdbError]], ...] = (
+    (
+        re.compile(
+            r"[Mm]ax(?:imum)? (?:expression |recursion |nesting )?depth|stack overflow|nested too deep|too complex",
+            re.I,
+        ),
+        lambda m: StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply."),
+    ),
     (re.compile(r"division by zero", re.I), lambda m: DivisionByZero("division by zero")),
     (
         re.compile(r"[Cc]ould not convert string ['\"](.*?)['\"] to (\w+)", re.DOTALL),

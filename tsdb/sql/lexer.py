@@ -7,16 +7,15 @@ Source: PostgreSQL 15 manual, 4.1 (identifiers, constants, dollar quotes, operat
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tsdb.errors import SqlSyntaxError
+from tsdb.sql import limits
 
 TokenKind = Literal["word", "quoted", "string", "number", "parameter", "operator", "punctuation"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A token: ``value`` is a word folded to lower case, a quoted name or string without quotes and escapes, else the
     text as written; ``start`` and ``end`` are its characters in the text, from 0."""
 
@@ -53,7 +52,8 @@ _ESCAPE_CHARACTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v"
 
 
 def tokens(text: str) -> list[Token]:
-    """All tokens of a text. Raises SqlSyntaxError for what never ends or cannot start a token."""
+    """All tokens of a text. Raises SqlSyntaxError for what never ends or cannot start a token, StatementTooComplex for
+    too many."""
     found: list[Token] = []
     position = 0
     end = len(text)
@@ -87,6 +87,9 @@ def tokens(text: str) -> list[Token]:
             word = hit.group()
             found.append(Token(kind, word.lower() if kind == "word" else word, position, hit.end()))  # type: ignore[arg-type]
             position = hit.end()
+            if len(found) > limits.MAX_TOKENS:
+                limits.check_tokens(len(found))
+    limits.check_tokens(len(found))
     return found
 
 
@@ -144,7 +147,7 @@ def _unescape(raw: str) -> str:
 
 def syntax_error(text: str, start: int, end: int) -> SqlSyntaxError:
     """PostgreSQL's text for a token that does not fit; past the last one it is the end of input."""
-    near = text[start:end]
+    near = text[start : min(end, start + limits.MAX_SHOWN)]
     if not near.strip():
         return SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     return SqlSyntaxError(f'syntax error at or near "{near}"', position=start + 1)

@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from sqlglot import exp
 
 from tsdb.errors import SqlSyntaxError, StatementTooComplex, TsdbError
-from tsdb.sql import dialect, lexer
+from tsdb.sql import dialect, lexer, limits
 from tsdb.sql.lexer import Token
 
 CACHED_STATEMENTS = 1024
@@ -112,26 +112,33 @@ _UTILITY_WORDS = frozenset({
 
 def split(text: str) -> list[Fragment]:
     """The statements of a message; comments and blanks alone are none. Raises SqlSyntaxError for what never ends."""
-    if len(text) > dialect.MAX_STATEMENT_CHARACTERS:
-        raise StatementTooComplex(f"message is longer than {dialect.MAX_STATEMENT_CHARACTERS} characters")
+    if len(text) > limits.MAX_STATEMENT_CHARACTERS:
+        raise StatementTooComplex(f"message is longer than {limits.MAX_STATEMENT_CHARACTERS} characters")
     return list(_split_cached(text) if len(text) <= CACHED_STATEMENT_CHARACTERS else _split(text))
 
 
 def _split(text: str) -> tuple[Fragment, ...]:
     fragments: list[Fragment] = []
-    first = last = -1
+    own: list[Token] = []
     for token in lexer.tokens(text):
-        if token.kind == "punctuation" and token.value == ";":
-            if first >= 0:
-                fragments.append(Fragment(text[first:last], first))
-            first = -1
-            continue
-        if first < 0:
-            first = token.start
-        last = token.end
-    if first >= 0:
-        fragments.append(Fragment(text[first:last], first))
+        if token.kind != "punctuation" or token.value != ";":
+            own.append(token)
+        elif own:
+            fragments.append(_fragment(text, own))
+            own = []
+    if own:
+        fragments.append(_fragment(text, own))
     return tuple(fragments)
+
+
+def _fragment(text: str, tokens: list[Token]) -> Fragment:
+    """The fragment of some tokens of a message, which need not be looked for again."""
+    first = tokens[0].start
+    fragment = Fragment(text[first : tokens[-1].end], first)
+    if first:
+        tokens = [Token(t.kind, t.value, t.start - first, t.end - first) for t in tokens]
+    fragment.__dict__["tokens"] = tuple(tokens)
+    return fragment
 
 
 _split_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_split)
@@ -141,8 +148,8 @@ def parse(fragment: Fragment) -> Statement:
     """What a fragment is. Raises SqlSyntaxError with its position in the whole message."""
     try:
         if len(fragment.text) > CACHED_STATEMENT_CHARACTERS:
-            return _parse(fragment.text, fragment.offset)
-        return _parse_cached(fragment.text, fragment.offset)
+            return _parse(fragment)
+        return _parse_cached(fragment)
     except TsdbError as error:
         # The cached parser counts from the fragment's first character, a client from the message's.
         if error.position is not None:
@@ -150,15 +157,14 @@ def parse(fragment: Fragment) -> Statement:
         raise
 
 
-def _parse(text: str, offset: int) -> Statement:
-    fragment = Fragment(text, offset)
-    tokens = fragment.tokens
+def _parse(fragment: Fragment) -> Statement:
+    text, tokens = fragment.text, fragment.tokens
     if not tokens:
         raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     first = tokens[0]
     word = first.value if first.kind == "word" else ""
     if word in _QUERY_WORDS or first.value == "(":
-        return _query(fragment, dialect.parse(text))
+        return _query(fragment, dialect.parse(text, tokens))
     if word == "explain":
         return _explain(fragment)
     if word in _DDL_WORDS:
@@ -215,7 +221,7 @@ def _explain(fragment: Fragment) -> Explain:
     inner = fragment.tail(tokens[at].start)
     analyze = options.get("analyze", "off") in ("on", "true", "1")
     try:
-        statement = _parse(inner.text, inner.offset)
+        statement = _parse(inner)
     except TsdbError as error:
         if error.position is not None:
             error.position += tokens[at].start
