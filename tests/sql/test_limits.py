@@ -105,3 +105,23 @@ def test_what_is_too_long_or_too_deep_is_refused_in_good_time(text: str, queries
     with pytest.raises(StatementTooComplex):
         ask(queries, view, text)
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, None, -3], [1.5, None, float("inf")], ["a", "b,'\"[]", ""], ["a", None], ["a\x1fb", "c\x01"]],
+    ids=["integers", "floats", "texts", "null", "separator"],
+)
+def test_a_long_array_parameter_is_the_same_array(values: list[object], queries: Queries, view: MemoryView) -> None:
+    name = "int8" if values[0] == 1 else "float8" if values[0] == 1.5 else "text"
+    long = values * 200
+    _, rows = ask(queries, view, f"select $1::{name}[], cardinality($1::{name}[])", [long])
+    assert rows == [(long, len(long))]
+
+
+def test_an_array_of_fifty_thousand_is_compared_at_once(queries: Queries, view: MemoryView) -> None:
+    for values in (list(range(50_000)), "{" + ",".join(map(str, range(50_000))) + "}"):
+        started = time.process_time()
+        _, rows = ask(queries, view, "select count(*) from cpu where n = any ($1::int4[])", [values])
+        assert rows
+        assert time.process_time() - started < 2
