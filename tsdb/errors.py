@@ -21,6 +21,17 @@ Source: PostgreSQL 15 manual, Appendix A (error codes), and 55.8 (error and noti
 
 from __future__ import annotations
 
+import re
+
+_LONG_MESSAGE = 500
+_LONG_NAME = re.compile(r'"([^"]{63})[^"]{20,}"')
+
+
+def _shortened(message: str) -> str:
+    """A text that quotes long names or values, with the first 63 characters of each: PostgreSQL's NAMEDATALEN."""
+    shown = _LONG_NAME.sub(r'"\1…"', message)
+    return shown if len(shown) <= 4000 else f"{shown[:4000]}…"
+
 
 class TsdbError(Exception):
     """An error a client is told about.
@@ -34,6 +45,7 @@ class TsdbError(Exception):
     def __init__(
         self, message: str, *, detail: str | None = None, hint: str | None = None, position: int | None = None
     ) -> None:
+        message = message if len(message) <= _LONG_MESSAGE else _shortened(message)
         super().__init__(message)
         self.message = message
         self.detail = detail

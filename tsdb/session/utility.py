@@ -424,6 +424,10 @@ def _accepted(tag: str, notice: str = "") -> Callable[[Reader], Command]:
     return read
 
 
+def _load(reader: Reader) -> Command:
+    raise FeatureNotSupported("LOAD is not supported", hint="No code is loaded into the server.")
+
+
 def _checkpoint(reader: Reader) -> Command:
     return Checkpoint()
 
@@ -462,5 +466,5 @@ _READERS: dict[str, Callable[[Reader], Command]] = {
     "analyze": _accepted("ANALYZE"),
     "reindex": _accepted("REINDEX"),
     "cluster": _accepted("CLUSTER"),
-    "load": _accepted("LOAD"),
+    "load": _load,
 }

@@ -12,6 +12,7 @@ from tsdb.errors import (
     FeatureNotSupported,
     InvalidColumnReference,
     InvalidSchemaName,
+    SqlSyntaxError,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -26,6 +27,8 @@ from tsdb.sql.expression import Expr, combine
 from tsdb.sql.literal import duckdb_type
 from tsdb.sql.relation import Relation, RelationColumn, Scope, Source, series_columns
 from tsdb.types import INT4, INT8, INTERVAL, TIMESTAMP, TIMESTAMPTZ
+
+_OTHER_CLAUSES = {"when": "AT", "version": "FOR SYSTEM_TIME", "hints": "WITH"}
 
 
 def bind_from(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str:
@@ -63,6 +66,11 @@ def _relation(binder: Binder, node: exp.Expr, scope: Scope) -> str:
     if isinstance(node, exp.Table):
         if node.args.get("sample") is not None:
             raise FeatureNotSupported("TABLESAMPLE is not supported")
+        for clause in ("when", "version", "hints", "changes", "partition", "pattern", "format", "pivots", "rows_from"):
+            if node.args.get(clause):
+                raise FeatureNotSupported(
+                    f"{_OTHER_CLAUSES.get(clause, clause.upper())} after a table is not supported"
+                )
         if isinstance(node.this, exp.Func):
             return _function(binder, node.this, node, scope)
         return _named(binder, node, scope)
@@ -89,6 +97,8 @@ def _aliased(relation: Relation, alias: exp.Expr | None) -> None:
     if alias is None:
         return
     if alias.this is not None:
+        if not isinstance(alias.this, exp.Identifier):
+            raise SqlSyntaxError(f'syntax error at or near "{alias.this.sql()[: limits.MAX_SHOWN]}"')
         relation.name, relation.schema = fold(alias.this), ""
     names = [fold(c.this if isinstance(c, exp.ColumnDef) else c) for c in alias.args.get("columns") or ()]
     visible = [i for i, c in enumerate(relation.columns) if not c.hidden]
@@ -167,7 +177,8 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
         node = node.expression
     name = function_name(node) if isinstance(node, exp.Anonymous) else node.key
     args = [binder.bind(a, scope) for a in node.expressions]
-    ordinality = bool(outer.args.get("ordinality")) or outer.args.get("offset") is not None
+    # sqlglot says offset=False for an UNNEST without WITH ORDINALITY.
+    ordinality = bool(outer.args.get("ordinality")) or outer.args.get("offset") not in (None, False)
     if name == "generate_series":
         columns = [series_of(binder, args)]
     elif name == "unnest":

@@ -19,7 +19,7 @@ from tsdb.errors import SqlSyntaxError, StatementTooComplex
 from tsdb.sql import lexer, limits
 
 _KEPT_FUNCTION_PARSERS = ("EXTRACT", "CAST", "POSITION", "SUBSTRING", "TRIM", "OVERLAY")
-_ESCAPE_STRING = re.compile(r"[eE]'|\$[^0-9\s]")
+_ESCAPE_STRING = re.compile(r"[eE]'|\$[^0-9\s]|[uU]&['\"]")
 
 _CONSTANT_TYPES = (
     TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ,
@@ -62,7 +62,21 @@ def parse(text: str, lexed: Sequence[lexer.Token] | None = None) -> exp.Expr:
         raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
     if len(trees) != 1:
         raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+    if any(token.value == "join" for token in lexed):
+        _check_joins(trees[0], text, lexed)
     return trees[0]
+
+
+def _check_joins(tree: exp.Expr, text: str, lexed: Sequence[lexer.Token]) -> None:
+    """sqlglot takes JOIN without ON or USING for a comma."""
+    before = {token.start: lexed[i - 1] for i, token in enumerate(lexed) if i}
+    for join in tree.find_all(exp.Join):
+        kind = str(join.args.get("kind") or "").upper()
+        if kind in ("", "INNER", "OUTER") and not any(join.args.get(key) for key in ("method", "on", "using")):
+            named = join.find(exp.Identifier)
+            start = named.meta.get("start") if named is not None else None
+            if kind or join.args.get("side") or (start in before and before[start].is_word("join")):
+                raise SqlSyntaxError("syntax error: JOIN needs ON or USING", hint="CROSS JOIN has no condition.")
 
 
 def _plain_strings(text: str, lexed: Sequence[lexer.Token]) -> str:
@@ -71,12 +85,31 @@ def _plain_strings(text: str, lexed: Sequence[lexer.Token]) -> str:
         return text
     parts: list[str] = []
     position = 0
-    for token in lexed:
-        if token.kind == "string" and text[token.start] in "eE$":
-            plain = "'" + token.value.replace("'", "''") + "'"
-            parts += (text[position : token.start], plain.ljust(token.end - token.start))
-            position = token.end
+    for index, token in enumerate(lexed):
+        if token.start < position or token.kind not in ("string", "quoted"):
+            continue
+        first, value, end = text[token.start], token.value, token.end
+        if first in "uU":
+            escape, end = _uescape(lexed, index)
+            value = lexer.unicode_text(value, escape, token.start)
+        elif token.kind == "quoted" or first not in "eE$":
+            continue
+        quote = "'" if token.kind == "string" else '"'
+        plain = quote + value.replace(quote, quote * 2) + quote
+        parts += (text[position : token.start], plain.ljust(end - token.start))
+        position = end
     return "".join(parts) + text[position:]
+
+
+def _uescape(lexed: Sequence[lexer.Token], index: int) -> tuple[str, int]:
+    """The escape character of a U& string or name, and where the constant ends: behind UESCAPE, if there is one."""
+    following = lexed[index + 1 : index + 3]
+    if len(following) < 2 or not following[0].is_word("uescape") or following[1].kind != "string":
+        return "\\", lexed[index].end
+    escape = following[1].value
+    if len(escape) != 1 or escape in "0123456789abcdefABCDEF+'\"" or escape.isspace():
+        raise SqlSyntaxError("invalid Unicode escape character", position=following[1].start + 1)
+    return escape, following[1].end
 
 
 def _postgres_precedence(tokens: list[Token]) -> list[Token]:

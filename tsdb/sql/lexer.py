@@ -145,6 +145,30 @@ def _unescape(raw: str) -> str:
     return _ESCAPE.sub(character, raw)
 
 
+def unicode_text(raw: str, escape: str, start: int) -> str:
+    """The text of ``U&'…'`` (4.1.2.3): ``escape`` and 4 digits, or + and 6 digits. Raises SqlSyntaxError."""
+    mark = re.escape(escape)
+    pattern = re.compile(f"{mark}(?:({mark})|([0-9A-Fa-f]{{4}})|\\+([0-9A-Fa-f]{{6}})|)")
+
+    def character(hit: re.Match[str]) -> str:
+        doubled, short, long = hit.groups()
+        if doubled:
+            return escape
+        if not short and not long:
+            raise SqlSyntaxError("invalid Unicode escape", hint=r"Unicode escapes must be \XXXX or \+XXXXXX.",
+                                 position=start + 1)  # fmt: skip
+        code = int(short or long, 16)
+        if not 0 < code <= 0x10FFFF:
+            raise SqlSyntaxError("invalid Unicode escape value", position=start + 1)
+        return chr(code)
+
+    try:
+        # Two surrogates are one character.
+        return pattern.sub(character, raw).encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise SqlSyntaxError("invalid Unicode surrogate pair", position=start + 1) from None
+
+
 def syntax_error(text: str, start: int, end: int) -> SqlSyntaxError:
     """PostgreSQL's text for a token that does not fit; past the last one it is the end of input."""
     near = text[start : min(end, start + limits.MAX_SHOWN)]
