@@ -24,6 +24,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def _answer() -> Future[Any]:
+    """A future that cannot be cancelled: who gives up waiting (a cancelled task) does not undo what is under way."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
 @dataclass(slots=True)
 class Pending(Generic[T]):
     """What waits in the queue: ``work`` is an append, or None for a ``call``."""
@@ -31,7 +38,7 @@ class Pending(Generic[T]):
     work: T | None
     call: Callable[[], Any] | None
     bytes: int
-    future: Future[Any] = field(default_factory=Future)
+    future: Future[Any] = field(default_factory=_answer)
 
 
 class Committer(Generic[T]):

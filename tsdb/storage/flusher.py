@@ -14,6 +14,7 @@ from functools import partial
 
 import pyarrow as pa
 
+from tsdb.errors import TsdbError
 from tsdb.storage.flush import FlushAbandoned, Flushed, durable_tagsets, write_blocks
 from tsdb.storage.garbage import uncollected
 from tsdb.storage.install import install
@@ -120,7 +121,6 @@ class Flusher:
                 with uncollected():
                     flushed = _write(self._shard, head, self._ids, self._abandoned.is_set)
                     self._call(partial(install, self._shard, flushed)).result()
-                self._reclaim()
             except FatalStorageError as error:
                 self._shard.options.abort(str(error))
                 raise
@@ -133,10 +133,15 @@ class Flusher:
                     raise
                 continue
             self.flushes += 1
+            self._reclaim()
             self.seconds += time.monotonic() - started
             return
 
     def _reclaim(self) -> None:
         """Free the disk space of the ops that are in blocks now, and the memory that the flush needed."""
         release_memory()
-        self._shard.rocks.reclaim("ops", number_prefix(0), number_prefix(2**64 - 1))
+        try:
+            self._shard.rocks.reclaim("ops", number_prefix(0), number_prefix(2**64 - 1))
+        except TsdbError:
+            # The flush is done: to do it again would double its blocks.
+            log.exception("the space of flushed ops was not reclaimed; the next flush tries again")

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tsdb.storage import keys, state
+from tsdb.storage.block import delete_values
 from tsdb.storage.flush import Flushed
 from tsdb.storage.markers import drop_markers
 from tsdb.storage.rocks import Batch
 from tsdb.storage.rows import COUNTER_MASK
-from tsdb.storage.shard import Shard, delete_series, delete_values
+from tsdb.storage.shard import Shard, delete_series
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, encode_tombstone
 from tsdb.storage.version import SeriesBlocks
 
@@ -27,8 +28,10 @@ def install(shard: Shard, flushed: Flushed) -> None:
     blocks = dict(version.blocks)
     for series, headers in flushed.headers.items():
         if series not in version.catalog.series_by_number:
+            # Older blocks may be read by views, and go with the last of them.
             delete_series(batch, series)
-            delete_values(batch, series)
+            for header in headers:
+                delete_values(batch, header)
             continue
         for header in headers:
             batch.put("blocks", header.key, header.to_bytes())

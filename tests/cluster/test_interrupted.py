@@ -1,0 +1,86 @@
+"""What comes between the steps of a write or a flush: a cancelled answer, a DROP, an error after the end."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.setting import SECOND, START, Setting
+from tsdb.errors import IoError
+from tsdb.model.schema import DropSeries
+from tsdb.model.store import ScanRequest
+from tsdb.storage.rocks import Batch, Rocks
+
+
+class Gate:
+    """Holds up the flusher's first write until it is opened; a DROP then falls between values and headers."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+        write = Rocks.write
+
+        def gated(rocks: Rocks, batch: Batch, sync: bool) -> None:
+            if threading.current_thread().name == "tsdb-flusher":
+                self.reached.set()
+                assert self.opened.wait(10)
+            write(rocks, batch, sync)
+
+        monkeypatch.setattr(Rocks, "write", gated)
+
+
+def test_a_writer_that_gives_up_on_its_answer_does_not_end_the_process(tmp_path: Path) -> None:
+    aborted: list[str] = []
+    with Setting(tmp_path, abort=aborted.append) as setting:
+        held = threading.Event()
+        setting.node.engine._committer.call(lambda: held.wait(10))
+        # What asyncio.wrap_future does when its task is cancelled.
+        future = setting.node.write(setting.database, [setting.points([1])])
+        future.cancel()
+        held.set()
+        setting.write([2], start=START + SECOND)
+        assert setting.values() == [1, 2]
+    assert aborted == []
+
+
+def test_a_view_reads_a_series_that_is_dropped_while_a_head_of_it_is_flushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Setting(tmp_path) as setting:
+        setting.write([1])
+        setting.node.flush()
+        series, view = setting.series, setting.node.view()
+        setting.write([2], start=START + SECOND)
+        gate = Gate(monkeypatch)
+        flushing = threading.Thread(target=setting.node.flush)
+        flushing.start()
+        assert gate.reached.wait(10)
+        setting.node.change(DropSeries("tsdb", "cpu"))
+        gate.opened.set()
+        flushing.join(10)
+        batches = view.scan(ScanRequest(series, (series.column("v").number,))).batches
+        assert [v for batch in batches for v in batch.column(0).to_pylist()] == [1]
+        view.close()
+        rocks = setting.node.engine._shard.rocks
+        assert setting.node.engine._committer.call(setting.node.engine._delete_deferred).result(10) is None
+        assert list(rocks.scan("columns")) == []
+        assert list(rocks.scan("runs")) == []
+
+
+def test_a_flush_whose_disk_space_is_not_reclaimed_is_done_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise IoError("no")
+
+    with Setting(tmp_path) as setting:
+        monkeypatch.setattr(Rocks, "reclaim", failing)
+        for i in range(2):
+            setting.write([i], start=START + i * SECOND)
+            flushing = threading.Thread(target=setting.node.flush, daemon=True)
+            flushing.start()
+            flushing.join(5)
+            assert not flushing.is_alive()
+        assert setting.metric("blocks") == 2
+        assert setting.values() == [0, 1]
