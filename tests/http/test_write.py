@@ -28,11 +28,11 @@ class Client:
     def __init__(self, node: Node, options: HttpOptions) -> None:
         self.node = node
         self._pool = ThreadPoolExecutor(2)
-        self._app = create_app(node, ManualClock(NOW), self._pool, options)
+        self.app = create_app(node, ManualClock(NOW), self._pool, options)
 
     def request(self, method: str, url: str, **arguments: Any) -> httpx.Response:
         async def go() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)
+            transport = httpx.ASGITransport(app=self.app)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.request(method, url, **arguments)
 
@@ -282,6 +282,28 @@ def test_a_body_that_stalls_is_given_up_and_one_that_comes_steadily_is_not(tmp_p
     assert steady.status_code == 204
     assert len(client.rows("m")) == 4
     client.close()
+
+
+def test_a_request_that_is_cancelled_when_the_server_stops_is_answered(client: Client) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def go() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/write", "query_string": b"db=d", "headers": []}
+        running = asyncio.create_task(client.app(scope, receive, send))
+        await asyncio.sleep(0.05)
+        running.cancel()
+        await running
+
+    asyncio.run(go())
+    assert sent[0]["status"] == 503
+    assert (b"retry-after", b"2") in sent[0]["headers"]
 
 
 def test_metrics_count_points_and_refused_lines(client: Client) -> None:

@@ -20,6 +20,7 @@ from tsdb.errors import (
     OutOfMemory,
     TooManyConnections,
     TsdbError,
+    UndefinedColumn,
     UndefinedTable,
 )
 from tsdb.http.request import Api, BadRequest, SlowBody
@@ -28,7 +29,7 @@ from tsdb.ingest.faults import LineError
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
 # Errors that pass: the client should send the same again later.
-_RETRY = (OutOfMemory, DiskFull, TooManyConnections, CannotConnectNow, UndefinedTable)
+_RETRY = (OutOfMemory, DiskFull, TooManyConnections, CannotConnectNow, UndefinedTable, UndefinedColumn)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tsdb import __version__
 from tsdb.clock import Clock
-from tsdb.errors import InvalidCatalogName, OutOfMemory, SqlSyntaxError, TsdbError
+from tsdb.errors import CannotConnectNow, InvalidCatalogName, OutOfMemory, SqlSyntaxError, TsdbError
 from tsdb.http import guard, influxql
 from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
 from tsdb.http.metrics import Gauges, Metrics
@@ -229,8 +229,12 @@ class _Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def counted(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 self._metrics.requests.labels(message["status"]).inc()
             await send(message)
 
@@ -239,7 +243,15 @@ class _Guard:
         if why is not None:
             await JSONResponse({"error": why}, status_code=403)(scope, receive, counted)
             return
-        await self._app(scope, receive, counted)
+        try:
+            await self._app(scope, receive, counted)
+        except asyncio.CancelledError:
+            # The server stops and this request's grace is over. It is answered here, where nothing is above that
+            # would take the cancellation for a defect and log it.
+            if not started:
+                await _response(exception_reply(None, CannotConnectNow("the server is stopping")))(
+                    scope, receive, counted
+                )
 
 
 def create_app(
