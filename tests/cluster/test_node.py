@@ -30,11 +30,16 @@ from tsdb.errors import (
     UndefinedColumn,
     UndefinedTable,
 )
+from tsdb.model.points import Points
 from tsdb.model.schema import (
+    AddColumn,
+    ColumnDefinition,
     CreateDatabase,
     CreateSeries,
+    DropColumn,
     DropDatabase,
     DropSeries,
+    Role,
     SetRetention,
 )
 from tsdb.model.store import (
@@ -52,6 +57,7 @@ from tsdb.storage.markers import position_at
 from tsdb.storage.op import decode_op, encode_op
 from tsdb.storage.options import Options
 from tsdb.storage.rocks import Rocks
+from tsdb.types import INT8
 
 
 def test_a_new_node_has_the_two_databases_and_does_not_make_them_again(tmp_path: Path) -> None:
@@ -188,6 +194,45 @@ def test_a_retry_while_the_first_is_under_way_waits_for_it_and_is_a_duplicate(tm
         futures = [setting.node.write(setting.database, points, Producer("p", 1)) for _ in range(20)]
         assert [f.result(10).duplicate for f in futures] == [False] + [True] * 19
         assert setting.values() == [1, 2, 3]
+
+
+def test_the_same_batch_number_in_another_database_is_another_batch(tmp_path: Path) -> None:
+    producer = Producer("p", 1)
+    with Setting(tmp_path) as setting:
+        setting.node.change(CreateSeries("postgres", "cpu", COLUMNS, True))
+
+        def write_to(name: str) -> bool:
+            database = setting.node.catalog.find(name)
+            series = database.find("cpu")
+            number = series.column("v").number
+            values = pa.array(list(range(64)), pa.int64())
+            times = np.arange(64, dtype=np.int64) * BUCKET_NS + START
+            points = Points(series, times, [b""], np.zeros(64, np.int32), {number: values})
+            return setting.node.write(database, [points], producer).result(10).duplicate
+
+        assert [write_to("tsdb"), write_to("postgres")] == [False, False]
+        setting.reopen()
+        assert [write_to("tsdb"), write_to("postgres")] == [True, True]
+        setting.node.change(DropDatabase("postgres"), CreateDatabase("postgres"))
+        setting.node.change(CreateSeries("postgres", "cpu", COLUMNS, True))
+        assert [write_to("tsdb"), write_to("postgres")] == [True, False]
+        setting.reopen()
+        assert [write_to("tsdb"), write_to("postgres")] == [True, True]
+        view = setting.node.view()
+        series = view.catalog.find("postgres").find("cpu")
+        assert sum(batch.num_rows for batch in view.scan(ScanRequest(series, ())).batches) == 64
+        view.close()
+
+
+def test_a_write_to_a_column_that_was_dropped_meanwhile_is_refused(tmp_path: Path) -> None:
+    with Setting(tmp_path) as setting:
+        setting.node.change(AddColumn("tsdb", "cpu", ColumnDefinition("w", Role.FIELD, INT8)))
+        late = setting.points([1])
+        late.fields[setting.series.column("w").number] = pa.array([2], pa.int64())
+        setting.node.change(DropColumn("tsdb", "cpu", "w"))
+        with pytest.raises(UndefinedColumn, match="was dropped or changed its type"):
+            setting.node.write(setting.database, [late]).result(10)
+        assert setting.seen() == []
 
 
 def test_there_are_only_so_many_producers(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +28,7 @@ from tsdb.model.schema import (
     Role,
     SchemaChange,
     SetRetention,
+    applied,
     apply,
 )
 from tsdb.types import BOOL, FLOAT8, INT4, INT8, TEXT, Kind
@@ -158,3 +162,68 @@ def test_numbers_are_given_once_whatever_happens(changes: list[SchemaChange]) ->
                     assert owners.setdefault(("column", column.number), series.number) == series.number
                     assert column.number < now.next_column
                 assert series.number < now.next_series
+
+
+NAMES = st.sampled_from(["a", "b"])
+CHANGES = st.one_of(
+    st.builds(CreateDatabase, NAMES),
+    st.builds(DropDatabase, NAMES),
+    st.builds(RenameDatabase, NAMES, NAMES),
+    st.builds(CreateSeries, NAMES, NAMES, st.just((LINE_PROTOCOL_TIME, HOST, USAGE)), st.just(True)),
+    st.builds(DropSeries, NAMES, NAMES),
+    st.builds(RenameSeries, NAMES, NAMES, NAMES),
+    st.builds(AddColumn, NAMES, NAMES, st.sampled_from([USAGE, ColumnDefinition("x", Role.FIELD, INT8)])),
+    st.builds(DropColumn, NAMES, NAMES, st.just("usage")),
+    st.builds(AlterColumnType, NAMES, NAMES, st.just("usage"), st.sampled_from([INT8, TEXT])),
+    st.builds(SetRetention, NAMES, NAMES, st.just(None), st.integers(0, 9)),
+)
+
+
+def listing(c: Catalog) -> tuple[object, ...]:
+    """All there is in a catalog, looked up by name and by number."""
+    databases = {name: (d.number, d.name, dict(d.series)) for name, d in c.databases.items()}
+    by_number = {n: (d.name, d.number, s) for n, (d, s) in c.series_by_number.items()}
+    assert by_number == {s.number: (d.name, d.number, s) for d in c.databases.values() for s in d.series.values()}
+    assert len(c.series_by_number) == len(by_number)
+    return (c.version, databases, by_number, c.next_database, c.next_series, c.next_column, c.next_location)
+
+
+@given(st.lists(CHANGES, max_size=25), st.lists(CHANGES, max_size=8))
+def test_changes_at_once_are_changes_one_by_one_and_leave_the_catalog_before_as_it_was(
+    first: list[SchemaChange], then: list[SchemaChange]
+) -> None:
+    before = Catalog()
+    for change in [CreateDatabase("a"), *first]:
+        with contextlib.suppress(errors.TsdbError):
+            before = apply(before, [change])
+    seen = listing(before)
+    one_by_one = before
+    series: set[int] = set()
+    databases: set[int] = set()
+    try:
+        for change in then:
+            done = applied(one_by_one, [change])
+            one_by_one = done.catalog
+            series |= done.series
+            databases |= done.databases
+    except errors.TsdbError as error:
+        with pytest.raises(type(error)):
+            apply(before, then)
+    else:
+        at_once = applied(before, then)
+        assert listing(at_once.catalog) == listing(one_by_one)
+        assert (set(at_once.series), set(at_once.databases)) == (series, databases)
+    assert listing(before) == seen
+
+
+def test_a_change_of_nothing_gives_the_same_catalog() -> None:
+    before = catalog()
+    assert apply(before, []) is before
+    assert apply(before, [AddColumn("d", "cpu", USAGE, if_not_exists=True)]) is before
+
+
+def test_twenty_thousand_series_are_made_in_one_change_within_a_second_or_two() -> None:
+    made = [CreateSeries("d", f"m{i}", (LINE_PROTOCOL_TIME, HOST, USAGE), keyed=True) for i in range(20_000)]
+    started = time.process_time()
+    assert len(catalog(*made).series_by_number) == 20_001
+    assert time.process_time() - started < 4

@@ -11,7 +11,7 @@ from tsdb.errors import (
     ObjectNotInPrerequisiteState,
 )
 from tsdb.model.store import Producer
-from tsdb.storage.producers import WINDOW, Producers
+from tsdb.storage.producers import WINDOW, Producers, check_producer, database_of, scoped
 
 LOW, HIGH = (0, 2**63), (2**63, 2**64)
 
@@ -74,7 +74,15 @@ def test_the_table_comes_back_as_it_was_encoded() -> None:
 @pytest.mark.parametrize("producer", [Producer("", 1), Producer("x" * 65, 1), Producer("x", 0), Producer("x", 2**63)])
 def test_names_and_numbers_are_checked(producer: Producer) -> None:
     with pytest.raises(InvalidParameterValue):
-        Producers(10).check(producer)
+        check_producer(producer)
+
+
+def test_a_producer_of_another_database_is_another_one() -> None:
+    producers = Producers(10)
+    assert producers.new_parts(scoped(1, Producer("a", 1)), [LOW]) == [True]
+    assert producers.new_parts(scoped(2, Producer("a", 1)), [LOW]) == [True]
+    assert producers.new_parts(scoped(1, Producer("a", 1)), [LOW]) == [False]
+    assert database_of(scoped(17, Producer("a/b", 1)).name) == 17
 
 
 def test_there_are_only_so_many_producers() -> None:

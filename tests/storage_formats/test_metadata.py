@@ -14,6 +14,7 @@ from tsdb.model.schema import (
     AddColumn,
     AlterColumn,
     AlterColumnType,
+    Applied,
     Catalog,
     ColumnDefinition,
     CreateDatabase,
@@ -27,7 +28,7 @@ from tsdb.model.schema import (
     Role,
     SchemaChange,
     SetRetention,
-    apply,
+    applied,
 )
 from tsdb.storage import keys, metadata
 from tsdb.storage.rocks import Rocks
@@ -66,9 +67,9 @@ changes: st.SearchStrategy[SchemaChange] = st.one_of(
 )  # fmt: skip
 
 
-def store(rocks: Rocks, before: Catalog, after: Catalog) -> int:
+def store(rocks: Rocks, changed: Applied) -> int:
     batch = rocks.batch()
-    metadata.store(batch, before, after)
+    metadata.store(batch, changed)
     records = len(batch)
     rocks.write(batch, sync=False)
     return records
@@ -81,40 +82,41 @@ def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path) -> N
         @settings(max_examples=60)
         def check(changes: list[SchemaChange]) -> None:
             catalog = Catalog()
-            store(rocks, metadata.load(rocks), catalog)
+            old = metadata.load(rocks)
+            store(rocks, Applied(catalog, frozenset(old.series_by_number), frozenset(old.databases_by_number)))
             first = (CreateDatabase("a"), CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True))
             for change in (*first, *changes):
                 try:
-                    after = apply(catalog, [change])
+                    done = applied(catalog, [change])
                 except TsdbError:
                     continue
-                store(rocks, catalog, after)
-                catalog = after
+                store(rocks, done)
+                catalog = done.catalog
                 assert metadata.load(rocks) == catalog
 
         check()
 
 
-def catalog_of(count: int) -> Catalog:
+def catalog_of(count: int) -> Applied:
     series = [CreateSeries("d", f"s{i}", (LINE_PROTOCOL_TIME,), True) for i in range(count)]
-    return apply(Catalog(), [CreateDatabase("d"), *series])
+    return applied(Catalog(), [CreateDatabase("d"), *series])
 
 
 def test_a_change_writes_the_records_it_touched_and_the_numbers(tmp_path: Path) -> None:
     with Rocks.open(tmp_path) as rocks:
         assert metadata.load(rocks) == Catalog()
-        catalog = catalog_of(50)
-        assert store(rocks, Catalog(), catalog) == 1 + 1 + 50
-        assert store(rocks, catalog, catalog) == 0
-        after = apply(catalog, [RenameSeries("d", "s7", "t")])
-        assert store(rocks, catalog, after) == 1 + 1
-        assert store(rocks, after, apply(after, [RenameDatabase("d", "e")])) == 1 + 1
-        assert store(rocks, after, apply(after, [DropSeries("d", "t")])) == 1 + 1
+        first = catalog_of(50)
+        assert store(rocks, first) == 1 + 1 + 50
+        assert store(rocks, applied(first.catalog, [])) == 0
+        second = applied(first.catalog, [RenameSeries("d", "s7", "t")])
+        assert store(rocks, second) == 1 + 1
+        assert store(rocks, applied(second.catalog, [RenameDatabase("d", "e")])) == 1 + 1
+        assert store(rocks, applied(second.catalog, [DropSeries("d", "t")])) == 1 + 1
 
 
 def test_a_series_without_its_database_is_corrupted(tmp_path: Path) -> None:
     with Rocks.open(tmp_path) as rocks:
-        store(rocks, Catalog(), catalog_of(1))
+        store(rocks, catalog_of(1))
         batch = rocks.batch()
         batch.delete("state", keys.state_key(metadata.DATABASE, 1))
         rocks.write(batch, sync=False)
@@ -125,7 +127,7 @@ def test_a_series_without_its_database_is_corrupted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [metadata.NUMBERS, metadata.DATABASE, metadata.SERIES])
 def test_any_changed_byte_of_a_record_is_found(tmp_path: Path, name: str) -> None:
     with Rocks.open(tmp_path) as rocks:
-        store(rocks, Catalog(), catalog_of(1))
+        store(rocks, catalog_of(1))
         key, value = next(rocks.scan("state", keys.state_key(name)))
         for position in range(len(value)):
             broken = bytearray(value)

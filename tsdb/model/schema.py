@@ -7,11 +7,8 @@ the same order give the same catalog on every node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
-from functools import cached_property
-from types import MappingProxyType
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from tsdb.errors import (
     DatatypeMismatch,
@@ -19,143 +16,26 @@ from tsdb.errors import (
     DuplicateDatabase,
     DuplicateTable,
     FeatureNotSupported,
-    InvalidCatalogName,
     InvalidName,
     InvalidTableDefinition,
     ObjectInUse,
     ReservedName,
     TooManyColumns,
     UndefinedColumn,
-    UndefinedTable,
 )
-from tsdb.model.ring import LOCATIONS_PER_DATABASE, Location, equal_locations
+from tsdb.model.catalog import Catalog as Catalog
+from tsdb.model.catalog import Column as Column
+from tsdb.model.catalog import Database as Database
+from tsdb.model.catalog import Role as Role
+from tsdb.model.catalog import Series as Series
+from tsdb.model.catalog import SeriesByNumber as SeriesByNumber
+from tsdb.model.catalog import find_database
+from tsdb.model.ring import LOCATIONS_PER_DATABASE, equal_locations
 from tsdb.types import BY_OID, TIMESTAMPTZ, UINT8, Kind, SqlType
 
 HIDDEN_COLUMNS = ("time_ns", "sequence")
 MAX_NAME_BYTES = 255
 MAX_COLUMNS = 10_000
-
-
-class Role(IntEnum):
-    """What a column is to its series. The numbers are on disk: never change one."""
-
-    TIME = 1
-    TAG = 2
-    FIELD = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a series.
-
-    ``former`` are the (number, kind) the column had before ALTER TYPE: older blocks are read through a cast.
-    ``typmod`` is PostgreSQL's type modifier, −1 for none. ``default`` is SQL text or None.
-    """
-
-    number: int
-    name: str
-    role: Role
-    type: SqlType
-    typmod: int = -1
-    not_null: bool = False
-    default: str | None = None
-    former: tuple[tuple[int, Kind], ...] = ()
-
-    @property
-    def kind(self) -> Kind:
-        return self.type.kind
-
-
-@dataclass(frozen=True)
-class Series:
-    """A named collection of points with one schema; a SQL table; line protocol's measurement.
-
-    ``columns`` are in the order SQL shows them; dropped ones are gone. ``keyed``: points with equal tags and time
-    merge (design section 2). ``reference``: a table without a time; its points have time 0. ``key`` are the numbers of
-    the PRIMARY KEY's columns as declared. ``retention_ns`` is how long points live, ``floor_ns`` the instant below
-    which they are gone; it never moves back.
-    """
-
-    number: int
-    name: str
-    columns: tuple[Column, ...]
-    keyed: bool
-    reference: bool = False
-    retention_ns: int | None = None
-    floor_ns: int | None = None
-    key: tuple[int, ...] = ()
-
-    @cached_property
-    def by_name(self) -> Mapping[str, Column]:
-        return MappingProxyType({c.name: c for c in self.columns})
-
-    @cached_property
-    def by_number(self) -> Mapping[int, Column]:
-        return MappingProxyType({c.number: c for c in self.columns})
-
-    @cached_property
-    def time(self) -> Column | None:
-        """The time column; a reference table has none."""
-        return next((c for c in self.columns if c.role is Role.TIME), None)
-
-    @cached_property
-    def tags(self) -> tuple[Column, ...]:
-        return tuple(c for c in self.columns if c.role is Role.TAG)
-
-    @cached_property
-    def fields(self) -> tuple[Column, ...]:
-        return tuple(c for c in self.columns if c.role is Role.FIELD)
-
-    def column(self, name: str) -> Column:
-        try:
-            return self.by_name[name]
-        except KeyError:
-            raise UndefinedColumn(f'column "{name}" of relation "{self.name}" does not exist') from None
-
-
-@dataclass(frozen=True)
-class Database:
-    """A set of series on a ring of its own."""
-
-    number: int
-    name: str
-    series: Mapping[str, Series]
-    locations: tuple[Location, ...]
-
-    def find(self, name: str) -> Series:
-        try:
-            return self.series[name]
-        except KeyError:
-            raise UndefinedTable(f'relation "{name}" does not exist') from None
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """One state of the schema; ``version`` rises by one with every change.
-
-    ``next_*`` are the numbers to be given next: they only rise, so that a number is never used twice.
-    """
-
-    version: int = 0
-    databases: Mapping[str, Database] = field(default_factory=dict)
-    next_database: int = 1
-    next_series: int = 1
-    next_column: int = 1
-    next_location: int = 1
-
-    @cached_property
-    def series_by_number(self) -> Mapping[int, tuple[Database, Series]]:
-        return {s.number: (d, s) for d in self.databases.values() for s in d.series.values()}
-
-    @cached_property
-    def databases_by_number(self) -> Mapping[int, Database]:
-        return {d.number: d for d in self.databases.values()}
-
-    def find(self, name: str) -> Database:
-        try:
-            return self.databases[name]
-        except KeyError:
-            raise InvalidCatalogName(f'database "{name}" does not exist') from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,64 +168,142 @@ SchemaChange = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A catalog after some changes, and the numbers of the series and databases that they made, changed or dropped.
+
+    A database is not changed by what happens to its series.
+    """
+
+    catalog: Catalog
+    series: frozenset[int]
+    databases: frozenset[int]
+
+
 def apply(catalog: Catalog, changes: Iterable[SchemaChange]) -> Catalog:
     """The catalog after ``changes``, all of them or (by an error) none.
 
     Raises the PostgreSQL condition that fits: DuplicateTable, UndefinedColumn, InvalidCatalogName, ...
     """
+    return applied(catalog, changes).catalog
+
+
+def applied(catalog: Catalog, changes: Iterable[SchemaChange]) -> Applied:
+    """``apply``, and what is different: whoever stores the catalog need not compare tens of thousands of series."""
+    draft = _Draft(catalog)
     for change in changes:
-        catalog = _apply(catalog, change)
-    return catalog
+        _apply(draft, change)
+    return draft.applied()
 
 
-def _apply(catalog: Catalog, change: SchemaChange) -> Catalog:
+class _Draft:
+    """A catalog in the making. A mapping is copied when the first change touches it, and not for every change."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._before = catalog
+        self._version = catalog.version
+        self.databases = dict(catalog.databases)
+        self.next_database = catalog.next_database
+        self.next_series = catalog.next_series
+        self.next_column = catalog.next_column
+        self.next_location = catalog.next_location
+        self._own: dict[int, dict[str, Series]] = {}
+        self._by_number: dict[int, tuple[int, Series]] | None = None
+        self._series: set[int] = set()
+        self._databases: set[int] = set()
+
+    def find(self, name: str) -> Database:
+        return find_database(self.databases, name)
+
+    def put_database(self, database: Database) -> None:
+        self.databases[database.name] = database
+        self._databases.add(database.number)
+        self._version += 1
+
+    def remove_database(self, database: Database) -> None:
+        """Take it away, to be put back under another name or not at all."""
+        del self.databases[database.name]
+        self._databases.add(database.number)
+
+    def drop_database(self, name: str) -> None:
+        database = self.find(name)
+        for series in database.series.values():
+            self._number(series.number, None)
+        self.remove_database(database)
+        self._version += 1
+
+    def put_series(self, database: Database, series: Series) -> None:
+        self._own_series(database)[series.name] = series
+        self._number(series.number, (database.number, series))
+        self._version += 1
+
+    def rename_series(self, database: Database, series: Series, to: str) -> None:
+        del self._own_series(database)[series.name]
+        self.put_series(database, replace(series, name=to))
+
+    def drop_series(self, database: Database, series: Series) -> None:
+        del self._own_series(database)[series.name]
+        self._number(series.number, None)
+        self._version += 1
+
+    def applied(self) -> Applied:
+        before = self._before
+        if self._version == before.version:
+            return Applied(before, frozenset(), frozenset())
+        catalog = Catalog(
+            self._version, self.databases, self.next_database, self.next_series, self.next_column, self.next_location
+        )
+        series = before.series_by_number.series if self._by_number is None else self._by_number
+        # What the cached property would make of all series again.
+        catalog.__dict__["series_by_number"] = SeriesByNumber(series, catalog.databases_by_number)
+        return Applied(catalog, frozenset(self._series), frozenset(self._databases))
+
+    def _own_series(self, database: Database) -> dict[str, Series]:
+        own = self._own.get(database.number)
+        if own is None:
+            own = self._own[database.number] = dict(database.series)
+            self.databases[database.name] = replace(database, series=own)
+        return own
+
+    def _number(self, number: int, entry: tuple[int, Series] | None) -> None:
+        if self._by_number is None:
+            self._by_number = dict(self._before.series_by_number.series)
+        if entry is None:
+            del self._by_number[number]
+        else:
+            self._by_number[number] = entry
+        self._series.add(number)
+
+
+def _apply(draft: _Draft, change: SchemaChange) -> None:
     match change:
         case CreateDatabase():
-            return _create_database(catalog, change)
+            _create_database(draft, change)
         case DropDatabase(name):
-            catalog.find(name)
-            return _with_databases(catalog, {k: v for k, v in catalog.databases.items() if k != name})
+            draft.drop_database(name)
         case RenameDatabase(name, to):
-            return _rename_database(catalog, name, to)
+            _rename_database(draft, name, to)
         case CreateSeries():
-            return _create_series(catalog, change)
+            _create_series(draft, change)
         case DropSeries(database, name):
-            found = catalog.find(database)
-            found.find(name)
-            return _with_series(catalog, found, {k: v for k, v in found.series.items() if k != name})
+            found = draft.find(database)
+            draft.drop_series(found, found.find(name))
         case RenameSeries(database, name, to):
-            return _rename_series(catalog, database, name, to)
-    return _alter_series(catalog, change)
-
-
-def _alter_series(catalog: Catalog, change: SchemaChange) -> Catalog:
-    match change:
+            _rename_series(draft, database, name, to)
         case AddColumn():
-            return _add_column(catalog, change)
+            _add_column(draft, change)
         case DropColumn(database, series, name):
-            return _drop_column(catalog, database, series, name)
+            _drop_column(draft, database, series, name)
         case RenameColumn(database, series, name, to):
-            return _rename_column(catalog, database, series, name, to)
+            _rename_column(draft, database, series, name, to)
         case AlterColumnType():
-            return _alter_column_type(catalog, change)
+            _alter_column_type(draft, change)
         case AlterColumn():
-            return _alter_column(catalog, change)
+            _alter_column(draft, change)
         case SetRetention():
-            return _set_retention(catalog, change)
-    raise AssertionError(f"not a schema change: {change!r}")
-
-
-def _with_databases(catalog: Catalog, databases: Mapping[str, Database], **numbers: int) -> Catalog:
-    return replace(catalog, version=catalog.version + 1, databases=databases, **numbers)
-
-
-def _with_series(catalog: Catalog, database: Database, series: Mapping[str, Series], **numbers: int) -> Catalog:
-    changed = replace(database, series=series)
-    return _with_databases(catalog, {**catalog.databases, database.name: changed}, **numbers)
-
-
-def _replace_series(catalog: Catalog, database: Database, series: Series, **numbers: int) -> Catalog:
-    return _with_series(catalog, database, {**database.series, series.name: series}, **numbers)
+            _set_retention(draft, change)
+        case _:
+            raise AssertionError(f"not a schema change: {change!r}")
 
 
 def check_name(name: str, what: str) -> None:
@@ -357,29 +315,25 @@ def check_name(name: str, what: str) -> None:
         raise InvalidName(f"{what} name {name[:40]!r} holds a control character")
 
 
-def _create_database(catalog: Catalog, change: CreateDatabase) -> Catalog:
+def _create_database(draft: _Draft, change: CreateDatabase) -> None:
     check_name(change.name, "database")
-    if change.name in catalog.databases:
+    if change.name in draft.databases:
         if change.if_not_exists:
-            return catalog
+            return
         raise DuplicateDatabase(f'database "{change.name}" already exists')
-    locations = equal_locations(catalog.next_location, LOCATIONS_PER_DATABASE)
-    database = Database(catalog.next_database, change.name, {}, locations)
-    return _with_databases(
-        catalog,
-        {**catalog.databases, change.name: database},
-        next_database=catalog.next_database + 1,
-        next_location=catalog.next_location + LOCATIONS_PER_DATABASE,
-    )
+    locations = equal_locations(draft.next_location, LOCATIONS_PER_DATABASE)
+    draft.put_database(Database(draft.next_database, change.name, {}, locations))
+    draft.next_database += 1
+    draft.next_location += LOCATIONS_PER_DATABASE
 
 
-def _rename_database(catalog: Catalog, name: str, to: str) -> Catalog:
+def _rename_database(draft: _Draft, name: str, to: str) -> None:
     check_name(to, "database")
-    found = catalog.find(name)
-    if to in catalog.databases:
+    found = draft.find(name)
+    if to in draft.databases:
         raise DuplicateDatabase(f'database "{to}" already exists')
-    databases = {k: v for k, v in catalog.databases.items() if k != name}
-    return _with_databases(catalog, {**databases, to: replace(found, name=to)})
+    draft.remove_database(found)
+    draft.put_database(replace(found, name=to))
 
 
 def _check_definition(column: ColumnDefinition) -> None:
@@ -390,12 +344,12 @@ def _check_definition(column: ColumnDefinition) -> None:
         raise ReservedName('column name "time" is reserved for the time of a point')
 
 
-def _create_series(catalog: Catalog, change: CreateSeries) -> Catalog:
+def _create_series(draft: _Draft, change: CreateSeries) -> None:
     check_name(change.name, "table")
-    database = catalog.find(change.database)
+    database = draft.find(change.database)
     if change.name in database.series:
         if change.if_not_exists:
-            return catalog
+            return
         raise DuplicateTable(f'relation "{change.name}" already exists')
     if len(change.columns) > MAX_COLUMNS:
         raise TooManyColumns(
@@ -411,7 +365,7 @@ def _create_series(catalog: Catalog, change: CreateSeries) -> Catalog:
             raise DuplicateColumn(f'column "{definition.name}" specified more than once')
         seen.add(definition.name)
     columns = tuple(
-        Column(catalog.next_column + i, d.name, d.role, d.type, d.typmod, d.not_null, d.default)
+        Column(draft.next_column + i, d.name, d.role, d.type, d.typmod, d.not_null, d.default)
         for i, d in enumerate(change.columns)
     )
     by_name = {c.name: c.number for c in columns}
@@ -419,7 +373,7 @@ def _create_series(catalog: Catalog, change: CreateSeries) -> Catalog:
         if name not in by_name:
             raise UndefinedColumn(f'column "{name}" named in key does not exist')
     series = Series(
-        catalog.next_series,
+        draft.next_series,
         change.name,
         columns,
         change.keyed,
@@ -427,27 +381,22 @@ def _create_series(catalog: Catalog, change: CreateSeries) -> Catalog:
         change.retention_ns,
         key=tuple(by_name[name] for name in change.key),
     )
-    return _replace_series(
-        catalog,
-        database,
-        series,
-        next_series=catalog.next_series + 1,
-        next_column=catalog.next_column + len(columns),
-    )
+    draft.put_series(database, series)
+    draft.next_series += 1
+    draft.next_column += len(columns)
 
 
-def _rename_series(catalog: Catalog, database_name: str, name: str, to: str) -> Catalog:
+def _rename_series(draft: _Draft, database_name: str, name: str, to: str) -> None:
     check_name(to, "table")
-    database = catalog.find(database_name)
+    database = draft.find(database_name)
     found = database.find(name)
     if to in database.series:
         raise DuplicateTable(f'relation "{to}" already exists')
-    series = {k: v for k, v in database.series.items() if k != name}
-    return _with_series(catalog, database, {**series, to: replace(found, name=to)})
+    draft.rename_series(database, found, to)
 
 
-def _add_column(catalog: Catalog, change: AddColumn) -> Catalog:
-    database = catalog.find(change.database)
+def _add_column(draft: _Draft, change: AddColumn) -> None:
+    database = draft.find(change.database)
     series = database.find(change.series)
     definition = change.column
     _check_definition(definition)
@@ -455,20 +404,21 @@ def _add_column(catalog: Catalog, change: AddColumn) -> Catalog:
     if existing is not None:
         same = existing.role is definition.role and existing.type == definition.type
         if change.if_not_exists and same:
-            return catalog
+            return
         raise DuplicateColumn(f'column "{definition.name}" of relation "{series.name}" already exists')
     if definition.role is Role.TIME:
         raise InvalidTableDefinition(f'table "{series.name}" can have only one time column')
     if len(series.columns) >= MAX_COLUMNS:
         raise TooManyColumns(f'table "{series.name}" has {MAX_COLUMNS} columns already, as many as are allowed')
     d = definition
-    column = Column(catalog.next_column, d.name, d.role, d.type, d.typmod, d.not_null, d.default)
+    column = Column(draft.next_column, d.name, d.role, d.type, d.typmod, d.not_null, d.default)
     changed = replace(series, columns=(*series.columns, column))
-    return _replace_series(catalog, database, changed, next_column=catalog.next_column + 1)
+    draft.put_series(database, changed)
+    draft.next_column += 1
 
 
-def _drop_column(catalog: Catalog, database_name: str, series_name: str, name: str) -> Catalog:
-    database = catalog.find(database_name)
+def _drop_column(draft: _Draft, database_name: str, series_name: str, name: str) -> None:
+    database = draft.find(database_name)
     series = database.find(series_name)
     column = series.column(name)
     if column.role is not Role.FIELD:
@@ -476,66 +426,66 @@ def _drop_column(catalog: Catalog, database_name: str, series_name: str, name: s
             f'cannot drop column "{name}": it belongs to the key of "{series_name}"',
             hint="Tags and the time identify a point; make a new table without the column and copy what you need.",
         )
-    return _replace_series(
-        catalog, database, replace(series, columns=tuple(c for c in series.columns if c is not column))
-    )
+    draft.put_series(database, replace(series, columns=tuple(c for c in series.columns if c is not column)))
 
 
-def _edit_column(catalog: Catalog, database_name: str, series_name: str, old: Column, new: Column) -> Catalog:
-    database = catalog.find(database_name)
+def _edit_column(draft: _Draft, database_name: str, series_name: str, old: Column, new: Column) -> None:
+    database = draft.find(database_name)
     series = database.find(series_name)
     columns = tuple(new if c == old else c for c in series.columns)
-    return _replace_series(catalog, database, replace(series, columns=columns))
+    draft.put_series(database, replace(series, columns=columns))
 
 
-def _rename_column(catalog: Catalog, database: str, series_name: str, name: str, to: str) -> Catalog:
-    series = catalog.find(database).find(series_name)
+def _rename_column(draft: _Draft, database: str, series_name: str, name: str, to: str) -> None:
+    series = draft.find(database).find(series_name)
     old = series.column(name)
     if to in series.by_name:
         raise DuplicateColumn(f'column "{to}" of relation "{series_name}" already exists')
     _check_definition(ColumnDefinition(to, old.role, old.type))
-    return _edit_column(catalog, database, series_name, old, replace(old, name=to))
+    _edit_column(draft, database, series_name, old, replace(old, name=to))
 
 
-def _alter_column_type(catalog: Catalog, change: AlterColumnType) -> Catalog:
-    series = catalog.find(change.database).find(change.series)
+def _alter_column_type(draft: _Draft, change: AlterColumnType) -> None:
+    series = draft.find(change.database).find(change.series)
     old = series.column(change.name)
     if old.role is Role.TIME:
         raise FeatureNotSupported(f'cannot change the type of the time column "{change.name}"')
     if old.role is Role.TAG:
         if change.type.kind is not Kind.TEXT:
             raise FeatureNotSupported(f'cannot change the type of tag "{change.name}"; tags are text')
-        return _edit_column(catalog, change.database, change.series, old, replace(old, type=change.type))
+        _edit_column(draft, change.database, change.series, old, replace(old, type=change.type))
+        return
     if (old.kind is Kind.BOOL) != (change.type.kind is Kind.BOOL) and Kind.TEXT not in (old.kind, change.type.kind):
         raise DatatypeMismatch(f'column "{change.name}" cannot be cast automatically to type {change.type.name}')
     if old.kind is change.type.kind:
         new = replace(old, type=change.type, typmod=change.typmod)
-        return _edit_column(catalog, change.database, change.series, old, new)
+        _edit_column(draft, change.database, change.series, old, new)
+        return
     new = replace(
         old,
-        number=catalog.next_column,
+        number=draft.next_column,
         type=change.type,
         typmod=change.typmod,
         former=((old.number, old.kind), *old.former),
     )
-    changed = _edit_column(catalog, change.database, change.series, old, new)
-    return replace(changed, next_column=catalog.next_column + 1)
+    _edit_column(draft, change.database, change.series, old, new)
+    draft.next_column += 1
 
 
-def _alter_column(catalog: Catalog, change: AlterColumn) -> Catalog:
-    old = catalog.find(change.database).find(change.series).column(change.name)
+def _alter_column(draft: _Draft, change: AlterColumn) -> None:
+    old = draft.find(change.database).find(change.series).column(change.name)
     new = old if change.not_null is None else replace(old, not_null=change.not_null)
     if change.set_default:
         new = replace(new, default=change.default)
-    return _edit_column(catalog, change.database, change.series, old, new)
+    _edit_column(draft, change.database, change.series, old, new)
 
 
-def _set_retention(catalog: Catalog, change: SetRetention) -> Catalog:
-    database = catalog.find(change.database)
+def _set_retention(draft: _Draft, change: SetRetention) -> None:
+    database = draft.find(change.database)
     series = database.find(change.series)
     floors = [f for f in (series.floor_ns, change.floor_ns) if f is not None]
     floor = max(floors) if floors else None
-    return _replace_series(catalog, database, replace(series, retention_ns=change.retention_ns, floor_ns=floor))
+    draft.put_series(database, replace(series, retention_ns=change.retention_ns, floor_ns=floor))
 
 
 def refuse_if_in_use(name: str, connections: int) -> None:

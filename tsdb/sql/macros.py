@@ -75,10 +75,12 @@ MACROS = (
         ELSE substring(t, greatest(s, 1), greatest(0, least(s + n, 2147483647) - greatest(s, 1))) END""",
     """pg_split_part(t, d, n) AS CASE WHEN n = 0 THEN error('22023:field position must not be zero')
         WHEN d = '' THEN CASE WHEN abs(n) = 1 THEN t ELSE '' END ELSE coalesce(split_part(t, d, n), '') END""",
+    # DuckDB does not count the strings of a vector of 2,048 rows against its memory limit: they must stay small.
+    """pg_length(n) AS CASE WHEN n > 1048576 THEN error('54000:requested length too large') ELSE n END""",
     """pg_lpad(t, n, f) AS CASE WHEN n <= 0 THEN '' WHEN length(t) >= n OR f = '' THEN left(t, n)
-        ELSE lpad(t, n, f) END""",
+        ELSE lpad(t, pg_length(n), f) END""",
     """pg_rpad(t, n, f) AS CASE WHEN n <= 0 THEN '' WHEN length(t) >= n OR f = '' THEN left(t, n)
-        ELSE rpad(t, n, f) END""",
+        ELSE rpad(t, pg_length(n), f) END""",
     """pg_chr(n) AS CASE WHEN n <= 0 THEN error('54000:null character not permitted') ELSE chr(n) END""",
     """pg_initcap(t) AS array_to_string(list_transform(regexp_extract_all(t, '[\\pL\\pN]+|[^\\pL\\pN]+'),
         lambda w: upper(left(w, 1)) || lower(substring(w, 2))), '')""",

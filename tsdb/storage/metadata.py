@@ -6,14 +6,14 @@ them by a later format version, never reordered. Diagram: docs/format/metadata.m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from tsdb.errors import DataCorrupted
 from tsdb.model.ring import Location
-from tsdb.model.schema import Catalog, Column, Database, Role, Series, sql_type
+from tsdb.model.schema import Applied, Catalog, Column, Database, Role, Series, sql_type
 from tsdb.storage import keys
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.rocks import Batch, Rocks
@@ -97,43 +97,35 @@ def load(rocks: Rocks) -> Catalog:
     )
 
 
-def store(batch: Batch, before: Catalog, after: Catalog) -> None:
-    """Put what is different in ``after`` into ``batch``; nothing if nothing is."""
-    if after is before:
+def store(batch: Batch, changed: Applied) -> None:
+    """Put what ``changed`` made different into ``batch``; nothing if nothing is."""
+    if not changed.series and not changed.databases:
         return
-    n = after
+    n = changed.catalog
     numbers = _Numbers(n.version, n.next_database, n.next_series, n.next_column, n.next_location)
     batch.put("state", keys.state_key(NUMBERS), _encode(numbers))
-    _put_changed(batch, DATABASE, _databases(before), _databases(after), _packed_database)
-    _put_changed(batch, SERIES, _all_series(before), _all_series(after), _packed_series)
+    _put_changed(batch, DATABASE, changed.databases, n.databases_by_number, _packed_database)
+    _put_changed(batch, SERIES, changed.series, n.series_by_number, _packed_series)
 
 
 def _put_changed(
-    batch: Batch, name: str, before: Mapping[int, T], after: Mapping[int, T], packed: Callable[[T], msgspec.Struct]
+    batch: Batch, name: str, changed: Iterable[int], after: Mapping[int, T], packed: Callable[[T], msgspec.Struct]
 ) -> None:
-    for number in before.keys() - after.keys():
-        batch.delete("state", keys.state_key(name, number))
-    for number, entry in after.items():
-        if before.get(number) != entry:
+    for number in sorted(changed):
+        entry = after.get(number)
+        if entry is None:
+            batch.delete("state", keys.state_key(name, number))
+        else:
             batch.put("state", keys.state_key(name, number), _encode(packed(entry)))
 
 
-def _databases(catalog: Catalog) -> dict[int, tuple[str, tuple[Location, ...]]]:
-    return {d.number: (d.name, d.locations) for d in catalog.databases.values()}
+def _packed_database(database: Database) -> _Database:
+    locations = [(location.number, location.low, location.high - 1) for location in database.locations]
+    return _Database(database.name, locations)
 
 
-def _all_series(catalog: Catalog) -> dict[int, tuple[int, Series]]:
-    # Most series are the very objects they were: tuples compare their items by identity first.
-    return {s.number: (d.number, s) for d in catalog.databases.values() for s in d.series.values()}
-
-
-def _packed_database(database: tuple[str, tuple[Location, ...]]) -> _Database:
-    name, locations = database
-    return _Database(name, [(location.number, location.low, location.high - 1) for location in locations])
-
-
-def _packed_series(numbered: tuple[int, Series]) -> _Series:
-    database, s = numbered
+def _packed_series(found: tuple[Database, Series]) -> _Series:
+    database, s = found
     columns = [
         _Column(
             c.number, c.name, c.role, c.type.oid, c.kind, c.typmod, c.not_null, c.default,
@@ -141,7 +133,7 @@ def _packed_series(numbered: tuple[int, Series]) -> _Series:
         )
         for c in s.columns
     ]  # fmt: skip
-    return _Series(database, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key))
+    return _Series(database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key))
 
 
 def _series(number: int, record: _Series) -> Series:

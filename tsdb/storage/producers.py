@@ -1,6 +1,7 @@
 """What makes a retry harmless: which parts of which numbered batches are in the op log (design section 4, point 6).
 
-A part is known by (producer, batch number, hash interval). ``Producers`` has the table of committed parts and the
+A part is known by (database, producer, batch number, hash interval): every database has a ring of its own, and the
+same intervals. ``Producers`` has the table of committed parts and the
 *tail*: parts of the group of ops that is being written now. It is owned by the log's one thread. The table is made
 durable at a flush, as it was when the head was frozen, and replay of the op log rebuilds what came later; it is never
 written at append, since an op that did not survive must not look applied.
@@ -9,6 +10,7 @@ written at append, since an op that did not survive must not look applied.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import msgspec
 
@@ -41,8 +43,22 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(tuple[int, dict[int, list[tuple[int, int]]]])
 
 
+def scoped(database: int, producer: Producer) -> Producer:
+    """The producer as ``Producers`` knows it: by its name in one database."""
+    return replace(producer, name=f"{database}/{producer.name}")
+
+
+def database_of(name: str) -> int:
+    """The database of a scoped name."""
+    return int(name.partition("/")[0])
+
+
+def _plain(name: str) -> str:
+    return name.partition("/")[2]
+
+
 class Producers:
-    """The table and the tail. ``producers_max`` bounds how many names there can be."""
+    """The table and the tail, by scoped names. ``producers_max`` bounds how many names there can be."""
 
     def __init__(self, producers_max: int) -> None:
         self._producers_max = producers_max
@@ -56,20 +72,20 @@ class Producers:
         return len(self._table)
 
     def check(self, producer: Producer) -> None:
-        """Raises InvalidParameterValue, ObjectNotInPrerequisiteState below the window, or at the limit of producers."""
-        check_producer(producer)
+        """Raises ObjectNotInPrerequisiteState below the window, ConfigurationLimitExceeded for a name too many."""
         entry = self._table.get(producer.name)
         if entry is None and producer.name not in self._tail_highest:
             if len(self._table) + len(self._tail_highest) >= self._producers_max:
+                name = _plain(producer.name)
                 raise ConfigurationLimitExceeded(
-                    f'producer "{producer.name}" would be one more than the {self._producers_max} this node remembers',
+                    f'producer "{name}" would be one more than the {self._producers_max} this node remembers',
                     hint="Reuse producer names: one for each writer, for as long as it writes.",
                 )
             return
         highest = max(entry.highest if entry else 0, self._tail_highest.get(producer.name, 0))
         if producer.batch <= highest - WINDOW:
             raise ObjectNotInPrerequisiteState(
-                f'batch {producer.batch} of producer "{producer.name}" is too old: its last one was {highest}',
+                f'batch {producer.batch} of producer "{_plain(producer.name)}" is too old: its last one was {highest}',
                 detail=f"A producer's last {WINDOW} batch numbers are remembered, retries of older ones are not.",
             )
 

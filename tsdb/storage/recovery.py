@@ -19,6 +19,7 @@ import numpy as np
 
 from tsdb.errors import DataCorrupted, StartupError
 from tsdb.model.schema import Catalog
+from tsdb.model.store import Producer
 from tsdb.storage import keys, metadata, state
 from tsdb.storage.apply import rows_of
 from tsdb.storage.block import BlockHeader
@@ -27,7 +28,7 @@ from tsdb.storage.garbage import uncollected
 from tsdb.storage.log import LocationLog, LogPosition, OpLog
 from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_delete, decode_op, decode_write
 from tsdb.storage.options import Options
-from tsdb.storage.producers import Producers
+from tsdb.storage.producers import Producers, database_of, scoped
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.shard import Shard, delete_series, delete_values
@@ -74,7 +75,8 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
         tombstones[stone.series] = (*tombstones.get(stone.series, ()), stone)
     producers = Producers(options.producers_max)
     for name, value in state.load_producers(rocks):
-        producers.load(name, value)
+        if database_of(name) in catalog.databases_by_number:
+            producers.load(name, value)
     log = OpLog(options.clock, options.node_id, _highest_counter(rocks, blocks, stones.values()))
     version = Version(
         catalog=catalog,
@@ -142,11 +144,13 @@ class _Replay:
         self._rows: dict[int, list[Rows]] = {}
         self._stones: list[AnyTombstone] = []
         self._count = 0
+        self._databases: dict[int, int] = {}
 
     def run(self) -> None:
         shard = self._shard
         databases = shard.version.catalog.databases.values()
         logs = [shard.log.log_of(location) for database in databases for location in database.locations]
+        self._databases = {location.number: each.number for each in databases for location in each.locations}
         flushed = state.load_flushed(shard.rocks)
         # All positions first: a head that is frozen half-way through must not forget the logs still to come.
         for log in logs:
@@ -184,7 +188,8 @@ class _Replay:
             self._write(header, body)
             self._raise_counter((first & COUNTER_MASK) + header.rows - 1)
             if header.producer:
-                self._shard.producers.add(header.producer, header.batch, (header.low, header.high))
+                producer = scoped(self._databases[header.location], Producer(header.producer, header.batch))
+                self._shard.producers.add(producer.name, producer.batch, (header.low, header.high))
         elif header.kind is OpKind.DELETE:
             series = self._shard.version.catalog.series_by_number
             stones = [replace(stone, counter=first) for stone in decode_delete(body)]

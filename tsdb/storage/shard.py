@@ -18,10 +18,11 @@ from tsdb.errors import (
     DiskFull,
     PointsBeyondRetention,
     TsdbError,
+    UndefinedColumn,
     UndefinedTable,
 )
 from tsdb.model.points import Points
-from tsdb.model.schema import Catalog, SchemaChange, Series, apply
+from tsdb.model.schema import Catalog, SchemaChange, Series, applied
 from tsdb.model.store import Written
 from tsdb.storage import keys, metadata, state
 from tsdb.storage.append import Append, Delete, Write
@@ -32,7 +33,7 @@ from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
 from tsdb.storage.op import OpKind
 from tsdb.storage.options import Options
-from tsdb.storage.producers import Producers
+from tsdb.storage.producers import Producers, scoped
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
 from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSetIndex, TagSets
@@ -136,9 +137,11 @@ class Shard:
             return _Staged(future, None, (), self._stage_delete(batch, work))
         self._check_write(work)
         new = [True] * len(work.parts)
-        if work.producer is not None:
-            self.producers.check(work.producer)
-            new = self.producers.new_parts(work.producer, [(p.location.low, p.location.high) for p in work.parts])
+        if work.producer is not None and work.batches:
+            database, _ = self.version.catalog.series_by_number[work.batches[0].series.number]
+            producer = scoped(database.number, work.producer)
+            self.producers.check(producer)
+            new = self.producers.new_parts(producer, [(p.location.low, p.location.high) for p in work.parts])
         appended: list[Appended] = []
         for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
             if is_new:
@@ -170,6 +173,12 @@ class Shard:
     def _check_write(self, work: Write) -> None:
         for points in work.batches:
             series = self._series(points.series.number, points.series.name)
+            gone = [number for number in points.fields if number not in series.by_number]
+            if gone:
+                raise UndefinedColumn(
+                    f'a column of "{series.name}" was dropped or changed its type while it was written to',
+                    hint="Send the same again.",
+                )
             floor = series.floor_ns
             if floor is not None and int(points.times.min()) < floor:
                 raise PointsBeyondRetention(
@@ -276,12 +285,13 @@ class Shard:
     def change(self, changes: Sequence[SchemaChange]) -> tuple[Catalog, list[int]]:
         """Apply schema changes. Returns the catalog and the dropped series, whose values views may still read."""
         before = self.version.catalog
-        after = apply(before, changes)
+        done = applied(before, changes)
+        after = done.catalog
         if after is before:
             return before, []
-        gone = sorted(before.series_by_number.keys() - after.series_by_number.keys())
+        gone = sorted(n for n in done.series if n in before.series_by_number and n not in after.series_by_number)
         batch = self.rocks.batch()
-        metadata.store(batch, before, after)
+        metadata.store(batch, done)
         for series in gone:
             delete_series(batch, series)
             state.put_dropped(batch, series)
@@ -296,7 +306,9 @@ class Shard:
     def _publish_catalog(self, catalog: Catalog, gone: Sequence[int]) -> None:
         version = self.version
         dropped = set(gone)
-        self.stones_on_disk = {k: stone for k, stone in self.stones_on_disk.items() if stone.series not in dropped}
+        if gone:
+            stones = self.stones_on_disk.items()
+            self.stones_on_disk = {key: stone for key, stone in stones if stone.series not in dropped}
         for series in gone:
             self.indexes.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))

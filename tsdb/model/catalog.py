@@ -1,0 +1,161 @@
+"""Catalog: immutable databases, series and columns, as they are at one moment; ``tsdb.model.schema`` changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import cached_property
+from types import MappingProxyType
+
+from tsdb.errors import InvalidCatalogName, UndefinedColumn, UndefinedTable
+from tsdb.model.ring import Location
+from tsdb.types import Kind, SqlType
+
+
+class Role(IntEnum):
+    """What a column is to its series. The numbers are on disk: never change one."""
+
+    TIME = 1
+    TAG = 2
+    FIELD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a series.
+
+    ``former`` are the (number, kind) the column had before ALTER TYPE: older blocks are read through a cast.
+    ``typmod`` is PostgreSQL's type modifier, −1 for none. ``default`` is SQL text or None.
+    """
+
+    number: int
+    name: str
+    role: Role
+    type: SqlType
+    typmod: int = -1
+    not_null: bool = False
+    default: str | None = None
+    former: tuple[tuple[int, Kind], ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        return self.type.kind
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named collection of points with one schema; a SQL table; line protocol's measurement.
+
+    ``columns`` are in the order SQL shows them; dropped ones are gone. ``keyed``: points with equal tags and time
+    merge (design section 2). ``reference``: a table without a time; its points have time 0. ``key`` are the numbers of
+    the PRIMARY KEY's columns as declared. ``retention_ns`` is how long points live, ``floor_ns`` the instant below
+    which they are gone; it never moves back.
+    """
+
+    number: int
+    name: str
+    columns: tuple[Column, ...]
+    keyed: bool
+    reference: bool = False
+    retention_ns: int | None = None
+    floor_ns: int | None = None
+    key: tuple[int, ...] = ()
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Column]:
+        return MappingProxyType({c.name: c for c in self.columns})
+
+    @cached_property
+    def by_number(self) -> Mapping[int, Column]:
+        return MappingProxyType({c.number: c for c in self.columns})
+
+    @cached_property
+    def time(self) -> Column | None:
+        """The time column; a reference table has none."""
+        return next((c for c in self.columns if c.role is Role.TIME), None)
+
+    @cached_property
+    def tags(self) -> tuple[Column, ...]:
+        return tuple(c for c in self.columns if c.role is Role.TAG)
+
+    @cached_property
+    def fields(self) -> tuple[Column, ...]:
+        return tuple(c for c in self.columns if c.role is Role.FIELD)
+
+    def column(self, name: str) -> Column:
+        try:
+            return self.by_name[name]
+        except KeyError:
+            raise UndefinedColumn(f'column "{name}" of relation "{self.name}" does not exist') from None
+
+
+@dataclass(frozen=True)
+class Database:
+    """A set of series on a ring of its own."""
+
+    number: int
+    name: str
+    series: Mapping[str, Series]
+    locations: tuple[Location, ...]
+
+    def find(self, name: str) -> Series:
+        try:
+            return self.series[name]
+        except KeyError:
+            raise UndefinedTable(f'relation "{name}" does not exist') from None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesByNumber(Mapping[int, tuple[Database, Series]]):
+    """Series number → (its database, the series); ``series`` has the database's number."""
+
+    series: Mapping[int, tuple[int, Series]]
+    databases: Mapping[int, Database]
+
+    def __getitem__(self, number: int) -> tuple[Database, Series]:
+        database, series = self.series[number]
+        return self.databases[database], series
+
+    def __contains__(self, number: object) -> bool:
+        return number in self.series
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.series)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """One state of the schema; ``version`` rises by one with every change.
+
+    ``next_*`` are the numbers to be given next: they only rise, so that a number is never used twice.
+    """
+
+    version: int = 0
+    databases: Mapping[str, Database] = field(default_factory=dict)
+    next_database: int = 1
+    next_series: int = 1
+    next_column: int = 1
+    next_location: int = 1
+
+    @cached_property
+    def series_by_number(self) -> SeriesByNumber:
+        found = {s.number: (d.number, s) for d in self.databases.values() for s in d.series.values()}
+        return SeriesByNumber(found, self.databases_by_number)
+
+    @cached_property
+    def databases_by_number(self) -> Mapping[int, Database]:
+        return {d.number: d for d in self.databases.values()}
+
+    def find(self, name: str) -> Database:
+        return find_database(self.databases, name)
+
+
+def find_database(databases: Mapping[str, Database], name: str) -> Database:
+    try:
+        return databases[name]
+    except KeyError:
+        raise InvalidCatalogName(f'database "{name}" does not exist') from None
