@@ -6,8 +6,8 @@ op log. They are given the version before and return what the next version is ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from tsdb.storage.head import Runs, add, run_of
 from tsdb.storage.merge import concat
 from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSetIndex
-from tsdb.storage.tombstone import AnyTombstone, Tombstone
+from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, Tombstone
 
 Int64s = npt.NDArray[np.int64]
 
@@ -91,12 +91,24 @@ def add_tombstones(
     tombstones: Mapping[int, tuple[AnyTombstone, ...]], stones: Iterable[AnyTombstone]
 ) -> dict[int, tuple[AnyTombstone, ...]]:
     """With new ones; one that hides all that an older one hides takes its place (TRUNCATE again and again)."""
-    changed = dict(tombstones)
+    added: dict[int, list[AnyTombstone]] = {}
     for stone in stones:
-        kept = [old for old in changed.get(stone.series, ()) if not _same_but_counter(old, stone)]
-        changed[stone.series] = (*kept, stone)
+        added.setdefault(stone.series, []).append(stone)
+    changed = dict(tombstones)
+    for series, new in added.items():
+        # One pass over those there are, however many come: a DELETE makes one for each location.
+        last = {_extent(stone): stone for stone in new if isinstance(stone, Tombstone)}
+        ranges = {(stone.range_low, stone.range_high) for stone in last.values()}
+        kept = [old for old in changed.get(series, ()) if not _is_replaced(old, ranges, last)]
+        kept += [stone for stone in new if isinstance(stone, KeyTombstone) or last[_extent(stone)] is stone]
+        changed[series] = tuple(kept)
     return changed
 
 
-def _same_but_counter(old: AnyTombstone, new: AnyTombstone) -> bool:
-    return isinstance(old, Tombstone) and isinstance(new, Tombstone) and replace(old, counter=new.counter) == new
+def _extent(stone: Tombstone) -> tuple[object, ...]:
+    """What a tombstone hides, but for its counter."""
+    return stone.low, stone.high, stone.range_low, stone.range_high, stone.tags
+
+
+def _is_replaced(old: AnyTombstone, ranges: Container[tuple[int, int]], last: Container[tuple[object, ...]]) -> bool:
+    return isinstance(old, Tombstone) and (old.range_low, old.range_high) in ranges and _extent(old) in last
