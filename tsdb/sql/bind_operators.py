@@ -186,16 +186,19 @@ def _against_query(binder: Binder, symbol: str, left: Expr, query: BoundQuery) -
 def _rows(binder: Binder, symbol: str, left: exp.Expr, right: exp.Expr, scope: Scope) -> Expr:
     if len(left.expressions) != len(right.expressions):
         raise SqlSyntaxError("unequal number of entries in row expressions")
-    pairs = [
-        compare(binder, symbol, binder.bind(a, scope), binder.bind(b, scope))
-        for a, b in zip(left.expressions, right.expressions, strict=True)
+    sides = [
+        (binder.bind(a, scope), binder.bind(b, scope)) for a, b in zip(left.expressions, right.expressions, strict=True)
     ]
+    pairs = [compare(binder, symbol, a, b) for a, b in sides]
     if symbol == "=":
         return combine(f"({' AND '.join(p.sql for p in pairs)})", BOOL, "and", tuple(pairs))
     if symbol == "<>":
         return combine(f"({' OR '.join(p.sql for p in pairs)})", BOOL, "or", tuple(pairs))
-    sides = [", ".join(p.args[side].sql for p in pairs) for side in (0, 1)]
-    return combine(f"(({sides[0]}) {symbol} ({sides[1]}))", BOOL, "row", tuple(pairs))
+    # Pair by pair, as PostgreSQL's manual says (9.24.5): DuckDB's own comparison of rows knows no unknown.
+    sql = pairs[-1].sql
+    for a, b in reversed(sides[:-1]):
+        sql = f"({compare(binder, symbol[0], a, b).sql} OR ({compare(binder, '=', a, b).sql} AND {sql}))"
+    return combine(sql, BOOL, "row", tuple(pairs))
 
 
 @binds(exp.And, exp.Or)
