@@ -39,6 +39,9 @@ A parameter's value is None, a Python value (bool, int, float, Decimal, str, byt
 the *text* of any type, which is read by that type's own rules. ``literal.read(type, text, context)`` reads such a
 text (22P02, 22007, 22008); ``storage_form`` says in which form a value of a type is stored.
 
+``limits`` bounds a statement's tokens, nesting, terms, joins and lists (54001); ``literal_lists`` makes long IN and
+VALUES lists relations of their own, and ``bind_distinct`` makes DISTINCT ON a window.
+
 A relation about the system is an entry of ``system_relations``; the tables of PostgreSQL's catalog belong there.
 
 What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).

@@ -42,7 +42,6 @@ class Execution:
         self._columns = columns
         self._running = Running()
         self._streams: list[tuple[str, ScanStream]] = []
-        self._tables: list[str] = []
         self._reader: Any = None
         self._timed_out = False
         self._started = time.perf_counter()
@@ -69,25 +68,20 @@ class Execution:
             for name, request in requests:
                 stream = ScanStream(request, view, self._running)
                 self._streams.append((request.series.name, stream))
-                self._register(name, stream)
+                self._cursor.show(name, stream)
             for source in plan.sources:
                 if source.delay_seconds is not None:
-                    self._register(source.name, LateRow(source.delay_seconds, self._running))
+                    self._cursor.show(source.name, LateRow(source.delay_seconds, self._running))
                 if source.table is not None:
                     table = source.table(view.catalog, context)
                     names = [str(key) for key in source.columns] or table.column_names[:1]
                     chosen = table.select(names).rename_columns([f"c{i + 1}" for i in range(len(names))])
-                    self._register(source.name, chosen)
+                    self._cursor.show(source.name, chosen)
             self._reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
         except Exception as error:
             made = self._error(error)
             self.close()
             raise made from error
-
-    def _register(self, name: str, stream: object) -> None:
-        assert self._cursor is not None
-        self._cursor.connection.register(name, stream)
-        self._tables.append(name)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
@@ -152,8 +146,7 @@ class Execution:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
-        for table in self._tables:
-            cursor.connection.unregister(table)
+        cursor.clear()
         for _, stream in self._streams:
             stream.close()
         self._instance.give_back(cursor)

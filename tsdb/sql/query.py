@@ -24,7 +24,7 @@ from tsdb.sql.expression import ColumnReference
 from tsdb.sql.instance import Instance
 from tsdb.sql.plan import Plan, PlannedScan
 from tsdb.sql.result import ResultColumn, Rows
-from tsdb.sql.statement import Explain, Select
+from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, Select
 from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
 
@@ -81,7 +81,7 @@ class Queries:
                 self._cache.move_to_end(key)
                 return found
         made = self._prepare(statement, context, catalog, parameter_types)
-        if not _reads_the_clock(statement):
+        if len(text) <= CACHED_STATEMENT_CHARACTERS and not _reads_the_clock(statement):
             with self._lock:
                 self._cache[key] = made
                 while len(self._cache) > CACHED_PLANS:
