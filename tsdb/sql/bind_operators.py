@@ -168,6 +168,10 @@ def _quantified(binder: Binder, symbol: str, left_node: exp.Expr, right_node: ex
     right = coerce(right, array_of(target), binder.context, digits)
     # A subquery keeps SQL's three values: x = ANY('{NULL}') is NULL, not false.
     sql = f"({left.sql} {symbol} {word} (SELECT unnest({right.sql})))"
+    if right.op != "array" and not (right.op == "literal" and right.value is not None):
+        # No array is unknown, where no rows would be false (ANY) or true (ALL).
+        missing = f"({right.sql} IS NULL AND NULL)" if word == "ANY" else f"({right.sql} IS NOT NULL OR NULL)"
+        sql = f"({missing} {'OR' if word == 'ANY' else 'AND'} {sql})"
     return combine(sql, BOOL, f"{symbol} {word.lower()}", (left, right))
 
 
