@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from tsdb.errors import DatetimeFieldOverflow, InvalidDatetimeFormat
@@ -87,9 +88,15 @@ class _Sum:
 
 def parse(text: str) -> Interval:
     """The interval that ``text`` spells. Raises InvalidDatetimeFormat, DatetimeFieldOverflow."""
-    rest = text.strip().lower()
-    if len(rest) > 200:
+    if len(text) > 200:
         raise InvalidDatetimeFormat(f'invalid input syntax for type interval: "{text[:40]}…"')
+    return _parse(text)
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str) -> Interval:
+    """A panel asks with the same interval each time."""
+    rest = text.strip().lower()
     total = _Sum()
     if (iso := _ISO.fullmatch(rest)) is not None:
         for part, units in ((iso[1], _ISO_DATE), (iso[2] or "", _ISO_TIME)):
