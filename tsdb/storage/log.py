@@ -103,7 +103,7 @@ class OpLog:
         )
         op = encode_op(header, body)
         batch.put("ops", keys.op_key(location.number, header.sequence), op)
-        log.last = LogPosition(header.sequence, chain_hash(op))
+        log.last = LogPosition(header.sequence, chain_hash(op, len(body)))
         self.counter += counters
         self.ops_appended += 1
         self.bytes_appended += len(op)

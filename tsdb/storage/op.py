@@ -113,9 +113,12 @@ def decode_op(data: bytes | memoryview) -> tuple[OpHeader, memoryview]:
     return header, body
 
 
-def chain_hash(data: bytes | memoryview) -> bytes:
-    """The chain hash after an encoded op: it covers the head, and with it the body's checksum and the hash before."""
-    _, start, _, _ = _decode_head(data)
+def chain_hash(data: bytes | memoryview, body_bytes: int | None = None) -> bytes:
+    """The chain hash after an encoded op: it covers the head, and with it the body's checksum and the hash before.
+
+    Who has just encoded the op says how large its body is; otherwise the head is decoded and checked.
+    """
+    start = _decode_head(data)[1] if body_bytes is None else len(data) - body_bytes
     return hashlib.blake2b(memoryview(data)[:start], digest_size=CHAIN_BYTES).digest()
 
 
