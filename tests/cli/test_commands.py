@@ -83,12 +83,17 @@ def test_sql_without_a_server_is_one_clear_line() -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "127.0.0.1:1" in done.stderr
+    assert "Connection refused" in done.stderr
     assert "secret" not in done.stderr
 
 
 def test_statements_end_at_lines_with_a_semicolon() -> None:
     lines = ["SELECT 1,\n", "  2;\n", "SELECT 3; SELECT 4;\n", "SELECT 5\n"]
     assert list(statements(lines)) == ["SELECT 1,\n  2;\n", "SELECT 3; SELECT 4;\n", "SELECT 5\n"]
+
+
+def test_ctrl_c_at_the_prompt_drops_what_is_begun() -> None:
+    assert list(statements(["SELECT 1,\n", None, "SELECT 2;\n"])) == ["SELECT 2;\n"]
 
 
 def test_generated_metrics_are_the_same_for_the_same_seed() -> None:

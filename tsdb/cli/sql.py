@@ -25,10 +25,11 @@ def run(url: str, commands: list[str]) -> int:
     try:
         connection = psycopg.connect(url, autocommit=True, application_name="tsdb sql", connect_timeout=10)
     except psycopg.OperationalError as error:
-        raise StartupError(f"cannot connect to {_without_password(url)}: {str(error).splitlines()[-1]}") from None
+        raise StartupError(f"cannot connect to {_without_password(url)}: {_reason(error)}") from None
     except psycopg.ProgrammingError as error:
         raise StartupError(f"{_without_password(url)} is not a connection string: {error}") from None
     console, failed = Console(highlight=False), Console(stderr=True, highlight=False)
+    connection.add_notice_handler(lambda notice: failed.print(Text(f"{notice.severity}: {notice.message_primary}")))
     with connection:
         if commands:
             return _execute_all(connection, commands, console, failed)
@@ -48,6 +49,12 @@ def _execute_all(connection: psycopg.Connection, texts: Iterable[str], console: 
 def _without_password(url: str) -> str:
     scheme, mark, rest = url.partition("://")
     return scheme + mark + rest.rpartition("@")[2] if mark else "the server"
+
+
+def _reason(error: psycopg.Error) -> str:
+    """The last line of the message; libpq indents its advice, which says less."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith("\t")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _execute(connection: psycopg.Connection, text: str, console: Console, failed: Console) -> bool:
@@ -72,33 +79,41 @@ def _execute(connection: psycopg.Connection, text: str, console: Console, failed
     return True
 
 
-def _lines(interactive: bool) -> Iterator[str]:
-    """Lines of standard input; from a terminal with a prompt, where Ctrl-D or \\q ends them."""
+def _lines(interactive: bool) -> Iterator[str | None]:
+    """Lines of standard input; from a terminal with a prompt, where Ctrl-D or \\q ends them and Ctrl-C is None."""
     if not interactive:
         yield from sys.stdin
         return
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401  (gives input() its editing keys and history)
-    prompt = PROMPT
+    begun = False
     while True:
         try:
-            line = input(prompt)
+            line = input(PROMPT_MORE if begun else PROMPT)
         except EOFError:
             print()
             return
         except KeyboardInterrupt:
             print()
+            begun = False
+            yield None
             continue
         if line.strip() in ("\\q", "exit", "quit"):
             return
+        if not begun and line.startswith("\\"):
+            print("of the backslash commands there is only \\q")
+            continue
+        begun = (begun or bool(line.strip())) and not line.rstrip().endswith(";")
         yield line + "\n"
-        prompt = PROMPT if line.rstrip().endswith(";") or not line.strip() else PROMPT_MORE
 
 
-def statements(lines: Iterable[str]) -> Iterator[str]:
-    """Texts to send: lines up to one that ends with a semicolon, and what is left at the end."""
+def statements(lines: Iterable[str | None]) -> Iterator[str]:
+    """Texts to send: lines up to one that ends in a semicolon, what is left at the end; None drops what is begun."""
     text = ""
     for line in lines:
+        if line is None:
+            text = ""
+            continue
         text += line
         if line.rstrip().endswith(";"):
             yield text

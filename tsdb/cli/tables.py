@@ -18,6 +18,8 @@ def print_result(console: Console, cursor: psycopg.Cursor[Any], seconds: float, 
     """Print what the cursor's current result holds, at most ``rows_max`` rows, and how long it took."""
     took = f"{seconds * 1000:.1f} ms"
     if cursor.description is None:
+        if cursor.statusmessage is None:  # an empty statement
+            return
         console.print(Text(f"{cursor.statusmessage} ({took})"))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -29,7 +31,8 @@ def print_result(console: Console, cursor: psycopg.Cursor[Any], seconds: float, 
         table.add_row(*(Text(_shown(value)) for value in row))
     console.print(table)
     more = cursor.rowcount - len(rows)
-    console.print(Text(f"{cursor.rowcount} rows{f', {more} not shown' if more > 0 else ''} ({took})"), style="dim")
+    count = "1 row" if cursor.rowcount == 1 else f"{cursor.rowcount} rows"
+    console.print(Text(f"{count}{f', {more} not shown' if more > 0 else ''} ({took})"), style="dim")
 
 
 def _shown(value: object) -> str:
