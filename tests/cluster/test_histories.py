@@ -256,6 +256,6 @@ def test_a_node_equals_a_plain_store_after_every_step(tmp_path: Path, seed: int)
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", range(100, 400))
+@pytest.mark.parametrize("seed", range(100, 140))
 def test_a_node_equals_a_plain_store_after_every_step_for_long(tmp_path: Path, seed: int) -> None:
-    run(tmp_path, seed, 300)
+    run(tmp_path, seed, 200)
