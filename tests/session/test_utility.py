@@ -110,7 +110,9 @@ def test_what_does_not_fit_is_a_syntax_error(text: str) -> None:
         read(text)
 
 
-@pytest.mark.parametrize("text", ["FETCH BACKWARD 1 FROM c", "FETCH PRIOR c", "DO $$ $$", "PREPARE TRANSACTION 'x'"])
+@pytest.mark.parametrize(
+    "text", ["LOAD 'x.so'", "FETCH BACKWARD 1 FROM c", "FETCH PRIOR c", "DO $$ $$", "PREPARE TRANSACTION 'x'"]
+)
 def test_what_is_not_supported_says_so(text: str) -> None:
     with pytest.raises(FeatureNotSupported):
         read(text)
