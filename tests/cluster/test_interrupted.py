@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
-from tsdb.errors import IoError
-from tsdb.model.schema import DropSeries
+from tsdb.errors import IoError, UndefinedColumn
+from tsdb.model.schema import AddColumn, AlterColumnType, ColumnDefinition, DropColumn, DropSeries, Role, SchemaChange
 from tsdb.model.store import ScanRequest
 from tsdb.storage.rocks import Batch, Rocks
+from tsdb.types import FLOAT8, TEXT
 
 
 class Gate:
@@ -84,3 +85,22 @@ def test_a_flush_whose_disk_space_is_not_reclaimed_is_done_all_the_same(
             assert not flushing.is_alive()
         assert setting.metric("blocks") == 2
         assert setting.values() == [0, 1]
+
+
+@pytest.mark.parametrize("change", [DropColumn("tsdb", "cpu", "v"), AlterColumnType("tsdb", "cpu", "v", FLOAT8)])
+def test_a_write_whose_column_is_dropped_or_altered_on_its_way_is_refused_and_not_lost(
+    tmp_path: Path, change: SchemaChange
+) -> None:
+    with Setting(tmp_path) as setting:
+        points = setting.points([1])
+        setting.node.change(change)
+        with pytest.raises(UndefinedColumn, match='a column of "cpu" was dropped or changed its type'):
+            setting.node.write(setting.database, [points]).result(10)
+        assert setting.seen() == []
+
+
+def test_a_write_passes_when_a_column_is_added_on_its_way(tmp_path: Path) -> None:
+    with Setting(tmp_path) as setting:
+        points = setting.points([1])
+        setting.node.change(AddColumn("tsdb", "cpu", ColumnDefinition("w", Role.FIELD, TEXT)))
+        assert setting.node.write(setting.database, [points]).result(10).points == 1
