@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
+from tsdb.cluster.node import Node
 from tsdb.errors import IoError, UndefinedColumn
 from tsdb.model.schema import AddColumn, AlterColumnType, ColumnDefinition, DropColumn, DropSeries, Role, SchemaChange
-from tsdb.model.store import ScanRequest
+from tsdb.model.store import RangeDeletion, ScanRequest, TimeRange
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import FLOAT8, TEXT
 
@@ -104,3 +105,18 @@ def test_a_write_passes_when_a_column_is_added_on_its_way(tmp_path: Path) -> Non
         points = setting.points([1])
         setting.node.change(AddColumn("tsdb", "cpu", ColumnDefinition("w", Role.FIELD, TEXT)))
         assert setting.node.write(setting.database, [points]).result(10).points == 1
+
+
+def test_deletions_alone_are_flushed_after_a_crash_as_well(tmp_path: Path) -> None:
+    with Setting(tmp_path) as setting:
+        setting.write([1, 2])
+        setting.node.flush()
+        setting.node.delete(setting.database, RangeDeletion(setting.series, TimeRange(START, START + 1))).result(10)
+        engine = setting.node.engine
+        engine._flusher.close()
+        engine._committer.close()
+        engine._shard.rocks.close()
+        setting.node = Node.open(tmp_path, setting.options)
+        setting.node.flush()
+        assert list(setting.node.engine._shard.rocks.scan("ops")) == []
+        assert setting.values() == [2]

@@ -18,6 +18,7 @@ from tsdb.errors import (
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
     OutOfMemory,
+    PointsBeyondRetention,
     TooManyConnections,
     TsdbError,
     UndefinedColumn,
@@ -28,8 +29,17 @@ from tsdb.ingest.faults import LineError
 
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
-# Errors that pass: the client should send the same again later.
-_RETRY = (OutOfMemory, DiskFull, TooManyConnections, CannotConnectNow, UndefinedTable, UndefinedColumn)
+# Errors that pass: the client should send the same again later. Points below a floor are dropped before they are
+# written; where one rose in between, the others of the body are still good.
+_RETRY = (
+    OutOfMemory,
+    DiskFull,
+    TooManyConnections,
+    CannotConnectNow,
+    UndefinedTable,
+    UndefinedColumn,
+    PointsBeyondRetention,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Engine:
         self._flusher = Flusher(shard, self._committer.call)
         self._flushing: Future[None] | None = None
         # What was replayed is in the head, and not yet in blocks.
-        self._flushed_positions = {} if shard.live_bytes else shard.log.positions()
+        self._flushed_positions = shard.log.positions() if shard.live_since_ns is None else {}
         self._closed = False
 
     @classmethod
