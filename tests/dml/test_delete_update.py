@@ -151,3 +151,10 @@ def test_what_cannot_be_done_changes_nothing(
     with pytest.raises(error):
         table.execute(statement)
     assert len(found(table)) == len(ROWS)
+
+
+def test_an_update_whose_write_is_refused_deletes_nothing(table: psycopg.Connection) -> None:
+    before = table.execute("SELECT count(*), min(note), max(note) FROM d").fetchone()
+    with pytest.raises(errors.ProgramLimitExceeded, match="larger than the write queue"):
+        table.execute("UPDATE d SET note = repeat('x', 1000000), v = NULL")
+    assert table.execute("SELECT count(*), min(note), max(note) FROM d").fetchone() == before

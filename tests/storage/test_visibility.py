@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from tsdb.model.points import encode_tagset
 from tsdb.model.ring import RING_SIZE, bucket_hash
+from tsdb.model.schema import Series
 from tsdb.model.store import TagIn
 from tsdb.model.time import BUCKET_NS
 from tsdb.storage.overlap import Rectangle
@@ -56,7 +57,11 @@ def named(draw: st.DrawFn) -> KeyTombstone:
     )
 
 
-def is_hidden(row: Row, stone: AnyTombstone) -> bool:
+def series(keyed: bool) -> Series:
+    return Series(SERIES, "m", (), keyed)
+
+
+def is_hidden(row: Row, stone: AnyTombstone, keyed: bool) -> bool:
     tagset, time, sequence = row
     if sequence >= stone.counter:
         return False
@@ -64,7 +69,11 @@ def is_hidden(row: Row, stone: AnyTombstone) -> bool:
         return any(
             stone.tagset[i] == tagset
             and stone.times[i] == time
-            and (stone.sequences is None or stone.sequences[i] in (0, sequence))
+            and (
+                stone.sequences is None
+                or stone.sequences[i] in (0, sequence)
+                or (keyed and sequence <= stone.sequences[i])
+            )
             for i in range(len(stone))
         )
     place = bucket_hash(DATABASE, SERIES, time // BUCKET_NS)
@@ -72,19 +81,19 @@ def is_hidden(row: Row, stone: AnyTombstone) -> bool:
     return stone.low <= place < stone.high and stone.range_low <= time < stone.range_high and tags
 
 
-@given(rows, st.lists(st.one_of(ranges(), named()), max_size=6))
+@given(rows, st.lists(st.one_of(ranges(), named()), max_size=6), st.booleans())
 @settings(max_examples=400, deadline=None)
 def test_a_tombstone_hides_exactly_the_older_versions_in_its_interval_range_and_tags(
-    history: list[Row], stones: list[AnyTombstone]
+    history: list[Row], stones: list[AnyTombstone], keyed: bool
 ) -> None:
     index = TagSetIndex()
     assert index.ids(TAGSETS).tolist() == [0, 1, 2]
-    visibility = Visibility(DATABASE, SERIES, stones, index.snapshot())
+    visibility = Visibility(DATABASE, series(keyed), stones, index.snapshot())
     tagset = np.array([row[0] for row in history], np.int32)
     at = np.array([row[1] for row in history], np.int64)
     sequences = np.array([row[2] for row in history], np.int64)
     hidden = visibility.hidden(tagset, at, sequences)
-    expected = [any(is_hidden(row, stone) for stone in stones) for row in history]
+    expected = [any(is_hidden(row, stone, keyed) for stone in stones) for row in history]
     assert (hidden.tolist() if hidden is not None else [False] * len(history)) == expected
     if any(expected):
         part = _Part(Rectangle(int(at.min()), int(at.max()), 0, 2), int((sequences - NODE).min()))
@@ -101,7 +110,7 @@ def test_a_tag_set_that_is_newer_than_the_view_is_not_hidden() -> None:
     index = TagSetIndex()
     index.ids(TAGSETS[:1])
     stone = Tombstone(SERIES, 0, RING_SIZE, NODE | 9, tags=(TagIn(TAG, frozenset(["zz"]), True),))
-    visibility = Visibility(DATABASE, SERIES, [stone], index.snapshot())
+    visibility = Visibility(DATABASE, series(True), [stone], index.snapshot())
     hidden = visibility.hidden(np.array([0, 5], np.int32), np.zeros(2, np.int64), np.array([NODE | 1, NODE | 2]))
     assert hidden is not None
     assert hidden.tolist() == [True, False]

@@ -135,7 +135,11 @@ class RangeDeletion:
 
 @dataclass(frozen=True, slots=True)
 class KeyDeletion:
-    """DELETE of named points: (tag set by value, time in ns), and the sequence for keyless series (0: any)."""
+    """DELETE of named points: (tag set by value, time in ns, sequence).
+
+    The sequence names one row of a keyless series; in a keyed one it is the highest version that was seen, and what was
+    written since stays. 0 (or None for all) stands for any version before the DELETE.
+    """
 
     series: Series
     tagsets: Sequence[bytes]

@@ -101,9 +101,7 @@ def key_deletion(series: Series, batch: pa.RecordBatch) -> KeyDeletion:
     tagsets, tagset = tagsets_of(tags, batch.num_rows)
     at = len(tags)
     times = np.asarray(batch.column(at).to_numpy(zero_copy_only=False), np.int64)
-    sequences = None
-    if not series.keyed:
-        sequences = np.asarray(batch.column(at + 1).to_numpy(zero_copy_only=False), np.int64)
+    sequences = np.asarray(batch.column(at + 1).to_numpy(zero_copy_only=False), np.int64)
     return KeyDeletion(series, tagsets, tagset, times, sequences)
 
 

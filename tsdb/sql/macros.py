@@ -76,6 +76,8 @@ MACROS = (
     """pg_split_part(t, d, n) AS CASE WHEN n = 0 THEN error('22023:field position must not be zero')
         WHEN d = '' THEN CASE WHEN abs(n) = 1 THEN t ELSE '' END ELSE coalesce(split_part(t, d, n), '') END""",
     # DuckDB does not count the strings of a vector of 2,048 rows against its memory limit: they must stay small.
+    """pg_repeats(t, n) AS CASE WHEN length(t) * CAST(n AS BIGINT) > 1048576
+        THEN error('54000:requested length too large') ELSE greatest(n, 0) END""",
     """pg_length(n) AS CASE WHEN n > 1048576 THEN error('54000:requested length too large') ELSE n END""",
     """pg_lpad(t, n, f) AS CASE WHEN n <= 0 THEN '' WHEN length(t) >= n OR f = '' THEN left(t, n)
         ELSE lpad(t, pg_length(n), f) END""",

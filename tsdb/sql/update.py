@@ -70,9 +70,9 @@ class PreparedUpdate:
             yield self._merged(batch.filter(pc.invert(pa.array(emptied))))
 
     def _rewritten(self, batch: pa.RecordBatch) -> Iterator[Effect]:
-        whole = self._write(batch, with_kept=True)  # first, so that a value that is refused deletes nothing
+        # The write comes first: when it is refused, nothing is deleted. The deletion hides what the query saw.
+        yield self._write(batch, with_kept=True)
         yield key_deletion(self.series, batch)
-        yield whole
 
     def _merged(self, batch: pa.RecordBatch) -> Write:
         return self._write(batch, with_kept=False)

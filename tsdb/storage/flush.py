@@ -137,7 +137,7 @@ def _all_blocks(
         _put_tagsets(values, number, tagsets, durable(number))
         flushed.tagsets[number] = tagsets.count
         flushed.headers[number] = []
-        visibility = Visibility(database.number, number, version.tombstones.get(number, ()), tagsets)
+        visibility = Visibility(database.number, series, version.tombstones.get(number, ()), tagsets)
         yield from _blocks(series, runs, visibility, next_block, options)
 
 

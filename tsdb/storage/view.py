@@ -80,7 +80,7 @@ class StorageView:
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
         statistics.tagsets_total = tagsets.count
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
-        visibility = Visibility(database, number, version.tombstones.get(number, ()), tagsets)
+        visibility = Visibility(database, series, version.tombstones.get(number, ()), tagsets)
         chosen = _Chooser(low, high, wanted, request.bounds if request.prune else (), statistics)
         parts: list[Part] = [
             BlockPart(BlockReader(self._rocks, header, self._cache), statistics)

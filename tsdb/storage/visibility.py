@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from tsdb.kernels import kernel
 from tsdb.model.ring import bucket_hash
+from tsdb.model.schema import Series
 from tsdb.model.store import TagIn
 from tsdb.model.time import bucket_of
 from tsdb.storage.overlap import Rectangle
@@ -52,7 +53,11 @@ class _RangeRule:
 
 @dataclass(slots=True)
 class _KeyRule:
-    """Named points, sorted by (tag set, time). A sequence of 0 stands for any."""
+    """Named points, sorted by (tag set, time). A sequence of 0 stands for any.
+
+    Another sequence names one row of a keyless series; of a keyed point it is the highest version that the DELETE saw:
+    those that were written since stay.
+    """
 
     tagset: Int32s
     times: Int64s
@@ -65,7 +70,7 @@ class _KeyRule:
 @kernel
 def _mark_keys(
     tagset: Int32s, times: Int64s, sequences: Int64s, keys: Int32s, key_times: Int64s, key_sequences: Int64s,
-    counter: int, mask: int, hidden: Mask,
+    counter: int, mask: int, keyed: bool, hidden: Mask,
 ) -> None:  # fmt: skip
     for row in range(len(times)):
         if sequences[row] & mask >= counter:
@@ -78,7 +83,8 @@ def _mark_keys(
             else:
                 high = middle
         while low < len(keys) and keys[low] == tagset[row] and key_times[low] == times[row]:
-            if key_sequences[low] == 0 or key_sequences[low] == sequences[row]:
+            seen = key_sequences[low]
+            if seen == 0 or seen == sequences[row] or (keyed and (sequences[row] & mask) <= (seen & mask)):
                 hidden[row] = True
                 break
             low += 1
@@ -87,9 +93,10 @@ def _mark_keys(
 class Visibility:
     """The tombstones of one series as a scan or a flush applies them."""
 
-    def __init__(self, database: int, series: int, tombstones: Iterable[AnyTombstone], tagsets: TagSets) -> None:
+    def __init__(self, database: int, series: Series, tombstones: Iterable[AnyTombstone], tagsets: TagSets) -> None:
         self._database = database
-        self._series = series
+        self._series = series.number
+        self._keyed = series.keyed
         self._hashes: dict[int, int] = {}
         self._keys: list[_KeyRule] = []
         rules: dict[tuple[int, int, tuple[TagIn, ...]], _RangeRule] = {}
@@ -125,7 +132,7 @@ class Visibility:
         for keys in self._keys:
             _mark_keys(
                 tagset, times, sequences, keys.tagset, keys.times, keys.sequences,
-                keys.counter, COUNTER_MASK, hidden,
+                keys.counter, COUNTER_MASK, self._keyed, hidden,
             )  # fmt: skip
         return hidden if hidden.any() else None
 

@@ -32,7 +32,7 @@ rtrim(text) text: rtrim({0}, ' ')
 rtrim(text, text) text: rtrim({0}, {1})
 btrim(text) text: trim({0}, ' ')
 btrim(text, text) text: trim({0}, {1})
-repeat(text, int4) text: CASE WHEN pg_length(length({0}) * CAST({1} AS BIGINT)) < 0 THEN '' ELSE repeat({0}, {1}) END
+repeat(text, int4) text: repeat({0}, pg_repeats({0}, {1}))
 replace(text, text, text) text: CASE WHEN {1} = '' THEN {0} ELSE replace({0}, {1}, {2}) END
 translate(text, text, text) text: translate({0}, {1}, {2})
 strpos(text, text) int4: CAST(strpos({0}, {1}) AS INTEGER)
