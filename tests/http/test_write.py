@@ -324,3 +324,16 @@ def _keyless(name: str) -> list[Any]:
 
     columns = (LINE_PROTOCOL_TIME, ColumnDefinition("v", Role.FIELD, FLOAT8))
     return [CreateDatabase("d"), CreateSeries("d", name, columns, keyed=False)]
+
+
+def test_ready_is_503_until_the_kernels_are_compiled(client: Client) -> None:
+    assert client.request("GET", "/ready").status_code == 200
+    app = create_app(client.node, ManualClock(NOW), ThreadPoolExecutor(1), HttpOptions(), ready=lambda: False)
+
+    async def ask(path: str) -> int:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            return (await http.get(path)).status_code
+
+    assert asyncio.run(ask("/ready")) == 503
+    assert asyncio.run(ask("/health")) == 200

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -73,8 +73,15 @@ class _Budget:
 
 class _Endpoints:
     def __init__(
-        self, store: Store, clock: Clock, pool: ThreadPoolExecutor, options: HttpOptions, metrics: Metrics
+        self,
+        store: Store,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+        options: HttpOptions,
+        metrics: Metrics,
+        ready: Callable[[], bool],
     ) -> None:
+        self._is_ready = ready
         self._store = store
         self._clock = clock
         self._pool = pool
@@ -187,6 +194,13 @@ class _Endpoints:
         }
         return JSONResponse(body, headers=_probe_headers())
 
+    async def ready(self, request: Request) -> Response:
+        """503 while the kernels are compiled, which a new machine does once: requests are served, but slowly."""
+        if self._is_ready():
+            return await self.health(request)
+        body = {"name": "tsdb", "message": "serving; kernels are being compiled", "status": "fail"}
+        return JSONResponse(body, status_code=503, headers={**_probe_headers(), "Retry-After": "5"})
+
     async def metrics(self, request: Request) -> Response:
         text = await asyncio.get_running_loop().run_in_executor(self._pool, self._metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4")
@@ -255,17 +269,25 @@ class _Guard:
 
 
 def create_app(
-    store: Store, clock: Clock, pool: ThreadPoolExecutor, options: HttpOptions, gauges: Gauges = dict
+    store: Store,
+    clock: Clock,
+    pool: ThreadPoolExecutor,
+    options: HttpOptions,
+    gauges: Gauges = dict,
+    ready: Callable[[], bool] = lambda: True,
 ) -> Starlette:
-    """The HTTP application over ``store``; blocking work runs in ``pool``; ``gauges`` feed /metrics."""
+    """The HTTP application over ``store``.
+
+    Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``ready`` says whether requests are quick by now.
+    """
     metrics = Metrics(gauges)
-    endpoints = _Endpoints(store, clock, pool, options, metrics)
+    endpoints = _Endpoints(store, clock, pool, options, metrics, ready)
     routes = [
         *(Route(api.value, partial(endpoints.write, api), methods=["POST"]) for api in Api),
         Route("/query", endpoints.query, methods=["GET", "POST"]),
         Route("/ping", endpoints.ping, methods=["GET"]),
         Route("/health", endpoints.health, methods=["GET"]),
-        Route("/ready", endpoints.health, methods=["GET"]),
+        Route("/ready", endpoints.ready, methods=["GET"]),
         Route("/metrics", endpoints.metrics, methods=["GET"]),
         Route("/", endpoints.root, methods=["GET"]),
     ]

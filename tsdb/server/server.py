@@ -106,7 +106,9 @@ class Server:
             ),
         )
         await self._listener.start()
-        app = create_app(self._node, self.clock, self._write_pool, self._http_options(), self._gauges)
+        app = create_app(
+            self._node, self.clock, self._write_pool, self._http_options(), self._gauges, ready=self.warm.done
+        )
         await self._web.start(app, settings.shutdown_timeout)
         self._retention = asyncio.create_task(self._keep_retention(self._node))
         # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
@@ -180,7 +182,8 @@ class Server:
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
-        if self._queries is not None:
+        # While kernels are still compiled in the background, statements of the warm-up may be running.
+        if self._queries is not None and self.warm.done():
             await loop.run_in_executor(None, self._queries.close)
         if self._node is not None:
             await loop.run_in_executor(None, self._node.close)
@@ -223,6 +226,8 @@ def _raise_floors(node: Node, changes: Sequence[SetRetention]) -> None:
             node.change(change)
         except TsdbError as error:
             log.warning("the retention of %s.%s is left for later: %s", change.database, change.series, error.message)
+        except Exception:
+            log.exception("the retention of %s.%s is left for later", change.database, change.series)
 
 
 def _in_url(host: str) -> str:

@@ -20,7 +20,8 @@ from tsdb.sql.result import ResultColumn, Statistics
 from tsdb.sql.stream import LateRow, Running, ScanStream
 from tsdb.types import NUMERIC
 
-BATCH_ROWS = 65_536
+# A client that does not read holds a batch or two: the fewer rows, the more such clients fit into memory.
+BATCH_ROWS = 16_384
 
 
 class Execution:
