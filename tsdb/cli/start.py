@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ async def _serve(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     await server.start()
+    # What is loaded by now stays: the cyclic collector need not walk over it again and again.
+    gc.collect()
+    gc.freeze()
     print(f"tsdb ready: {server.pg_url} {server.http_url}", flush=True)
     try:
         await asked_to_stop.wait()
