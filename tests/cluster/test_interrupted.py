@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
 from tsdb.cluster.node import Node
-from tsdb.errors import IoError, UndefinedColumn
+from tsdb.errors import IoError, ProgramLimitExceeded, UndefinedColumn
 from tsdb.model.schema import AddColumn, AlterColumnType, ColumnDefinition, DropColumn, DropSeries, Role, SchemaChange
-from tsdb.model.store import RangeDeletion, ScanRequest, TimeRange
+from tsdb.model.store import KeyDeletion, RangeDeletion, ScanRequest, TimeRange
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import FLOAT8, TEXT
 
@@ -120,3 +121,29 @@ def test_deletions_alone_are_flushed_after_a_crash_as_well(tmp_path: Path) -> No
         setting.node.flush()
         assert list(setting.node.engine._shard.rocks.scan("ops")) == []
         assert setting.values() == [2]
+
+
+def test_what_an_update_replaces_goes_with_its_write_or_not_at_all(tmp_path: Path) -> None:
+    with Setting(tmp_path, keyed=False, queue_bytes=64 * 1024) as setting:
+        setting.write([1, 2, 3])
+
+        def replacing(values: list[int]) -> None:
+            old = KeyDeletion(
+                setting.series,
+                setting.points([0]).tagsets,
+                np.zeros(3, np.int32),
+                np.arange(3, dtype=np.int64) * SECOND + START,
+            )
+            points = setting.points(values)
+            setting.node.write(setting.database, [points], replaces=old).result(10)
+
+        with pytest.raises(ProgramLimitExceeded):
+            replacing(list(range(100_000)))
+        assert setting.values() == [1, 2, 3]
+        replacing([4, 5, 6])
+        assert setting.values() == [4, 5, 6]
+        setting.node.flush()
+        assert setting.values() == [4, 5, 6]
+        replacing([7, 8])
+        setting.reopen()
+        assert setting.values() == [7, 8]

@@ -58,9 +58,16 @@ class Node:
     def change(self, *changes: SchemaChange) -> Catalog:
         return self._engine.change(*changes)
 
-    def write(self, database: Database, points: Sequence[Points], producer: Producer | None = None) -> Future[Written]:
+    def write(
+        self,
+        database: Database,
+        points: Sequence[Points],
+        producer: Producer | None = None,
+        replaces: KeyDeletion | None = None,
+    ) -> Future[Written]:
         filled = [batch for batch in points if len(batch)]
-        return self._engine.write(filled, cut_points(database, filled), producer)
+        hidden = cut_deletion(database, replaces) if replaces is not None else ()
+        return self._engine.write(filled, cut_points(database, filled), producer, hidden)
 
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
         return self._engine.delete(cut_deletion(database, deletion))

@@ -192,8 +192,16 @@ class Store(Protocol):
         """Apply schema changes durably, all or none; returns the catalog after them. Raises their errors."""
         ...
 
-    def write(self, database: Database, points: Sequence[Points], producer: Producer | None = None) -> Future[Written]:
+    def write(
+        self,
+        database: Database,
+        points: Sequence[Points],
+        producer: Producer | None = None,
+        replaces: KeyDeletion | None = None,
+    ) -> Future[Written]:
         """Cut by ring location, log, apply. The future ends when all is on disk and visible to the next view.
+
+        ``replaces`` is hidden by the same step, before the points: both are durable and visible, or neither.
 
         Its errors: OutOfMemory (the head is full, try later), DiskFull, ObjectNotInPrerequisiteState (batch number
         below the window), PointsBeyondRetention, UndefinedTable (dropped meanwhile).

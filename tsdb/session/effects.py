@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tsdb.model.points import Points
+from tsdb.model.schema import Database
 from tsdb.model.store import KeyDeletion, Store
 from tsdb.sql.modification import Effect, Write
 
@@ -22,7 +24,8 @@ def size_of(effect: Effect) -> int:
     if isinstance(effect, Write):
         points = effect.points
         arrays: int = sum(array.nbytes for array in points.fields.values())
-        return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets)
+        replaced = size_of(effect.replaces) if effect.replaces is not None else 0
+        return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + replaced
     if isinstance(effect, KeyDeletion):
         return 200 + 20 * len(effect.times) + sum(len(each) + 60 for each in effect.tagsets)
     return 500
@@ -31,16 +34,25 @@ def size_of(effect: Effect) -> int:
 def write(store: Store, database: str, effects: Sequence[Effect]) -> None:
     """Hand effects to the store, in order, and wait until all are durable and visible. Blocks."""
     target = store.catalog.find(database)
-    for is_write, group in groupby(effects, key=lambda effect: isinstance(effect, Write)):
-        futures: list[Future[object]] = []
-        if is_write:
+    for is_mere_write, group in groupby(effects, key=_is_mere_write):
+        futures: list[Future[Any]] = []
+        if is_mere_write:
             batches = [effect.points for effect in group if isinstance(effect, Write)]
-            for joined in _joined(batches):
-                futures.append(store.write(target, joined))  # type: ignore[arg-type]
+            futures += [store.write(target, joined) for joined in _joined(batches)]
         else:
-            futures += [store.delete(target, e) for e in group if not isinstance(e, Write)]  # type: ignore[misc]
+            futures += [_change(store, target, effect) for effect in group]
         for future in futures:
             future.result()
+
+
+def _is_mere_write(effect: Effect) -> bool:
+    return isinstance(effect, Write) and effect.replaces is None
+
+
+def _change(store: Store, database: Database, effect: Effect) -> Future[Any]:
+    if isinstance(effect, Write):
+        return store.write(database, [effect.points], replaces=effect.replaces)
+    return store.delete(database, effect)
 
 
 def _joined(batches: list[Points]) -> Iterator[list[Points]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tsdb.model.points import Points
 from tsdb.model.schema import Catalog
-from tsdb.model.store import Deletion, View
+from tsdb.model.store import Deletion, KeyDeletion, View
 from tsdb.sql.context import Context
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn, Rows
@@ -27,9 +27,10 @@ ROWS_PER_EFFECT = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """Points to be written."""
+    """Points to be written, and the rows they replace: both are done, or neither."""
 
     points: Points
+    replaces: KeyDeletion | None = None
 
 
 Effect = Write | Deletion

@@ -10,7 +10,7 @@ Source of the grammar: PostgreSQL 15 manual, UPDATE.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -70,9 +70,7 @@ class PreparedUpdate:
             yield self._merged(batch.filter(pc.invert(pa.array(emptied))))
 
     def _rewritten(self, batch: pa.RecordBatch) -> Iterator[Effect]:
-        # The write comes first: when it is refused, nothing is deleted. The deletion hides what the query saw.
-        yield self._write(batch, with_kept=True)
-        yield key_deletion(self.series, batch)
+        yield replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch))
 
     def _merged(self, batch: pa.RecordBatch) -> Write:
         return self._write(batch, with_kept=False)

@@ -46,25 +46,29 @@ class DeletePart:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``."""
-
-    batches: Sequence[Points]
-    parts: Sequence[WritePart]
-    bodies: Sequence[bytes]
-    producer: Producer | None
-
-    @property
-    def points(self) -> int:
-        return sum(len(batch) for batch in self.batches)
-
-
-@dataclass(frozen=True, slots=True)
 class Delete:
     """A deletion on its way into the log."""
 
     parts: Sequence[DeletePart]
     bodies: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``.
+
+    ``replaces`` is logged just before it in the same batch: UPDATE deletes and writes, or does neither.
+    """
+
+    batches: Sequence[Points]
+    parts: Sequence[WritePart]
+    bodies: Sequence[bytes]
+    producer: Producer | None
+    replaces: Delete | None = None
+
+    @property
+    def points(self) -> int:
+        return sum(len(batch) for batch in self.batches)
 
 
 Append = Write | Delete

@@ -83,9 +83,13 @@ class Engine:
     # ---- changes
 
     def write(
-        self, batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None
+        self,
+        batches: Sequence[Points],
+        parts: Sequence[WritePart],
+        producer: Producer | None = None,
+        replaces: Sequence[DeletePart] = (),
     ) -> Future[Written]:
-        """Log and apply points that are cut by location. Encodes the ops' bodies in the calling thread."""
+        """Log and apply points that are cut by location, and what they replace. Encodes ops in the calling thread."""
         try:
             if producer is not None:
                 check_producer(producer)
@@ -95,7 +99,11 @@ class Engine:
         if not parts:
             return _done(Written(0))
         size = sum(map(len, bodies)) + sum(map(_bytes_of, batches)) + _APPEND_BYTES * len(bodies)
-        return self._committer.submit(Write(batches, parts, bodies, producer), size)
+        deletion = None
+        if replaces:
+            deletion = Delete(replaces, [encode_delete(part.tombstones) for part in replaces])
+            size += sum(map(len, deletion.bodies)) + _APPEND_BYTES * len(deletion.bodies)
+        return self._committer.submit(Write(batches, parts, bodies, producer, deletion), size)
 
     def delete(self, parts: Sequence[DeletePart]) -> Future[None]:
         """Log and apply a deletion that is cut by location."""

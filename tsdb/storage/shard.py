@@ -142,6 +142,7 @@ class Shard:
             producer = scoped(database.number, work.producer)
             self.producers.check(producer)
             new = self.producers.new_parts(producer, [(p.location.low, p.location.high) for p in work.parts])
+        stones = self._stage_delete(batch, work.replaces) if work.replaces is not None else []
         appended: list[Appended] = []
         for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
             if is_new:
@@ -152,7 +153,7 @@ class Shard:
                 appended.append(Appended(part, first))
         duplicate = work.producer is not None and bool(work.parts) and not appended
         points = points_with_sequences(work, appended) if appended else ()
-        return _Staged(future, Written(work.points, duplicate), points, ())
+        return _Staged(future, Written(work.points, duplicate), points, stones)
 
     def _stage_delete(self, batch: Batch, work: Delete) -> list[AnyTombstone]:
         for part in work.parts:
