@@ -304,8 +304,21 @@ def _rows_in(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     ]
     left = ", ".join(p.args[0].sql for p in pairs)
     right = ", ".join(p.args[1].sql for p in pairs)
-    sql = f"(({left}) IN (SELECT ({right}) FROM ({bound.sql}) AS s))"
+    if _is_denied(node):
+        # Where it is denied, unknown must not count as false, as it does in DuckDB's comparison of rows.
+        sql = f"(true IN (SELECT ({' AND '.join(p.sql for p in pairs)}) FROM ({bound.sql}) AS s))"
+    else:
+        sql = f"(({left}) IN (SELECT ({right}) FROM ({bound.sql}) AS s))"
     return _negated(combine(sql, BOOL, "subquery", tuple(values), stable=False), node)
+
+
+def _is_denied(node: exp.Expr) -> bool:
+    if node.args.get("not") or node.args.get("negate"):
+        return True
+    outer = node.parent
+    while isinstance(outer, exp.Paren):
+        outer = outer.parent
+    return isinstance(outer, exp.Not)
 
 
 @binds(exp.Is)
