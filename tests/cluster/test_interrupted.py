@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tests.cluster.setting import SECOND, START, Setting
 from tsdb.cluster.node import Node
 from tsdb.errors import IoError, ProgramLimitExceeded, UndefinedColumn
 from tsdb.model.schema import AddColumn, AlterColumnType, ColumnDefinition, DropColumn, DropSeries, Role, SchemaChange
-from tsdb.model.store import KeyDeletion, RangeDeletion, ScanRequest, TimeRange
+from tsdb.model.store import SEQUENCE, KeyDeletion, RangeDeletion, ScanRequest, TimeRange
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import FLOAT8, TEXT
 
@@ -147,3 +148,32 @@ def test_what_an_update_replaces_goes_with_its_write_or_not_at_all(tmp_path: Pat
         replacing([7, 8])
         setting.reopen()
         assert setting.values() == [7, 8]
+
+
+def test_a_deletion_by_keys_spares_what_was_written_since_it_looked(tmp_path: Path) -> None:
+    with Setting(tmp_path) as setting:
+        setting.write([95])
+        view = setting.node.view()
+        batches = list(view.scan(ScanRequest(setting.series, (SEQUENCE,))).batches)
+        seen = batches[0].column(0).to_numpy()
+        view.close()
+        setting.write([5])
+        tagset = setting.points([0]).tagsets
+        where = (np.zeros(1, np.int32), np.array([START], np.int64), seen)
+        setting.node.delete(setting.database, KeyDeletion(setting.series, tagset, *where)).result(10)
+        assert [row["v"] for row in _fields(setting)] == [5]
+        setting.node.flush()
+        setting.reopen()
+        assert [row["v"] for row in _fields(setting)] == [5]
+        setting.node.delete(setting.database, KeyDeletion(setting.series, tagset, *where[:2])).result(10)
+        assert _fields(setting) == []
+
+
+def _fields(setting: Setting) -> list[dict[str, Any]]:
+    view = setting.node.view()
+    try:
+        number = setting.series.column("v").number
+        scan = view.scan(ScanRequest(setting.series, (number,)))
+        return [{"v": value} for batch in scan.batches for value in batch.column(0).to_pylist()]
+    finally:
+        view.close()

@@ -45,7 +45,6 @@ from tsdb.model.schema import (
 from tsdb.model.store import (
     SEQUENCE,
     TIME,
-    KeyDeletion,
     Producer,
     RangeDeletion,
     ScanRequest,
@@ -572,32 +571,3 @@ def test_statistics_count_head_and_blocks(tmp_path: Path) -> None:
         assert (found.min_time_ns, found.max_time_ns) == (START, START + 9 * SECOND)
         assert set(found.column_bytes) == {setting.series.column("v").number}
         assert found.bytes > sum(found.column_bytes.values())
-
-
-def test_a_deletion_by_keys_spares_what_was_written_since_it_looked(tmp_path: Path) -> None:
-    with Setting(tmp_path) as setting:
-        setting.write([95])
-        view = setting.node.view()
-        batches = list(view.scan(ScanRequest(setting.series, (SEQUENCE,))).batches)
-        seen = batches[0].column(0).to_numpy()
-        view.close()
-        setting.write([5])
-        tagset = setting.points([0]).tagsets
-        where = (np.zeros(1, np.int32), np.array([START], np.int64), seen)
-        setting.node.delete(setting.database, KeyDeletion(setting.series, tagset, *where)).result(10)
-        assert [row["v"] for row in _fields(setting)] == [5]
-        setting.node.flush()
-        setting.reopen()
-        assert [row["v"] for row in _fields(setting)] == [5]
-        setting.node.delete(setting.database, KeyDeletion(setting.series, tagset, *where[:2])).result(10)
-        assert _fields(setting) == []
-
-
-def _fields(setting: Setting) -> list[dict[str, Any]]:
-    view = setting.node.view()
-    try:
-        number = setting.series.column("v").number
-        scan = view.scan(ScanRequest(setting.series, (number,)))
-        return [{"v": value} for batch in scan.batches for value in batch.column(0).to_pylist()]
-    finally:
-        view.close()

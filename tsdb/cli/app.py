@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -88,8 +90,15 @@ def settings(
 
 
 def main() -> None:
-    """Run the command line and end the process."""
-    sys.exit(_run())
+    """Run the command line and end the process.
+
+    At once: kernels may still be compiled in a background thread, and an ordinary exit would wait for its workers.
+    """
+    code = _run()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _run() -> int:
