@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.server import Start
 
@@ -33,11 +35,17 @@ def test_the_demo_loads_asks_and_ends(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_on_a_terminal_the_demo_serves_until_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ignored", [False, True])
+def test_on_a_terminal_the_demo_serves_until_ctrl_c(tmp_path: Path, ignored: bool) -> None:
+    """Also where the shell that started it had it ignore Ctrl-C, as for a command in the background."""
     terminal, other_end = pty.openpty()
-    demo = subprocess.Popen(
-        DEMO, cwd=ROOT, env=environment(tmp_path), stdin=other_end, stdout=other_end, stderr=other_end
-    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        demo = subprocess.Popen(
+            DEMO, cwd=ROOT, env=environment(tmp_path), stdin=other_end, stdout=other_end, stderr=other_end
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     os.close(other_end)
     try:
         shown = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -152,6 +153,9 @@ def _how_to_connect(console: Console, server: Server) -> None:
 
 
 def _wait(console: Console) -> None:
+    # Python leaves SIGINT alone where the parent ignores it, as shells do for what they start in the background.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         console.print(
             "Serving until Ctrl-C; the data goes with the demo. [bold]tsdb start[/] serves a directory of yours."
