@@ -18,7 +18,6 @@ from tsdb.errors import (
     FeatureNotSupported,
     InvalidName,
     InvalidTableDefinition,
-    ObjectInUse,
     ReservedName,
     TooManyColumns,
     UndefinedColumn,
@@ -486,15 +485,6 @@ def _set_retention(draft: _Draft, change: SetRetention) -> None:
     floors = [f for f in (series.floor_ns, change.floor_ns) if f is not None]
     floor = max(floors) if floors else None
     draft.put_series(database, replace(series, retention_ns=change.retention_ns, floor_ns=floor))
-
-
-def refuse_if_in_use(name: str, connections: int) -> None:
-    """DROP DATABASE is refused while others use it, as PostgreSQL does."""
-    if connections:
-        raise ObjectInUse(
-            f'database "{name}" is being accessed by other users',
-            detail=f"There are {connections} other sessions using the database.",
-        )
 
 
 def sql_type(oid: int, kind: Kind) -> SqlType:

@@ -45,8 +45,3 @@ def ns_from_us_gt(us: int) -> int:
 def bucket_of(times: Int64s) -> Int64s:
     """The 5-minute bucket number of each time: floor(time / 5 min)."""
     return np.floor_divide(times, BUCKET_NS)
-
-
-def window_of(times: Int64s) -> Int64s:
-    """The 2-hour window number of each time."""
-    return np.floor_divide(times, WINDOW_NS)
