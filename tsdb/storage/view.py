@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tsdb.model.schema import Catalog
-from tsdb.model.store import FieldBound, Scan, ScanRequest, ScanStatistics
+from tsdb.model.store import Scan, ScanRequest, ScanStatistics
 from tsdb.model.time import NS_MIN
 from tsdb.storage.batches import Output
 from tsdb.storage.block import BlockHeader, BlockReader
@@ -81,7 +81,7 @@ class StorageView:
         statistics.tagsets_total = tagsets.count
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
         visibility = Visibility(database, series, version.tombstones.get(number, ()), tagsets)
-        chosen = _Chooser(low, high, wanted, request.bounds if request.prune else (), statistics)
+        chosen = _Chooser(low, high, wanted, statistics)
         parts: list[Part] = [
             BlockPart(BlockReader(self._rocks, header, self._cache), statistics)
             for header in chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
@@ -97,12 +97,9 @@ class StorageView:
 class _Chooser:
     """Drops the parts that cannot hold a wanted row."""
 
-    def __init__(
-        self, low: int, high: int, wanted: Mask | None, bounds: tuple[FieldBound, ...], statistics: ScanStatistics
-    ) -> None:
+    def __init__(self, low: int, high: int, wanted: Mask | None, statistics: ScanStatistics) -> None:
         self._low = low
         self._high = high
-        self._bounds = bounds
         self._statistics = statistics
         # Entry i counts the wanted tag sets below id i: a range of ids is looked at in one step.
         self._below = None if wanted is None else np.concatenate(([0], np.cumsum(wanted)))
