@@ -47,7 +47,7 @@ class Options:
     queue_bytes: int = 64 * MIB
     group_bytes: int = 32 * MIB
     write_wait: float = 5.0
-    rows_per_block: int = 65_536
+    rows_per_block: int = 16_384
     encode_threads: int = 2
     values_batch_bytes: int = 4 * MIB
     runs_cache_bytes: int = 32 * MIB
