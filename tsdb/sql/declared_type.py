@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedObject
 from tsdb.sql.reader import Reader
 from tsdb.sql.storage_form import NUMERIC_PRECISION_MAX, length_typmod, numeric_typmod
-from tsdb.types import BPCHAR, BY_NAME, FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC, VARCHAR, SqlType, array_of
+from tsdb.types import BPCHAR, BY_NAME, FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC, VARCHAR, SqlType, array_of, storable
 
 _SERIAL = {"serial": INT4, "serial4": INT4, "bigserial": INT8, "serial8": INT8, "smallserial": INT2, "serial2": INT2}
 _TIMES = {"time": "time", "timestamp": "timestamp", "timestamptz": "timestamptz"}
@@ -74,6 +74,8 @@ def _scalar(reader: Reader) -> DeclaredType:
         raise UndefinedObject(
             f'type "{name}" does not exist', position=reader.position(start) if start is not None else None
         )
+    if not storable(found):
+        raise FeatureNotSupported(f"a column cannot have type {found.name} here", hint="Use text or bigint.")
     return DeclaredType(found)
 
 

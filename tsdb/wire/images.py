@@ -7,7 +7,8 @@ not copied, their image points into Arrow's own buffer; the values of a dictiona
 An image lives until the next call: its buffers are used again.
 
 What the executor must deliver: columns of the Arrow type that ``SqlType.arrow`` names; any decimal, int64 or uint64
-for numeric; any string or binary layout; a dictionary of any of them; lists for arrays (of lists, for text format).
+for numeric; any string or binary layout; a dictionary of any of them; lists for arrays (of lists, for text format);
+``types.NAMED_OID`` for the reg* types.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from tsdb.errors import (
     FeatureNotSupported,
@@ -27,7 +29,7 @@ from tsdb.errors import (
     NumericValueOutOfRange,
     ProgramLimitExceeded,
 )
-from tsdb.types import INT8, SqlType
+from tsdb.types import INT8, REFERENCES, TEXT_ONLY, SqlType
 from tsdb.wire import civil, decimals, digits, floats, octets
 from tsdb.wire.digits import Bytes, Lengths
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
@@ -74,7 +76,8 @@ class ColumnImages:
         self._elements: ColumnImages | None = None
         if sql_type.element is not None:
             self._elements = ColumnImages(sql_type.element, format_code, zone)
-            self._writer = ColumnImages._array_binary if self._binary else ColumnImages._array_text
+            as_text = ColumnImages._vector_text if sql_type.vector else ColumnImages._array_text
+            self._writer = ColumnImages._array_binary if self._binary else as_text
         else:
             self._writer = (_BINARY if self._binary else _TEXT).get(sql_type.typname, ColumnImages._string)
 
@@ -114,6 +117,10 @@ class ColumnImages:
         return self._strided(
             len(values), digits.INTEGER_WIDTH, lambda out, lengths: digits.format_integers(values, out, lengths)
         )
+
+    def _reference_text(self, array: Any) -> Image:
+        """A reg* value's name; a value without one comes as its number."""
+        return self._string(pa.compute.struct_field(array, 1)) if _is_named(array) else self._integer_text(array)
 
     def _float8_text(self, array: Any) -> Image:
         values = self._numbers(array, pa.float64())
@@ -215,6 +222,8 @@ class ColumnImages:
         return _fixed(values.astype(values.dtype.newbyteorder(">")), values.dtype.itemsize)
 
     def _oid_binary(self, array: Any) -> Image:
+        if _is_named(array):
+            array = pa.compute.struct_field(array, 0)
         return _fixed(self._numbers(array, self._type.arrow).astype(">u4"), 4)
 
     def _date_binary(self, array: Any) -> Image:
@@ -253,6 +262,12 @@ class ColumnImages:
     def _jsonb_binary(self, array: Any) -> Image:
         return replace(self._string(array), prefix=1)
 
+    def _void_binary(self, array: Any) -> Image:
+        return Image(_NO_BYTES, np.zeros(len(array), np.int64), np.zeros(len(array), np.int32))
+
+    def _no_binary(self, array: Any) -> Image:
+        raise FeatureNotSupported(f"values of type {self._type.name} are sent in text format only")
+
     # --- arrays ---
 
     def _array_text(self, array: Any) -> Image:
@@ -268,6 +283,12 @@ class ColumnImages:
         bounds = np.empty(len(array) + 1, np.int64)
         octets.format_arrays(image.octets, image.starts, image.lengths, offsets, nested, self._octets, bounds)
         return self._bounded(bounds)
+
+    def _vector_text(self, array: Any) -> Image:
+        """int2vectorout, oidvectorout: elements with blanks between them."""
+        offsets, children = _list_parts(array)
+        texts = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), children.cast(pa.string()))
+        return self._string(pa.compute.binary_join(texts, " "))
 
     def _array_binary(self, array: Any) -> Image:
         offsets, children = _list_parts(array)
@@ -285,6 +306,7 @@ class ColumnImages:
             image.prefix,
             offsets,
             self._type.element.oid,
+            0 if self._type.vector else 1,
             self._octets,
             bounds,
         )
@@ -323,6 +345,10 @@ _TEXT: dict[str, Callable[[ColumnImages, Any], Image]] = {
     "int4": ColumnImages._integer_text,
     "int8": ColumnImages._integer_text,
     "oid": ColumnImages._integer_text,
+    "xid": ColumnImages._integer_text,
+    "cid": ColumnImages._integer_text,
+    "xid8": ColumnImages._integer_text,
+    **{t.typname: ColumnImages._reference_text for t in REFERENCES},
     "float4": ColumnImages._float4_text,
     "float8": ColumnImages._float8_text,
     "numeric": ColumnImages._numeric_text,
@@ -340,6 +366,12 @@ _BINARY: dict[str, Callable[[ColumnImages, Any], Image]] = {
     "int4": ColumnImages._number_binary,
     "int8": ColumnImages._number_binary,
     "oid": ColumnImages._oid_binary,
+    "xid": ColumnImages._oid_binary,
+    "cid": ColumnImages._oid_binary,
+    "xid8": ColumnImages._number_binary,
+    **{t.typname: ColumnImages._oid_binary for t in REFERENCES},
+    **dict.fromkeys((*TEXT_ONLY, "record", "aclitem", "anyarray", "pg_node_tree"), ColumnImages._no_binary),
+    "void": ColumnImages._void_binary,
     "float4": ColumnImages._number_binary,
     "float8": ColumnImages._number_binary,
     "numeric": ColumnImages._numeric_binary,
@@ -388,6 +420,10 @@ def _bools(array: Any) -> npt.NDArray[np.uint8]:
         raise InternalError(f"a boolean column came as {array.type}")
     bits = np.unpackbits(np.frombuffer(array.buffers()[1], np.uint8), bitorder="little")
     return bits[array.offset : array.offset + len(array)]
+
+
+def _is_named(array: Any) -> bool:
+    return bool(pa.types.is_struct(array.type))
 
 
 def _is_us_timestamp(arrow: Any) -> bool:

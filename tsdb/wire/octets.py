@@ -210,6 +210,7 @@ def encode_arrays(
     prefix: int,
     offsets: Int64s,
     element_oid: int,
+    lower_bound: int,
     out: Bytes,
     bounds: Int64s,
 ) -> None:
@@ -231,7 +232,7 @@ def encode_arrays(
         at = put_int32(out, at, element_oid)
         if count > 0:
             at = put_int32(out, at, count)
-            at = put_int32(out, at, 1)
+            at = put_int32(out, at, lower_bound)
         for e in range(offsets[i], offsets[i + 1]):
             at = put_int32(out, at, lengths[e] + extra if lengths[e] >= 0 else -1)
             if lengths[e] >= 0 and prefix >= 0:

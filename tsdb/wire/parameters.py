@@ -56,7 +56,7 @@ from tsdb.errors import (
     StatementTooComplex,
 )
 from tsdb.intervals import Interval, parse_interval
-from tsdb.types import SqlType
+from tsdb.types import REFERENCES, SqlType
 from tsdb.wire.array_text import DIMENSIONS_MAX, parse_array
 from tsdb.wire.messages import BINARY_FORMAT, Bind, format_codes, utf8
 
@@ -96,6 +96,8 @@ def decode(data: bytes | None, sql_type: SqlType, format_code: int, context: Con
 
 def decode_text(text: str, sql_type: SqlType, context: Context) -> Value:
     """One value from its text form, which COPY and string literals have too."""
+    if sql_type.element is not None and sql_type.vector:
+        return [decode_text(item, sql_type.element, context) for item in text.split()]
     if sql_type.element is not None:
         return _elements(parse_array(text), sql_type.element, context)
     reader = _TEXT.get(sql_type.typname)
@@ -170,6 +172,14 @@ def _oid(text: str, sql_type: SqlType) -> int:
     if len(body.lstrip("+-0")) > _INTEGER_DIGITS_MAX or not -(2**31) <= int(body) < 2**32:
         raise NumericValueOutOfRange(f'value "{_short(text)}" is out of range for type oid')
     return int(body) % 2**32
+
+
+def _reference(text: str, sql_type: SqlType) -> int | str:
+    """A reg* value by its number; a name is looked up when the statement runs, and "-" is 0 (regclassin)."""
+    body = text.strip(_WHITE)
+    if body == "-":
+        return 0
+    return _oid(text, sql_type) if body.isascii() and body.isdigit() else text
 
 
 def _short(text: str) -> str:
@@ -289,6 +299,9 @@ _TEXT: dict[str, Callable[[str, SqlType], Value]] = {
     "int4": _integer,
     "int8": _integer,
     "oid": _oid,
+    "xid": _oid,
+    "cid": _oid,
+    **{t.typname: _reference for t in REFERENCES},
     "float4": _float,
     "float8": _float,
     "numeric": _numeric,
@@ -344,6 +357,10 @@ _FIXED = {
     "int4": _INT32,
     "int8": _INT64,
     "oid": _UINT32,
+    "xid": _UINT32,
+    "cid": _UINT32,
+    **{t.typname: _UINT32 for t in REFERENCES},
+    "xid8": struct.Struct("!Q"),
     "float4": struct.Struct("!f"),
     "float8": struct.Struct("!d"),
 }
