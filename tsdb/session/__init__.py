@@ -6,7 +6,8 @@ running result; a *portal* is a plan with its parameters' values (a *cursor* is 
 
 A message passes through like this:
 
-1. ``session.Session.handle`` takes a wire event on the event loop. ``core.Core`` says what the transaction allows.
+1. ``session.Session.handle`` takes a wire event on the event loop; ``simple`` and ``extended`` answer it by what
+   they share, the ``exchange``. ``core.Core`` says what the transaction allows.
 2. ``execution`` plans the statement in a worker thread: queries by ``tsdb.sql.Queries``, INSERT, UPDATE and DELETE by
    their own modules, DDL to schema changes; ``utility`` reads what is the session's own, ``commands`` does it.
 3. Rows are pulled and encoded piece by piece in worker threads (``rowset``) and written with back-pressure: a client

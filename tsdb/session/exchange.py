@@ -1,0 +1,194 @@
+"""What every message needs: work in the pool, rows on their way out, notices, errors, ReadyForQuery.
+
+An ``Exchange`` is made when the startup packet is accepted. ``simple`` and ``extended`` answer by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from typing import Any, TypeVar
+
+from tsdb.clock import Clock
+from tsdb.errors import TsdbError
+from tsdb.session import answers
+from tsdb.session.core import Core
+from tsdb.session.execution import Plan
+from tsdb.session.portals import Portal
+from tsdb.session.rowset import Rowset, RowSource, RowStream
+from tsdb.session.sessions import Activity
+from tsdb.session.transaction import State
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Statement, parse, split
+from tsdb.wire import TEXT_FORMAT, Client, FieldDescription
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How much of a statement's text pg_stat_activity keeps.
+ACTIVITY_CHARACTERS = 1024
+TEXT_READ_AT_ONCE = 4096
+
+
+class Exchange:
+    """``core`` and ``activity`` are set once the startup packet is accepted."""
+
+    core: Core
+    activity: Activity
+
+    def __init__(self, client: Client, pool: Executor, clock: Clock) -> None:
+        self.client = client
+        self.connection = client.connection
+        self.clock = clock
+        self._pool = pool
+        self._reported: dict[str, str] = {}
+        self._reported_generation = -1
+        self._working: asyncio.Future[Any] | None = None
+
+    async def idle(self) -> None:
+        """Wait for the thread that may still be working."""
+        if self._working is not None and not self._working.done():
+            await asyncio.wait([self._working])
+
+    # --- the pool ---
+
+    async def work(self, function: Callable[[], T]) -> T:
+        """Run what blocks in the pool."""
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        self._working = future
+        # Shielded: a task that is cancelled leaves, but the thread goes on, and ``close`` waits for it.
+        return await asyncio.shield(future)
+
+    def release(self, portal: Portal) -> None:
+        """Close a portal where blocking is allowed; nobody waits for it."""
+        if portal.source is not None:
+            self.later(portal.close)
+
+    def later(self, close: Callable[[], None]) -> None:
+        """Close in the pool, once the thread that may still be reading has returned."""
+        working = self._working
+        if working is None or working.done():
+            self._pool.submit(_quietly, close)
+        else:
+            working.add_done_callback(lambda _: self._pool.submit(_quietly, close))
+
+    async def read(self, text: str) -> list[Statement]:
+        """The statements of a message. Long texts are read in the pool: the event loop serves everybody."""
+        if len(text) <= TEXT_READ_AT_ONCE:
+            return _statements(text)
+        return await self.work(partial(_statements, text))
+
+    async def send_all(self, plan: Plan, rowset: Rowset) -> str:
+        """RowDescription and all rows, in text; the tag."""
+        formats = (TEXT_FORMAT,) * len(rowset.columns)
+        self.core.cancellation.watch(rowset)
+        self.connection.row_description(fields(rowset.columns, formats))
+        rows = 0
+        try:
+            stream = RowStream(RowSource(rowset), formats, self.core.timezone)
+            rows, _ = await self.send(stream, None)
+        except BaseException:
+            self.later(rowset.close)
+            raise
+        return rowset.tag(rows)
+
+    async def send(self, stream: RowStream, limit: int | None) -> tuple[int, bool]:
+        """Send rows, at most ``limit``. (rows sent, whether there are none left: then the rowset is closed)."""
+        rows = 0
+        cancellation = self.core.cancellation
+
+        def step() -> Any:
+            cancellation.check()
+            piece = stream.next(None if limit is None else limit - rows)
+            if piece is None and (limit is None or rows < limit):
+                stream.source.rowset.close()
+            return piece
+
+        while True:
+            piece = await self.work(step)
+            if piece is None:
+                return rows, limit is None or rows < limit
+            rows += piece.rows
+            self.connection.data_rows(piece.octets)
+            await self.client.flush()
+
+    # --- what every message ends with ---
+
+    def failed(self, error: Exception) -> None:
+        """The statement failed: its transaction as well, and the client is told."""
+        core = self.core
+        condition = core.cancellation.restated(answers.condition(error))
+        core.fail()
+        self.say()
+        self.connection.error(condition)
+
+    def say(self) -> None:
+        """Notices and changed settings, before the answer that they belong to."""
+        for notice in self.core.take_notices():
+            self.connection.notice(notice.condition, notice.severity)
+        self.report()
+
+    def ready(self) -> None:
+        self.report()
+        transaction = self.core.transaction
+        states = {State.BLOCK: "idle in transaction", State.FAILED: "idle in transaction (aborted)"}
+        self.activity.state = states.get(transaction.state, "idle")
+        self.connection.ready(transaction.status)
+
+    def active(self, text: str) -> None:
+        self.activity.state = "active"
+        self.activity.query = text[:ACTIVITY_CHARACTERS]
+        self.activity.query_started_ns = self.clock.now_ns()
+
+    def start_timer(self) -> asyncio.Handle:
+        """statement_timeout, by a timer: it cancels what runs."""
+        core = self.core
+        seconds = core.statement_timeout_s
+        loop = asyncio.get_running_loop()
+        if not seconds:
+            core.deadline = None
+            timer: asyncio.Handle = loop.call_soon(_nothing)
+            timer.cancel()
+            return timer
+        core.deadline = time.monotonic() + seconds
+        return loop.call_later(seconds, core.cancellation.cancel, "canceling statement due to statement timeout")
+
+    def report(self) -> None:
+        """ParameterStatus for every reported setting that the client does not know yet."""
+        variables = self.core.variables
+        if variables.generation == self._reported_generation:
+            return
+        self._reported_generation = variables.generation
+        for name, value in variables.reported:
+            if self._reported.get(name) != value:
+                self._reported[name] = value
+                self.connection.parameter_status(name, value)
+
+
+def _statements(text: str) -> list[Statement]:
+    return [parse(fragment) for fragment in split(text)]
+
+
+def _nothing() -> None:
+    pass
+
+
+def _quietly(close: Callable[[], None]) -> None:
+    try:
+        close()
+    except TsdbError as error:
+        logger.info("a portal did not close cleanly: %s", error.message)
+    except Exception:
+        logger.exception("a portal did not close")
+
+
+def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[FieldDescription]:
+    return [
+        FieldDescription(c.name, c.type, code, c.table_oid, c.attnum, c.typmod)
+        for c, code in zip(columns, formats, strict=True)
+    ]

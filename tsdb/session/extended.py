@@ -1,0 +1,178 @@
+"""The extended protocol: Parse, Bind, Describe, Execute and Close, one answer each, up to Sync.
+
+Source: PostgreSQL 15 manual, 55.2.3 (extended query).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tsdb import datetimes
+from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
+from tsdb.session import commands, parameters
+from tsdb.session.exchange import Exchange, fields
+from tsdb.session.execution import Done, Plan
+from tsdb.session.portals import Portal, PreparedStatement
+from tsdb.session.rowset import Rowset, RowSource, RowStream
+from tsdb.sql.statement import Utility
+from tsdb.types import BY_OID, UNKNOWN, SqlType
+from tsdb.wire import TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
+from tsdb.zones import zone
+
+
+async def answer(exchange: Exchange, event: Event) -> None:
+    timer = None
+    try:
+        if isinstance(event, Malformed):
+            raise event.error
+        if isinstance(event, Parse):
+            exchange.active(event.text)
+            await _parse(exchange, event)
+        elif isinstance(event, Bind):
+            _bind(exchange, event)
+        elif isinstance(event, Describe):
+            _describe(exchange, event)
+        elif isinstance(event, Execute):
+            timer = exchange.start_timer()
+            await _execute(exchange, event)
+        elif isinstance(event, Close):
+            _close(exchange, event)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        exchange.failed(error)
+    finally:
+        exchange.core.cancellation.watch(None)
+        if timer is not None:
+            timer.cancel()
+
+
+async def _parse(exchange: Exchange, event: Parse) -> None:
+    core = exchange.core
+    statements = await exchange.read(event.text)
+    if len(statements) > 1:
+        raise SqlSyntaxError("cannot insert multiple commands into a prepared statement")
+    if not event.name:
+        core.names.close_statement("")
+    types = tuple(_client_type(oid) for oid in event.parameter_oids)
+    plan: Plan | None = None
+    if statements:
+        statement = statements[0]
+        if isinstance(statement, Utility):
+            plan = core.execution.plan(statement, core.context(), types) if statement.verb != "DECLARE" else None
+        core.start(plan)
+        if plan is None:
+            context = core.context()
+            plan = await exchange.work(lambda: core.execution.plan(statement, context, types))
+    core.names.add_statement(PreparedStatement(event.name, plan, types, core.variables.generation))
+    exchange.connection.parse_complete()
+
+
+def _bind(exchange: Exchange, event: Bind) -> None:
+    core = exchange.core
+    statement = core.names.statement(event.statement)
+    core.start(statement.plan)
+    plan = statement.plan
+    types = plan.parameters if plan is not None else ()
+    context = datetimes.Context(zone(core.timezone), core.context().now_us)
+    values = parameters.values_of(event, types, context)
+    columns = commands.columns_of(core, plan) if plan is not None else None
+    formats = format_codes(event.result_formats, len(columns or ()))
+    core.names.add_portal(Portal(event.portal, statement, values, formats))
+    exchange.connection.bind_complete()
+
+
+def _describe(exchange: Exchange, event: Describe) -> None:
+    core = exchange.core
+    if event.kind == "S":
+        statement = core.names.statement(event.name)
+        core.start(statement.plan)
+        exchange.connection.parameter_description(statement.plan.parameters if statement.plan is not None else ())
+        formats: Sequence[int] | None = None
+    else:
+        portal = core.names.portal(event.name)
+        statement, formats = portal.statement, portal.formats
+    columns = commands.columns_of(core, statement.plan) if statement.plan is not None else None
+    if columns is None:
+        exchange.connection.no_data()
+        return
+    # A cursor that DECLARE made has no formats of its own: FETCH will have them.
+    codes = formats if formats is not None and len(formats) == len(columns) else (TEXT_FORMAT,) * len(columns)
+    exchange.connection.row_description(fields(columns, codes))
+
+
+async def _execute(exchange: Exchange, event: Execute) -> None:
+    core = exchange.core
+    portal = core.names.portal(event.portal)
+    plan = portal.statement.plan
+    if plan is None:
+        exchange.connection.empty_query()
+        return
+    core.start(plan)
+    if portal.finished:
+        if portal.stream is None:
+            raise ObjectNotInPrerequisiteState(f'portal "{portal.name}" cannot be run')
+        exchange.connection.command_complete(portal.stream.source.rowset.tag(0))
+        return
+    if portal.stream is None:
+        result = await _start_portal(exchange, portal, plan)
+        if isinstance(result, Done):
+            portal.finished = True
+            exchange.say()
+            exchange.connection.command_complete(result.tag)
+            return
+        portal.source = RowSource(result)
+        portal.stream = RowStream(portal.source, portal.formats, core.timezone)
+    await _continue(exchange, portal, event.max_rows or None)
+
+
+async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan) -> Rowset | Done:
+    core = exchange.core
+    if plan.command is not None:
+        return await commands.run(core, plan, portal.values, exchange.work)
+    core.check_allowed(plan)
+    context = core.context()
+    types = portal.statement.types
+    return await exchange.work(lambda: core.execution.run(plan, portal.values, context, types, core.cancellation))
+
+
+async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> None:
+    source, stream = portal.source, portal.stream
+    assert source is not None
+    assert stream is not None
+    exchange.core.cancellation.watch(source.rowset)
+    try:
+        rows, ended = await exchange.send(stream, limit)
+    except BaseException:
+        portal.finished = True
+        raise
+    exchange.say()
+    if not ended:
+        exchange.connection.portal_suspended()
+        return
+    portal.finished = True
+    exchange.connection.command_complete(source.rowset.tag(rows))
+
+
+def _close(exchange: Exchange, event: Close) -> None:
+    if event.kind == "S":
+        exchange.core.names.close_statement(event.name)
+    else:
+        exchange.core.names.close_portal(event.name)
+    exchange.connection.close_complete()
+
+
+async def sync(exchange: Exchange) -> None:
+    try:
+        await exchange.core.finish_implicit(exchange.work)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        exchange.failed(error)
+    exchange.ready()
+
+
+def _client_type(oid: int) -> SqlType | None:
+    """What a client says a parameter is; 0, unknown and what we do not know leave it to us."""
+    found = BY_OID.get(oid)
+    return None if found is None or found == UNKNOWN else found

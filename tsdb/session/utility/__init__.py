@@ -1,0 +1,103 @@
+"""Session and utility statements: from tokens to commands. Nothing is done here; ``tsdb.session.commands`` does it.
+
+``command`` looks at a statement's first word; the readers by subject are in ``transactions``, ``settings``,
+``names`` and ``others``; what they make is in ``command``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tsdb.errors import FeatureNotSupported
+from tsdb.session.utility import names, others, settings, transactions
+from tsdb.session.utility.command import (
+    Accepted,
+    Begin,
+    Checkpoint,
+    CloseCursor,
+    Command,
+    Commit,
+    Deallocate,
+    Declare,
+    Discard,
+    ExecuteStatement,
+    Fetch,
+    PrepareStatement,
+    ReleaseSavepoint,
+    Reset,
+    Rollback,
+    RollbackTo,
+    Set,
+    SetSavepoint,
+    Show,
+)
+from tsdb.sql.reader import Reader
+from tsdb.sql.statement import Utility
+
+__all__ = [
+    "Accepted",
+    "Begin",
+    "Checkpoint",
+    "CloseCursor",
+    "Command",
+    "Commit",
+    "Deallocate",
+    "Declare",
+    "Discard",
+    "ExecuteStatement",
+    "Fetch",
+    "PrepareStatement",
+    "ReleaseSavepoint",
+    "Reset",
+    "Rollback",
+    "RollbackTo",
+    "Set",
+    "SetSavepoint",
+    "Show",
+    "command",
+]
+
+
+def command(statement: Utility) -> Command:
+    """Raises SqlSyntaxError, FeatureNotSupported."""
+    reader = Reader(statement.fragment)
+    verb = reader.take().value
+    read = _READERS.get(verb)
+    if read is None:
+        raise FeatureNotSupported(f"{verb.upper()} is not supported")
+    found = read(reader)
+    reader.finish()
+    return found
+
+
+_READERS: dict[str, Callable[[Reader], Command]] = {
+    "begin": transactions.begin,
+    "start": transactions.start,
+    "commit": transactions.commit,
+    "end": transactions.commit,
+    "rollback": transactions.rollback,
+    "abort": transactions.rollback,
+    "savepoint": transactions.savepoint,
+    "release": transactions.release,
+    "set": settings.set_,
+    "reset": settings.reset,
+    "show": settings.show,
+    "discard": settings.discard,
+    "prepare": names.prepare,
+    "execute": names.execute,
+    "deallocate": names.deallocate,
+    "declare": names.declare,
+    "fetch": names.fetch,
+    "move": names.move,
+    "close": names.close,
+    "listen": others.accepted("LISTEN", "notifications are not sent"),
+    "notify": others.accepted("NOTIFY", "notifications are not sent"),
+    "unlisten": others.unlisten,
+    "lock": others.accepted("LOCK TABLE"),
+    "checkpoint": others.checkpoint,
+    "vacuum": others.accepted("VACUUM"),
+    "analyze": others.accepted("ANALYZE"),
+    "reindex": others.accepted("REINDEX"),
+    "cluster": others.accepted("CLUSTER"),
+    "load": others.load,
+}

@@ -1,0 +1,146 @@
+"""What session and utility statements say, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tsdb.sql.statement import Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    tag: str
+    modes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    chain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    chain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetSavepoint:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseSavepoint:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackTo:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """``value`` None is DEFAULT. Several only for SET TRANSACTION and the like."""
+
+    pairs: tuple[tuple[str, str | None], ...]
+    local: bool = False
+    tag: str = "SET"
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Show:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareStatement:
+    name: str
+    types: tuple[str, ...]
+    body: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class ExecuteStatement:
+    """``arguments`` is the text between the parentheses."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deallocate:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declare:
+    name: str
+    hold: bool
+    body: Fragment
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """``count`` None is ALL; ``move`` gives no rows."""
+
+    name: str
+    count: int | None
+    move: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCursor:
+    """``name`` None is ALL."""
+
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write recent points to blocks now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Done by doing nothing: LISTEN, LOCK, ANALYZE …; a ``notice`` says so where it matters."""
+
+    tag: str
+    notice: str = ""
+
+
+Command = (
+    Begin
+    | Commit
+    | Rollback
+    | SetSavepoint
+    | ReleaseSavepoint
+    | RollbackTo
+    | Set
+    | Reset
+    | Show
+    | Discard
+    | PrepareStatement
+    | ExecuteStatement
+    | Deallocate
+    | Declare
+    | Fetch
+    | CloseCursor
+    | Checkpoint
+    | Accepted
+)

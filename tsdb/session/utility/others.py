@@ -1,0 +1,34 @@
+"""Statements that are accepted, and those that are the server's.
+
+Source of the grammar: PostgreSQL 15 manual, part VI; gram.y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tsdb.errors import FeatureNotSupported
+from tsdb.session.utility.command import Accepted, Checkpoint, Command
+from tsdb.sql.reader import Reader
+
+
+def accepted(tag: str, notice: str = "") -> Callable[[Reader], Command]:
+    def read(reader: Reader) -> Command:
+        if not reader.at_end:
+            reader.rest()
+        return Accepted(tag, notice)
+
+    return read
+
+
+def load(reader: Reader) -> Command:
+    raise FeatureNotSupported("LOAD is not supported", hint="No code is loaded into the server.")
+
+
+def checkpoint(reader: Reader) -> Command:
+    return Checkpoint()
+
+
+def unlisten(reader: Reader) -> Command:
+    reader.take()
+    return Accepted("UNLISTEN")
