@@ -217,6 +217,18 @@ class DuplicateTable(TsdbError):
     sqlstate = "42P07"
 
 
+class DuplicateObject(TsdbError):
+    sqlstate = "42710"
+
+
+class DependentObjectsStillExist(TsdbError):
+    sqlstate = "2BP01"
+
+
+class InvalidGrantOperation(TsdbError):
+    sqlstate = "0LP01"
+
+
 class DuplicatePreparedStatement(TsdbError):
     sqlstate = "42P05"
 

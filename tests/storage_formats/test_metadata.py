@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tsdb.errors import DataCorrupted, TsdbError
+from tsdb.model.privileges import ON_DATABASE, ON_SERIES, Privilege
+from tsdb.model.role_changes import (
+    AddToken,
+    AlterRole,
+    CreateRole,
+    DropOwned,
+    DropRole,
+    DropToken,
+    GrantPrivileges,
+    GrantRole,
+    ReassignOwned,
+    RenameRole,
+    RevokeRole,
+    SetOwner,
+    SetSecret,
+)
+from tsdb.model.roles import FIRST, Roles, Token
+from tsdb.model.roles import Role as UserRole
 from tsdb.model.schema import (
     LINE_PROTOCOL_TIME,
     AddColumn,
@@ -31,6 +50,8 @@ from tsdb.model.schema import (
     applied,
 )
 from tsdb.storage import keys, metadata
+from tsdb.storage.frame import seal
+from tsdb.storage.keys import state_key
 from tsdb.storage.rocks import Rocks
 from tsdb.types import BY_NAME, UINT8
 
@@ -45,6 +66,11 @@ definitions = st.builds(
     st.booleans(),
     st.none() | st.just("1 + 1"),
 )
+role_names = st.sampled_from(["tsdb", "r1", "r2", "r3", "pg_read_all_data"])
+role_values = st.builds(
+    UserRole, st.just(0), role_names, st.booleans(), st.booleans(), login=st.booleans(), connection_limit=st.just(3)
+)
+privileges = st.sampled_from([Privilege.SELECT, Privilege.INSERT | Privilege.DELETE, ON_SERIES, ON_DATABASE])
 maybe_ns = st.none() | st.integers(-(2**63), 2**63 - 1)
 changes: st.SearchStrategy[SchemaChange] = st.one_of(
     st.builds(CreateDatabase, names),
@@ -64,7 +90,37 @@ changes: st.SearchStrategy[SchemaChange] = st.one_of(
     st.builds(AlterColumnType, names, names, st.sampled_from(["x", "y"]), types),
     st.builds(AlterColumn, names, names, st.sampled_from(["x", "y"]), st.booleans(), st.booleans(), st.just("now()")),
     st.builds(SetRetention, names, names, maybe_ns, maybe_ns),
+    st.builds(CreateRole, role_values, st.lists(role_names, max_size=2).map(tuple)),
+    st.builds(AlterRole, role_names, st.just((("verifier", "v"), ("superuser", True), ("valid_until_us", 5)))),
+    st.builds(RenameRole, role_names, role_names),
+    st.builds(DropRole, role_names),
+    st.builds(GrantRole, role_names, role_names, st.booleans()),
+    st.builds(RevokeRole, role_names, role_names, st.booleans()),
+    st.builds(GrantPrivileges, names, st.none() | names, privileges, st.none() | role_names, st.booleans()),
+    st.builds(SetOwner, names, st.none() | names, role_names),
+    st.builds(ReassignOwned, names, st.lists(role_names, min_size=1, max_size=2).map(tuple), role_names),
+    st.builds(DropOwned, names, st.lists(role_names, min_size=1, max_size=2).map(tuple)),
+    st.builds(AddToken, role_names, st.builds(Token, names, st.binary(min_size=32, max_size=32), st.integers(0, 9))),
+    st.builds(DropToken, names),
+    st.builds(SetSecret, st.binary(min_size=32, max_size=32)),
 )  # fmt: skip
+
+
+def test_a_catalog_of_version_1_is_read_with_the_defaults(tmp_path: Path) -> None:
+    with Rocks.open(tmp_path) as rocks:
+        batch = rocks.batch()
+        for name, number, record in (
+            ("catalog", (), [7, 2, 2, 3, 5]),
+            ("database", (1,), ["d", [[1, 0, 2**64 - 1]]]),
+            ("series", (1,), [1, "s", [[2, "time", 1, 1184, 2, -1, True, None, []]], True, False, None, None, []]),
+        ):
+            value = seal(metadata.MAGIC, 1, msgspec.msgpack.encode(record))
+            batch.put("state", state_key(name, *number), value)
+        rocks.write(batch, sync=False)
+        catalog = metadata.load(rocks)
+    assert catalog.find("d").owner == catalog.find("d").find("s").owner == FIRST
+    assert catalog.find("d").grants is None
+    assert catalog.roles == Roles()
 
 
 def store(rocks: Rocks, changed: Applied) -> int:
@@ -83,7 +139,15 @@ def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path) -> N
         def check(changes: list[SchemaChange]) -> None:
             catalog = Catalog()
             old = metadata.load(rocks)
-            store(rocks, Applied(catalog, frozenset(old.series_by_number), frozenset(old.databases_by_number)))
+            store(
+                rocks,
+                Applied(
+                    catalog,
+                    frozenset(old.series_by_number),
+                    frozenset(old.databases_by_number),
+                    frozenset(old.roles.stored),
+                ),
+            )
             first = (CreateDatabase("a"), CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True))
             for change in (*first, *changes):
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from tsdb.model.points import Points
 from tsdb.model.ring import Location, cut, locations_of_buckets
+from tsdb.model.role_changes import SetSecret
 from tsdb.model.schema import Catalog, CreateDatabase, Database, SchemaChange, Series
 from tsdb.model.store import (
     Deletion,
@@ -28,6 +30,7 @@ from tsdb.storage.options import Options
 from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
 
 FIRST_DATABASES = ("tsdb", "postgres")
+SECRET_BYTES = 32
 # A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
 BUCKETS_LOOKED_AT = 512
 # A process that is told to stop has two seconds; what is not in blocks then is replayed from the log.
@@ -41,6 +44,8 @@ class Node:
         self._engine = engine
         if engine.catalog.next_database == 1:
             engine.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
+        if not engine.catalog.roles.secret:
+            engine.change(SetSecret(secrets.token_bytes(SECRET_BYTES)))
 
     @classmethod
     def open(cls, path: Path, options: Options | None = None) -> Node:

@@ -9,7 +9,9 @@ from functools import cached_property
 from types import MappingProxyType
 
 from tsdb.errors import InvalidCatalogName, UndefinedColumn, UndefinedTable
+from tsdb.model.privileges import Grant
 from tsdb.model.ring import Location
+from tsdb.model.roles import FIRST, Roles
 from tsdb.types import Kind, SqlType
 
 
@@ -50,7 +52,7 @@ class Series:
     ``columns`` are in the order SQL shows them; dropped ones are gone. ``keyed``: points with equal tags and time
     merge (design section 2). ``reference``: a table without a time; its points have time 0. ``key`` are the numbers of
     the PRIMARY KEY's columns as declared. ``retention_ns`` is how long points live, ``floor_ns`` the instant below
-    which they are gone; it never moves back.
+    which they are gone; it never moves back. ``owner`` is a role's number, ``grants`` as in ``tsdb.model.privileges``.
     """
 
     number: int
@@ -61,6 +63,12 @@ class Series:
     retention_ns: int | None = None
     floor_ns: int | None = None
     key: tuple[int, ...] = ()
+    owner: int = FIRST
+    grants: tuple[Grant, ...] | None = None
+
+    @property
+    def object_kind(self) -> str:
+        return "table"
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
@@ -92,12 +100,18 @@ class Series:
 
 @dataclass(frozen=True)
 class Database:
-    """A set of series on a ring of its own."""
+    """A set of series on a ring of its own, with an owner and grants as a series has."""
 
     number: int
     name: str
     series: Mapping[str, Series]
     locations: tuple[Location, ...]
+    owner: int = FIRST
+    grants: tuple[Grant, ...] | None = None
+
+    @property
+    def object_kind(self) -> str:
+        return "database"
 
     def find(self, name: str) -> Series:
         try:
@@ -140,6 +154,7 @@ class Catalog:
     next_series: int = 1
     next_column: int = 1
     next_location: int = 1
+    roles: Roles = field(default_factory=Roles)
 
     @cached_property
     def series_by_number(self) -> SeriesByNumber:

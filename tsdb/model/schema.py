@@ -22,6 +22,7 @@ from tsdb.errors import (
     TooManyColumns,
     UndefinedColumn,
 )
+from tsdb.model import role_changes
 from tsdb.model.catalog import Catalog as Catalog
 from tsdb.model.catalog import Column as Column
 from tsdb.model.catalog import Database as Database
@@ -30,6 +31,8 @@ from tsdb.model.catalog import Series as Series
 from tsdb.model.catalog import SeriesByNumber as SeriesByNumber
 from tsdb.model.catalog import find_database
 from tsdb.model.ring import LOCATIONS_PER_DATABASE, equal_locations
+from tsdb.model.role_changes import RoleChange
+from tsdb.model.roles import FIRST, Roles
 from tsdb.types import BY_OID, TIMESTAMPTZ, UINT8, Kind, SqlType
 
 HIDDEN_COLUMNS = ("time_ns", "sequence")
@@ -53,6 +56,7 @@ class ColumnDefinition:
 class CreateDatabase:
     name: str
     if_not_exists: bool = False
+    owner: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class CreateSeries:
     retention_ns: int | None = None
     key: tuple[str, ...] = ()
     if_not_exists: bool = False
+    owner: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +169,13 @@ SchemaChange = (
     | AlterColumnType
     | AlterColumn
     | SetRetention
+    | RoleChange
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A catalog after some changes, and the numbers of the series and databases that they made, changed or dropped.
+    """A catalog after some changes, and the numbers of the series, databases and roles that they touched.
 
     A database is not changed by what happens to its series.
     """
@@ -177,6 +183,7 @@ class Applied:
     catalog: Catalog
     series: frozenset[int]
     databases: frozenset[int]
+    roles: frozenset[int] = frozenset()
 
 
 def apply(catalog: Catalog, changes: Iterable[SchemaChange]) -> Catalog:
@@ -206,10 +213,12 @@ class _Draft:
         self.next_series = catalog.next_series
         self.next_column = catalog.next_column
         self.next_location = catalog.next_location
+        self.roles = catalog.roles
         self._own: dict[int, dict[str, Series]] = {}
         self._by_number: dict[int, tuple[int, Series]] | None = None
         self._series: set[int] = set()
         self._databases: set[int] = set()
+        self._roles: set[int] = set()
 
     def find(self, name: str) -> Database:
         return find_database(self.databases, name)
@@ -245,17 +254,28 @@ class _Draft:
         self._number(series.number, None)
         self._version += 1
 
+    def put_roles(self, roles: Roles, changed: Iterable[int]) -> None:
+        self.roles = roles
+        self._roles.update(changed)
+        self._version += 1
+
     def applied(self) -> Applied:
         before = self._before
         if self._version == before.version:
             return Applied(before, frozenset(), frozenset())
         catalog = Catalog(
-            self._version, self.databases, self.next_database, self.next_series, self.next_column, self.next_location
+            self._version,
+            self.databases,
+            self.next_database,
+            self.next_series,
+            self.next_column,
+            self.next_location,
+            self.roles,
         )
         series = before.series_by_number.series if self._by_number is None else self._by_number
         # What the cached property would make of all series again.
         catalog.__dict__["series_by_number"] = SeriesByNumber(series, catalog.databases_by_number)
-        return Applied(catalog, frozenset(self._series), frozenset(self._databases))
+        return Applied(catalog, frozenset(self._series), frozenset(self._databases), frozenset(self._roles))
 
     def _own_series(self, database: Database) -> dict[str, Series]:
         own = self._own.get(database.number)
@@ -302,7 +322,7 @@ def _apply(draft: _Draft, change: SchemaChange) -> None:
         case SetRetention():
             _set_retention(draft, change)
         case _:
-            raise AssertionError(f"not a schema change: {change!r}")
+            role_changes.apply(draft, change)
 
 
 def check_name(name: str, what: str) -> None:
@@ -321,7 +341,7 @@ def _create_database(draft: _Draft, change: CreateDatabase) -> None:
             return
         raise DuplicateDatabase(f'database "{change.name}" already exists')
     locations = equal_locations(draft.next_location, LOCATIONS_PER_DATABASE)
-    draft.put_database(Database(draft.next_database, change.name, {}, locations))
+    draft.put_database(Database(draft.next_database, change.name, {}, locations, change.owner))
     draft.next_database += 1
     draft.next_location += LOCATIONS_PER_DATABASE
 
@@ -379,6 +399,7 @@ def _create_series(draft: _Draft, change: CreateSeries) -> None:
         change.reference,
         change.retention_ns,
         key=tuple(by_name[name] for name in change.key),
+        owner=change.owner,
     )
     draft.put_series(database, series)
     draft.next_series += 1

@@ -9,6 +9,7 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
+from tsdb.model.roles import FIRST
 
 
 class Cancellable(Protocol):
@@ -22,7 +23,9 @@ class Context:
     ``now_us`` is the transaction's time in µs since 1970 UTC (``now()``). ``settings`` holds PostgreSQL's settings by
     lower-case name (``timezone``, ``search_path`` …) and ours (``tsdb.prune``: off reads without pruning).
     ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
-    of each query just before it starts, since starting may take long and be cancelled, too.
+    of each query just before it starts, since starting may take long and be cancelled, too. ``user`` is current_user
+    and ``role`` the number of the role whose privileges hold: on an open port a name that no role has stands for the
+    first role.
     """
 
     database: str
@@ -32,6 +35,8 @@ class Context:
     deadline: float | None = None
     backend_pid: int = 0
     running: Callable[[Cancellable], None] | None = field(default=None, compare=False, repr=False)
+    session_user: str = "tsdb"
+    role: int = FIRST
 
     @property
     def time_zone(self) -> str:

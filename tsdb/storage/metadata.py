@@ -1,7 +1,8 @@
-"""Metadata: the durable catalog, one record of ``state`` for its numbers, each database and each series.
+"""Metadata: the durable catalog, one record of ``state`` for its numbers, each database, each series and each role.
 
 A schema change rewrites only the records it touched. Records are msgpack arrays in frames; columns may be appended to
-them by a later format version, never reordered. Diagram: docs/format/metadata.md.
+them by a later format version, never reordered: what an older version did not have is read as its default.
+Diagram: docs/format/metadata.md.
 """
 
 from __future__ import annotations
@@ -12,18 +13,25 @@ from typing import TypeVar
 import msgspec
 
 from tsdb.errors import DataCorrupted
+from tsdb.model.privileges import Grant, Privilege
 from tsdb.model.ring import Location
-from tsdb.model.schema import Applied, Catalog, Column, Database, Role, Series, sql_type
+from tsdb.model.roles import FIRST, FIRST_OWN_NUMBER, FIRST_ROLE, Membership, Role, Roles, Token
+from tsdb.model.schema import Applied, Catalog, Column, Database, Series, sql_type
+from tsdb.model.schema import Role as ColumnRole
 from tsdb.storage import keys
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import Kind
 
 MAGIC = b"TC"
-VERSION = 1
+VERSION = 2
+VERSIONS_READ = (1, 2)
 NUMBERS = "catalog"
 DATABASE = "database"
 SERIES = "series"
+ROLE = "role"
+
+Grants = list[tuple[int, int]] | None
 
 
 class _Numbers(msgspec.Struct, array_like=True):
@@ -32,11 +40,15 @@ class _Numbers(msgspec.Struct, array_like=True):
     next_series: int
     next_column: int
     next_location: int
+    next_role: int = FIRST_OWN_NUMBER
+    secret: bytes = b""
 
 
 class _Database(msgspec.Struct, array_like=True):
     name: str
     locations: list[tuple[int, int, int]]
+    owner: int = FIRST
+    grants: Grants = None
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -60,6 +72,22 @@ class _Series(msgspec.Struct, array_like=True):
     retention_ns: int | None
     floor_ns: int | None
     key: list[int]
+    owner: int = FIRST
+    grants: Grants = None
+
+
+class _Role(msgspec.Struct, array_like=True):
+    name: str
+    flags: int
+    connection_limit: int
+    verifier: str | None
+    valid_until_us: int | None
+    member_of: list[tuple[int, bool]]
+    tokens: list[tuple[str, bytes, int, int | None]]
+
+
+# The bits of a role's flags. They are on disk: append only.
+ROLE_FLAGS = ("superuser", "inherit", "create_role", "create_database", "login")
 
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -82,6 +110,8 @@ def load(rocks: Rocks) -> Catalog:
             record.name,
             series.pop(number, {}),
             tuple(Location(n, low, last + 1) for n, low, last in record.locations),
+            record.owner,
+            _grants(record.grants),
         )
         for number, record in _records(rocks, DATABASE, _Database)
     }
@@ -94,18 +124,28 @@ def load(rocks: Rocks) -> Catalog:
         numbers.next_series,
         numbers.next_column,
         numbers.next_location,
+        _roles(rocks, numbers),
     )
+
+
+def _roles(rocks: Rocks, numbers: _Numbers) -> Roles:
+    stored = {number: _role(number, record) for number, record in _records(rocks, ROLE, _Role)}
+    # The first role is stored once it was changed.
+    return Roles({FIRST: FIRST_ROLE} | stored, numbers.next_role, numbers.secret)
 
 
 def store(batch: Batch, changed: Applied) -> None:
     """Put what ``changed`` made different into ``batch``; nothing if nothing is."""
-    if not changed.series and not changed.databases:
+    if not changed.series and not changed.databases and not changed.roles:
         return
     n = changed.catalog
-    numbers = _Numbers(n.version, n.next_database, n.next_series, n.next_column, n.next_location)
+    numbers = _Numbers(
+        n.version, n.next_database, n.next_series, n.next_column, n.next_location, n.roles.next_number, n.roles.secret
+    )
     batch.put("state", keys.state_key(NUMBERS), _encode(numbers))
     _put_changed(batch, DATABASE, changed.databases, n.databases_by_number, _packed_database)
     _put_changed(batch, SERIES, changed.series, n.series_by_number, _packed_series)
+    _put_changed(batch, ROLE, changed.roles, n.roles.stored, _packed_role)
 
 
 def _put_changed(
@@ -121,7 +161,7 @@ def _put_changed(
 
 def _packed_database(database: Database) -> _Database:
     locations = [(location.number, location.low, location.high - 1) for location in database.locations]
-    return _Database(database.name, locations)
+    return _Database(database.name, locations, database.owner, _packed_grants(database.grants))
 
 
 def _packed_series(found: tuple[Database, Series]) -> _Series:
@@ -133,22 +173,56 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
         )
         for c in s.columns
     ]  # fmt: skip
-    return _Series(database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key))
+    return _Series(
+        database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
+        _packed_grants(s.grants),
+    )  # fmt: skip
+
+
+def _packed_grants(grants: tuple[Grant, ...] | None) -> Grants:
+    return None if grants is None else [(grant.grantee, int(grant.privileges)) for grant in grants]
+
+
+def _grants(grants: Grants) -> tuple[Grant, ...] | None:
+    return None if grants is None else tuple(Grant(role, Privilege(bits)) for role, bits in grants)
+
+
+def _packed_role(role: Role) -> _Role:
+    flags = sum(1 << bit for bit, name in enumerate(ROLE_FLAGS) if getattr(role, name))
+    member_of = [(m.role, m.admin) for m in role.member_of]
+    tokens = [(t.name, t.digest, t.created_us, t.valid_until_us) for t in role.tokens]
+    return _Role(role.name, flags, role.connection_limit, role.verifier, role.valid_until_us, member_of, tokens)
+
+
+def _role(number: int, record: _Role) -> Role:
+    return Role(
+        number,
+        record.name,
+        connection_limit=record.connection_limit,
+        verifier=record.verifier,
+        valid_until_us=record.valid_until_us,
+        member_of=tuple(Membership(role, admin) for role, admin in record.member_of),
+        tokens=tuple(Token(*token) for token in record.tokens),
+        **{name: bool(record.flags >> bit & 1) for bit, name in enumerate(ROLE_FLAGS)},
+    )
 
 
 def _series(number: int, record: _Series) -> Series:
     try:
         columns = tuple(
             Column(
-                c.number, c.name, Role(c.role), sql_type(c.type_oid, Kind(c.kind)), c.typmod, c.not_null, c.default,
-                tuple((n, Kind(kind)) for n, kind in c.former),
+                c.number, c.name, ColumnRole(c.role), sql_type(c.type_oid, Kind(c.kind)), c.typmod, c.not_null,
+                c.default, tuple((n, Kind(kind)) for n, kind in c.former),
             )
             for c in record.columns
         )  # fmt: skip
     except (KeyError, ValueError) as error:
         raise DataCorrupted(f"catalog: series {number} has a column of an unknown role or type: {error}") from error
     r = record
-    return Series(number, r.name, columns, r.keyed, r.reference, r.retention_ns, r.floor_ns, tuple(r.key))
+    return Series(
+        number, r.name, columns, r.keyed, r.reference, r.retention_ns, r.floor_ns, tuple(r.key), r.owner,
+        _grants(r.grants),
+    )  # fmt: skip
 
 
 def _records(rocks: Rocks, name: str, kind: type[S]) -> Iterator[tuple[int, S]]:
@@ -166,6 +240,7 @@ def _encode(record: msgspec.Struct) -> bytes:
 
 def _decode(data: bytes, kind: type[S]) -> S:
     try:
-        return msgspec.msgpack.decode(unseal(data, MAGIC, VERSION, "catalog"), type=kind)
+        version = data[2] if len(data) > 2 and data[2] in VERSIONS_READ else VERSION
+        return msgspec.msgpack.decode(unseal(data, MAGIC, version, "catalog"), type=kind)
     except msgspec.DecodeError as error:
         raise DataCorrupted(f"catalog: {error}") from error

@@ -1,0 +1,380 @@
+"""Changes of roles, grants and owners as values, and how each changes a catalog.
+
+Whether somebody may make one is asked before (``tsdb.model.authorization``); here is only what can never be: two roles
+of one name, a membership in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from tsdb.errors import (
+    DependentObjectsStillExist,
+    DuplicateObject,
+    InvalidGrantOperation,
+    InvalidName,
+    ReservedName,
+    UndefinedObject,
+)
+from tsdb.model import privileges
+from tsdb.model.catalog import Database, Series
+from tsdb.model.privileges import Privilege
+from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Roles, Token
+
+MAX_NAME_BYTES = 63
+TOKENS_MAX = 100
+RESERVED = frozenset({"public", "none"})
+
+
+@dataclass(frozen=True, slots=True)
+class SetSecret:
+    """The random bytes of ``Roles.secret``, once in the life of a data directory."""
+
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRole:
+    """``role`` without its number; ``members`` are the names of roles that become members of it."""
+
+    role: Role
+    member_of: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AlterRole:
+    """``attributes`` are fields of ``Role`` with their new values."""
+
+    name: str
+    attributes: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenameRole:
+    name: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRole:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantRole:
+    """``member`` becomes a member of ``role``."""
+
+    role: str
+    member: str
+    admin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRole:
+    """``admin_only``: REVOKE ADMIN OPTION FOR."""
+
+    role: str
+    member: str
+    admin_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GrantPrivileges:
+    """On a series of ``database``, or (``series`` None) on the database. ``role`` None is PUBLIC."""
+
+    database: str
+    series: str | None
+    privileges: Privilege
+    role: str | None
+    revoke: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetOwner:
+    """Of a series of ``database``, or (``series`` None) of the database."""
+
+    database: str
+    series: str | None
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReassignOwned:
+    """Everything in ``database`` and the databases themselves that ``roles`` own."""
+
+    database: str
+    roles: tuple[str, ...]
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropOwned:
+    """Every grant to ``roles`` on ``database`` and its objects. What they own is left to DROP TABLE."""
+
+    database: str
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddToken:
+    role: str
+    token: Token
+
+
+@dataclass(frozen=True, slots=True)
+class DropToken:
+    name: str
+
+
+RoleChange = (
+    SetSecret
+    | CreateRole
+    | AlterRole
+    | RenameRole
+    | DropRole
+    | GrantRole
+    | RevokeRole
+    | GrantPrivileges
+    | SetOwner
+    | ReassignOwned
+    | DropOwned
+    | AddToken
+    | DropToken
+)
+
+
+class Draft(Protocol):
+    """The part of a catalog in the making that is changed here."""
+
+    @property
+    def roles(self) -> Roles: ...
+
+    @property
+    def databases(self) -> dict[str, Database]: ...
+
+    def find(self, name: str) -> Database: ...
+
+    def put_database(self, database: Database) -> None: ...
+
+    def put_series(self, database: Database, series: Series) -> None: ...
+
+    def put_roles(self, roles: Roles, changed: Iterable[int]) -> None: ...
+
+
+def apply(draft: Draft, change: RoleChange) -> None:
+    """Raises the PostgreSQL condition that fits: UndefinedObject, DuplicateObject, …"""
+    match change:
+        case SetSecret(secret):
+            if not draft.roles.secret:
+                draft.put_roles(replace(draft.roles, secret=secret), [FIRST])
+        case CreateRole():
+            _create(draft, change)
+        case AlterRole(name, attributes):
+            _put(draft, replace(_own(draft, name), **dict(attributes)))
+        case RenameRole(name, to):
+            _rename(draft, name, to)
+        case DropRole(name):
+            _drop(draft, name)
+        case GrantRole(role, member, admin):
+            _add_member(draft, role, member, admin=admin)
+        case RevokeRole():
+            _remove_member(draft, change)
+        case GrantPrivileges():
+            _grant(draft, change)
+        case SetOwner(database, series, role):
+            number = draft.roles.find(role).number
+            _edit(draft, database, series, lambda found: _chowned(found, number))
+        case ReassignOwned():
+            _reassign(draft, change)
+        case DropOwned():
+            _drop_owned(draft, change)
+        case AddToken(role, token):
+            _add_token(draft, role, token)
+        case DropToken(name):
+            _drop_token(draft, name)
+
+
+# --- roles ---
+
+
+def _put(draft: Draft, *roles: Role) -> None:
+    stored = {**draft.roles.stored, **{role.number: role for role in roles}}
+    draft.put_roles(replace(draft.roles, stored=stored), [role.number for role in roles])
+
+
+def _own(draft: Draft, name: str) -> Role:
+    """A role that is not predefined."""
+    found = draft.roles.find(name)
+    if found.number in PREDEFINED:
+        raise ReservedName(f'role name "{name}" is reserved', detail='Role names starting with "pg_" are reserved.')
+    return found
+
+
+def _check_name(draft: Draft, name: str) -> None:
+    if not name or len(name.encode()) > MAX_NAME_BYTES or any(c < " " or c == "\x7f" for c in name):
+        raise InvalidName(f"a role's name has 1 to {MAX_NAME_BYTES} bytes and no control characters, not {name[:40]!r}")
+    if name in RESERVED or name.startswith("pg_"):
+        why = 'Role names starting with "pg_" are reserved.' if name.startswith("pg_") else None
+        raise ReservedName(f'role name "{name}" is reserved', detail=why)
+    if name in draft.roles.by_name:
+        raise DuplicateObject(f'role "{name}" already exists')
+
+
+def _create(draft: Draft, change: CreateRole) -> None:
+    name = change.role.name
+    _check_name(draft, name)
+    roles = draft.roles
+    role = replace(change.role, number=roles.next_number)
+    stored = {**roles.stored, role.number: role}
+    draft.put_roles(replace(roles, stored=stored, next_number=roles.next_number + 1), [role.number])
+    for each in change.member_of:
+        _add_member(draft, each, name, admin=False)
+    for each in change.members:
+        _add_member(draft, name, each, admin=False)
+    for each in change.admins:
+        _add_member(draft, name, each, admin=True)
+
+
+def _rename(draft: Draft, name: str, to: str) -> None:
+    found = _own(draft, name)
+    _check_name(draft, to)
+    _put(draft, replace(found, name=to))
+
+
+def _drop(draft: Draft, name: str) -> None:
+    found = _own(draft, name)
+    if found.number == FIRST:
+        raise DependentObjectsStillExist(
+            f'cannot drop role "{name}" because it is required by the database system', hint="ALTER it instead."
+        )
+    depending = list(_depending(draft, found.number))
+    if depending:
+        raise DependentObjectsStillExist(
+            f'role "{name}" cannot be dropped because some objects depend on it',
+            detail="\n".join(depending[:20]),
+            hint="REASSIGN OWNED and DROP OWNED, in each database, take them away.",
+        )
+    stored = {
+        number: replace(role, member_of=tuple(m for m in role.member_of if m.role != found.number))
+        for number, role in draft.roles.stored.items()
+        if number != found.number
+    }
+    changed = [number for number, role in stored.items() if role != draft.roles.stored[number]]
+    draft.put_roles(replace(draft.roles, stored=stored), [*changed, found.number])
+
+
+def _depending(draft: Draft, number: int) -> Iterable[str]:
+    for database in draft.databases.values():
+        owned: list[Database | Series] = [database, *database.series.values()]
+        for target in owned:
+            where = "" if target is database else f" in database {database.name}"
+            what = f"{target.object_kind} {target.name}{where}"
+            if target.owner == number:
+                yield f"owner of {what}"
+            elif any(grant.grantee == number for grant in target.grants or ()):
+                yield f"privileges for {what}"
+
+
+def _add_member(draft: Draft, role_name: str, member_name: str, *, admin: bool) -> None:
+    role, member = draft.roles.find(role_name), _own(draft, member_name)
+    if role.number == member.number or draft.roles.is_granted(role.number, member.number):
+        raise InvalidGrantOperation(f'role "{role_name}" is a member of role "{member_name}"')
+    before = {m.role: m.admin for m in member.member_of}
+    before[role.number] = before.get(role.number, False) or admin
+    _put(draft, replace(member, member_of=tuple(Membership(*each) for each in before.items())))
+
+
+def _remove_member(draft: Draft, change: RevokeRole) -> None:
+    role, member = draft.roles.find(change.role), _own(draft, change.member)
+    kept = [
+        Membership(m.role) if m.role == role.number else m
+        for m in member.member_of
+        if m.role != role.number or change.admin_only
+    ]
+    _put(draft, replace(member, member_of=tuple(kept)))
+
+
+# --- owners and grants ---
+
+
+def _edit(
+    draft: Draft, database: str, series: str | None, change: Callable[[Database | Series], Database | Series]
+) -> None:
+    found = draft.find(database)
+    if series is None:
+        changed = change(found)
+        assert isinstance(changed, Database)
+        if changed is not found:
+            draft.put_database(changed)
+        return
+    before = found.find(series)
+    after = change(before)
+    assert isinstance(after, Series)
+    if after is not before:
+        draft.put_series(found, after)
+
+
+def _grant(draft: Draft, change: GrantPrivileges) -> None:
+    grantee = PUBLIC if change.role is None else draft.roles.find(change.role).number
+
+    def changed(found: Database | Series) -> Database | Series:
+        wanted = change.privileges & privileges.all_on(found)
+        after = (privileges.revoked if change.revoke else privileges.granted)(found, grantee, wanted)
+        return found if after == privileges.grants_of(found) else replace(found, grants=after)
+
+    _edit(draft, change.database, change.series, changed)
+
+
+def _chowned(found: Database | Series, number: int) -> Database | Series:
+    if found.owner == number:
+        return found
+    return replace(found, owner=number, grants=privileges.chowned(found, number))
+
+
+def _reassign(draft: Draft, change: ReassignOwned) -> None:
+    owners = {draft.roles.find(name).number for name in change.roles}
+    to = draft.roles.find(change.to).number
+    for database in list(draft.databases.values()):
+        if database.owner in owners:
+            _edit(draft, database.name, None, lambda found: _chowned(found, to))
+    for series in list(draft.find(change.database).series.values()):
+        if series.owner in owners:
+            _edit(draft, change.database, series.name, lambda found: _chowned(found, to))
+
+
+def _drop_owned(draft: Draft, change: DropOwned) -> None:
+    gone = {draft.roles.find(name).number for name in change.roles}
+
+    def without(found: Database | Series) -> Database | Series:
+        if found.grants is None or not any(grant.grantee in gone for grant in found.grants):
+            return found
+        return replace(
+            found, grants=tuple(g for g in found.grants if g.grantee not in gone or g.grantee == found.owner)
+        )
+
+    for name in (None, *draft.find(change.database).series):
+        _edit(draft, change.database, name, without)
+
+
+# --- tokens ---
+
+
+def _add_token(draft: Draft, role_name: str, token: Token) -> None:
+    role = _own(draft, role_name)
+    if any(token.name == each.name for _, each in draft.roles.tokens.values()):
+        raise DuplicateObject(f'token "{token.name}" already exists')
+    if len(role.tokens) >= TOKENS_MAX:
+        raise InvalidGrantOperation(f'role "{role_name}" has {TOKENS_MAX} tokens already, as many as are allowed')
+    _put(draft, replace(role, tokens=(*role.tokens, token)))
+
+
+def _drop_token(draft: Draft, name: str) -> None:
+    for role, token in draft.roles.tokens.values():
+        if token.name == name:
+            _put(draft, replace(role, tokens=tuple(each for each in role.tokens if each is not token)))
+            return
+    raise UndefinedObject(f'token "{name}" does not exist')
