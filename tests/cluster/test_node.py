@@ -53,6 +53,7 @@ from tsdb.model.store import (
 )
 from tsdb.model.time import BUCKET_NS, WINDOW_NS
 from tsdb.storage import flusher, keys
+from tsdb.storage.flush import Flushed
 from tsdb.storage.markers import position_at
 from tsdb.storage.op import decode_op, encode_op
 from tsdb.storage.options import Options
@@ -451,7 +452,7 @@ def test_values_without_a_header_are_deleted_at_start(tmp_path: Path) -> None:
         setting.write(list(range(1000)), step=WINDOW_NS // 500)
         shard = setting.node.engine._shard
         head = setting.node.engine._committer.call(shard.freeze).result(10)
-        flusher._write(shard, head, flusher.BlockIds(shard))
+        flusher._write(shard, Flushed(head), flusher.BlockIds(shard))
         assert _has_values(setting, setting.series.number)
         shutil.copytree(tmp_path / "one", tmp_path / "two")
         setting.node.engine._flusher.flush(head).result(10)

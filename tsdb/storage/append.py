@@ -52,6 +52,11 @@ class Delete:
     parts: Sequence[DeletePart]
     bodies: Sequence[bytes]
 
+    @property
+    def counters(self) -> int:
+        """How many counters its ops take."""
+        return len(self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
@@ -65,6 +70,11 @@ class Write:
     bodies: Sequence[bytes]
     producer: Producer | None
     replaces: Delete | None = None
+
+    @property
+    def counters(self) -> int:
+        """How many counters its ops take, at most: parts of a numbered batch may be there already."""
+        return self.points + (self.replaces.counters if self.replaces is not None else 0)
 
     @property
     def points(self) -> int:

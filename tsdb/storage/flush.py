@@ -82,35 +82,33 @@ class _Values:
 
 def write_blocks(
     rocks: Rocks,
-    head: FrozenHead,
+    flushed: Flushed,
     version: Version,
     durable: Callable[[int], int],
     next_block: Callable[[], int],
     options: Options,
     pool: Executor,
     abandoned: Callable[[], bool],
-) -> Flushed:
-    """Write the blocks of a frozen head, all but their headers. Raises FatalStorageError, FlushAbandoned.
+) -> None:
+    """Write the blocks of ``flushed.head``, all but their headers, which are added to ``flushed``.
 
     ``version`` is the newest; ``durable`` gives the number of a series' tag sets that are on disk; ``abandoned`` is
-    asked again and again whether to stop.
+    asked again and again whether to stop. Raises FatalStorageError, FlushAbandoned; after any error ``take_back``.
     """
-    flushed = Flushed(head)
     values = _Values(rocks, options.values_batch_bytes)
-    _announce(values, head, next_block())
+    _announce(values, flushed.head, next_block())
     blocks = _all_blocks(values, flushed, version, durable, next_block, options)
     for block in _encode(blocks, pool, options.encode_threads):
         if abandoned():
-            _take_back(rocks, flushed)
-            raise FlushAbandoned(f"the flush of head {head.number} was given up")
-        block.put_values(values.batch)
+            raise FlushAbandoned(f"the flush of head {flushed.head.number} was given up")
         flushed.headers[block.header.series].append(block.header)
+        block.put_values(values.batch)
     values.write()
-    return flushed
 
 
-def _take_back(rocks: Rocks, flushed: Flushed) -> None:
-    """Delete the values of blocks that get no header, here by exact keys; recovery would have to look for them."""
+def take_back(rocks: Rocks, flushed: Flushed) -> None:
+    """Delete the values of blocks that get no header, by exact keys: the next try has other block ids, and its record
+    of an unfinished flush would not cover them. Raises FatalStorageError."""
     batch = rocks.batch()
     for headers in flushed.headers.values():
         for header in headers:

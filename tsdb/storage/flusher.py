@@ -15,7 +15,7 @@ from functools import partial
 import pyarrow as pa
 
 from tsdb.errors import TsdbError
-from tsdb.storage.flush import FlushAbandoned, Flushed, durable_tagsets, write_blocks
+from tsdb.storage.flush import FlushAbandoned, Flushed, durable_tagsets, take_back, write_blocks
 from tsdb.storage.garbage import uncollected
 from tsdb.storage.install import install
 from tsdb.storage.keys import number_prefix
@@ -47,12 +47,12 @@ class BlockIds:
         return next(self._ids)
 
 
-def _write(shard: Shard, head: FrozenHead, ids: BlockIds, abandoned: Callable[[], bool] = lambda: False) -> Flushed:
+def _write(shard: Shard, flushed: Flushed, ids: BlockIds, abandoned: Callable[[], bool] = lambda: False) -> None:
     options = shard.options
     with ThreadPoolExecutor(options.encode_threads, "tsdb-encode") as pool:
-        return write_blocks(
+        write_blocks(
             shard.rocks,
-            head,
+            flushed,
             shard.version,
             lambda series: durable_tagsets(shard.indexes, series),
             ids.next,
@@ -64,7 +64,9 @@ def _write(shard: Shard, head: FrozenHead, ids: BlockIds, abandoned: Callable[[]
 
 def flush_now(shard: Shard, head: FrozenHead) -> None:
     """Flush in this thread: for recovery, before any other thread runs."""
-    install(shard, _write(shard, head, BlockIds(shard)))
+    flushed = Flushed(head)
+    _write(shard, flushed, BlockIds(shard))
+    install(shard, flushed)
 
 
 class Flusher:
@@ -117,10 +119,9 @@ class Flusher:
         """Write and install; what fails is tried again: reads go on, and writers wait for the memory."""
         while True:
             started = time.monotonic()
+            flushed = Flushed(head)
             try:
-                with uncollected():
-                    flushed = _write(self._shard, head, self._ids, self._abandoned.is_set)
-                    self._call(partial(install, self._shard, flushed)).result()
+                self._try(flushed)
             except FatalStorageError as error:
                 self._shard.options.abort(str(error))
                 raise
@@ -136,6 +137,17 @@ class Flusher:
             self._reclaim()
             self.seconds += time.monotonic() - started
             return
+
+    def _try(self, flushed: Flushed) -> None:
+        with uncollected():
+            try:
+                _write(self._shard, flushed, self._ids, self._abandoned.is_set)
+                self._call(partial(install, self._shard, flushed)).result()
+            except FatalStorageError:
+                raise
+            except Exception:
+                take_back(self._shard.rocks, flushed)
+                raise
 
     def _reclaim(self) -> None:
         """Free the disk space of the ops that are in blocks now, and the memory that the flush needed."""

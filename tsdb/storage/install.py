@@ -39,7 +39,7 @@ def install(shard: Shard, flushed: Flushed) -> None:
     tombstones = _keep_tombstones(shard, batch, head.tombstones, blocks)
     applied = {number: position for number, position in head.applied.items() if shard.log.has(number)}
     state.put_flushed(batch, applied)
-    state.put_counter(batch, head.counter)
+    state.put_counter(batch, shard.log.counter)
     state.put_producers(batch, head.producers)
     state.delete_flushing(batch, head.number)
     shard.log.drop_flushed(batch, applied, shard.options.ops_kept)

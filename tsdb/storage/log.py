@@ -68,6 +68,14 @@ class OpLog:
         """Where every log stands, by location number."""
         return {number: log.last for number, log in self._logs.items()}
 
+    def check_counters(self, counters: int) -> None:
+        """Whether so many points can still be numbered. Raises ProgramLimitExceeded.
+
+        Asked before the first of several ops of one change, so that none is logged without the others.
+        """
+        if self.counter + counters > COUNTER_MASK:
+            raise ProgramLimitExceeded(f"node {self._node_id} has given all {COUNTER_MASK} counters to points")
+
     def append(
         self,
         batch: Batch,
@@ -83,8 +91,7 @@ class OpLog:
 
         The first sequence (node id and counter) is row 0's, row i has i more; a DELETE takes one for itself.
         """
-        if self.counter + counters > COUNTER_MASK:
-            raise ProgramLimitExceeded(f"node {self._node_id} has given all {COUNTER_MASK} counters to points")
+        assert self.counter + counters <= COUNTER_MASK, "check_counters comes first"
         log = self.log_of(location)
         first = self._node_id << COUNTER_BITS | (self.counter + 1)
         header = OpHeader(

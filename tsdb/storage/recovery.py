@@ -155,6 +155,8 @@ class _Replay:
         # All positions first: a head that is frozen half-way through must not forget the logs still to come.
         for log in logs:
             log.last = flushed.get(log.location.number, LogPosition())
+            # An idle location gets no marker after a start: what it would find is not in the log any more.
+            log.marked = log.last.sequence
         for log in logs:
             self._replay(log)
         self._apply()

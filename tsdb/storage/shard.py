@@ -133,6 +133,7 @@ class Shard:
 
     def _stage(self, batch: Batch, work: Append, future: Future[Any]) -> _Staged:
         """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
+        self.log.check_counters(work.counters)
         if isinstance(work, Delete):
             return _Staged(future, None, (), self._stage_delete(batch, work))
         self._check_write(work)
@@ -270,7 +271,6 @@ class Shard:
             self._frozen_count,
             version.live,
             self.log.positions(),
-            self.log.counter,
             self.producers.take_changed(),
             version.tombstones,
             self.live_bytes,
@@ -300,6 +300,8 @@ class Shard:
             locations = before.databases_by_number[number].locations
             self.log.forget(batch, locations)
             state.delete_flushed(batch, [location.number for location in locations])
+            # The ops that go with the logs may be all that showed how far the counter had come (invariant 3).
+            state.put_counter(batch, self.log.counter)
         self.write_durably(batch)
         self._publish_catalog(after, gone)
         return after, gone

@@ -43,14 +43,13 @@ class SeriesBlocks:
 class FrozenHead:
     """A head that takes no more points, on its way to blocks, with everything as it was at the moment of freezing.
 
-    ``applied``: the positions of the logs whose ops it ends with; ``counter``: the highest one given to a point;
-    ``producers``: the encoded producers that changed since the head before; ``tombstones``: all there were.
+    ``applied``: the positions of the logs whose ops it ends with; ``producers``: the encoded producers that changed
+    since the head before; ``tombstones``: all there were.
     """
 
     number: int
     series: Mapping[int, Runs]
     applied: Mapping[int, LogPosition]
-    counter: int
     producers: Mapping[str, bytes]
     tombstones: Mapping[int, tuple[AnyTombstone, ...]]
     bytes: int
