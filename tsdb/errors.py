@@ -253,6 +253,22 @@ class InvalidSchemaName(TsdbError):
     sqlstate = "3F000"
 
 
+class DuplicateSchema(TsdbError):
+    sqlstate = "42P06"
+
+
+class SequenceGeneratorLimitExceeded(TsdbError):
+    """A sequence that does not cycle has reached its end."""
+
+    sqlstate = "2200H"
+
+
+class GeneratedAlways(TsdbError):
+    """A value for a column that is GENERATED ALWAYS."""
+
+    sqlstate = "428C9"
+
+
 class InvalidRowCountInLimitClause(DataError):
     sqlstate = "2201W"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from tsdb.errors import DataCorrupted, TsdbError
 from tsdb.model.privileges import ON_DATABASE, ON_SERIES, Privilege
+from tsdb.model.relations import Definition, SequenceOptions, Use, ViewColumn
 from tsdb.model.role_changes import (
     AddToken,
     AlterRole,
@@ -36,16 +38,28 @@ from tsdb.model.schema import (
     Applied,
     Catalog,
     ColumnDefinition,
+    ConstraintDefinition,
     CreateDatabase,
+    CreateNamespace,
+    CreateSequence,
     CreateSeries,
+    CreateView,
     DropColumn,
     DropDatabase,
+    DropNamespace,
+    DropSequence,
     DropSeries,
+    DropView,
+    IndexDefinition,
+    MoveRelation,
     RenameColumn,
     RenameDatabase,
+    RenameNamespace,
     RenameSeries,
+    RenameView,
     Role,
     SchemaChange,
+    SetComment,
     SetRetention,
     applied,
 )
@@ -66,6 +80,8 @@ definitions = st.builds(
     st.booleans(),
     st.none() | st.just("1 + 1"),
 )
+schemas = st.sampled_from(["public", "s1", "s2"])
+uses = st.lists(st.builds(Use, st.integers(1, 9), schemas, names, st.just(((1, "x"), (2, "y")))), max_size=2).map(tuple)
 role_names = st.sampled_from(["tsdb", "r1", "r2", "r3", "pg_read_all_data"])
 role_values = st.builds(
     UserRole, st.just(0), role_names, st.booleans(), st.booleans(), login=st.booleans(), connection_limit=st.just(3)
@@ -102,6 +118,28 @@ changes: st.SearchStrategy[SchemaChange] = st.one_of(
     st.builds(DropOwned, names, st.lists(role_names, min_size=1, max_size=2).map(tuple)),
     st.builds(AddToken, role_names, st.builds(Token, names, st.binary(min_size=32, max_size=32), st.integers(0, 9))),
     st.builds(DropToken, names),
+    st.builds(
+        lambda database, name, schema, definition: CreateSeries(
+            database, name, (replace(definition, counts=SequenceOptions(), sequence=None),), False, True, schema=schema,
+            constraints=(ConstraintDefinition("c", (definition.name,), text="x > 0"),),
+            indexes=(IndexDefinition(((definition.name, "", True, False), (None, "lower(x)", False, True))),),
+            definition=Definition("SELECT 1", (), "Europe/Berlin"), populated=False,
+        ),
+        names, names, schemas, definitions,
+    ),
+    st.builds(CreateNamespace, names, schemas, st.booleans()),
+    st.builds(DropNamespace, names, schemas, st.booleans()),
+    st.builds(RenameNamespace, names, schemas, schemas),
+    st.builds(MoveRelation, names, names, schemas),
+    st.builds(
+        CreateView, names, schemas, names, st.builds(Definition, st.just("SELECT 1"), uses),
+        st.lists(st.builds(ViewColumn, names, types), min_size=1, max_size=2).map(tuple), st.booleans(),
+    ),
+    st.builds(DropView, names, names, st.booleans()),
+    st.builds(RenameView, names, names, names),
+    st.builds(CreateSequence, names, schemas, names, st.builds(SequenceOptions, st.just(BY_NAME["int4"]))),
+    st.builds(DropSequence, names, names, st.booleans()),
+    st.builds(SetComment, names, st.sampled_from(["database", "schema", "relation", "column"]), names, st.just("c")),
     st.builds(SetSecret, st.binary(min_size=32, max_size=32)),
 )  # fmt: skip
 
@@ -146,6 +184,8 @@ def test_what_is_loaded_is_what_there_was_after_any_changes(tmp_path: Path) -> N
                     frozenset(old.series_by_number),
                     frozenset(old.databases_by_number),
                     frozenset(old.roles.stored),
+                    {v.number: None for d in old.databases.values() for v in d.views.values()},
+                    {s.number: None for d in old.databases.values() for s in d.sequences.values()},
                 ),
             )
             first = (CreateDatabase("a"), CreateSeries("a", "a", (LINE_PROTOCOL_TIME,), True))

@@ -10,6 +10,17 @@ from types import MappingProxyType
 
 from tsdb.errors import InvalidCatalogName, UndefinedColumn, UndefinedTable
 from tsdb.model.privileges import Grant
+from tsdb.model.relations import (
+    PUBLIC,
+    Constraint,
+    Definition,
+    Index,
+    Namespace,
+    SqlSequence,
+    SqlView,
+    name_of,
+    path_of,
+)
 from tsdb.model.ring import Location
 from tsdb.model.roles import FIRST, Roles
 from tsdb.types import Kind, SqlType
@@ -28,7 +39,8 @@ class Column:
     """A column of a series.
 
     ``former`` are the (number, kind) the column had before ALTER TYPE: older blocks are read through a cast.
-    ``typmod`` is PostgreSQL's type modifier, −1 for none. ``default`` is SQL text or None.
+    ``typmod`` is PostgreSQL's type modifier, −1 for none. ``default`` is SQL text or None. ``sequence`` is the number
+    of the sequence that counts it (0: none); ``identity`` is pg_attribute's letter: a always, d by default, or empty.
     """
 
     number: int
@@ -39,6 +51,9 @@ class Column:
     not_null: bool = False
     default: str | None = None
     former: tuple[tuple[int, Kind], ...] = ()
+    sequence: int = 0
+    identity: str = ""
+    comment: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -53,6 +68,10 @@ class Series:
     merge (design section 2). ``reference``: a table without a time; its points have time 0. ``key`` are the numbers of
     the PRIMARY KEY's columns as declared. ``retention_ns`` is how long points live, ``floor_ns`` the instant below
     which they are gone; it never moves back. ``owner`` is a role's number, ``grants`` as in ``tsdb.model.privileges``.
+    which they are gone; it never moves back.
+
+    A materialized view is a series with a ``definition``; every REFRESH gives it another number, and ``relation`` is
+    the one that stays. ``populated`` False: it has never been filled, or was emptied, and cannot be read.
     """
 
     number: int
@@ -65,10 +84,27 @@ class Series:
     key: tuple[int, ...] = ()
     owner: int = FIRST
     grants: tuple[Grant, ...] | None = None
+    schema: str = PUBLIC
+    key_name: str | None = None
+    constraints: tuple[Constraint, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    comment: str | None = None
+    definition: Definition | None = None
+    populated: bool = True
+    relation: int = 0
 
     @property
     def object_kind(self) -> str:
-        return "table"
+        return "table" if self.definition is None else "materialized view"
+
+    @property
+    def path(self) -> str:
+        return path_of(self.schema, self.name)
+
+    @property
+    def identity(self) -> int:
+        """The number that others know it by: views that use it, PostgreSQL's catalog."""
+        return self.relation or self.number
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
@@ -98,9 +134,16 @@ class Series:
             raise UndefinedColumn(f'column "{name}" of relation "{self.name}" does not exist') from None
 
 
+Relation = Series | SqlView | SqlSequence
+
+
 @dataclass(frozen=True)
 class Database:
-    """A set of series on a ring of its own, with an owner and grants as a series has."""
+    """A set of series on a ring of its own. Series, views and sequences are found by their path; owner and
+    grants are as a series has them.
+
+    ``namespaces`` are those beside ``public``, which is always there (and among them if it has a comment).
+    """
 
     number: int
     name: str
@@ -108,16 +151,35 @@ class Database:
     locations: tuple[Location, ...]
     owner: int = FIRST
     grants: tuple[Grant, ...] | None = None
+    namespaces: Mapping[str, Namespace] = field(default_factory=dict)
+    views: Mapping[str, SqlView] = field(default_factory=dict)
+    sequences: Mapping[str, SqlSequence] = field(default_factory=dict)
+    comment: str | None = None
 
     @property
     def object_kind(self) -> str:
         return "database"
 
-    def find(self, name: str) -> Series:
+    def find(self, path: str) -> Series:
         try:
-            return self.series[name]
+            return self.series[path]
         except KeyError:
-            raise UndefinedTable(f'relation "{name}" does not exist') from None
+            raise UndefinedTable(f'relation "{name_of(path)}" does not exist') from None
+
+    def relation(self, path: str) -> Relation | None:
+        """What has a name; names are of one kind only."""
+        return self.series.get(path) or self.views.get(path) or self.sequences.get(path)
+
+    @cached_property
+    def by_identity(self) -> Mapping[int, Series | SqlView]:
+        """Series and views by the number that stays."""
+        found: dict[int, Series | SqlView] = {s.identity: s for s in self.series.values()}
+        found.update((v.number, v) for v in self.views.values())
+        return found
+
+    @cached_property
+    def sequence_by_number(self) -> Mapping[int, SqlSequence]:
+        return {s.number: s for s in self.sequences.values()}
 
 
 @dataclass(frozen=True, slots=True)

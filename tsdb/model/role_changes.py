@@ -19,7 +19,7 @@ from tsdb.errors import (
     UndefinedObject,
 )
 from tsdb.model import privileges
-from tsdb.model.catalog import Database, Series
+from tsdb.model.catalog import Database, Relation
 from tsdb.model.privileges import Privilege
 from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Roles, Token
 
@@ -84,7 +84,7 @@ class RevokeRole:
 
 @dataclass(frozen=True, slots=True)
 class GrantPrivileges:
-    """On a series of ``database``, or (``series`` None) on the database. ``role`` None is PUBLIC."""
+    """On a relation of ``database`` (by its path), or (``series`` None) on the database. ``role`` None is PUBLIC."""
 
     database: str
     series: str | None
@@ -95,7 +95,7 @@ class GrantPrivileges:
 
 @dataclass(frozen=True, slots=True)
 class SetOwner:
-    """Of a series of ``database``, or (``series`` None) of the database."""
+    """Of a relation of ``database`` (by its path), or (``series`` None) of the database."""
 
     database: str
     series: str | None
@@ -160,7 +160,7 @@ class Draft(Protocol):
 
     def put_database(self, database: Database) -> None: ...
 
-    def put_series(self, database: Database, series: Series) -> None: ...
+    def put(self, database: Database, relation: Relation) -> None: ...
 
     def put_roles(self, roles: Roles, changed: Iterable[int]) -> None: ...
 
@@ -269,7 +269,7 @@ def _drop(draft: Draft, name: str) -> None:
 
 def _depending(draft: Draft, number: int) -> Iterable[str]:
     for database in draft.databases.values():
-        owned: list[Database | Series] = [database, *database.series.values()]
+        owned: list[Database | Relation] = [database, *_relations(database)]
         for target in owned:
             where = "" if target is database else f" in database {database.name}"
             what = f"{target.object_kind} {target.name}{where}"
@@ -302,7 +302,7 @@ def _remove_member(draft: Draft, change: RevokeRole) -> None:
 
 
 def _edit(
-    draft: Draft, database: str, series: str | None, change: Callable[[Database | Series], Database | Series]
+    draft: Draft, database: str, series: str | None, change: Callable[[Database | Relation], Database | Relation]
 ) -> None:
     found = draft.find(database)
     if series is None:
@@ -311,17 +311,21 @@ def _edit(
         if changed is not found:
             draft.put_database(changed)
         return
-    before = found.find(series)
+    before = found.relation(series) or found.find(series)
     after = change(before)
-    assert isinstance(after, Series)
+    assert not isinstance(after, Database)
     if after is not before:
-        draft.put_series(found, after)
+        draft.put(found, after)
+
+
+def _relations(database: Database) -> list[Relation]:
+    return [*database.series.values(), *database.views.values(), *database.sequences.values()]
 
 
 def _grant(draft: Draft, change: GrantPrivileges) -> None:
     grantee = PUBLIC if change.role is None else draft.roles.find(change.role).number
 
-    def changed(found: Database | Series) -> Database | Series:
+    def changed(found: Database | Relation) -> Database | Relation:
         wanted = change.privileges & privileges.all_on(found)
         after = (privileges.revoked if change.revoke else privileges.granted)(found, grantee, wanted)
         return found if after == privileges.grants_of(found) else replace(found, grants=after)
@@ -329,7 +333,7 @@ def _grant(draft: Draft, change: GrantPrivileges) -> None:
     _edit(draft, change.database, change.series, changed)
 
 
-def _chowned(found: Database | Series, number: int) -> Database | Series:
+def _chowned(found: Database | Relation, number: int) -> Database | Relation:
     if found.owner == number:
         return found
     return replace(found, owner=number, grants=privileges.chowned(found, number))
@@ -341,22 +345,22 @@ def _reassign(draft: Draft, change: ReassignOwned) -> None:
     for database in list(draft.databases.values()):
         if database.owner in owners:
             _edit(draft, database.name, None, lambda found: _chowned(found, to))
-    for series in list(draft.find(change.database).series.values()):
-        if series.owner in owners:
-            _edit(draft, change.database, series.name, lambda found: _chowned(found, to))
+    for relation in _relations(draft.find(change.database)):
+        if relation.owner in owners:
+            _edit(draft, change.database, relation.path, lambda found: _chowned(found, to))
 
 
 def _drop_owned(draft: Draft, change: DropOwned) -> None:
     gone = {draft.roles.find(name).number for name in change.roles}
 
-    def without(found: Database | Series) -> Database | Series:
+    def without(found: Database | Relation) -> Database | Relation:
         if found.grants is None or not any(grant.grantee in gone for grant in found.grants):
             return found
         return replace(
             found, grants=tuple(g for g in found.grants if g.grantee not in gone or g.grantee == found.owner)
         )
 
-    for name in (None, *draft.find(change.database).series):
+    for name in (None, *(each.path for each in _relations(draft.find(change.database)))):
         _edit(draft, change.database, name, without)
 
 

@@ -1,4 +1,4 @@
-"""Metadata: the durable catalog, one record of ``state`` for its numbers, each database, each series and each role.
+"""Metadata: the durable catalog: a record of ``state`` for its numbers, each database, series, role, view and sequence.
 
 A schema change rewrites only the records it touched. Records are msgpack arrays in frames; columns may be appended to
 them by a later format version, never reordered: what an older version did not have is read as its default.
@@ -13,25 +13,49 @@ from typing import TypeVar
 import msgspec
 
 from tsdb.errors import DataCorrupted
-from tsdb.model.privileges import Grant, Privilege
+from tsdb.model.relations import PUBLIC, SqlSequence, SqlView, path_of
 from tsdb.model.ring import Location
 from tsdb.model.roles import FIRST, FIRST_OWN_NUMBER, FIRST_ROLE, Membership, Role, Roles, Token
-from tsdb.model.schema import Applied, Catalog, Column, Database, Series, sql_type
+from tsdb.model.schema import Applied, Catalog, Column, Database, Series
 from tsdb.model.schema import Role as ColumnRole
 from tsdb.storage import keys
 from tsdb.storage.frame import seal, unseal
+from tsdb.storage.metadata_relations import (
+    ConstraintRecord,
+    DefinitionRecord,
+    Grants,
+    IndexRecord,
+    NamespaceRecord,
+    SequenceRecord,
+    ViewRecord,
+    constraint_of,
+    definition_of,
+    grants_of,
+    index_of,
+    namespace_of,
+    packed_constraint,
+    packed_definition,
+    packed_grants,
+    packed_index,
+    packed_namespace,
+    packed_sequence,
+    packed_view,
+    sequence_of,
+    sql_type,
+    view_of,
+)
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import Kind
 
 MAGIC = b"TC"
-VERSION = 2
-VERSIONS_READ = (1, 2)
+VERSION = 3
+VERSIONS_READ = (1, 2, 3)
 NUMBERS = "catalog"
 DATABASE = "database"
 SERIES = "series"
 ROLE = "role"
-
-Grants = list[tuple[int, int]] | None
+VIEW = "view"
+SEQUENCE = "sequence"
 
 
 class _Numbers(msgspec.Struct, array_like=True):
@@ -49,6 +73,8 @@ class _Database(msgspec.Struct, array_like=True):
     locations: list[tuple[int, int, int]]
     owner: int = FIRST
     grants: Grants = None
+    namespaces: list[NamespaceRecord] = []
+    comment: str | None = None
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -61,6 +87,9 @@ class _Column(msgspec.Struct, array_like=True):
     not_null: bool
     default: str | None
     former: list[tuple[int, int]]
+    sequence: int = 0
+    identity: str = ""
+    comment: str | None = None
 
 
 class _Series(msgspec.Struct, array_like=True):
@@ -74,6 +103,14 @@ class _Series(msgspec.Struct, array_like=True):
     key: list[int]
     owner: int = FIRST
     grants: Grants = None
+    schema: str = PUBLIC
+    key_name: str | None = None
+    constraints: list[ConstraintRecord] = []
+    indexes: list[IndexRecord] = []
+    comment: str | None = None
+    definition: DefinitionRecord | None = None
+    populated: bool = True
+    relation: int = 0
 
 
 class _Role(msgspec.Struct, array_like=True):
@@ -103,7 +140,16 @@ def load(rocks: Rocks) -> Catalog:
     numbers = _decode(stored, _Numbers)
     series: dict[int, dict[str, Series]] = {}
     for number, record in _records(rocks, SERIES, _Series):
-        series.setdefault(record.database, {})[record.name] = _series(number, record)
+        path = path_of(record.schema, record.name)
+        series.setdefault(record.database, {})[path] = _series(number, record)
+    views: dict[int, dict[str, SqlView]] = {}
+    for number, stored_view in _records(rocks, VIEW, ViewRecord):
+        view = view_of(number, stored_view)
+        views.setdefault(stored_view.database, {})[view.path] = view
+    sequences: dict[int, dict[str, SqlSequence]] = {}
+    for number, stored_sequence in _records(rocks, SEQUENCE, SequenceRecord):
+        sequence = sequence_of(number, stored_sequence)
+        sequences.setdefault(stored_sequence.database, {})[sequence.path] = sequence
     databases = {
         record.name: Database(
             number,
@@ -111,11 +157,15 @@ def load(rocks: Rocks) -> Catalog:
             series.pop(number, {}),
             tuple(Location(n, low, last + 1) for n, low, last in record.locations),
             record.owner,
-            _grants(record.grants),
+            grants_of(record.grants),
+            {n.name: namespace_of(n) for n in record.namespaces},
+            views.pop(number, {}),
+            sequences.pop(number, {}),
+            record.comment,
         )
         for number, record in _records(rocks, DATABASE, _Database)
     }
-    if series:
+    if series or views or sequences:
         raise DataCorrupted(f"the catalog has series of databases that it does not have: {sorted(series)}")
     return Catalog(
         numbers.version,
@@ -136,7 +186,7 @@ def _roles(rocks: Rocks, numbers: _Numbers) -> Roles:
 
 def store(batch: Batch, changed: Applied) -> None:
     """Put what ``changed`` made different into ``batch``; nothing if nothing is."""
-    if not changed.series and not changed.databases and not changed.roles:
+    if not (changed.series or changed.databases or changed.roles or changed.views or changed.sequences):
         return
     n = changed.catalog
     numbers = _Numbers(
@@ -146,6 +196,12 @@ def store(batch: Batch, changed: Applied) -> None:
     _put_changed(batch, DATABASE, changed.databases, n.databases_by_number, _packed_database)
     _put_changed(batch, SERIES, changed.series, n.series_by_number, _packed_series)
     _put_changed(batch, ROLE, changed.roles, n.roles.stored, _packed_role)
+    _put_changed(batch, VIEW, changed.views, _there(changed.views), packed_view)
+    _put_changed(batch, SEQUENCE, changed.sequences, _there(changed.sequences), packed_sequence)
+
+
+def _there(changed: Mapping[int, T | None]) -> dict[int, T]:
+    return {number: entry for number, entry in changed.items() if entry is not None}
 
 
 def _put_changed(
@@ -161,7 +217,10 @@ def _put_changed(
 
 def _packed_database(database: Database) -> _Database:
     locations = [(location.number, location.low, location.high - 1) for location in database.locations]
-    return _Database(database.name, locations, database.owner, _packed_grants(database.grants))
+    namespaces = [packed_namespace(each) for each in database.namespaces.values()]
+    return _Database(
+        database.name, locations, database.owner, packed_grants(database.grants), namespaces, database.comment
+    )
 
 
 def _packed_series(found: tuple[Database, Series]) -> _Series:
@@ -169,22 +228,15 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
     columns = [
         _Column(
             c.number, c.name, c.role, c.type.oid, c.kind, c.typmod, c.not_null, c.default,
-            [(number, int(kind)) for number, kind in c.former],
+            [(number, int(kind)) for number, kind in c.former], c.sequence, c.identity, c.comment,
         )
         for c in s.columns
     ]  # fmt: skip
     return _Series(
         database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
-        _packed_grants(s.grants),
+        packed_grants(s.grants), s.schema, s.key_name, [packed_constraint(c) for c in s.constraints],
+        [packed_index(i) for i in s.indexes], s.comment, packed_definition(s.definition), s.populated, s.relation,
     )  # fmt: skip
-
-
-def _packed_grants(grants: tuple[Grant, ...] | None) -> Grants:
-    return None if grants is None else [(grant.grantee, int(grant.privileges)) for grant in grants]
-
-
-def _grants(grants: Grants) -> tuple[Grant, ...] | None:
-    return None if grants is None else tuple(Grant(role, Privilege(bits)) for role, bits in grants)
 
 
 def _packed_role(role: Role) -> _Role:
@@ -211,8 +263,8 @@ def _series(number: int, record: _Series) -> Series:
     try:
         columns = tuple(
             Column(
-                c.number, c.name, ColumnRole(c.role), sql_type(c.type_oid, Kind(c.kind)), c.typmod, c.not_null,
-                c.default, tuple((n, Kind(kind)) for n, kind in c.former),
+                c.number, c.name, ColumnRole(c.role), sql_type(c.type_oid, c.kind), c.typmod, c.not_null,
+                c.default, tuple((n, Kind(kind)) for n, kind in c.former), c.sequence, c.identity, c.comment,
             )
             for c in record.columns
         )  # fmt: skip
@@ -221,7 +273,9 @@ def _series(number: int, record: _Series) -> Series:
     r = record
     return Series(
         number, r.name, columns, r.keyed, r.reference, r.retention_ns, r.floor_ns, tuple(r.key), r.owner,
-        _grants(r.grants),
+        grants_of(r.grants), r.schema, r.key_name, tuple(constraint_of(c) for c in r.constraints),
+        tuple(index_of(i) for i in r.indexes), r.comment,
+        None if r.definition is None else definition_of(r.definition), r.populated, r.relation,
     )  # fmt: skip
 
 
