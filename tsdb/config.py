@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     session_threads: int = _setting(
         8, "statements executed at a time; more wait for their turn", topic="queries", ge=1, le=256
     )
+    transaction_bytes_max: Size = _bytes(
+        256 * MIB, "changes that one transaction may hold until COMMIT", topic="queries", ge=MIB
+    )
     write_threads: int = _setting(0, "threads that parse writes; 0: as many as cores", topic="queries", ge=0, le=256)
 
     line_bytes_max: Size = _bytes(4 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)

@@ -94,7 +94,13 @@ class Server:
             threads=settings.query_threads or _cores(),
             spill_directory=settings.data / SPILL_FOLDER,
         )
-        sessions = SessionFactory(self._node, self._queries, self._session_pool, self.clock)
+        sessions = SessionFactory(
+            self._node,
+            self._queries,
+            self._session_pool,
+            self.clock,
+            pending_bytes_max=settings.transaction_bytes_max,
+        )
         self._listener = Listener(
             sessions,
             host=settings.host,

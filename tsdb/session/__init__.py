@@ -12,15 +12,16 @@ A message passes through like this:
    their own modules, DDL to schema changes; ``utility`` reads what is the session's own, ``commands`` does it.
 3. Rows are pulled and encoded piece by piece in worker threads (``rowset``) and written with back-pressure: a client
    that reads slowly holds up nobody and fills no memory.
-4. Effects are collected in the ``transaction`` and written at its end, or at the end of the message (``effects``).
+4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
+   (``effects``).
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
 
 ``settings`` is the table of what can be SET, ``variables`` one session's values; ``portals`` holds names;
 ``parameters`` hands Bind's values on to queries; ``sessions`` knows who is connected.
 
-Transactions in this version: INSERT, UPDATE and DELETE inside BEGIN … COMMIT are written at COMMIT and dropped by
-ROLLBACK; statements inside do not see them and read the newest data. DDL takes effect at once, with a WARNING inside a
-block. Savepoints drop what was collected after them.
+Transactions: INSERT, UPDATE and DELETE inside BEGIN … COMMIT are ``pending`` until COMMIT and dropped by ROLLBACK;
+statements of the same transaction see them over the newest data, nobody else does. DDL takes effect at once, with a
+WARNING inside a block. A savepoint is a reference to what was pending then.
 
 What is not here: the protocol (``tsdb.wire``), the meaning of SQL (``tsdb.sql``), who may connect (``tsdb.server``).
 """
@@ -33,6 +34,7 @@ from tsdb.clock import Clock
 from tsdb.model.store import Store
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
+from tsdb.session.transaction import PENDING_BYTES_MAX
 from tsdb.sql.query import Queries
 from tsdb.wire import Client
 
@@ -43,13 +45,23 @@ class SessionFactory:
     """Makes the session of each client: what ``tsdb.wire.Listener`` is given."""
 
     def __init__(
-        self, store: Store, queries: Queries, pool: Executor, clock: Clock, sessions: Sessions | None = None
+        self,
+        store: Store,
+        queries: Queries,
+        pool: Executor,
+        clock: Clock,
+        sessions: Sessions | None = None,
+        *,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._store = store
         self._queries = queries
         self._pool = pool
         self._clock = clock
+        self._pending_bytes_max = pending_bytes_max
         self.sessions = sessions or Sessions()
 
     def __call__(self, client: Client) -> Session:
-        return Session(client, self._store, self._queries, self._pool, self._clock, self.sessions)
+        return Session(
+            client, self._store, self._queries, self._pool, self._clock, self.sessions, self._pending_bytes_max
+        )

@@ -20,11 +20,10 @@ from tsdb.session import settings
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution, Plan
 from tsdb.session.portals import Names, Portal
-from tsdb.session.transaction import State, Transaction
+from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
 from tsdb.session.variables import Variables
 from tsdb.sql.context import Context
-from tsdb.sql.modification import Effect
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Ddl, Truncate
@@ -52,12 +51,13 @@ class Core:
         process_id: int,
         in_use: Callable[[str], int],
         release: Callable[[Portal], None],
+        pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self.user = user
         self.database = database
         self.process_id = process_id
         self.variables = Variables(user)
-        self.transaction: Transaction[Effect] = Transaction()
+        self.transaction = Transaction(pending_bytes_max)
         self.names = Names(release)
         self.notices: list[Notice] = []
         self.execution = Execution(store, queries, self.transaction, self.notices.append, in_use)

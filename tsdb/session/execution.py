@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter
 from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
-from tsdb.model.store import Store
+from tsdb.model.store import Store, View
 from tsdb.session import effects
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.pending import Overlay
 from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset
 from tsdb.session.transaction import State, Transaction
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
@@ -80,7 +81,7 @@ class Execution:
         self,
         store: Store,
         queries: Queries,
-        transaction: Transaction[Effect],
+        transaction: Transaction,
         notify: Callable[[Notice], None],
         in_use: Callable[[str], int],
     ) -> None:
@@ -97,6 +98,12 @@ class Execution:
     def checkpoint(self) -> None:
         """Write recent points to blocks and wait for it. Blocks."""
         self._store.flush()
+
+    def view(self) -> View:
+        """What a statement reads: the newest data, and in a block what the transaction has changed. Close it."""
+        view = self._store.view()
+        pending = self._transaction.pending
+        return Overlay(view, pending.series) if pending and self._transaction.state is State.BLOCK else view
 
     # --- plans ---
 
@@ -163,6 +170,7 @@ class Execution:
     ) -> Rowset | Done:
         """Start a plan (no utility statement). Rows are to be closed."""
         cancellation.check()
+        self._transaction.start_statement()
         if len(values) < len(plan.parameters):
             raise UndefinedParameter(f"there is no parameter ${len(values) + 1}")
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
@@ -187,7 +195,7 @@ class Execution:
         context: Context,
         types: Sequence[SqlType | None],
     ) -> Rowset:
-        view = self._store.view()
+        view = self.view()
         try:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.query is not None
@@ -214,7 +222,7 @@ class Execution:
         types: Sequence[SqlType | None],
         cancellation: Cancellation,
     ) -> Rowset | Done:
-        view = self._store.view()
+        view = self.view()
         try:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.modification is not None
@@ -235,7 +243,7 @@ class Execution:
     # --- effects ---
 
     def _collect(self, effect: Effect, context: Context) -> None:
-        self._transaction.add(effect, effects.size_of(effect))
+        self._transaction.add(effect)
         if self._transaction.state is State.IMPLICIT and self._transaction.pending_bytes >= WRITE_BYTES:
             self.write_pending(context.database)
 
@@ -254,7 +262,9 @@ class Execution:
             return self._create_table_as(found, context, cancellation)
         self._refuse_in_use(found.changes, context, cancellation)
         if found.changes:
-            self._store.change(*found.changes)
+            catalog = self._store.change(*found.changes)
+            for number in [each for each in self._transaction.pending.series if each not in catalog.series_by_number]:
+                self._transaction.forget(number)
         return Done(found.tag)
 
     def _others(self, database: str, cancellation: Cancellation) -> int:
@@ -280,7 +290,7 @@ class Execution:
                 )
 
     def _create_table_as(self, found: ddl.SchemaPlan, context: Context, cancellation: Cancellation) -> Done:
-        view = self._store.view()
+        view = self.view()
         try:
             creation = create_table_as.prepare(self._queries, found, context, view.catalog)
             catalog = self._store.change(creation.change)

@@ -18,6 +18,7 @@ from tsdb.session.cancellation import Cancellation
 from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange
 from tsdb.session.sessions import Activity, Sessions
+from tsdb.session.transaction import PENDING_BYTES_MAX
 from tsdb.sql.query import Queries
 from tsdb.wire import Client, Event, Malformed, Query, Startup, Sync
 
@@ -26,13 +27,21 @@ class Session:
     """Implements ``tsdb.wire.Session``. One event at a time; ``cancel`` may come in between."""
 
     def __init__(
-        self, client: Client, store: Store, queries: Queries, pool: Executor, clock: Clock, sessions: Sessions
+        self,
+        client: Client,
+        store: Store,
+        queries: Queries,
+        pool: Executor,
+        clock: Clock,
+        sessions: Sessions,
+        pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._client = client
         self._store = store
         self._queries = queries
         self._clock = clock
         self._sessions = sessions
+        self._pending_bytes_max = pending_bytes_max
         self._exchange = Exchange(client, pool, clock)
         self._core: Core | None = None
 
@@ -85,6 +94,7 @@ class Session:
             process_id=client.process_id,
             in_use=lambda database: self._sessions.count(database, but=client.process_id),
             release=self._exchange.release,
+            pending_bytes_max=self._pending_bytes_max,
         )
         for name, value in (*event.parameters.items(), *event.settings):
             core.variables.set_start(name, value)

@@ -4,23 +4,23 @@
     IDLE, IMPLICIT ──BEGIN──> BLOCK ──COMMIT, ROLLBACK──> IDLE
     BLOCK ──error──> FAILED ──ROLLBACK, COMMIT (= ROLLBACK)──> IDLE;  FAILED ──ROLLBACK TO──> BLOCK
 
-In this version INSERT, UPDATE and DELETE of a transaction are collected and written at its end, in order; reads inside
-do not see them, and each statement reads the newest data. In an *implicit* transaction (the statements of one message,
-or of one extended batch) they are written earlier when a later statement reads, so that it sees them.
+INSERT, UPDATE and DELETE of a transaction are collected (``tsdb.session.pending``) and written at its end. In a *block*
+its own statements see them through an overlay, and otherwise read the newest data. In an *implicit* transaction (the
+statements of one message, or of one extended batch) they are written earlier when a later statement reads.
 
 Source: PostgreSQL 15 manual, 55.2.2.1 (multiple statements), SQL commands BEGIN, COMMIT, ROLLBACK, SAVEPOINT.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Generic, TypeVar
 
 from tsdb.errors import InFailedSqlTransaction, InvalidSavepointSpecification, NoActiveSqlTransaction, OutOfMemory
+from tsdb.session.pending import Pending
+from tsdb.sql.modification import Effect
 
-E = TypeVar("E")
-
+PENDING_BYTES_MAX = 256 << 20
 SAVEPOINTS_MAX = 10_000
 
 
@@ -31,22 +31,37 @@ class State(Enum):
     FAILED = auto()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Savepoint:
+    """``held_bytes`` is what this savepoint and those before it keep in memory."""
+
     name: str
-    effects: int
+    pending: Pending
+    held_bytes: int
 
 
 @dataclass
-class Transaction(Generic[E]):
-    """``pending_bytes_max`` bounds what may wait for COMMIT."""
+class Transaction:
+    """``pending_bytes_max`` bounds what may wait for COMMIT; ``mark`` is the running statement's first ordinal."""
 
-    pending_bytes_max: int = 256 << 20
+    pending_bytes_max: int = PENDING_BYTES_MAX
     state: State = State.IDLE
     started_us: int = 0
-    pending: list[tuple[E, int]] = field(default_factory=list)
-    pending_bytes: int = 0
+    pending: Pending = field(default_factory=Pending)
+    mark: int = 0
     savepoints: list[Savepoint] = field(default_factory=list)
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how much memory the pending changes hold, those of savepoints too."""
+        return self._with_savepoints(self.pending)
+
+    def _with_savepoints(self, pending: Pending) -> int:
+        if not self.savepoints:
+            return pending.bytes
+        last = self.savepoints[-1]
+        shared = last.pending.sizes
+        return last.held_bytes + sum(size for chunk, size in pending.sizes.items() if chunk not in shared)
 
     @property
     def status(self) -> str:
@@ -88,33 +103,40 @@ class Transaction(Generic[E]):
         else:
             self.end()
 
-    def add(self, effect: E, size: int) -> None:
+    def start_statement(self) -> None:
+        """Before a statement that changes data: what it deletes are rows that were there before it."""
+        self.mark = self.pending.next_ordinal
+
+    def add(self, effect: Effect) -> None:
         """Raises OutOfMemory."""
-        if self.pending_bytes + size > self.pending_bytes_max:
+        pending = self.pending.add(effect, self.mark)
+        if self._with_savepoints(pending) > self.pending_bytes_max:
             raise OutOfMemory(
                 f"the transaction holds more than {self.pending_bytes_max >> 20} MiB of changes",
-                hint="Commit more often.",
+                hint="Commit more often, or start the server with a larger transaction_bytes_max.",
             )
-        self.pending.append((effect, size))
-        self.pending_bytes += size
+        self.pending = pending
 
-    def take(self) -> list[E]:
+    def forget(self, series: int) -> None:
+        """The transaction has dropped a series: what was pending for it is gone with it."""
+        self.pending = self.pending.without(series)
+        self.savepoints = [replace(each, pending=each.pending.without(series)) for each in self.savepoints]
+
+    def take(self) -> list[Effect]:
         """What is to be written now, in order."""
-        taken = [effect for effect, _ in self.pending]
-        self._drop(0)
-        for savepoint in self.savepoints:
-            savepoint.effects = 0
+        taken = list(self.pending.effects())
+        self._drop()
         return taken
 
     def end(self) -> None:
         """The block or the implicit transaction is over. What was not taken is dropped."""
-        self._drop(0)
-        self.savepoints.clear()
+        self._drop()
         self.state = State.IDLE
 
-    def _drop(self, count: int) -> None:
-        self.pending_bytes -= sum(size for _, size in self.pending[count:])
-        del self.pending[count:]
+    def _drop(self) -> None:
+        self.pending = Pending()
+        self.mark = 0
+        self.savepoints.clear()
 
     # --- savepoints ---
 
@@ -122,7 +144,7 @@ class Transaction(Generic[E]):
         self.require_block("SAVEPOINT")
         if len(self.savepoints) >= SAVEPOINTS_MAX:
             raise OutOfMemory(f"the transaction has {SAVEPOINTS_MAX} savepoints, as many as are allowed")
-        self.savepoints.append(Savepoint(name, len(self.pending)))
+        self.savepoints.append(Savepoint(name, self.pending, self.pending_bytes))
 
     def release(self, name: str) -> int:
         """The savepoint's depth, from 1; it and those after it are gone, what was done stays."""
@@ -132,10 +154,10 @@ class Transaction(Generic[E]):
         return depth
 
     def rollback_to(self, name: str) -> int:
-        """The savepoint's depth, from 1; it stays, what was collected after it is dropped."""
+        """The savepoint's depth, from 1; it stays, what was done after it is dropped."""
         self.require_block("ROLLBACK TO SAVEPOINT")
         depth = self._depth(name)
-        self._drop(self.savepoints[depth - 1].effects)
+        self.pending = self.savepoints[depth - 1].pending
         del self.savepoints[depth:]
         self.state = State.BLOCK
         return depth

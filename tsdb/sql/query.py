@@ -156,8 +156,9 @@ class Queries:
         """One constant by DuckDB: date_trunc('day', now()) and its like."""
         cursor = self._instance.take(str(context.zone))
         try:
-            row = cursor.connection.execute(f"SELECT {sql}").fetchone()
-            return None if row is None or row[0] is None else int(row[0])
+            # Read to its end: a result that is left open would refuse the cursor to its next user.
+            rows = cursor.connection.execute(f"SELECT {sql}").fetchall()
+            return None if rows[0][0] is None else int(rows[0][0])
         except Exception as error:
             raise to_error(error) from error
         finally:

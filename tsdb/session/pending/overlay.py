@@ -1,0 +1,166 @@
+"""The store's view as if a transaction's pending changes were applied: what its own statements read.
+
+A scan of a series that the transaction did not touch is the view's own. Of any other, the view's batches are read with
+their keys; what is deleted is left out, and where a pending row has the same key its fields win. Pending rows that met
+no point of the store come last, filtered exactly by time and tags.
+
+Source: PostgreSQL 15 manual, 13.2.1 (a query sees the effects of previous updates within its own transaction).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tsdb.model.points import decode_tagset
+from tsdb.model.schema import Catalog, Column, Role
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, View
+from tsdb.model.time import us_of_ns
+from tsdb.session.pending.changes import Changes
+from tsdb.session.pending.hidden import Hidden
+from tsdb.session.pending.merged import MergedRows, merged_rows
+from tsdb.sql.to_points import tagsets_of
+
+Mask = npt.NDArray[np.bool_]
+
+BATCH_ROWS = 128 * 1024
+
+
+class Overlay:
+    """Implements ``View``. ``changes`` by series number."""
+
+    def __init__(self, view: View, changes: Mapping[int, Changes]) -> None:
+        self._view = view
+        self._changes = changes
+        self._read: dict[int, tuple[Hidden, MergedRows]] = {}
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._view.catalog
+
+    def scan(self, request: ScanRequest) -> Scan:
+        number = request.series.number
+        changes = self._changes.get(number)
+        if changes is None:
+            return self._view.scan(request)
+        if number not in self._read:
+            self._read[number] = Hidden(changes), merged_rows(changes)
+        hidden, rows = self._read[number]
+        return _OverlayScan(self._view, request, hidden, rows).start()
+
+    def close(self) -> None:
+        self._view.close()
+
+
+class _OverlayScan:
+    """One scan as it runs."""
+
+    def __init__(self, view: View, request: ScanRequest, hidden: Hidden, rows: MergedRows) -> None:
+        self._request = request
+        self._hidden = hidden
+        self._rows = rows
+        self._met = np.zeros(len(rows), np.bool_)
+        series = request.series
+        keys: tuple[int | str, ...] = (*(c.number for c in series.tags), TIME_NS, SEQUENCE)
+        columns = request.columns + tuple(each for each in keys if each not in request.columns)
+        # A bound on a field prunes by what the store has; a pending row may change it.
+        bounds = () if rows.index is not None and len(rows) else request.bounds
+        self._at = {key: at for at, key in enumerate(columns)}
+        self._inner = view.scan(replace(request, columns=columns, bounds=bounds))
+        self._schema = pa.schema([self._inner.schema.field(i) for i in range(len(request.columns))])
+
+    def start(self) -> Scan:
+        return Scan(self._schema, self._batches(), self._inner.statistics)
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        inner = self._inner.batches
+        try:
+            if not self._hidden.everything:
+                for batch in inner:
+                    seen = self._applied(batch)
+                    if seen.num_rows:
+                        yield seen
+        finally:
+            close = getattr(inner, "close", None)
+            if close is not None:
+                close()
+        yield from self._own()
+
+    # --- the store's rows ---
+
+    def _applied(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        times = batch.column(self._at[TIME_NS]).to_numpy(zero_copy_only=False)
+        sequences = batch.column(self._at[SEQUENCE]).to_numpy(zero_copy_only=False)
+        tags = {c.number: batch.column(self._at[c.number]) for c in self._request.series.tags}
+        gone = self._hidden.by_range(times, tags) | self._hidden.by_sequence(sequences)
+        index = self._rows.index
+        candidates = self._hidden.candidates(times)
+        if index is not None:
+            candidates |= index.may_hold(times)
+        changed = np.flatnonzero(candidates & ~gone)
+        place = np.full(len(times), -1, np.int64)
+        if len(changed):
+            chosen = pa.array(changed)
+            tagsets, tagset = tagsets_of([(n, column.take(chosen)) for n, column in tags.items()], len(changed))
+            gone[changed] = self._hidden.by_key(tagsets, tagset, times[changed], sequences[changed])
+            if index is not None:
+                place[changed] = np.where(gone[changed], -1, index.find(tagsets, tagset, times[changed]))
+        self._met[place[place >= 0]] = True
+        arrays = [self._merged(key, batch.column(at), place) for at, key in enumerate(self._request.columns)]
+        made = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        return made.filter(pa.array(~gone)) if gone.any() else made
+
+    def _merged(self, key: int | str, column: pa.Array, place: npt.NDArray[np.int64]) -> pa.Array:
+        """A column with the pending values where they are there; the rows' ``place`` is among the pending rows."""
+        own = self._rows.fields.get(key) if isinstance(key, int) else None
+        if own is None or not (place >= 0).any():
+            return column
+        values = own.cast(column.type).take(pa.array(np.maximum(place, 0), mask=place < 0))
+        return pc.coalesce(values, column)
+
+    # --- the transaction's rows ---
+
+    def _own(self) -> Iterator[pa.RecordBatch]:
+        rows = np.flatnonzero(~self._met & self._wanted())
+        self._inner.statistics.rows_head += len(rows)
+        for start in range(0, len(rows), BATCH_ROWS):
+            part = rows[start : start + BATCH_ROWS]
+            arrays = [
+                self._own_column(key, part).cast(self._schema.field(at).type)
+                for at, key in enumerate(self._request.columns)
+            ]
+            self._inner.statistics.rows_returned += len(part)
+            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _wanted(self) -> Mask:
+        rows, request = self._rows, self._request
+        wanted: Mask = (rows.times >= request.range.low) & (rows.times < request.range.high)
+        if request.tags and request.prune and wanted.any():
+            values = [decode_tagset(each) for each in rows.tagsets]
+            matching = [all(tag.test(each.get(tag.column)) for tag in request.tags) for each in values]
+            wanted &= np.array(matching, np.bool_)[rows.tagset]
+        return wanted
+
+    def _own_column(self, key: int | str, part: npt.NDArray[np.int64]) -> pa.Array:
+        rows = self._rows
+        if key == TIME:
+            return pa.array(us_of_ns(rows.times[part]))
+        if key == TIME_NS:
+            return pa.array(rows.times[part])
+        if key == SEQUENCE:
+            return pa.array(rows.sequences[part])
+        assert isinstance(key, int)
+        column = self._request.series.by_number[key]
+        if column.role is Role.TAG:
+            return self._own_tags(column, part)
+        values = rows.fields.get(key)
+        return pa.nulls(len(part)) if values is None else values.take(pa.array(part))
+
+    def _own_tags(self, column: Column, part: npt.NDArray[np.int64]) -> pa.Array:
+        values = pa.array([decode_tagset(each).get(column.number) for each in self._rows.tagsets], pa.string())
+        return values.take(pa.array(self._rows.tagset[part])).dictionary_encode()
