@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tsdb.errors import CantChangeRuntimeParam, InvalidParameterValue, TsdbError, UndefinedObject
+from tsdb.errors import CantChangeRuntimeParam, FeatureNotSupported, InvalidParameterValue, TsdbError, UndefinedObject
 from tsdb.session.variables import Variables
 
 
@@ -26,7 +26,6 @@ from tsdb.session.variables import Variables
         ("extra_float_digits", "3", "3"),
         ("standard_conforming_strings", "true", "on"),
         ("tsdb.prune", "off", "off"),
-        ("myapp.user_id", "42", "42"),
         ("default_transaction_isolation", "SERIALIZABLE", "serializable"),
     ],
 )
@@ -48,11 +47,12 @@ def test_a_value_is_shown_as_postgresql_shows_it(name: str, value: str, shown: s
         ("statement_timeout", "-1", InvalidParameterValue),
         ("timezone", "Mars/Olympus", InvalidParameterValue),
         ("timezone", "5.5", InvalidParameterValue),
-        ("client_encoding", "LATIN1", InvalidParameterValue),
-        ("datestyle", "German", InvalidParameterValue),
-        ("datestyle", "SQL, DMY", InvalidParameterValue),
+        ("client_encoding", "LATIN1", FeatureNotSupported),
+        ("datestyle", "German", FeatureNotSupported),
+        ("datestyle", "Roman", InvalidParameterValue),
+        ("datestyle", "SQL, DMY", FeatureNotSupported),
         ("extra_float_digits", "4", InvalidParameterValue),
-        ("standard_conforming_strings", "off", InvalidParameterValue),
+        ("standard_conforming_strings", "off", FeatureNotSupported),
         ("row_security", "maybe", InvalidParameterValue),
         ("client_min_messages", "loud", InvalidParameterValue),
     ],
@@ -96,3 +96,15 @@ def test_the_isolation_of_a_transaction_is_the_default_one_until_it_is_set() -> 
     variables = Variables("me")
     variables.set("default_transaction_isolation", "serializable")
     assert variables.get("transaction_isolation") == "serializable"
+
+
+def test_a_clients_own_setting_is_known_once_it_was_set() -> None:
+    variables = Variables("me")
+    with pytest.raises(UndefinedObject):
+        variables.get("my.own")
+    variables.set("my.own", "42")
+    assert variables.get("My.Own") == "42"
+    variables.reset("my.own")
+    assert variables.get("my.own") == ""
+    with pytest.raises(TsdbError, match="invalid configuration parameter name"):
+        variables.set("my.1", "x")

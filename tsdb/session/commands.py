@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsdb.errors import NoActiveSqlTransaction, ProtocolViolation, SqlSyntaxError, UndefinedObject
-from tsdb.session import settings
 from tsdb.session.core import Core, Work
 from tsdb.session.execution import Done, Plan
 from tsdb.session.portals import Portal, PreparedStatement
@@ -33,6 +32,7 @@ from tsdb.session.utility import (
     SetSavepoint,
     Show,
 )
+from tsdb.sql import settings
 from tsdb.sql.notice import notice
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Fragment, Select, parse

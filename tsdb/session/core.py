@@ -16,16 +16,17 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.store import Store
-from tsdb.session import settings
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution, Plan
 from tsdb.session.portals import Names, Portal
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
 from tsdb.session.variables import Variables
+from tsdb.sql import settings
 from tsdb.sql.context import Context
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
+from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Ddl, Truncate
 
 T = TypeVar("T")
@@ -96,7 +97,7 @@ class Core:
 
     @property
     def statement_timeout_s(self) -> float:
-        return (settings.milliseconds(self.variables.get("statement_timeout")) or 0) / 1000
+        return milliseconds(self.variables.get("statement_timeout")) / 1000
 
     def take_notices(self) -> list[Notice]:
         """The notices that client_min_messages lets pass."""

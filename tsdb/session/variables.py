@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from tsdb.session import settings
+from tsdb.errors import ConfigurationLimitExceeded, UndefinedObject
+from tsdb.sql import settings
 
 # Outside a transaction that says otherwise, these are what default_… says.
+CUSTOM_MAX = 1_000
 _OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
 
 
@@ -21,12 +23,13 @@ class Variables:
         self._session: dict[str, str] = {}
         self._local: dict[str, str] = {}
         self._saved: list[tuple[dict[str, str], dict[str, str]]] = []
-        self._custom: dict[str, str] = {}
+        # The client's own names: known, though empty, once they were set (guc.c, placeholders).
+        self._custom: set[str] = set()
         self.generation = 0
 
     def set_start(self, name: str, value: str) -> None:
         """What the client asked for in its startup packet: RESET goes back to it."""
-        setting, text = settings.checked(name, value)
+        setting, text = settings.checked(name, value, at_start=True)
         self._start[setting.name.lower()] = text
 
     def get(self, name: str) -> str:
@@ -38,11 +41,15 @@ class Variables:
                 return values[key]
         if key in _OF_TRANSACTION:
             return self.get("default_" + key)
+        if settings.is_custom(key) and key not in self._custom:
+            raise UndefinedObject(f'unrecognized configuration parameter "{name}"')
         return setting.default
 
     def set(self, name: str, value: str, *, local: bool = False) -> None:
         setting, text = settings.checked(name, value)
         key = setting.name.lower()
+        if settings.is_custom(key):
+            self._remember(key)
         if local:
             self._local[key] = text
         else:
@@ -50,8 +57,16 @@ class Variables:
             self._local.pop(key, None)
         self.generation += 1
 
+    def _remember(self, key: str) -> None:
+        if key not in self._custom and len(self._custom) >= CUSTOM_MAX:
+            raise ConfigurationLimitExceeded(
+                f"the session has {CUSTOM_MAX} settings of its own, as many as are allowed"
+            )
+        self._custom.add(key)
+
     def reset(self, name: str, *, local: bool = False) -> None:
         setting = settings.find(name)
+        setting.refuse_change()
         key = setting.name.lower()
         if local:
             self._local[key] = self._start.get(key, setting.default)
@@ -61,8 +76,10 @@ class Variables:
         self.generation += 1
 
     def reset_all(self) -> None:
-        self._session.clear()
-        self._local.clear()
+        for values in (self._session, self._local):
+            kept = {key: value for key, value in values.items() if not settings.find(key).resets}
+            values.clear()
+            values.update(kept)
         self.generation += 1
 
     # --- transactions ---
@@ -106,4 +123,20 @@ class Variables:
 
     def listing(self) -> list[tuple[str, str, str]]:
         """(name, value, description) for SHOW ALL."""
-        return [(s.name, self.get(s.name), s.description) for s in settings.SETTINGS.values()]
+        return [(s.name, self.get(s.name), s.description) for s in settings.SETTINGS.values() if s.listed]
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """pg_settings, in the order of its columns."""
+        return [self._row(setting) for setting in settings.SETTINGS.values() if setting.listed]
+
+    def _row(self, setting: settings.Setting) -> tuple[object, ...]:
+        key = setting.name.lower()
+        source = (
+            "session" if key in self._session or key in self._local else "client" if key in self._start else "default"
+        )
+        reset = setting.in_unit(self._start.get(key, setting.default))
+        return (
+            setting.name, setting.in_unit(self.get(key)), setting.unit or None, setting.category, setting.description,
+            setting.extra or None, setting.context, setting.kind, source, setting.low or None, setting.high or None,
+            list(setting.words) or None, setting.in_unit(setting.default), reset, None, None, False,
+        )  # fmt: skip

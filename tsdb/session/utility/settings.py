@@ -6,11 +6,11 @@ Source of the grammar: PostgreSQL 15 manual, part VI; gram.y.
 from __future__ import annotations
 
 from tsdb.errors import InvalidParameterValue
-from tsdb.session.settings import hours_zone
 from tsdb.session.utility.command import Accepted, Command, Discard, Reset, Set, Show
 from tsdb.session.utility.transactions import modes
 from tsdb.sql import intervals
 from tsdb.sql.reader import Reader
+from tsdb.sql.settings import hours_zone
 
 
 def set_(reader: Reader) -> Command:

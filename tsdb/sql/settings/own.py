@@ -1,0 +1,147 @@
+"""What is ours among the settings: values of this server, and checks of settings that take effect.
+
+Where only some of PostgreSQL's values have their effect here, the others are refused (0A000) rather than kept without
+effect: output in another style than the client asked for would be read wrongly.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tsdb.errors import FeatureNotSupported, InvalidParameterValue
+from tsdb.sql.settings.setting import Check
+from tsdb.zones import zone
+
+SERVER_VERSION = "15.18"
+SERVER_VERSION_NUM = "150018"
+
+# What this server answers instead of PostgreSQL's own defaults.
+VALUES = {
+    "server_version": SERVER_VERSION,
+    "server_version_num": SERVER_VERSION_NUM,
+    "max_identifier_length": "255",
+    "max_prepared_transactions": "0",
+    "autovacuum": "off",
+    "listen_addresses": "",
+}
+# ParameterStatus, in PostgreSQL's order (guc.c, GUC_REPORT).
+REPORTED = (
+    "in_hot_standby", "integer_datetimes", "TimeZone", "IntervalStyle", "is_superuser", "application_name",
+    "default_transaction_read_only", "scram_iterations", "standard_conforming_strings", "DateStyle",
+    "session_authorization", "client_encoding", "server_version", "server_encoding",
+)  # fmt: skip
+
+_OFFSET = re.compile(r"<?([+-])(0\d|1[0-4])(?::?00)?(?:>.*)?")
+
+
+def time_zone(name: str, value: str) -> str:
+    text = value.strip().strip("'")
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?", text):
+        text = hours_zone(float(text))
+    if text.lower() in ("default", "local"):
+        return "UTC"
+    try:
+        found = zone(text).name
+        iana_name(found)
+    except InvalidParameterValue:
+        raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"') from None
+    return found.upper() if found in ("utc", "gmt") else found
+
+
+def iana_name(shown: str) -> str:
+    """The IANA name that queries know a zone by: a fixed offset is one of ``Etc``, whose signs are POSIX's."""
+    if not shown.startswith(("<", "+", "-")):
+        return shown
+    offset = _OFFSET.fullmatch(shown)
+    if offset is None:
+        raise InvalidParameterValue(f'time zone "{shown}" is not supported', hint="Offsets are whole hours up to 14.")
+    hours = int(offset[2])
+    return f"Etc/GMT{'-' if offset[1] == '+' else '+'}{hours}" if hours else "Etc/GMT"
+
+
+def hours_zone(hours: float) -> str:
+    """A number of hours east of Greenwich, as PostgreSQL shows it: ``<-07>+07``."""
+    minutes = round(hours * 60)
+    if abs(minutes) > 15 * 60:
+        raise InvalidParameterValue(f'invalid value for parameter "TimeZone": "{hours:g}"')
+    size = f"{abs(minutes) // 60:02d}" + (f":{abs(minutes) % 60:02d}" if minutes % 60 else "")
+    return f"<{'-' if minutes < 0 else '+'}{size}>{'+' if minutes < 0 else '-'}{size}"
+
+
+# Encodings of PostgreSQL (table 24.1), folded as its names are; two of them need no conversion.
+_ENCODINGS = frozenset({
+    "big5", "euccn", "eucjp", "eucjis2004", "euckr", "euctw", "gb18030", "gbk", "iso88595", "iso88596",
+    "iso88597", "iso88598", "johab", "koi8r", "koi8", "koi8u", "latin1", "iso88591", "latin2", "iso88592",
+    "latin3", "iso88593", "latin4", "iso88594", "latin5", "iso88599", "latin6", "iso885910", "latin7",
+    "iso885913", "latin8", "iso885914", "latin9", "iso885915", "latin10", "iso885916", "muleinternal", "sjis",
+    "mskanji", "shiftjis", "win932", "windows932", "shiftjis2004", "uhc", "win949", "windows949", "win866",
+    "alt", "win874", "win1250", "win1251", "win", "win1252", "win1253", "win1254", "win1255", "win1256",
+    "win1257", "win1258", "abc", "tcvn", "tcvn5712", "vscii", "windows1250", "windows1251", "windows1252",
+    "windows1253", "windows1254", "windows1255", "windows1256", "windows1257", "windows1258",
+})  # fmt: skip
+
+
+def client_encoding(name: str, value: str) -> str:
+    """UTF8, or SQL_ASCII, which means bytes as they are."""
+    folded = re.sub(r"[^a-z0-9]", "", value.lower())
+    if folded in ("utf8", "unicode"):
+        return "UTF8"
+    if folded == "sqlascii":
+        return "SQL_ASCII"
+    if folded in _ENCODINGS:
+        raise FeatureNotSupported(
+            f"conversion between {value.upper()} and UTF8 is not supported", hint="Use the client encoding UTF8."
+        )
+    raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"')
+
+
+_STYLES = ("iso", "sql", "postgres", "german")
+_ORDERS = {
+    "mdy": "MDY", "us": "MDY", "noneuro": "MDY", "noneuropean": "MDY", "dmy": "DMY", "euro": "DMY", "european": "DMY",
+    "ymd": "YMD",
+}  # fmt: skip
+
+
+def date_style(name: str, value: str) -> str:
+    for word in (word.strip().strip('"').lower() for word in value.split(",") if word.strip()):
+        style = next((each for each in _STYLES if word.startswith(each)), word)
+        order = _ORDERS.get(word, "MDY")
+        if style in _STYLES[1:] or order != "MDY":
+            raise FeatureNotSupported(
+                f"DateStyle {word.upper()} is not supported", hint="Dates are always in ISO style, order MDY."
+            )
+        if style != "iso" and word not in _ORDERS and word != "default":
+            raise InvalidParameterValue(
+                f'invalid value for parameter "{name}": "{value}"', detail=f'Unrecognized key word: "{word}".'
+            )
+    return "ISO, MDY"
+
+
+def only(supported: str, words: tuple[str, ...]) -> Check:
+    """An enumeration of which one value has its effect."""
+
+    def check(name: str, value: str) -> str:
+        if value.lower() not in words:
+            available = f"Available values: {', '.join(words)}."
+            raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"', hint=available)
+        if value.lower() != supported:
+            raise FeatureNotSupported(f'{name} "{value.lower()}" is not supported', hint=f"It is always {supported}.")
+        return supported
+
+    return check
+
+
+def standard_strings(name: str, value: str) -> str:
+    if value.lower() in ("off", "false", "no", "0", "f", "n", "of"):
+        raise FeatureNotSupported(f"{name} is always on", hint="Write backslash escapes as E'…'.")
+    return "on"
+
+
+CHECKS: dict[str, Check] = {
+    "TimeZone": time_zone,
+    "client_encoding": client_encoding,
+    "DateStyle": date_style,
+    "IntervalStyle": only("postgres", ("postgres", "postgres_verbose", "sql_standard", "iso_8601")),
+    "bytea_output": only("hex", ("escape", "hex")),
+    "standard_conforming_strings": standard_strings,
+}

@@ -1,0 +1,75 @@
+"""The list of settings, by lower-case name: PostgreSQL's with our changes, and our own."""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+from tsdb.errors import InvalidName, UndefinedObject
+from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES
+from tsdb.sql.settings.setting import Setting
+
+_CUSTOM = re.compile(r"[A-Za-z_\x80-\U0010ffff][\w$]*(\.[A-Za-z_\x80-\U0010ffff][\w$]*)+")
+
+# What SHOW knows and SHOW ALL does not (guc.c, GUC_NO_SHOW_ALL), and what is ours.
+_MORE = (
+    Setting("is_superuser", "on", "bool", context="internal", reported=True, listed=False, resets=False),
+    Setting("role", "none", context="internal", listed=False, resets=False),
+    Setting("session_authorization", "", context="internal", reported=True, listed=False, resets=False),
+    Setting(
+        "tsdb.prune", "on", "bool", category="tsdb",
+        description="Off: queries read all that is in range, for comparing.",
+    ),
+)  # fmt: skip
+
+
+def _read() -> dict[str, Setting]:
+    text = resources.files(__package__).joinpath("postgres15.tsv").read_text("utf-8")
+    found: dict[str, Setting] = {}
+    for line in text.splitlines()[1:]:
+        name, kind, unit, low, high, words, context, category, boot, short, extra, flags = line.split("\t")
+        made = Setting(
+            name, VALUES.get(name, boot), kind, unit, low, high, tuple(words.split(",")) if words else (), context,
+            category, short, extra, name in REPORTED, "NO_RESET_ALL" not in flags, "NO_SHOW_ALL" not in flags,
+            CHECKS.get(name),
+        )  # fmt: skip
+        if unit and kind in ("integer", "real"):
+            made = _with_default(made, made.shown(float(made.default)))
+        found[name.lower()] = made
+    found.update((each.name, each) for each in _MORE)
+    return dict(sorted(found.items()))
+
+
+def _with_default(setting: Setting, default: str) -> Setting:
+    values = {name: getattr(setting, name) for name in Setting.__dataclass_fields__}
+    return Setting(**{**values, "default": default})
+
+
+SETTINGS: dict[str, Setting] = _read()
+
+
+def is_custom(name: str) -> bool:
+    """Whether a name that is no setting may be a client's own: two words with a dot."""
+    return "." in name and name.lower() not in SETTINGS and not name.lower().startswith("tsdb.")
+
+
+def find(name: str) -> Setting:
+    """The setting of that name, whatever its case; a client's own has no type. Raises UndefinedObject, InvalidName."""
+    setting = SETTINGS.get(name.lower())
+    if setting is not None:
+        return setting
+    if not is_custom(name):
+        raise UndefinedObject(f'unrecognized configuration parameter "{name}"')
+    if _CUSTOM.fullmatch(name) is None:
+        raise InvalidName(
+            f'invalid configuration parameter name "{name}"',
+            detail="Custom parameter names must be two or more simple identifiers separated by dots.",
+        )
+    return Setting(name, "", listed=False)
+
+
+def checked(name: str, value: str, *, at_start: bool = False) -> tuple[Setting, str]:
+    """A setting and its value as SHOW prints it. Raises UndefinedObject, InvalidParameterValue, 0A000, 55P02."""
+    setting = find(name)
+    setting.refuse_change(at_start=at_start)
+    return setting, setting.checked(value)
