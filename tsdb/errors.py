@@ -7,7 +7,7 @@
     ├── class 23  NotNullViolation, UniqueViolation
     ├── class 25  ActiveSqlTransaction, InFailedSqlTransaction
     ├── class 26, 34, 3D, 42  names and syntax
-    ├── class 40  StatementCompletionUnknown: appended, but its fate is not known yet
+    ├── class 40  SerializationFailure; StatementCompletionUnknown: appended, but its fate is not known yet
     ├── class 53, 54, 55, 57  resources, limits, state, operator
     └── class XX  InternalError, DataCorrupted
     ConfigurationError                wrong settings: the process does not start (exit code 2)
@@ -171,6 +171,12 @@ class InvalidCatalogName(TsdbError):
     """Unknown database."""
 
     sqlstate = "3D000"
+
+
+class SerializationFailure(TsdbError):
+    """What a transaction read and wants to change was changed by another one: to be run again from its start."""
+
+    sqlstate = "40001"
 
 
 class StatementCompletionUnknown(TsdbError):

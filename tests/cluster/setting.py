@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +34,7 @@ class Setting:
         if "cpu" not in self.database.series:
             self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
 
-    def __enter__(self) -> Setting:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -10,6 +10,9 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from tests.session.conftest import Server
+from tsdb.storage.rows import COUNTER_MASK
+
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 
@@ -153,8 +156,41 @@ def test_what_cannot_be_done_changes_nothing(
     assert len(found(table)) == len(ROWS)
 
 
-def test_an_update_whose_write_is_refused_deletes_nothing(table: psycopg.Connection) -> None:
+def test_an_update_whose_write_is_refused_deletes_nothing(table: psycopg.Connection, server: Server) -> None:
     before = table.execute("SELECT count(*), min(note), max(note) FROM d").fetchone()
-    with pytest.raises(errors.ProgramLimitExceeded, match="larger than the write queue"):
-        table.execute("UPDATE d SET note = repeat('x', 1000000), v = NULL")
+    log = server.node.engine._shard.log
+    counter, log.counter = log.counter, COUNTER_MASK
+    try:
+        with pytest.raises(errors.ProgramLimitExceeded, match="has given all"):
+            table.execute("UPDATE d SET note = repeat('x', 100), v = NULL")
+    finally:
+        log.counter = counter
     assert table.execute("SELECT count(*), min(note), max(note) FROM d").fetchone() == before
+
+
+def test_of_two_open_transactions_that_change_a_row_the_second_fails_as_a_whole(
+    table: psycopg.Connection, server: Server
+) -> None:
+    with server.connect() as other:
+        statements: list[LiteralString] = ["UPDATE d SET v = NULL WHERE note = 'n3'", "DELETE FROM d WHERE note = 'n3'"]
+        for statement in statements:
+            table.execute("BEGIN; UPDATE d SET v = NULL, note = 'first' WHERE note = 'n2'")
+            other.execute("BEGIN; INSERT INTO d (time, host, rack, note) VALUES (now(), 'h', 5, 'mine')")
+            other.execute("UPDATE d SET v = NULL, note = 'second' WHERE note = 'n2'")
+            other.execute(statement)
+            table.execute("COMMIT")
+            with pytest.raises(errors.SerializationFailure):
+                other.execute("COMMIT")
+            there = other.execute("SELECT note FROM d WHERE note IN ('first', 'second', 'mine')").fetchall()
+            assert there == [("first",)]
+            assert len(found(table)) == len(ROWS)
+            table.execute("UPDATE d SET note = 'n2' WHERE note = 'first'")
+
+
+def test_a_row_that_was_deleted_is_not_updated_back_into_being(table: psycopg.Connection, server: Server) -> None:
+    with server.connect() as other:
+        other.execute("BEGIN; UPDATE d SET v = 7 WHERE note = 'n2'")
+        table.execute("DELETE FROM d WHERE note = 'n2'")
+        with pytest.raises(errors.SerializationFailure):
+            other.execute("COMMIT")
+        assert len(found(table)) == len(ROWS) - 1

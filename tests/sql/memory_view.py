@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.model.schema import Catalog, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics
 from tsdb.model.time import us_of_ns
 from tsdb.sql import storage_form
 
@@ -29,6 +29,7 @@ class MemoryView:
     batch_rows: int = 100
     requests: list[ScanRequest] = field(default_factory=list)
     closed: bool = False
+    moment: Moment = field(default_factory=lambda: Moment(0, 0))
 
     def scan(self, request: ScanRequest) -> Scan:
         self.requests.append(request)

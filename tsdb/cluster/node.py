@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.errors import TsdbError, UndefinedTable
 from tsdb.model.points import Points
 from tsdb.model.ring import Location, cut, locations_of_buckets
 from tsdb.model.role_changes import SetSecret
 from tsdb.model.schema import Catalog, CreateDatabase, Database, SchemaChange, Series
 from tsdb.model.store import (
     Deletion,
+    Effect,
     KeyDeletion,
     Producer,
     RangeDeletion,
     SeriesStatistics,
     View,
+    Write,
     Written,
 )
 from tsdb.model.time import BUCKET_NS, bucket_of
-from tsdb.storage.append import DeletePart, Piece, WritePart
+from tsdb.storage.append import DeletePart, Piece, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.engine import Engine
+from tsdb.storage.group import check_once
 from tsdb.storage.options import Options
 from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
 
@@ -33,6 +37,8 @@ FIRST_DATABASES = ("tsdb", "postgres")
 SECRET_BYTES = 32
 # A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
 BUCKETS_LOOKED_AT = 512
+# Points of one step of a commit, and so of one op; an effect is never cut.
+ROWS_A_STEP = 65_536
 # A process that is told to stop has two seconds; what is not in blocks then is replayed from the log.
 FLUSH_SECONDS = 1.2
 
@@ -68,14 +74,42 @@ class Node:
         database: Database,
         points: Sequence[Points],
         producer: Producer | None = None,
-        replaces: KeyDeletion | None = None,
     ) -> Future[Written]:
         filled = [batch for batch in points if len(batch)]
-        hidden = cut_deletion(database, replaces) if replaces is not None else ()
-        return self._engine.write(filled, cut_points(database, filled), producer, hidden)
+        return self._engine.write(filled, cut_points(database, filled), producer)
 
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
         return self._engine.delete(cut_deletion(database, deletion))
+
+    def commit(self, effects: Sequence[Effect]) -> Future[None]:
+        try:
+            seen = rows_seen(effects)
+            check_once(seen)
+            steps = [step for joined in _joined(effects) for step in self._steps(joined)]
+        except TsdbError as error:
+            failed: Future[None] = Future()
+            failed.set_exception(error)
+            return failed
+        return self._engine.commit(steps, seen)
+
+    def _steps(self, effects: Sequence[Effect]) -> Iterator[Step]:
+        """What is logged for one effect, or for several mere writes to one database."""
+        database = self._database_of(effects[0])
+        for effect in effects:
+            deletion = effect.replaces if isinstance(effect, Write) else effect
+            if deletion is not None:
+                yield delete_step(cut_deletion(database, deletion))
+        points = [effect.points for effect in effects if isinstance(effect, Write) and len(effect.points)]
+        if points:
+            yield write_step(points, cut_points(database, points))
+
+    def _database_of(self, effect: Effect) -> Database:
+        """By number: names may have changed since the statement."""
+        series = _series_of(effect)
+        found = self.catalog.series_by_number.get(series.number)
+        if found is None:
+            raise UndefinedTable(f'relation "{series.name}" does not exist any more')
+        return found[0]
 
     def view(self) -> View:
         return self._engine.view()
@@ -89,6 +123,45 @@ class Node:
     def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
         """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""
         self._engine.close(flush_seconds)
+
+
+def rows_seen(effects: Iterable[Effect]) -> list[Seen]:
+    """What must still hold when the effects are logged.
+
+    A deletion by keys in a keyed series needs nothing: what was written since stays, whatever it is.
+    """
+    found: list[Seen] = []
+    for effect in effects:
+        if isinstance(effect, Write):
+            if effect.replaces is not None and effect.replaces.sequences is not None:
+                found.append(Seen(effect.replaces, exactly=True))
+            if effect.updates is not None:
+                found.append(Seen(effect.updates, exactly=False))
+        elif isinstance(effect, KeyDeletion) and effect.sequences is not None and not effect.series.keyed:
+            found.append(Seen(effect, exactly=True))
+    return [seen for seen in found if len(seen.rows.times)]
+
+
+def _series_of(effect: Effect) -> Series:
+    return effect.points.series if isinstance(effect, Write) else effect.series
+
+
+def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
+    """Writes that replace nothing, in a row, up to a size; any other effect alone."""
+    joined: list[Effect] = []
+    rows = 0
+    for effect in effects:
+        is_mere_write = isinstance(effect, Write) and effect.replaces is None
+        if joined and (not is_mere_write or rows >= ROWS_A_STEP):
+            yield joined
+            joined, rows = [], 0
+        if isinstance(effect, Write) and is_mere_write:
+            joined.append(effect)
+            rows += len(effect.points)
+        else:
+            yield [effect]
+    if joined:
+        yield joined
 
 
 def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:

@@ -104,11 +104,32 @@ class Scan:
     statistics: ScanStatistics
 
 
+class Moment:
+    """What a view sees, as something to hold: all versions of points with a counter up to ``counter``.
+
+    Whoever writes because of what it read holds the view's moment until then: versions that it saw and later ones are
+    not merged on disk meanwhile, so that a deletion hides the ones and spares the others. ``number`` is the version of
+    the data, which says whether anything has changed since.
+    """
+
+    __slots__ = ("__weakref__", "counter", "number")
+
+    def __init__(self, number: int, counter: int) -> None:
+        self.number = number
+        self.counter = counter
+
+
 class View(Protocol):
-    """One immutable version of the data: what a statement reads from its first scan to its last. Close it."""
+    """One immutable version of the data: what a statement reads from its first scan to its last. Close it.
+
+    A scan that is still read keeps its version after ``close``.
+    """
 
     @property
     def catalog(self) -> Catalog: ...
+
+    @property
+    def moment(self) -> Moment: ...
 
     def scan(self, request: ScanRequest) -> Scan: ...
 
@@ -138,7 +159,8 @@ class KeyDeletion:
     """DELETE of named points: (tag set by value, time in ns, sequence).
 
     The sequence names one row of a keyless series; in a keyed one it is the highest version that was seen, and what was
-    written since stays. 0 (or None for all) stands for any version before the DELETE.
+    written since stays. 0 (or None for all) stands for any version before the DELETE. ``moments`` are those of
+    the views in which the points were seen; held here, they keep seen and later versions apart.
     """
 
     series: Series
@@ -146,9 +168,27 @@ class KeyDeletion:
     tagset: npt.NDArray[np.int32]
     times: npt.NDArray[np.int64]
     sequences: npt.NDArray[np.int64] | None = None
+    moments: tuple[Moment, ...] = ()
 
 
 Deletion = RangeDeletion | KeyDeletion
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Points to be written.
+
+    ``replaces``: the rows whose place they take; each must still be as it was seen, or the write is refused.
+    ``updates``: rows whose fields they change; each must still be there.
+    """
+
+    points: Points
+    replaces: KeyDeletion | None = None
+    updates: KeyDeletion | None = None
+
+
+# What a statement does to the data.
+Effect = Write | Deletion
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +237,8 @@ class Store(Protocol):
         database: Database,
         points: Sequence[Points],
         producer: Producer | None = None,
-        replaces: KeyDeletion | None = None,
     ) -> Future[Written]:
         """Cut by ring location, log, apply. The future ends when all is on disk and visible to the next view.
-
-        ``replaces`` is hidden by the same step, before the points: both are durable and visible, or neither.
 
         Its errors: OutOfMemory (the head is full, try later), DiskFull, ObjectNotInPrerequisiteState (batch number
         below the window), PointsBeyondRetention, UndefinedTable (dropped meanwhile).
@@ -210,6 +247,15 @@ class Store(Protocol):
 
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
         """Hide what was written before: durable and visible to the next view when the future ends."""
+        ...
+
+    def commit(self, effects: Sequence[Effect]) -> Future[None]:
+        """Effects in order, in one step: all are durable and visible to the next view, or none is.
+
+        Its errors, beside those of ``write``: SerializationFailure, when a row that was seen (a replaced or updated
+        one, or one of a keyless series that is deleted by its sequence) was changed or deleted since;
+        FeatureNotSupported, when two of the effects replace the same row.
+        """
         ...
 
     def view(self) -> View: ...

@@ -151,7 +151,7 @@ class Core:
     async def _write(self, work: Work[None]) -> None:
         if not self.transaction.pending:
             return
-        await work(lambda: self.execution.write_pending(self.database))
+        await work(lambda: self.execution.write_pending())
 
     def _ended(self, *, committed: bool) -> None:
         self.variables.end(committed=committed)

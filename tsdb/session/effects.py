@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tsdb.model.points import Points
-from tsdb.model.schema import Database
-from tsdb.model.store import KeyDeletion, Store
-from tsdb.sql.modification import Effect, Write
+from tsdb.model.store import Effect, KeyDeletion, Store, Write
 
 # Points of one write to the store; an effect is never cut.
 _WRITE_ROWS_MAX = 65_536
@@ -24,57 +20,41 @@ def size_of(effect: Effect) -> int:
     if isinstance(effect, Write):
         points = effect.points
         arrays: int = sum(array.nbytes for array in points.fields.values())
-        replaced = size_of(effect.replaces) if effect.replaces is not None else 0
-        return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + replaced
+        seen = sum(size_of(each) for each in (effect.replaces, effect.updates) if each is not None)
+        return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + seen
     if isinstance(effect, KeyDeletion):
         return 200 + 20 * len(effect.times) + sum(len(each) + 60 for each in effect.tagsets)
     return 500
 
 
-def write(store: Store, database: str, effects: Sequence[Effect]) -> None:
-    """Hand effects to the store, in order, and wait until all are durable and visible. Blocks."""
-    target = store.catalog.find(database)
-    for is_mere_write, group in groupby(effects, key=_is_mere_write):
-        futures: list[Future[Any]] = []
-        if is_mere_write:
-            batches = [effect.points for effect in group if isinstance(effect, Write)]
-            futures += [store.write(target, joined) for joined in _joined(batches)]
-        else:
-            futures += [_change(store, target, effect) for effect in group]
-        for future in futures:
-            future.result()
+def write(store: Store, effects: Sequence[Effect]) -> None:
+    """Hand effects to the store, in order, and wait until all are durable and visible, or none. Blocks."""
+    store.commit(list(_joined(effects))).result()
 
 
-def _is_mere_write(effect: Effect) -> bool:
-    return isinstance(effect, Write) and effect.replaces is None
-
-
-def _change(store: Store, database: Database, effect: Effect) -> Future[Any]:
-    if isinstance(effect, Write):
-        return store.write(database, [effect.points], replaces=effect.replaces)
-    return store.delete(database, effect)
-
-
-def _joined(batches: list[Points]) -> Iterator[list[Points]]:
-    """Batches of one write each: those of one series in a row become one, up to a size."""
-    pending: list[Points] = []
-    rows = 0
-    for _, group in groupby(batches, key=lambda points: (points.series.number, tuple(points.fields))):
+def _joined(effects: Sequence[Effect]) -> Iterator[Effect]:
+    """Mere writes to one series in a row become one, up to a size."""
+    for key, group in groupby(effects, key=_joins_with):
+        if key is None:
+            yield from group
+            continue
         part: list[Points] = []
-        part_rows = 0
-        for points in group:
-            if part and part_rows + len(points) > _WRITE_ROWS_MAX:
-                pending.append(concatenated(part))
-                part, part_rows = [], 0
-            part.append(points)
-            part_rows += len(points)
-        pending.append(concatenated(part))
-        rows += part_rows
-        if rows >= _WRITE_ROWS_MAX:
-            yield pending
-            pending, rows = [], 0
-    if pending:
-        yield pending
+        rows = 0
+        for effect in group:
+            assert isinstance(effect, Write)
+            if part and rows + len(effect.points) > _WRITE_ROWS_MAX:
+                yield Write(concatenated(part))
+                part, rows = [], 0
+            part.append(effect.points)
+            rows += len(effect.points)
+        yield Write(concatenated(part))
+
+
+def _joins_with(effect: Effect) -> tuple[int, tuple[int, ...]] | None:
+    """Mere writes with the same value may become one; None may not."""
+    if not isinstance(effect, Write) or effect.replaces is not None or effect.updates is not None:
+        return None
+    return effect.points.series.number, tuple(effect.points.fields)
 
 
 def concatenated(batches: Sequence[Points]) -> Points:

@@ -174,7 +174,7 @@ class Execution:
         if len(values) < len(plan.parameters):
             raise UndefinedParameter(f"there is no parameter ${len(values) + 1}")
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
-            self.write_pending(context.database)
+            self.write_pending()
         if isinstance(plan.statement, Ddl):
             return self._change_schema(ddl.plan(plan.statement, context.database, self.catalog), context, cancellation)
         if isinstance(plan.statement, Truncate):
@@ -245,13 +245,13 @@ class Execution:
     def _collect(self, effect: Effect, context: Context) -> None:
         self._transaction.add(effect)
         if self._transaction.state is State.IMPLICIT and self._transaction.pending_bytes >= WRITE_BYTES:
-            self.write_pending(context.database)
+            self.write_pending()
 
-    def write_pending(self, database: str) -> None:
+    def write_pending(self) -> None:
         """Make what was collected durable and visible."""
         pending = self._transaction.take()
         if pending:
-            effects.write(self._store, database, pending)
+            effects.write(self._store, pending)
 
     # --- schema ---
 

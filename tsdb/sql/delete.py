@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, RangeDeletion
+from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, Moment, RangeDeletion
 from tsdb.sql import deletion_range, storage_form, trees
 from tsdb.sql.context import Context
 from tsdb.sql.deletion_range import RangeCondition
@@ -50,7 +50,7 @@ class PreparedDelete:
             yield from self._by_range(reading, outcome, self.range)
         else:
             for batch in outcome.query(reading, self.rows, self.parameters):
-                yield from self._by_keys(outcome, batch)
+                yield from self._by_keys(outcome, batch, reading.view.moment)
 
     def _by_range(self, reading: Reading, outcome: Outcome, condition: RangeCondition) -> Iterator[Effect]:
         for batch in outcome.query(reading, self.count, self.parameters):
@@ -65,7 +65,7 @@ class PreparedDelete:
         if deletion is not None and outcome.count:
             yield deletion
 
-    def _by_keys(self, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+    def _by_keys(self, outcome: Outcome, batch: pa.RecordBatch, moment: Moment) -> Iterator[Effect]:
         if not batch.num_rows:
             return
         outcome.count += batch.num_rows
@@ -73,7 +73,7 @@ class PreparedDelete:
         if self.columns:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[keys:], names))
-        yield key_deletion(self.series, batch)
+        yield key_deletion(self.series, batch, moment)
 
 
 def _plain(column: pa.Array) -> object | None:
@@ -95,14 +95,14 @@ def key_items(series: Series, table: str) -> list[exp.Expr]:
     return [trees.aliased(trees.column(name, table), f"k{i}") for i, name in enumerate(names)]
 
 
-def key_deletion(series: Series, batch: pa.RecordBatch) -> KeyDeletion:
-    """The deletion of the rows whose keys are the first columns of ``batch``."""
+def key_deletion(series: Series, batch: pa.RecordBatch, moment: Moment) -> KeyDeletion:
+    """The deletion of the rows whose keys are the first columns of ``batch``, seen at ``moment``."""
     tags = [(c.number, storage_form.to_stored(batch.column(i), c)) for i, c in enumerate(series.tags)]
     tagsets, tagset = tagsets_of(tags, batch.num_rows)
     at = len(tags)
     times = np.asarray(batch.column(at).to_numpy(zero_copy_only=False), np.int64)
     sequences = np.asarray(batch.column(at + 1).to_numpy(zero_copy_only=False), np.int64)
-    return KeyDeletion(series, tagsets, tagset, times, sequences)
+    return KeyDeletion(series, tagsets, tagset, times, sequences, (moment,))
 
 
 def prepare(

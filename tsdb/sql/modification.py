@@ -12,28 +12,18 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from tsdb.model.points import Points
 from tsdb.model.schema import Catalog
-from tsdb.model.store import Deletion, KeyDeletion, View
+from tsdb.model.store import Effect, View, Write
 from tsdb.sql.context import Context
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.statement import Select
 from tsdb.types import SqlType
 
+__all__ = ["ROWS_PER_EFFECT", "Effect", "Modification", "Outcome", "Reading", "Write"]
+
 # How many rows one effect holds at most.
 ROWS_PER_EFFECT = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Points to be written, and the rows they replace: both are done, or neither."""
-
-    points: Points
-    replaces: KeyDeletion | None = None
-
-
-Effect = Write | Deletion
 
 
 @dataclass(frozen=True, slots=True)

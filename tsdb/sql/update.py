@@ -19,6 +19,7 @@ from sqlglot import exp
 
 from tsdb.errors import DuplicateColumn, FeatureNotSupported, SqlSyntaxError, UndefinedColumn
 from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.model.store import Moment
 from tsdb.sql import trees
 from tsdb.sql.context import Context
 from tsdb.sql.delete import key_deletion, key_items, key_width
@@ -47,11 +48,11 @@ class PreparedUpdate:
         def effects(outcome: Outcome) -> Iterator[Effect]:
             for batch in outcome.query(reading, self.rows, self.parameters):
                 if batch.num_rows:
-                    yield from self._effects(outcome, batch)
+                    yield from self._effects(outcome, batch, reading.view.moment)
 
         return Outcome("UPDATE", effects)
 
-    def _effects(self, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, moment: Moment) -> Iterator[Effect]:
         outcome.count += batch.num_rows
         at = key_width(self.series) + len(self.kept)
         news = batch.columns[at : at + len(self.changed)]
@@ -59,21 +60,21 @@ class PreparedUpdate:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[at + len(news) :], names))
         if not self.series.keyed:
-            yield from self._rewritten(batch)
+            yield self._rewritten(batch, moment)
             return
         emptied = np.zeros(batch.num_rows, np.bool_)
         for array in news:
             emptied |= array.is_null().to_numpy(zero_copy_only=False)
         if emptied.any():
-            yield from self._rewritten(batch.filter(pa.array(emptied)))
+            yield self._rewritten(batch.filter(pa.array(emptied)), moment)
         if not emptied.all():
-            yield self._merged(batch.filter(pc.invert(pa.array(emptied))))
+            yield self._merged(batch.filter(pc.invert(pa.array(emptied))), moment)
 
-    def _rewritten(self, batch: pa.RecordBatch) -> Iterator[Effect]:
-        yield replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch))
+    def _rewritten(self, batch: pa.RecordBatch, moment: Moment) -> Write:
+        return replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch, moment))
 
-    def _merged(self, batch: pa.RecordBatch) -> Write:
-        return self._write(batch, with_kept=False)
+    def _merged(self, batch: pa.RecordBatch, moment: Moment) -> Write:
+        return replace(self._write(batch, with_kept=False), updates=key_deletion(self.series, batch, moment))
 
     def _write(self, batch: pa.RecordBatch, *, with_kept: bool) -> Write:
         tags = self.series.tags

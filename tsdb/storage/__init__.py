@@ -8,9 +8,10 @@ A write flows like this (``engine`` is the way in, ``cluster`` cuts by location 
 
 1. The caller's thread encodes one op body for each location (``body``), and queues the write (``committer``), waiting
    while heads and queue are full.
-2. The committer takes all that waits as one group. ``shard`` checks each write, ``producers`` whether a numbered batch
-   is a retry; ``log`` gives op sequences and counters and stamps headers (``op``); one RocksDB batch with one sync
-   (``rocks``) makes the group durable. The first failure ends the process.
+2. The committer takes all that waits as one group. ``group`` checks each append as a whole (an append is one or more
+   writes and deletions, all or none), ``unchanged`` whether rows that a statement saw still are what they were,
+   ``producers`` whether a numbered batch is a retry; ``log`` gives op sequences and counters and stamps headers
+   (``op``); one RocksDB batch with one sync (``rocks``) makes the group durable. The first failure ends the process.
 3. The ops are applied (``apply``): tag sets become ids (``tagsets``), rows are sorted (``merge``) into runs of the live
    head and folded as in a log-structured merge tree (``head``); a DELETE becomes tombstones (``tombstone``).
 4. The next ``version`` of the data is published by one assignment; then writers get their answers.
@@ -18,10 +19,10 @@ A write flows like this (``engine`` is the way in, ``cluster`` cuts by location 
    first, unsynced; then the committer makes headers, tag sets, producers, tombstones and the flushed positions durable
    in one batch (``install``), swaps blocks for head, and drops the ops.
 
-A read: ``view`` holds a version; parts (head runs and blocks, ``part``) are chosen by time and tag sets, gathered by
-window (``windows``), and selected by row ranges (``selection``). Parts that overlap nothing pass straight; where they
-overlap (``overlap``), what tombstones hide goes first (``visibility``), then versions of equal keys are merged
-(``scan``, ``merge``), and batches leave (``batches``).
+A read: ``view`` holds a version and its moment (``moments``); parts (head runs and blocks, ``part``) are chosen by
+time and tag sets, gathered by window (``windows``), and selected by row ranges (``selection``). Parts that overlap
+nothing pass straight; where they overlap (``overlap``), what tombstones hide goes first (``visibility``), then versions
+of equal keys are merged (``scan``, ``merge``), and batches leave (``batches``).
 
 A start: ``recovery`` loads the index, deletes what a crash left unfinished, and replays the op logs from the flushed
 positions, each op checked by number and by the chain of hashes.

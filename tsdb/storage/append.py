@@ -1,6 +1,7 @@
-"""What is asked of the log: a write or a deletion, cut by ring location, each part with its encoded op body.
+"""What is asked of the log: writes and deletions, cut by ring location, each part with its encoded op body.
 
-Bodies are encoded in the threads of the callers; the committer only stamps headers on them.
+An *append* is one or more of them, all or none. Bodies are encoded in the threads of the callers; the committer only
+stamps headers on them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,12 @@ import numpy.typing as npt
 
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
-from tsdb.model.store import Producer
-from tsdb.storage.tombstone import AnyTombstone, KeyTombstone
+from tsdb.model.store import KeyDeletion, Producer
+from tsdb.storage.body import encode_write
+from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, encode_tombstones
+
+# What a queued op costs beside its body and its points.
+_PART_BYTES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class DeletePart:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """A deletion on its way into the log."""
+    """A deletion on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``."""
 
     parts: Sequence[DeletePart]
     bodies: Sequence[bytes]
@@ -57,28 +62,76 @@ class Delete:
         """How many counters its ops take."""
         return len(self.parts)
 
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self.bodies)) + _PART_BYTES * len(self.bodies)
+
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``.
-
-    ``replaces`` is logged just before it in the same batch: UPDATE deletes and writes, or does neither.
-    """
+    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``."""
 
     batches: Sequence[Points]
     parts: Sequence[WritePart]
     bodies: Sequence[bytes]
     producer: Producer | None
-    replaces: Delete | None = None
 
     @property
     def counters(self) -> int:
         """How many counters its ops take, at most: parts of a numbered batch may be there already."""
-        return self.points + (self.replaces.counters if self.replaces is not None else 0)
+        return self.points
 
     @property
     def points(self) -> int:
         return sum(len(batch) for batch in self.batches)
 
+    @property
+    def bytes(self) -> int:
+        return sum(map(len, self.bodies)) + sum(map(_bytes_of, self.batches)) + _PART_BYTES * len(self.bodies)
 
-Append = Write | Delete
+
+Step = Write | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Rows that a change was made for: they must still be there, and, ``exactly``, as they were seen."""
+
+    rows: KeyDeletion
+    exactly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Steps in order, all or none, if what was ``seen`` still holds before the first of them."""
+
+    steps: Sequence[Step]
+    seen: Sequence[Seen] = ()
+
+    @property
+    def counters(self) -> int:
+        return sum(step.counters for step in self.steps)
+
+    @property
+    def bytes(self) -> int:
+        return sum(step.bytes for step in self.steps)
+
+
+def write_step(batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None) -> Write:
+    """Encodes the ops of a write. Raises what is wrong with its points."""
+    bodies = [encode_write([_taken(batches[piece.batch], piece.rows) for piece in part.pieces]) for part in parts]
+    return Write(batches, parts, bodies, producer)
+
+
+def delete_step(parts: Sequence[DeletePart]) -> Delete:
+    """Encodes the ops of a deletion."""
+    return Delete(parts, [encode_tombstones(part.tombstones) for part in parts])
+
+
+def _taken(points: Points, rows: npt.NDArray[np.intp] | None) -> Points:
+    return points if rows is None else points.take(rows)
+
+
+def _bytes_of(points: Points) -> int:
+    own: int = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
+    return own + sum(int(values.nbytes) for values in points.fields.values())

@@ -87,10 +87,13 @@ class Committer(Generic[T]):
     def queued_bytes(self) -> int:
         return self._queued_bytes
 
-    def submit(self, work: T, size: int) -> Future[Any]:
-        """Queue an append of ``size`` bytes; waits for room. Its errors come by the future."""
+    def submit(self, work: T, size: int, *, alone: bool = False) -> Future[Any]:
+        """Queue an append of ``size`` bytes; waits for room. Its errors come by the future.
+
+        One that is larger than the queue is refused, unless it may go ``alone``.
+        """
         pending: Pending[T] = Pending(work, None, size)
-        if size > self._queue_bytes:
+        if size > self._queue_bytes and not alone:
             pending.future.set_exception(
                 ProgramLimitExceeded(
                     f"a write of {size} bytes is larger than the write queue of {self._queue_bytes} bytes",
@@ -152,7 +155,7 @@ class Committer(Generic[T]):
         )
 
     def _has_room(self, size: int) -> bool:
-        if self._queued_bytes + size > self._queue_bytes:
+        if self._queued_bytes and self._queued_bytes + size > self._queue_bytes:
             return False
         used = self._head_bytes + self._queued_bytes
         # A write larger than all the memory there is goes alone.

@@ -12,23 +12,19 @@ from tsdb.errors import TsdbError
 from tsdb.model.points import Points
 from tsdb.model.schema import Catalog, SchemaChange, Series
 from tsdb.model.store import Producer, SeriesStatistics, Written
-from tsdb.storage.append import Append, Delete, DeletePart, Write, WritePart
-from tsdb.storage.cache import RunsCache
+from tsdb.storage.append import Append, DeletePart, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.flusher import Flusher
-from tsdb.storage.op import encode_delete, encode_write
+from tsdb.storage.group import commit
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
 from tsdb.storage.recovery import recover
 from tsdb.storage.rocks import FatalStorageError
 from tsdb.storage.shard import Shard, delete_values
 from tsdb.storage.statistics import statistics_of
-from tsdb.storage.view import OpenViews, StorageView
+from tsdb.storage.view import StorageView
 
 log = logging.getLogger("tsdb.storage")
-
-# What a queued op costs beside its body and its points.
-_APPEND_BYTES = 1_000
 
 
 class Engine:
@@ -37,8 +33,6 @@ class Engine:
     def __init__(self, shard: Shard) -> None:
         options = shard.options
         self._shard = shard
-        self._views = OpenViews()
-        self._cache = RunsCache(options.runs_cache_bytes)
         # Dropped series whose values an open view may read: (the first version without them, series).
         self._deferred: list[tuple[int, int]] = []
         self._committer: Committer[Append] = Committer(
@@ -78,40 +72,37 @@ class Engine:
 
     def view(self) -> StorageView:
         """The newest version, open to be read. Close it."""
-        return self._views.open(lambda: StorageView(self._shard.version, self._shard.rocks, self._cache, self._views))
+        return self._shard.view()
 
     # ---- changes
 
     def write(
-        self,
-        batches: Sequence[Points],
-        parts: Sequence[WritePart],
-        producer: Producer | None = None,
-        replaces: Sequence[DeletePart] = (),
+        self, batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None
     ) -> Future[Written]:
-        """Log and apply points that are cut by location, and what they replace. Encodes ops in the calling thread."""
+        """Log and apply points that are cut by location. Encodes ops in the calling thread."""
         try:
             if producer is not None:
                 check_producer(producer)
-            bodies = [encode_write([_piece(batches, p.batch, p.rows) for p in part.pieces]) for part in parts]
+            step = write_step(batches, parts, producer)
         except TsdbError as error:
             return _failed(error)
         if not parts:
             return _done(Written(0))
-        size = sum(map(len, bodies)) + sum(map(_bytes_of, batches)) + _APPEND_BYTES * len(bodies)
-        deletion = None
-        if replaces:
-            deletion = Delete(replaces, [encode_delete(part.tombstones) for part in replaces])
-            size += sum(map(len, deletion.bodies)) + _APPEND_BYTES * len(deletion.bodies)
-        return self._committer.submit(Write(batches, parts, bodies, producer, deletion), size)
+        return self._committer.submit(Append([step]), step.bytes)
 
     def delete(self, parts: Sequence[DeletePart]) -> Future[None]:
         """Log and apply a deletion that is cut by location."""
         if not parts:
             return _done(None)
-        bodies = [encode_delete(part.tombstones) for part in parts]
-        size = sum(map(len, bodies)) + _APPEND_BYTES * len(bodies)
-        return self._committer.submit(Delete(parts, bodies), size)
+        step = delete_step(parts)
+        return self._committer.submit(Append([step]), step.bytes)
+
+    def commit(self, steps: Sequence[Step], seen: Sequence[Seen]) -> Future[None]:
+        """Log and apply all steps with one sync, or none. However large they are, they wait for room as one."""
+        append = Append(steps, seen)
+        if not steps:
+            return _done(None)
+        return self._committer.submit(append, append.bytes, alone=True)
 
     def change(self, *changes: SchemaChange) -> Catalog:
         """Apply schema changes, all or none; durable and visible when this returns. Raises their errors."""
@@ -185,15 +176,15 @@ class Engine:
             "blocks": sum(len(blocks.headers) for blocks in version.blocks.values()),
             "tombstones": sum(map(len, version.tombstones.values())),
             "tagsets": sum(tagsets.count for tagsets in version.tagsets.values()),
-            "views": len(self._views),
+            "views": len(shard.moments),
             "producers": len(shard.producers),
-            "runs_cache_bytes": self._cache.bytes,
+            "runs_cache_bytes": shard.cache.bytes,
         }
 
     # ---- in the committer's thread
 
     def _commit(self, group: Sequence[Pending[Append]]) -> None:
-        self._shard.commit(group)
+        commit(self._shard, group)
         self._after_change()
 
     def _after_change(self) -> None:
@@ -232,7 +223,7 @@ class Engine:
         self._delete_deferred()
 
     def _delete_deferred(self) -> None:
-        oldest = self._views.oldest()
+        oldest = self._shard.moments.oldest()
         ready = [entry for entry in self._deferred if oldest is None or oldest >= entry[0]]
         if ready:
             batch = self._shard.rocks.batch()
@@ -240,15 +231,6 @@ class Engine:
                 delete_values(batch, series)
             self._shard.write_durably(batch)
             self._deferred = [entry for entry in self._deferred if entry not in ready]
-
-
-def _piece(batches: Sequence[Points], batch: int, rows: object) -> Points:
-    return batches[batch] if rows is None else batches[batch].take(rows)  # type: ignore[arg-type]
-
-
-def _bytes_of(points: Points) -> int:
-    own: int = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
-    return own + sum(int(values.nbytes) for values in points.fields.values())
 
 
 def _done(value: Written | None) -> Future:  # type: ignore[type-arg]

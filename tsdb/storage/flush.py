@@ -2,7 +2,8 @@
 
 Series by series, window by window, a block's worth of tag sets at a time: select the rows of all runs, drop what
 tombstones hide and what lies below retention's floor, sort, merge the versions of equal keys (tombstones first: every
-version left is newer than any DELETE that was there), cut into blocks, encode in parallel threads.
+version left is newer than any DELETE that was there; and never across a moment at which somebody who may still delete
+what he saw has looked), cut into blocks, encode in parallel threads.
 
 Values and tag sets go to disk first, in small unsynced batches; nothing refers to them until the committer writes the
 headers with a sync (``install``). A record of the unfinished flush comes before the first of them, so that recovery
@@ -136,7 +137,7 @@ def _all_blocks(
         flushed.tagsets[number] = tagsets.count
         flushed.headers[number] = []
         visibility = Visibility(database.number, series, version.tombstones.get(number, ()), tagsets)
-        yield from _blocks(series, runs, visibility, next_block, options)
+        yield from _blocks(series, runs, flushed.head.moments, visibility, next_block, options)
 
 
 def _announce(values: _Values, head: FrozenHead, first_block: int) -> None:
@@ -168,7 +169,12 @@ class _Block:
 
 
 def _blocks(
-    series: Series, runs: Sequence[Run], visibility: Visibility, next_block: Callable[[], int], options: Options
+    series: Series,
+    runs: Sequence[Run],
+    moments: Sequence[int],
+    visibility: Visibility,
+    next_block: Callable[[], int],
+    options: Options,
 ) -> Iterator[_Block]:
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
@@ -177,7 +183,7 @@ def _blocks(
     if small is not None:
         rows, unique = small
         if series.keyed and not unique:
-            rows = merge_versions(rows)
+            rows = merge_versions(rows, moments)
         columns = {number: rows.columns[number] for number in numbers if number in rows.columns}
         rows = Rows(rows.tagset, rows.times, rows.sequences, columns)
         yield _Block(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
@@ -191,7 +197,7 @@ def _blocks(
             ]
             rows, unique = sort(concat(parts))
             if series.keyed and not unique:
-                rows = merge_versions(rows)
+                rows = merge_versions(rows, moments)
             for piece in cut_rows(rows, options.rows_per_block):
                 yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(rows, piece.start, piece.stop))
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.kernels import kernel
-from tsdb.storage.rows import Rows
+from tsdb.storage.rows import COUNTER_MASK, Rows
 
 Int64s = npt.NDArray[np.int64]
 
@@ -234,9 +234,12 @@ def sort(rows: Rows) -> tuple[Rows, bool]:
     return (rows if order is None else take(rows, order)), unique
 
 
-def merge_versions(rows: Rows) -> Rows:
-    """One row for each (tag set, time) of sorted rows: the merge of its versions."""
-    starts = _key_starts(rows.tagset, rows.times)
+def merge_versions(rows: Rows, moments: Sequence[int] = ()) -> Rows:
+    """One row for each (tag set, time) of sorted rows: the merge of its versions.
+
+    With ``moments``, ascending counters, versions up to one of them and later ones are not merged with each other.
+    """
+    starts = _starts_between(rows, moments) if moments else _key_starts(rows.tagset, rows.times)
     if len(starts) == len(rows):
         return rows
     last = np.append(starts[1:], len(rows)) - 1
@@ -246,6 +249,13 @@ def merge_versions(rows: Rows) -> Rows:
         rows.sequences[last],
         {number: _merge_column(values, starts, last) for number, values in rows.columns.items()},
     )
+
+
+def _starts_between(rows: Rows, moments: Sequence[int]) -> Int64s:
+    """The first row of each distinct (tag set, time, between which moments)."""
+    between = np.searchsorted(np.array(moments, np.int64), rows.sequences & COUNTER_MASK)
+    new = (rows.tagset[1:] != rows.tagset[:-1]) | (rows.times[1:] != rows.times[:-1]) | (between[1:] != between[:-1])
+    return np.append(0, np.flatnonzero(new) + 1)
 
 
 def _merge_column(values: pa.Array, starts: Int64s, last: Int64s) -> pa.Array:

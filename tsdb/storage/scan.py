@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from tsdb.model.schema import Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
@@ -37,6 +37,7 @@ class ScanInput:
     """What a scan reads from: parts that survived pruning, and how their rows are judged.
 
     ``wanted`` is a mask over tag set ids, None for all; [``low``, ``high``) the time range above retention's floor.
+    ``moment`` is held for as long as the scan is read, whatever becomes of its view: no block is deleted under it.
     """
 
     parts: list[Part]
@@ -44,36 +45,42 @@ class ScanInput:
     high: int
     wanted: Mask | None
     visibility: Visibility
+    moment: Moment
 
 
 class SeriesScan:
-    """One scan as it runs."""
+    """One scan as it runs. ``tagsets``: its pieces have tag sets, even if the request names no tag."""
 
-    def __init__(self, request: ScanRequest, source: ScanInput, output: Output, statistics: ScanStatistics) -> None:
+    def __init__(
+        self, request: ScanRequest, source: ScanInput, statistics: ScanStatistics, *, tagsets: bool = False
+    ) -> None:
         self._request = request
         self._source = source
-        self._output = output
         self._statistics = statistics
         series = request.series
         numbers = [c for c in request.columns if isinstance(c, int)]
         columns = [series.by_number[number] for number in numbers]
         self._fields = {c.number: c for c in columns if c.role is Role.FIELD}
-        self._has_tags = any(c.role is Role.TAG for c in columns)
+        self._has_tags = tagsets or any(c.role is Role.TAG for c in columns)
         self._has_times = TIME in request.columns or TIME_NS in request.columns
         self._has_sequences = SEQUENCE in request.columns
         self._merges = series.keyed
 
-    def start(self) -> Scan:
-        return Scan(self._output.schema, self._batches(), self._statistics)
+    def start(self, output: Output) -> Scan:
+        return Scan(output.schema, self._batches(output), self._statistics)
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
+    def pieces(self) -> Iterator[Piece]:
+        """The visible rows, window by window."""
         source = self._source
         for window in cut_by_window(source.parts, source.low, source.high, self._request.newest_first):
-            for rows in self._window(window):
-                for start in range(0, rows.rows, BATCH_ROWS):
-                    batch = self._output.batch(rows, start, min(BATCH_ROWS, rows.rows - start))
-                    self._statistics.rows_returned += batch.num_rows
-                    yield batch
+            yield from self._window(window)
+
+    def _batches(self, output: Output) -> Iterator[pa.RecordBatch]:
+        for rows in self.pieces():
+            for start in range(0, rows.rows, BATCH_ROWS):
+                batch = output.batch(rows, start, min(BATCH_ROWS, rows.rows - start))
+                self._statistics.rows_returned += batch.num_rows
+                yield batch
 
     def _window(self, window: Window) -> Iterator[Piece]:
         parts = window.parts

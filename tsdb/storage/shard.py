@@ -1,58 +1,37 @@
 """The shard: everything of this node's data that changes, owned by the committer's thread.
 
-It stages appends into one batch, writes it with one sync, applies the ops to the live head and publishes the next
-version of the data by one assignment; then the writers get their answers. Schema changes, freezing and the end of a
-flush go the same way, so that what is durable and what is visible change together and in one order.
+A batch is written with one sync, then applied, and the next version of the data is published by one assignment: appends
+(``group``), schema changes, freezing and the end of a flush (``install``) all go this way, so that what is durable and
+what is visible change together and in one order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tsdb.errors import (
-    ConfigurationLimitExceeded,
-    DiskFull,
-    PointsBeyondRetention,
-    TsdbError,
-    UndefinedColumn,
-    UndefinedTable,
-)
-from tsdb.model.points import Points
-from tsdb.model.schema import Catalog, SchemaChange, Series, applied
-from tsdb.model.store import Written
+from tsdb.model.schema import Catalog, SchemaChange, applied
 from tsdb.storage import keys, metadata, state
-from tsdb.storage.append import Append, Delete, Write
-from tsdb.storage.apply import Appended, add_rows, add_tombstones, points_with_sequences, rows_of
-from tsdb.storage.committer import Pending
+from tsdb.storage.apply import add_rows, add_tombstones
+from tsdb.storage.cache import RunsCache
 from tsdb.storage.head import bytes_of
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
-from tsdb.storage.op import OpKind
+from tsdb.storage.moments import Moments
 from tsdb.storage.options import Options
-from tsdb.storage.producers import Producers, scoped
+from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
 from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import FrozenHead, Version
+from tsdb.storage.view import StorageView
 
 # What is stored of a series: what only the engine reads, and what open views may still read.
 INDEX_FAMILIES = ("blocks", "tagsets", "tombstones")
 VALUE_FAMILIES = ("columns", "runs", "summaries")
-
-
-@dataclass(slots=True)
-class _Staged:
-    """An append in the batch: what it will be when the batch is durable."""
-
-    future: Future[Any]
-    answer: Written | None
-    points: Sequence[tuple[Points, Any]]
-    tombstones: Sequence[AnyTombstone]
 
 
 class Shard:
@@ -68,7 +47,7 @@ class Shard:
         producers: Producers,
         indexes: dict[int, TagSetIndex],
     ) -> None:
-        self._path = path
+        self.path = path
         self.rocks = rocks
         self.options = options
         self.version = version
@@ -80,6 +59,10 @@ class Shard:
         self.frozen_bytes = 0
         self.live_since_ns: int | None = None
         self.syncs = 0
+        self.moments = Moments()
+        self.cache = RunsCache(options.runs_cache_bytes)
+        self._deleted: dict[int, int] = {}
+        self._changed: dict[int, int] = {}
         self._frozen_count = 0
         self._marked_ns = options.clock.now_ns()
 
@@ -95,132 +78,34 @@ class Shard:
         self.syncs += 1
 
     def publish(self, **changes: Any) -> None:
-        """The next version of the data: one assignment."""
-        self.version = replace(self.version, number=self.version.number + 1, **changes)
+        """The next version of the data: one assignment. All that has a counter is in it: nothing is staged now."""
+        number, counter = self.version.number + 1, self.log.counter
+        self.version = replace(self.version, number=number, counter=counter, **changes)
+
+    def view(self) -> StorageView:
+        """The newest version, open to be read. Any thread may ask."""
+        version, moment = self.moments.open(lambda: self.version)
+        return StorageView(version, moment, self.rocks, self.cache)
 
     # ---- appends
 
-    def commit(self, group: Sequence[Pending[Append]]) -> None:
-        """Group commit: one batch, one sync, one new version for all appends of the group."""
-        batch = self.rocks.batch()
-        room = self._has_room_on_disk()
-        staged: list[_Staged] = []
-        for pending in group:
-            assert pending.work is not None
-            try:
-                if not room:
-                    raise self._disk_full()
-                staged.append(self._stage(batch, pending.work, pending.future))
-            except TsdbError as error:
-                pending.future.set_exception(error)
-        if len(batch):
-            self.write_durably(batch)
-        self.producers.commit()
-        self._apply(staged)
-        for done in staged:
-            done.future.set_result(done.answer)
-
-    def _has_room_on_disk(self) -> bool:
+    def has_room_on_disk(self) -> bool:
         reserve = self.options.reserve_bytes
-        return reserve <= 0 or self.options.free_bytes(self._path) >= reserve
+        return reserve <= 0 or self.options.free_bytes(self.path) >= reserve
 
-    def _disk_full(self) -> DiskFull:
-        return DiskFull(
-            "the disk is nearly full: writes are refused until there is space again, reads go on",
-            detail=f"Less than {self.options.reserve_bytes} bytes are free at {self._path}.",
-            hint="Free disk space, or drop data that is not needed.",
-        )
+    def deleted(self, series: int) -> int:
+        """The number of the version in which a series' last DELETE showed; 0 if there was none since the start."""
+        return self._deleted.get(series, 0)
 
-    def _stage(self, batch: Batch, work: Append, future: Future[Any]) -> _Staged:
-        """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
-        self.log.check_counters(work.counters)
-        if isinstance(work, Delete):
-            return _Staged(future, None, (), self._stage_delete(batch, work))
-        self._check_write(work)
-        new = [True] * len(work.parts)
-        if work.producer is not None and work.batches:
-            database, _ = self.version.catalog.series_by_number[work.batches[0].series.number]
-            producer = scoped(database.number, work.producer)
-            self.producers.check(producer)
-            new = self.producers.new_parts(producer, [(p.location.low, p.location.high) for p in work.parts])
-        stones = self._stage_delete(batch, work.replaces) if work.replaces is not None else []
-        appended: list[Appended] = []
-        for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
-            if is_new:
-                rows = sum(len(work.batches[p.batch]) if p.rows is None else len(p.rows) for p in part.pieces)
-                first = self.log.append(
-                    batch, OpKind.WRITE, part.location, body, rows=rows, counters=rows, producer=work.producer
-                )
-                appended.append(Appended(part, first))
-        duplicate = work.producer is not None and bool(work.parts) and not appended
-        points = points_with_sequences(work, appended) if appended else ()
-        return _Staged(future, Written(work.points, duplicate), points, stones)
-
-    def _stage_delete(self, batch: Batch, work: Delete) -> list[AnyTombstone]:
-        for part in work.parts:
-            for stone in part.tombstones:
-                self._series(stone.series, str(stone.series))
-        stones: list[AnyTombstone] = []
-        for part, body in zip(work.parts, work.bodies, strict=True):
-            first = self.log.append(batch, OpKind.DELETE, part.location, body, rows=part.rows, counters=1)
-            stones += [replace(stone, counter=first) for stone in part.tombstones]
-        return stones
-
-    def _series(self, number: int, name: str) -> Series:
-        found = self.version.catalog.series_by_number.get(number)
-        if found is None:
-            raise UndefinedTable(f'relation "{name}" does not exist any more')
-        return found[1]
-
-    def _check_write(self, work: Write) -> None:
-        for points in work.batches:
-            series = self._series(points.series.number, points.series.name)
-            gone = [number for number in points.fields if number not in series.by_number]
-            if gone:
-                raise UndefinedColumn(
-                    f'a column of "{series.name}" was dropped or changed its type while it was written to',
-                    hint="Send the same again.",
-                )
-            floor = series.floor_ns
-            if floor is not None and int(points.times.min()) < floor:
-                raise PointsBeyondRetention(
-                    f'points beyond retention policy of "{series.name}"',
-                    detail=f"Points before {floor} ns since 1970 are gone already.",
-                )
-            self._check_tagsets(points, series)
-
-    def _check_tagsets(self, points: Points, series: Series) -> None:
-        index = self.indexes.get(series.number)
-        limit = self.options.tagsets_max
-        if index is None or len(index) + len(points.tagsets) <= limit:
-            return
-        known = index.snapshot()
-        new = sum(1 for tagset in points.tagsets if known.find(tagset) is None)
-        if len(index) + new > limit:
-            raise ConfigurationLimitExceeded(
-                f'series "{series.name}" has {len(index)} tag sets, {new} more would be beyond the limit of {limit}',
-                hint="Values that are different in most points belong into fields, not into tags.",
-            )
+    def changed(self, series: int) -> int:
+        """The number of the version in which a series' last DELETE or write showed."""
+        return self._changed.get(series, 0)
 
     def index_of(self, series: int) -> TagSetIndex:
         index = self.indexes.get(series)
         if index is None:
             index = self.indexes[series] = TagSetIndex()
         return index
-
-    def _apply(self, staged: Iterable[_Staged]) -> None:
-        rows: dict[int, list[Rows]] = {}
-        stones: list[AnyTombstone] = []
-        for done in staged:
-            for points, sequences in done.points:
-                number = points.series.number
-                rows.setdefault(number, []).append(
-                    rows_of(
-                        points.times, points.tagsets, points.tagset, points.fields, sequences, self.index_of(number)
-                    )
-                )
-            stones += done.tombstones
-        self.apply(rows, stones)
 
     def apply(self, rows: Mapping[int, Sequence[Rows]], stones: Sequence[AnyTombstone]) -> None:
         """New versions and tombstones into the live head: visible from here on."""
@@ -233,6 +118,8 @@ class Shard:
             self.live_since_ns = self.options.clock.now_ns()
         tombstones = add_tombstones(version.tombstones, stones) if stones else version.tombstones
         self.publish(live=live, tombstones=tombstones, tagsets=self._tagsets(rows))
+        self._deleted.update((stone.series, self.version.number) for stone in stones)
+        self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
 
     def _tagsets(self, series: Iterable[int]) -> Mapping[int, TagSets]:
         """The tag sets of the next version; those of ``series`` may have grown."""
@@ -245,7 +132,7 @@ class Shard:
     def mark(self) -> None:
         """Write sequence markers when it is time."""
         now = self.options.clock.now_ns()
-        if now - self._marked_ns < self.options.marker_interval_ns or not self._has_room_on_disk():
+        if now - self._marked_ns < self.options.marker_interval_ns or not self.has_room_on_disk():
             return
         self._marked_ns = now
         batch = self.rocks.batch()
@@ -273,6 +160,7 @@ class Shard:
             self.log.positions(),
             self.producers.take_changed(),
             version.tombstones,
+            tuple(counter for counter in self.moments.counters() if counter < self.log.counter),
             self.live_bytes,
         )
         self.frozen_bytes += head.bytes
@@ -314,6 +202,8 @@ class Shard:
             self.stones_on_disk = {key: stone for key, stone in stones if stone.series not in dropped}
         for series in gone:
             self.indexes.pop(series, None)
+            self._deleted.pop(series, None)
+            self._changed.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))
         if not gone:
             self.publish(catalog=catalog)

@@ -44,7 +44,8 @@ class FrozenHead:
     """A head that takes no more points, on its way to blocks, with everything as it was at the moment of freezing.
 
     ``applied``: the positions of the logs whose ops it ends with; ``producers``: the encoded producers that changed
-    since the head before; ``tombstones``: all there were.
+    since the head before; ``tombstones``: all there were; ``moments``: the counters of the moments that were held,
+    across which its versions are not merged.
     """
 
     number: int
@@ -52,14 +53,16 @@ class FrozenHead:
     applied: Mapping[int, LogPosition]
     producers: Mapping[str, bytes]
     tombstones: Mapping[int, tuple[AnyTombstone, ...]]
+    moments: tuple[int, ...]
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """All of a node's data at one moment, by series number."""
+    """All of a node's data at one moment, by series number. It has all versions of points up to ``counter``."""
 
     number: int = 0
+    counter: int = 0
     catalog: Catalog = field(default_factory=Catalog)
     blocks: Mapping[int, SeriesBlocks] = field(default_factory=dict)
     live: Mapping[int, Runs] = field(default_factory=dict)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import numpy as np
 
-from tsdb.model.schema import Catalog
-from tsdb.model.store import Scan, ScanRequest, ScanStatistics
+from tsdb.model.schema import Catalog, Series
+from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import NS_MIN
-from tsdb.storage.batches import Output
+from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.overlap import Rectangle
@@ -19,7 +17,7 @@ from tsdb.storage.part import BlockPart, Part, RunPart
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.scan import ScanInput, SeriesScan
 from tsdb.storage.selection import Mask
-from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.version import SeriesBlocks, Version
 from tsdb.storage.visibility import Visibility
 
@@ -27,71 +25,59 @@ _NO_TAGSETS = TagSetIndex().snapshot()
 _NO_BLOCKS = SeriesBlocks()
 
 
-class OpenViews:
-    """The versions that are being read. A view that nobody holds any more counts as closed."""
-
-    def __init__(self) -> None:
-        self._views: weakref.WeakSet[StorageView] = weakref.WeakSet()
-        self._lock = threading.Lock()
-
-    def open(self, make: Callable[[], StorageView]) -> StorageView:
-        """A new view. While the lock is held no one can decide that the version it takes is read by nobody."""
-        with self._lock:
-            view = make()
-            self._views.add(view)
-            return view
-
-    def remove(self, view: StorageView) -> None:
-        with self._lock:
-            self._views.discard(view)
-
-    def __len__(self) -> int:
-        with self._lock:
-            return len(self._views)
-
-    def oldest(self) -> int | None:
-        """The number of the oldest version in use."""
-        with self._lock:
-            return min((view.version.number for view in self._views), default=None)
-
-
 class StorageView:
     """One version of the data. Implements ``tsdb.model.store.View``."""
 
-    def __init__(self, version: Version, rocks: Rocks, cache: RunsCache, views: OpenViews) -> None:
+    def __init__(self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache) -> None:
         self.version = version
+        self._moment: Moment | None = moment
         self._rocks = rocks
         self._cache = cache
-        self._views = views
 
     @property
     def catalog(self) -> Catalog:
         return self.version.catalog
 
+    @property
+    def moment(self) -> Moment:
+        assert self._moment is not None, "the view is closed"
+        return self._moment
+
+    def tagsets(self, series: int) -> TagSets:
+        return self.version.tagsets.get(series, _NO_TAGSETS)
+
     def scan(self, request: ScanRequest) -> Scan:
         """Start a scan. Raises UndefinedColumn."""
-        number = request.series.number
-        version, statistics = self.version, ScanStatistics()
-        tagsets = version.tagsets.get(number, _NO_TAGSETS)
+        tagsets = self.tagsets(request.series.number)
         output = Output(request, tagsets)
+        wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
+        statistics = ScanStatistics()
+        statistics.tagsets_total = tagsets.count
+        statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
+        return SeriesScan(request, self._input(request, wanted, statistics), statistics).start(output)
+
+    def rows(self, series: Series, span: TimeRange, wanted: Mask) -> Iterator[Piece]:
+        """The tag set, time and sequence of the visible rows in ``span`` whose tag set is ``wanted``."""
+        request, statistics = ScanRequest(series, (TIME_NS, SEQUENCE), span), ScanStatistics()
+        return SeriesScan(request, self._input(request, wanted, statistics), statistics, tagsets=True).pieces()
+
+    def _input(self, request: ScanRequest, wanted: Mask | None, statistics: ScanStatistics) -> ScanInput:
+        number, version = request.series.number, self.version
         found = version.catalog.series_by_number.get(number)
         database, series = (0, request.series) if found is None else (found[0].number, found[1])
         low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
-        wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
-        statistics.tagsets_total = tagsets.count
-        statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
-        visibility = Visibility(database, series, version.tombstones.get(number, ()), tagsets)
+        visibility = Visibility(database, series, version.tombstones.get(number, ()), self.tagsets(number))
         chosen = _Chooser(low, high, wanted, statistics)
         parts: list[Part] = [
             BlockPart(BlockReader(self._rocks, header, self._cache), statistics)
             for header in chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
         ]
         parts += chosen.runs([RunPart(run) for run in version.runs(number)])
-        source = ScanInput(parts, low, high, wanted, visibility)
-        return SeriesScan(request, source, output, statistics).start()
+        return ScanInput(parts, low, high, wanted, visibility, self.moment)
 
     def close(self) -> None:
-        self._views.remove(self)
+        """Let go of the version; scans that are still read keep it for themselves."""
+        self._moment = None
 
 
 class _Chooser:

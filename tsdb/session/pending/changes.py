@@ -30,30 +30,31 @@ CHUNK_ROWS_MAX = 65_536
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Rows to be written, their ordinals (ascending), and the points of the store that they replace."""
+    """Rows to be written, their ordinals (ascending), and the points of the store that they replace or update."""
 
     points: Points
     ordinals: Int64s
     replaces: KeyDeletion | None
+    updates: KeyDeletion | None = None
 
     @cached_property
     def size(self) -> int:
-        return size_of(Write(self.points, self.replaces))
+        return size_of(Write(self.points, self.replaces, self.updates))
 
     @property
     def weight(self) -> int:
-        return len(self.points) + (len(self.replaces.times) if self.replaces is not None else 0)
+        return len(self.points) + sum(len(each.times) for each in (self.replaces, self.updates) if each is not None)
 
     @property
     def effect(self) -> Effect | None:
         if len(self.points):
-            return Write(self.points, self.replaces)
+            return Write(self.points, self.replaces, self.updates)
         return self.replaces
 
     def keep(self, rows: Mask) -> Chunk:
         if rows.all():
             return self
-        return Chunk(self.points.take(np.flatnonzero(rows)), self.ordinals[rows], self.replaces)
+        return Chunk(self.points.take(np.flatnonzero(rows)), self.ordinals[rows], self.replaces, self.updates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +85,11 @@ class Changes:
         found = [chunk.replaces for chunk in self.chunks if chunk.replaces is not None]
         return _joined_keys(found) if found else None
 
-    def add_rows(self, points: Points, first: int, replaces: KeyDeletion | None) -> Changes:
+    def add_rows(
+        self, points: Points, first: int, replaces: KeyDeletion | None, updates: KeyDeletion | None
+    ) -> Changes:
         ordinals = np.arange(first, first + len(points), dtype=np.int64)
-        chunks = [*self.chunks, Chunk(points, ordinals, replaces)]
+        chunks = [*self.chunks, Chunk(points, ordinals, replaces, updates)]
         while len(chunks) > 1 and _belong_together(chunks[-2], chunks[-1]):
             last = chunks.pop()
             chunks[-1] = _joined(self.series, chunks[-1], last)
@@ -102,17 +105,13 @@ class Changes:
 
     def without_keys(self, deletion: KeyDeletion, mark: int) -> tuple[Changes, KeyDeletion | None]:
         """(what is left of the rows written before ``mark``, the part of the deletion that concerns the store)."""
-        sequences = deletion.sequences
-        stored = None if sequences is None else sequences >= 0
         if any(len(chunk.points) and chunk.ordinals[0] < mark for chunk in self.chunks):
             named = _Named(deletion, self.series.keyed)
             chunks = [chunk.keep(~(named.rows(chunk) & (chunk.ordinals < mark))) for chunk in self.chunks]
             changes = replace(self, chunks=tuple(c for c in chunks if c.effect is not None))
         else:
             changes = self
-        if stored is None or stored.all():
-            return changes, deletion
-        return changes, _part(deletion, stored) if stored.any() else None
+        return changes, _of_store(deletion)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +147,8 @@ class Pending:
                 changes, named = changes.without_keys(named, mark)
             points = effect.points if isinstance(effect, Write) else no_points(series)
             if len(points) or named is not None:
-                changes = changes.add_rows(points, after, named)
+                updates = effect.updates if isinstance(effect, Write) else None
+                changes = changes.add_rows(points, after, named, _of_store(updates))
                 after += len(points)
         return Pending({**self.series, series.number: changes}, after)
 
@@ -203,6 +203,16 @@ class _Named:
         return found
 
 
+def _of_store(deletion: KeyDeletion | None) -> KeyDeletion | None:
+    """What it names of the store's points; None if that is nothing."""
+    if deletion is None or deletion.sequences is None:
+        return deletion
+    stored = deletion.sequences >= 0
+    if stored.all():
+        return deletion
+    return _part(deletion, stored) if stored.any() else None
+
+
 def _part(deletion: KeyDeletion, rows: Mask) -> KeyDeletion:
     sequences = None if deletion.sequences is None else deletion.sequences[rows]
     return replace(deletion, tagset=deletion.tagset[rows], times=deletion.times[rows], sequences=sequences)
@@ -215,11 +225,13 @@ def _belong_together(before: Chunk, after: Chunk) -> bool:
 
 def _joined(series: Series, before: Chunk, after: Chunk) -> Chunk:
     replaced = [each for each in (before.replaces, after.replaces) if each is not None]
+    updated = [each for each in (before.updates, after.updates) if each is not None]
     filled = [each for each in (before.points, after.points) if len(each)]
     return Chunk(
         _joined_points(series, filled),
         np.concatenate([before.ordinals, after.ordinals]),
         _joined_keys(replaced) if replaced else None,
+        _joined_keys(updated) if updated else None,
     )
 
 
@@ -241,7 +253,9 @@ def _joined_keys(deletions: Sequence[KeyDeletion]) -> KeyDeletion:
     tagsets, tagset = _joined_tagsets([each.tagsets for each in deletions], [each.tagset for each in deletions])
     sequences = [np.zeros(len(d.times), np.int64) if d.sequences is None else d.sequences for d in deletions]
     times = np.concatenate([each.times for each in deletions])
-    return KeyDeletion(deletions[-1].series, tagsets, tagset, times, np.concatenate(sequences))
+    # One of each version that was read is enough.
+    moments = {moment.number: moment for each in deletions for moment in each.moments}
+    return KeyDeletion(deletions[-1].series, tagsets, tagset, times, np.concatenate(sequences), tuple(moments.values()))
 
 
 def _joined_tagsets(

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tsdb.model.points import decode_tagset
 from tsdb.model.schema import Catalog, Column, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, View
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, View
 from tsdb.model.time import us_of_ns
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
@@ -42,6 +42,10 @@ class Overlay:
     @property
     def catalog(self) -> Catalog:
         return self._view.catalog
+
+    @property
+    def moment(self) -> Moment:
+        return self._view.moment
 
     def scan(self, request: ScanRequest) -> Scan:
         number = request.series.number

@@ -1,0 +1,231 @@
+"""Group commit: the appends that waited while the last group was written become one batch with one sync.
+
+Each append is checked as a whole before its first op is in the batch, so that what is refused leaves nothing. An append
+that was made for rows somebody saw is checked against all that comes before it: what is staged of the same series is
+written first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tsdb.errors import (
+    ConfigurationLimitExceeded,
+    DiskFull,
+    FeatureNotSupported,
+    PointsBeyondRetention,
+    SerializationFailure,
+    TsdbError,
+    UndefinedColumn,
+    UndefinedTable,
+)
+from tsdb.model.points import Points
+from tsdb.model.schema import Series
+from tsdb.model.store import Written
+from tsdb.storage.append import Append, Delete, Seen, Write
+from tsdb.storage.apply import Appended, points_with_sequences, rows_of
+from tsdb.storage.committer import Pending
+from tsdb.storage.op import OpKind
+from tsdb.storage.producers import scoped
+from tsdb.storage.rows import Rows
+from tsdb.storage.shard import Shard
+from tsdb.storage.tombstone import AnyTombstone
+from tsdb.storage.unchanged import is_unchanged
+
+
+@dataclass(slots=True)
+class _Staged:
+    """An append in the batch: what it will be when the batch is durable."""
+
+    future: Future[Any]
+    answer: Written | None
+    points: list[tuple[Points, Any]]
+    tombstones: list[AnyTombstone]
+
+
+def commit(shard: Shard, group: Sequence[Pending[Append]]) -> None:
+    """Make a group durable, then visible, then answer; what is refused is answered at once."""
+    staging = _Staging(shard)
+    room = shard.has_room_on_disk()
+    for pending in group:
+        assert pending.work is not None
+        try:
+            if not room:
+                raise _disk_full(shard)
+            staging.add(pending.work, pending.future)
+        except TsdbError as error:
+            pending.future.set_exception(error)
+    staging.finish()
+
+
+def _disk_full(shard: Shard) -> DiskFull:
+    return DiskFull(
+        "the disk is nearly full: writes are refused until there is space again, reads go on",
+        detail=f"Less than {shard.options.reserve_bytes} bytes are free at {shard.path}.",
+        hint="Free disk space, or drop data that is not needed.",
+    )
+
+
+class _Staging:
+    """The batch of a group as it grows."""
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._batch = shard.rocks.batch()
+        self._staged: list[_Staged] = []
+        self._series: set[int] = set()
+
+    def add(self, append: Append, future: Future[Any]) -> None:
+        """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
+        self._shard.log.check_counters(append.counters)
+        for step in append.steps:
+            if isinstance(step, Delete):
+                self._check_delete(step)
+            else:
+                self._check_write(step)
+        if any(seen.rows.series.number in self._series for seen in append.seen):
+            self.finish()
+        check_seen(self._shard, append.seen)
+        staged = _Staged(future, None, [], [])
+        for step in append.steps:
+            if isinstance(step, Delete):
+                self._delete(step, staged)
+            else:
+                self._write(step, staged)
+        self._staged.append(staged)
+
+    def finish(self) -> None:
+        """What is staged becomes durable and visible, and its writers are answered."""
+        shard = self._shard
+        if len(self._batch):
+            shard.write_durably(self._batch)
+            self._batch = shard.rocks.batch()
+        shard.producers.commit()
+        rows: dict[int, list[Rows]] = {}
+        for done in self._staged:
+            for points, sequences in done.points:
+                number = points.series.number
+                index = shard.index_of(number)
+                rows.setdefault(number, []).append(
+                    rows_of(points.times, points.tagsets, points.tagset, points.fields, sequences, index)
+                )
+        shard.apply(rows, [stone for done in self._staged for stone in done.tombstones])
+        for done in self._staged:
+            done.future.set_result(done.answer)
+        self._staged = []
+        self._series.clear()
+
+    def _write(self, work: Write, staged: _Staged) -> None:
+        new = [True] * len(work.parts)
+        if work.producer is not None and work.batches:
+            producer = scoped(self._database(work), work.producer)
+            new = self._shard.producers.new_parts(producer, [(p.location.low, p.location.high) for p in work.parts])
+        appended: list[Appended] = []
+        for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
+            if is_new:
+                rows = sum(len(work.batches[p.batch]) if p.rows is None else len(p.rows) for p in part.pieces)
+                first = self._shard.log.append(
+                    self._batch, OpKind.WRITE, part.location, body, rows=rows, counters=rows, producer=work.producer
+                )
+                appended.append(Appended(part, first))
+        duplicate = work.producer is not None and bool(work.parts) and not appended
+        staged.answer = Written(work.points, duplicate)
+        if appended:
+            staged.points += points_with_sequences(work, appended)
+            self._series.update(points.series.number for points in work.batches)
+
+    def _delete(self, work: Delete, staged: _Staged) -> None:
+        for part, body in zip(work.parts, work.bodies, strict=True):
+            first = self._shard.log.append(self._batch, OpKind.DELETE, part.location, body, rows=part.rows, counters=1)
+            staged.tombstones += [replace(stone, counter=first) for stone in part.tombstones]
+            self._series.update(stone.series for stone in part.tombstones)
+
+    # ---- checks
+
+    def _database(self, work: Write) -> int:
+        database, _ = self._shard.version.catalog.series_by_number[work.batches[0].series.number]
+        return database.number
+
+    def _known(self, number: int, name: str) -> Series:
+        found = self._shard.version.catalog.series_by_number.get(number)
+        if found is None:
+            raise UndefinedTable(f'relation "{name}" does not exist any more')
+        return found[1]
+
+    def _check_delete(self, work: Delete) -> None:
+        for number in {stone.series for part in work.parts for stone in part.tombstones}:
+            self._known(number, str(number))
+
+    def _check_write(self, work: Write) -> None:
+        for points in work.batches:
+            series = self._known(points.series.number, points.series.name)
+            gone = [number for number in points.fields if number not in series.by_number]
+            if gone:
+                raise UndefinedColumn(
+                    f'a column of "{series.name}" was dropped or changed its type while it was written to',
+                    hint="Send the same again.",
+                )
+            floor = series.floor_ns
+            if floor is not None and int(points.times.min()) < floor:
+                raise PointsBeyondRetention(
+                    f'points beyond retention policy of "{series.name}"',
+                    detail=f"Points before {floor} ns since 1970 are gone already.",
+                )
+            self._check_tagsets(points, series)
+        if work.producer is not None and work.batches:
+            self._shard.producers.check(scoped(self._database(work), work.producer))
+
+    def _check_tagsets(self, points: Points, series: Series) -> None:
+        index = self._shard.indexes.get(series.number)
+        limit = self._shard.options.tagsets_max
+        if index is None or len(index) + len(points.tagsets) <= limit:
+            return
+        known = index.snapshot()
+        new = sum(1 for tagset in points.tagsets if known.find(tagset) is None)
+        if len(index) + new > limit:
+            raise ConfigurationLimitExceeded(
+                f'series "{series.name}" has {len(index)} tag sets, {new} more would be beyond the limit of {limit}',
+                hint="Values that are different in most points belong into fields, not into tags.",
+            )
+
+
+def check_seen(shard: Shard, seen: Iterable[Seen]) -> None:
+    """Raises SerializationFailure if rows that an append was made for are not what they were.
+
+    Most often nothing happened to their series since their first moment; only otherwise are they read again.
+    """
+    for each in seen:
+        number = each.rows.series.number
+        found = shard.version.catalog.series_by_number.get(number)
+        merges = found is not None and found[1].keyed and each.exactly
+        last = shard.changed(number) if merges else shard.deleted(number)
+        if each.rows.moments and min(moment.number for moment in each.rows.moments) >= last:
+            continue
+        if not is_unchanged(shard.view(), each):
+            raise SerializationFailure(
+                "could not serialize access due to concurrent update",
+                detail=f'A row of "{each.rows.series.name}" was changed or deleted after it was read.',
+                hint="The transaction might succeed if retried.",
+            )
+
+
+def check_once(seen: Iterable[Seen]) -> None:
+    """Raises FeatureNotSupported if a row is replaced twice: statements of a block do not see each other's effects."""
+    named: dict[int, list[Seen]] = {}
+    for each in seen:
+        if each.exactly and each.rows.sequences is not None:
+            named.setdefault(each.rows.series.number, []).append(each)
+    for several in named.values():
+        if len(several) < 2:
+            continue
+        sequences = np.concatenate([each.rows.sequences for each in several if each.rows.sequences is not None])
+        if len(np.unique(sequences)) < len(sequences):
+            raise FeatureNotSupported(
+                f'a row of "{several[0].rows.series.name}" is changed twice in one transaction',
+                hint="Commit between the two statements.",
+            )
