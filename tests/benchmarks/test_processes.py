@@ -36,7 +36,7 @@ def test_stop_ends_the_whole_group(tmp_path: Path) -> None:
     child = int(children.read_text())
     server.stop()
     state = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True).stdout
-    assert state.strip() in ("", "Z")  # gone, or dead and waiting for its new parent
+    assert state[:1] in ("", "Z")  # gone, or dead and waiting for its new parent
 
 
 def test_the_watch_sees_the_memory_that_a_server_had(tmp_path: Path) -> None:
