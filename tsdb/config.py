@@ -39,6 +39,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 # What else the environment may say. These are read before settings exist: by the command line and by tsdb.kernels.
 ENVIRONMENT_ONLY = {
+    "TSDB_ADMIN_PASSWORD": "password that the user tsdb gets at a start when it has none",
     "TSDB_CONFIG": "the settings file, when --config is not given",
     "TSDB_KERNEL_CACHE": "directory of compiled kernels; by default the cache directory of the user",
     "TSDB_BOUNDSCHECK": "1 compiles the kernels with bounds checks (slow; for tests)",
@@ -99,6 +100,7 @@ def _seconds(default: float, meaning: str, *, topic: str, ge: float = 0, le: flo
 
 
 Size = Annotated[int, BeforeValidator(_size)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 
 
@@ -108,15 +110,28 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
 
     data: Path = _setting(Path("tsdb-data"), "directory of the data; made if it is not there", topic="place")
-    host: str = _setting("127.0.0.1", "address to listen on; other than loopback only with insecure", topic="place")
+    host: str = _setting(
+        "127.0.0.1",
+        "address to listen on; other than loopback only when a user has a password, or insecure",
+        topic="place",
+    )
     pg_port: int = _setting(
         5432, "port of the PostgreSQL protocol; 0 takes any free one", topic="place", ge=0, le=65535
     )
     http_port: int = _setting(8086, "port of HTTP; 0 takes any free one", topic="place", ge=0, le=65535)
     insecure: bool = _setting(
-        False, "serve other machines without passwords or encryption: everybody who reaches a port reads, writes and "
-        "deletes", topic="place"
-    )  # fmt: skip
+        False, "ask nobody for a password: everybody who reaches a port reads, writes and deletes", topic="security"
+    )
+    loopback_password: bool = _setting(False, "ask clients on this machine for a password, too", topic="security")
+    tls_cert: OptionalPath = _setting(
+        None, "certificate (PEM, with its chain) for TLS on both ports; read again when it changes", topic="security"
+    )
+    tls_key: OptionalPath = _setting(
+        None, "private key (PEM) of the certificate; nobody but its owner may read it", topic="security"
+    )
+    tls_required: bool = _setting(
+        False, "refuse clients of other machines that do not use TLS on the SQL port", topic="security"
+    )
 
     connections_max: int = _setting(100, "SQL connections at a time", topic="clients", ge=1, le=10_000)
     message_bytes_max: Size = _bytes(64 * MIB, "longest SQL message", topic="clients", ge=64 * KIB, le=GIB - 1)
@@ -207,6 +222,8 @@ class Entry:
 
     def text(self, value: object) -> str:
         """A value as a person writes it: ``256MiB``, ``30min``, ``true``."""
+        if value is None:
+            return ""
         if isinstance(value, bool):
             return str(value).lower()
         if self.unit == "bytes":
@@ -280,6 +297,11 @@ def load(flags: Mapping[str, object] | None = None, *, file: Path | None = None)
     return settings
 
 
+def admin_password() -> str | None:
+    """The password that the first role gets when it has none. Not a setting: no file or flag should hold it."""
+    return os.environ.get("TSDB_ADMIN_PASSWORD") or None
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``. A name other than localhost counts as reachable."""
     try:
@@ -289,11 +311,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_together(settings: Settings) -> None:
-    if not is_loopback(settings.host) and not settings.insecure:
-        raise ConfigurationError(
-            f"host {settings.host} can be reached by other machines and there are no passwords yet: use 127.0.0.1, or "
-            "--insecure to let everybody who reaches it read, write and delete"
-        )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise ConfigurationError("tls_cert and tls_key go together: a certificate and its private key")
+    if settings.tls_required and settings.tls_cert is None:
+        raise ConfigurationError("tls_required needs tls_cert and tls_key")
     if settings.bodies_bytes_max < settings.body_bytes_max:
         raise ConfigurationError("bodies_bytes_max is smaller than body_bytes_max: no body of that size could come in")
 

@@ -124,9 +124,17 @@ def test_loopback_needs_no_word(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.com", ""])
-def test_other_addresses_are_refused_unless_insecure_is_said(host: str) -> None:
-    assert "--insecure" in refusal({"host": host})
-    assert load({"host": host, "insecure": "true"}).host == host
+def test_other_addresses_are_known_as_such(host: str) -> None:
+    assert not is_loopback(host)
+    assert load({"host": host}).host == host
+
+
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [({"tls_cert": "a"}, "go together"), ({"tls_key": "a"}, "go together"), ({"tls_required": "true"}, "tls_cert")],
+)
+def test_half_of_a_certificate_is_refused(flags: dict[str, object], text: str) -> None:
+    assert text in refusal(flags)
 
 
 def test_limits_that_exclude_each_other_are_refused() -> None:

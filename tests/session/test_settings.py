@@ -30,11 +30,11 @@ from tsdb.session.variables import Variables
     ],
 )
 def test_a_value_is_shown_as_postgresql_shows_it(name: str, value: str, shown: str) -> None:
-    variables = Variables("me")
+    variables = Variables()
     variables.set(name, value)
     assert variables.get(name.upper()) == shown
     variables.reset(name)
-    assert variables.get(name) == Variables("me").get(name)
+    assert variables.get(name) == Variables().get(name)
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_a_value_is_shown_as_postgresql_shows_it(name: str, value: str, shown: s
 )
 def test_what_cannot_be_is_refused(name: str, value: str, error: type[TsdbError]) -> None:
     with pytest.raises(error):
-        Variables("me").set(name, value)
+        Variables().set(name, value)
 
 
 def test_reset_goes_back_to_what_the_client_started_with() -> None:
-    variables = Variables("me")
+    variables = Variables()
     variables.set_start("application_name", "psql")
     variables.set("application_name", "other")
     variables.reset_all()
@@ -71,7 +71,7 @@ def test_reset_goes_back_to_what_the_client_started_with() -> None:
 
 
 def test_set_local_ends_with_its_transaction() -> None:
-    variables = Variables("me")
+    variables = Variables()
     variables.begin()
     variables.set("work_mem", "1MB")
     variables.set("work_mem", "2MB", local=True)
@@ -81,7 +81,7 @@ def test_set_local_ends_with_its_transaction() -> None:
 
 
 def test_rolling_back_to_a_savepoint_takes_its_settings_back() -> None:
-    variables = Variables("me")
+    variables = Variables()
     variables.begin()
     variables.set("work_mem", "1MB")
     variables.savepoint()
@@ -93,13 +93,13 @@ def test_rolling_back_to_a_savepoint_takes_its_settings_back() -> None:
 
 
 def test_the_isolation_of_a_transaction_is_the_default_one_until_it_is_set() -> None:
-    variables = Variables("me")
+    variables = Variables()
     variables.set("default_transaction_isolation", "serializable")
     assert variables.get("transaction_isolation") == "serializable"
 
 
 def test_a_clients_own_setting_is_known_once_it_was_set() -> None:
-    variables = Variables("me")
+    variables = Variables()
     with pytest.raises(UndefinedObject):
         variables.get("my.own")
     variables.set("my.own", "42")

@@ -22,7 +22,9 @@ from tsdb.session.utility import (
     Rollback,
     RollbackTo,
     Set,
+    SetRole,
     SetSavepoint,
+    SetSessionAuthorization,
     Show,
     command,
 )
@@ -88,7 +90,10 @@ def read(text: str) -> Command:
         ("CLOSE ALL", CloseCursor(None)),
         ("UNLISTEN *", Accepted("UNLISTEN")),
         ("LOCK TABLE a IN SHARE MODE", Accepted("LOCK TABLE")),
-        ("SET ROLE none", Accepted("SET")),
+        ("SET ROLE none", SetRole(None)),
+        ("SET LOCAL ROLE 'r'", SetRole("r", local=True)),
+        ("SET SESSION AUTHORIZATION DEFAULT", SetSessionAuthorization(None)),
+        ("RESET SESSION AUTHORIZATION", SetSessionAuthorization(None, tag="RESET")),
     ],
 )
 def test_statements_are_read_as_they_are_meant(text: str, expected: Command) -> None:

@@ -22,7 +22,7 @@ import pytest
 from tests.wire import frontend
 from tests.wire.fixed_session import STREAM_BATCHES, STREAM_ROWS, FixedSession, listening
 from tsdb.errors import StartupError
-from tsdb.wire import Limits, Listener
+from tsdb.wire import Limits, Listener, Tls
 
 UTC = datetime.UTC
 ROWS = [
@@ -437,7 +437,7 @@ def test_tls_is_spoken_when_it_is_configured(certificate: tuple[Path, Path]) -> 
     context.load_cert_chain(chain, key)
 
     async def scenario() -> None:
-        async with listening(tls=context) as (listener, sessions):
+        async with listening(tls=Tls(context)) as (listener, sessions):
             async with await connect(listener, sslmode="require") as client:
                 assert sessions.made[0]._client.encrypted
                 cursor = await client.execute("SELECT fixed")

@@ -12,6 +12,7 @@ import typer
 
 from tsdb import __version__
 from tsdb.cli.flags import settings_flags
+from tsdb.cli.user import user
 from tsdb.errors import ConfigurationError, StartupError
 
 app = typer.Typer(
@@ -23,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(user, name="user")
 
 
 @app.callback(invoke_without_command=True)

@@ -47,7 +47,9 @@ def _parameter(name: str, type_: Any, option: Any) -> inspect.Parameter:
 
 
 def _setting(entry: Entry) -> inspect.Parameter:
-    help_ = f"{entry.meaning[0].upper()}{entry.meaning[1:]}. \\[{entry.text(entry.default)}]"
+    help_ = f"{entry.meaning[0].upper()}{entry.meaning[1:]}."
+    if entry.default is not None:
+        help_ += f" \\[{entry.text(entry.default)}]"
     topic = entry.topic.capitalize()
     if isinstance(entry.default, bool):
         flag = f"{entry.flag}/--no-{entry.flag[2:]}"
@@ -63,4 +65,4 @@ def _metavar(entry: Entry) -> str:
         return {"bytes": "SIZE", "seconds": "TIME"}[entry.unit]
     if isinstance(entry.default, int):
         return "N"
-    return {"data": "DIR", "host": "ADDRESS"}.get(entry.name, "WORD")
+    return {"data": "DIR", "host": "ADDRESS", "tls_cert": "FILE", "tls_key": "FILE"}.get(entry.name, "WORD")

@@ -32,7 +32,7 @@ def _line(entry: Entry) -> str:
         f"`{entry.name}`",
         f"`{entry.flag}`",
         f"`{entry.variable}`",
-        f"`{entry.text(entry.default)}`",
+        f"`{entry.text(entry.default)}`" if entry.default is not None else "",
         entry.bounds,
         entry.meaning,
     )

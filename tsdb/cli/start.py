@@ -52,6 +52,7 @@ async def _serve(server: Server) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
     await server.start()
+    loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
     # What is loaded by now stays: the cyclic collector need not walk over it again and again.
     gc.collect()
     gc.freeze()

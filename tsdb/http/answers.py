@@ -14,6 +14,7 @@ from typing import Any
 from tsdb.errors import (
     CannotConnectNow,
     DiskFull,
+    InsufficientPrivilege,
     InvalidCatalogName,
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
@@ -24,6 +25,7 @@ from tsdb.errors import (
     UndefinedColumn,
     UndefinedTable,
 )
+from tsdb.http.authentication import Unauthorized
 from tsdb.http.request import Api, BadRequest, SlowBody
 from tsdb.ingest.faults import LineError
 
@@ -98,6 +100,10 @@ def exception_reply(api: Api | None, error: Exception) -> Reply:
         if isinstance(error, SlowBody):
             reply.headers.update({"Retry-After": str(RETRY_AFTER_SECONDS), "Connection": "close"})
         return reply
+    if isinstance(error, Unauthorized):
+        return _unauthorized(api, error.message)
+    if isinstance(error, InsufficientPrivilege):
+        return _failure(api, 403, error.message)
     if isinstance(error, InvalidCatalogName):
         return _failure(api, 404, error.message)
     if isinstance(error, ObjectNotInPrerequisiteState):
@@ -117,6 +123,18 @@ def _failure(api: Api | None, status: int, text: str) -> Reply:
     if api is Api.V2:
         return _error(status, {"code": _V2_CODES.get(status, "internal error"), "message": text}, text)
     return _error(status, {"error": text}, text)
+
+
+def _unauthorized(api: Api | None, text: str) -> Reply:
+    """401 in the words of each API; only InfluxDB 1 asks for a password by a challenge."""
+    match api:
+        case Api.V2:
+            return _error(401, {"code": "unauthorized", "message": "unauthorized access"}, text)
+        case Api.V3:
+            return _error(401, {"error": "the request was not authenticated"}, text)
+    reply = _error(401, {"error": text}, text)
+    reply.headers["WWW-Authenticate"] = 'Basic realm="tsdb"'
+    return reply
 
 
 _V2_CODES = {

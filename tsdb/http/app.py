@@ -21,13 +21,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tsdb import __version__
 from tsdb.clock import Clock
-from tsdb.errors import CannotConnectNow, InvalidCatalogName, OutOfMemory, SqlSyntaxError, TsdbError
+from tsdb.errors import (
+    CannotConnectNow,
+    InsufficientPrivilege,
+    InvalidCatalogName,
+    OutOfMemory,
+    SqlSyntaxError,
+    TsdbError,
+)
 from tsdb.http import guard, influxql
 from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
+from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.http.metrics import Gauges, Metrics
 from tsdb.http.request import Api, BadRequest, SlowBody, WriteRequest, decode_body, too_large, write_request
 from tsdb.http.write import Submitted, submit
 from tsdb.ingest.faults import Limits
+from tsdb.model import authorization
+from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
@@ -43,7 +53,8 @@ MIN_BODY_BYTES = 16 * 1024
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
     """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least ``MIN_BODY_BYTES`` of a
-    body, or its end, must come; ``open_loopback``: no password is asked for, so Host and Origin are checked.
+    body, or its end, must come; ``open_loopback``: only this machine is served, so Host and Origin are checked also
+    when nobody is asked for a password.
     """
 
     body_bytes_max: int = 256 * 1024 * 1024
@@ -80,7 +91,9 @@ class _Endpoints:
         options: HttpOptions,
         metrics: Metrics,
         ready: Callable[[], bool],
+        authentication: Authentication,
     ) -> None:
+        self._authentication = authentication
         self._is_ready = ready
         self._store = store
         self._clock = clock
@@ -91,18 +104,24 @@ class _Endpoints:
 
     async def write(self, api: Api, request: Request) -> Response:
         try:
+            who = await self._identify(request)
             wanted = write_request(api, request.query_params, request.headers)
-            outcome = await self._write(wanted, request)
+            outcome = await self._write(wanted, request, who)
             reply = outcome_reply(api, outcome, wanted.accept_partial)
         except ClientDisconnect:
             return Response(status_code=400)
         except Exception as error:
-            if not isinstance(error, (BadRequest, TsdbError)):
+            if not isinstance(error, (BadRequest, Unauthorized, TsdbError)):
                 log.exception("a write failed")
             reply = exception_reply(api, error)
         return _response(reply)
 
-    async def _write(self, wanted: WriteRequest, request: Request) -> Outcome:
+    async def _identify(self, request: Request) -> Identity:
+        """Who sends a request; asked before its body is read. Raises Unauthorized."""
+        given = credentials(request.headers, request.query_params)
+        return await self._authentication.identify(_host(request), given)
+
+    async def _write(self, wanted: WriteRequest, request: Request, who: Identity) -> Outcome:
         body, taken = bytearray(), 0
         try:
             async for chunk in self._chunks(request, self._options.body_bytes_max):
@@ -110,7 +129,7 @@ class _Endpoints:
                 taken += len(chunk)
                 body += chunk
             encoding = request.headers.get("content-encoding", "")
-            work = partial(self._submit, wanted, body, encoding)
+            work = partial(self._submit, wanted, body, encoding, who)
             submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
             await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
         finally:
@@ -119,11 +138,12 @@ class _Endpoints:
         self._metrics.rejected.inc(submitted.outcome.dropped)
         return submitted.outcome
 
-    def _submit(self, wanted: WriteRequest, body: bytearray, encoding: str) -> Submitted:
+    def _submit(self, wanted: WriteRequest, body: bytearray, encoding: str, who: Identity) -> Submitted:
         decoded = decode_body(body, encoding, self._options.body_bytes_max)
         self._metrics.bytes.inc(len(decoded))
         options = self._options
-        return submit(self._store, wanted, decoded, self._clock.now_ns(), options.limits, options.create_database)
+        now_ns = self._clock.now_ns()
+        return submit(self._store, wanted, decoded, now_ns, options.limits, options.create_database, who.role)
 
     async def _chunks(self, request: Request, limit: int) -> AsyncIterator[bytes]:
         length = request.headers.get("content-length", "")
@@ -151,10 +171,12 @@ class _Endpoints:
     async def query(self, request: Request) -> Response:
         """InfluxQL's start-up statements; their errors come in a 200 by statement, or a 400 for the whole."""
         try:
+            who = await self._identify(request)
             text, database = await self._query_text(request)
-            answers = influxql.answer(text, database, self._store.catalog)
+            answers = influxql.answer(text, database, self._store.catalog, who.role)
             loop = asyncio.get_running_loop()
-            for changes in (a.changes for a in answers if a.changes):
+            for wanted in (a.changes for a in answers if a.changes):
+                changes = authorization.permitted(self._store.catalog, who.role, wanted)
                 await loop.run_in_executor(self._pool, partial(self._store.change, *changes))
         except InvalidCatalogName as error:
             return JSONResponse({"results": [{"statement_id": 0, "error": error.message}]}, headers=_probe_headers())
@@ -162,7 +184,7 @@ class _Endpoints:
             return JSONResponse({"error": error.message}, status_code=400, headers=_probe_headers())
         except ClientDisconnect:
             return Response(status_code=400)
-        except (BadRequest, TsdbError) as error:
+        except (BadRequest, Unauthorized, TsdbError) as error:
             return _response(exception_reply(None, error))
         results = [{"statement_id": i, **({"series": a.series} if a.series else {})} for i, a in enumerate(answers)]
         return JSONResponse({"results": results}, headers=_probe_headers())
@@ -202,6 +224,10 @@ class _Endpoints:
         return JSONResponse(body, status_code=503, headers={**_probe_headers(), "Retry-After": "5"})
 
     async def metrics(self, request: Request) -> Response:
+        try:
+            await self._identify(request)
+        except (Unauthorized, InsufficientPrivilege) as error:
+            return _response(exception_reply(None, error))
         text = await asyncio.get_running_loop().run_in_executor(self._pool, self._metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4")
 
@@ -210,6 +236,11 @@ class _Endpoints:
             f"tsdb {__version__}\n\nPOST /write?db=NAME takes line protocol (also /api/v2/write, /api/v3/write_lp).\n"
             "Query with SQL through the PostgreSQL port. GET /health, /metrics.\n"
         )
+
+
+def _host(request: Request) -> str:
+    """The address of who sent a request."""
+    return request.client.host if request.client is not None else ""
 
 
 def _form(body: bytes) -> dict[str, str]:
@@ -233,10 +264,10 @@ def _response(reply: Reply) -> Response:
 class _Guard:
     """ASGI middleware: refuses what ``guard`` refuses and counts requests by status."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, check: bool) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, open_to: Callable[[str], bool]) -> None:
         self._app = app
         self._metrics = metrics
-        self._check = check
+        self._open_to = open_to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -253,7 +284,8 @@ class _Guard:
             await send(message)
 
         request = Request(scope)
-        why = guard.refusal(request.headers.get("host"), request.headers.get("origin")) if self._check else None
+        is_open = self._open_to(_host(request))
+        why = guard.refusal(request.headers.get("host"), request.headers.get("origin")) if is_open else None
         if why is not None:
             await JSONResponse({"error": why}, status_code=403)(scope, receive, counted)
             return
@@ -275,13 +307,22 @@ def create_app(
     options: HttpOptions,
     gauges: Gauges = dict,
     ready: Callable[[], bool] = lambda: True,
+    rules: Access | None = None,
 ) -> Starlette:
     """The HTTP application over ``store``.
 
-    Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``ready`` says whether requests are quick by now.
+    Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``ready`` says whether requests are quick by now;
+    ``rules`` who must say who it is.
     """
     metrics = Metrics(gauges)
-    endpoints = _Endpoints(store, clock, pool, options, metrics, ready)
+    rules = rules or Access()
+    authentication = Authentication(store, clock, pool, rules)
+    endpoints = _Endpoints(store, clock, pool, options, metrics, ready, authentication)
+
+    def open_to(host: str) -> bool:
+        """Whether who sends from an address needs no password, though others would."""
+        return authentication.trusts(host) and (options.open_loopback or not rules.policy.insecure)
+
     routes = [
         *(Route(api.value, partial(endpoints.write, api), methods=["POST"]) for api in Api),
         Route("/query", endpoints.query, methods=["GET", "POST"]),
@@ -292,5 +333,5 @@ def create_app(
         Route("/", endpoints.root, methods=["GET"]),
     ]
     app = Starlette(routes=routes)
-    app.add_middleware(_Guard, metrics=metrics, check=options.open_loopback)
+    app.add_middleware(_Guard, metrics=metrics, open_to=open_to)
     return app

@@ -16,6 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 from tsdb.errors import InvalidCatalogName, SqlSyntaxError
+from tsdb.model import authorization
+from tsdb.model.roles import FIRST
 from tsdb.model.schema import Catalog, CreateDatabase, Role, SchemaChange
 
 _NAME = r"(?:\"((?:[^\"\\]|\\.)+)\"|([A-Za-z_][A-Za-z0-9_]*))"
@@ -36,11 +38,14 @@ class Answer:
     series: list[dict[str, Any]] = field(default_factory=list)
 
 
-def answer(text: str, database: str | None, catalog: Catalog) -> list[Answer]:
-    """An answer for each statement in ``text``. Raises SqlSyntaxError, InvalidCatalogName."""
+def answer(text: str, database: str | None, catalog: Catalog, role: int = FIRST) -> list[Answer]:
+    """An answer for each statement in ``text``, to a role.
+
+    Raises SqlSyntaxError, InvalidCatalogName, InsufficientPrivilege.
+    """
     if len(text) > MAX_QUERY_CHARACTERS:
         raise SqlSyntaxError(f"error parsing query: longer than {MAX_QUERY_CHARACTERS} characters")
-    return [_answer(statement, database, catalog) for statement in _statements(text)]
+    return [_answer(statement, database, catalog, role) for statement in _statements(text)]
 
 
 def _statements(text: str) -> list[str]:
@@ -61,20 +66,20 @@ def _statements(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def _answer(statement: str, database: str | None, catalog: Catalog) -> Answer:
+def _answer(statement: str, database: str | None, catalog: Catalog, role: int) -> Answer:
     if found := _CREATE.fullmatch(statement):
         return Answer((CreateDatabase(_name(found) or "", if_not_exists=True),))
     if _SHOW_DATABASES.fullmatch(statement):
         return Answer(series=[_rows("databases", ["name"], [[name] for name in sorted(catalog.databases)])])
     if found := _SHOW_MEASUREMENTS.fullmatch(statement):
-        names = sorted(_database(_name(found) or database, catalog).series)
+        names = sorted(_database(_name(found) or database, catalog, role).series)
         return Answer(series=[_rows("measurements", ["name"], [[name] for name in names])] if names else [])
     if found := _SHOW_POLICIES.fullmatch(statement):
-        _database(_name(found) or database, catalog)
+        _database(_name(found) or database, catalog, role)
         columns = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
         return Answer(series=[{"columns": columns, "values": [["autogen", "0s", "168h0m0s", 1, True]]}])
     if found := _SHOW_TAGS.fullmatch(statement):
-        series = _database(_name(found) or database, catalog).series.values()
+        series = _database(_name(found) or database, catalog, role).series.values()
         keys = {s.name: [[c.name] for c in s.columns if c.role is Role.TAG] for s in series}
         return Answer(series=[_rows(name, ["tagKey"], values) for name, values in sorted(keys.items()) if values])
     raise SqlSyntaxError(
@@ -87,11 +92,12 @@ def _name(found: re.Match[str]) -> str | None:
     return re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain
 
 
-def _database(name: str | None, catalog: Catalog) -> Any:
+def _database(name: str | None, catalog: Catalog, role: int) -> Any:
     if not name:
         raise SqlSyntaxError("database name required")
     if name not in catalog.databases:
         raise InvalidCatalogName(f"database not found: {name}")
+    authorization.check_connect(catalog, role, catalog.databases[name])
     return catalog.databases[name]
 
 

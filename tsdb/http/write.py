@@ -26,7 +26,9 @@ from tsdb.http.request import WriteRequest
 from tsdb.ingest.bind import Bound, bind, missing
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.lineprotocol import Lines, Parsed, parse, split
+from tsdb.model import authorization
 from tsdb.model.points import Points
+from tsdb.model.roles import FIRST
 from tsdb.model.schema import CreateDatabase, Database
 from tsdb.model.store import Store, Written
 
@@ -44,11 +46,18 @@ class Submitted:
 
 
 def submit(
-    store: Store, request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: Limits, create_database: bool
+    store: Store,
+    request: WriteRequest,
+    body: bytes | bytearray,
+    now_ns: int,
+    limits: Limits,
+    create_database: bool,
+    role: int = FIRST,
 ) -> Submitted:
     """Parse ``body`` and hand its good points to the store; does not wait for the disk.
 
-    ``now_ns`` is the time of points without one. Raises InvalidCatalogName (404), InvalidParameterValue (precision).
+    ``now_ns`` is the time of points without one, ``role`` whose privileges hold. Raises InvalidCatalogName (404),
+    InvalidParameterValue (precision), InsufficientPrivilege (403; nothing of the part of the body is written).
     """
     if request.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database not found: "{request.database}"')
@@ -56,14 +65,14 @@ def submit(
     parts = [(memoryview(body), 1)] if whole else split(memoryview(body), -(-len(body) // PART_BYTES))
     outcome, futures = Outcome(0), []
     for part, line_first in parts:
-        done, future = _submit_part(store, request, part, line_first, now_ns, limits)
+        done, future = _submit_part(store, request, part, line_first, now_ns, limits, role)
         outcome = _joined(outcome, done)
         futures += future
     return Submitted(outcome, tuple(futures))
 
 
 def _submit_part(
-    store: Store, request: WriteRequest, body: memoryview, line_first: int, now_ns: int, limits: Limits
+    store: Store, request: WriteRequest, body: memoryview, line_first: int, now_ns: int, limits: Limits, role: int
 ) -> tuple[Outcome, list[Future[Written]]]:
     auto = request.precision == "auto"
     parsed = parse(
@@ -78,7 +87,8 @@ def _submit_part(
         parsed = replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines))
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
-    database, bound = _bind(store, request.database, parsed)
+    database, bound = _bind(store, request.database, parsed, role)
+    authorization.check_write(store.catalog, role, database, [points.series for points in bound.points])
     errors = tuple(sorted([*parsed.errors, *bound.errors], key=lambda e: e.line_number)[:MAX_ERRORS])
     error_count = parsed.error_count + bound.error_count
     if error_count and not request.accept_partial:
@@ -89,7 +99,7 @@ def _submit_part(
     return Outcome(written, errors, error_count, beyond), futures
 
 
-def _bind(store: Store, name: str, parsed: Parsed) -> tuple[Database, Bound]:
+def _bind(store: Store, name: str, parsed: Parsed, role: int) -> tuple[Database, Bound]:
     """The parsed lines as points of a database that has everything in its schema they need, made if it has to be.
 
     Others may change the schema at the same moment, so this looks again until it holds still.
@@ -98,12 +108,13 @@ def _bind(store: Store, name: str, parsed: Parsed) -> tuple[Database, Bound]:
         database = store.catalog.databases.get(name)
         try:
             if database is None:
-                store.change(CreateDatabase(name, if_not_exists=True))
+                wanted = [CreateDatabase(name, if_not_exists=True)]
+                store.change(*authorization.permitted(store.catalog, role, wanted))
                 continue
             changes = missing(parsed, database)
             if not changes:
                 return database, bind(parsed, database)
-            store.change(*changes)
+            store.change(*authorization.permitted_by_write(store.catalog, role, changes))
         except (DuplicateColumn, DuplicateTable, InvalidCatalogName, UndefinedColumn, UndefinedTable):
             continue
     raise CannotConnectNow(f'the schema of database "{name}" keeps changing; try again')

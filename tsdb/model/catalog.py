@@ -68,7 +68,6 @@ class Series:
     merge (design section 2). ``reference``: a table without a time; its points have time 0. ``key`` are the numbers of
     the PRIMARY KEY's columns as declared. ``retention_ns`` is how long points live, ``floor_ns`` the instant below
     which they are gone; it never moves back. ``owner`` is a role's number, ``grants`` as in ``tsdb.model.privileges``.
-    which they are gone; it never moves back.
 
     A materialized view is a series with a ``definition``; every REFRESH gives it another number, and ``relation`` is
     the one that stays. ``populated`` False: it has never been filled, or was emptied, and cannot be read.

@@ -21,13 +21,15 @@ from tsdb.http.app import HttpOptions, create_app
 from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.model.retention import due
 from tsdb.model.schema import SetRetention
+from tsdb.server import first_user
+from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
 from tsdb.session import SessionFactory
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
-from tsdb.wire.listener import Listener
+from tsdb.wire.listener import Listener, Tls
 
 log = logging.getLogger("tsdb.server")
 
@@ -58,7 +60,10 @@ class Server:
         cores = _cores()
         self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
         self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
+        self._rules = first_user.rules_of(settings)
+        self._certificates: Certificates | None = None
         self._retention: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def start(self) -> None:
@@ -81,11 +86,16 @@ class Server:
                 }
             },
         )
-        if not is_loopback(self.settings.host):
-            log.warning("serving other machines without passwords or encryption (insecure)")
+        if self.settings.insecure:
+            log.warning("nobody is asked for a password (insecure)")
+        elif self.settings.loopback_password and not self.node.catalog.roles.has_passwords:
+            log.warning("everybody is asked for a password, and no user has one")
 
     async def _start(self) -> None:
         settings = self.settings
+        first_user.check_before_open(settings)
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            self._certificates = Certificates(settings.tls_cert, settings.tls_key)
         self._web.bind()
         loop = asyncio.get_running_loop()
         self._node = await loop.run_in_executor(self._write_pool, self._open)
@@ -100,7 +110,9 @@ class Server:
             self._session_pool,
             self.clock,
             pending_bytes_max=settings.transaction_bytes_max,
+            rules=self._rules,
         )
+        certificates = self._certificates
         self._listener = Listener(
             sessions,
             host=settings.host,
@@ -110,12 +122,21 @@ class Server:
                 message_bytes_max=settings.message_bytes_max,
                 startup_timeout_s=settings.startup_timeout,
             ),
+            tls=certificates.sql if certificates is not None else None,
         )
         await self._listener.start()
         app = create_app(
-            self._node, self.clock, self._write_pool, self._http_options(), self._gauges, ready=self.warm.done
+            self._node,
+            self.clock,
+            self._write_pool,
+            self._http_options(),
+            self._gauges,
+            ready=self.warm.done,
+            rules=self._rules,
         )
-        await self._web.start(app, settings.shutdown_timeout)
+        await self._web.start(app, settings.shutdown_timeout, certificates.https if certificates is not None else None)
+        if certificates is not None:
+            self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._retention = asyncio.create_task(self._keep_retention(self._node))
         # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
         threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True).start()
@@ -130,9 +151,15 @@ class Server:
         )
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
-            return Node.open(settings.data, options)
+            node = Node.open(settings.data, options)
         except OSError as error:
             raise StartupError(_unusable(settings.data, error)) from error
+        try:
+            first_user.prepare(node, settings)
+        except BaseException:
+            node.close()
+            raise
+        return node
 
     def _http_options(self) -> HttpOptions:
         settings = self.settings
@@ -164,6 +191,25 @@ class Server:
                 await loop.run_in_executor(self._write_pool, _raise_floors, node, changes)
             await asyncio.sleep(RETENTION_SECONDS)
 
+    async def _keep_certificate(self, certificates: Certificates) -> None:
+        """Use a new certificate when its files change."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            if certificates.changed():
+                self.reload_certificate()
+
+    def reload_certificate(self) -> None:
+        """Read the certificate again, for connections to come. What cannot be used is logged and not used."""
+        listener = self._listener
+        if self._certificates is None or listener is None:
+            log.info("there is no certificate to read again")
+            return
+
+        def use(tls: Tls) -> None:
+            listener.tls = tls
+
+        self._certificates.reload(use)
+
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
         try:
@@ -181,9 +227,10 @@ class Server:
         started = time.monotonic()
         grace_s = self.settings.shutdown_timeout
         loop = asyncio.get_running_loop()
-        if self._retention is not None:
-            self._retention.cancel()
-            await asyncio.wait([self._retention])
+        for task in (self._retention, self._renewal):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         closing = [self._web.stop()]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
@@ -223,7 +270,8 @@ class Server:
 
     @property
     def http_url(self) -> str:
-        return f"http://{_in_url(self.host)}:{self.http_port}/"
+        scheme = "http" if self._certificates is None else "https"
+        return f"{scheme}://{_in_url(self.host)}:{self.http_port}/"
 
 
 def _raise_floors(node: Node, changes: Sequence[SetRetention]) -> None:

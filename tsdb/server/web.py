@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 
 import uvicorn
@@ -44,8 +45,8 @@ class Web:
         self._socket = taken
         self.port = taken.getsockname()[1]
 
-    async def start(self, app: ASGIApp, grace_s: float) -> None:
-        """Answer requests. ``grace_s``: what running requests get to end when the server stops."""
+    async def start(self, app: ASGIApp, grace_s: float, tls: ssl.SSLContext | None = None) -> None:
+        """Answer requests, by HTTPS alone with ``tls``. ``grace_s``: what running requests get to end at a stop."""
         assert self._socket is not None, "bind comes first"
         config = uvicorn.Config(
             app,
@@ -60,6 +61,7 @@ class Web:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(grace_s)),
             backlog=BACKLOG,
+            ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
         self._uvicorn = _Uvicorn(config)
         self._task = asyncio.create_task(self._uvicorn.serve([self._socket]), name="http")

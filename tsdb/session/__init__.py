@@ -31,6 +31,7 @@ from __future__ import annotations
 from concurrent.futures import Executor
 
 from tsdb.clock import Clock
+from tsdb.model.access import Access
 from tsdb.model.store import Store
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
@@ -53,6 +54,7 @@ class SessionFactory:
         sessions: Sessions | None = None,
         *,
         pending_bytes_max: int = PENDING_BYTES_MAX,
+        rules: Access | None = None,
     ) -> None:
         self._store = store
         self._queries = queries
@@ -60,8 +62,16 @@ class SessionFactory:
         self._clock = clock
         self._pending_bytes_max = pending_bytes_max
         self.sessions = sessions or Sessions()
+        self._rules = rules or Access()
 
     def __call__(self, client: Client) -> Session:
         return Session(
-            client, self._store, self._queries, self._pool, self._clock, self.sessions, self._pending_bytes_max
+            client,
+            self._store,
+            self._queries,
+            self._pool,
+            self._clock,
+            self.sessions,
+            self._rules,
+            self._pending_bytes_max,
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsdb.errors import NoActiveSqlTransaction, ProtocolViolation, SqlSyntaxError, UndefinedObject
+from tsdb.session import role_commands
 from tsdb.session.core import Core, Work
 from tsdb.session.execution import Done, Plan
 from tsdb.session.portals import Portal, PreparedStatement
@@ -29,8 +30,11 @@ from tsdb.session.utility import (
     Rollback,
     RollbackTo,
     Set,
+    SetRole,
     SetSavepoint,
+    SetSessionAuthorization,
     Show,
+    ShowTokens,
 )
 from tsdb.sql import settings
 from tsdb.sql.notice import notice
@@ -46,6 +50,8 @@ def columns_of(core: Core, plan: Plan) -> tuple[ResultColumn, ...] | None:
     found = plan.command
     if isinstance(found, Show):
         return _SHOW_ALL if found.name is None else text_columns(_shown_name(found.name))
+    if isinstance(found, ShowTokens):
+        return role_commands.TOKENS
     if isinstance(found, Fetch):
         portal = core.names.portals.get(found.name)
         declared = portal.statement.plan if portal is not None else None
@@ -81,7 +87,10 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
             return await _cursor(core, plan, command, values, work)
         case PrepareStatement() | ExecuteStatement() | Deallocate():
             return await _prepared(core, command, work)
+        case SetRole() | SetSessionAuthorization() | ShowTokens():
+            return role_commands.run(core, command)
         case Checkpoint():
+            role_commands.check_checkpoint(core)
             await work(core.execution.checkpoint)
             return Done("CHECKPOINT")
     return _setting(core, command)

@@ -15,9 +15,11 @@ from tsdb.errors import (
     ReadOnlySqlTransaction,
     TsdbError,
 )
+from tsdb.model.access import Identity
 from tsdb.model.store import Store
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution, Plan
+from tsdb.session.identity import SessionIdentity
 from tsdb.session.portals import Names, Portal
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
@@ -47,17 +49,17 @@ class Core:
         queries: Queries,
         clock: Clock,
         *,
-        user: str,
+        identity: Identity,
         database: str,
         process_id: int,
         in_use: Callable[[str], int],
         release: Callable[[Portal], None],
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
-        self.user = user
         self.database = database
         self.process_id = process_id
-        self.variables = Variables(user)
+        self.variables = Variables()
+        self.identity = SessionIdentity(identity, self.variables, lambda: store.catalog.roles)
         self.transaction = Transaction(pending_bytes_max)
         self.names = Names(release)
         self.notices: list[Notice] = []
@@ -71,14 +73,17 @@ class Core:
 
     def context(self) -> Context:
         now_us = self.transaction.started_us or self.now_us()
+        current = self.identity.current
         return Context(
             self.database,
             now_us,
-            self.user,
+            current.name,
             self._values(),
             self.deadline,
             self.process_id,
             self.cancellation.watch,
+            self.identity.session.name,
+            current.role,
         )
 
     def now_us(self) -> int:
@@ -217,4 +222,5 @@ class Core:
         if self.transaction.in_block:
             raise ActiveSqlTransaction("DISCARD ALL cannot run inside a transaction block")
         self.names.clear()
+        self.identity.set_session(None, local=False)
         self.variables.reset_all()

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter
+from tsdb.model import authorization
+from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
 from tsdb.model.store import Store, View
 from tsdb.session import effects
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.pending import Overlay
-from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset
+from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset, text_columns, texts
 from tsdb.session.transaction import State, Transaction
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
-from tsdb.sql import create_table_as, ddl, delete, insert, update
+from tsdb.sql import create_table_as, ddl, delete, insert, permission, roles, update
 from tsdb.sql.context import Context
 from tsdb.sql.modification import Effect, Modification, Reading
 from tsdb.sql.notice import Notice
@@ -124,6 +126,8 @@ class Execution:
             return Plan(statement, columns, found.parameters, modification=found, catalog_version=catalog.version)
         if isinstance(statement, Utility):
             return self._plan_command(statement, context, types, catalog)
+        if isinstance(statement, Ddl) and roles.makes_token(statement):
+            return Plan(statement, text_columns("token"))
         return Plan(statement)
 
     def _plan_query(
@@ -176,9 +180,15 @@ class Execution:
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
             self.write_pending()
         if isinstance(plan.statement, Ddl):
+            of_roles = roles.plan(plan.statement, context, self.catalog)
+            if of_roles is not None:
+                return self._change_roles(of_roles, plan, context)
             return self._change_schema(ddl.plan(plan.statement, context.database, self.catalog), context, cancellation)
         if isinstance(plan.statement, Truncate):
-            for deletion in delete.truncate(plan.statement, context, self.catalog):
+            deletions = delete.truncate(plan.statement, context, self.catalog)
+            for deletion in deletions:
+                permission.check(self.catalog, context, deletion.series, Privilege.TRUNCATE)
+            for deletion in deletions:
                 self._collect(deletion, context)
             return Done("TRUNCATE TABLE")
         if isinstance(plan.statement, Select) and plan.query is None:
@@ -199,6 +209,7 @@ class Execution:
         try:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.query is not None
+            permission.check_sources(view.catalog, context, plan.query.plan.sources)
             rows = self._queries.run(plan.query, view, values, context)
         except BaseException:
             view.close()
@@ -226,6 +237,7 @@ class Execution:
         try:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.modification is not None
+            permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
             outcome = plan.modification.start(Reading(self._queries, view.catalog, view, values, context))
             try:
                 for effect in outcome:
@@ -260,12 +272,24 @@ class Execution:
             self._notify(notice)
         if found.source is not None:
             return self._create_table_as(found, context, cancellation)
-        self._refuse_in_use(found.changes, context, cancellation)
-        if found.changes:
-            catalog = self._store.change(*found.changes)
+        changes = authorization.permitted(self.catalog, context.role, found.changes)
+        self._refuse_in_use(changes, context, cancellation)
+        if changes:
+            catalog = self._store.change(*changes)
             for number in [each for each in self._transaction.pending.series if each not in catalog.series_by_number]:
                 self._transaction.forget(number)
         return Done(found.tag)
+
+    def _change_roles(self, found: roles.RolePlan, plan: Plan, context: Context) -> Rowset | Done:
+        for notice in found.notices:
+            self._notify(notice)
+        changes = authorization.permitted(self.catalog, context.role, found.changes)
+        if changes:
+            self._store.change(*changes)
+        if found.token is None:
+            return Done(found.tag)
+        assert plan.columns is not None
+        return texts(plan.columns, [(found.token,)], found.tag)
 
     def _others(self, database: str, cancellation: Cancellation) -> int:
         """How many other sessions use a database; those that are just leaving get a moment (CountOtherDBBackends)."""
@@ -293,7 +317,7 @@ class Execution:
         view = self.view()
         try:
             creation = create_table_as.prepare(self._queries, found, context, view.catalog)
-            catalog = self._store.change(creation.change)
+            catalog = self._store.change(*authorization.permitted(view.catalog, context.role, [creation.change]))
             series = catalog.find(context.database).find(found.source_table)
             outcome = creation.start(series, Reading(self._queries, view.catalog, view, (), context))
             try:

@@ -11,9 +11,11 @@ from __future__ import annotations
 from concurrent.futures import Executor
 
 from tsdb.clock import Clock
-from tsdb.errors import InvalidCatalogName
+from tsdb.model import authorization
+from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 from tsdb.session import extended, simple
+from tsdb.session.authentication import Login
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange
@@ -34,6 +36,7 @@ class Session:
         pool: Executor,
         clock: Clock,
         sessions: Sessions,
+        rules: Access,
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._client = client
@@ -43,15 +46,16 @@ class Session:
         self._sessions = sessions
         self._pending_bytes_max = pending_bytes_max
         self._exchange = Exchange(client, pool, clock)
+        self._login = Login(client, store, clock, rules)
+        self._asked: Startup | None = None
         self._core: Core | None = None
 
     # --- tsdb.wire.Session ---
 
     async def handle(self, event: Event) -> None:
-        if isinstance(event, Startup):
-            self._startup(event)
+        if self._core is None:
+            await self._log_in(event)
             return
-        assert self._core is not None, "the startup packet comes first"
         exchange, core = self._exchange, self._core
         core.cancellation = Cancellation()
         try:
@@ -81,15 +85,26 @@ class Session:
 
     # --- startup ---
 
-    def _startup(self, event: Startup) -> None:
-        if event.database not in self._store.catalog.databases:
-            raise InvalidCatalogName(f'database "{event.database}" does not exist')
+    async def _log_in(self, event: Event) -> None:
+        if isinstance(event, Startup):
+            self._asked = event
+            identity = await self._login.begin(event)
+        else:
+            identity = await self._login.answer(event)
+        if identity is not None:
+            assert self._asked is not None
+            self._start(self._asked, identity)
+
+    def _start(self, event: Startup, identity: Identity) -> None:
+        """The session of somebody who has said who it is. Raises what keeps a role out of a database."""
         client = self._client
+        others = sum(each.role == identity.role for each in self._sessions.listing())
+        authorization.check_connection(self._store.catalog, identity, event.database, others)
         core = Core(
             self._store,
             self._queries,
             self._clock,
-            user=event.user,
+            identity=identity,
             database=event.database,
             process_id=client.process_id,
             in_use=lambda database: self._sessions.count(database, but=client.process_id),
@@ -106,6 +121,7 @@ class Session:
             client.address,
             self._clock.now_ns(),
             lambda: core.variables.get("application_name"),
+            role=identity.role,
         )
         self._sessions.add(self._exchange.activity)
         client.connection.authentication_ok()

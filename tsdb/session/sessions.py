@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tsdb.model.roles import FIRST
+
 
 @dataclass
 class Activity:
@@ -20,6 +22,7 @@ class Activity:
     query: str = ""
     query_started_ns: int | None = None
     transaction_started_ns: int | None = None
+    role: int = FIRST
 
 
 class Sessions:

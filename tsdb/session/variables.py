@@ -18,8 +18,8 @@ _OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transactio
 class Variables:
     """Names are lower case inside. ``generation`` rises with every change."""
 
-    def __init__(self, user: str) -> None:
-        self._start: dict[str, str] = {"session_authorization": user}
+    def __init__(self) -> None:
+        self._start: dict[str, str] = {}
         self._session: dict[str, str] = {}
         self._local: dict[str, str] = {}
         self._saved: list[tuple[dict[str, str], dict[str, str]]] = []
@@ -63,6 +63,20 @@ class Variables:
                 f"the session has {CUSTOM_MAX} settings of its own, as many as are allowed"
             )
         self._custom.add(key)
+
+    def assume_start(self, name: str, value: str) -> None:
+        """What a setting that no client may set begins with."""
+        self._start[name] = value
+        self.generation += 1
+
+    def assume(self, name: str, value: str, *, local: bool = False) -> None:
+        """Change a setting that SET itself may not."""
+        if local:
+            self._local[name] = value
+        else:
+            self._session[name] = value
+            self._local.pop(name, None)
+        self.generation += 1
 
     def reset(self, name: str, *, local: bool = False) -> None:
         setting = settings.find(name)

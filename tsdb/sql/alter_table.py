@@ -109,8 +109,7 @@ def _action(reader: Reader, actions: _Actions) -> None:
         create_table.read_options(reader)
         _set_retention(actions, None)
     elif reader.accept("owner", "to"):
-        reader.name()
-        actions.notices.append(notice("owners are accepted but not kept"))
+        raise FeatureNotSupported("OWNER TO goes alone", hint="Write an ALTER TABLE of its own for it.")
     else:
         token = reader.peek()
         if token is None or token.kind != "word":

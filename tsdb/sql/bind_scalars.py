@@ -134,7 +134,9 @@ def local_now(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.CurrentUser, exp.SessionUser)
 def current_user(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    return _text(binder.context.user, "current_user" if isinstance(node, exp.CurrentUser) else "session_user")
+    if isinstance(node, exp.CurrentUser):
+        return _text(binder.context.user, "current_user")
+    return _text(binder.context.session_user, "session_user")
 
 
 @binds(exp.CurrentCatalog)

@@ -43,7 +43,7 @@ class PreparedDelete:
     reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
-        return Outcome("DELETE", lambda outcome: self._effects(reading, outcome))
+        return Outcome("DELETE", lambda outcome: self._effects(reading, outcome), target=self.series)
 
     def _effects(self, reading: Reading, outcome: Outcome) -> Iterator[Effect]:
         if self.range is not None:

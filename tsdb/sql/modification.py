@@ -12,8 +12,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from tsdb.model.schema import Catalog
+from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import Effect, View, Write
+from tsdb.sql import permission
 from tsdb.sql.context import Context
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn, Rows
@@ -48,6 +49,8 @@ class Outcome:
     run: Callable[[Outcome], Iterator[Effect]]
     count: int = 0
     returned: list[pa.RecordBatch] = field(default_factory=list)
+    # The series that is changed: what its own rows need is asked before the start.
+    target: Series | None = None
     _rows: Rows | None = None
 
     def __iter__(self) -> Iterator[Effect]:
@@ -62,6 +65,7 @@ class Outcome:
     ) -> Iterator[pa.RecordBatch]:
         """The batches of a query that this modification asks."""
         prepared = reading.queries.prepare(statement, reading.context, reading.catalog, parameter_types)
+        permission.check_sources(reading.catalog, reading.context, prepared.plan.sources, self.target)
         values = reading.values[: len(prepared.parameters)]
         rows = reading.queries.run(prepared, reading.view, values, reading.context)
         self._rows = rows
@@ -79,6 +83,9 @@ class Outcome:
 
 class Modification(Protocol):
     """A prepared modification: RETURNING's columns and the parameters are known. Valid for one catalog version."""
+
+    @property
+    def series(self) -> Series: ...
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]: ...

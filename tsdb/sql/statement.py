@@ -68,7 +68,7 @@ class Utility:
 
 @dataclass(frozen=True, eq=False)
 class Ddl:
-    """CREATE, ALTER, DROP, COMMENT, GRANT and REVOKE as tokens."""
+    """CREATE, ALTER, DROP, COMMENT, GRANT, REVOKE and REASSIGN as tokens."""
 
     fragment: Fragment
     verb: str
@@ -102,11 +102,13 @@ class Truncate:
 Statement = Select | Explain | Utility | Ddl | Insert | Delete | Update | Truncate
 
 _QUERY_WORDS = frozenset({"select", "with", "values", "table", "insert", "delete", "update", "truncate"})
-_DDL_WORDS = frozenset({"create", "alter", "drop", "comment", "grant", "revoke", "import", "refresh", "security"})
+_DDL_WORDS = frozenset(
+    {"create", "alter", "drop", "comment", "grant", "revoke", "import", "refresh", "security", "reassign"}
+)
 _UTILITY_WORDS = frozenset({
     "begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "set", "reset", "show", "discard",
     "deallocate", "prepare", "execute", "declare", "fetch", "move", "close", "listen", "notify", "unlisten", "lock",
-    "copy", "checkpoint", "vacuum", "analyze", "reindex", "cluster", "load", "do", "call", "reassign",
+    "copy", "checkpoint", "vacuum", "analyze", "reindex", "cluster", "load", "do", "call",
 })  # fmt: skip
 
 

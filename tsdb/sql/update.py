@@ -50,7 +50,7 @@ class PreparedUpdate:
                 if batch.num_rows:
                     yield from self._effects(outcome, batch, reading.view.moment)
 
-        return Outcome("UPDATE", effects)
+        return Outcome("UPDATE", effects, target=self.series)
 
     def _effects(self, outcome: Outcome, batch: pa.RecordBatch, moment: Moment) -> Iterator[Effect]:
         outcome.count += batch.num_rows

@@ -282,6 +282,26 @@ def _read_error(family: str, error: Exception) -> Exception:
     return IoError(f"reading family {family} failed: {error}")
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a data directory at ``path``: one that was opened before."""
+    return (path / ROCKS_DIRECTORY).exists()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process has the data directory open."""
+    try:
+        descriptor = os.open(path / LOCK_FILE, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(path: Path) -> int:
     """Create the directory and lock it for this process; the lock goes when its descriptor is closed."""
     try:

@@ -24,7 +24,7 @@ addresses (``tsdb.server``). Importing this package does not load the kernels; `
 from tsdb.wire.backend import FieldDescription
 from tsdb.wire.connection import Connection, Event
 from tsdb.wire.contract import Client, Session, SessionFactory
-from tsdb.wire.listener import Limits, Listener
+from tsdb.wire.listener import Limits, Listener, Tls
 from tsdb.wire.messages import (
     BINARY_FORMAT,
     TEXT_FORMAT,
@@ -79,5 +79,6 @@ __all__ = [
     "Startup",
     "Sync",
     "Terminate",
+    "Tls",
     "format_codes",
 ]

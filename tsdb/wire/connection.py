@@ -36,7 +36,7 @@ _LONG = frozenset(b"QPBFdf")
 _SHORT_BYTES_MAX = 10_000
 
 _HTTP_METHODS = frozenset({b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI "})
-_TLS_HANDSHAKE = 0x16
+TLS_HANDSHAKE = 0x16
 
 _PASSWORD_CLASS: dict[State, type[Password] | type[SaslInitialResponse] | type[SaslResponse]] = {
     State.PASSWORD: Password,
@@ -127,7 +127,7 @@ class Connection:
 
     def _refuse_other_protocols(self) -> None:
         head = bytes(self._input[:4])
-        if head[:1] == bytes([_TLS_HANDSHAKE]):
+        if head[:1] == bytes([TLS_HANDSHAKE]):
             raise ProtocolViolation(
                 "TLS must be asked for with an SSLRequest first", hint="Connect without sslnegotiation=direct."
             )

@@ -61,6 +61,11 @@ class Client(Protocol):
         """Whether TLS is on."""
         ...
 
+    @property
+    def certificate(self) -> bytes | None:
+        """The hash of the server's certificate that TLS uses (RFC 5929, tls-server-end-point), for channel binding."""
+        ...
+
     async def flush(self) -> None:
         """Send what ``connection`` has collected; wait while too much is unsent. Raises ``ConnectionResetError``."""
         ...

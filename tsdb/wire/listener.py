@@ -13,11 +13,12 @@ import logging
 import secrets
 import socket
 import ssl
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import cast
 
 from tsdb.errors import AdminShutdown, InternalError, QueryCanceled, StartupError, TooManyConnections, TsdbError
-from tsdb.wire.connection import MESSAGE_BYTES_MAX, Connection, Event
+from tsdb.wire.connection import MESSAGE_BYTES_MAX, TLS_HANDSHAKE, Connection, Event
 from tsdb.wire.contract import Session, SessionFactory
 from tsdb.wire.messages import Terminate
 from tsdb.wire.startup import CancelRequest, GssRequest, SslRequest, Startup
@@ -36,6 +37,8 @@ _ORPHAN_GRACE_S = 1.0
 _LAST_WORDS_S = 5.0
 # After so many events other connections get a turn, should a session answer them all without ever waiting.
 _EVENTS_A_TURN = 64
+# The name of the protocol in TLS (IANA's registry of ALPN protocol ids).
+ALPN = "postgresql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class Limits:
     connections_max: int = 100
     message_bytes_max: int = MESSAGE_BYTES_MAX
     startup_timeout_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """``certificate`` is the hash that channel binding uses; None when the certificate has no such hash (Ed25519)."""
+
+    context: ssl.SSLContext
+    certificate: bytes | None = None
 
 
 class Listener:
@@ -55,12 +66,13 @@ class Listener:
         host: str = "127.0.0.1",
         port: int = 0,
         limits: Limits | None = None,
-        tls: ssl.SSLContext | None = None,
+        tls: Tls | None = None,
     ) -> None:
         self.factory = factory
         self.host = host
         self.port = port
         self.limits = limits or Limits()
+        # What the next handshakes use; may be exchanged at any time.
         self.tls = tls
         self._server: asyncio.Server | None = None
         self._peers: set[_Peer] = set()
@@ -174,6 +186,10 @@ class _Peer(asyncio.Protocol):
         self.secret_key = secrets.randbits(32)
         self.address = ""
         self.encrypted = False
+        self.certificate: bytes | None = None
+        # A client that begins with TLS itself: what came before its handshake was handed on.
+        self._client_hello: bytearray | None = None
+        self._heard = False
 
     # --- asyncio.Protocol ---
 
@@ -192,7 +208,13 @@ class _Peer(asyncio.Protocol):
         self.task = loop.create_task(self._run(), name=f"sql client {self.address}")
 
     def data_received(self, data: bytes) -> None:
-        self.connection.receive(data)
+        if not self._heard and data[0] == TLS_HANDSHAKE and self._listener.tls is not None:
+            self._client_hello = bytearray()
+        self._heard = True
+        if self._client_hello is not None:
+            self._client_hello += data
+        else:
+            self.connection.receive(data)
         self._input.set()
         if self._busy and self.connection.buffered_bytes > _INPUT_AHEAD_BYTES and self._transport is not None:
             self._reading_paused = True
@@ -276,6 +298,8 @@ class _Peer(asyncio.Protocol):
         while True:
             if self._ending is not None:
                 raise self._ending
+            if self._client_hello is not None:
+                await self._begin_with_tls()
             event = self.connection.next_event()
             if event is None:
                 if not await self._more_input():
@@ -331,15 +355,54 @@ class _Peer(asyncio.Protocol):
             self._startup_timer = None
 
     async def _answer_ssl(self) -> None:
-        if self._listener.tls is None:
+        tls = self._listener.tls
+        if tls is None or self.encrypted:
             self.connection.refuse_encryption()
             return
         self.connection.accept_encryption()
         await self.flush()
+        await self._encrypt(tls, self._handshake(tls))
+
+    async def _begin_with_tls(self) -> None:
+        """TLS from the first byte, without an SSLRequest (PostgreSQL 17 manual, 54.2.11): only with its ALPN name, so
+        that no client of another protocol is talked into sending us its bytes (ALPACA)."""
+        tls = self._listener.tls
+        if tls is None:
+            raise ConnectionResetError("TLS was switched off meanwhile")
+        handshake = asyncio.ensure_future(self._handshake(tls))
+        # Its first step puts the TLS protocol onto the transport and stops reading; what came before goes in just
+        # before reading goes on, both of which it has only asked for yet.
+        await asyncio.sleep(0)
+        hello, self._client_hello = self._client_hello, None
+        asyncio.get_running_loop().call_soon(self._hand_on, bytes(hello or b""))
+        await self._encrypt(tls, handshake)
         assert self._transport is not None
-        loop = asyncio.get_running_loop()
+        if self._transport.get_extra_info("ssl_object").selected_alpn_protocol() != ALPN:
+            raise ConnectionResetError("a client began with TLS, but not for PostgreSQL")
+
+    def _hand_on(self, octets: bytes) -> None:
+        assert self._transport is not None
+        protocol = cast(asyncio.BufferedProtocol, self._transport.get_protocol())
+        while octets and not self._transport.is_closing():
+            room = memoryview(protocol.get_buffer(len(octets)))
+            count = min(len(room), len(octets))
+            room[:count] = octets[:count]
+            protocol.buffer_updated(count)
+            octets = octets[count:]
+
+    def _handshake(self, tls: Tls) -> Awaitable[asyncio.Transport | None]:
+        assert self._transport is not None
+        return asyncio.get_running_loop().start_tls(
+            self._transport,
+            self,
+            tls.context,
+            server_side=True,
+            ssl_handshake_timeout=self._limits.startup_timeout_s,
+        )
+
+    async def _encrypt(self, tls: Tls, handshake: Awaitable[asyncio.Transport | None]) -> None:
         try:
-            transport = await loop.start_tls(self._transport, self, self._listener.tls, server_side=True)
+            transport = await handshake
         except OSError as error:  # ssl.SSLError is one
             raise ConnectionResetError(f"TLS handshake failed: {error}") from error
         if transport is None:
@@ -347,6 +410,7 @@ class _Peer(asyncio.Protocol):
         transport.set_write_buffer_limits(high=_OUTPUT_BYTES_MAX)
         self._transport = transport
         self.encrypted = True
+        self.certificate = tls.certificate
 
     def _startup_expired(self) -> None:
         self.end(QueryCanceled("canceling authentication due to timeout"))

@@ -28,8 +28,11 @@ from tsdb.session.utility.command import (
     Rollback,
     RollbackTo,
     Set,
+    SetRole,
     SetSavepoint,
+    SetSessionAuthorization,
     Show,
+    ShowTokens,
 )
 from tsdb.sql.reader import Reader
 from tsdb.sql.statement import Utility
@@ -52,8 +55,11 @@ __all__ = [
     "Rollback",
     "RollbackTo",
     "Set",
+    "SetRole",
     "SetSavepoint",
+    "SetSessionAuthorization",
     "Show",
+    "ShowTokens",
     "command",
 ]
 

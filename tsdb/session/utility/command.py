@@ -62,6 +62,29 @@ class Show:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRole:
+    """``name`` None is NONE."""
+
+    name: str | None
+    local: bool = False
+    tag: str = "SET"
+
+
+@dataclass(frozen=True, slots=True)
+class SetSessionAuthorization:
+    """``name`` None is DEFAULT: who logged in."""
+
+    name: str | None
+    local: bool = False
+    tag: str = "SET"
+
+
+@dataclass(frozen=True, slots=True)
+class ShowTokens:
+    """The tokens that the current role may see."""
+
+
+@dataclass(frozen=True, slots=True)
 class Discard:
     what: str
 
@@ -134,6 +157,9 @@ Command = (
     | Set
     | Reset
     | Show
+    | ShowTokens
+    | SetRole
+    | SetSessionAuthorization
     | Discard
     | PrepareStatement
     | ExecuteStatement

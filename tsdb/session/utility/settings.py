@@ -6,7 +6,17 @@ Source of the grammar: PostgreSQL 15 manual, part VI; gram.y.
 from __future__ import annotations
 
 from tsdb.errors import InvalidParameterValue
-from tsdb.session.utility.command import Accepted, Command, Discard, Reset, Set, Show
+from tsdb.session.utility.command import (
+    Accepted,
+    Command,
+    Discard,
+    Reset,
+    Set,
+    SetRole,
+    SetSessionAuthorization,
+    Show,
+    ShowTokens,
+)
 from tsdb.session.utility.transactions import modes
 from tsdb.sql import intervals
 from tsdb.sql.reader import Reader
@@ -23,10 +33,14 @@ def set_(reader: Reader) -> Command:
         return Set(modes(reader), local=True)
     if reader.accept("time", "zone"):
         return Set((("TimeZone", _zone(reader)),), local)
-    if reader.at_words("role") or reader.at_words("authorization") or reader.at_words("constraints"):
-        word = reader.take().value
+    if reader.accept("role"):
+        _ = reader.accept_sign("=") or reader.accept("to")
+        return SetRole(_role(reader, "none"), local)
+    if reader.accept("authorization") or reader.accept("session", "authorization"):
+        return SetSessionAuthorization(_role(reader, "default"), local)
+    if reader.accept("constraints"):
         reader.rest()
-        return Accepted("SET CONSTRAINTS" if word == "constraints" else "SET")
+        return Accepted("SET CONSTRAINTS")
     if reader.accept("names"):
         return Set((("client_encoding", reader.string()),), local)
     name = _setting_name(reader)
@@ -66,6 +80,15 @@ def _one_value(reader: Reader) -> str:
     return sign + token.value
 
 
+def _role(reader: Reader, nobody: str) -> str | None:
+    """A role's name, as a name or a string; None for the word that means no role."""
+    token = reader.take()
+    if token.kind not in ("word", "quoted", "string"):
+        reader.at -= 1
+        raise reader.error()
+    return None if token.value == nobody and token.kind != "quoted" else token.value
+
+
 def _zone(reader: Reader) -> str | None:
     if reader.accept_any("default", "local"):
         return None
@@ -87,8 +110,10 @@ def reset(reader: Reader) -> Command:
         return Reset("TimeZone")
     if reader.accept("transaction", "isolation", "level"):
         return Reset("transaction_isolation")
-    if reader.accept_any("role") or reader.accept("session", "authorization"):
-        return Accepted("RESET")
+    if reader.accept("role"):
+        return SetRole(None, tag="RESET")
+    if reader.accept("session", "authorization"):
+        return SetSessionAuthorization(None, tag="RESET")
     return Reset(_setting_name(reader))
 
 
@@ -101,6 +126,8 @@ def show(reader: Reader) -> Command:
         return Show("transaction_isolation")
     if reader.accept("session", "authorization"):
         return Show("session_authorization")
+    if reader.accept("tokens"):
+        return ShowTokens()
     return Show(_setting_name(reader))
 
 
