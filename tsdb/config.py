@@ -163,6 +163,14 @@ class Settings(BaseSettings):
     query_threads: int = _setting(
         0, "threads that execute statements; 0: as many as cores", topic="queries", ge=0, le=512
     )
+    result_memory: Size = _bytes(
+        256 * MIB, "results on their way to SQL clients, of all connections together; beyond it statements wait",
+        topic="queries", ge=16 * MIB
+    )  # fmt: skip
+    result_stall_timeout: Duration = _seconds(
+        60, "a client that takes nothing of its result for so long is disconnected when others wait for that memory",
+        topic="queries", ge=0.1
+    )  # fmt: skip
     session_threads: int = _setting(
         8, "statements executed at a time; more wait for their turn", topic="queries", ge=1, le=256
     )

@@ -25,7 +25,7 @@ from tsdb.server import first_user
 from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
-from tsdb.session import SessionFactory
+from tsdb.session import Budget, SessionFactory
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
@@ -109,6 +109,7 @@ class Server:
             self._queries,
             self._session_pool,
             self.clock,
+            budget=Budget(settings.result_memory, settings.result_stall_timeout),
             pending_bytes_max=settings.transaction_bytes_max,
             rules=self._rules,
         )

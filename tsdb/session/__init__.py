@@ -10,8 +10,8 @@ A message passes through like this:
    they share, the ``exchange``. ``core.Core`` says what the transaction allows.
 2. ``execution`` plans the statement in a worker thread: queries by ``tsdb.sql.Queries``, INSERT, UPDATE and DELETE by
    their own modules, DDL to schema changes; ``utility`` reads what is the session's own, ``commands`` does it.
-3. Rows are pulled and encoded piece by piece in worker threads (``rowset``) and written with back-pressure: a client
-   that reads slowly holds up nobody and fills no memory.
+3. Rows are pulled and encoded piece by piece in worker threads (``rowset``, ``work``) and written with back-pressure;
+   one ``budget`` bounds what all results take: a client that reads slowly holds up nobody and fills no memory.
 4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
    (``effects``).
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
@@ -33,13 +33,14 @@ from concurrent.futures import Executor
 from tsdb.clock import Clock
 from tsdb.model.access import Access
 from tsdb.model.store import Store
+from tsdb.session.budget import Budget
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX
 from tsdb.sql.query import Queries
 from tsdb.wire import Client
 
-__all__ = ["Activity", "Session", "SessionFactory", "Sessions"]
+__all__ = ["Activity", "Budget", "Session", "SessionFactory", "Sessions"]
 
 
 class SessionFactory:
@@ -53,6 +54,7 @@ class SessionFactory:
         clock: Clock,
         sessions: Sessions | None = None,
         *,
+        budget: Budget | None = None,
         pending_bytes_max: int = PENDING_BYTES_MAX,
         rules: Access | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class SessionFactory:
         self._pending_bytes_max = pending_bytes_max
         self.sessions = sessions or Sessions()
         self._rules = rules or Access()
+        self.budget = budget or Budget()
 
     def __call__(self, client: Client) -> Session:
         return Session(
@@ -73,5 +76,6 @@ class SessionFactory:
             self._clock,
             self.sessions,
             self._rules,
+            self.budget,
             self._pending_bytes_max,
         )

@@ -6,6 +6,7 @@ One ``Cancellation`` belongs to one message of the client, so that a cancel that
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from tsdb.errors import QueryCanceled, TsdbError
 from tsdb.sql.context import Cancellable
@@ -16,13 +17,16 @@ class Cancellation:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._target: Cancellable | None = None
+        self._leave: Callable[[], object] | None = None
 
     def cancel(self, reason: str = "canceling statement due to user request") -> None:
         """Returns at once; what runs fails with QueryCanceled soon."""
         with self._lock:
             if self._reason is None:
                 self._reason = reason
-            target = self._target
+            target, leave = self._target, self._leave
+        if leave is not None:
+            leave()
         if target is not None:
             target.cancel()
 
@@ -33,6 +37,14 @@ class Cancellation:
             cancelled = self._reason is not None
         if cancelled and target is not None:
             target.cancel()
+
+    def wait(self, leave: Callable[[], object] | None) -> None:
+        """How what waits for its turn gives up; None: it waits no longer."""
+        with self._lock:
+            self._leave = leave
+            cancelled = self._reason is not None
+        if cancelled and leave is not None:
+            leave()
 
     def check(self) -> None:
         if self._reason is not None:

@@ -160,8 +160,9 @@ async def _cursor(
     if portal.source is None:
         raise ProtocolViolation(f'portal "{command.name}" is no cursor that was declared')
     if command.move:
-        moved = LimitedRowset(portal.source, command.count)
-        return Done(f"MOVE {await work(lambda: _skip(moved))}")
+        moved = LimitedRowset(portal.source, command.count, "MOVE")
+        await work(lambda: _skip(moved))
+        return Done(moved.tag(moved.rows))
     return LimitedRowset(portal.source, command.count)
 
 
@@ -170,6 +171,7 @@ async def _declare(core: Core, plan: Plan, command: Declare, values: Sequence[ob
         raise NoActiveSqlTransaction("DECLARE CURSOR can only be used in transaction blocks")
     assert plan.body is not None
     body = plan.body
+    core.check_cursors()
     portal = Portal(command.name, PreparedStatement("", body), cursor=True, hold=command.hold)
     core.names.add_portal(portal)
     context = core.context()
@@ -180,13 +182,13 @@ async def _declare(core: Core, plan: Plan, command: Declare, values: Sequence[ob
         raise
     core.cancellation.watch(None)
     portal.source = RowSource(rowset)
+    portal.source.rest()
 
 
-def _skip(rowset: LimitedRowset) -> int:
-    rows = 0
-    while (batch := rowset.next()) is not None:
-        rows += batch.num_rows
-    return rows
+def _skip(rowset: LimitedRowset) -> None:
+    while rowset.next() is not None:
+        pass
+    rowset.close()
 
 
 # --- PREPARE and EXECUTE ---

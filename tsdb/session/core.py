@@ -17,6 +17,7 @@ from tsdb.errors import (
 )
 from tsdb.model.access import Identity
 from tsdb.model.store import Store
+from tsdb.session.budget import Budget, Owner
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution, Plan
 from tsdb.session.identity import SessionIdentity
@@ -54,6 +55,8 @@ class Core:
         process_id: int,
         in_use: Callable[[str], int],
         release: Callable[[Portal], None],
+        budget: Budget,
+        owner: Owner,
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self.database = database
@@ -63,7 +66,10 @@ class Core:
         self.transaction = Transaction(pending_bytes_max)
         self.names = Names(release)
         self.notices: list[Notice] = []
-        self.execution = Execution(store, queries, self.transaction, self.notices.append, in_use)
+        self.check_cursors = budget.check_cursors
+        self.execution = Execution(
+            store, queries, self.transaction, self.notices.append, in_use, lambda: budget.claim(owner)
+        )
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
@@ -142,6 +148,7 @@ class Core:
 
     def fail(self) -> None:
         """After an error."""
+        self.execution.forget_claim()
         self.transaction.fail()
         if self.transaction.state is State.IDLE:
             self._ended(committed=False)

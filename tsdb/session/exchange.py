@@ -6,29 +6,25 @@ An ``Exchange`` is made when the startup packet is accepted. ``simple`` and ``ex
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from tsdb.clock import Clock
-from tsdb.errors import TsdbError
 from tsdb.session import answers
+from tsdb.session.budget import Budget
 from tsdb.session.core import Core
 from tsdb.session.execution import Plan
 from tsdb.session.portals import Portal
 from tsdb.session.rowset import Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity
 from tsdb.session.transaction import State
+from tsdb.session.work import Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Statement, parse, split
 from tsdb.wire import TEXT_FORMAT, Client, FieldDescription
-
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
@@ -41,41 +37,18 @@ class Exchange:
     core: Core
     activity: Activity
 
-    def __init__(self, client: Client, pool: Executor, clock: Clock) -> None:
+    def __init__(self, client: Client, pool: Executor, clock: Clock, budget: Budget) -> None:
         self.client = client
         self.connection = client.connection
         self.clock = clock
-        self._pool = pool
+        self.work = Work(pool, budget, lambda: self.core.cancellation)
         self._reported: dict[str, str] = {}
         self._reported_generation = -1
-        self._working: asyncio.Future[Any] | None = None
-
-    async def idle(self) -> None:
-        """Wait for the thread that may still be working."""
-        if self._working is not None and not self._working.done():
-            await asyncio.wait([self._working])
-
-    # --- the pool ---
-
-    async def work(self, function: Callable[[], T]) -> T:
-        """Run what blocks in the pool."""
-        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
-        self._working = future
-        # Shielded: a task that is cancelled leaves, but the thread goes on, and ``close`` waits for it.
-        return await asyncio.shield(future)
 
     def release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""
         if portal.source is not None:
-            self.later(portal.close)
-
-    def later(self, close: Callable[[], None]) -> None:
-        """Close in the pool, once the thread that may still be reading has returned."""
-        working = self._working
-        if working is None or working.done():
-            self._pool.submit(_quietly, close)
-        else:
-            working.add_done_callback(lambda _: self._pool.submit(_quietly, close))
+            self.work.later(portal.close)
 
     async def read(self, text: str) -> list[Statement]:
         """The statements of a message. Long texts are read in the pool: the event loop serves everybody."""
@@ -93,7 +66,7 @@ class Exchange:
             stream = RowStream(RowSource(rowset), formats, self.core.timezone)
             rows, _ = await self.send(stream, None)
         except BaseException:
-            self.later(rowset.close)
+            self.work.later(rowset.close)
             raise
         return rowset.tag(rows)
 
@@ -176,15 +149,6 @@ def _statements(text: str) -> list[Statement]:
 
 def _nothing() -> None:
     pass
-
-
-def _quietly(close: Callable[[], None]) -> None:
-    try:
-        close()
-    except TsdbError as error:
-        logger.info("a portal did not close cleanly: %s", error.message)
-    except Exception:
-        logger.exception("a portal did not close")
 
 
 def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[FieldDescription]:

@@ -16,6 +16,7 @@ from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
 from tsdb.model.store import Store, View
 from tsdb.session import effects
+from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.pending import Overlay
 from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset, text_columns, texts
@@ -86,12 +87,15 @@ class Execution:
         transaction: Transaction,
         notify: Callable[[Notice], None],
         in_use: Callable[[str], int],
+        claim: Callable[[], Claim],
     ) -> None:
         self._store = store
         self._queries = queries
         self._transaction = transaction
         self._notify = notify
         self._in_use = in_use
+        self._claim = claim
+        self._next_claim: Claim | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -172,7 +176,7 @@ class Execution:
         types: Sequence[SqlType | None],
         cancellation: Cancellation,
     ) -> Rowset | Done:
-        """Start a plan (no utility statement). Rows are to be closed."""
+        """Start a plan (no utility statement). Rows are to be closed. Raises Crowded: then run it again later."""
         cancellation.check()
         self._transaction.start_statement()
         if len(values) < len(plan.parameters):
@@ -205,6 +209,8 @@ class Execution:
         context: Context,
         types: Sequence[SqlType | None],
     ) -> Rowset:
+        assert plan.query is not None
+        claim = self._entered_claim(plan.query)
         view = self.view()
         try:
             plan = self._fresh(plan, context, types, view.catalog)
@@ -213,8 +219,24 @@ class Execution:
             rows = self._queries.run(plan.query, view, values, context)
         except BaseException:
             view.close()
+            claim.release()
             raise
-        return QueryRowset(rows, view, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
+        return QueryRowset(rows, view, claim, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
+
+    def _entered_claim(self, query: Prepared) -> Claim:
+        """The claim of a result that is to start. Raises Crowded; run again, it takes the claim that has entered."""
+        claim = self._next_claim or self._claim()
+        if not claim.entered and not claim.enter(claim.unsure_bytes if query.widens else SMALL_BYTES):
+            self._next_claim = claim
+            raise Crowded(claim)
+        self._next_claim = None
+        return claim
+
+    def forget_claim(self) -> None:
+        """The statement that waited with it has failed."""
+        claim, self._next_claim = self._next_claim, None
+        if claim is not None:
+            claim.release()
 
     def _fresh(self, plan: Plan, context: Context, types: Sequence[SqlType | None], catalog: Catalog) -> Plan:
         """The plan for the catalog that is read now; a plan of an older one may name what is gone."""

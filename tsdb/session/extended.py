@@ -115,6 +115,8 @@ async def _execute(exchange: Exchange, event: Execute) -> None:
         exchange.connection.command_complete(portal.stream.source.rowset.tag(0))
         return
     if portal.stream is None:
+        if event.max_rows:
+            core.check_cursors()
         result = await _start_portal(exchange, portal, plan)
         if isinstance(result, Done):
             portal.finished = True
@@ -148,6 +150,7 @@ async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> No
         raise
     exchange.say()
     if not ended:
+        source.rest()
         exchange.connection.portal_suspended()
         return
     portal.finished = True

@@ -1,7 +1,8 @@
 """Rows on their way to a client: pulled and encoded piece by piece, in a worker thread.
 
 A ``Rowset`` gives batches; a ``RowSource`` cuts them where a client wants only so many rows at a time; a ``RowStream``
-encodes them into whole DataRow messages of at most a MiB. At most one batch of a result is in memory on the way.
+encodes them into whole DataRow messages of at most half a MiB. At most one batch of a result is in memory on the way,
+and ``budget`` bounds those of all results.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from tsdb.model.store import View
+from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.types import TEXT
 from tsdb.wire.rows import RowEncoder
@@ -24,7 +26,9 @@ class Rowset(Protocol):
     @property
     def columns(self) -> tuple[ResultColumn, ...]: ...
 
-    def next(self) -> pa.RecordBatch | None: ...
+    def next(self) -> pa.RecordBatch | None:
+        """Raises Crowded, having done nothing, when there is no memory for more rows now."""
+        ...
 
     def tag(self, rows: int) -> str:
         """The command tag after so many rows."""
@@ -32,15 +36,21 @@ class Rowset(Protocol):
 
     def cancel(self) -> None: ...
 
+    def rest(self, left_bytes: int) -> None:
+        """No more rows are wanted for now; so much of the last batch is left."""
+        ...
+
     def close(self) -> None: ...
 
 
 class QueryRowset:
-    """A query's rows, and the view that they are read from."""
+    """A query's rows, the view that they are read from, and the claim of their memory (which has entered)."""
 
-    def __init__(self, rows: Rows, view: View, verb: str = "SELECT") -> None:
+    def __init__(self, rows: Rows, view: View, claim: Claim, verb: str = "SELECT") -> None:
         self._rows = rows
         self._view = view
+        self._claim = claim
+        self._wanted = max(SMALL_BYTES, claim.bytes)
         self._verb = verb
         self._open = True
 
@@ -49,13 +59,20 @@ class QueryRowset:
         return self._rows.columns
 
     def next(self) -> pa.RecordBatch | None:
-        return next(iter(self._rows), None)
+        if not self._claim.enter(self._wanted):
+            raise Crowded(self._claim)
+        batch = next(iter(self._rows), None)
+        self._wanted = max(SMALL_BYTES, self._claim.hold(batch.nbytes if batch is not None else 0))
+        return batch
 
     def tag(self, rows: int) -> str:
         return f"{self._verb} {rows}" if self._verb == "SELECT" else self._verb
 
     def cancel(self) -> None:
         self._rows.cancel()
+
+    def rest(self, left_bytes: int) -> None:
+        self._claim.rest(left_bytes)
 
     def close(self) -> None:
         if self._open:
@@ -64,6 +81,7 @@ class QueryRowset:
                 self._rows.close()
             finally:
                 self._view.close()
+                self._claim.release()
 
 
 class FixedRowset:
@@ -81,6 +99,9 @@ class FixedRowset:
         return self._tag
 
     def cancel(self) -> None:
+        pass
+
+    def rest(self, left_bytes: int) -> None:
         pass
 
     def close(self) -> None:
@@ -103,6 +124,7 @@ class RowSource:
     def __init__(self, rowset: Rowset) -> None:
         self.rowset = rowset
         self._left: pa.RecordBatch | None = None
+        self._left_bytes = 0
 
     def take(self, limit: int | None) -> pa.RecordBatch | None:
         """The next rows, at most ``limit``; None at the end."""
@@ -111,10 +133,15 @@ class RowSource:
             batch = self.rowset.next()
             if batch is None:
                 return None
+            self._left_bytes = batch.nbytes
         if limit is not None and batch.num_rows > limit:
             self._left = batch.slice(limit)
             return batch.slice(0, limit)
         return batch
+
+    def rest(self) -> None:
+        """The client has what it asked for. A slice keeps the memory of the whole batch."""
+        self.rowset.rest(self._left_bytes if self._left is not None else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +164,7 @@ class RowStream:
         octets = next(self._pieces, None)
         if octets is not None:
             return Piece(octets, 0)
+        self._pieces = iter(())
         if limit == 0:
             return None
         batch = self.source.take(limit)
@@ -153,6 +181,7 @@ class LimitedRowset:
         self._source = source
         self._left = count
         self._verb = verb
+        self.rows = 0
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -162,8 +191,10 @@ class LimitedRowset:
         if self._left == 0:
             return None
         batch = self._source.take(self._left)
-        if batch is not None and self._left is not None:
-            self._left -= batch.num_rows
+        if batch is not None:
+            self.rows += batch.num_rows
+            if self._left is not None:
+                self._left -= batch.num_rows
         return batch
 
     def tag(self, rows: int) -> str:
@@ -172,5 +203,9 @@ class LimitedRowset:
     def cancel(self) -> None:
         self._source.rowset.cancel()
 
+    def rest(self, left_bytes: int) -> None:
+        """The cursor knows better what is left."""
+        self._source.rest()
+
     def close(self) -> None:
-        pass
+        self._source.rest()

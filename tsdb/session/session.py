@@ -16,6 +16,7 @@ from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 from tsdb.session import extended, simple
 from tsdb.session.authentication import Login
+from tsdb.session.budget import Budget
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange
@@ -37,6 +38,7 @@ class Session:
         clock: Clock,
         sessions: Sessions,
         rules: Access,
+        budget: Budget,
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._client = client
@@ -44,10 +46,11 @@ class Session:
         self._queries = queries
         self._clock = clock
         self._sessions = sessions
+        self._budget = budget
         self._pending_bytes_max = pending_bytes_max
-        self._exchange = Exchange(client, pool, clock)
         self._login = Login(client, store, clock, rules)
         self._asked: Startup | None = None
+        self._exchange = Exchange(client, pool, clock, budget)
         self._core: Core | None = None
 
     # --- tsdb.wire.Session ---
@@ -77,7 +80,7 @@ class Session:
 
     async def close(self) -> None:
         self.cancel()
-        await self._exchange.idle()
+        await self._exchange.work.ended()
         if self._core is not None:
             self._core.fail()
             self._core.names.clear()
@@ -109,6 +112,8 @@ class Session:
             process_id=client.process_id,
             in_use=lambda database: self._sessions.count(database, but=client.process_id),
             release=self._exchange.release,
+            budget=self._budget,
+            owner=client,
             pending_bytes_max=self._pending_bytes_max,
         )
         for name, value in (*event.parameters.items(), *event.settings):

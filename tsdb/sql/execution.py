@@ -20,8 +20,12 @@ from tsdb.sql.result import ResultColumn, Statistics
 from tsdb.sql.stream import LateRow, Running, ScanStream
 from tsdb.types import NUMERIC
 
-# A client that does not read holds a batch or two: the fewer rows, the more such clients fit into memory.
+# DuckDB gives units of a few vectors; they are gathered up to so many rows or bytes. A client that does not read holds
+# one batch: the smaller, the more such clients fit into memory. The first unit goes alone: the first row comes soon.
+UNIT_ROWS_MIN, UNIT_ROWS_MAX = 2048, 8192
 BATCH_ROWS = 16_384
+BATCH_BYTES = 512 << 10
+_VALUE_BYTES = 16  # for the choice of units, before any value was seen
 
 
 class Execution:
@@ -44,6 +48,7 @@ class Execution:
         self._running = Running()
         self._streams: list[tuple[str, ScanStream]] = []
         self._reader: Any = None
+        self._ended = False
         self._timed_out = False
         self._started = time.perf_counter()
         self._statistics = Statistics()
@@ -78,7 +83,7 @@ class Execution:
                     names = [str(key) for key in source.columns] or table.column_names[:1]
                     chosen = table.select(names).rename_columns([f"c{i + 1}" for i in range(len(names))])
                     self._cursor.show(source.name, chosen)
-            self._reader = connection.sql(sql).to_arrow_reader(BATCH_ROWS)
+            self._reader = connection.sql(sql).to_arrow_reader(_unit_rows(len(self._columns)))
         except Exception as error:
             made = self._error(error)
             self.close()
@@ -91,10 +96,7 @@ class Execution:
         if self._reader is None:
             raise StopIteration
         try:
-            batch = self._reader.read_next_batch()
-            while not len(batch):
-                batch = self._reader.read_next_batch()
-            made = self._promised(batch)
+            made = self._promised(self._gathered())
         except StopIteration:
             self._statistics.seconds = time.perf_counter() - self._started
             if self._running.error is not None:
@@ -105,6 +107,28 @@ class Execution:
         self._statistics.rows += len(made)
         self._statistics.seconds = time.perf_counter() - self._started
         return made
+
+    def _gathered(self) -> pa.RecordBatch:
+        """The next rows, as DuckDB has them. Raises StopIteration at the end."""
+        if self._ended:
+            raise StopIteration
+        units = [self._unit()]
+        rows, size = units[0].num_rows, units[0].nbytes
+        while self._statistics.rows and rows < BATCH_ROWS and size < BATCH_BYTES:
+            try:
+                unit = self._unit()
+            except StopIteration:
+                self._ended = True
+                break
+            units.append(unit)
+            rows, size = rows + unit.num_rows, size + unit.nbytes
+        return units[0] if len(units) == 1 else pa.concat_batches(units)
+
+    def _unit(self) -> pa.RecordBatch:
+        batch = self._reader.read_next_batch()
+        while not len(batch):
+            batch = self._reader.read_next_batch()
+        return batch
 
     def _promised(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays = [_promised(a, w) for a, w in zip(batch.columns, self._wanted, strict=False)]
@@ -151,6 +175,10 @@ class Execution:
         for _, stream in self._streams:
             stream.close()
         self._instance.give_back(cursor)
+
+
+def _unit_rows(columns: int) -> int:
+    return max(UNIT_ROWS_MIN, min(UNIT_ROWS_MAX, BATCH_BYTES // (_VALUE_BYTES * max(1, columns))))
 
 
 def _promised(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -17,6 +17,7 @@ from tsdb.sql.macros import MACROS
 
 MAX_IDLE_CURSORS = 16
 MAX_IDLE_TABLES = 8
+STREAM_BUFFER_BYTES = 512 << 10
 
 
 class Stream(Protocol):
@@ -53,6 +54,8 @@ class Cursor:
         self.connection = connection
         self.zone = ""
         self._tables: dict[str, _Table] = {}
+        # Rows that DuckDB computes ahead of a client, for each open result: 10 MiB by itself, times connections.
+        connection.execute(f"SET streaming_buffer_size = '{STREAM_BUFFER_BYTES // 1024}KiB'")
 
     def show(self, name: str, content: Stream) -> None:
         """Make a stream readable as a table until ``clear``."""

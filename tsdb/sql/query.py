@@ -29,6 +29,7 @@ from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
 
 CACHED_PLANS = 512
+_WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (bind_datetimes, bind_special, bind_system)
@@ -46,6 +47,11 @@ class Prepared:
     catalog_version: int
     plan: Plan = field(repr=False)
     explained: Explain | None = None
+
+    @property
+    def widens(self) -> bool:
+        """Whether it calls what makes long texts of short ones: a vector of them may take a gigabyte."""
+        return any(name in self.plan.sql for name in _WIDENING)
 
 
 class Queries:

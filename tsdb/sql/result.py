@@ -33,7 +33,7 @@ class Statistics:
 
 
 class Rows(Protocol):
-    """A running query: iterate it for its batches (at most 65,536 rows each), then close it.
+    """A running query: iterate it for its batches (some thousand rows each), then close it.
 
     Errors while iterating are TsdbErrors; after ``cancel`` from any thread, or past the deadline, QueryCanceled.
     """

@@ -66,6 +66,14 @@ class Client(Protocol):
         """The hash of the server's certificate that TLS uses (RFC 5929, tls-server-end-point), for channel binding."""
         ...
 
+    def stalled_s(self) -> float:
+        """How long the client has taken nothing of what was sent, seen by the calls of this; 0 if all is sent."""
+        ...
+
+    def disconnect(self) -> None:
+        """Cut the connection at once; what was not taken is lost."""
+        ...
+
     async def flush(self) -> None:
         """Send what ``connection`` has collected; wait while too much is unsent. Raises ``ConnectionResetError``."""
         ...

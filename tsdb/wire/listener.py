@@ -26,7 +26,7 @@ from tsdb.wire.startup import CancelRequest, GssRequest, SslRequest, Startup
 logger = logging.getLogger(__name__)
 
 # How much unread output may lie in memory for one client, and how much input is read ahead of the session.
-_OUTPUT_BYTES_MAX = 1 << 20
+_OUTPUT_BYTES_MAX = 1 << 18
 _INPUT_AHEAD_BYTES = 1 << 18
 _FLUSH_BYTES = 1 << 16
 # Connections that have not said who they are: a bound of their own, so that they cannot crowd out CancelRequests.
@@ -180,6 +180,7 @@ class _Peer(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self._startup_timer: asyncio.TimerHandle | None = None
+        self._unsent = (0, 0.0)
         self.task: asyncio.Task[None] | None = None
         self.connection = Connection(message_bytes_max=self._limits.message_bytes_max)
         self.process_id = 0
@@ -254,6 +255,13 @@ class _Peer(asyncio.Protocol):
         await self._writable.wait()
         if self._lost:
             raise ConnectionResetError("the client is gone")
+
+    def stalled_s(self) -> float:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None and not self._lost else 0
+        now = asyncio.get_running_loop().time()
+        if not unsent or unsent != self._unsent[0]:
+            self._unsent = (unsent, now)
+        return now - self._unsent[1]
 
     # --- for the listener ---
 

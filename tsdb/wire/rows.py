@@ -22,7 +22,7 @@ from tsdb.wire import octets
 from tsdb.wire.images import ColumnImages, Image, gather
 from tsdb.zones import zone
 
-PIECE_BYTES_MAX = 1 << 20
+PIECE_BYTES_MAX = 1 << 19
 _PASS_ROWS = 8192
 _ROW_BYTES_MAX = (1 << 31) - 1
 
@@ -41,7 +41,7 @@ class RowEncoder:
         return b"".join(self.encode_chunks(batch))
 
     def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        """Whole DataRow messages in pieces of at most 1 MiB; a longer row is a piece of its own."""
+        """Whole DataRow messages in pieces of at most ``PIECE_BYTES_MAX``; a longer row is a piece of its own."""
         assert batch.num_columns == len(self._columns), "the batch has other columns than the row description"
         dictionaries = [
             images.image(column.dictionary)

@@ -1,0 +1,100 @@
+"""Where a session's blocking work runs: in the pool that all sessions share, in turn, and within the budget of results.
+
+What waits, for a thread or for memory, is cancelled at once; what runs is cancelled by its ``Cancellation``'s target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from tsdb.errors import TsdbError
+from tsdb.session.budget import Budget, Claim, Crowded
+from tsdb.session.cancellation import Cancellation
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# How often a session that waits for memory looks for clients that hold it and do not read.
+_LOOK_S = 0.25
+
+
+class Work:
+    """``await work(function)`` runs it in a thread. ``cancellation`` says which message it belongs to."""
+
+    def __init__(self, pool: Executor, budget: Budget, cancellation: Callable[[], Cancellation]) -> None:
+        self._pool = pool
+        self._budget = budget
+        self._cancellation = cancellation
+        self._running: asyncio.Future[Any] | None = None
+
+    async def __call__(self, function: Callable[[], T]) -> T:
+        """Run what blocks. Raises what it raises, QueryCanceled if it was cancelled before it ran."""
+        while True:
+            try:
+                return await self._in_thread(function)
+            except Crowded as crowded:
+                await self._room(crowded.claim)
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        cancellation = self._cancellation()
+        submitted = self._pool.submit(function)
+        self._running = asyncio.wrap_future(submitted)
+        cancellation.wait(submitted.cancel)
+        try:
+            # Shielded: a task that is cancelled leaves, but the thread goes on, and ``ended`` waits for it.
+            return await asyncio.shield(self._running)
+        except asyncio.CancelledError:
+            if submitted.cancelled():
+                cancellation.check()
+            raise
+        finally:
+            cancellation.wait(None)
+
+    async def _room(self, claim: Claim) -> None:
+        """Wait until the claim has entered."""
+        loop = asyncio.get_running_loop()
+        entered = loop.create_future()
+        cancellation = self._cancellation()
+
+        def ready() -> None:
+            if not entered.done():
+                entered.set_result(None)
+
+        claim.wait(lambda: loop.call_soon_threadsafe(ready))
+        cancellation.wait(entered.cancel)
+        try:
+            while not (await asyncio.wait([entered], timeout=_LOOK_S))[0]:
+                self._budget.cut_stalled()
+            cancellation.check()
+        except BaseException:
+            claim.release()
+            raise
+        finally:
+            cancellation.wait(None)
+
+    async def ended(self) -> None:
+        """Until nothing of this session runs in a thread."""
+        if self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+
+    def later(self, close: Callable[[], None]) -> None:
+        """Close in the pool, once the thread that may still be reading has returned; nobody waits for it."""
+        running = self._running
+        if running is None or running.done():
+            self._pool.submit(_quietly, close)
+        else:
+            running.add_done_callback(lambda _: self._pool.submit(_quietly, close))
+
+
+def _quietly(close: Callable[[], None]) -> None:
+    try:
+        close()
+    except TsdbError as error:
+        logger.info("a portal did not close cleanly: %s", error.message)
+    except Exception:
+        logger.exception("a portal did not close")
