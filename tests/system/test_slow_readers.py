@@ -92,7 +92,7 @@ def test_a_client_that_reads_gets_its_result_while_others_that_do_not_are_cut(st
 
 def test_nobody_is_cut_while_nobody_waits(start: Start) -> None:
     process = started(start, "--result-stall-timeout", "0.1s")
-    with slow_clients(process, 2, WIDE) as clients:
+    with slow_clients(process, 1, WIDE) as clients:
         time.sleep(1)
         for client in clients:
             assert client.read_all()[0] > WIDE_BYTES
