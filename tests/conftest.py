@@ -8,4 +8,4 @@ from hypothesis import settings
 settings.register_profile("tsdb", deadline=None)
 settings.load_profile("tsdb")
 
-pytest_plugins = ["tests.fixtures.server"]
+pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres"]
