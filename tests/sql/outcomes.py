@@ -71,9 +71,7 @@ def theirs(connection: psycopg.Connection[tuple[object, ...]], text: str) -> Out
     if result.status != ExecStatus.TUPLES_OK:
         state = result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) or b"?"
         return Outcome(state=state.decode(), message=result.error_message.decode().strip())
-    columns = tuple(
-        ((result.fname(i) or b"").decode(), result.ftype(i), result.fmod(i)) for i in range(result.nfields)
-    )
+    columns = tuple(((result.fname(i) or b"").decode(), result.ftype(i), result.fmod(i)) for i in range(result.nfields))
     rows = tuple(
         tuple(None if (v := result.get_value(r, c)) is None else v.decode() for c in range(result.nfields))
         for r in range(result.ntuples)
@@ -86,7 +84,9 @@ def difference(mine: Outcome, real: Outcome, *, ordered: bool) -> str:
     if mine.state or real.state:
         if mine.state == real.state:
             return ""
-        return f"{mine.state or 'rows'} {mine.message!r} is not {real.state or 'rows'} {real.message or real.rows[:3]!r}"
+        return (
+            f"{mine.state or 'rows'} {mine.message!r} is not {real.state or 'rows'} {real.message or real.rows[:3]!r}"
+        )
     if mine.columns != real.columns:
         return f"columns {mine.columns} are not {real.columns}"
     if len(mine.rows) != len(real.rows):

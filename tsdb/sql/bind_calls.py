@@ -27,6 +27,8 @@ from tsdb.types import BY_NAME, INT8, NUMERIC, TEXT, SqlType, array_of
 
 Special = Callable[[Binder, list[exp.Expr], Scope], Expr]
 SPECIAL: dict[str, Special] = {}
+# json_agg and its like, which write each value by its type: ``bind_json``'s.
+JSON_AGGREGATES: dict[str, Callable[..., str]] = {}
 SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE)
 MAX_ARGUMENTS = 100
 _NO_FUNCTION_HINT = "No function matches the given name and argument types. You might need to add explicit type casts."
@@ -130,7 +132,9 @@ def plain_call(binder: Binder, name: str, args: Sequence[Expr]) -> Expr:
         given = ", ".join(a.type.name for a in args)
         raise UndefinedFunction(f"function {name}({given}) does not exist", hint=_NO_FUNCTION_HINT)
     bound = _coerced(binder, chosen, args)
-    sql = chosen.template.format(*(b.sql for b in bound))
+    texts = [b.sql for b in bound]
+    template = chosen.template.replace("{*}", ", ".join(texts[len(chosen.arguments) - 1 :]))
+    sql = template.format(*texts)
     result = signature.result_type(chosen, bound)
     digits = _result_digits(chosen, result, bound)
     return combine(sql, result, "call", tuple(bound), digits=digits, name=name, stable=not volatile)
@@ -227,14 +231,16 @@ def _plain_aggregate(
         chosen = found
         bound = _coerced(binder, chosen, args)
         sql_arguments = ", ".join(b.sql for b in bound)
-    if name in ("json_agg", "jsonb_agg") and bound:
-        sql_arguments = bound[0].sql
-    if order:
-        sql_arguments += " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order)
-    if distinct:
-        sql_arguments = "DISTINCT " + sql_arguments
+    order_text = " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order) if order else ""
+    if not order and distinct and name in ("array_agg", "string_agg"):
+        # PostgreSQL finds distinct values by sorting them, and that order is seen.
+        order_text = f" ORDER BY {bound[0].sql} ASC NULLS LAST"
+    sql_arguments = ("DISTINCT " if distinct else "") + sql_arguments + order_text
     suffix, inside = _suffix(binder, scope, over)
     result = signature.result_type(chosen, bound)
+    if name in JSON_AGGREGATES and bound:
+        sql = JSON_AGGREGATES[name](binder, name, bound, order_text, "DISTINCT " if distinct else "", suffix)
+        return _made(sql, result, bound, inside, over, None)
     if name == "avg" and chosen.arguments == ("numeric",):
         digits = numeric_digits_of(bound[0])
         total, count = f"sum({sql_arguments}){suffix}", f"count({sql_arguments}){suffix}"

@@ -13,6 +13,7 @@ from tsdb.sql.block import BoundQuery
 from tsdb.sql.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.operators import OPERATORS
+from tsdb.sql.pattern_text import pattern_text
 from tsdb.sql.relation import Scope
 from tsdb.types import BOOL, BY_NAME, NUMERIC, TEXT, UNKNOWN, SqlType, array_of
 
@@ -20,7 +21,9 @@ _SYMBOLS: dict[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.Pow: "^", exp.BitwiseAnd: "&",
     exp.BitwiseOr: "|", exp.BitwiseXor: "#", exp.BitwiseLeftShift: "<<", exp.BitwiseRightShift: ">>",
     exp.ArrayContainsAll: "@>", exp.ArrayContainedBy: "<@", exp.ArrayOverlaps: "&&", exp.RegexpLike: "~",
-    exp.RegexpILike: "~*",
+    exp.RegexpILike: "~*", exp.JSONBExtract: "#>", exp.JSONBExtractScalar: "#>>", exp.JSONBContainsTopKey: "?",
+    exp.JSONBContainsAnyTopKeys: "?|", exp.JSONBContainsAllTopKeys: "?&", exp.JSONBDeleteAtPath: "#-",
+    exp.StartsWith: "^@", exp.JSONBPathExists: "@?",
 }  # fmt: skip
 _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -28,6 +31,7 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
 }  # fmt: skip
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "-", exp.BitwiseNot: "~", exp.Sqrt: "|/", exp.Cbrt: "||/"}
 _PATTERNS: dict[type[exp.Expr], str] = {exp.Like: "~~", exp.ILike: "~~*"}
+_REGULAR = ("~", "~*", "!~", "!~*")
 _NO_OPERATOR_HINT = "No operator matches the given name and argument types. You might need to add explicit type casts."
 
 
@@ -70,8 +74,15 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
         return _numeric(binder, symbol, args[0], args[1])
     bound = [_argument(binder, arg, chosen.argument(i), args) for i, arg in enumerate(args)]
     result = signature.result_type(chosen, bound)
+    if symbol in _REGULAR and len(bound) == 2:
+        return _regular(symbol, bound[0], bound[1])
     digits = bound[0].digits if result.typname == "numeric" else None
     return combine(chosen.template.format(*(b.sql for b in bound)), result, symbol, tuple(bound), digits=digits)
+
+
+def _regular(symbol: str, text: Expr, pattern: Expr) -> Expr:
+    sql = f"regexp_matches({text.sql}, {pattern_text(pattern, 'i' if symbol.endswith('*') else '')})"
+    return combine(f"(NOT {sql})" if symbol[0] == "!" else sql, BOOL, symbol, (text, pattern))
 
 
 def _argument(binder: Binder, arg: Expr, wanted: str, others: Sequence[Expr]) -> Expr:
@@ -371,6 +382,8 @@ def _pattern(binder: Binder, node: exp.Expr, scope: Scope, escape: str | None) -
 def concatenation(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     left, right = binder.bind(node.this, scope), binder.bind(node.expression, scope)
     a, b = left.type.element, right.type.element
+    if "jsonb" in (left.type.typname, right.type.typname) and not (is_text(left.type) or is_text(right.type)):
+        return operate(binder, "||", left, right)
     if a is not None or b is not None:
         return _arrays(binder, left, right)
     if not (left.unknown or right.unknown or is_text(left.type) or is_text(right.type)):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported, UndefinedFunction, UndefinedObject
-from tsdb.sql import bind_operators, casts, literal, to_char
+from tsdb.errors import AmbiguousFunction, UndefinedFunction
+from tsdb.sql import bind_operators, casts, literal
 from tsdb.sql.bind_calls import plain_call, special
 from tsdb.sql.bind_scalars import now
 from tsdb.sql.binder import Binder, binds
-from tsdb.sql.coercion import coerce, constant, numeric_digits_of, unify
+from tsdb.sql.coercion import category, coerce, constant, numeric_digits_of, unify
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.relation import Scope
-from tsdb.types import BOOL, BY_NAME, INT4, NUMERIC, TEXT, TIMESTAMP, array_of
+from tsdb.types import BOOL, BY_NAME, DATE, INT4, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, array_of
 
 VERSION_NUMBER = "150018"
 VERSION = "PostgreSQL 15.18 (tsdb)"
@@ -106,9 +105,11 @@ def now_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 
 @special("concat")
 def concat(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    if not arguments:
+        raise UndefinedFunction("function concat() does not exist")
     args = _texts(binder, _bound(binder, arguments, scope))
     parts = ", ".join(f"coalesce({a.sql}, '')" for a in args)
-    return combine(f"concat({parts})" if args else "''", TEXT, "call", tuple(args))
+    return combine(f"concat({parts})", TEXT, "call", tuple(args))
 
 
 @special("concat_ws")
@@ -127,46 +128,76 @@ def _texts(binder: Binder, args: Sequence[Expr]) -> list[Expr]:
     ]
 
 
-_FORMAT = re.compile(r"%(?:(\d+)\$)?(.)", re.DOTALL)
-
-
 @special("format")
 def format_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     args = _bound(binder, arguments, scope)
-    if not args or args[0].op != "literal" or not isinstance(args[0].value, str):
-        raise FeatureNotSupported("format needs a constant format string")
-    texts = _texts(binder, args[1:])
-    parts: list[str] = []
-    at = used = 0
-    pattern = args[0].value
-    for found in _FORMAT.finditer(pattern):
-        parts.append(literal.quote(pattern[at : found.start()]))
-        at = found.end()
-        if found[2] == "%":
-            parts.append("'%'")
-            continue
-        index = int(found[1]) - 1 if found[1] else used
-        used = index + 1
-        if found[2] not in "sIL" or not 0 <= index < len(texts):
-            raise UndefinedObject("too few arguments for format()" if found[2] in "sIL" else
-                                  f'unrecognized format() type specifier "{found[2]}"')  # fmt: skip
-        wrapped = {"s": "coalesce({0}, '')", "I": "pg_quote_ident({0})", "L": "coalesce(pg_quote_literal({0}), 'NULL')"}
-        parts.append(wrapped[found[2]].format(texts[index].sql))
-    parts.append(literal.quote(pattern[at:]))
-    return combine(f"({' || '.join(parts)})", TEXT, "call", tuple(args))
+    if not args:
+        raise UndefinedFunction("function format() does not exist")
+    texts = ", ".join(a.sql for a in _texts(binder, args[1:]))
+    listed = f"[{texts}]" if texts else "CAST([] AS VARCHAR[])"
+    pattern = coerce(args[0], TEXT, binder.context)
+    return combine(f"py_format({pattern.sql}, {listed})", TEXT, "call", tuple(args))
 
 
 @special("to_char")
 def to_char_(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     _require("to_char", arguments, 2)
     value, pattern = _bound(binder, arguments, scope)
-    if pattern.op != "literal" or not isinstance(pattern.value, str):
-        raise FeatureNotSupported("to_char needs a constant pattern")
-    if value.type.typname in ("timestamptz", "timestamp", "date"):
-        sql = to_char.datetime_text(coerce(value, TIMESTAMP, binder.context).sql, pattern.value, binder.context)
-        return combine(sql, TEXT, "call", (value, pattern))
-    value = coerce(value, NUMERIC, binder.context, (38, 10))
-    return combine(to_char.number_text(value.sql, pattern.value), TEXT, "call", (value, pattern))
+    pattern = coerce(pattern, TEXT, binder.context)
+    kind = value.type.typname
+    if value.unknown:
+        raise AmbiguousFunction("function to_char(unknown, unknown) is not unique", hint="Could not choose a best "
+                                "candidate function. You might need to add explicit type casts.")  # fmt: skip
+    template = pattern.sql
+    if kind in ("timestamptz", "timestamp", "date"):
+        zone = literal.quote(binder.context.time_zone) if kind == "timestamptz" else "''"
+        if kind == "date":
+            value = coerce(value, TIMESTAMP, binder.context)
+        sql = f"py_to_char_timestamp(epoch_us({value.sql}), {template}, {zone})"
+    elif kind in ("interval", "time"):
+        value = coerce(value, BY_NAME["interval"], binder.context)
+        months = f"CAST(date_part('year', {value.sql}) * 12 + date_part('month', {value.sql}) AS BIGINT)"
+        days, us = f"CAST(date_part('day', {value.sql}) AS BIGINT)", f"pg_interval_us({value.sql})"
+        sql = f"py_to_char_interval({months}, {days}, {us}, {template})"
+    elif category(value.type) == "N":
+        text = casts.to_text(value.sql, value.type)
+        sql = f"py_to_char_number({text}, {template}, {'true' if kind in ('float4', 'float8') else 'false'})"
+    else:
+        raise UndefinedFunction(f"function to_char({value.type.name}, text) does not exist")
+    return combine(sql, TEXT, "call", (value, pattern))
+
+
+@special("to_timestamp")
+def to_timestamp(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    args = _bound(binder, arguments, scope)
+    if len(args) != 2:
+        return plain_call(binder, "to_timestamp", args)
+    text, pattern = (coerce(a, TEXT, binder.context) for a in args)
+    zone = literal.quote(binder.context.time_zone)
+    sql = f"make_timestamptz(py_to_timestamp({text.sql}, {pattern.sql}, {zone}))"
+    return combine(sql, TIMESTAMPTZ, "call", (text, pattern))
+
+
+@special("to_date")
+def to_date(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("to_date", arguments, 2)
+    text, pattern = (coerce(a, TEXT, binder.context) for a in _bound(binder, arguments, scope))
+    sql = f"CAST(DATE '1970-01-01' + CAST(py_to_date({text.sql}, {pattern.sql}) AS INTEGER) AS DATE)"
+    return combine(sql, DATE, "call", (text, pattern))
+
+
+@special("quote_literal")
+def quote_literal(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("quote_literal", arguments, 1)
+    (text,) = _texts(binder, _bound(binder, arguments, scope))
+    return combine(f"pg_quote_literal({text.sql})", TEXT, "call", (text,))
+
+
+@special("quote_nullable")
+def quote_nullable(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    _require("quote_nullable", arguments, 1)
+    (text,) = _texts(binder, _bound(binder, arguments, scope))
+    return combine(f"coalesce(pg_quote_literal({text.sql}), 'NULL')", TEXT, "call", (text,))
 
 
 @special("array_to_string")
@@ -195,20 +226,22 @@ def array_of_query(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> E
     return Expr(sql, array_of(output.type), "subquery", (), query, digits=output.digits, name="array")
 
 
-@special("num_nonnulls", "num_nulls")
-def count_nulls(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+@special("num_nonnulls")
+def num_nonnulls(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _counted(binder, arguments, scope, "IS NOT NULL")
+
+
+@special("num_nulls")
+def num_nulls(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return _counted(binder, arguments, scope, "IS NULL")
+
+
+def _counted(binder: Binder, arguments: list[exp.Expr], scope: Scope, test: str) -> Expr:
     args = _bound(binder, arguments, scope)
-    parts = " + ".join(f"CAST({a.sql} IS NOT NULL AS INTEGER)" for a in args)
+    if not args:
+        raise UndefinedFunction("function num_nulls() does not exist")
+    parts = " + ".join(f"CAST({a.sql} {test} AS INTEGER)" for a in args)
     return combine(f"({parts})", INT4, "call", tuple(args))
-
-
-@special("json_build_object", "jsonb_build_object")
-def json_build_object(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    args = [coerce(a, TEXT, binder.context) if a.unknown else a for a in _bound(binder, arguments, scope)]
-    if len(args) % 2:
-        raise UndefinedFunction("argument list must have even number of elements")
-    keys = [coerce(a, TEXT, binder.context).sql if i % 2 == 0 else a.sql for i, a in enumerate(args)]
-    return combine(f"CAST(json_object({', '.join(keys)}) AS VARCHAR)", BY_NAME["json"], "call", tuple(args))
 
 
 @binds(exp.Substring)

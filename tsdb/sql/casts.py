@@ -38,6 +38,8 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
         return f"({sql} - TIME '00:00:00')"
     if a in ("json", "jsonb") and b in (*_NUMBERS, "bool"):
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
+    if (a, b) == ("json", "jsonb"):
+        return f"py_jsonb({sql})"
     if (a, b) in _PLAIN:
         return f"CAST({sql} AS {duckdb_type(target)})"
     return None
@@ -71,11 +73,11 @@ def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str
     if name == "bool":
         return f"pg_text_bool({sql})"
     if name == "bytea":
-        return f"CASE WHEN starts_with({sql}, '\\x') THEN from_hex(substr({sql}, 3)) ELSE encode({sql}) END"
+        return f"py_bytea({sql})"
     if name == "uuid":
         return f"CAST(CAST({sql} AS UUID) AS VARCHAR)"
     if name in ("json", "jsonb"):
-        return f"CAST(CAST({sql} AS JSON) AS VARCHAR)"
+        return f"py_{name}({sql})"
     return f"CAST({sql} AS {duckdb_type(target)})"
 
 
@@ -86,5 +88,5 @@ def _to_array(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
         return None if inner is None else f"list_transform({sql}, lambda pg_item: {inner})"
     if source.typname in _TEXTS:
         inner = cast_text("pg_item", TEXT, target.element, digits or (38, 10))
-        return f"list_transform(pg_array_items({sql}), lambda pg_item: {inner})"
+        return f"list_transform(py_array_items({sql}), lambda pg_item: {inner})"
     return None

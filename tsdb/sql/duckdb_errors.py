@@ -27,6 +27,7 @@ from tsdb.errors import (
     StatementTooComplex,
     TsdbError,
 )
+from tsdb.sql.computed.registry import SEPARATOR
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ _STATES: dict[str, type[TsdbError]] = {
         InvalidRowCountInOffsetClause,
     )
 }  # fmt: skip
-_OWN = re.compile(r"Invalid Input Error: ([0-9A-Z]{5}):(.*)", re.DOTALL)
+_OWN = re.compile(r"(?:Invalid Input Error|UDF: ValueError): ([0-9A-Z]{5}):(.*)", re.DOTALL)
 
 
 def _out_of_range(found: re.Match[str]) -> TsdbError:
@@ -131,9 +132,10 @@ def to_error(error: BaseException) -> TsdbError:
 
 
 def _raised(state: str, text: str) -> TsdbError:
-    known = _STATES.get(state)
-    if known is not None:
-        return known(text)
-    other = _Other(text)
-    other.sqlstate = state
-    return other
+    """``text`` may be followed by a detail and a hint (``computed.registry``)."""
+    message, *more = text.split(SEPARATOR)
+    known = _STATES.get(state, _Other)(
+        message, detail=(more[0] or None) if more else None, hint=(more[1] or None) if len(more) > 1 else None
+    )
+    known.sqlstate = state
+    return known

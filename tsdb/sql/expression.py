@@ -37,6 +37,15 @@ NOW_MARKER = "\x01now\x02"
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a row value."""
+
+    name: str
+    type: SqlType
+    digits: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expr:
     """A bound expression.
 
@@ -44,6 +53,7 @@ class Expr:
     text while the type is unknown), "parameter" (``value`` a Parameter), "now", an operator's name ("=", "and",
     "is null"), "cast", "call", "subquery". ``digits`` are a numeric's (precision, scale) in DuckDB. ``aggregate`` and
     ``window`` say whether one is inside (of this query level), ``stable`` that chance has no part in the value.
+    ``fields`` are a row's (``rows``).
     ``weak``: the name comes from a cast or a CASE and gives way to that of a cast around it (FigureColname in
     parse_target.c).
     """
@@ -61,6 +71,7 @@ class Expr:
     position: int | None = None
     name: str = "?column?"
     weak: bool = False
+    fields: tuple[Field, ...] | None = None
 
     @property
     def unknown(self) -> bool:

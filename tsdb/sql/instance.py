@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from tsdb.sql.computed import registry
 from tsdb.sql.macros import MACROS
 
 MAX_IDLE_CURSORS = 16
@@ -97,6 +98,7 @@ class Instance:
             "preserve_insertion_order": "true",
         }
         self._connection = duckdb.connect(":memory:", config=config)
+        registry.install(self._connection)
         for macro in MACROS:
             self._connection.execute(f"CREATE MACRO {macro}")
         self._connection.execute("SET enable_external_access = false")
@@ -125,4 +127,5 @@ class Instance:
             idle, self._idle = self._idle, []
         for cursor in idle:
             cursor.connection.close()
+        registry.remove(self._connection)
         self._connection.close()

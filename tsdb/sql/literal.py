@@ -17,7 +17,6 @@ all others                  str
 from __future__ import annotations
 
 import datetime
-import json
 import math
 import re
 import uuid
@@ -29,6 +28,7 @@ from tsdb.errors import (
     NumericValueOutOfRange,
 )
 from tsdb.sql import array_text, datetime_text, intervals
+from tsdb.sql.computed import json_text, octets
 from tsdb.sql.context import Context
 from tsdb.sql.datetime_text import INFINITY
 from tsdb.sql.intervals import Interval
@@ -101,24 +101,16 @@ def read(sql_type: SqlType, text: str, context: Context) -> object:
 
 def _read_textual(sql_type: SqlType, text: str) -> object:
     if sql_type == BYTEA:
-        if text.startswith("\\x"):
-            try:
-                return bytes.fromhex(text[2:])
-            except ValueError:
-                raise InvalidTextRepresentation(f'invalid hexadecimal data: "{text[:100]}"') from None
-        return text.encode().replace(b"\\\\", b"\\")
+        return octets.of_text(text)
     if sql_type == UUID:
         try:
             return str(uuid.UUID(text.strip()))
         except ValueError:
             raise _invalid(sql_type, text) from None
-    if sql_type in (JSON, JSONB):
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError):
-            raise InvalidTextRepresentation(
-                f"invalid input syntax for type {sql_type.name}", detail=f'The input is "{text[:100]}".'
-            ) from None
+    if sql_type == JSONB:
+        return json_text.canonical(text)
+    if sql_type == JSON:
+        json_text.parse(text)
     if "\0" in text:
         raise CharacterNotInRepertoire('invalid byte sequence for encoding "UTF8": 0x00')
     return text

@@ -60,8 +60,12 @@ bit_or(int4) int4: bit_or({{a}}){{f}}
 bit_or(int8) int8: bit_or({{a}}){{f}}
 string_agg(text, text) text: string_agg({{a}}){{f}}
 array_agg(anyelement) anyarray: list({{a}}){{f}}
-json_agg(any) json: CAST(to_json(list({{a}}){{f}}) AS VARCHAR)
-jsonb_agg(any) jsonb: CAST(to_json(list({{a}}){{f}}) AS VARCHAR)
+json_agg(any) json: -
+jsonb_agg(any) jsonb: -
+json_object_agg(any, any) json: -
+jsonb_object_agg(any, any) jsonb: -
+bit_xor(int4) int4: bit_xor({{a}}){{f}}
+bit_xor(int8) int8: bit_xor({{a}}){{f}}
 any_value(anyelement) anyelement: any_value({{a}}){{f}}
 first(anyelement, any) anyelement: arg_min_null({{a}}){{f}}
 last(anyelement, any) anyelement: arg_max_null({{a}}){{f}}
