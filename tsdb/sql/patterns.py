@@ -1,7 +1,7 @@
 """PostgreSQL's regular expressions as RE2's, which DuckDB runs in linear time.
 
 RE2 has no back references and no lookaround; they are refused. Where alternatives overlap, RE2 takes the first that
-fits and PostgreSQL the longest. Line breaks are ordinary characters to ``^``, ``$`` and ``.`` unless a flag says otherwise.
+fits and PostgreSQL the longest. Line breaks are ordinary characters to ``^``, ``$`` and ``.`` unless a flag says so.
 
 Source: PostgreSQL 15 manual, 9.7.3 (regular expression details, tables 9.16 to 9.25).
 """
