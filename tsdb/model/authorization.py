@@ -21,7 +21,45 @@ from tsdb.errors import (
 from tsdb.model import privileges
 from tsdb.model.access import Identity
 from tsdb.model.catalog import Catalog, Database, Series
+from tsdb.model.changes import (
+    AddColumn,
+    AddConstraint,
+    AddIndex,
+    AlterColumn,
+    AlterColumnType,
+    AlterSequence,
+    CreateDatabase,
+    CreateNamespace,
+    CreateSequence,
+    CreateSeries,
+    CreateView,
+    DropColumn,
+    DropConstraint,
+    DropDatabase,
+    DropIndex,
+    DropNamespace,
+    DropSequence,
+    DropSeries,
+    DropView,
+    MoveRelation,
+    RenameColumn,
+    RenameConstraint,
+    RenameDatabase,
+    RenameIndex,
+    RenameNamespace,
+    RenameSequence,
+    RenameSeries,
+    RenameView,
+    RenameViewColumn,
+    SchemaChange,
+    SetComment,
+    SetIdentity,
+    SetRetention,
+    Swap,
+)
 from tsdb.model.privileges import Privilege
+from tsdb.model.relations import BUILDING, passes_with_its_process, path_of
+from tsdb.model.relations import PUBLIC as PUBLIC_SCHEMA
 from tsdb.model.role_changes import (
     AddToken,
     AlterRole,
@@ -35,25 +73,21 @@ from tsdb.model.role_changes import (
     RenameRole,
     RevokeRole,
     SetOwner,
+    Target,
+    target_of,
 )
 from tsdb.model.roles import FIRST, PREDEFINED, Role, Roles
-from tsdb.model.schema import (
-    AddColumn,
-    AlterColumn,
-    AlterColumnType,
-    CreateDatabase,
-    CreateSeries,
-    DropColumn,
-    DropDatabase,
-    DropSeries,
-    RenameColumn,
-    RenameDatabase,
-    RenameSeries,
-    SchemaChange,
-    SetRetention,
-)
 
-_OF_OWN_SERIES = AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention
+# Changes that the owner of a relation makes, by where they have its path.
+_OF_SERIES = (
+    AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetIdentity | AddConstraint
+    | DropConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
+)  # fmt: skip
+_OF_RELATION_BY_NAME = (
+    DropSeries | RenameSeries | DropView | RenameView | RenameViewColumn | DropSequence | RenameSequence
+    | AlterSequence | MoveRelation | Swap
+)  # fmt: skip
+_DROPS = DropSeries | DropView | DropSequence
 # What a role may change of itself.
 _OWN_ATTRIBUTES = frozenset({"verifier"})
 
@@ -100,24 +134,71 @@ def _permitted(catalog: Catalog, role: int, change: SchemaChange) -> SchemaChang
             privileges.check_owner(roles, role, catalog.find(name))
             if not (me.superuser or me.create_database):
                 raise InsufficientPrivilege("permission denied to rename database")
-        case CreateSeries():
-            check_create(catalog, role, catalog.find(change.database))
-            return replace(change, owner=role)
-        case DropSeries(database, name):
-            if not privileges.owns(roles, role, catalog.find(database)):
-                privileges.check_owner(roles, role, catalog.find(database).find(name))
-        case RenameSeries(database, name):
-            privileges.check_owner(roles, role, catalog.find(database).find(name))
-        case AddColumn() | DropColumn() | RenameColumn() | AlterColumnType() | AlterColumn() | SetRetention():
-            privileges.check_owner(roles, role, catalog.find(change.database).find(change.series))
+        case CreateSeries() | CreateView() | CreateSequence():
+            check_create(catalog, role, catalog.find(change.database), change.schema)
+            if isinstance(change, CreateView) and change.replace:
+                _check_replaced(catalog, role, change)
+            return replace(change, owner=role) if change.owner == FIRST else change
+        case CreateNamespace(database):
+            privileges.check(roles, role, catalog.find(database), Privilege.CREATE)
+            return replace(change, owner=role) if change.owner == FIRST else change
+        case DropNamespace(database, name) | RenameNamespace(database, name):
+            privileges.check_owner(roles, role, target_of(catalog.find(database), None, name))
+        case SetComment():
+            _check_comment(catalog, role, change)
+        case _ if isinstance(change, _OF_RELATION_BY_NAME):
+            _check_relation_owner(catalog, role, change.database, change.name, drop=isinstance(change, _DROPS))
+            if isinstance(change, MoveRelation):
+                check_create(catalog, role, catalog.find(change.database), change.schema)
+        case _ if isinstance(change, _OF_SERIES):
+            _check_relation_owner(catalog, role, change.database, change.series)
         case _:
             _check_role_change(catalog, me, change)
     return change
 
 
-def check_create(catalog: Catalog, role: int, database: Database) -> None:
-    """CREATE on a database is what CREATE on its schema public is in PostgreSQL: there is no other schema."""
-    if not Privilege.CREATE & privileges.privileges_of(catalog.roles, role, database):
+def _check_relation_owner(catalog: Catalog, role: int, database: str, path: str, *, drop: bool = False) -> None:
+    """The owner of a schema may drop what is in it, too."""
+    found = catalog.find(database)
+    relation = found.relation(path)
+    if relation is None or passes_with_its_process(relation.schema):
+        return  # what is not there is told where the change is made; what is temporary nobody else can name
+    where = found.namespaces.get(relation.schema, found)
+    if not (drop and privileges.owns(catalog.roles, role, where)):
+        privileges.check_owner(catalog.roles, role, relation)
+
+
+def _check_replaced(catalog: Catalog, role: int, change: CreateView) -> None:
+    found = catalog.find(change.database).views.get(path_of(change.schema, change.name))
+    if found is not None:
+        privileges.check_owner(catalog.roles, role, found)
+
+
+def _check_comment(catalog: Catalog, role: int, change: SetComment) -> None:
+    if change.kind == "database":
+        privileges.check_owner(catalog.roles, role, catalog.find(change.name))
+        return
+    database = catalog.find(change.database)
+    if change.kind == "schema":
+        privileges.check_owner(catalog.roles, role, database.namespaces.get(change.name, database))
+    else:
+        _check_relation_owner(catalog, role, change.database, change.name)
+
+
+def check_create(catalog: Catalog, role: int, database: Database, schema: str = PUBLIC_SCHEMA) -> None:
+    """CREATE on a schema; on the schema public it is CREATE on the database. Temporary tables need TEMPORARY."""
+    if schema == BUILDING:
+        return
+    allowed = privileges.privileges_of(catalog.roles, role, database)
+    if passes_with_its_process(schema):
+        if not allowed & Privilege.TEMPORARY:
+            raise InsufficientPrivilege(f'permission denied to create temporary tables in database "{database.name}"')
+        return
+    namespace = database.namespaces.get(schema)
+    if schema != PUBLIC_SCHEMA and namespace is not None:
+        privileges.check(catalog.roles, role, namespace, Privilege.CREATE)
+        return
+    if not allowed & Privilege.CREATE:
         raise InsufficientPrivilege(
             "permission denied for schema public",
             hint=f'The owner or a superuser can GRANT CREATE ON DATABASE "{database.name}" to the role.',
@@ -127,12 +208,12 @@ def check_create(catalog: Catalog, role: int, database: Database) -> None:
 def _check_role_change(catalog: Catalog, me: Role, change: SchemaChange) -> None:
     roles = catalog.roles
     match change:
-        case GrantPrivileges(database, series):
-            target = _target(catalog, database, series)
+        case GrantPrivileges():
+            target = target_of(catalog.find(change.database), change.relation, change.schema)
             if not privileges.owns(roles, me.number, target):
                 raise InsufficientPrivilege(f"permission denied for {target.object_kind} {target.name}")
-        case SetOwner(database, series, to):
-            _check_owner_change(catalog, me, _target(catalog, database, series), to)
+        case SetOwner(database, relation, to, schema):
+            _check_owner_change(catalog, me, target_of(catalog.find(database), relation, schema), to)
         case ReassignOwned(_, names, to):
             if not all(roles.has_rights_of(me.number, roles.find(name).number) for name in (*names, to)):
                 raise InsufficientPrivilege("permission denied to reassign objects")
@@ -162,12 +243,7 @@ def _check_role_change(catalog: Catalog, me: Role, change: SchemaChange) -> None
                 raise InsufficientPrivilege("permission denied: only superusers may do this")
 
 
-def _target(catalog: Catalog, database: str, series: str | None) -> Database | Series:
-    found = catalog.find(database)
-    return found if series is None else found.find(series)
-
-
-def _check_owner_change(catalog: Catalog, me: Role, target: Database | Series, to: str) -> None:
+def _check_owner_change(catalog: Catalog, me: Role, target: Target, to: str) -> None:
     privileges.check_owner(catalog.roles, me.number, target)
     if not catalog.roles.is_member(me.number, catalog.roles.find(to).number):
         raise InsufficientPrivilege(f'must be member of role "{to}"')

@@ -1,4 +1,5 @@
-"""Privileges: who may do what with a database or a series. Pure: a catalog's roles, an owner and grants tell.
+"""Privileges: who may do what with a database, a schema or a relation. Pure: a catalog's roles, an owner and grants
+tell.
 
 An object's owner has all privileges on it and alone (with its members and superusers) may change, drop or grant it.
 ``grants`` None are the defaults: the owner everything, PUBLIC may connect to a database. Grant options are not kept.
@@ -27,6 +28,7 @@ class Privilege(IntFlag):
     TRUNCATE = 1 << 4
     REFERENCES = 1 << 5
     TRIGGER = 1 << 6
+    USAGE = 1 << 8
     CREATE = 1 << 9
     TEMPORARY = 1 << 10
     CONNECT = 1 << 11
@@ -34,7 +36,8 @@ class Privilege(IntFlag):
 
 _LETTERS = {
     Privilege.INSERT: "a", Privilege.SELECT: "r", Privilege.UPDATE: "w", Privilege.DELETE: "d", Privilege.TRUNCATE: "D",
-    Privilege.REFERENCES: "x", Privilege.TRIGGER: "t", Privilege.CREATE: "C", Privilege.TEMPORARY: "T",
+    Privilege.REFERENCES: "x", Privilege.TRIGGER: "t", Privilege.USAGE: "U", Privilege.CREATE: "C",
+    Privilege.TEMPORARY: "T",
     Privilege.CONNECT: "c",
 }  # fmt: skip
 
@@ -43,9 +46,12 @@ ON_SERIES = (
     | Privilege.REFERENCES | Privilege.TRIGGER
 )  # fmt: skip
 ON_DATABASE = Privilege.CREATE | Privilege.TEMPORARY | Privilege.CONNECT
+ON_SCHEMA = Privilege.USAGE | Privilege.CREATE
+ON_SEQUENCE = Privilege.USAGE | Privilege.SELECT | Privilege.UPDATE
+_ON = {"database": ON_DATABASE, "schema": ON_SCHEMA, "sequence": ON_SEQUENCE}
 _OF_PUBLIC_ON_DATABASE = Privilege.TEMPORARY | Privilege.CONNECT
-_READ = Privilege.SELECT
-_WRITE = Privilege.INSERT | Privilege.UPDATE | Privilege.DELETE
+_READ = Privilege.SELECT | Privilege.USAGE
+_WRITE = Privilege.INSERT | Privilege.UPDATE | Privilege.DELETE | Privilege.USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Grant:
 
 
 class Owned(Protocol):
-    """What privileges are on: a series, a database."""
+    """What privileges are on: a database, schema, series, view or sequence."""
 
     @property
     def name(self) -> str: ...
@@ -70,13 +76,13 @@ class Owned(Protocol):
 
     @property
     def object_kind(self) -> str:
-        """``table``, ``view``, ``database``: the word in messages."""
+        """``table``, ``view``, ``database`` …: the word in messages."""
         ...
 
 
 def all_on(target: Owned) -> Privilege:
     """Every privilege that this kind of object has."""
-    return ON_DATABASE if target.object_kind == "database" else ON_SERIES
+    return _ON.get(target.object_kind, ON_SERIES)
 
 
 def default_grants(target: Owned) -> tuple[Grant, ...]:
@@ -101,10 +107,13 @@ def privileges_of(roles: Roles, role: int, target: Owned) -> Privilege:
     for grant in grants_of(target):
         if grant.grantee in inherited:
             allowed |= grant.privileges
-    if target.object_kind != "database":
-        allowed |= _READ if READ_ALL_DATA in inherited else Privilege.NONE
-        allowed |= _WRITE if WRITE_ALL_DATA in inherited else Privilege.NONE
-    return allowed
+    return allowed | _of_all_data(inherited) & all_on(target)
+
+
+def _of_all_data(inherited: frozenset[int]) -> Privilege:
+    """What the predefined roles give on every table, view, sequence and schema."""
+    allowed = _READ if READ_ALL_DATA in inherited else Privilege.NONE
+    return allowed | (_WRITE if WRITE_ALL_DATA in inherited else Privilege.NONE)
 
 
 def owns(roles: Roles, role: int, target: Owned) -> bool:

@@ -6,22 +6,25 @@ of one name, a membership in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from tsdb.errors import (
     DependentObjectsStillExist,
     DuplicateObject,
     InvalidGrantOperation,
     InvalidName,
+    InvalidSchemaName,
     ReservedName,
     UndefinedObject,
 )
 from tsdb.model import privileges
-from tsdb.model.catalog import Database, Relation
-from tsdb.model.privileges import Privilege
-from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Roles, Token
+from tsdb.model.catalog import Database, Series
+from tsdb.model.draft import Draft
+from tsdb.model.privileges import Grant, Privilege
+from tsdb.model.relations import Namespace, SqlSequence, SqlView
+from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Token
 
 MAX_NAME_BYTES = 63
 TOKENS_MAX = 100
@@ -84,22 +87,25 @@ class RevokeRole:
 
 @dataclass(frozen=True, slots=True)
 class GrantPrivileges:
-    """On a relation of ``database`` (by its path), or (``series`` None) on the database. ``role`` None is PUBLIC."""
+    """On a relation of ``database`` by its path, on a ``schema`` of it, or (both None) on itself. ``role`` None is
+    PUBLIC."""
 
     database: str
-    series: str | None
+    relation: str | None
     privileges: Privilege
     role: str | None
     revoke: bool = False
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SetOwner:
-    """Of a relation of ``database`` (by its path), or (``series`` None) of the database."""
+    """Of a relation of ``database`` by its path, of a ``schema`` of it, or (both None) of itself."""
 
     database: str
-    series: str | None
+    relation: str | None
     role: str
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,23 +152,7 @@ RoleChange = (
     | DropToken
 )
 
-
-class Draft(Protocol):
-    """The part of a catalog in the making that is changed here."""
-
-    @property
-    def roles(self) -> Roles: ...
-
-    @property
-    def databases(self) -> dict[str, Database]: ...
-
-    def find(self, name: str) -> Database: ...
-
-    def put_database(self, database: Database) -> None: ...
-
-    def put(self, database: Database, relation: Relation) -> None: ...
-
-    def put_roles(self, roles: Roles, changed: Iterable[int]) -> None: ...
+Target = Database | Namespace | Series | SqlView | SqlSequence
 
 
 def apply(draft: Draft, change: RoleChange) -> None:
@@ -185,9 +175,10 @@ def apply(draft: Draft, change: RoleChange) -> None:
             _remove_member(draft, change)
         case GrantPrivileges():
             _grant(draft, change)
-        case SetOwner(database, series, role):
+        case SetOwner(database, relation, role, schema):
             number = draft.roles.find(role).number
-            _edit(draft, database, series, lambda found: _chowned(found, number))
+            target = target_of(draft.find(database), relation, schema)
+            _put_target(draft, draft.find(database), target, _chowned(target, number))
         case ReassignOwned():
             _reassign(draft, change)
         case DropOwned():
@@ -269,8 +260,7 @@ def _drop(draft: Draft, name: str) -> None:
 
 def _depending(draft: Draft, number: int) -> Iterable[str]:
     for database in draft.databases.values():
-        owned: list[Database | Relation] = [database, *_relations(database)]
-        for target in owned:
+        for target in targets_of(database):
             where = "" if target is database else f" in database {database.name}"
             what = f"{target.object_kind} {target.name}{where}"
             if target.owner == number:
@@ -301,39 +291,52 @@ def _remove_member(draft: Draft, change: RevokeRole) -> None:
 # --- owners and grants ---
 
 
-def _edit(
-    draft: Draft, database: str, series: str | None, change: Callable[[Database | Relation], Database | Relation]
-) -> None:
-    found = draft.find(database)
-    if series is None:
-        changed = change(found)
-        assert isinstance(changed, Database)
-        if changed is not found:
-            draft.put_database(changed)
+def target_of(database: Database, relation: str | None, schema: str | None) -> Target:
+    """What a change is about. Raises UndefinedTable, InvalidSchemaName."""
+    if schema is not None:
+        found = database.namespaces.get(schema)
+        if found is None:
+            raise InvalidSchemaName(f'schema "{schema}" does not exist')
+        return found
+    if relation is None:
+        return database
+    return database.relation(relation) or database.find(relation)
+
+
+def targets_of(database: Database) -> Iterable[Target]:
+    """A database and everything in it that has an owner."""
+    yield database
+    yield from database.namespaces.values()
+    for relations in (database.series, database.views, database.sequences):
+        yield from relations.values()
+
+
+def _put_target(draft: Draft, database: Database, before: Target, after: Target) -> None:
+    if after is before:
         return
-    before = found.relation(series) or found.find(series)
-    after = change(before)
-    assert not isinstance(after, Database)
-    if after is not before:
-        draft.put(found, after)
-
-
-def _relations(database: Database) -> list[Relation]:
-    return [*database.series.values(), *database.views.values(), *database.sequences.values()]
+    if isinstance(after, Database):
+        draft.put_database(after)
+    elif isinstance(after, Namespace):
+        draft.put_namespaces(database, {**database.namespaces, after.name: after})
+    else:
+        draft.put(database, after)
 
 
 def _grant(draft: Draft, change: GrantPrivileges) -> None:
     grantee = PUBLIC if change.role is None else draft.roles.find(change.role).number
+    database = draft.find(change.database)
+    found = target_of(database, change.relation, change.schema)
+    wanted = change.privileges & privileges.all_on(found)
+    after = (privileges.revoked if change.revoke else privileges.granted)(found, grantee, wanted)
+    if after != privileges.grants_of(found):
+        _put_target(draft, database, found, _with_grants(found, after))
 
-    def changed(found: Database | Relation) -> Database | Relation:
-        wanted = change.privileges & privileges.all_on(found)
-        after = (privileges.revoked if change.revoke else privileges.granted)(found, grantee, wanted)
-        return found if after == privileges.grants_of(found) else replace(found, grants=after)
 
-    _edit(draft, change.database, change.series, changed)
+def _with_grants(found: Target, grants: tuple[Grant, ...]) -> Target:
+    return replace(found, grants=grants)
 
 
-def _chowned(found: Database | Relation, number: int) -> Database | Relation:
+def _chowned(found: Target, number: int) -> Target:
     if found.owner == number:
         return found
     return replace(found, owner=number, grants=privileges.chowned(found, number))
@@ -342,26 +345,21 @@ def _chowned(found: Database | Relation, number: int) -> Database | Relation:
 def _reassign(draft: Draft, change: ReassignOwned) -> None:
     owners = {draft.roles.find(name).number for name in change.roles}
     to = draft.roles.find(change.to).number
-    for database in list(draft.databases.values()):
-        if database.owner in owners:
-            _edit(draft, database.name, None, lambda found: _chowned(found, to))
-    for relation in _relations(draft.find(change.database)):
-        if relation.owner in owners:
-            _edit(draft, change.database, relation.path, lambda found: _chowned(found, to))
+    databases = [each for each in draft.databases.values() if each.name != change.database]
+    for target in [*databases, *targets_of(draft.find(change.database))]:
+        if target.owner in owners:
+            at = draft.find(target.name if isinstance(target, Database) else change.database)
+            _put_target(draft, at, target, _chowned(at if isinstance(target, Database) else target, to))
 
 
 def _drop_owned(draft: Draft, change: DropOwned) -> None:
     gone = {draft.roles.find(name).number for name in change.roles}
-
-    def without(found: Database | Relation) -> Database | Relation:
-        if found.grants is None or not any(grant.grantee in gone for grant in found.grants):
-            return found
-        return replace(
-            found, grants=tuple(g for g in found.grants if g.grantee not in gone or g.grantee == found.owner)
-        )
-
-    for name in (None, *(each.path for each in _relations(draft.find(change.database)))):
-        _edit(draft, change.database, name, without)
+    for target in list(targets_of(draft.find(change.database))):
+        if any(grant.grantee in gone for grant in target.grants or ()):
+            kept = tuple(g for g in target.grants or () if g.grantee not in gone or g.grantee == target.owner)
+            database = draft.find(change.database)
+            found = database if isinstance(target, Database) else target
+            _put_target(draft, database, target, _with_grants(found, kept))
 
 
 # --- tokens ---

@@ -1,6 +1,6 @@
 """GRANT, REVOKE, OWNER TO, REASSIGN OWNED and DROP OWNED: from tokens of the text to changes.
 
-Privileges are on databases and on tables; what PostgreSQL has on the schema public is on its database here. Privileges
+Privileges are on databases, schemas, tables, views and sequences; those on the schema public are its database's. Those
 on columns and grant options are refused.
 
 Source of the grammar: PostgreSQL 15 manual, GRANT, REVOKE, REASSIGN OWNED, DROP OWNED.
@@ -11,9 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tsdb.errors import FeatureNotSupported, InvalidGrantOperation, InvalidSchemaName, SqlSyntaxError
-from tsdb.model.privileges import ON_DATABASE, ON_SERIES, Privilege
-from tsdb.model.role_changes import DropOwned, GrantPrivileges, GrantRole, ReassignOwned, RevokeRole, SetOwner
-from tsdb.model.schema import Catalog, SchemaChange
+from tsdb.model.privileges import ON_DATABASE, ON_SCHEMA, ON_SEQUENCE, ON_SERIES, Privilege
+from tsdb.model.relations import PUBLIC, schema_of
+from tsdb.model.role_changes import (
+    DropOwned,
+    GrantPrivileges,
+    GrantRole,
+    ReassignOwned,
+    RevokeRole,
+    SetOwner,
+    targets_of,
+)
+from tsdb.model.schema import Catalog, Database, SchemaChange
 from tsdb.sql.context import Context
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.reader import Reader
@@ -25,10 +34,11 @@ _PRIVILEGES = {
     "select": Privilege.SELECT, "insert": Privilege.INSERT, "update": Privilege.UPDATE, "delete": Privilege.DELETE,
     "truncate": Privilege.TRUNCATE, "references": Privilege.REFERENCES, "trigger": Privilege.TRIGGER,
     "create": Privilege.CREATE, "connect": Privilege.CONNECT, "temporary": Privilege.TEMPORARY,
-    "temp": Privilege.TEMPORARY,
+    "temp": Privilege.TEMPORARY, "usage": Privilege.USAGE,
 }  # fmt: skip
+_KINDS = {"table": ON_SERIES, "database": ON_DATABASE, "schema": ON_SCHEMA, "sequence": ON_SEQUENCE}
 # Of kinds of objects that there are none of: granting on all of them does nothing.
-_KINDS_WITHOUT_OBJECTS = ("sequences", "functions", "procedures", "routines")
+_KINDS_WITHOUT_OBJECTS = ("functions", "procedures", "routines")
 
 
 def read(reader: Reader, context: Context, catalog: Catalog, *, revoke: bool) -> Changes:
@@ -47,8 +57,8 @@ def read(reader: Reader, context: Context, catalog: Catalog, *, revoke: bool) ->
         raise FeatureNotSupported("grant options are not supported", hint="Owners and superusers grant.")
     _end(reader, context, revoke=revoke)
     changes = tuple(
-        GrantPrivileges(database, series, _on(names, objects), grantee, revoke)
-        for database, series in objects.targets
+        GrantPrivileges(database, relation, _on(names, objects, schema), grantee, revoke, schema)
+        for database, relation, schema in objects.targets
         for grantee in grantees
     )
     return changes, objects.notices(names)
@@ -96,13 +106,13 @@ def _end(reader: Reader, context: Context, *, revoke: bool) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Objects:
-    """``targets`` are (database, table or None). ``kind`` is the word for messages."""
+    """``targets`` are (database, relation or None, schema or None). ``kind`` is the word for messages."""
 
     kind: str
-    targets: tuple[tuple[str, str | None], ...]
+    targets: tuple[tuple[str, str | None, str | None], ...]
 
     def notices(self, names: tuple[str, ...]) -> tuple[Notice, ...]:
-        if self.kind == "schema" and (not names or "usage" in names):
+        if self.kind == "schema" and (not names or "usage" in names) and any(s is None for _, _, s in self.targets):
             return (notice("everybody who may connect to a database may use its schema public"),)
         if self.kind in _KINDS_WITHOUT_OBJECTS:
             return (notice(f"there are no {self.kind}"),)
@@ -126,19 +136,22 @@ def _privilege_names(reader: Reader) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _on(names: tuple[str, ...], objects: _Objects) -> Privilege:
-    """The privileges as bits. Raises for one that this kind of object does not have."""
-    allowed = {"table": ON_SERIES, "database": ON_DATABASE, "schema": Privilege.CREATE}.get(objects.kind)
-    if allowed is None:
-        return Privilege.NONE
+def _on(names: tuple[str, ...], objects: _Objects, schema: str | None) -> Privilege:
+    """The privileges as bits. Raises for one that this kind of object does not have.
+
+    The schema public is its database, which has no USAGE.
+    """
+    allowed = _KINDS.get(objects.kind, Privilege.NONE)
+    if objects.kind == "schema" and schema is None:
+        allowed = Privilege.CREATE
     if not names:
         return allowed
     wanted = Privilege.NONE
     for name in names:
-        if objects.kind == "schema" and name == "usage":
-            continue
         privilege = _PRIVILEGES.get(name)
-        if privilege is None and name not in ("usage", "execute", "set"):
+        if (objects.kind == "schema" and name == "usage" and schema is None) or objects.kind in _KINDS_WITHOUT_OBJECTS:
+            continue
+        if privilege is None and name not in ("execute", "set"):
             raise SqlSyntaxError(f'unrecognized privilege type "{name}"')
         if privilege is None or not privilege & allowed:
             what = {"table": "relation"}.get(objects.kind, objects.kind)
@@ -148,30 +161,38 @@ def _on(names: tuple[str, ...], objects: _Objects) -> Privilege:
 
 
 def _objects(reader: Reader, context: Context, catalog: Catalog) -> _Objects:
+    here = context.database
     if reader.accept("all"):
-        kind = reader.accept_any("tables", *_KINDS_WITHOUT_OBJECTS)
+        kind = reader.accept_any("tables", "sequences", *_KINDS_WITHOUT_OBJECTS)
         if kind is None:
             raise reader.error()
         reader.expect("in", "schema")
-        _schema(reader)
-        series = catalog.find(context.database).series if kind == "tables" else {}
-        return _Objects("table" if kind == "tables" else kind, tuple((context.database, name) for name in series))
+        return _all_in_schema(kind, _schemas(reader, catalog.find(here)), catalog.find(here))
     if reader.accept("database"):
-        return _Objects("database", tuple((name, None) for name in _names(reader)))
+        return _Objects("database", tuple((name, None, None) for name in _names(reader)))
     if reader.accept("schema"):
-        _schema(reader)
-        while reader.accept_sign(","):
-            _schema(reader)
-        return _Objects("schema", ((context.database, None),))
+        names = _schemas(reader, catalog.find(here))
+        return _Objects("schema", tuple((here, None, None if name == PUBLIC else name) for name in names))
     token = reader.peek()
-    other = ("sequence", "function", "procedure", "routine", "language", "type", "domain", "foreign", "tablespace")
-    if token is not None and token.is_word(*other, "large", "parameter") and not _name_ends(reader):
+    others = ("function", "procedure", "routine", "language", "type", "domain", "foreign", "tablespace", "large")
+    if token is not None and token.is_word(*others, "parameter") and not _name_ends(reader):
         raise FeatureNotSupported(f"there is nothing of the kind {token.value.upper()} to grant on")
+    kind = "sequence" if not _name_ends(reader) and reader.accept("sequence") else "table"
     reader.accept("table")
-    found = [reader.relation(context.database)]
+    paths = [reader.relation(here)]
     while reader.accept_sign(","):
-        found.append(reader.relation(context.database))
-    return _Objects("table", tuple((context.database, name) for name in found))
+        paths.append(reader.relation(here))
+    return _Objects(kind, tuple((here, path, None) for path in paths))
+
+
+def _all_in_schema(kind: str, schemas: list[str], database: Database) -> _Objects:
+    found: list[str] = []
+    if kind == "tables":
+        found = [p for paths in (database.series, database.views) for p in paths if schema_of(p) in schemas]
+    elif kind == "sequences":
+        found = [path for path in database.sequences if schema_of(path) in schemas]
+    word = {"tables": "table", "sequences": "sequence"}.get(kind, kind)
+    return _Objects(word, tuple((database.name, path, None) for path in found))
 
 
 def _name_ends(reader: Reader) -> bool:
@@ -186,10 +207,12 @@ def _names(reader: Reader) -> list[str]:
     return found
 
 
-def _schema(reader: Reader) -> None:
-    name = reader.name()
-    if name != "public":
-        raise InvalidSchemaName(f'schema "{name}" does not exist')
+def _schemas(reader: Reader, database: Database) -> list[str]:
+    names = _names(reader)
+    for name in names:
+        if name != PUBLIC and name not in database.namespaces:
+            raise InvalidSchemaName(f'schema "{name}" does not exist')
+    return names
 
 
 def _grantees(reader: Reader, context: Context) -> list[str | None]:
@@ -207,7 +230,7 @@ def _grantees(reader: Reader, context: Context) -> list[str | None]:
 def owner_change(reader: Reader, context: Context) -> tuple[str, tuple[SchemaChange, ...]] | None:
     """ALTER DATABASE … OWNER TO and ALTER TABLE … OWNER TO; None for any other ALTER, unread."""
     start = reader.at
-    kind = reader.accept_any("database", "table", "view", "materialized", "schema")
+    kind = reader.accept_any("database", "table", "view", "materialized", "schema", "sequence")
     if kind is None:
         return None
     if kind == "materialized":
@@ -226,10 +249,13 @@ def owner_change(reader: Reader, context: Context) -> tuple[str, tuple[SchemaCha
     role = role_name(reader, context)
     reader.finish()
     tag = "ALTER MATERIALIZED VIEW" if kind == "materialized" else f"ALTER {kind.upper()}"
-    if kind == "schema":
+    if kind == "schema" and name == PUBLIC:
         raise FeatureNotSupported("the schema public has the owner of its database", hint="ALTER DATABASE … OWNER TO.")
-    change = SetOwner(name, None, role) if kind == "database" else SetOwner(context.database, name, role)
-    return tag, (change,)
+    if kind == "database":
+        return tag, (SetOwner(name, None, role),)
+    if kind == "schema":
+        return tag, (SetOwner(context.database, None, role, name),)
+    return tag, (SetOwner(context.database, name, role),)
 
 
 def reassign(reader: Reader, context: Context) -> tuple[SchemaChange, ...]:
@@ -246,10 +272,12 @@ def drop_owned(reader: Reader, context: Context, catalog: Catalog) -> Changes:
     roles = tuple(role_names(reader, context))
     reader.accept_any("cascade", "restrict")
     numbers = {catalog.roles.find(name).number for name in roles}
-    owned = [s.name for s in catalog.find(context.database).series.values() if s.owner in numbers]
+    owned = [
+        t for t in targets_of(catalog.find(context.database)) if t.owner in numbers and t.object_kind != "database"
+    ]
     if owned:
         raise FeatureNotSupported(
-            f"DROP OWNED drops no tables, and the roles own {len(owned)} in this database",
+            f"DROP OWNED drops nothing, and the roles own {len(owned)} objects in this database",
             hint="REASSIGN OWNED first, or DROP TABLE what is not needed.",
         )
     return (DropOwned(context.database, roles),), ()

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from tsdb.model import privileges
 from tsdb.model.privileges import Privilege
+from tsdb.model.relations import PUBLIC
 from tsdb.model.schema import Catalog, Series
 from tsdb.sql.context import Context
 from tsdb.sql.relation import Source
@@ -21,7 +22,10 @@ from tsdb.sql.statement import Delete, Insert, Statement, Update
 
 
 def check(catalog: Catalog, context: Context, series: Series, wanted: Privilege) -> None:
-    """Raises InsufficientPrivilege unless the current role has ``wanted`` on a series."""
+    """Raises InsufficientPrivilege unless the current role has ``wanted`` on a series, and may use its schema."""
+    namespace = catalog.find(context.database).namespaces.get(series.schema)
+    if namespace is not None and series.schema != PUBLIC:
+        privileges.check(catalog.roles, context.role, namespace, Privilege.USAGE)
     privileges.check(catalog.roles, context.role, series, wanted)
 
 
