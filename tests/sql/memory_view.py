@@ -56,7 +56,10 @@ class MemoryView:
             values = table.column(str(bound.column))
             for limit, compare in ((bound.low, pc.greater_equal), (bound.high, pc.less_equal)):
                 if limit is not None:
-                    kept &= compare(values, limit).fill_null(False).to_numpy()
+                    within = compare(values, limit)
+                    if compare is pc.greater_equal and pa.types.is_floating(values.type):
+                        within = pc.or_(within, pc.is_nan(values))
+                    kept &= within.fill_null(False).to_numpy()
         return kept
 
     def _column(self, request: ScanRequest, table: pa.Table, key: int | str) -> pa.Array:

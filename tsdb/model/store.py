@@ -45,7 +45,10 @@ class TagMatch:
 
 @dataclass(frozen=True, slots=True)
 class FieldBound:
-    """Some row must have ``low`` <= value <= ``high`` (None: open): prunes blocks by their field's min and max."""
+    """Some row must have ``low`` <= value <= ``high`` (None: open): prunes blocks by their field's min and max.
+
+    NaN lies above every number and within any bound that is open above.
+    """
 
     column: int
     low: float | int | None = None

@@ -20,9 +20,9 @@ A write flows like this (``engine`` is the way in, ``cluster`` cuts by location 
    in one batch (``install``), swaps blocks for head, and drops the ops.
 
 A read: ``view`` holds a version and its moment (``moments``); parts (head runs and blocks, ``part``) are chosen by
-time and tag sets, gathered by window (``windows``), and selected by row ranges (``selection``). Parts that overlap
-nothing pass straight; where they overlap (``overlap``), what tombstones hide goes first (``visibility``), then versions
-of equal keys are merged (``scan``, ``merge``), and batches leave (``batches``).
+time, tag sets and bounds on fields (``field_bounds``), gathered by window (``windows``), and selected by row ranges
+(``selection``). Parts that overlap nothing pass straight; where they overlap (``overlap``), what tombstones hide goes
+first (``visibility``), then versions of equal keys are merged (``scan``, ``merge``), and batches leave (``batches``).
 
 A start: ``recovery`` loads the index, deletes what a crash left unfinished, and replays the op logs from the flushed
 positions, each op checked by number and by the chain of hashes.

@@ -12,6 +12,7 @@ from tsdb.model.time import NS_MIN
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
+from tsdb.storage.field_bounds import within_bounds
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, Part, RunPart
 from tsdb.storage.rocks import Rocks
@@ -68,11 +69,14 @@ class StorageView:
         low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
         visibility = Visibility(database, series, version.tombstones.get(number, ()), self.tagsets(number))
         chosen = _Chooser(low, high, wanted, statistics)
-        parts: list[Part] = [
-            BlockPart(BlockReader(self._rocks, header, self._cache), statistics)
-            for header in chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
-        ]
-        parts += chosen.runs([RunPart(run) for run in version.runs(number)])
+        headers = chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
+        runs = chosen.runs([RunPart(run) for run in version.runs(number)])
+        if request.bounds and request.prune and headers:
+            in_time_and_tags = len(headers)
+            headers = within_bounds(series, request.bounds, headers, [run.rectangle for run in runs])
+            statistics.blocks_pruned_fields = in_time_and_tags - len(headers)
+        blocks = [BlockPart(BlockReader(self._rocks, header, self._cache), statistics) for header in headers]
+        parts: list[Part] = [*blocks, *runs]
         return ScanInput(parts, low, high, wanted, visibility, self.moment)
 
     def close(self) -> None:

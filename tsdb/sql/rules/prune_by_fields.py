@@ -1,6 +1,7 @@
 """Comparisons of a number column with a constant become bounds: a block whose values all lie outside is not read.
 
-NaN is larger than every number to PostgreSQL and in no block's maximum, so floats give an upper bound only.
+The bound must hold whatever the comparison rounds: PostgreSQL compares a float column with a number as floats, and an
+int column with a float as floats too, which above 2^53 makes unequal ints equal.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from tsdb.model.store import FieldBound
 from tsdb.sql.expression import Expr
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
 
+# Every integer below is a float8.
+_EXACT_BELOW = 2.0**53
 _INTEGERS = ("int2", "int4", "int8")
 
 
@@ -41,18 +44,30 @@ def _bound(expr: Expr) -> Callable[[Values], FieldBound] | None:
         integer = stored.type.typname in _INTEGERS
         if stored.former or not (integer or stored.type.typname == "float8"):
             return None
-        if operator in (">", ">=") and not integer:
-            return None
         number = stored.number
-        return lambda values: _of_value(number, operator, values(other))
+        return lambda values: _of_value(number, operator, values(other), integer=integer)
     return None
 
 
-def _of_value(number: int, operator: str, value: object) -> FieldBound:
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+def _of_value(number: int, operator: str, value: object, *, integer: bool) -> FieldBound:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or math.isnan(value):
         raise Undecided
-    low = value if operator in ("=", ">", ">=") else None
-    high = value if operator in ("=", "<", "<=") else None
-    return FieldBound(number, low, high)
+    low, high = (_integers if integer else _floats)(value)
+    return FieldBound(
+        number, low if operator in ("=", ">", ">=") else None, high if operator in ("=", "<", "<=") else None
+    )
+
+
+def _integers(value: float | Decimal) -> tuple[int, int]:
+    """The greatest integer that is not above a number, and the least one not below."""
+    if math.isinf(value) or (isinstance(value, float) and abs(value) >= _EXACT_BELOW):
+        raise Undecided
+    return math.floor(value), math.ceil(value)
+
+
+def _floats(value: float | Decimal) -> tuple[float, float]:
+    try:
+        nearest = float(value)
+    except OverflowError:
+        raise Undecided from None
+    return nearest, nearest
