@@ -77,6 +77,10 @@ class NumericValueOutOfRange(DataError):
     sqlstate = "22003"
 
 
+class NullValueNotAllowed(DataError):
+    sqlstate = "22004"
+
+
 class DivisionByZero(DataError):
     sqlstate = "22012"
 
@@ -141,6 +145,10 @@ class NoActiveSqlTransaction(TsdbError):
 
 class ReadOnlySqlTransaction(TsdbError):
     sqlstate = "25006"
+
+
+class IdleInTransactionSessionTimeout(TsdbError):
+    sqlstate = "25P03"
 
 
 class InFailedSqlTransaction(TsdbError):
@@ -371,6 +379,10 @@ class QueryCanceled(TsdbError):
 
 class AdminShutdown(TsdbError):
     sqlstate = "57P01"
+
+
+class IdleSessionTimeout(TsdbError):
+    sqlstate = "57P05"
 
 
 class CannotConnectNow(TsdbError):

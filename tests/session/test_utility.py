@@ -16,6 +16,8 @@ from tsdb.session.utility import (
     Discard,
     ExecuteStatement,
     Fetch,
+    Listen,
+    Notify,
     PrepareStatement,
     ReleaseSavepoint,
     Reset,
@@ -26,6 +28,7 @@ from tsdb.session.utility import (
     SetSavepoint,
     SetSessionAuthorization,
     Show,
+    Unlisten,
     command,
 )
 from tsdb.sql.statement import Fragment, Utility, parse
@@ -88,12 +91,14 @@ def read(text: str) -> Command:
         ("FETCH NEXT FROM c", Fetch("c", 1)),
         ("MOVE FORWARD 5 c", Fetch("c", 5, move=True)),
         ("CLOSE ALL", CloseCursor(None)),
-        ("UNLISTEN *", Accepted("UNLISTEN")),
-        ("LOCK TABLE a IN SHARE MODE", Accepted("LOCK TABLE")),
         ("SET ROLE none", SetRole(None)),
         ("SET LOCAL ROLE 'r'", SetRole("r", local=True)),
         ("SET SESSION AUTHORIZATION DEFAULT", SetSessionAuthorization(None)),
         ("RESET SESSION AUTHORIZATION", SetSessionAuthorization(None, tag="RESET")),
+        ("UNLISTEN *", Unlisten(None)),
+        ('LISTEN "Ch"', Listen("Ch")),
+        ("notify c, 'p'", Notify("c", "p")),
+        ("LOCK TABLE a IN SHARE MODE", Accepted("LOCK TABLE", block=True)),
     ],
 )
 def test_statements_are_read_as_they_are_meant(text: str, expected: Command) -> None:

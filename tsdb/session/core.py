@@ -20,8 +20,11 @@ from tsdb.model.store import Store
 from tsdb.session.budget import Budget, Owner
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution, Plan
+from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
+from tsdb.session.notifications import Listener, Messages
 from tsdb.session.portals import Names, Portal
+from tsdb.session.sessions import Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
 from tsdb.session.variables import Variables
@@ -53,10 +56,11 @@ class Core:
         identity: Identity,
         database: str,
         process_id: int,
-        in_use: Callable[[str], int],
         release: Callable[[Portal], None],
         budget: Budget,
         owner: Owner,
+        sessions: Sessions,
+        wake: Callable[[], None],
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self.database = database
@@ -68,8 +72,15 @@ class Core:
         self.notices: list[Notice] = []
         self.check_cursors = budget.check_cursors
         self.execution = Execution(
-            store, queries, self.transaction, self.notices.append, in_use, lambda: budget.claim(owner)
+            store,
+            queries,
+            self.transaction,
+            self.notices.append,
+            lambda name: sessions.count(name, but=process_id),
+            lambda: budget.claim(owner),
         )
+        self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
+        self.functions = SessionFunctions(self, sessions)
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
@@ -88,8 +99,9 @@ class Core:
             self.deadline,
             self.process_id,
             self.cancellation.watch,
-            self.identity.session.name,
-            current.role,
+            session_user=self.identity.session.name,
+            role=current.role,
+            session=self.functions,
         )
 
     def now_us(self) -> int:
@@ -161,12 +173,14 @@ class Core:
             self._ended(committed=True)
 
     async def _write(self, work: Work[None]) -> None:
+        self.messages.check_room()
         if not self.transaction.pending:
             return
         await work(lambda: self.execution.write_pending())
 
     def _ended(self, *, committed: bool) -> None:
         self.variables.end(committed=committed)
+        self.messages.end(committed=committed)
         self.names.end_transaction()
 
     # --- transactions ---
@@ -216,12 +230,17 @@ class Core:
     def savepoint(self, name: str) -> None:
         self.transaction.savepoint(name)
         self.variables.savepoint()
+        self.messages.savepoint()
 
     def release(self, command: ReleaseSavepoint) -> None:
-        self.variables.release(self.transaction.release(command.name))
+        depth = self.transaction.release(command.name)
+        self.variables.release(depth)
+        self.messages.release(depth)
 
     def rollback_to(self, command: RollbackTo) -> None:
-        self.variables.rollback_to(self.transaction.rollback_to(command.name))
+        depth = self.transaction.rollback_to(command.name)
+        self.variables.rollback_to(depth)
+        self.messages.rollback_to(depth)
 
     def discard(self, what: str) -> None:
         if what != "all":
@@ -231,3 +250,11 @@ class Core:
         self.names.clear()
         self.identity.set_session(None, local=False)
         self.variables.reset_all()
+        self.messages.unlisten(None)
+
+    def check_block(self, what: str, block: bool | None) -> None:
+        """Refuse a statement that needs a transaction block, or cannot be in one."""
+        if block and not self.transaction.in_block:
+            raise NoActiveSqlTransaction(f"{what} can only be used in transaction blocks")
+        if block is False and self.transaction.in_block:
+            raise ActiveSqlTransaction(f"{what} cannot run inside a transaction block")

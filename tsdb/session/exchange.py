@@ -6,6 +6,7 @@ An ``Exchange`` is made when the startup packet is accepted. ``simple`` and ``ex
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -13,22 +14,33 @@ from functools import partial
 from typing import Any
 
 from tsdb.clock import Clock
+from tsdb.errors import IdleInTransactionSessionTimeout, IdleSessionTimeout, TsdbError
 from tsdb.session import answers
 from tsdb.session.budget import Budget
 from tsdb.session.core import Core
 from tsdb.session.execution import Plan
+from tsdb.session.notifications import Notification
 from tsdb.session.portals import Portal
 from tsdb.session.rowset import Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity
 from tsdb.session.transaction import State
 from tsdb.session.work import Work
 from tsdb.sql.result import ResultColumn
+from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Statement, parse, split
 from tsdb.wire import TEXT_FORMAT, Client, FieldDescription
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
 TEXT_READ_AT_ONCE = 4096
+# By whether a transaction is open: the setting, and what a client is told that was silent for longer.
+_IDLE: dict[bool, tuple[str, TsdbError]] = {
+    False: ("idle_session_timeout", IdleSessionTimeout("terminating connection due to idle-session timeout")),
+    True: (
+        "idle_in_transaction_session_timeout",
+        IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout"),
+    ),
+}
 
 
 class Exchange:
@@ -44,6 +56,8 @@ class Exchange:
         self.work = Work(pool, budget, lambda: self.core.cancellation)
         self._reported: dict[str, str] = {}
         self._reported_generation = -1
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._delivering: asyncio.Task[None] | None = None
 
     def release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""
@@ -110,11 +124,49 @@ class Exchange:
         self.report()
         transaction = self.core.transaction
         states = {State.BLOCK: "idle in transaction", State.FAILED: "idle in transaction (aborted)"}
-        self.activity.state = states.get(transaction.state, "idle")
+        self.activity.change(states.get(transaction.state, "idle"), self.clock.now_ns())
+        listener = self.core.messages.listener
+        while not transaction.in_block and (notification := listener.take()) is not None:
+            self._notify(notification)
         self.connection.ready(transaction.status)
+        self._start_idle_timer()
+
+    # --- between messages ---
+
+    def busy(self) -> None:
+        """A message has come."""
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+
+    def _start_idle_timer(self) -> None:
+        name, error = _IDLE[self.core.transaction.in_block]
+        after = milliseconds(self.core.variables.get(name))
+        if after:
+            loop = asyncio.get_running_loop()
+            self._idle_timer = loop.call_later(after / 1000, self.client.terminate, error)
+
+    def deliver(self) -> None:
+        """Notifications have come: send them now if the session is between transactions, else ``ready`` will."""
+        if self._delivering is None or self._delivering.done():
+            self._delivering = asyncio.get_running_loop().create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        """One after the other, as fast as the client reads."""
+        listener = self.core.messages.listener
+        with contextlib.suppress(ConnectionError):
+            while self.connection.idle and not self.core.transaction.in_block:
+                notification = listener.take()
+                if notification is None:
+                    return
+                self._notify(notification)
+                await self.client.flush()
+
+    def _notify(self, notification: Notification) -> None:
+        self.connection.notification(notification.process_id, notification.channel, notification.payload)
 
     def active(self, text: str) -> None:
-        self.activity.state = "active"
+        self.activity.change("active", self.clock.now_ns())
         self.activity.query = text[:ACTIVITY_CHARACTERS]
         self.activity.query_started_ns = self.clock.now_ns()
 

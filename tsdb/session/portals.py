@@ -25,12 +25,16 @@ PORTALS_MAX = 1_000
 
 @dataclass
 class PreparedStatement:
-    """``plan`` None is the empty statement. ``types`` are the client's; ``generation`` that of the settings."""
+    """``plan`` None is the empty statement. ``types`` are the client's; ``generation`` that of the settings;
+    ``from_sql``: made by PREPARE and not by Parse."""
 
     name: str
     plan: Plan | None
     types: tuple[SqlType | None, ...] = ()
     generation: int = 0
+    text: str = ""
+    from_sql: bool = False
+    created_us: int = 0
 
 
 @dataclass
@@ -46,6 +50,10 @@ class Portal:
     finished: bool = False
     cursor: bool = False
     hold: bool = False
+    binary: bool = False
+    scroll: bool = False
+    text: str = ""
+    created_us: int = 0
 
     def close(self) -> None:
         """Releases what the portal reads. May block."""

@@ -8,9 +8,11 @@ Source: PostgreSQL 15 manual, 55.2 (message flow).
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import Executor
 
 from tsdb.clock import Clock
+from tsdb.errors import AdminShutdown, TsdbError
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
@@ -24,6 +26,8 @@ from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX
 from tsdb.sql.query import Queries
 from tsdb.wire import Client, Event, Malformed, Query, Startup, Sync
+
+TERMINATED = "terminating connection due to administrator command"
 
 
 class Session:
@@ -61,6 +65,7 @@ class Session:
             return
         exchange, core = self._exchange, self._core
         core.cancellation = Cancellation()
+        exchange.busy()
         try:
             if isinstance(event, Query):
                 await simple.answer(exchange, event.text)
@@ -80,10 +85,12 @@ class Session:
 
     async def close(self) -> None:
         self.cancel()
+        self._exchange.busy()
         await self._exchange.work.ended()
         if self._core is not None:
             self._core.fail()
             self._core.names.clear()
+            self._core.messages.close()
         self._sessions.remove(self._client.process_id)
 
     # --- startup ---
@@ -110,7 +117,8 @@ class Session:
             identity=identity,
             database=event.database,
             process_id=client.process_id,
-            in_use=lambda database: self._sessions.count(database, but=client.process_id),
+            sessions=self._sessions,
+            wake=self._exchange.deliver,
             release=self._exchange.release,
             budget=self._budget,
             owner=client,
@@ -119,6 +127,7 @@ class Session:
         for name, value in (*event.parameters.items(), *event.settings):
             core.variables.set_start(name, value)
         self._core = self._exchange.core = core
+        loop = asyncio.get_running_loop()
         self._exchange.activity = Activity(
             client.process_id,
             event.user,
@@ -127,9 +136,17 @@ class Session:
             self._clock.now_ns(),
             lambda: core.variables.get("application_name"),
             role=identity.role,
+            cancel=self.cancel,
+            terminate=lambda: _on_loop(loop, client, AdminShutdown(TERMINATED)),
+            transaction_started_us=lambda: core.transaction.started_us if core.transaction.open else 0,
+            state_changed_ns=self._clock.now_ns(),
         )
         self._sessions.add(self._exchange.activity)
         client.connection.authentication_ok()
         self._exchange.report()
         client.connection.backend_key_data(client.process_id, client.secret_key)
         client.connection.ready("I")
+
+
+def _on_loop(loop: asyncio.AbstractEventLoop, client: Client, error: TsdbError) -> None:
+    loop.call_soon_threadsafe(client.terminate, error)

@@ -6,11 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tsdb.model.roles import FIRST
+from tsdb.session.notifications import Channels
 
 
 @dataclass
 class Activity:
-    """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity."""
+    """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity.
+
+    ``cancel`` and ``terminate`` may be called from any thread.
+    """
 
     process_id: int
     user: str
@@ -18,18 +22,26 @@ class Activity:
     address: str
     started_ns: int
     application_name: Callable[[], str]
+    cancel: Callable[[], None]
+    terminate: Callable[[], None]
+    transaction_started_us: Callable[[], int]
     state: str = "idle"
+    state_changed_ns: int = 0
     query: str = ""
     query_started_ns: int | None = None
-    transaction_started_ns: int | None = None
     role: int = FIRST
+
+    def change(self, state: str, now_ns: int) -> None:
+        self.state = state
+        self.state_changed_ns = now_ns
 
 
 class Sessions:
-    """Owned by the event loop; other threads read through ``listing`` and ``count``, which copy."""
+    """Owned by the event loop; other threads read through ``listing``, ``find`` and ``count``."""
 
     def __init__(self) -> None:
         self._by_process_id: dict[int, Activity] = {}
+        self.channels = Channels()
 
     def add(self, activity: Activity) -> None:
         self._by_process_id[activity.process_id] = activity
@@ -39,6 +51,9 @@ class Sessions:
 
     def listing(self) -> list[Activity]:
         return list(self._by_process_id.values())
+
+    def find(self, process_id: int) -> Activity | None:
+        return self._by_process_id.get(process_id)
 
     def count(self, database: str, *, but: int = 0) -> int:
         """How many sessions use a database, other than ``but``."""

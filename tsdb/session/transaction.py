@@ -69,6 +69,10 @@ class Transaction:
         return {State.BLOCK: "T", State.FAILED: "E"}.get(self.state, "I")
 
     @property
+    def open(self) -> bool:
+        return self.state is not State.IDLE
+
+    @property
     def in_block(self) -> bool:
         return self.state in (State.BLOCK, State.FAILED)
 

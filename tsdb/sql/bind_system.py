@@ -6,21 +6,14 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported, UndefinedObject
+from tsdb.errors import FeatureNotSupported
 from tsdb.sql.bind_calls import special
-from tsdb.sql.bind_special import VERSION, VERSION_NUMBER, constant_text
+from tsdb.sql.bind_special import VERSION, constant_text
 from tsdb.sql.binder import Binder
 from tsdb.sql.coercion import coerce, constant
 from tsdb.sql.expression import Expr
 from tsdb.sql.relation import Scope, Source
-from tsdb.types import BOOL, FLOAT8, INT4, NAME, TEXT, array_of
-
-_DEFAULTS = {
-    "server_version": "15.18", "server_version_num": VERSION_NUMBER, "server_encoding": "UTF8",
-    "client_encoding": "UTF8", "search_path": '"$user", public', "timezone": "UTC", "datestyle": "ISO, MDY",
-    "intervalstyle": "postgres", "standard_conforming_strings": "on", "integer_datetimes": "on",
-    "max_identifier_length": "63", "transaction_isolation": "read committed", "is_superuser": "on",
-}  # fmt: skip
+from tsdb.types import BOOL, FLOAT8, INT4, NAME, TEXT, VOID, array_of
 
 
 @special("version")
@@ -58,19 +51,6 @@ def pg_typeof(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     return constant_text(binder.bind(arguments[0], scope).type.name)
 
 
-@special("current_setting")
-def current_setting(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    name = binder.bind(arguments[0], scope)
-    if name.op != "literal" or not isinstance(name.value, str):
-        raise FeatureNotSupported("current_setting needs a constant name")
-    value = binder.context.settings.get(name.value.lower(), _DEFAULTS.get(name.value.lower()))
-    if value is None:
-        if len(arguments) == 2:
-            return Expr("CAST(NULL AS VARCHAR)", TEXT, "literal")
-        raise UndefinedObject(f'unrecognized configuration parameter "{name.value}"')
-    return constant_text(value)
-
-
 @special("pg_sleep")
 def pg_sleep(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     """Waits as a relation of one row that comes late, so that cancel and deadlines reach it."""
@@ -79,7 +59,7 @@ def pg_sleep(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
         raise FeatureNotSupported("pg_sleep needs a constant number of seconds")
     source = binder.source(Source(len(binder.sources) + 1, delay_seconds=float(seconds.value)))
     sql = f"(SELECT s.{source.use('void')} FROM {source.name} AS s)"
-    return Expr(sql, TEXT, "subquery", stable=False)
+    return Expr(sql, VOID, "subquery", stable=False)
 
 
 @special("grouping")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
@@ -14,6 +14,18 @@ from tsdb.model.roles import FIRST
 
 class Cancellable(Protocol):
     def cancel(self) -> None: ...
+
+
+class SessionAccess(Protocol):
+    """What functions and relations ask of the session that runs them. Called from any thread while a query runs."""
+
+    def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
+        """A function with effects on sessions (``tsdb.sql.session_calls``): its arguments and its value as texts."""
+        ...
+
+    def rows(self, relation: str) -> list[tuple[Any, ...]]:
+        """The rows of a relation about sessions (``tsdb.sql.session_relations``), in the order of its columns."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,7 @@ class Context:
     deadline: float | None = None
     backend_pid: int = 0
     running: Callable[[Cancellable], None] | None = field(default=None, compare=False, repr=False)
+    session: SessionAccess | None = field(default=None, compare=False, repr=False)
     session_user: str = "tsdb"
     role: int = FIRST
 

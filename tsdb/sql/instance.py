@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tsdb.sql.computed import registry
 from tsdb.sql.macros import MACROS
+from tsdb.sql.session_calls import FUNCTION, SessionCalls
 
 MAX_IDLE_CURSORS = 16
 MAX_IDLE_TABLES = 8
@@ -101,6 +102,8 @@ class Instance:
         registry.install(self._connection)
         for macro in MACROS:
             self._connection.execute(f"CREATE MACRO {macro}")
+        self.calls = SessionCalls()
+        self.calls.install(self._connection)
         self._connection.execute("SET enable_external_access = false")
         self._idle: list[Cursor] = []
         self._lock = threading.Lock()
@@ -128,4 +131,5 @@ class Instance:
         for cursor in idle:
             cursor.connection.close()
         registry.remove(self._connection)
+        self._connection.remove_function(FUNCTION)
         self._connection.close()

@@ -12,7 +12,17 @@ from pathlib import Path
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.schema import Catalog
 from tsdb.model.store import ScanRequest, View
-from tsdb.sql import bind_datetimes, bind_json, bind_patterns, bind_special, bind_system, explain, requests, rules
+from tsdb.sql import (
+    bind_datetimes,
+    bind_json,
+    bind_patterns,
+    bind_session,
+    bind_special,
+    bind_system,
+    explain,
+    requests,
+    rules,
+)
 from tsdb.sql.bind_query import bind_query
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
@@ -32,7 +42,7 @@ CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
-_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_special, bind_system)
+_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_special, bind_system)
 
 
 @dataclass(frozen=True)
@@ -135,6 +145,7 @@ class Queries:
     ) -> Execution:
         """Run a plan; ``columns`` are its result's."""
         zone = str(context.zone)
+        self._instance.calls.register(context.backend_pid, context.session)
         cursor = self._instance.take(zone)
         execution = Execution(self._instance, cursor, self._deadlines, columns, context)
         if context.running is not None:

@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from tsdb.model.schema import Catalog, Series
 from tsdb.sql.context import Context
+from tsdb.sql.session_relations import COLUMNS as SESSION_COLUMNS
+from tsdb.sql.session_relations import rows_of
 from tsdb.types import INT4, NAME, OID, TEXT, SqlType
 
 
@@ -86,6 +88,7 @@ _RELATIONS: dict[str, SystemRelation] = {
         "pg_catalog", (("schemaname", NAME), ("tablename", NAME), ("tableowner", NAME)), _pg_tables
     ),
     "pg_database": SystemRelation("pg_catalog", (("oid", OID), ("datname", NAME)), _databases),
+    **{name: SystemRelation("pg_catalog", columns, rows_of(name)) for name, columns in SESSION_COLUMNS.items()},
 }  # fmt: skip
 
 

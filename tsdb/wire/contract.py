@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from tsdb.errors import TsdbError
 from tsdb.wire.connection import Connection, Event
 
 
@@ -72,6 +73,10 @@ class Client(Protocol):
 
     def disconnect(self) -> None:
         """Cut the connection at once; what was not taken is lost."""
+        ...
+
+    def terminate(self, error: TsdbError) -> None:
+        """End the session: what it runs is cancelled, then the client gets ``error`` as FATAL. On the event loop."""
         ...
 
     async def flush(self) -> None:

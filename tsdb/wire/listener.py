@@ -263,6 +263,9 @@ class _Peer(asyncio.Protocol):
             self._unsent = (unsent, now)
         return now - self._unsent[1]
 
+    def terminate(self, error: TsdbError) -> None:
+        self._listener.terminate(self.process_id, error)
+
     # --- for the listener ---
 
     def cancel(self) -> None:

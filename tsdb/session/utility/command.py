@@ -140,11 +140,31 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisten:
+    """``channel`` None is all."""
+
+    channel: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    channel: str
+    payload: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
-    """Done by doing nothing: LISTEN, LOCK, ANALYZE …; a ``notice`` says so where it matters."""
+    """Done by doing nothing: LOCK, ANALYZE …; a ``notice`` says so where it matters. ``block``: whether it must be in a
+    transaction block, or must not; None does not matter."""
 
     tag: str
     notice: str = ""
+    block: bool | None = None
 
 
 Command = (
@@ -168,5 +188,8 @@ Command = (
     | Fetch
     | CloseCursor
     | Checkpoint
+    | Listen
+    | Unlisten
+    | Notify
     | Accepted
 )

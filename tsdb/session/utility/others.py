@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.session.utility.command import Accepted, Checkpoint, Command
+from tsdb.session.utility.command import Accepted, Checkpoint, Command, Listen, Notify, Unlisten
 from tsdb.sql.reader import Reader
 
 
-def accepted(tag: str, notice: str = "") -> Callable[[Reader], Command]:
+def accepted(tag: str, notice: str = "", block: bool | None = None) -> Callable[[Reader], Command]:
     def read(reader: Reader) -> Command:
         if not reader.at_end:
             reader.rest()
-        return Accepted(tag, notice)
+        return Accepted(tag, notice, block)
 
     return read
 
@@ -29,6 +29,14 @@ def checkpoint(reader: Reader) -> Command:
     return Checkpoint()
 
 
+def listen(reader: Reader) -> Command:
+    return Listen(reader.name())
+
+
 def unlisten(reader: Reader) -> Command:
-    reader.take()
-    return Accepted("UNLISTEN")
+    return Unlisten(None if reader.accept_sign("*") else reader.name())
+
+
+def notify(reader: Reader) -> Command:
+    channel = reader.name()
+    return Notify(channel, reader.string() if reader.accept_sign(",") else "")

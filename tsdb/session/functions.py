@@ -1,0 +1,155 @@
+"""What SQL functions do to sessions, and relations about sessions: ``tsdb.sql.context.SessionAccess`` for one session.
+
+Advisory locks are no-ops: every lock is granted at once, since no statement here waits for another.
+
+Source: PostgreSQL 15 manual, 9.27.1 (configuration), 9.27.2 (signalling), 9.27.10 (advisory locks), 28.2.3, 54.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, UndefinedObject
+from tsdb.session.sessions import Activity, Sessions
+from tsdb.session.transaction import State
+from tsdb.types import TIMESTAMPTZ
+
+if TYPE_CHECKING:
+    from tsdb.session.core import Core
+
+_HIDDEN_QUERY = "<insufficient privilege>"
+
+
+class SessionFunctions:
+    """Implements ``SessionAccess``. Called while the session waits for its statement: nothing else changes it."""
+
+    def __init__(self, core: Core, sessions: Sessions) -> None:
+        self._core = core
+        self._sessions = sessions
+
+    def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
+        if "advisory" in function:
+            granted = "try" in function or function in ("pg_advisory_unlock", "pg_advisory_unlock_shared")
+            return "true" if granted and None not in arguments else None if None in arguments else ""
+        return _FUNCTIONS[function](self, arguments)
+
+    def rows(self, relation: str) -> list[tuple[Any, ...]]:
+        return _RELATIONS[relation](self)
+
+    # --- settings ---
+
+    def _set_config(self, arguments: Sequence[str | None]) -> str:
+        name, value, local = arguments
+        if name is None:
+            raise NullValueNotAllowed("SET requires parameter name")
+        core = self._core
+        is_local = local == "true" and core.transaction.state in (State.BLOCK, State.IMPLICIT)
+        if value is None:
+            core.variables.reset(name, local=is_local)
+        else:
+            core.variables.set(name, value, local=is_local)
+        return core.variables.get(name)
+
+    def _current_setting(self, arguments: Sequence[str | None]) -> str | None:
+        name, missing_ok = arguments[0], len(arguments) > 1 and arguments[1] == "true"
+        if name is None:
+            return None
+        try:
+            return self._core.variables.get(name)
+        except UndefinedObject:
+            if missing_ok:
+                return None
+            raise
+
+    # --- other sessions ---
+
+    def _notify(self, arguments: Sequence[str | None]) -> str:
+        self._core.messages.notify(arguments[0] or "", arguments[1] or "")
+        return ""
+
+    def _cancel(self, arguments: Sequence[str | None]) -> str | None:
+        return self._signal(arguments, "canceled", lambda activity: activity.cancel())
+
+    def _terminate(self, arguments: Sequence[str | None]) -> str | None:
+        return self._signal(arguments, "terminated", lambda activity: activity.terminate())
+
+    def _signal(self, arguments: Sequence[str | None], verb: str, do: Callable[[Activity], None]) -> str | None:
+        if arguments[0] is None:
+            return None
+        process_id = int(arguments[0])
+        activity = self._sessions.find(process_id)
+        if activity is None:
+            self._core.warn(_NoSuchProcess(f"PID {process_id} is not a PostgreSQL server process"))
+            return "false"
+        if not self._may_see(activity):
+            raise InsufficientPrivilege(
+                f"must be a member of the role whose process is being {verb} or member of pg_signal_backend"
+            )
+        do(activity)
+        return "true"
+
+    def _may_see(self, activity: Activity) -> bool:
+        return activity.user == self._core.identity.current.name or self._core.variables.get("is_superuser") == "on"
+
+    # --- relations ---
+
+    def _activities(self) -> list[tuple[Any, ...]]:
+        databases = {name: database.number + 16384 for name, database in self._core.execution.catalog.databases.items()}
+        return [self._activity(each, databases) for each in self._sessions.listing()]
+
+    def _activity(self, each: Activity, databases: dict[str, int]) -> tuple[Any, ...]:
+        host, _, port = each.address.rpartition(":")
+        idle = each.state != "active"
+        visible = self._may_see(each)
+        return (
+            databases.get(each.database), each.database, each.process_id, None, None, each.user,
+            each.application_name(), host or None, None, int(port) if port.isdigit() else -1,
+            _instant(each.started_ns // 1000), _instant(each.transaction_started_us() or None),
+            _instant(each.query_started_ns and each.query_started_ns // 1000),
+            _instant(each.state_changed_ns // 1000 or None), "Client" if idle else None, "ClientRead" if idle else None,
+            each.state if visible else None, None, None, None, each.query if visible else _HIDDEN_QUERY,
+            "client backend",
+        )  # fmt: skip
+
+    def _settings(self) -> list[tuple[Any, ...]]:
+        return self._core.variables.rows()
+
+    def _cursors(self) -> list[tuple[Any, ...]]:
+        return [
+            (portal.name, portal.text, portal.hold, portal.binary, portal.scroll, _instant(portal.created_us))
+            for portal in self._core.names.portals.values()
+        ]
+
+    def _prepared(self) -> list[tuple[Any, ...]]:
+        found = []
+        for each in self._core.names.statements.values():
+            if each.name:
+                types = [t.name for t in each.plan.parameters] if each.plan is not None else []
+                found.append((each.name, each.text, _instant(each.created_us), types, each.from_sql, 0, 0))
+        return found
+
+
+class _NoSuchProcess(TsdbError):
+    sqlstate = "01000"
+
+
+_FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | None]] = {
+    "set_config": SessionFunctions._set_config,
+    "current_setting": SessionFunctions._current_setting,
+    "pg_notify": SessionFunctions._notify,
+    "pg_cancel_backend": SessionFunctions._cancel,
+    "pg_terminate_backend": SessionFunctions._terminate,
+}
+_RELATIONS: dict[str, Callable[[SessionFunctions], list[tuple[Any, ...]]]] = {
+    "pg_stat_activity": SessionFunctions._activities,
+    "pg_settings": SessionFunctions._settings,
+    "pg_cursors": SessionFunctions._cursors,
+    "pg_prepared_statements": SessionFunctions._prepared,
+}
+
+
+def _instant(us: int | None) -> Any:
+    return None if us is None else pa.scalar(us, TIMESTAMPTZ.arrow)
