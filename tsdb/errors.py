@@ -37,7 +37,8 @@ class TsdbError(Exception):
     """An error a client is told about.
 
     ``message`` says what was wrong and where; ``detail`` and ``hint`` say more and what to do; ``position`` is the
-    1-based character in the statement's text that a client may point its caret at.
+    1-based character in the statement's text that a client may point its caret at; ``where`` is the context, such as
+    the line and column of a COPY.
     """
 
     sqlstate = "XX000"
@@ -51,6 +52,7 @@ class TsdbError(Exception):
         self.detail = detail
         self.hint = hint
         self.position = position
+        self.where: str | None = None
 
 
 class ProtocolViolation(TsdbError):
@@ -103,6 +105,10 @@ class IntervalFieldOverflow(DataError):
 
 class InvalidParameterValue(DataError):
     sqlstate = "22023"
+
+
+class BadCopyFileFormat(DataError):
+    sqlstate = "22P04"
 
 
 class CharacterNotInRepertoire(DataError):

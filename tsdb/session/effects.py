@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
 
+from tsdb.errors import TsdbError
 from tsdb.model.points import Points
 from tsdb.model.store import Effect, KeyDeletion, Store, Write
 
 # Points of one write to the store; an effect is never cut.
 _WRITE_ROWS_MAX = 65_536
+# So many rows of mere writes are one step of the store, done or not done as a whole; more are several, since a step's
+# log entries are in memory at once.
+STEP_ROWS_MAX = 1 << 20
+# Rows of each of several steps, and how many steps the store may have before it has finished the first of them.
+_SMALL_STEP_ROWS = 1 << 17
+_STEPS_AHEAD = 3
+
+
+class SpooledPoints(Points):
+    """Points whose values lie in a file and are read from there: they hold next to no memory (see ``spool``)."""
+
+    __slots__ = ()
 
 
 def size_of(effect: Effect) -> int:
     """About how many bytes an effect holds in memory."""
     if isinstance(effect, Write):
         points = effect.points
+        if isinstance(points, SpooledPoints):
+            return 1000 + 200 * len(points.fields)
         arrays: int = sum(array.nbytes for array in points.fields.values())
         seen = sum(size_of(each) for each in (effect.replaces, effect.updates) if each is not None)
         return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + seen
@@ -28,8 +45,49 @@ def size_of(effect: Effect) -> int:
 
 
 def write(store: Store, effects: Sequence[Effect]) -> None:
-    """Hand effects to the store, in order, and wait until all are durable and visible, or none. Blocks."""
-    store.commit(list(_joined(effects))).result()
+    """Hand effects to the store, in order, and wait until all are durable and visible, or none. Blocks.
+
+    Mere writes of more rows than STEP_ROWS_MAX (a large COPY) are several steps: when one fails, those before it stay,
+    and the error says how many rows they are.
+    """
+    writes = [effect for effect in effects if _joins_with(effect) is not None]
+    rows = sum(len(effect.points) for effect in writes if isinstance(effect, Write))
+    if rows <= STEP_ROWS_MAX or len(writes) < len(effects):
+        store.commit(list(_joined(effects))).result()
+        return
+    written = 0
+    steps: deque[tuple[Future[None], int]] = deque()
+    try:
+        for step, count in _steps(_joined(effects)):
+            steps.append((store.commit(step), count))
+            while len(steps) > _STEPS_AHEAD:
+                written += _finished(steps)
+        while steps:
+            written += _finished(steps)
+    except TsdbError as error:
+        written += sum(count for future, count in steps if future.exception() is None)
+        error.detail = f"{written} of {rows} rows had been written before and stay."
+        raise
+
+
+def _finished(steps: deque[tuple[Future[None], int]]) -> int:
+    future, count = steps.popleft()
+    future.result()
+    return count
+
+
+def _steps(effects: Iterator[Effect]) -> Iterator[tuple[list[Effect], int]]:
+    step: list[Effect] = []
+    rows = 0
+    for effect in effects:
+        assert isinstance(effect, Write)
+        step.append(effect)
+        rows += len(effect.points)
+        if rows >= _SMALL_STEP_ROWS:
+            yield step, rows
+            step, rows = [], 0
+    if step:
+        yield step, rows
 
 
 def _joined(effects: Sequence[Effect]) -> Iterator[Effect]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tsdb.clock import Clock
 from tsdb.errors import IdleInTransactionSessionTimeout, IdleSessionTimeout, TsdbError
@@ -28,7 +28,7 @@ from tsdb.session.work import Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Statement, parse, split
-from tsdb.wire import TEXT_FORMAT, Client, FieldDescription
+from tsdb.wire import TEXT_FORMAT, Client, Event, FieldDescription
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
@@ -41,6 +41,14 @@ _IDLE: dict[bool, tuple[str, TsdbError]] = {
         IdleInTransactionSessionTimeout("terminating connection due to idle-in-transaction timeout"),
     ),
 }
+
+
+class Incoming(Protocol):
+    """A COPY FROM that takes the client's data: see ``copying``."""
+
+    async def receive(self, event: Event) -> None: ...
+
+    def discard(self) -> None: ...
 
 
 class Exchange:
@@ -58,6 +66,7 @@ class Exchange:
         self._reported_generation = -1
         self._idle_timer: asyncio.TimerHandle | None = None
         self._delivering: asyncio.Task[None] | None = None
+        self.incoming: Incoming | None = None
 
     def release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""

@@ -7,11 +7,15 @@ INSERT, UPDATE and DELETE go into the transaction, which decides when they are w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter
+import pyarrow as pa
+
+from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter, UndefinedTable
 from tsdb.model import authorization
+from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
 from tsdb.model.store import Store, View
@@ -22,9 +26,22 @@ from tsdb.session.pending import Overlay
 from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset, text_columns, texts
 from tsdb.session.transaction import State, Transaction
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
-from tsdb.sql import create_table_as, ddl, delete, insert, permission, roles, update
+from tsdb.sql import (
+    copy_input,
+    copy_output,
+    copy_statement,
+    create_table_as,
+    ddl,
+    delete,
+    insert,
+    permission,
+    roles,
+    update,
+)
 from tsdb.sql.context import Context
-from tsdb.sql.modification import Effect, Modification, Reading
+from tsdb.sql.copy_input import PreparedCopy
+from tsdb.sql.copy_statement import Copy
+from tsdb.sql.modification import Effect, Modification, Reading, Write
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
@@ -49,7 +66,7 @@ _LEAVING_S = 1.0
 
 @dataclass(frozen=True)
 class Plan:
-    """``columns`` None: no rows. ``body`` is the plan of what DECLARE declares."""
+    """``columns`` None: no rows. ``body`` is the plan of what DECLARE declares, or of COPY TO's query."""
 
     statement: Statement
     columns: tuple[ResultColumn, ...] | None = None
@@ -58,6 +75,7 @@ class Plan:
     modification: Modification | None = None
     command: Command | None = None
     body: Plan | None = None
+    copy: Copy | None = None
     catalog_version: int = -1
 
     @property
@@ -128,6 +146,8 @@ class Execution:
             found = self._modification(statement, context, catalog, types)
             columns = found.columns or None
             return Plan(statement, columns, found.parameters, modification=found, catalog_version=catalog.version)
+        if isinstance(statement, Utility) and statement.verb == "COPY":
+            return self._plan_copy(statement, context, catalog)
         if isinstance(statement, Utility):
             return self._plan_command(statement, context, types, catalog)
         if isinstance(statement, Ddl) and roles.makes_token(statement):
@@ -165,6 +185,47 @@ class Execution:
         if isinstance(found, PrepareStatement):
             parse(found.body)  # a syntax error is one of PREPARE
         return Plan(statement, command=found)
+
+    # --- COPY ---
+
+    def _plan_copy(self, statement: Utility, context: Context, catalog: Catalog) -> Plan:
+        copy = copy_statement.read(statement, context.database)
+        if copy.incoming:
+            copy_input.prepare(copy, context.database, catalog)
+            return Plan(statement, copy=copy)
+        copy_output.check_columns(copy, context.database, catalog)
+        body = self.plan(copy_output.query_of(copy), context, (), catalog)
+        if body.parameters:
+            raise UndefinedParameter("there is no parameter $1")
+        copy_output.check_result(copy, body.columns)
+        return Plan(statement, body=body, copy=copy)
+
+    def fresh_copy(self, plan: Plan, context: Context) -> PreparedCopy:
+        """COPY FROM for the catalog that is there now."""
+        assert plan.copy is not None
+        prepared = copy_input.prepare(plan.copy, context.database, self.catalog)
+        permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
+        return prepared
+
+    def defaults(self, copy: PreparedCopy, rows: int, context: Context) -> dict[str, pa.Array]:
+        """Values for the columns that a COPY FROM does not give. Blocks."""
+        view = self.view()
+        try:
+            return copy.default_values(Reading(self._queries, view.catalog, view, (), context), rows)
+        finally:
+            view.close()
+
+    def add_copied(self, copy: PreparedCopy, batches: Iterator[Points]) -> None:
+        """A right COPY FROM's points, into the transaction. Raises UndefinedTable, OutOfMemory."""
+        if copy.series.number not in self.catalog.series_by_number:
+            raise UndefinedTable(f'relation "{copy.series.name}" does not exist')
+        self._transaction.start_statement()
+        for points in batches:
+            self._transaction.add(Write(points))
+
+    @property
+    def spill_directory(self) -> Path | None:
+        return self._queries.spill_directory
 
     # --- running ---
 

@@ -5,11 +5,12 @@ Source: PostgreSQL 15 manual, 55.2.3 (extended query).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from tsdb import datetimes
 from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
-from tsdb.session import commands, parameters
+from tsdb.session import commands, copying, parameters
 from tsdb.session.exchange import Exchange, fields
 from tsdb.session.execution import Done, Plan
 from tsdb.session.portals import Portal, PreparedStatement
@@ -34,7 +35,7 @@ async def answer(exchange: Exchange, event: Event) -> None:
             _describe(exchange, event)
         elif isinstance(event, Execute):
             timer = exchange.start_timer()
-            await _execute(exchange, event)
+            await _execute(exchange, event, timer)
         elif isinstance(event, Close):
             _close(exchange, event)
     except ConnectionError:
@@ -43,7 +44,7 @@ async def answer(exchange: Exchange, event: Event) -> None:
         exchange.failed(error)
     finally:
         exchange.core.cancellation.watch(None)
-        if timer is not None:
+        if timer is not None and exchange.incoming is None:
             timer.cancel()
 
 
@@ -59,7 +60,8 @@ async def _parse(exchange: Exchange, event: Parse) -> None:
     if statements:
         statement = statements[0]
         if isinstance(statement, Utility):
-            plan = core.execution.plan(statement, core.context(), types) if statement.verb != "DECLARE" else None
+            slow = statement.verb in ("DECLARE", "COPY")
+            plan = None if slow else core.execution.plan(statement, core.context(), types)
         core.start(plan)
         if plan is None:
             context = core.context()
@@ -101,7 +103,7 @@ def _describe(exchange: Exchange, event: Describe) -> None:
     exchange.connection.row_description(fields(columns, codes))
 
 
-async def _execute(exchange: Exchange, event: Execute) -> None:
+async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) -> None:
     core = exchange.core
     portal = core.names.portal(event.portal)
     plan = portal.statement.plan
@@ -113,6 +115,9 @@ async def _execute(exchange: Exchange, event: Execute) -> None:
         if portal.stream is None:
             raise ObjectNotInPrerequisiteState(f'portal "{portal.name}" cannot be run')
         exchange.connection.command_complete(portal.stream.source.rowset.tag(0))
+        return
+    if plan.copy is not None:
+        await _copy(exchange, portal, plan, timer)
         return
     if portal.stream is None:
         if event.max_rows:
@@ -126,6 +131,18 @@ async def _execute(exchange: Exchange, event: Execute) -> None:
         portal.source = RowSource(result)
         portal.stream = RowStream(portal.source, portal.formats, core.timezone)
     await _continue(exchange, portal, event.max_rows or None)
+
+
+async def _copy(exchange: Exchange, portal: Portal, plan: Plan, timer: asyncio.Handle) -> None:
+    async def finish(tag: str) -> None:
+        exchange.say()
+        exchange.connection.command_complete(tag)
+
+    portal.finished = True
+    if plan.body is not None:
+        await finish(await copying.send(exchange, plan))
+    else:
+        await copying.begin(exchange, plan, timer, finish, simple=False)
 
 
 async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan) -> Rowset | Done:

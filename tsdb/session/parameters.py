@@ -36,14 +36,14 @@ def values_of(bind: Bind, types: Sequence[SqlType], context: Context) -> list[ob
         if raw is None or value is None:
             values.append(None)
         elif code == BINARY_FORMAT:
-            values.append(_plain(value))
+            values.append(plain(value))
         else:
             values.append(raw.decode())
     return values
 
 
-def _plain(value: object) -> object:
-    """A number, a text or bytes as they are; everything else as its text."""
+def plain(value: object) -> object:
+    """What queries and COPY take: a number, a text or bytes as they are; everything else as its text."""
     if isinstance(value, Timestamptz | Timestamp):
         return _instant(value.us, "+00" if isinstance(value, Timestamptz) else "")
     if isinstance(value, Date):
@@ -74,8 +74,8 @@ def _text(value: object) -> str:
         return "t" if value else "f"
     if isinstance(value, bytes):
         return "\\x" + value.hex()
-    plain = _plain(value)
-    return repr(plain) if isinstance(plain, float) else str(plain)
+    shown = plain(value)
+    return repr(shown) if isinstance(shown, float) else str(shown)
 
 
 def _instant(us: int, suffix: str) -> str:

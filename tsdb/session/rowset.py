@@ -144,6 +144,10 @@ class RowSource:
         self.rowset.rest(self._left_bytes if self._left is not None else 0)
 
 
+class Encoder(Protocol):
+    def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     octets: bytes
@@ -151,12 +155,14 @@ class Piece:
 
 
 class RowStream:
-    """Encodes a source for one client's formats; may be continued after each limit."""
+    """Encodes a source for one client's formats, or by ``encoder``; may be continued after each limit."""
 
-    def __init__(self, source: RowSource, formats: Sequence[int], timezone: str) -> None:
+    def __init__(
+        self, source: RowSource, formats: Sequence[int], timezone: str, encoder: Encoder | None = None
+    ) -> None:
         self.source = source
         columns = source.rowset.columns
-        self._encoder = RowEncoder([(c.type, code) for c, code in zip(columns, formats, strict=True)], timezone)
+        self._encoder = encoder or RowEncoder([(c.type, f) for c, f in zip(columns, formats, strict=True)], timezone)
         self._pieces: Iterator[bytes] = iter(())
 
     def next(self, limit: int | None) -> Piece | None:

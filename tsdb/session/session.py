@@ -64,6 +64,9 @@ class Session:
             await self._log_in(event)
             return
         exchange, core = self._exchange, self._core
+        if exchange.incoming is not None:  # one statement, one cancellation, many messages
+            await exchange.incoming.receive(event)
+            return
         core.cancellation = Cancellation()
         exchange.busy()
         try:
@@ -87,6 +90,8 @@ class Session:
         self.cancel()
         self._exchange.busy()
         await self._exchange.work.ended()
+        if self._exchange.incoming is not None:
+            self._exchange.incoming.discard()
         if self._core is not None:
             self._core.fail()
             self._core.names.clear()

@@ -5,7 +5,9 @@ Source: PostgreSQL 15 manual, 55.2.2 (simple query), 55.2.2.1 (multiple statemen
 
 from __future__ import annotations
 
-from tsdb.session import commands
+import asyncio
+
+from tsdb.session import commands, copying
 from tsdb.session.exchange import Exchange
 from tsdb.session.execution import Done, Plan
 from tsdb.session.rowset import Rowset
@@ -18,8 +20,19 @@ async def answer(exchange: Exchange, text: str) -> None:
         statements = await exchange.read(text)
         if not statements:
             exchange.connection.empty_query()
+    except Exception as error:
+        exchange.failed(error)
+        statements = []
+    await _answer(exchange, statements)
+
+
+async def _answer(exchange: Exchange, statements: list[Statement]) -> None:
+    """Statement by statement up to ReadyForQuery, or up to a COPY FROM, whose end goes on from there."""
+    try:
         for i, statement in enumerate(statements):
-            await _statement(exchange, statement, last=i == len(statements) - 1)
+            await _statement(exchange, statement, statements[i + 1 :])
+            if exchange.incoming is not None:
+                return
     except ConnectionError:
         raise
     except Exception as error:
@@ -27,23 +40,47 @@ async def answer(exchange: Exchange, text: str) -> None:
     exchange.ready()
 
 
-async def _statement(exchange: Exchange, statement: Statement, *, last: bool) -> None:
+async def _statement(exchange: Exchange, statement: Statement, rest: list[Statement]) -> None:
     core = exchange.core
     timer = exchange.start_timer()
     try:
-        plan, result = await _planned(exchange, statement)
-        if isinstance(result, Done):
-            tag = result.tag
+        if isinstance(statement, Utility) and statement.verb == "COPY":
+            tag = await _copy(exchange, statement, rest, timer)
+            if tag is None:
+                return
         else:
-            tag = await exchange.send_all(plan, result)
-        if last:
-            # A failure to commit is the last statement's failure, not one after its success.
-            await core.finish_implicit(exchange.work)
+            plan, result = await _planned(exchange, statement)
+            tag = result.tag if isinstance(result, Done) else await exchange.send_all(plan, result)
+        await _completed(exchange, tag, rest)
     finally:
         core.cancellation.watch(None)
-        timer.cancel()
+        if exchange.incoming is None:
+            timer.cancel()
+
+
+async def _completed(exchange: Exchange, tag: str, rest: list[Statement]) -> None:
+    if not rest:
+        # A failure to commit is the last statement's failure, not one after its success.
+        await exchange.core.finish_implicit(exchange.work)
     exchange.say()
     exchange.connection.command_complete(tag)
+
+
+async def _copy(exchange: Exchange, statement: Utility, rest: list[Statement], timer: asyncio.Handle) -> str | None:
+    """The tag of COPY TO; None for COPY FROM, which has asked for its data."""
+    core = exchange.core
+    context = core.context()
+    plan = await exchange.work(lambda: core.execution.plan(statement, context))
+    core.start(plan)
+    if plan.body is not None:
+        return await copying.send(exchange, plan)
+
+    async def finish(tag: str) -> None:
+        await _completed(exchange, tag, rest)
+        await _answer(exchange, rest)
+
+    await copying.begin(exchange, plan, timer, finish, simple=True)
+    return None
 
 
 async def _planned(exchange: Exchange, statement: Statement) -> tuple[Plan, Rowset | Done]:

@@ -83,7 +83,7 @@ class ConstantRows:
     def batch(self, values: Sequence[object | None], context: Context) -> pa.RecordBatch:
         """The rows, each column in its query form. Raises 22P02, 22003, 22007, 22008."""
         arrays = [
-            _array(column, [_value(cell, column, values, context) for cell in cells])
+            array_of(column, [_value(cell, column, values, context) for cell in cells])
             for column, cells in zip(self.columns, self.cells, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, [f"c{i}" for i in range(len(arrays))])
@@ -196,8 +196,11 @@ def _value(cell: Cell, column: Column, values: Sequence[object | None], context:
     if isinstance(cell, Now):
         return context.now_us
     plain = values[cell.parameter] if isinstance(cell, Value) else cell.text
-    if plain is None:
-        return None
+    return None if plain is None else read_value(column, plain, context)
+
+
+def read_value(column: Column, plain: object, context: Context) -> Any:
+    """A text, or a parameter's value, as ``array_of`` takes it. Raises 22P02, 22003, 22007, 22008."""
     if column.type != UINT8:
         return literal.of_python(column.type, plain, context)
     number = literal.of_python(NUMERIC, plain, context)
@@ -208,7 +211,8 @@ def _value(cell: Cell, column: Column, values: Sequence[object | None], context:
     return whole
 
 
-def _array(column: Column, values: list[Any]) -> pa.Array:
+def array_of(column: Column, values: list[Any]) -> pa.Array:
+    """Values in the column's query form. Raises NumericValueOutOfRange."""
     arrow = storage_form.arrow_type(column)
     element = column.type.element
     if element is not None:

@@ -99,7 +99,7 @@ def prepare(
     names = [trees.name_of(each) for each in target.expressions] if isinstance(target, exp.Schema) else None
     table = target.this if isinstance(target, exp.Schema) else target
     series = catalog.find(context.database).find(trees.table_name(table, context.database))
-    given = _given(series, names)
+    given = given_columns(series, names)
     rows = _rows(tree)
     if rows is not None:
         given = _matched(given, len(rows[0]), names is not None and rows != [[]])
@@ -165,7 +165,8 @@ def _covered(column: Column, given: list[Column]) -> bool:
     return column.role is Role.TIME and _TIME_NS in given
 
 
-def _given(series: Series, names: list[str] | None) -> list[Column]:
+def given_columns(series: Series, names: list[str] | None) -> list[Column]:
+    """The target columns; None is all of them. Raises UndefinedColumn, DuplicateColumn."""
     if names is None:
         return list(series.columns)
     found: list[Column] = []

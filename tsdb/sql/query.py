@@ -72,6 +72,7 @@ class Queries:
     ) -> None:
         self._instance = Instance(memory_limit_bytes, threads, spill_directory)
         self._deadlines = Deadlines()
+        self.spill_directory = spill_directory
         self._cache: OrderedDict[Hashable, Prepared] = OrderedDict()
         self._lock = threading.Lock()
 

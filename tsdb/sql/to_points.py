@@ -27,14 +27,16 @@ def points_of(
     *,
     now_ns: int,
     time_ns: pa.Array | None = None,
+    tagged: tuple[Sequence[bytes], Int32s] | None = None,
 ) -> Points:
     """The points of ``count`` rows. ``values`` are column name → array in the column's query form; a column that is
-    missing is NULL, a missing time is ``now_ns``. ``time_ns`` gives exact times instead.
+    missing is NULL, a missing time is ``now_ns``. ``time_ns`` gives exact times instead; ``tagged`` the tag sets by
+    value and each row's, if they are known.
 
     Raises NotNullViolation, DatetimeFieldOverflow and the errors of ``storage_form.to_stored``.
     """
     for column in series.columns:
-        if column.role is not Role.TIME:
+        if column.role is Role.FIELD or (column.role is Role.TAG and tagged is None):
             _check_not_null(series, column, values.get(column.name), count)
     stored = {
         column: storage_form.to_stored(values[column.name], column)
@@ -42,7 +44,7 @@ def points_of(
         if column.name in values and column.role is not Role.TIME
     }
     times = _times(series, values, count, now_ns, time_ns)
-    tagsets, tagset = tagsets_of([(c.number, array) for c, array in stored.items() if c.role is Role.TAG], count)
+    tagsets, tagset = tagged or tagsets_of([(c.number, a) for c, a in stored.items() if c.role is Role.TAG], count)
     fields = {c.number: array for c, array in stored.items() if c.role is Role.FIELD and array.null_count < len(array)}
     return Points(series, times, tagsets, tagset, fields)
 

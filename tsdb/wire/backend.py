@@ -112,7 +112,7 @@ def diagnostic(letter: bytes, severity: str, error: TsdbError) -> bytes:
     """An ErrorResponse (E) or a NoticeResponse (N).
 
     S and V are the severity (V never translated), C the SQLSTATE, M the message, D its detail, H a hint, P the
-    1-based character the client may point at.
+    1-based character the client may point at, W the context.
     """
     fields = [(b"S", severity), (b"V", severity), (b"C", error.sqlstate), (b"M", error.message)]
     if error.detail is not None:
@@ -121,4 +121,6 @@ def diagnostic(letter: bytes, severity: str, error: TsdbError) -> bytes:
         fields.append((b"H", error.hint))
     if error.position is not None:
         fields.append((b"P", str(error.position)))
+    if error.where is not None:
+        fields.append((b"W", error.where))
     return message(letter, b"".join(code + cstring(text) for code, text in fields) + b"\0")

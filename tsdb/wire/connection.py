@@ -95,6 +95,11 @@ class Connection:
         return self._state is State.IDLE
 
     @property
+    def copying_in(self) -> bool:
+        """Between CopyInResponse and the end of its data."""
+        return self._state in (State.COPY_IN_SIMPLE, State.COPY_IN_EXTENDED)
+
+    @property
     def buffered_bytes(self) -> int:
         """Input that no event has taken yet."""
         return len(self._input)

@@ -24,8 +24,9 @@ The listener calls, on its event loop and one after the other for each client:
 3.  ``close()`` once, at the end, whatever the reason: roll back, release cursors. It may not write.
 
 ``cancel()`` is called from elsewhere *while* ``handle`` runs (a CancelRequest on another connection, shutdown, a
-vanished client): it must return at once and make the running statement fail with ``QueryCanceled`` soon. It is never
-called while nothing runs, and a cancel that comes too late must not hit the next statement.
+vanished client), or between the messages of a COPY FROM: it must return at once and make the running statement fail
+with ``QueryCanceled`` soon. It is never called while nothing runs, and a cancel that comes too late must not hit the
+next statement.
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ class _Peer(asyncio.Protocol):
     # --- for the listener ---
 
     def cancel(self) -> None:
-        if self._session is not None and self._busy:
+        if self._session is not None and (self._busy or self.connection.copying_in):
             self._session.cancel()
 
     def end(self, error: TsdbError) -> None:

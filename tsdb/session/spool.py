@@ -1,0 +1,137 @@
+"""Points that wait for the end of a COPY: the first in memory, the rest in a temporary file without a name.
+
+What lies in the file is read through the file system's cache (mmap), so it holds no memory of the process that the
+system could not take back, and is gone with the last reference to it, also after a crash.
+
+    per batch:   Arrow IPC stream of time, tag set number, fields | Arrow IPC stream of the tag sets by value
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, overload
+
+import pyarrow as pa
+
+from tsdb.errors import ConfigurationLimitExceeded, DiskFull
+from tsdb.model.points import Points
+from tsdb.session.effects import SpooledPoints, size_of
+from tsdb.sql.modification import Write
+
+MEMORY_BYTES = 32 << 20
+FILE_BYTES_MAX = 64 << 30
+
+_PAGE = mmap.ALLOCATIONGRANULARITY
+
+
+class Spool:
+    """``directory`` None is the system's for temporary files. Add, then take once; or close."""
+
+    def __init__(self, directory: Path | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._directory = directory
+        self._memory_bytes = memory_bytes
+        self._batches: list[Points] = []
+        self._held_bytes = 0
+        self._file: IO[bytes] | None = None
+        self._file_bytes = 0
+
+    def add(self, points: Points) -> None:
+        """Raises DiskFull, ConfigurationLimitExceeded."""
+        size = size_of(Write(points))
+        if self._held_bytes + size <= self._memory_bytes:
+            self._held_bytes += size
+        else:
+            points = self._stored(points)
+        self._batches.append(points)
+
+    def take(self) -> Iterator[Points]:
+        """The batches in order, for the last time."""
+        batches, self._batches = self._batches, []
+        self.close()
+        yield from batches
+
+    def close(self) -> None:
+        """What was taken stays readable as long as it is used."""
+        self._batches.clear()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _stored(self, points: Points) -> Points:
+        octets = _encoded(points)
+        try:
+            if self._file is None:
+                if self._directory is not None:
+                    self._directory.mkdir(parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=self._directory, prefix="tsdb-copy-")  # noqa: SIM115
+            start = self._file_bytes
+            self._file_bytes += -(-len(octets) // _PAGE) * _PAGE
+            if self._file_bytes > FILE_BYTES_MAX:
+                raise ConfigurationLimitExceeded(
+                    f"COPY holds more than {FILE_BYTES_MAX >> 30} GiB of points", hint="Copy the data in parts."
+                )
+            self._file.truncate(self._file_bytes)
+            self._file.seek(start)
+            self._file.write(octets)
+            self._file.flush()
+            mapped = mmap.mmap(self._file.fileno(), len(octets), access=mmap.ACCESS_READ, offset=start)
+        except OSError as error:
+            raise DiskFull(
+                f"no room for the rows of COPY: {error.strerror}", hint="Free some space, or copy the data in parts."
+            ) from error
+        return _decoded(points, pa.py_buffer(mapped))
+
+
+def _encoded(points: Points) -> pa.Buffer:
+    columns = {"time": pa.array(points.times), "tagset": pa.array(points.tagset)}
+    columns.update({str(number): values for number, values in points.fields.items()})
+    sink = pa.BufferOutputStream()
+    for batch in (
+        pa.RecordBatch.from_arrays(list(columns.values()), list(columns)),
+        pa.RecordBatch.from_arrays([pa.array(list(points.tagsets), pa.large_binary())], ["tagsets"]),
+    ):
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+    return sink.getvalue()
+
+
+def _decoded(points: Points, octets: pa.Buffer) -> SpooledPoints:
+    source = pa.BufferReader(octets)
+    rows, tagsets = (_only(source) for _ in range(2))
+    fields = {number: rows.column(i + 2) for i, number in enumerate(points.fields)}
+    times, tagset = rows.column(0).to_numpy(), rows.column(1).to_numpy()
+    return SpooledPoints(points.series, times, StoredTagSets(tagsets.column(0)), tagset, fields)
+
+
+def _only(source: pa.BufferReader) -> pa.RecordBatch:
+    with pa.ipc.open_stream(source) as reader:
+        batch = reader.read_next_batch()
+        for _ in reader:
+            raise AssertionError("a stream of one batch has another")
+    return batch
+
+
+class StoredTagSets(Sequence[bytes]):
+    """Tag sets by value that lie in an Arrow array."""
+
+    def __init__(self, array: pa.Array) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
+        if isinstance(index, slice):
+            return StoredTagSets(self._array[index])
+        octets: bytes = self._array[index].as_py()
+        return octets
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._array.to_pylist())
