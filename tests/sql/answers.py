@@ -16,6 +16,7 @@ from tsdb.sql.intervals import Interval
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Explain, Select, parse, split
+from tsdb.types import SqlType
 
 CONTEXT = Context("tsdb", now_us=1_767_229_200_000_000, settings={"timezone": "UTC"})
 
@@ -30,14 +31,22 @@ def ask(
     prepared = queries.prepare(statement, context, view.catalog)
     rows = queries.run(prepared, view, values, context)
     try:
-        found = [row for batch in rows for row in zip(*(_values(c) for c in batch.columns), strict=True)]
+        types = [c.type for c in prepared.columns]
+        found = [
+            row for batch in rows
+            for row in zip(*(_values(c, t) for c, t in zip(batch.columns, types, strict=True)), strict=True)
+        ]  # fmt: skip
     finally:
         rows.close()
     return prepared.columns, found
 
 
-def _values(column: Any) -> list[Any]:
-    return [plain(value) for value in column.to_pylist()]
+def _values(column: Any, sql_type: SqlType) -> list[Any]:
+    values = column.to_pylist()
+    if sql_type.typname == "numeric":
+        # Decimals, or the texts of numbers that have a scale each.
+        values = [None if v is None else Decimal(v) for v in values]
+    return [plain(value) for value in values]
 
 
 def plain(value: Any) -> Any:

@@ -37,7 +37,7 @@ def plain_tables(view: MemoryView) -> Iterator[duckdb.DuckDBPyConnection]:
     connection.execute("CREATE MACRO regexp_like(t, p) AS regexp_matches(t, p)")
     for name in ("cpu", "mem"):
         series = view.catalog.find("tsdb").find(name)
-        columns = series_columns(series)
+        columns = [c for c in series_columns(series) if c.key is not None]
         request = ScanRequest(series, tuple(c.key for c in columns if c.key is not None), prune=False)
         table = pa.table(ScanStream(request, view, Running())).rename_columns([c.name for c in columns])
         connection.register("points", table)

@@ -21,12 +21,12 @@ def _compared(setting: Setting) -> bool:
     return setting.check is None and setting.kind != "string" and setting.listed and not apart
 
 
-def _theirs(postgres: psycopg.Connection[tuple[object, ...]], name: str, value: str) -> object:
+def _theirs(postgres_15: psycopg.Connection[tuple[object, ...]], name: str, value: str) -> object:
     try:
-        postgres.execute(f"SET {name} = '{value}'")
+        postgres_15.execute(f"SET {name} = '{value}'")
         text = "SELECT current_setting(name), setting FROM pg_settings WHERE name = %s"
-        found = postgres.execute(text, (name,)).fetchone()
-        postgres.execute(f"RESET {name}")
+        found = postgres_15.execute(text, (name,)).fetchone()
+        postgres_15.execute(f"RESET {name}")
     except psycopg.Error as error:
         return error.sqlstate, error.diag.message_primary, error.diag.message_hint
     return found
@@ -42,7 +42,7 @@ def _ours(setting: Setting, value: str) -> object:
 
 @pytest.mark.postgres
 def test_values_are_read_shown_and_refused_as_postgresql_does(
-    postgres: psycopg.Connection[tuple[object, ...]],
+    postgres_15: psycopg.Connection[tuple[object, ...]],
 ) -> None:
     compared = [setting for setting in SETTINGS.values() if _compared(setting)]
     assert len(compared) > 200
@@ -50,13 +50,13 @@ def test_values_are_read_shown_and_refused_as_postgresql_does(
         (setting.name, value, theirs, ours)
         for setting in compared
         for value in VALUES
-        if (theirs := _theirs(postgres, setting.name, value)) != (ours := _ours(setting, value))
+        if (theirs := _theirs(postgres_15, setting.name, value)) != (ours := _ours(setting, value))
     ]
     assert different == []
 
 
 @pytest.mark.postgres
-def test_every_setting_of_postgresql_is_known(postgres: psycopg.Connection[tuple[object, ...]]) -> None:
-    theirs = {str(name) for (name,) in postgres.execute("SELECT name FROM pg_settings").fetchall()}
+def test_every_setting_of_postgresql_is_known(postgres_15: psycopg.Connection[tuple[object, ...]]) -> None:
+    theirs = {str(name) for (name,) in postgres_15.execute("SELECT name FROM pg_settings").fetchall()}
     files = {"config_file", "hba_file", "ident_file", "data_directory", "external_pid_file"}
     assert theirs - {setting.name for setting in SETTINGS.values()} == files

@@ -11,6 +11,7 @@ from tsdb.errors import (
     FeatureNotSupported,
     GroupingError,
     SqlSyntaxError,
+    UndefinedColumn,
     UndefinedFunction,
     UndefinedObject,
     WindowingError,
@@ -22,11 +23,14 @@ from tsdb.sql.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.functions import aggregates, datetimes, scalar
 from tsdb.sql.relation import Scope
+from tsdb.sql.rows import fields_of, row_of
 from tsdb.sql.signature import Signature
 from tsdb.types import BY_NAME, INT8, NUMERIC, TEXT, SqlType, array_of
 
 Special = Callable[[Binder, list[exp.Expr], Scope], Expr]
 SPECIAL: dict[str, Special] = {}
+# Set-returning functions by name (``bind_sets``): each gives its columns.
+SETS: dict[str, Callable[[Binder, list[Expr]], list[Expr]]] = {}
 # json_agg and its like, which write each value by its type: ``bind_json``'s.
 JSON_AGGREGATES: dict[str, Callable[..., str]] = {}
 SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE)
@@ -64,11 +68,25 @@ def call(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 @binds(exp.Dot)
 def qualified_call(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     schema, inner = node.this, node.expression
+    if isinstance(schema, exp.Paren | exp.Bracket):
+        return _member(binder, node, scope)
     if isinstance(inner, exp.Anonymous) and isinstance(schema, exp.Identifier):
         if fold(schema) not in ("pg_catalog", "public"):
             raise UndefinedFunction(f"function {fold(schema)}.{function_name(inner)}() does not exist")
         return call_function(binder, inner, scope, Over())
     raise FeatureNotSupported("composite values are not supported")
+
+
+def _member(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    """(row).field"""
+    row, name = binder.bind(node.this, scope), fold(node.expression)
+    fields = fields_of(row)
+    if fields is None:
+        raise WrongObjectType(f"column notation .{name} applied to type {row.type.name}, which is not a composite type")
+    for field in fields:
+        if field.name == name:
+            return field
+    raise UndefinedColumn(f'could not identify column "{name}" in record data type')
 
 
 @binds(exp.Filter, exp.WithinGroup, exp.Window, exp.IgnoreNulls, exp.RespectNulls)
@@ -111,6 +129,8 @@ def call_function(binder: Binder, node: exp.Anonymous, scope: Scope, over: Over)
             what = "OVER" if over.window is not None else "FILTER" if over.filter is not None else "WITHIN GROUP"
             raise WrongObjectType(f"{what} specified, but {name} is not an aggregate function", position=position)
         raise UndefinedFunction(f"function {name}() does not exist", position=position)
+    if name in SETS:
+        return replace(set_call(binder, name, [binder.bind(a, scope) for a in arguments]), position=position)
     if name in SPECIAL:
         made = SPECIAL[name](binder, arguments, scope)
         return replace(made, name=name, position=position)
@@ -118,6 +138,14 @@ def call_function(binder: Binder, node: exp.Anonymous, scope: Scope, over: Over)
         given = _types_of(binder, arguments, scope)
         raise UndefinedFunction(f"function {name}({given}) does not exist", hint=_NO_FUNCTION_HINT, position=position)
     return replace(plain_call(binder, name, [binder.bind(a, scope) for a in arguments]), position=position)
+
+
+def set_call(binder: Binder, name: str, args: list[Expr]) -> Expr:
+    """A set-returning function in a select list: its column, or a row of its columns."""
+    if binder.refused:
+        raise FeatureNotSupported(f"set-returning functions are not allowed in {binder.refused}")
+    columns = SETS[name](binder, args)
+    return replace(columns[0] if len(columns) == 1 else row_of(columns, [c.name for c in columns]), name=name)
 
 
 def _types_of(binder: Binder, arguments: Sequence[exp.Expr], scope: Scope) -> str:
@@ -245,11 +273,31 @@ def _plain_aggregate(
         digits = numeric_digits_of(bound[0])
         total, count = f"sum({sql_arguments}){suffix}", f"count({sql_arguments}){suffix}"
         sql, made_digits = numerics.over(total, f"nullif({count}, 0)", (38, digits[1]), (19, 0))
-        return _made(sql, NUMERIC, bound, inside, over, made_digits)
+        shown_total = _shown_sum(total, bound[0], suffix)
+        made = _made(sql, NUMERIC, bound, inside, over, made_digits)
+        return replace(made, shown=_shown_quotient(shown_total, count))
     sql = chosen.template.format(a=sql_arguments, f=suffix)
     if result.typname == "numeric" and name == "sum" and bound[0].digits is not None:
-        return _made(sql, result, bound, inside, over, (38, bound[0].digits[1]))
-    return _made(sql, result, bound, inside, over, _result_digits(chosen, result, bound))
+        made = _made(sql, result, bound, inside, over, (38, bound[0].digits[1]))
+        return replace(made, shown=_shown_sum(sql, bound[0], suffix)) if bound[0].shown is not None else made
+    made = _made(sql, result, bound, inside, over, _result_digits(chosen, result, bound))
+    if name == "avg" and result.typname == "numeric":
+        total = f"CAST(CAST(sum({sql_arguments}){suffix} AS HUGEINT) AS VARCHAR)"
+        return replace(made, shown=_shown_quotient(total, f"count({sql_arguments}){suffix}"))
+    if name in ("min", "max") and bound[0].shown is not None:
+        return replace(made, shown=f"arg_{name}({bound[0].shown}, {bound[0].sql}){suffix}")
+    return made
+
+
+def _shown_sum(total: str, value: Expr, suffix: str) -> str:
+    """What a sum of numerics shows: the most digits after the point that any of them has."""
+    if value.shown is None:
+        return f"CAST({total} AS VARCHAR)"
+    return f"py_numeric_scaled(CAST({total} AS VARCHAR), max(py_numeric_scale({value.shown})){suffix})"
+
+
+def _shown_quotient(total: str, count: str) -> str:
+    return f"py_numeric_operation('/', {total}, CAST(nullif({count}, 0) AS VARCHAR))"
 
 
 def _made(

@@ -27,6 +27,10 @@ class OrderItem:
         return f"{sql} {direction} NULLS {'FIRST' if self.nulls_first else 'LAST'}"
 
     @property
+    def by_expression(self) -> str:
+        return self.text(self.expr.sql)
+
+    @property
     def by_position(self) -> str:
         return self.text(self.expr.sql if self.target is None else str(self.target + 1))
 

@@ -18,15 +18,16 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.sql import limits, system_relations
-from tsdb.sql.bind_calls import function_name
+from tsdb.sql.bind_calls import SETS, function_name
 from tsdb.sql.bind_operators import compare
 from tsdb.sql.binder import Binder, fold
 from tsdb.sql.block import Block, BoundQuery, Condition, Output
-from tsdb.sql.coercion import as_bool, coerce, unify
+from tsdb.sql.coercion import as_bool, unify
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.literal import duckdb_type
 from tsdb.sql.relation import Relation, RelationColumn, Scope, Source, series_columns
-from tsdb.types import INT4, INT8, INTERVAL, TIMESTAMP, TIMESTAMPTZ
+from tsdb.sql.rows import fields_of
+from tsdb.types import INT8
 
 _OTHER_CLAUSES = {"when": "AT", "version": "FOR SYSTEM_TIME", "hints": "WITH"}
 
@@ -155,12 +156,18 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> Rel
 
 
 def _output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
-    return [RelationColumn(o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}") for i, o in enumerate(outputs)]
+    return [
+        RelationColumn(
+            o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}", fields=o.fields, shown=f"s{i + 1}" if o.shown else ""
+        )
+        for i, o in enumerate(outputs)
+    ]
 
 
 def _subquery(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope, *, lateral: bool) -> str:
     # A plain subquery in FROM sees the queries around its own, a LATERAL one also the relations before it.
     around = scope if lateral else Scope(scope.parent, tables=scope.tables)
+    binder.form = "extended"
     query: BoundQuery = binder.bind_query(binder, node.this if isinstance(node, exp.Subquery) else node, around)
     relation = Relation("", binder.alias(), _output_columns(query.outputs), block=query.block)
     binder.relations.append(relation)
@@ -176,25 +183,30 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     if isinstance(node, exp.Dot):
         node = node.expression
     name = function_name(node) if isinstance(node, exp.Anonymous) else node.key
-    args = [binder.bind(a, scope) for a in node.expressions]
     # sqlglot says offset=False for an UNNEST without WITH ORDINALITY.
     ordinality = bool(outer.args.get("ordinality")) or outer.args.get("offset") not in (None, False)
-    if name == "generate_series":
-        columns = [series_of(binder, args)]
-    elif name == "unnest":
-        columns = [unnested(binder, a) for a in args]
+    args: list[Expr] = []
+    if name in SETS:
+        args = [binder.bind(a, scope) for a in node.expressions]
+        columns = SETS[name](binder, args)
     else:
         made = binder.bind(node, scope)
         if made.aggregate:
             raise UndefinedFunction(f"aggregate functions are not allowed in functions in FROM: {name}")
-        columns = [made]
+        columns = list(fields_of(made) or [made])
     alias = outer.args.get("alias")
     relation = Relation(name, binder.alias(), [])
     binder.relations.append(relation)
     # A function's only column takes the alias' name.
     single = fold(alias.this) if alias is not None and alias.this is not None else name
     relation.columns = [
-        RelationColumn(single if len(columns) == 1 else "unnest", c.type, digits=c.digits, sql=f"c{i + 1}")
+        RelationColumn(
+            _column_name(c, name, single, alone=len(columns) == 1),
+            c.type,
+            digits=c.digits,
+            fields=c.fields,
+            sql=f"c{i + 1}",
+        )
         for i, c in enumerate(columns)
     ]
     select = ", ".join(f"{c.sql} AS c{i + 1}" for i, c in enumerate(columns))
@@ -217,46 +229,19 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     return f"LATERAL {text}" if any(c.args for c in columns) and scope.relations[:-1] else text
 
 
+def _column_name(column: Expr, function: str, single: str, *, alone: bool) -> str:
+    """A function's only column takes the alias' name unless it has one of its own (json_array_elements' value)."""
+    if not alone:
+        return column.name
+    return "value" if column.name == "value" and single == function else single
+
+
 def _counted(args: Sequence[Expr]) -> str:
     """generate_series of constant integers as DuckDB's table function, which streams; a list would be made whole."""
     values = [a.value for a in args]
     if not all(a.op == "literal" and isinstance(a.value, int) for a in args) or (len(args) == 3 and values[2] == 0):
         return ""
     return f"generate_series({', '.join(f'CAST({v} AS BIGINT)' for v in values)})"
-
-
-def series_of(binder: Binder, args: list[Expr]) -> Expr:
-    """generate_series as a set-returning expression."""
-    if len(args) not in (2, 3):
-        raise UndefinedFunction(f"function generate_series with {len(args)} arguments does not exist")
-    kinds = [a.type.typname for a in args[:2]]
-    if any(k in ("timestamptz", "timestamp", "date") for k in kinds):
-        if len(args) != 3:
-            raise UndefinedFunction("function generate_series of timestamps needs a step")
-        target = TIMESTAMP if set(kinds) <= {"timestamp", "unknown"} else TIMESTAMPTZ
-        bounds = [coerce(a, target, binder.context) for a in args[:2]]
-        step = coerce(args[2], INTERVAL, binder.context)
-        listed = f"generate_series({bounds[0].sql}, {bounds[1].sql}, pg_step_interval({step.sql}))"
-        return combine(f"unnest({listed})", target, "set", (*bounds, step), name="generate_series")
-    if any(k == "numeric" for k in kinds):
-        raise FeatureNotSupported("generate_series of numeric is not supported", hint="Cast the bounds to bigint.")
-    known = {a.type.typname for a in args if not a.unknown}
-    if not known <= {"int2", "int4", "int8"}:
-        given = ", ".join(a.type.name for a in args)
-        raise UndefinedFunction(f"function generate_series({given}) does not exist")
-    integer = INT8 if "int8" in known else INT4
-    bound = [coerce(a, INT8, binder.context) for a in args]
-    texts = [b.sql for b in bound]
-    if len(texts) == 3:
-        texts[2] = f"pg_step({texts[2]})"
-    sql = f"CAST(unnest(generate_series({', '.join(texts)})) AS {'INTEGER' if integer is INT4 else 'BIGINT'})"
-    return combine(sql, integer, "set", tuple(bound), name="generate_series")
-
-
-def unnested(binder: Binder, array: Expr) -> Expr:
-    if array.type.element is None:
-        raise UndefinedFunction(f"function unnest({array.type.name}) does not exist")
-    return combine(f"unnest({array.sql})", array.type.element, "set", (array,), digits=array.digits, name="unnest")
 
 
 def _join(binder: Binder, left_text: str, join: exp.Expr, scope: Scope, block: Block) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, SqlSyntaxError, UndefinedFunction
-from tsdb.sql import coercion, limits, literal, literal_lists, numerics, signature
+from tsdb.sql import coercion, limits, literal, literal_lists, numerics, shown, signature
 from tsdb.sql.binder import Binder, binds
 from tsdb.sql.block import BoundQuery
 from tsdb.sql.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
@@ -15,6 +15,7 @@ from tsdb.sql.expression import Expr, combine
 from tsdb.sql.operators import OPERATORS
 from tsdb.sql.pattern_text import pattern_text
 from tsdb.sql.relation import Scope
+from tsdb.sql.rows import fields_of
 from tsdb.types import BOOL, BY_NAME, NUMERIC, TEXT, UNKNOWN, SqlType, array_of
 
 _SYMBOLS: dict[type[exp.Expr], str] = {
@@ -103,7 +104,7 @@ def _numeric(binder: Binder, symbol: str, left: Expr, right: Expr) -> Expr:
         sql, digits = numerics.modulo(a, b, ad, bd)
     else:
         sql, digits = numerics.over(a.sql, b.sql, ad, bd)
-    return combine(sql, NUMERIC, symbol, (a, b), digits=digits)
+    return shown.operation(symbol, combine(sql, NUMERIC, symbol, (a, b), digits=digits), a, b)
 
 
 def no_operator(symbol: str, *args: Expr) -> UndefinedFunction:
@@ -118,13 +119,14 @@ def comparison(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     right_node = node.expression
     if isinstance(right_node, exp.Any) or _is_all(right_node):
         return _quantified(binder, symbol, node.this, right_node, scope)
-    if isinstance(node.this, exp.Tuple) and isinstance(right_node, exp.Tuple):
-        return _rows(binder, symbol, node.this, right_node, scope)
     return compare(binder, symbol, binder.bind(node.this, scope), binder.bind(right_node, scope))
 
 
 def compare(binder: Binder, symbol: str, left: Expr, right: Expr) -> Expr:
     """A comparison in the operands' common type."""
+    mine, others = fields_of(left), fields_of(right)
+    if mine is not None and others is not None:
+        return compare_rows(binder, symbol, mine, others)
     target = _comparable(symbol, left, right)
     digits = common_digits([left, right]) if target.typname == "numeric" else None
     a, b = coerce(left, target, binder.context, digits), coerce(right, target, binder.context, digits)
@@ -198,16 +200,14 @@ def _against_query(binder: Binder, symbol: str, left: Expr, query: BoundQuery) -
     return coerce(left, target, binder.context, digits), sql
 
 
-def _rows(binder: Binder, symbol: str, left: exp.Expr, right: exp.Expr, scope: Scope) -> Expr:
-    if len(left.expressions) != len(right.expressions):
+def compare_rows(binder: Binder, symbol: str, left: Sequence[Expr], right: Sequence[Expr]) -> Expr:
+    if len(left) != len(right):
         raise SqlSyntaxError("unequal number of entries in row expressions")
-    sides = [
-        (binder.bind(a, scope), binder.bind(b, scope)) for a, b in zip(left.expressions, right.expressions, strict=True)
-    ]
+    sides = list(zip(left, right, strict=True))
     pairs = [compare(binder, symbol, a, b) for a, b in sides]
-    if symbol == "=":
+    if symbol in ("=", "IS NOT DISTINCT FROM"):
         return combine(f"({' AND '.join(p.sql for p in pairs)})", BOOL, "and", tuple(pairs))
-    if symbol == "<>":
+    if symbol in ("<>", "IS DISTINCT FROM"):
         return combine(f"({' OR '.join(p.sql for p in pairs)})", BOOL, "or", tuple(pairs))
     # Pair by pair, as PostgreSQL's manual says (9.24.5): DuckDB's own comparison of rows knows no unknown.
     sql = pairs[-1].sql
@@ -261,9 +261,10 @@ def between(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 @binds(exp.In)
 def in_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     query = node.args.get("query")
-    if isinstance(node.this, exp.Tuple):
-        return _rows_in(binder, node, scope)
     value = binder.bind(node.this, scope)
+    fields = fields_of(value)
+    if fields is not None:
+        return _rows_in(binder, node, scope, value, fields)
     if query is not None:
         value, sql = _against_query(binder, "=", value, binder.bind_query(binder, query, scope))
         return _negated(combine(f"({value.sql} IN ({sql}))", BOOL, "subquery", (value,), stable=False), node)
@@ -299,13 +300,12 @@ def _in_long(binder: Binder, left: Expr, nodes: Sequence[exp.Expr]) -> Expr | No
     return combine(f"({left.sql} IN (SELECT c1 FROM {source.name}))", BOOL, "= any", (left, listed))
 
 
-def _rows_in(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+def _rows_in(binder: Binder, node: exp.Expr, scope: Scope, value: Expr, values: Sequence[Expr]) -> Expr:
     query = node.args.get("query")
     if query is None:
-        pairs = [_rows(binder, "=", node.this, item, scope) for item in limits.terms(node.expressions)]
+        pairs = [compare(binder, "=", value, binder.bind(item, scope)) for item in limits.terms(node.expressions)]
         return _negated(combine(f"({' OR '.join(p.sql for p in pairs)})", BOOL, "or", tuple(pairs)), node)
     bound = binder.bind_query(binder, query, scope)
-    values = [binder.bind(item, scope) for item in node.this.expressions]
     if len(bound.outputs) != len(values):
         raise SqlSyntaxError("subquery has too few columns" if len(bound.outputs) < len(values) else
                              "subquery has too many columns")  # fmt: skip
@@ -315,26 +315,33 @@ def _rows_in(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     ]
     left = ", ".join(p.args[0].sql for p in pairs)
     right = ", ".join(p.args[1].sql for p in pairs)
-    if _is_denied(node):
-        # Where it is denied, unknown must not count as false, as it does in DuckDB's comparison of rows.
+    if not _is_condition(node):
+        # Only where false and unknown are the same may DuckDB compare the rows, since to it NULL equals NULL or not.
         sql = f"(true IN (SELECT ({' AND '.join(p.sql for p in pairs)}) FROM ({bound.sql}) AS s))"
     else:
         sql = f"(({left}) IN (SELECT ({right}) FROM ({bound.sql}) AS s))"
     return _negated(combine(sql, BOOL, "subquery", tuple(values), stable=False), node)
 
 
-def _is_denied(node: exp.Expr) -> bool:
+def _is_condition(node: exp.Expr) -> bool:
+    """Whether a test is one of the conditions of WHERE, so that unknown counts as false."""
     if node.args.get("not") or node.args.get("negate"):
-        return True
+        return False
     outer = node.parent
-    while isinstance(outer, exp.Paren):
+    while isinstance(outer, exp.Paren | exp.And | exp.Or):
         outer = outer.parent
-    return isinstance(outer, exp.Not)
+    return isinstance(outer, exp.Where)
 
 
 @binds(exp.Is)
 def is_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     value, what = binder.bind(node.this, scope), node.expression
+    fields = fields_of(value)
+    if isinstance(what, exp.Null) and fields is not None:
+        # A row is NULL when all its fields are, not NULL when none is.
+        test = "IS NOT NULL" if node.args.get("negate") else "IS NULL"
+        parts = " AND ".join(f"{f.sql} {test}" for f in fields) or "true"
+        return combine(f"({parts})", BOOL, "is row", (value,))
     if isinstance(what, exp.Null):
         sql, op = f"({value.sql} IS NULL)", "is null"
         if node.args.get("negate"):

@@ -14,7 +14,7 @@ from tsdb.errors import (
     InvalidColumnReference,
     SqlSyntaxError,
 )
-from tsdb.sql import coercion, limits, literal_lists
+from tsdb.sql import coercion, limits, literal_lists, rows, shown
 from tsdb.sql.bind_calls import ordering
 from tsdb.sql.bind_limit import limit_text
 from tsdb.sql.bind_select import bind_select
@@ -26,29 +26,30 @@ from tsdb.sql.relation import Scope
 
 
 def bind_query(binder: Binder, node: exp.Expr, parent: Scope | None) -> BoundQuery:
-    """Bind any query. Its DuckDB text names its columns c1, c2 …"""
+    """Bind any query. Its DuckDB text names its columns c1, c2 …, in the form that ``binder.form`` asks for."""
+    form = binder.take_form()
     with_ = node.args.get("with_")
     scope = Scope(parent)
     prefix = _with(binder, with_, scope) if with_ is not None else ""
     if prefix:
-        query = _body(binder, node, scope)
+        query = _body(binder, node, scope, form)
         return BoundQuery(f"{prefix} {query.sql}", query.outputs, query.block)
-    return _body(binder, node, scope if with_ is not None else parent)
+    return _body(binder, node, scope if with_ is not None else parent, form)
 
 
-def _body(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
+def _body(binder: Binder, node: exp.Expr, scope: Scope | None, form: str) -> BoundQuery:
     if isinstance(node, exp.Select):
-        return bind_select(binder, node, scope)
+        return bind_select(binder, node, scope, form)
     if isinstance(node, exp.SetOperation):
-        return _set_operation(binder, node, scope)
+        return _set_operation(binder, node, scope, form)
     if isinstance(node, exp.Values):
-        return _tail(binder, _values(binder, node, scope), node, scope)
+        return _tail(binder, _values(binder, node, scope, form), node, scope, form)
     if isinstance(node, exp.Subquery | exp.Paren):
+        ordered = any(node.args.get(k) for k in ("order", "limit", "offset"))
+        binder.form = "extended" if ordered and form else form
         inner = bind_query(binder, node.this, scope)
-        if any(node.args.get(k) for k in ("order", "limit", "offset")):
-            wrapped = replace_sql(inner, f"({inner.sql})")
-            return _tail(binder, wrapped, node, scope)
-        return replace_sql(inner, f"({inner.sql})")
+        wrapped = replace_sql(inner, f"({inner.sql})")
+        return _tail(binder, wrapped, node, scope, form) if ordered else wrapped
     raise FeatureNotSupported(f"{node.key.upper()} is not supported as a query")
 
 
@@ -68,10 +69,11 @@ def _with(binder: Binder, node: exp.Expr, scope: Scope) -> str:
         if node.args.get("recursive") and isinstance(cte.this, exp.Union):
             query = _recursive(binder, cte.this, scope, name, alias, names)
         else:
+            binder.form = "extended"
             query = bind_query(binder, cte.this, scope)
         outputs = _renamed(query.outputs, names, name)
         scope.tables[name] = CommonTable(name, alias, outputs, query.block)
-        columns = ", ".join(f"c{i + 1}" for i in range(len(outputs)))
+        columns = ", ".join(query.column_names)
         how = {True: "MATERIALIZED ", False: "NOT MATERIALIZED "}.get(cte.args.get("materialized"), "")
         texts.append(f"{alias}({columns}) AS {how}({query.sql})")
     return f"WITH {'RECURSIVE ' if node.args.get('recursive') else ''}{', '.join(texts)}"
@@ -107,10 +109,16 @@ def _recursive(binder: Binder, node: exp.Expr, scope: Scope, name: str, alias: s
 _SET_WORDS: dict[type[exp.Expr], str] = {exp.Union: "UNION", exp.Intersect: "INTERSECT", exp.Except: "EXCEPT"}
 
 
-def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
+def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None, form: str) -> BoundQuery:
     word = _SET_WORDS[type(node)]
-    left = bind_query(binder, node.this, scope)
-    right = bind_query(binder, node.expression, scope)
+    every = "" if node.args.get("distinct") else " ALL"
+    # UNION ALL keeps its rows apart, so each can show what it showed.
+    keeps = bool(form) and bool(every) and word == "UNION"
+    sides = []
+    for side in (node.this, node.expression):
+        binder.form = "extended" if keeps else ""
+        sides.append(bind_query(binder, side, scope))
+    left, right = sides
     if len(left.outputs) != len(right.outputs):
         raise SqlSyntaxError(f"each {word} query must have the same number of columns")
     outputs = []
@@ -118,10 +126,10 @@ def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None) -> Bound
         both = [_as_expr(a), _as_expr(b)]
         target = common_type(both, word)
         digits = common_digits(both) if target.typname == "numeric" else None
-        outputs.append(Output(a.name, target, a.typmod if a.typmod == b.typmod else -1, digits, None))
-    every = "" if node.args.get("distinct") else " ALL"
+        keeps_text = keeps and target.typname == "numeric" and (a.shown or b.shown or a.digits != b.digits)
+        outputs.append(Output(a.name, target, a.typmod if a.typmod == b.typmod else -1, digits, None, keeps_text))
     sql = f"({_typed(binder, left, outputs)} {word}{every} {_typed(binder, right, outputs)})"
-    return _tail(binder, BoundQuery(sql, outputs), node, scope)
+    return _tail(binder, BoundQuery(sql, outputs), node, scope, form)
 
 
 def _as_expr(output: Output) -> Expr:
@@ -132,19 +140,25 @@ def _as_expr(output: Output) -> Expr:
 
 def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
     """A query with its columns cast to the types of ``outputs``."""
-    parts = []
+    parts: list[str] = []
+    texts: list[str] = []
     for index, (own, wanted) in enumerate(zip(query.outputs, outputs, strict=True)):
         name = f"c{index + 1}"
         expr = own.expr
         if expr is not None and expr.unknown:
             made = coerce(expr, wanted.type, binder.context, wanted.digits)
         else:
-            made = coerce(Expr(f"s.{name}", own.type, digits=own.digits), wanted.type, binder.context, wanted.digits)
+            plain = Expr(f"s.{name}", own.type, digits=own.digits, shown=f"s.s{index + 1}" if own.shown else None)
+            made = coerce(plain, wanted.type, binder.context, wanted.digits)
+            expr = plain
         parts.append(f"{made.sql} AS {name}")
+        if wanted.shown:
+            texts.append(f"{shown.text_of(made if expr.unknown else expr)} AS s{index + 1}")
+    parts += texts
     return f"(SELECT {', '.join(parts)} FROM ({query.sql}) AS s)"
 
 
-def _values(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
+def _values(binder: Binder, node: exp.Expr, scope: Scope | None, form: str) -> BoundQuery:
     inner = Scope(scope)
     nodes = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in node.expressions]
     if any(len(row) != len(nodes[0]) for row in nodes):
@@ -153,15 +167,38 @@ def _values(binder: Binder, node: exp.Expr, scope: Scope | None) -> BoundQuery:
     if long is not None:
         return long
     limits.check_cells(len(nodes) * len(nodes[0]))
-    rows = [[binder.bind(cell, inner) for cell in row] for row in nodes]
+    cells_by_row = [[binder.bind(cell, inner) for cell in row] for row in nodes]
     outputs, columns = [], []
-    for index, cells in enumerate(zip(*rows, strict=True)):
+    for index, cells in enumerate(zip(*cells_by_row, strict=True)):
         target, made = coercion.unify(cells, "VALUES", binder.context)
         columns.append(made)
         outputs.append(Output(f"column{index + 1}", target, -1, made[0].digits, None))
     texts = ", ".join(f"({', '.join(cell.sql for cell in row)})" for row in zip(*columns, strict=True))
     names = ", ".join(f"c{i + 1}" for i in range(len(outputs)))
+    if form:
+        return _shown_values(cells_by_row, columns, outputs)
     return BoundQuery(f"SELECT * FROM (VALUES {texts}) AS s({names})", outputs)
+
+
+def _shown_values(
+    cells_by_row: Sequence[Sequence[Expr]], columns: Sequence[Sequence[Expr]], outputs: Sequence[Output]
+) -> BoundQuery:
+    """VALUES with the texts of its numerics besides."""
+    kept = [
+        replace(o, shown=o.type.typname == "numeric" and any(c.digits != cells[0].digits or c.shown for c in cells))
+        for o, cells in zip(outputs, zip(*cells_by_row, strict=True), strict=True)
+    ]
+    texts = []
+    for row, made in zip(cells_by_row, zip(*columns, strict=True), strict=True):
+        parts = [cell.sql for cell in made]
+        parts += [
+            shown.text_of(m if cell.unknown else cell)
+            for cell, m, o in zip(row, made, kept, strict=True) if o.shown
+        ]  # fmt: skip
+        texts.append(f"({', '.join(parts)})")
+    query = BoundQuery("", kept)
+    query.sql = f"SELECT * FROM (VALUES {', '.join(texts)}) AS s({', '.join(query.column_names)})"
+    return query
 
 
 def _long_values(binder: Binder, rows: Sequence[Sequence[exp.Expr]]) -> BoundQuery | None:
@@ -178,7 +215,7 @@ def _long_values(binder: Binder, rows: Sequence[Sequence[exp.Expr]]) -> BoundQue
     return BoundQuery(f"SELECT {names} FROM {literal_lists.source_of(binder, columns).name}", outputs)
 
 
-def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None) -> BoundQuery:
+def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None, form: str) -> BoundQuery:
     """ORDER BY, LIMIT and OFFSET of a query that is no plain SELECT: by output columns alone."""
     sql = query.sql
     order = node.args.get("order")
@@ -188,21 +225,33 @@ def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None
     limit = limit_text(binder, node, scope)
     if limit:
         sql = f"{sql}{limit}" if order is not None else f"SELECT * FROM ({sql}) AS s{limit}"
-    return BoundQuery(sql, query.outputs)
+    if form != "shown" or not any(o.shown or o.fields for o in query.outputs):
+        return BoundQuery(sql, query.outputs)
+    listed = [
+        rows.row_text(Expr(f"s.c{i + 1}", o.type, fields=o.fields))
+        if o.fields
+        else f"s.{'s' if o.shown else 'c'}{i + 1}"
+        for i, o in enumerate(query.outputs)
+    ]
+    named = ", ".join(f"{text} AS c{i + 1}" for i, text in enumerate(listed))
+    if order is not None:
+        sorted_by = ", ".join(_output_number(query, item, "s.c") for item in order.expressions)
+        return BoundQuery(f"SELECT {named} FROM ({query.sql}) AS s ORDER BY {sorted_by}{limit}", query.outputs)
+    return BoundQuery(f"SELECT {named} FROM ({sql}) AS s", query.outputs)
 
 
-def _output_number(query: BoundQuery, item: exp.Expr) -> str:
+def _output_number(query: BoundQuery, item: exp.Expr, prefix: str = "") -> str:
     node = item.this
     if isinstance(node, exp.Literal) and not node.args["is_string"] and node.name.isdigit():
         number = int(node.name)
         if not 1 <= number <= len(query.outputs):
             raise InvalidColumnReference(f"ORDER BY position {number} is not in select list")
-        return f"{number}{ordering(item)}"
+        return f"{prefix}{number}{ordering(item)}"
     if isinstance(node, exp.Column) and node.args.get("table") is None:
         name = fold(node.this)
         for index, output in enumerate(query.outputs):
             if output.name == name:
-                return f"{index + 1}{ordering(item)}"
+                return f"{prefix}{index + 1}{ordering(item)}"
     raise FeatureNotSupported(
         "invalid UNION/INTERSECT/EXCEPT ORDER BY clause", detail="Only result column names can be used, not "
         "expressions or functions.", hint="Add the expression/function to every SELECT, or move the UNION into a "

@@ -12,16 +12,22 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedTable,
 )
-from tsdb.sql import coercion, limits, literal, type_names
+from tsdb.sql import coercion, limits, literal, shown, type_names
 from tsdb.sql.binder import Binder, binds, fold
 from tsdb.sql.coercion import coerce, constant, unify
 from tsdb.sql.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.relation import Scope
+from tsdb.sql.rows import row_of
 from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
 
 
 @binds(exp.Column)
 def column(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    if isinstance(node.this, exp.Star):
+        table = node.args.get("table")
+        if table is None:
+            raise SqlSyntaxError("syntax error: * stands in a select list")
+        return scope.relation(fold(table), binder.position(table)).row()
     name, position = fold(node.this), binder.position(node.this)
     if node.args.get("table") is None:
         if name == "user" and not node.this.args.get("quoted"):
@@ -167,6 +173,8 @@ def case(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     parts = [f"WHEN {c.sql} THEN {r.sql}" for c, r in zip(conditions, results[:-1], strict=True)]
     sql = f"CASE {' '.join(parts)} ELSE {results[-1].sql} END"
     made = combine(sql, target, "case", (*conditions, *results), digits=results[0].digits)
+    tests = " ".join(f"WHEN {c.sql.replace('{', '{{').replace('}', '}}')} THEN {{}}" for c in conditions)
+    made = shown.alternatives(made, [*branches, last], f"CASE {tests} ELSE {{}} END")
     strong = last.name != "?column?" and not last.weak
     return made.named(last.name) if strong else made.named("case", weak=True)
 
@@ -219,4 +227,4 @@ def exists(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Tuple)
 def row(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    raise FeatureNotSupported("row values are supported in comparisons and IN only")
+    return row_of([binder.bind(item, scope) for item in node.expressions])

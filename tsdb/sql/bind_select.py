@@ -16,13 +16,14 @@ from tsdb.errors import (
     TooManyColumns,
 )
 from tsdb.sql.bind_distinct import OrderItem, check_order, columns_of, first_rows
-from tsdb.sql.bind_from import bind_from, series_of, unnested
+from tsdb.sql.bind_from import bind_from
 from tsdb.sql.bind_limit import limit_text
 from tsdb.sql.binder import Binder, fold
 from tsdb.sql.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.coercion import as_bool, coerce
 from tsdb.sql.expression import ColumnReference, Expr
 from tsdb.sql.relation import Relation, Scope
+from tsdb.sql.rows import fields_of, row_text
 from tsdb.types import TEXT
 
 MAX_COLUMNS = 1664  # PostgreSQL's limit of a target list
@@ -39,7 +40,7 @@ class _Select:
     grouped: bool = False
 
 
-def bind_select(binder: Binder, node: exp.Select, parent: Scope | None) -> BoundQuery:
+def bind_select(binder: Binder, node: exp.Select, parent: Scope | None, form: str) -> BoundQuery:
     if node.args.get("into") is not None:
         raise FeatureNotSupported("SELECT INTO is not supported", hint="Use CREATE TABLE and INSERT … SELECT.")
     for clause in ("qualify", "laterals_", "connect", "cluster", "distribute", "sort", "match", "pivots"):
@@ -50,12 +51,12 @@ def bind_select(binder: Binder, node: exp.Select, parent: Scope | None) -> Bound
     saved, binder.windows = binder.windows, {fold(w.this): w for w in node.args.get("windows") or ()}
     refused, binder.refused = binder.refused, ""
     try:
-        return _bind(binder, node, select)
+        return _bind(binder, node, select, form)
     finally:
         binder.windows, binder.refused = saved, refused
 
 
-def _bind(binder: Binder, node: exp.Select, select: _Select) -> BoundQuery:
+def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> BoundQuery:
     scope, block = select.scope, select.block
     from_text = bind_from(binder, node, scope, block)
     block.relations = list(scope.relations)
@@ -82,18 +83,30 @@ def _bind(binder: Binder, node: exp.Select, select: _Select) -> BoundQuery:
     if select.grouped:
         for expr in (*select.targets, *hidden, *([condition] if having is not None else [])):
             _check_grouped(expr, select)
-    outputs = [_output(e) for e in select.targets]
+    distinct = node.args.get("distinct") is not None
+    texts = [None if distinct and e.fields is None else _shown(e, select) for e in select.targets]
+    outputs = [
+        _output(e, shown=form == "extended" and text is not None) for e, text in zip(select.targets, texts, strict=True)
+    ]
     finals = [_final(e) for e in select.targets] or ["NULL"]
+    changed = form == "shown" and on is None
+    if changed:
+        finals = [text or final for text, final in zip(texts, finals, strict=False)] or finals
     rest = (f" FROM {from_text}{text}" if from_text else text) + group_text
     if on is not None:
         check_order(on, order)
         inner = f"SELECT {columns_of(finals, on, order, select.targets)}{rest}"
         sql = first_rows(inner, select.targets, on, order)
     else:
-        distinct = "DISTINCT " if node.args.get("distinct") is not None else ""
-        sql = f"SELECT {distinct}{', '.join(f'{final} AS c{i + 1}' for i, final in enumerate(finals))}{rest}"
+        listed = [f"{final} AS c{i + 1}" for i, final in enumerate(finals)]
+        listed += [f"{text} AS s{i + 1}" for i, (o, text) in enumerate(zip(outputs, texts, strict=True)) if o.shown]
+        sql = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(listed)}{rest}"
         if order:
-            sql += " ORDER BY " + ", ".join(item.by_position for item in order)
+            # A text would sort as a text: what is shown is not what is sorted by.
+            sql += " ORDER BY " + ", ".join(
+                item.by_expression if changed and item.target is not None and texts[item.target] else item.by_position
+                for item in order
+            )
     limit = limit_text(binder, node, scope.parent)
     sql += limit
     block.outputs = outputs
@@ -108,8 +121,29 @@ def _final(expr: Expr) -> str:
     return expr.sql if not expr.unknown or expr.value is not None or expr.op != "literal" else "CAST(NULL AS VARCHAR)"
 
 
-def _output(expr: Expr) -> Output:
-    return Output(expr.name, TEXT if expr.unknown else expr.type, expr.typmod, expr.digits, expr)
+def _shown(expr: Expr, select: _Select) -> str | None:
+    """The text for a client of a target that has one: a numeric's, a row's."""
+    if expr.fields is not None:
+        return row_text(expr)
+    if expr.shown is None or not select.grouped:
+        return expr.shown
+    if any(expr.sql == g.sql for g in select.groups):
+        return f"any_value({expr.shown})"
+    # A text over the columns of GROUP BY is not in GROUP BY.
+    return expr.shown if not any(e.op == "column" for e in _outside_aggregates(expr)) else None
+
+
+def _outside_aggregates(expr: Expr) -> Iterator[Expr]:
+    if expr.op != "aggregate":
+        yield expr
+        for arg in expr.args:
+            yield from _outside_aggregates(arg)
+
+
+def _output(expr: Expr, *, shown: bool) -> Output:
+    kept = shown and expr.fields is None
+    sql_type = TEXT if expr.unknown else expr.type
+    return Output(expr.name, sql_type, expr.typmod, expr.digits, expr, kept, expr.fields)
 
 
 def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Iterator[Expr]:
@@ -118,20 +152,13 @@ def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Ite
         if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
             yield from _star(binder, inner, scope)
             continue
-        bound = _set_returning(binder, inner, scope) or binder.bind(inner, scope)
+        if isinstance(inner, exp.Dot) and isinstance(inner.expression, exp.Star):
+            yield from fields_of(binder.bind(inner.this, scope)) or ()
+            continue
+        bound = binder.bind(inner, scope)
         if isinstance(node, exp.Alias):
             bound = bound.named(fold(node.args["alias"]))
         yield bound
-
-
-def _set_returning(binder: Binder, node: exp.Expr, scope: Scope) -> Expr | None:
-    """unnest and generate_series as a column of the list."""
-    if isinstance(node, exp.Anonymous) and str(node.this).lower() in ("generate_series", "unnest"):
-        args = [binder.bind(a, scope) for a in node.expressions]
-        return series_of(binder, args) if str(node.this).lower() == "generate_series" else unnested(binder, args[0])
-    if isinstance(node, exp.Unnest):
-        return unnested(binder, binder.bind(node.expressions[0], scope))
-    return None
 
 
 def _star(binder: Binder, node: exp.Expr, scope: Scope) -> Iterator[Expr]:

@@ -8,13 +8,14 @@ from dataclasses import replace
 from sqlglot import exp
 
 from tsdb.errors import AmbiguousFunction, UndefinedFunction
-from tsdb.sql import bind_operators, casts, literal
+from tsdb.sql import bind_operators, casts, literal, shown
 from tsdb.sql.bind_calls import plain_call, special
 from tsdb.sql.bind_scalars import now
 from tsdb.sql.binder import Binder, binds
 from tsdb.sql.coercion import category, coerce, constant, numeric_digits_of, unify
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.relation import Scope
+from tsdb.sql.rows import row_of
 from tsdb.types import BOOL, BY_NAME, DATE, INT4, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, array_of
 
 VERSION_NUMBER = "150018"
@@ -35,9 +36,11 @@ def _require(name: str, args: Sequence[object], *counts: int) -> None:
 
 @special("coalesce")
 def coalesce(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    target, args = unify(_bound(binder, arguments, scope), "COALESCE", binder.context)
+    given = _bound(binder, arguments, scope)
+    target, args = unify(given, "COALESCE", binder.context)
     sql = f"coalesce({', '.join(a.sql for a in args)})"
-    return combine(sql, target, "coalesce", tuple(args), digits=args[0].digits)
+    made = combine(sql, target, "coalesce", tuple(args), digits=args[0].digits)
+    return shown.alternatives(made, given, f"coalesce({', '.join(['{}'] * len(args))})")
 
 
 @special("greatest")
@@ -52,8 +55,17 @@ def least(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 
 def _extreme(binder: Binder, name: str, arguments: list[exp.Expr], scope: Scope) -> Expr:
     # NULLs are ignored, in DuckDB as in PostgreSQL.
-    target, args = unify(_bound(binder, arguments, scope), name.upper(), binder.context)
-    return combine(f"{name}({', '.join(a.sql for a in args)})", target, "call", tuple(args), digits=args[0].digits)
+    given = _bound(binder, arguments, scope)
+    target, args = unify(given, name.upper(), binder.context)
+    sql = f"{name}({', '.join(a.sql for a in args)})"
+    made = combine(sql, target, "call", tuple(args), digits=args[0].digits)
+    tests = " ".join(f"WHEN {sql} = {a.sql} THEN {{}}" for a in args)
+    return shown.alternatives(made, given, f"CASE {tests} END")
+
+
+@special("row")
+def row(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return row_of(_bound(binder, arguments, scope))
 
 
 @special("nullif")

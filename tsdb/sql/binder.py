@@ -53,6 +53,9 @@ class Binder:
     tables: int = 0
     depth: int = 0
     refused: str = ""
+    # What the next query's columns are to be: "" plain values, "shown" texts for a client where they have one,
+    # "extended" values and those texts besides.
+    form: str = ""
     windows: dict[str, exp.Window] = field(default_factory=dict)
     bind_query: Callable[[Binder, exp.Expr, Scope | None], BoundQuery] = field(repr=False, kw_only=True)
 
@@ -91,6 +94,11 @@ class Binder:
             digits = TEXT_TO_NUMERIC if slot.type.typname == "numeric" else None
             return Expr(slot.marker, slot.type, "parameter", (), slot, digits=digits)
         return Expr(slot.marker, UNKNOWN, "parameter", (), slot)
+
+    def take_form(self) -> str:
+        """The form asked of the query that is bound now; the queries inside it are plain."""
+        form, self.form = self.form, ""
+        return form
 
     def source(self, source: Source) -> Source:
         self.sources.append(source)

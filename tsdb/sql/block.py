@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tsdb.sql.expression import Expr
+from tsdb.sql.expression import Expr, Field
 from tsdb.sql.relation import Relation
 from tsdb.types import SqlType
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A column of a bound query: ``expr`` in the query's own terms, c<n> outside."""
+    """A column of a bound query: ``expr`` in the query's own terms, c<n> outside. ``shown``: there is an s<n> too, the
+    text of a numeric (``shown``). ``fields`` are a row's."""
 
     name: str
     type: SqlType
     typmod: int
     digits: tuple[int, int] | None
     expr: Expr | None
+    shown: bool = False
+    fields: tuple[Field, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,12 @@ class BoundQuery:
     sql: str
     outputs: list[Output]
     block: Block | None = None
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of its columns in DuckDB, in their order."""
+        plain = [f"c{i + 1}" for i in range(len(self.outputs))]
+        return plain + [f"s{i + 1}" for i, o in enumerate(self.outputs) if o.shown]
 
 
 @dataclass(eq=False)

@@ -26,9 +26,8 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
     a, b = source.typname, target.typname
     if a in _NUMBERS and b in _NUMBERS:
         if a in ("float4", "float8") and b == "numeric":
-            # PostgreSQL takes 15 significant digits of a double, 6 of a real (float8_numeric in numeric.c).
-            text = f"format('{{:.{15 if a == 'float8' else 6}g}}', pg_finite({sql}, 'numeric'))"
-            return f"CAST({text} AS {duckdb_type(target, digits)})"
+            # float8_numeric in numeric.c
+            return f"CAST({float_digits(sql, source)} AS {duckdb_type(target, digits)})"
         if a in ("float4", "float8") and b in _INTEGERS:
             return f"CAST(pg_finite({sql}, '{target.name}') AS {duckdb_type(target, digits)})"
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
@@ -43,6 +42,11 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
     if (a, b) in _PLAIN:
         return f"CAST({sql} AS {duckdb_type(target)})"
     return None
+
+
+def float_digits(sql: str, source: SqlType) -> str:
+    """The text of a float that becomes a numeric: PostgreSQL takes 15 digits of it, 6 of a real."""
+    return f"format('{{:.{15 if source.typname == 'float8' else 6}g}}', pg_finite({sql}, 'numeric'))"
 
 
 def to_text(sql: str, source: SqlType) -> str:

@@ -11,9 +11,10 @@ from decimal import Decimal
 
 from tsdb.errors import CannotCoerce, DatatypeMismatch, TsdbError
 from tsdb.sql import literal, storage_form
-from tsdb.sql.casts import cast_text
+from tsdb.sql.casts import cast_text, float_digits
 from tsdb.sql.context import Context
 from tsdb.sql.expression import Expr, Parameter, combine
+from tsdb.sql.rows import row_text
 from tsdb.types import BOOL, NUMERIC, TEXT, UINT8, UNKNOWN, SqlType
 
 _TEXTS = ("text", "varchar", "bpchar", "name")
@@ -126,6 +127,10 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
         target = NUMERIC
     if expr.unknown:
         return _coerce_unknown(expr, target, context, digits)
+    if is_text(target) and (expr.shown is not None or expr.fields is not None):
+        text = row_text(expr) if expr.fields is not None else expr.shown
+        assert text is not None
+        return combine(text, target, "cast", (expr,), name=expr.name, position=expr.position)
     same = expr.type.typname == target.typname
     if same and (digits is None or expr.digits == digits):
         return expr
@@ -146,9 +151,23 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
     if sql is None:
         raise CannotCoerce(f"cannot cast type {expr.type.name} to {target.name}", position=expr.position)
     made = combine(sql, target, "cast", (expr,), digits=digits, name=expr.name, position=expr.position)
+    if target.typname == "numeric":
+        return replace(made, shown=_shown_as_numeric(expr))
     if target.element is not None and target.element.typname == "numeric":
         return replace(made, digits=digits or TEXT_TO_NUMERIC)
     return made
+
+
+def _shown_as_numeric(expr: Expr) -> str | None:
+    """What a value shows when it has become a numeric."""
+    name = expr.type.typname
+    if name == "numeric" or expr.shown is not None:
+        return expr.shown if expr.shown is not None else f"CAST({expr.sql} AS VARCHAR)"
+    if name in ("float4", "float8"):
+        return f"py_numeric({float_digits(expr.sql, expr.type)})"
+    if is_text(expr.type) or name in ("json", "jsonb"):
+        return f"py_numeric({expr.sql})"
+    return f"CAST({expr.sql} AS VARCHAR)"
 
 
 def _coerce_unknown(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int] | None) -> Expr:
@@ -195,6 +214,9 @@ def explicit_cast(expr: Expr, target: SqlType, typmod: int, context: Context) ->
         made = combine(rpad(text, length) if target.typname == "bpchar" else text, target, "cast", (made,))
     elif typmod >= 0 and target.typname in ("timestamp", "timestamptz") and typmod < 6:
         made = combine(f"pg_round_{target.typname}({made.sql}, {10 ** (6 - typmod)})", target, "cast", (made,))
+    if digits is not None:
+        # The scale is the modifier's, whatever the value showed before.
+        made = replace(made, shown=None)
     return replace(made, typmod=typmod, position=expr.position)
 
 

@@ -228,6 +228,8 @@ def _arrow_value(sql_type: SqlType, arrow: pa.DataType, column: Column, value: A
         return (value.months, value.days, value.microseconds * 1000)
     if sql_type != NUMERIC or value is None:
         return value
+    if pa.types.is_string(arrow):
+        return f"{Decimal(value):f}"
     try:
         rounded = Decimal(value).quantize(Decimal(1).scaleb(-arrow.scale), ROUND_HALF_UP, _EXACT)
     except InvalidOperation:

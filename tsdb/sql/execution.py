@@ -182,7 +182,10 @@ def _unit_rows(columns: int) -> int:
 
 
 def _promised(array: pa.Array, wanted: pa.DataType) -> pa.Array:
-    if array.type == wanted or (wanted == NUMERIC.arrow and pa.types.is_decimal(array.type)):
+    if array.type == wanted:
+        return array
+    # A numeric comes as decimals of one scale, or as the texts of numbers that have each their own.
+    if wanted == NUMERIC.arrow and (pa.types.is_decimal(array.type) or pa.types.is_string(array.type)):
         return array
     if pa.types.is_list(wanted) and wanted.value_type == NUMERIC.arrow:
         return array

@@ -53,7 +53,7 @@ class Expr:
     text while the type is unknown), "parameter" (``value`` a Parameter), "now", an operator's name ("=", "and",
     "is null"), "cast", "call", "subquery". ``digits`` are a numeric's (precision, scale) in DuckDB. ``aggregate`` and
     ``window`` say whether one is inside (of this query level), ``stable`` that chance has no part in the value.
-    ``fields`` are a row's (``rows``).
+    ``fields`` are a row's (``rows``), ``shown`` a numeric's text (``shown``).
     ``weak``: the name comes from a cast or a CASE and gives way to that of a cast around it (FigureColname in
     parse_target.c).
     """
@@ -72,6 +72,7 @@ class Expr:
     name: str = "?column?"
     weak: bool = False
     fields: tuple[Field, ...] | None = None
+    shown: str | None = None
 
     @property
     def unknown(self) -> bool:

@@ -160,7 +160,7 @@ def numeric_digits(value: Decimal) -> tuple[int, int]:
     assert isinstance(exponent, int)
     scale = max(0, -exponent)
     whole = max(0, len(digits) + exponent) if any(digits) else 1
-    return max(1, whole + scale), scale
+    return max(1, whole) + scale if scale < NUMERIC_DIGITS else scale, scale
 
 
 def _read_bool(text: str) -> bool:

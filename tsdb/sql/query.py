@@ -17,6 +17,7 @@ from tsdb.sql import (
     bind_json,
     bind_patterns,
     bind_session,
+    bind_sets,
     bind_special,
     bind_system,
     explain,
@@ -42,7 +43,7 @@ CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
-_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_special, bind_system)
+_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class Queries:
             raise FeatureNotSupported("EXPLAIN is supported for queries only")
         binder = Binder(context, catalog, catalog.find(context.database), inner.fragment.offset, bind_query=bind_query)
         binder.typed(tuple(parameter_types))
+        binder.form = "shown"
         try:
             query = bind_query(binder, inner.tree, None)
         except RecursionError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,16 +15,22 @@ from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS
 from tsdb.sql import storage_form
 from tsdb.sql.context import Context
-from tsdb.sql.expression import ColumnReference, Expr
-from tsdb.types import INT8, NUMERIC, TIMESTAMP, UINT8, SqlType
+from tsdb.sql.expression import ColumnReference, Expr, Field
+from tsdb.sql.rows import row_of
+from tsdb.types import CID, INT8, NUMERIC, OID, TIMESTAMP, UINT8, XID, SqlType
 
 if TYPE_CHECKING:
     from tsdb.sql.block import Block, CommonTable
 
 
+# The digits with which an unconstrained numeric column is computed; it shows exactly what was stored.
+UNCONSTRAINED = (38, 16)
+
+
 @dataclass(frozen=True, slots=True)
 class RelationColumn:
-    """A column of a relation: ``key`` is what a scan calls it, else ``sql`` is its generated name."""
+    """A column of a relation: ``key`` is what a scan calls it, else ``sql`` is its generated name; a ``constant``
+    is the same in all rows. ``fields`` are a row's, ``shown`` the generated name of a numeric's text."""
 
     name: str
     type: SqlType
@@ -35,6 +41,9 @@ class RelationColumn:
     key: int | str | None = None
     series_column: Column | None = None
     number: int = 0
+    fields: tuple[Field, ...] | None = None
+    shown: str = ""
+    constant: str = ""
 
 
 @dataclass(eq=False)
@@ -78,6 +87,8 @@ class Relation:
 
     def reference(self, index: int, position: int | None = None) -> Expr:
         column = self.columns[index]
+        if column.constant:
+            return Expr(column.constant, column.type, "call", position=position, name=column.name)
         sql = f"{self.alias}.{self.source.use(column.key) if self.source and column.key is not None else column.sql}"
         sql_type, digits = column.type, column.digits
         if column.series_column is not None:
@@ -87,7 +98,20 @@ class Relation:
             elif column.type == UINT8:
                 sql, sql_type, digits = f"CAST({sql} AS DECIMAL(20,0))", NUMERIC, (20, 0)
         reference = ColumnReference(self, index)
-        return Expr(sql, sql_type, "column", (), reference, column.typmod, digits, position=position, name=column.name)
+        shown = f"{self.alias}.{column.shown}" if column.shown else None
+        if column.type.typname == "numeric" and column.key is not None and column.digits == UNCONSTRAINED:
+            # A scan gives the stored text; what is computed with is as much of it as a DECIMAL holds.
+            sql, shown = f"CAST({sql} AS DECIMAL(38,{UNCONSTRAINED[1]}))", sql
+        return Expr(
+            sql, sql_type, "column", (), reference, column.typmod, digits, position=position, name=column.name,
+            fields=column.fields, shown=shown,
+        )  # fmt: skip
+
+    def row(self, position: int | None = None) -> Expr:
+        """The whole row as a value: t in a select list."""
+        visible = [i for i, c in enumerate(self.columns) if not c.hidden]
+        made = row_of([self.reference(i) for i in visible], [self.columns[i].name for i in visible])
+        return replace(made, name=self.name, position=position)
 
 
 def series_columns(series: Series) -> list[RelationColumn]:
@@ -95,13 +119,20 @@ def series_columns(series: Series) -> list[RelationColumn]:
     columns = [_series_column(column, number + 1) for number, column in enumerate(series.columns)]
     names = {column.name for column in columns}
     hidden = ((TIME_NS, INT8), (SEQUENCE, INT8))
-    return columns + [RelationColumn(n, t, hidden=True, key=n) for n, t in hidden if n not in names]
+    columns += [RelationColumn(n, t, hidden=True, key=n) for n, t in hidden if n not in names]
+    # PostgreSQL's system columns: which table, and a transaction that has long been over.
+    system = (("tableoid", OID, series.number + 16384), ("xmin", XID, 2), ("cmin", CID, 0), ("xmax", XID, 0))
+    return columns + [
+        RelationColumn(n, t, hidden=True, constant=f"CAST({value} AS BIGINT)")
+        for n, t, value in system
+        if n not in names
+    ]
 
 
 def _series_column(column: Column, number: int) -> RelationColumn:
     digits = None
     if column.type.typname == "numeric" and column.type != UINT8:
-        digits = storage_form.numeric_precision(column.typmod) if column.typmod >= 0 else (38, 6)
+        digits = storage_form.numeric_precision(column.typmod) if column.typmod >= 0 else UNCONSTRAINED
     key: int | str = TIME if column.role is Role.TIME else column.number
     return RelationColumn(column.name, column.type, column.typmod, digits, key=key, series_column=column, number=number)
 
@@ -145,6 +176,9 @@ class Scope:
             if found is not None:
                 return found
             scope = scope.parent
+        row = self.whole_row(name, position)
+        if row is not None:
+            return row
         raise UndefinedColumn(f'column "{name}" does not exist', hint=self._near(name), position=position)
 
     def _own_column(self, name: str, position: int | None) -> Expr | None:
@@ -156,6 +190,16 @@ class Scope:
         if len(found) > 1:
             raise AmbiguousColumn(f'column reference "{name}" is ambiguous', position=position)
         return found[0][0].reference(found[0][1], position) if found else None
+
+    def whole_row(self, name: str, position: int | None) -> Expr | None:
+        """The row of a relation that a plain name means when no column has it."""
+        scope: Scope | None = self
+        while scope is not None:
+            for relation in scope.relations:
+                if relation.name == name:
+                    return relation.row(position)
+            scope = scope.parent
+        return None
 
     def qualified(self, table: str, name: str, position: int | None) -> Expr:
         relation = self.relation(table, position)

@@ -7,7 +7,8 @@
     date                       INT8              days since 1970-01-01
     time                       INT8              microseconds since midnight
     timestamp, timestamptz     INT8              microseconds since 1970-01-01 (UTC); the time *column* is nanoseconds
-    numeric                    TEXT              decimal digits with the column's scale
+    numeric(p,s)               TEXT              decimal digits with the column's scale
+    numeric                    TEXT              decimal digits, each number with the scale it was given
     numeric (line protocol u)  UINT8             the unsigned integer
     text varchar char name json jsonb uuid  TEXT itself
     bytea                      TEXT              \\x and hex digits
@@ -22,6 +23,7 @@ says that both forms are the same. The forms are on disk: never change one.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,10 @@ def length_typmod(characters: int) -> int:
 
 
 def arrow_type(column: AnyColumn) -> pa.DataType:
-    """The form in which the column's values appear in queries: the type's Arrow type with the type modifier."""
+    """The form in which the column's values appear in queries: the type's Arrow type with the type modifier. A numeric
+    without one stays text: its numbers have each their own scale."""
+    if is_text_numeric(column):
+        return pa.string()
     return _arrow_of(column.type, column.typmod)
 
 
@@ -64,6 +69,10 @@ def _arrow_of(sql_type: SqlType, typmod: int) -> pa.DataType:
     if sql_type == NUMERIC and typmod >= 0:
         return pa.decimal128(*numeric_precision(typmod))
     return sql_type.arrow
+
+
+def is_text_numeric(column: AnyColumn) -> bool:
+    return column.type == NUMERIC and column.typmod < 0
 
 
 def stored_type(column: AnyColumn) -> pa.DataType:
@@ -109,6 +118,8 @@ def _in_query_form(values: pa.Array, column: AnyColumn) -> pa.Array:
     if pa.types.is_null(values.type):
         return pa.nulls(len(values), wanted)
     if values.type != wanted:
+        if is_text_numeric(column):
+            return _by_distinct(values, _numeric_texts)
         if pa.types.is_decimal(values.type) and pa.types.is_decimal(wanted):
             values = pc.round(values, wanted.scale) if wanted.scale < values.type.scale else values
         values = values.cast(wanted, safe=not pa.types.is_floating(wanted))
@@ -220,6 +231,10 @@ def _by_distinct(values: pa.Array, convert: Any) -> pa.Array:
     """Convert each distinct value once."""
     encoded = values.dictionary_encode()
     return convert(encoded.dictionary).take(encoded.indices)
+
+
+def _numeric_texts(values: pa.Array) -> pa.Array:
+    return pa.array([None if v is None else f"{Decimal(str(v)):f}" for v in values.to_pylist()], pa.string())
 
 
 _MONTH_DAY_NANO = np.dtype([("months", "<i4"), ("days", "<i4"), ("ns", "<i8")])

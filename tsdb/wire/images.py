@@ -7,7 +7,8 @@ not copied, their image points into Arrow's own buffer; the values of a dictiona
 An image lives until the next call: its buffers are used again.
 
 What the executor must deliver: columns of the Arrow type that ``SqlType.arrow`` names; any decimal, int64 or uint64
-for numeric; any string or binary layout; a dictionary of any of them; lists for arrays (of lists, for text format);
+for numeric, or strings of numbers that have a scale each; any string or binary layout; a dictionary of
+any of them; lists for arrays (of lists, for text format);
 ``types.NAMED_OID`` for the reg* types.
 """
 
@@ -31,6 +32,7 @@ from tsdb.errors import (
 )
 from tsdb.types import INT8, REFERENCES, TEXT_ONLY, SqlType
 from tsdb.wire import civil, decimals, digits, floats, octets
+from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
 from tsdb.zones import Zone
@@ -137,6 +139,8 @@ class ColumnImages:
 
     def _numeric_text(self, array: Any) -> Image:
         rows = len(array)
+        if _is_string(array.type):
+            return self._string(array)
         if pa.types.is_uint64(array.type):
             unsigned = _fixed_width(array, np.uint64)
             return self._strided(
@@ -244,6 +248,8 @@ class ColumnImages:
         return _fixed(out, 16)
 
     def _numeric_binary(self, array: Any) -> Image:
+        if _is_string(array.type):
+            return _joined([b"" if t is None else numeric_octets(t) for t in array.to_pylist()])
         words, count, scale = _decimal_words(array)
         width = decimals.binary_width(scale)
         return self._strided(
@@ -404,6 +410,12 @@ def _at_least(buffer: Bytes, size: int) -> Bytes:
 
 def _starts(rows: int, width: int) -> Int64s:
     return np.arange(0, rows * width, width, dtype=np.int64)
+
+
+def _joined(values: list[bytes]) -> Image:
+    lengths = np.array([len(v) for v in values], np.int32)
+    starts = np.cumsum(lengths, dtype=np.int64) - lengths
+    return Image(np.frombuffer(b"".join(values) or b"\0", np.uint8), starts, lengths)
 
 
 def _fixed(values: npt.NDArray[Any], width: int) -> Image:

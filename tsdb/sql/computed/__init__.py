@@ -19,11 +19,13 @@ from tsdb.sql.computed import (
     datetime_template,
     json_functions,
     number_template,
+    numeric_text,
     octets,
     text_functions,
 )
 
 # Imported, since each registers its functions.
 SUBJECTS = (
-    array_functions, datetime_parsing, datetime_template, json_functions, number_template, octets, text_functions,
+    array_functions, datetime_parsing, datetime_template, json_functions, numeric_text, number_template,
+    octets, text_functions,
 )  # fmt: skip
