@@ -111,7 +111,23 @@ class Exchange:
                 return rows, limit is None or rows < limit
             rows += piece.rows
             self.connection.data_rows(piece.octets)
-            await self.client.flush()
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Send rows. A cancel does not wait until the client reads: raises QueryCanceled, and the client reads of it
+        behind the rows that it was sent before."""
+        sending = asyncio.ensure_future(self.client.flush())
+        await asyncio.sleep(0)
+        cancellation = self.core.cancellation
+        if self.client.blocked:
+            cancellation.wait(sending.cancel)
+        try:
+            await sending
+        except asyncio.CancelledError:
+            cancellation.check()
+            raise
+        finally:
+            cancellation.wait(None)
 
     # --- what every message ends with ---
 

@@ -68,6 +68,11 @@ class Client(Protocol):
         """The hash of the server's certificate that TLS uses (RFC 5929, tls-server-end-point), for channel binding."""
         ...
 
+    @property
+    def blocked(self) -> bool:
+        """Whether ``flush`` would wait for the client to read."""
+        ...
+
     def stalled_s(self) -> float:
         """How long the client has taken nothing of what was sent, seen by the calls of this; 0 if all is sent."""
         ...

@@ -256,6 +256,10 @@ class _Peer(asyncio.Protocol):
         if self._lost:
             raise ConnectionResetError("the client is gone")
 
+    @property
+    def blocked(self) -> bool:
+        return not self._writable.is_set()
+
     def stalled_s(self) -> float:
         unsent = self._transport.get_write_buffer_size() if self._transport is not None and not self._lost else 0
         now = asyncio.get_running_loop().time()
