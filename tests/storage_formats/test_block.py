@@ -226,6 +226,21 @@ def test_reserved_columns_are_never_given() -> None:
     assert ROWS_MAX == 65_536
 
 
+def test_encoding_can_be_ended_between_two_columns() -> None:
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise TimeoutError
+
+    columns = {number: pa.array([1.0, 2.0]) for number in range(1, 9)}
+    rows = Rows(np.zeros(2, np.int32), np.arange(2, dtype=np.int64), np.arange(1, 3, dtype=np.int64), columns)
+    with pytest.raises(TimeoutError):
+        encode_block(4, -3, 11, rows, check)
+    assert len(asked) == 3
+
+
 @given(st.data())
 def test_a_block_of_one_row_has_the_bytes_that_any_other_would_have(data: st.DataObject) -> None:
     columns = {
@@ -241,5 +256,5 @@ def test_a_block_of_one_row_has_the_bytes_that_any_other_would_have(data: st.Dat
         np.array([data.draw(st.integers(0, 2**62))], np.int64),
         columns,
     )
-    one, other = encode_block(4, -3, 11, rows), block_module._encode_rows(4, -3, 11, rows)
+    one, other = encode_block(4, -3, 11, rows), block_module._encode_rows(4, -3, 11, rows, lambda: None)
     assert (one.columns, one.runs, one.header.to_bytes()) == (other.columns, other.runs, other.header.to_bytes())

@@ -143,3 +143,16 @@ def test_serving_other_machines_takes_the_word_insecure_and_is_logged(start: Sta
     assert process.stop()[0] == 0
     with pytest.raises(AssertionError, match="insecure"):
         start("--host", "0.0.0.0", data=process.data.with_name("other"))
+
+
+@pytest.mark.nightly
+def test_a_series_of_thousands_of_columns_stops_in_two_seconds_and_is_there_after(start: Start) -> None:
+    process = start()
+    for batch in range(8):
+        rows = range(batch * 1000, batch * 1000 + 1000)
+        assert process.write("".join(f"w,host=a f{i}={i}.5 {i}000000000\n" for i in rows))[0] == 204
+    code, seconds = process.stop()
+    assert code == 0
+    assert seconds < 2
+    with start().connect() as connection:
+        assert connection.execute("SELECT count(*), sum(f1), sum(f7999) FROM w").fetchone() == (8000, 1.5, 7999.5)

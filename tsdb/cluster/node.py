@@ -40,7 +40,7 @@ BUCKETS_LOOKED_AT = 512
 # Points of one step of a commit, and so of one op; an effect is never cut.
 ROWS_A_STEP = 65_536
 # A process that is told to stop has two seconds; what is not in blocks then is replayed from the log.
-FLUSH_SECONDS = 1.2
+FLUSH_SECONDS = 1.0
 
 
 class Node:

@@ -6,7 +6,7 @@ op log. They are given the version before and return what the next version is ma
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tsdb.model.points import Points
 from tsdb.storage.append import Write, WritePart
-from tsdb.storage.head import Runs, add, run_of
+from tsdb.storage.head import Runs, add, alike, joins, run_of
 from tsdb.storage.merge import concat
 from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSetIndex
@@ -80,11 +80,30 @@ def _plain(fields: Mapping[int, pa.Array]) -> dict[int, pa.Array]:
 
 
 def add_rows(live: Mapping[int, Runs], rows: Mapping[int, Sequence[Rows]]) -> dict[int, Runs]:
-    """The live head with new rows, by series number: one run for all that came in a group."""
+    """The live head with new rows, by series number: one run for all that came in a group and is alike."""
     changed = dict(live)
     for series, parts in rows.items():
-        changed[series] = add(changed.get(series, ()), run_of(concat(parts)))
+        runs = changed.get(series, ())
+        for group in _groups(parts):
+            runs = add(runs, run_of(concat(group)))
+        changed[series] = runs
     return changed
+
+
+def _groups(parts: Sequence[Rows]) -> Iterator[Sequence[Rows]]:
+    """Neighbours that can be joined."""
+    if alike(parts):
+        yield parts
+        return
+    start = rows = cells = 0
+    columns: set[int] = set()
+    for at, part in enumerate(parts):
+        rows, cells = rows + len(part), cells + len(part) * len(part.columns)
+        columns.update(part.columns)
+        if at > start and not joins(rows * len(columns), cells):
+            yield parts[start:at]
+            start, rows, cells, columns = at, len(part), len(part) * len(part.columns), set(part.columns)
+    yield parts[start:]
 
 
 def add_tombstones(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,11 +173,20 @@ def delete_values(batch: Batch, header: BlockHeader) -> None:
         batch.delete("columns", keys.column_key(series, number, block_id))
 
 
-def encode_block(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
-    """Encode one or more rows, sorted by (tag set, time, version), all of one window. Columns of nulls are left out."""
+def _go_on() -> None:
+    """Nothing to check."""
+
+
+def encode_block(
+    series: int, window: int, block_id: int, rows: Rows, check: Callable[[], None] = _go_on
+) -> EncodedBlock:
+    """Encode one or more rows, sorted by (tag set, time, version), all of one window. Columns of nulls are left out.
+
+    ``check`` is called between columns, of which there may be thousands; what it raises ends the encoding.
+    """
     if len(rows) == 1:
         return _encode_point(series, window, block_id, rows)
-    return _encode_rows(series, window, block_id, rows)
+    return _encode_rows(series, window, block_id, rows, check)
 
 
 def _encode_point(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
@@ -192,7 +201,7 @@ def _encode_point(series: int, window: int, block_id: int, rows: Rows) -> Encode
             continue
         kind = _KIND_OF_ARROW_ID[values.type.id]
         data = encoded[number] = codec.encode_value(value, kind)
-        bound = None if kind is Kind.TEXT else value
+        bound = None if kind is Kind.TEXT else math.nan if value != value else value
         stats[number] = ColumnStats(kind, 0, bound, bound, len(data))
     ids = codec.encode_integer(tagset)
     runs = seal(RUNS_MAGIC, RUNS_VERSION, _RUNS.pack(1, len(ids)), ids, _COUNT_OF_ONE)
@@ -208,13 +217,14 @@ _COUNT_OF_ONE = codec.encode_integer(1)
 _KIND_OF_ARROW_ID = {kind.arrow.id: kind for kind in Kind}
 
 
-def _encode_rows(series: int, window: int, block_id: int, rows: Rows) -> EncodedBlock:
+def _encode_rows(series: int, window: int, block_id: int, rows: Rows, check: Callable[[], None]) -> EncodedBlock:
     encoded = {
         TIME_COLUMN: codec.encode_integers(rows.times),
         SEQUENCE_COLUMN: codec.encode_integers(rows.sequences),
     }
     stats: dict[int, ColumnStats] = {}
     for number in sorted(rows.columns):
+        check()
         values = rows.columns[number]
         if values.null_count == len(values):
             continue
@@ -259,7 +269,8 @@ def bounds(values: pa.Array, kind: Kind) -> tuple[Bound, Bound]:
     # NumPy's min and max are NaN if there is one.
     if high != high:
         numbers = present[~np.isnan(present)]
-        low = numbers.min().item() if len(numbers) else math.nan
+        # One NaN for all, whatever bits it came with.
+        low, high = numbers.min().item() if len(numbers) else math.nan, math.nan
     return low, high
 
 

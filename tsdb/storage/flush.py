@@ -13,9 +13,9 @@ can delete what never got a header.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -31,8 +31,9 @@ from tsdb.storage.block import (
     delete_values,
     encode_block,
 )
+from tsdb.storage.gather import gather
 from tsdb.storage.head import Run
-from tsdb.storage.merge import concat, cut, merge_versions, sort, take
+from tsdb.storage.merge import cut, take
 from tsdb.storage.options import Options
 from tsdb.storage.part import Part, RunPart, stored_numbers
 from tsdb.storage.rocks import Batch, Rocks
@@ -99,9 +100,13 @@ def write_blocks(
     values = _Values(rocks, options.values_batch_bytes)
     _announce(values, flushed.head, next_block())
     blocks = _all_blocks(values, flushed, version, durable, next_block, options)
-    for block in _encode(blocks, pool, options.encode_threads):
+
+    def check() -> None:
         if abandoned():
             raise FlushAbandoned(f"the flush of head {flushed.head.number} was given up")
+
+    for block in _encode(blocks, pool, options.encode_threads, check):
+        check()
         flushed.headers[block.header.series].append(block.header)
         block.put_values(values.batch)
     values.write()
@@ -164,8 +169,8 @@ class _Block:
     number: int
     rows: Rows
 
-    def encode(self) -> EncodedBlock:
-        return encode_block(self.series, self.window, self.number, self.rows)
+    def encode(self, check: Callable[[], None]) -> EncodedBlock:
+        return encode_block(self.series, self.window, self.number, self.rows, check)
 
 
 def _blocks(
@@ -178,14 +183,9 @@ def _blocks(
 ) -> Iterator[_Block]:
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
-    numbers = [number for column in series.fields for number in stored_numbers(column)]
-    small = None if visibility else _rows_of_one_block(runs, floor, options.rows_per_block)
-    if small is not None:
-        rows, unique = small
-        if series.keyed and not unique:
-            rows = merge_versions(rows, moments)
-        columns = {number: rows.columns[number] for number in numbers if number in rows.columns}
-        rows = Rows(rows.tagset, rows.times, rows.sequences, columns)
+    numbers = {number for column in series.fields for number in stored_numbers(column)}
+    if not visibility and _fit_one_block(runs, floor, options.rows_per_block):
+        rows = gather([_with_columns(run.rows, numbers) for run in runs], merges=series.keyed, moments=moments)
         yield _Block(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
         return
     for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
@@ -195,22 +195,25 @@ def _blocks(
                 _visible_rows(part, selection.of_tagsets(low, high), numbers, visibility, window)
                 for part, selection in zip(window.parts, selections, strict=True)
             ]
-            rows, unique = sort(concat(parts))
-            if series.keyed and not unique:
-                rows = merge_versions(rows, moments)
-            for piece in cut_rows(rows, options.rows_per_block):
-                yield _Block(series.number, window.low // WINDOW_NS, next_block(), cut(rows, piece.start, piece.stop))
+            rows = gather(parts, merges=series.keyed, moments=moments)
+            pieces = cut_rows(rows, options.rows_per_block)
+            if len(pieces) > 1:
+                # Each column is made once and not once for each piece.
+                rows = replace(rows, columns=dict(rows.columns))
+            for piece in pieces:
+                part = rows if len(pieces) == 1 else cut(rows, piece.start, piece.stop)
+                yield _Block(series.number, window.low // WINDOW_NS, next_block(), part)
 
 
-def _rows_of_one_block(runs: Sequence[Run], floor: int, limit: int) -> tuple[Rows, bool] | None:
-    """The rows of all runs, sorted, and whether their keys are unique; None when one block cannot have them all.
-
-    What most series of a store with many of them have: a few points of one window.
-    """
+def _fit_one_block(runs: Sequence[Run], floor: int, limit: int) -> bool:
+    """Does one block hold the rows of all runs? What most series of a store with many of them have: a few points."""
     low, high = min(run.min_time for run in runs), max(run.max_time for run in runs)
-    if low < floor or low // WINDOW_NS != high // WINDOW_NS or sum(len(run.rows) for run in runs) > limit:
-        return None
-    return (runs[0].rows, runs[0].unique) if len(runs) == 1 else sort(concat([run.rows for run in runs]))
+    return low >= floor and low // WINDOW_NS == high // WINDOW_NS and sum(len(run.rows) for run in runs) <= limit
+
+
+def _with_columns(rows: Rows, numbers: Container[int]) -> Rows:
+    """Without columns that were dropped."""
+    return replace(rows, columns={number: values for number, values in rows.columns.items() if number in numbers})
 
 
 def tagset_ranges(selections: Sequence[Selection], limit: int) -> list[tuple[int, int]]:
@@ -232,7 +235,7 @@ def tagset_ranges(selections: Sequence[Selection], limit: int) -> list[tuple[int
 
 
 def _visible_rows(
-    part: Part, selection: Selection, numbers: Sequence[int], visibility: Visibility, window: Window
+    part: Part, selection: Selection, numbers: Iterable[int], visibility: Visibility, window: Window
 ) -> Rows:
     columns = {number: part.column(number) for number in numbers}
     rows = Rows(
@@ -246,7 +249,9 @@ def _visible_rows(
     return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
 
 
-def _encode(blocks: Iterator[_Block], pool: Executor, threads: int) -> Iterator[EncodedBlock]:
+def _encode(
+    blocks: Iterator[_Block], pool: Executor, threads: int, check: Callable[[], None]
+) -> Iterator[EncodedBlock]:
     """Encode with a few tasks in flight: memory is bounded by them. Blocks may leave in another order.
 
     A task takes some milliseconds: several blocks where they are small. The smallest are encoded here, since what they
@@ -257,22 +262,22 @@ def _encode(blocks: Iterator[_Block], pool: Executor, threads: int) -> Iterator[
     rows = 0
     for block in blocks:
         if len(block.rows) <= INLINE_ROWS:
-            yield block.encode()
+            yield block.encode(check)
             continue
         task.append(block)
         rows += len(block.rows)
         if rows >= TASK_ROWS:
-            flying.append(pool.submit(_encode_all, task))
+            flying.append(pool.submit(_encode_all, task, check))
             task, rows = [], 0
         if len(flying) > threads:
             yield from flying.popleft().result()
-    yield from _encode_all(task)
+    yield from _encode_all(task, check)
     while flying:
         yield from flying.popleft().result()
 
 
-def _encode_all(blocks: Sequence[_Block]) -> list[EncodedBlock]:
-    return [block.encode() for block in blocks]
+def _encode_all(blocks: Sequence[_Block], check: Callable[[], None]) -> list[EncodedBlock]:
+    return [block.encode(check) for block in blocks]
 
 
 def durable_tagsets(indexes: dict[int, TagSetIndex], series: int) -> int:

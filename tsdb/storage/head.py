@@ -9,7 +9,7 @@ Everything here is a value: ``add`` returns new tuples, so a version of the data
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tsdb.storage.merge import concat, sort
@@ -19,6 +19,8 @@ from tsdb.storage.selection import Layout, layout_of
 FAN = 8
 # Larger runs are left alone: folding them would hold up the writers for longer than it saves the readers.
 ROWS_FOLDED_MAX = 1 << 17
+# Rows × columns up to which parts are joined even if they have no column in common.
+CELLS_FREE = 1 << 20
 # What an array costs beside its values.
 _RUN_BYTES = 700
 _COLUMN_BYTES = 200
@@ -73,9 +75,23 @@ def add(runs: Runs, run: Run) -> Runs:
         while first > 0 and _size_class(len(out[first - 1].rows)) <= size:
             first -= 1
         tail = out[first:]
-        if len(tail) < FAN or sum(len(r.rows) for r in tail) > ROWS_FOLDED_MAX:
+        if len(tail) < FAN or sum(len(r.rows) for r in tail) > ROWS_FOLDED_MAX or not alike([r.rows for r in tail]):
             return tuple(out)
         out[first:] = [run_of(concat([r.rows for r in tail]))]
+
+
+def alike(parts: Sequence[Rows]) -> bool:
+    """Do the parts have so many columns in common that joined they are not much larger, or are they small anyway?"""
+    columns = parts[0].columns.keys()
+    if all(part.columns.keys() == columns for part in parts):
+        return True
+    together = sum(map(len, parts)) * len({number for part in parts for number in part.columns})
+    return joins(together, sum(len(part) * len(part.columns) for part in parts))
+
+
+def joins(together: int, apart: int) -> bool:
+    """May parts of ``apart`` rows × columns become one of ``together``? The rest of it would be nulls."""
+    return together <= max(CELLS_FREE, 2 * apart)
 
 
 def _size_class(rows: int) -> int:

@@ -201,11 +201,12 @@ def concat(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.tagset for part in parts]),
         np.concatenate([part.times for part in parts]),
         np.concatenate([part.sequences for part in parts]),
-        {number: _concat_column(parts, number, kind) for number, kind in types.items()},
+        {number: concat_column(parts, number, kind) for number, kind in types.items()},
     )
 
 
-def _concat_column(parts: Sequence[Rows], number: int, kind: pa.DataType) -> pa.Array:
+def concat_column(parts: Sequence[Rows], number: int, kind: pa.DataType) -> pa.Array:
+    """One column of the rows of all parts."""
     columns = [part.columns.get(number) for part in parts]
     return pa.concat_arrays(
         [pa.nulls(len(part), kind) if values is None else values for part, values in zip(parts, columns, strict=True)]
@@ -234,31 +235,37 @@ def sort(rows: Rows) -> tuple[Rows, bool]:
     return (rows if order is None else take(rows, order)), unique
 
 
-def merge_versions(rows: Rows, moments: Sequence[int] = ()) -> Rows:
-    """One row for each (tag set, time) of sorted rows: the merge of its versions.
-
-    With ``moments``, ascending counters, versions up to one of them and later ones are not merged with each other.
-    """
-    starts = _starts_between(rows, moments) if moments else _key_starts(rows.tagset, rows.times)
+def merge_versions(rows: Rows) -> Rows:
+    """One row for each (tag set, time) of sorted rows: the merge of its versions."""
+    starts, last = key_rows(rows.tagset, rows.times, rows.sequences)
     if len(starts) == len(rows):
         return rows
-    last = np.append(starts[1:], len(rows)) - 1
     return Rows(
         rows.tagset[last],
         rows.times[last],
         rows.sequences[last],
-        {number: _merge_column(values, starts, last) for number, values in rows.columns.items()},
+        {number: merge_column(values, starts, last) for number, values in rows.columns.items()},
     )
 
 
-def _starts_between(rows: Rows, moments: Sequence[int]) -> Int64s:
-    """The first row of each distinct (tag set, time, between which moments)."""
-    between = np.searchsorted(np.array(moments, np.int64), rows.sequences & COUNTER_MASK)
-    new = (rows.tagset[1:] != rows.tagset[:-1]) | (rows.times[1:] != rows.times[:-1]) | (between[1:] != between[:-1])
-    return np.append(0, np.flatnonzero(new) + 1)
+def key_rows(
+    tagset: npt.NDArray[np.int32], times: Int64s, sequences: Int64s, moments: Sequence[int] = ()
+) -> tuple[Int64s, Int64s]:
+    """The first and the last row of each distinct (tag set, time) of sorted rows.
+
+    With ``moments``, ascending counters, versions up to one of them and later ones count as of different keys.
+    """
+    if moments:
+        between = np.searchsorted(np.array(moments, np.int64), sequences & COUNTER_MASK)
+        new = (tagset[1:] != tagset[:-1]) | (times[1:] != times[:-1]) | (between[1:] != between[:-1])
+        starts = np.append(0, np.flatnonzero(new) + 1)
+    else:
+        starts = _key_starts(tagset, times)
+    return starts, np.append(starts[1:], len(times)) - 1
 
 
-def _merge_column(values: pa.Array, starts: Int64s, last: Int64s) -> pa.Array:
+def merge_column(values: pa.Array, starts: Int64s, last: Int64s) -> pa.Array:
+    """For each key, the rows from ``starts`` to ``last``, the value of its highest version that has one."""
     bitmap = values.buffers()[0] if values.null_count else None
     if bitmap is None:
         return take_values(values, last)

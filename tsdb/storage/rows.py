@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +25,7 @@ class Rows:
     tagset: npt.NDArray[np.int32]
     times: npt.NDArray[np.int64]
     sequences: npt.NDArray[np.int64]
-    columns: dict[int, pa.Array]
+    columns: Mapping[int, pa.Array]
 
     def __len__(self) -> int:
         return len(self.times)
