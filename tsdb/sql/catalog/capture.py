@@ -17,7 +17,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tsdb.sql.catalog.static import DIRECTORY, FORMAT, FORMAT_KEY, RELATIONS
+from tsdb.sql.catalog.static import DIRECTORY, FORMAT, FORMAT_KEY, KEYWORDS, RELATIONS
 from tsdb.types import BY_OID, REFERENCES, SqlType
 
 _SCHEMAS = "('pg_catalog', 'information_schema')"
@@ -83,6 +83,7 @@ _MORE = {
         "+result": "pg_get_function_result(oid)",
     }
 }
+_KEYWORDS = "word, catcode::text, barelabel, catdesc, baredesc"
 _VIEW_BODIES = "SELECT oid::int8 AS oid, pg_get_viewdef(oid) AS definition FROM pg_class WHERE relkind = 'v' AND "
 
 
@@ -141,6 +142,7 @@ def capture(conninfo: str) -> dict[str, pa.Table]:
     with psycopg.connect(conninfo, autocommit=True, options="-c timezone=UTC") as connection:
         assert connection.info.server_version // 10_000 == 15, "the server must be a PostgreSQL 15"
         tables = {RELATIONS: _rows(connection, _RELATIONS)}
+        tables[KEYWORDS] = _rows(connection, f"SELECT {_KEYWORDS} FROM pg_get_keywords() ORDER BY 1")
         tables["view_definitions"] = _rows(connection, _VIEW_BODIES + _OURS)
         tables |= {name: _captured(connection, name, where) for name, where in _WHERE.items()}
     return tables

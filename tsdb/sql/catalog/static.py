@@ -23,6 +23,7 @@ FORMAT = 1
 FORMAT_KEY = b"tsdb.catalog.format"
 DIRECTORY = "postgres15"
 RELATIONS = "relations"
+KEYWORDS = "pg_get_keywords"
 PG_CATALOG = "pg_catalog"
 INFORMATION_SCHEMA = "information_schema"
 
@@ -99,3 +100,9 @@ def relations() -> dict[tuple[str, str], CatalogRelation]:
 
 def _described(row: dict[str, Any]) -> CatalogColumn:
     return CatalogColumn(row["column"], BY_OID[row["type"]], row["typmod"], row["number"])
+
+
+@cache
+def reserved_words() -> frozenset[str]:
+    """The words that quote_ident puts into quotes: all but the unreserved ones."""
+    return frozenset(word for word, code in values(KEYWORDS, "word", "catcode") if code != "U")

@@ -1,0 +1,197 @@
+"""What answers the questions that ``signatures`` asks: each a function of the moment, two numbers and a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from tsdb.errors import InvalidParameterValue
+from tsdb.model.privileges import Privilege, privileges_of
+from tsdb.model.relations import SqlSequence
+from tsdb.sql.catalog import definitions, names, oids, sizes, static
+from tsdb.sql.catalog.calls import ANSWERS, Answer
+from tsdb.sql.catalog.live import Moment
+from tsdb.sql.catalog.live_relations import comments
+from tsdb.sql.catalog.live_views import total_bytes
+from tsdb.sql.catalog.outline import qualified
+from tsdb.types import REFERENCES
+
+def answers(question: str) -> Callable[[Answer], Answer]:
+    def register(answer: Answer) -> Answer:
+        ANSWERS[question] = answer
+        return answer
+
+    return register
+
+
+# --- names ---
+
+for _type in REFERENCES:
+    ANSWERS[f"{_type.typname} name"] = lambda m, a, b, t, k=_type.typname: (
+        None if a is None else names.name(k, m.outline, a)
+    )
+    ANSWERS[f"{_type.typname} number"] = lambda m, a, b, t, k=_type.typname: (
+        None if t is None else names.number(k, m.outline, t)
+    )
+    ANSWERS[f"to {_type.typname}"] = lambda m, a, b, t, k=_type.typname: (
+        None if t is None else names.number_or_none(k, m.outline, t)
+    )
+
+
+@answers("format_type")
+def _format_type(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    return definitions.format_type(m, a, b)
+
+
+@answers("owner")
+def _owner(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    return None if a is None else m.role_name(a)
+
+
+# --- definitions ---
+
+ANSWERS["index"] = lambda m, a, b, t: definitions.index_definition(m, a, b)
+ANSWERS["constraint"] = lambda m, a, b, t: definitions.constraint_definition(m, a)
+ANSWERS["view"] = lambda m, a, b, t: definitions.view_definition(m, a)
+ANSWERS["view by name"] = lambda m, a, b, t: definitions.view_definition(m, names.number("regclass", m.outline, t or ""))
+ANSWERS["function"] = lambda m, a, b, t: definitions.function_definition(a)
+ANSWERS["function part"] = lambda m, a, b, t: definitions.function_text(a, b or 0)
+
+
+@answers("sequence of")
+def _sequence_of(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    """pg_get_serial_sequence: table and column come with U+001F between them."""
+    if t is None:
+        return None
+    table, _, column = t.partition("\x1f")
+    entry = m.outline.by_oid.get(names.number("regclass", m.outline, table))
+    if entry is None:
+        return None
+    for s in m.outline.database.sequences.values():
+        if isinstance(s, SqlSequence) and s.series and oids.of(s.series) == entry.oid:
+            place = next((x for x in entry.model.columns if getattr(x, "number", 0) == s.column), None)  # type: ignore[union-attr]
+            if place is not None and place.name == column:
+                return f"{s.schema}.{qualified('public', s.name)}"
+    return None
+
+
+# --- comments ---
+
+
+def _captured_comments() -> Mapping[tuple[int, int, int], str]:
+    rows = static.values("pg_description", "objoid", "classoid", "objsubid", "description")
+    return {(of, catalog, part): text for of, catalog, part, text in rows}
+
+
+def _comments(m: Moment) -> Mapping[tuple[int, int, int], str]:
+    kept = m.outline.kept
+    key = ("", "comments")
+    if key not in kept:
+        kept[key] = {**_captured_comments(), **{(c.of, c.catalog, c.part): c.text for c in comments(m)}}
+    found: Mapping[tuple[int, int, int], str] = kept[key]
+    return found
+
+
+@answers("comment")
+def _comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    """obj_description(oid, catalog); without the catalog any comment on the OID."""
+    if a is None:
+        return None
+    if t is None:
+        return next((text for (of, _, part), text in _comments(m).items() if of == a and not part), None)
+    return _comments(m).get((a, m.outline.by_name.get((oids.PG_CATALOG, t), 0), 0))
+
+
+@answers("column comment")
+def _column_comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    return _comments(m).get((a or 0, oids.PG_CLASS, b or 0)) if b else None
+
+
+@answers("shared comment")
+def _shared_comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    found = (d for d in m.outline.catalog.databases.values() if oids.database(d.number) == a)
+    return next((d.comment for d in found), None) if t == "pg_database" else None
+
+
+# --- visibility: what the search path finds ---
+
+
+@answers("relation is visible")
+def _relation_is_visible(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+    found = m.outline.names.get(a or 0)
+    return None if found is None else found[0] in (oids.PG_CATALOG, oids.PUBLIC)
+
+
+@answers("type is visible")
+def _type_is_visible(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+    if a is None:
+        return None
+    name = names.type_name(m.outline, a)
+    return None if name is None else not name.startswith(("information_schema.", "pg_toast."))
+
+
+# --- sizes ---
+
+
+@answers("size")
+def _size(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+    return None if a is None else total_bytes(m, a)
+
+
+@answers("database size")
+def _database_size(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+    if t is not None:
+        return sizes.database_bytes(m, m.outline.catalog.find(t).number)
+    return None if a is None else sizes.database_bytes(m, a - oids.FIRST_OWN)
+
+
+ANSWERS["pretty"] = lambda m, a, b, t: None if a is None else sizes.pretty(a)
+
+
+# --- privileges ---
+
+_WORDS = {p.name: p for p in Privilege if p} | {"TEMP": Privilege.TEMPORARY}
+
+
+def _wanted(text: str) -> Privilege:
+    """``SELECT, INSERT WITH GRANT OPTION``: any of them is enough, as PostgreSQL says; unknown words are its error."""
+    wanted = Privilege.NONE
+    for word in text.split(","):
+        plain = re.sub(r"\s+WITH\s+GRANT\s+OPTION$", "", word.strip().upper())
+        if plain not in _WORDS and plain != "USAGE":
+            raise InvalidParameterValue(f'unrecognized privilege type: "{word.strip()[:50]}"')
+        wanted |= _WORDS.get(plain, Privilege.SELECT)
+    return wanted
+
+
+@answers("may use relation")
+def _may_use_relation(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+    """a: the relation, b: the role or NULL for one's own, t: the privileges."""
+    if a is None or t is None:
+        return None
+    entry = m.outline.by_oid.get(a)
+    wanted = _wanted(t)
+    if entry is None:
+        return bool(wanted & Privilege.SELECT) if a in m.outline.names else None
+    role = m.context.role if b is None else b
+    return bool(privileges_of(m.outline.catalog.roles, role, entry.model) & wanted)
+
+
+@answers("may use database")
+def _may_use_database(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+    if a is None or t is None:
+        return None
+    database = m.outline.catalog.databases_by_number.get(a - oids.FIRST_OWN)
+    role = m.context.role if b is None else b
+    return None if database is None else bool(privileges_of(m.outline.catalog.roles, role, database) & _wanted(t))
+
+
+@answers("database number")
+def _database_number(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+    return None if t is None else oids.database(m.outline.catalog.find(t).number)
+
+
+@answers("has role")
+def _has_role(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+    role = m.context.role if b is None else b
+    return None if a is None else m.outline.catalog.roles.is_member(role, a)

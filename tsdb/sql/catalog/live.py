@@ -1,0 +1,101 @@
+"""Live relations: what their rows are, and how each column is made of one. The ``live_*`` modules fill the table.
+
+A column is a constant or a function of (row, moment). Columns that are not named have their type's zero in tables of
+pg_catalog, where PostgreSQL allows no NULL, and NULL elsewhere. ``kept`` columns depend on the catalog alone and are
+made once; a relation whose rows come from the session is made anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from tsdb.model.catalog import Series
+from tsdb.model.store import SeriesStatistics
+from tsdb.sql.catalog.outline import Outline, outline_of
+from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
+from tsdb.sql.context import Context
+
+NOTHING = SeriesStatistics()
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What one statement sees: an outline, and its session."""
+
+    outline: Outline
+    context: Context
+
+    def statistics(self, series: Series) -> SeriesStatistics:
+        measure = self.context.statistics
+        return NOTHING if measure is None else measure(series)
+
+    def role_name(self, number: int) -> str:
+        return self.outline.catalog.roles.name_of(number)
+
+
+def moment_of(context: Context, catalog: Any) -> Moment:
+    return Moment(outline_of(catalog, context.database), context)
+
+
+Value = Callable[[Any, Moment], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A column that changes while the catalog does not: sizes, settings."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class Live:
+    rows: Callable[[Moment], Sequence[Any]]
+    columns: Mapping[str, object]
+    kept: bool = True
+
+    def array(self, relation: CatalogRelation, column: CatalogColumn, moment: Moment) -> pa.Array:
+        """One column of all rows."""
+        given = self.columns.get(column.name, _MISSING)
+        if not self.kept or isinstance(given, Fresh):
+            return self._made(relation, column, given, moment)
+        key = (f"{relation.schema}.{relation.name}", column.name)
+        found = moment.outline.kept.get(key)
+        if found is None:
+            found = moment.outline.kept[key] = self._made(relation, column, given, moment)
+        return found
+
+    def _made(self, relation: CatalogRelation, column: CatalogColumn, given: object, moment: Moment) -> pa.Array:
+        rows = self.rows(moment)
+        function = given.value if isinstance(given, Fresh) else given
+        if callable(function):
+            return pa.array([function(row, moment) for row in rows], column.type.arrow)
+        value = _zero(relation, column) if given is _MISSING else given
+        if value is None:
+            return pa.nulls(len(rows), column.type.arrow)
+        return pa.array([value] * len(rows), column.type.arrow)
+
+
+_MISSING = object()
+_ZEROS: dict[pa.DataType, Any] = {pa.bool_(): False, pa.int16(): 0, pa.int32(): 0, pa.int64(): 0}
+LIVE: dict[tuple[str, str], Live] = {}
+
+
+def _zero(relation: CatalogRelation, column: CatalogColumn) -> Any:
+    return _ZEROS.get(column.type.arrow) if relation.kind == "r" else None
+
+
+def live(schema: str, name: str, columns: Mapping[str, object], *, kept: bool = True) -> Callable[[Rows], Rows]:
+    """Register the function that gives a relation's rows."""
+
+    def register(rows: Rows) -> Rows:
+        LIVE[schema, name] = Live(rows, columns, kept)
+        return rows
+
+    return register
+
+
+Rows = Callable[[Moment], Sequence[Any]]

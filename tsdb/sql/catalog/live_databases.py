@@ -1,0 +1,107 @@
+"""Live rows about databases, namespaces and roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tsdb.model import privileges
+from tsdb.model.catalog import Database
+from tsdb.model.relations import PUBLIC, Namespace, passes_with_its_process
+from tsdb.model.roles import Membership, Role
+from tsdb.sql.catalog import oids
+from tsdb.sql.catalog.live import Moment, live
+
+PG = "pg_catalog"
+UTF8 = 6
+_TABLESPACE = 1663
+HIDDEN = "********"
+
+
+def _database_acl(d: Database, moment: Moment) -> list[str] | None:
+    return privileges.acl(moment.outline.catalog.roles, d)
+
+
+@live(PG, "pg_database", {
+    "oid": lambda d, m: oids.database(d.number), "datname": lambda d, m: d.name, "datdba": lambda d, m: d.owner,
+    "encoding": UTF8, "datlocprovider": "c", "datallowconn": True, "datconnlimit": -1, "dattablespace": _TABLESPACE,
+    "datcollate": "C.UTF-8", "datctype": "C.UTF-8", "datacl": _database_acl,
+})  # fmt: skip
+def databases(moment: Moment) -> Sequence[Database]:
+    return list(moment.outline.catalog.databases.values())
+
+
+@live(PG, "pg_shdescription", {
+    "objoid": lambda d, m: oids.database(d.number), "classoid": oids.PG_DATABASE, "description": lambda d, m: d.comment,
+})  # fmt: skip
+def shared_descriptions(moment: Moment) -> Sequence[Database]:
+    return [d for d in databases(moment) if d.comment is not None]
+
+
+@live(PG, "pg_namespace", {
+    "oid": lambda n, m: oids.of(n.number), "nspname": lambda n, m: n.name, "nspowner": lambda n, m: n.owner,
+    "nspacl": lambda n, m: privileges.acl(m.outline.catalog.roles, n),
+})  # fmt: skip
+def namespaces(moment: Moment) -> Sequence[Namespace]:
+    """Beside ``public``, which is among the captured rows; what is hidden from everybody stays hidden."""
+    found = moment.outline.database.namespaces.values()
+    return [n for n in found if n.name != PUBLIC and not passes_with_its_process(n.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    member: int
+    of: Membership
+
+
+_ROLE = {
+    "oid": lambda r, m: r.number, "rolname": lambda r, m: r.name, "rolsuper": lambda r, m: r.superuser,
+    "rolinherit": lambda r, m: r.inherit, "rolcreaterole": lambda r, m: r.create_role,
+    "rolcreatedb": lambda r, m: r.create_database, "rolcanlogin": lambda r, m: r.login,
+    "rolreplication": False, "rolbypassrls": lambda r, m: r.superuser,
+    "rolconnlimit": lambda r, m: r.connection_limit, "rolvaliduntil": lambda r, m: r.valid_until_us,
+}  # fmt: skip
+
+
+@live(PG, "pg_authid", {**_ROLE, "rolpassword": None})
+def authorizations(moment: Moment) -> Sequence[Role]:
+    """Nobody reads verifiers by SQL, not even superusers."""
+    return list(moment.outline.catalog.roles)
+
+
+@live(PG, "pg_roles", {**_ROLE, "rolpassword": HIDDEN})
+def roles(moment: Moment) -> Sequence[Role]:
+    return list(moment.outline.catalog.roles)
+
+
+_USER = {
+    "usename": lambda r, m: r.name, "usesysid": lambda r, m: r.number, "usecreatedb": lambda r, m: r.create_database,
+    "usesuper": lambda r, m: r.superuser, "userepl": False, "usebypassrls": lambda r, m: r.superuser,
+    "valuntil": lambda r, m: r.valid_until_us,
+}  # fmt: skip
+
+
+@live(PG, "pg_user", {**_USER, "passwd": HIDDEN})
+def users(moment: Moment) -> Sequence[Role]:
+    return [r for r in moment.outline.catalog.roles if r.login]
+
+
+@live(PG, "pg_shadow", _USER)
+def shadows(moment: Moment) -> Sequence[Role]:
+    return users(moment)
+
+
+@live(PG, "pg_group", {
+    "groname": lambda r, m: r.name, "grosysid": lambda r, m: r.number,
+    "grolist": lambda r, m: [x.member for x in members(m) if x.of.role == r.number],
+})  # fmt: skip
+def groups(moment: Moment) -> Sequence[Role]:
+    return [r for r in moment.outline.catalog.roles if not r.login]
+
+
+@live(PG, "pg_auth_members", {
+    "roleid": lambda x, m: x.of.role, "member": lambda x, m: x.member, "grantor": lambda x, m: 10,
+    "admin_option": lambda x, m: x.of.admin,
+})  # fmt: skip
+def members(moment: Moment) -> Sequence[Member]:
+    return [Member(r.number, of) for r in moment.outline.catalog.roles for of in r.member_of]

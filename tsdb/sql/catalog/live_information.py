@@ -1,0 +1,322 @@
+"""Live rows of information_schema. Types are named as PostgreSQL names them, in lower case: clients compare them.
+
+Source: PostgreSQL 15, src/backend/catalog/information_schema.sql.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tsdb.model.privileges import Privilege, grants_of
+from tsdb.model.relations import SqlView, passes_with_its_process
+from tsdb.model.roles import PUBLIC as EVERYBODY
+from tsdb.model.roles import Role
+from tsdb.sql.catalog import definitions, static
+from tsdb.sql.catalog.live import Moment, live
+from tsdb.sql.catalog.live_views import of_kind, owner, schema_name
+from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry
+from tsdb.sql.storage_form import numeric_precision
+from tsdb.types import SqlType
+
+INFO = "information_schema"
+_TABLE_TYPES = {"r": "BASE TABLE", "v": "VIEW"}
+_KINDS = ("r", "v")
+_PRECISIONS = {"int2": 16, "int4": 32, "int8": 64, "float4": 24, "float8": 53}
+_INTEGERS = ("int2", "int4", "int8")
+_DATETIMES = {"timestamp": 6, "timestamptz": 6, "time": 6, "interval": 6, "date": 0}
+_CHARACTERS = ("text", "varchar", "bpchar")
+_OCTETS_MAX = 1_073_741_824
+_CONSTRAINTS = {"p": "PRIMARY KEY", "u": "UNIQUE", "f": "FOREIGN KEY", "c": "CHECK"}
+
+
+def catalog_name(_: object, moment: Moment) -> str:
+    return moment.outline.database.name
+
+
+def _yes(value: bool) -> str:
+    return "YES" if value else "NO"
+
+
+# --- tables, views, columns ---
+
+
+@live(INFO, "tables", {
+    "table_catalog": catalog_name, "table_schema": schema_name, "table_name": lambda e, m: e.name,
+    "table_type": lambda e, m: _TABLE_TYPES[e.kind], "is_insertable_into": lambda e, m: _yes(e.kind == "r"),
+    "is_typed": "NO",
+})  # fmt: skip
+def tables(moment: Moment) -> Sequence[Entry]:
+    return of_kind(moment, *_KINDS)
+
+
+@live(INFO, "views", {
+    "table_catalog": catalog_name, "table_schema": schema_name, "table_name": lambda e, m: e.name,
+    "view_definition": lambda e, m: definitions.view_definition(m, e.oid), "check_option": "NONE",
+    "is_updatable": "NO", "is_insertable_into": "NO", "is_trigger_updatable": "NO", "is_trigger_deletable": "NO",
+    "is_trigger_insertable_into": "NO",
+})  # fmt: skip
+def views(moment: Moment) -> Sequence[Entry]:
+    return of_kind(moment, "v")
+
+
+@dataclass(frozen=True)
+class Column:
+    table: Entry
+    of: Attribute
+
+    @cached_property
+    def type(self) -> SqlType:
+        return self.of.type
+
+    @property
+    def typname(self) -> str:
+        return self.type.typname
+
+    @property
+    def numeric_precision(self) -> int | None:
+        if self.typname == "numeric":
+            return numeric_precision(self.of.typmod)[0] if self.of.typmod >= 0 else None
+        return _PRECISIONS.get(self.typname)
+
+    @property
+    def numeric_scale(self) -> int | None:
+        if self.typname == "numeric":
+            return numeric_precision(self.of.typmod)[1] if self.of.typmod >= 0 else None
+        return 0 if self.typname in _INTEGERS else None
+
+    @property
+    def length(self) -> int | None:
+        return self.of.typmod - 4 if self.typname in ("varchar", "bpchar") and self.of.typmod >= 0 else None
+
+    @property
+    def octets(self) -> int | None:
+        if self.typname not in _CHARACTERS:
+            return None
+        return _OCTETS_MAX if self.length is None else min(4 * self.length, _OCTETS_MAX)
+
+    @property
+    def datetime_precision(self) -> int | None:
+        default = _DATETIMES.get(self.typname)
+        return self.of.typmod if default and self.of.typmod >= 0 else default
+
+
+def data_type(sql_type: SqlType) -> str:
+    """ARRAY, or format_type without a modifier."""
+    return "ARRAY" if sql_type.element is not None and not sql_type.vector else sql_type.name
+
+
+@live(INFO, "columns", {
+    "table_catalog": catalog_name, "table_schema": lambda c, m: schema_name(c.table, m),
+    "table_name": lambda c, m: c.table.name, "column_name": lambda c, m: c.of.name,
+    "ordinal_position": lambda c, m: c.of.number, "column_default": lambda c, m: c.of.default,
+    "is_nullable": lambda c, m: _yes(not c.of.not_null), "data_type": lambda c, m: data_type(c.type),
+    "character_maximum_length": lambda c, m: c.length, "character_octet_length": lambda c, m: c.octets,
+    "numeric_precision": lambda c, m: c.numeric_precision,
+    "numeric_precision_radix": lambda c, m: 10 if c.typname == "numeric" else 2 if c.typname in _PRECISIONS else None,
+    "numeric_scale": lambda c, m: c.numeric_scale, "datetime_precision": lambda c, m: c.datetime_precision,
+    "udt_catalog": catalog_name, "udt_schema": "pg_catalog", "udt_name": lambda c, m: c.typname,
+    "dtd_identifier": lambda c, m: str(c.of.number), "is_self_referencing": "NO",
+    "is_identity": lambda c, m: _yes(bool(c.of.identity)),
+    "identity_generation": lambda c, m: {"a": "ALWAYS", "d": "BY DEFAULT"}.get(c.of.identity),
+    "identity_cycle": "NO", "is_generated": "NEVER", "is_updatable": lambda c, m: _yes(c.table.kind == "r"),
+})  # fmt: skip
+def columns(moment: Moment) -> Sequence[Column]:
+    return [Column(e, a) for e in of_kind(moment, *_KINDS) for a in e.attributes]
+
+
+@live(INFO, "element_types", {
+    "object_catalog": catalog_name, "object_schema": lambda c, m: schema_name(c.table, m),
+    "object_name": lambda c, m: c.table.name, "object_type": lambda c, m: _TABLE_TYPES[c.table.kind].split()[-1],
+    "collection_type_identifier": lambda c, m: str(c.of.number), "data_type": lambda c, m: c.type.element.name,
+    "udt_catalog": catalog_name, "udt_schema": "pg_catalog", "udt_name": lambda c, m: c.type.element.typname,
+    "dtd_identifier": lambda c, m: f"a{c.of.number}",
+})  # fmt: skip
+def element_types(moment: Moment) -> Sequence[Column]:
+    return [c for c in columns(moment) if c.type.element is not None]
+
+
+# --- schemas, sequences, roles ---
+
+
+@live(INFO, "schemata", {
+    "catalog_name": catalog_name, "schema_name": lambda n, m: n, "schema_owner": lambda n, m: _schema_owner(n, m),
+})  # fmt: skip
+def schemata(moment: Moment) -> Sequence[str]:
+    return [n for n in moment.outline.namespaces if not passes_with_its_process(n)]
+
+
+def _schema_owner(name: str, moment: Moment) -> str:
+    found = moment.outline.database.namespaces.get(name)
+    return moment.role_name(10 if found is None else found.owner)
+
+
+@live(INFO, "sequences", {
+    "sequence_catalog": catalog_name, "sequence_schema": schema_name, "sequence_name": lambda e, m: e.name,
+    "data_type": lambda e, m: e.model.options.type.name,
+    "numeric_precision": lambda e, m: _PRECISIONS[e.model.options.type.typname], "numeric_precision_radix": 2,
+    "numeric_scale": 0, "start_value": lambda e, m: str(e.model.options.start),
+    "minimum_value": lambda e, m: str(e.model.options.minimum),
+    "maximum_value": lambda e, m: str(e.model.options.maximum),
+    "increment": lambda e, m: str(e.model.options.increment), "cycle_option": lambda e, m: _yes(e.model.options.cycle),
+})  # fmt: skip
+def sequences(moment: Moment) -> Sequence[Entry]:
+    return of_kind(moment, "S")
+
+
+@live(INFO, "information_schema_catalog_name", {"catalog_name": catalog_name})
+def this_catalog(moment: Moment) -> Sequence[int]:
+    return (0,)
+
+
+@live(INFO, "enabled_roles", {"role_name": lambda r, m: r.name})
+def enabled_roles(moment: Moment) -> Sequence[Role]:
+    return list(moment.outline.catalog.roles)
+
+
+@live(INFO, "character_sets", {
+    "character_set_name": "UTF8", "character_repertoire": "UCS", "form_of_use": "UTF8",
+    "default_collate_catalog": catalog_name, "default_collate_schema": "pg_catalog", "default_collate_name": "C.UTF-8",
+})  # fmt: skip
+def character_sets(moment: Moment) -> Sequence[int]:
+    return (0,)
+
+
+@live(INFO, "collations", {
+    "collation_catalog": catalog_name, "collation_schema": "pg_catalog", "collation_name": lambda n, m: n,
+    "pad_attribute": "NO PAD",
+})  # fmt: skip
+def collations(moment: Moment) -> Sequence[str]:
+    return [name for name, in static.values("pg_collation", "collname")]
+
+
+# --- constraints ---
+
+
+@live(INFO, "table_constraints", {
+    "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
+    "constraint_name": lambda c, m: c.name, "table_catalog": catalog_name,
+    "table_schema": lambda c, m: schema_name(c.table, m), "table_name": lambda c, m: c.table.name,
+    "constraint_type": lambda c, m: _CONSTRAINTS[c.kind], "is_deferrable": "NO", "initially_deferred": "NO",
+    "enforced": "YES",
+})  # fmt: skip
+def table_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
+    return [c for c in moment.outline.constraints if c.kind in _CONSTRAINTS]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyColumn:
+    constraint: ConstraintEntry
+    table: Entry
+    place: int
+    number: int
+
+    @property
+    def column(self) -> str:
+        return self.table.attributes[self.number - 1].name
+
+
+@live(INFO, "key_column_usage", {
+    "constraint_catalog": catalog_name, "constraint_schema": lambda k, m: schema_name(k.table, m),
+    "constraint_name": lambda k, m: k.constraint.name, "table_catalog": catalog_name,
+    "table_schema": lambda k, m: schema_name(k.table, m), "table_name": lambda k, m: k.table.name,
+    "column_name": lambda k, m: k.column, "ordinal_position": lambda k, m: k.place,
+    "position_in_unique_constraint": lambda k, m: k.place if k.constraint.kind == "f" else None,
+})  # fmt: skip
+def key_column_usage(moment: Moment) -> Sequence[KeyColumn]:
+    return [
+        KeyColumn(c, c.table, i + 1, number)
+        for c in moment.outline.constraints
+        if c.kind in "puf"
+        for i, number in enumerate(c.columns)
+    ]
+
+
+@live(INFO, "constraint_column_usage", {
+    "table_catalog": catalog_name, "table_schema": lambda k, m: schema_name(k.table, m),
+    "table_name": lambda k, m: k.table.name, "column_name": lambda k, m: k.column,
+    "constraint_catalog": catalog_name, "constraint_schema": lambda k, m: schema_name(k.constraint.table, m),
+    "constraint_name": lambda k, m: k.constraint.name,
+})  # fmt: skip
+def constraint_column_usage(moment: Moment) -> Sequence[KeyColumn]:
+    """The columns a constraint is about: a foreign key's are those it refers to."""
+    used: list[KeyColumn] = []
+    for c in moment.outline.constraints:
+        table = moment.outline.by_oid.get(c.references) if c.kind == "f" else c.table
+        numbers = c.reference_columns if c.kind == "f" else c.columns
+        if table is not None:
+            used += [KeyColumn(c, table, i + 1, n) for i, n in enumerate(numbers) if n]
+    return used
+
+
+_RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+
+def _referred_key(c: ConstraintEntry, moment: Moment) -> str | None:
+    keys = (k for k in moment.outline.constraints if k.table.oid == c.references and k.kind in "pu")
+    return next((k.name for k in keys if set(k.columns) == set(c.reference_columns)), None)
+
+
+@live(INFO, "referential_constraints", {
+    "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
+    "constraint_name": lambda c, m: c.name, "unique_constraint_catalog": catalog_name,
+    "unique_constraint_schema": lambda c, m: schema_name(c.table, m), "unique_constraint_name": _referred_key,
+    "match_option": lambda c, m: "FULL" if c.model.match == "f" else "NONE",
+    "update_rule": lambda c, m: _RULES[c.model.on_update], "delete_rule": lambda c, m: _RULES[c.model.on_delete],
+})  # fmt: skip
+def referential_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
+    return [c for c in moment.outline.constraints if c.kind == "f"]
+
+
+@live(INFO, "check_constraints", {
+    "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
+    "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"(({c.model.text}))",
+})  # fmt: skip
+def check_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
+    return [c for c in moment.outline.constraints if c.kind == "c"]
+
+
+# --- privileges ---
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    table: Entry
+    grantee: str
+    privilege: str
+    grantable: bool
+
+
+_GRANTED = {
+    "grantor": lambda g, m: owner(g.table, m), "grantee": lambda g, m: g.grantee, "table_catalog": catalog_name,
+    "table_schema": lambda g, m: schema_name(g.table, m), "table_name": lambda g, m: g.table.name,
+    "privilege_type": lambda g, m: g.privilege, "is_grantable": lambda g, m: _yes(g.grantable),
+    "with_hierarchy": lambda g, m: _yes(g.privilege == "SELECT"),
+}  # fmt: skip
+
+
+@live(INFO, "table_privileges", _GRANTED)
+def table_privileges(moment: Moment) -> Sequence[Granted]:
+    rows: list[Granted] = []
+    for e in of_kind(moment, "r", "v"):
+        for grant in grants_of(e.model):
+            grantee = "PUBLIC" if grant.grantee == EVERYBODY else moment.role_name(grant.grantee)
+            own = grant.grantee == e.owner
+            rows += [Granted(e, grantee, str(p.name), own) for p in Privilege if p and p & grant.privileges]
+    return rows
+
+
+@live(INFO, "role_table_grants", _GRANTED)
+def role_table_grants(moment: Moment) -> Sequence[Granted]:
+    return table_privileges(moment)
+
+
+@live(INFO, "view_table_usage", {
+    "view_catalog": catalog_name, "view_schema": lambda u, m: u[0].schema, "view_name": lambda u, m: u[0].name,
+    "table_catalog": catalog_name, "table_schema": lambda u, m: u[1].schema, "table_name": lambda u, m: u[1].name,
+})  # fmt: skip
+def view_table_usage(moment: Moment) -> Sequence[tuple[SqlView, Any]]:
+    found = moment.outline.database.views.values()
+    return [(v, use) for v in found for use in v.definition.uses]

@@ -1,0 +1,253 @@
+"""Live rows of pg_class and what hangs on it: columns, indexes, constraints, defaults, types, comments, sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tsdb.model import privileges
+from tsdb.model.catalog import Series
+from tsdb.model.relations import SqlSequence, SqlView
+from tsdb.sql.catalog import definitions, oids, sizes
+from tsdb.sql.catalog.live import Fresh, Moment, live
+from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry, IndexEntry
+from tsdb.types import SqlType
+
+PG = "pg_catalog"
+_ACCESS_METHODS = {"r": oids.HEAP, "m": oids.HEAP, "i": oids.BTREE}
+_ALIGNMENT = {1: "c", 2: "s", 4: "i", 8: "d"}
+_BY_VALUE = (1, 2, 4, 8)
+_COLLATABLE = ("text", "varchar", "bpchar")
+_NO_STATISTICS = -1.0
+
+
+def _acl(entry: Entry, moment: Moment) -> list[str] | None:
+    return None if entry.kind == "i" else privileges.acl(moment.outline.catalog.roles, entry.model)
+
+
+def _options(entry: Entry, moment: Moment) -> list[str] | None:
+    model = entry.model
+    if isinstance(model, Series) and model.retention_ns is not None and entry.kind == "r":
+        return [f"retention={model.retention_ns // 1_000_000_000}s"]
+    return None
+
+
+@live(PG, "pg_class", {
+    "oid": lambda e, m: e.oid, "relname": lambda e, m: e.name, "relnamespace": lambda e, m: e.namespace,
+    "reltype": lambda e, m: e.row_type, "relowner": lambda e, m: e.owner,
+    "relam": lambda e, m: _ACCESS_METHODS.get(e.kind, 0),
+    "relfilenode": lambda e, m: 0 if e.kind == "v" else e.oid,
+    "relpages": Fresh(lambda e, m: sizes.bytes_of(m, e) // sizes.PAGE_BYTES),
+    "reltuples": Fresh(lambda e, m: sizes.rows_of(m, e)),
+    "relhasindex": lambda e, m: e.has_index, "relpersistence": "p", "relkind": lambda e, m: e.kind,
+    "relnatts": lambda e, m: 3 if e.kind == "S" else len(e.attributes), "relchecks": lambda e, m: e.checks,
+    "relhasrules": lambda e, m: e.kind == "v",
+    "relispopulated": lambda e, m: not isinstance(e.model, Series) or e.model.populated,
+    "relreplident": lambda e, m: "d" if e.kind == "r" else "n", "relacl": _acl, "reloptions": _options,
+})  # fmt: skip
+def classes(moment: Moment) -> Sequence[Entry]:
+    return moment.outline.relations
+
+
+def _attribute_collation(a: Attribute, moment: Moment) -> int:
+    return collation(a.type)
+
+
+def collation(sql_type: SqlType) -> int:
+    """The collation of a type: the database's own for texts, C for names."""
+    plain = (sql_type.element or sql_type).typname
+    return oids.DEFAULT_COLLATION if plain in _COLLATABLE else 950 if plain == "name" else 0
+
+
+@live(PG, "pg_attribute", {
+    "attrelid": lambda a, m: a.relation, "attname": lambda a, m: a.name, "atttypid": lambda a, m: a.type.oid,
+    "attstattarget": -1, "attlen": lambda a, m: a.type.size, "attnum": lambda a, m: a.number,
+    "attndims": lambda a, m: int(a.type.element is not None), "attcacheoff": -1,
+    "atttypmod": lambda a, m: a.typmod, "attbyval": lambda a, m: a.type.size in _BY_VALUE,
+    "attalign": lambda a, m: _ALIGNMENT.get(a.type.size, "i"),
+    "attstorage": lambda a, m: "p" if a.type.size > 0 else "m" if a.type.typname == "numeric" else "x",
+    "attcompression": "", "attnotnull": lambda a, m: a.not_null, "atthasdef": lambda a, m: a.default is not None,
+    "attidentity": lambda a, m: a.identity, "attgenerated": "", "attislocal": True,
+    "attcollation": _attribute_collation,
+})  # fmt: skip
+def attributes(moment: Moment) -> Sequence[Attribute]:
+    return moment.outline.attributes
+
+
+@live(PG, "pg_attrdef", {
+    "oid": lambda a, m: a.default_oid, "adrelid": lambda a, m: a.relation, "adnum": lambda a, m: a.number,
+    "adbin": lambda a, m: a.default,
+})  # fmt: skip
+def defaults(moment: Moment) -> Sequence[Attribute]:
+    return [a for a in moment.outline.attributes if a.default is not None]
+
+
+def _operator_class(i: IndexEntry, number: int) -> int:
+    typname = i.table.attributes[number - 1].type.typname if number else "text"
+    return definitions.operator_class(typname)
+
+
+def _option(i: IndexEntry, position: int) -> int:
+    key = i.keys[position] if position < len(i.keys) else None
+    return 0 if key is None else int(key.descending) + 2 * int(key.nulls_first)
+
+
+@live(PG, "pg_index", {
+    "indexrelid": lambda i, m: i.oid, "indrelid": lambda i, m: i.table.oid,
+    "indnatts": lambda i, m: len(i.columns) + len(i.included), "indnkeyatts": lambda i, m: len(i.columns),
+    "indisunique": lambda i, m: i.unique, "indisprimary": lambda i, m: i.primary, "indimmediate": True,
+    "indisvalid": True, "indisready": True, "indislive": True,
+    "indkey": lambda i, m: [*i.columns, *i.included],
+    "indcollation": lambda i, m: [collation(i.table.attributes[n - 1].type) if n else 0 for n in i.columns],
+    "indclass": lambda i, m: [_operator_class(i, n) for n in i.columns],
+    "indoption": lambda i, m: [_option(i, k) for k in range(len(i.columns))],
+    "indexprs": lambda i, m: ", ".join(k.text for k in i.keys if not k.column) or None,
+    "indpred": lambda i, m: i.where or None,
+})  # fmt: skip
+def indexes(moment: Moment) -> Sequence[IndexEntry]:
+    return moment.outline.indexes
+
+
+def _letter(name: str, other: str) -> Any:
+    return lambda c, m: getattr(c.model, name) if c.kind == "f" else other
+
+
+@live(PG, "pg_constraint", {
+    "oid": lambda c, m: c.oid, "conname": lambda c, m: c.name, "connamespace": lambda c, m: c.table.namespace,
+    "contype": lambda c, m: c.kind, "convalidated": True, "conrelid": lambda c, m: c.table.oid,
+    "conindid": lambda c, m: c.index, "confrelid": lambda c, m: c.references,
+    "confupdtype": _letter("on_update", " "), "confdeltype": _letter("on_delete", " "),
+    "confmatchtype": _letter("match", " "), "conislocal": True, "connoinherit": lambda c, m: c.kind != "c",
+    "conkey": lambda c, m: list(c.columns), "confkey": lambda c, m: list(c.reference_columns) or None,
+    "conbin": lambda c, m: c.model.text if c.kind == "c" and c.model is not None else None,
+})  # fmt: skip
+def constraints(moment: Moment) -> Sequence[ConstraintEntry]:
+    return moment.outline.constraints
+
+
+def _array(e: tuple[Entry, bool]) -> bool:
+    return e[1]
+
+
+@live(PG, "pg_type", {
+    "oid": lambda e, m: e[0].array_type if e[1] else e[0].row_type,
+    "typname": lambda e, m: ("_" if e[1] else "") + e[0].name, "typnamespace": lambda e, m: e[0].namespace,
+    "typowner": lambda e, m: e[0].owner, "typlen": -1, "typtype": lambda e, m: "b" if e[1] else "c",
+    "typcategory": lambda e, m: "A" if e[1] else "C", "typisdefined": True, "typdelim": ",",
+    "typrelid": lambda e, m: 0 if e[1] else e[0].oid,
+    "typsubscript": lambda e, m: definitions.procedure("array_subscript_handler") if e[1] else 0,
+    "typelem": lambda e, m: e[0].row_type if e[1] else 0, "typarray": lambda e, m: 0 if e[1] else e[0].array_type,
+    "typinput": lambda e, m: definitions.procedure("array_in" if e[1] else "record_in"),
+    "typoutput": lambda e, m: definitions.procedure("array_out" if e[1] else "record_out"),
+    "typreceive": lambda e, m: definitions.procedure("array_recv" if e[1] else "record_recv"),
+    "typsend": lambda e, m: definitions.procedure("array_send" if e[1] else "record_send"),
+    "typalign": "d", "typstorage": "x", "typtypmod": -1,
+})  # fmt: skip
+def types(moment: Moment) -> Sequence[tuple[Entry, bool]]:
+    return [(e, array) for e in moment.outline.tables if e.row_type for array in (False, True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    of: int
+    catalog: int
+    part: int
+    text: str
+
+
+def comments(moment: Moment) -> Iterator[Comment]:
+    outline = moment.outline
+    for e in outline.relations:
+        if e.comment is not None:
+            yield Comment(e.oid, oids.PG_CLASS, 0, e.comment)
+        for a in e.attributes:
+            if a.comment is not None:
+                yield Comment(e.oid, oids.PG_CLASS, a.number, a.comment)
+    for n in outline.database.namespaces.values():
+        if n.comment is not None:
+            yield Comment(outline.namespaces[n.name], oids.PG_NAMESPACE, 0, n.comment)
+    for c in outline.constraints:
+        if c.model is not None and c.model.comment is not None:
+            yield Comment(c.oid, oids.PG_CONSTRAINT, 0, c.model.comment)
+
+
+@live(PG, "pg_description", {
+    "objoid": lambda c, m: c.of, "classoid": lambda c, m: c.catalog, "objsubid": lambda c, m: c.part,
+    "description": lambda c, m: c.text,
+})  # fmt: skip
+def descriptions(moment: Moment) -> Sequence[Comment]:
+    return list(comments(moment))
+
+
+def _sequence_type(e: Entry, m: Moment) -> int:
+    assert isinstance(e.model, SqlSequence)
+    return e.model.options.type.oid
+
+
+def sequences_of(moment: Moment) -> list[Entry]:
+    return [e for e in moment.outline.tables if e.kind == "S"]
+
+
+@live(PG, "pg_sequence", {
+    "seqrelid": lambda e, m: e.oid, "seqtypid": _sequence_type, "seqstart": lambda e, m: e.model.options.start,
+    "seqincrement": lambda e, m: e.model.options.increment, "seqmax": lambda e, m: e.model.options.maximum,
+    "seqmin": lambda e, m: e.model.options.minimum, "seqcache": 1, "seqcycle": lambda e, m: e.model.options.cycle,
+})  # fmt: skip
+def sequences(moment: Moment) -> Sequence[Entry]:
+    return sequences_of(moment)
+
+
+@live(PG, "pg_rewrite", {
+    "oid": lambda e, m: oids.rule(e.model.number), "rulename": "_RETURN", "ev_class": lambda e, m: e.oid,
+    "ev_type": "1", "ev_enabled": "O", "is_instead": True, "ev_qual": "<>", "ev_action": "<>",
+})  # fmt: skip
+def rules(moment: Moment) -> Sequence[Entry]:
+    return [e for e in moment.outline.tables if isinstance(e.model, SqlView)]
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    catalog: int
+    of: int
+    part: int
+    referred_catalog: int
+    referred: int
+    referred_part: int
+    kind: str
+
+
+def _dependencies(moment: Moment) -> Iterator[Dependency]:
+    outline = moment.outline
+    for i in outline.indexes:
+        if i.constraint:
+            found = next(c for c in outline.constraints if c.index == i.oid)
+            yield Dependency(oids.PG_CLASS, i.oid, 0, oids.PG_CONSTRAINT, found.oid, 0, "i")
+        else:
+            for number in i.columns:
+                yield Dependency(oids.PG_CLASS, i.oid, 0, oids.PG_CLASS, i.table.oid, number, "a")
+    for a in outline.attributes:
+        if a.default is not None:
+            yield Dependency(oids.PG_ATTRDEF, a.default_oid, 0, oids.PG_CLASS, a.relation, a.number, "a")
+    for e in outline.tables:
+        model = e.model
+        if isinstance(model, SqlSequence) and model.series:
+            table = outline.database.by_identity.get(model.series)
+            if isinstance(table, Series):
+                at = next((k + 1 for k, c in enumerate(table.columns) if c.number == model.column), 0)
+                identity = "i" if at and table.columns[at - 1].identity else "a"
+                yield Dependency(oids.PG_CLASS, e.oid, 0, oids.PG_CLASS, oids.of(model.series), at, identity)
+        elif isinstance(model, SqlView):
+            yield Dependency(oids.PG_REWRITE, oids.rule(model.number), 0, oids.PG_CLASS, e.oid, 0, "i")
+            for use in model.definition.uses:
+                used = oids.of(use.relation)
+                yield Dependency(oids.PG_REWRITE, oids.rule(model.number), 0, oids.PG_CLASS, used, 0, "n")
+
+
+@live(PG, "pg_depend", {
+    "classid": lambda d, m: d.catalog, "objid": lambda d, m: d.of, "objsubid": lambda d, m: d.part,
+    "refclassid": lambda d, m: d.referred_catalog, "refobjid": lambda d, m: d.referred,
+    "refobjsubid": lambda d, m: d.referred_part, "deptype": lambda d, m: d.kind,
+})  # fmt: skip
+def dependencies(moment: Moment) -> Sequence[Dependency]:
+    return list(_dependencies(moment))

@@ -1,0 +1,133 @@
+"""The SQL functions that look into the catalog, by their signatures, in the form of ``tsdb.sql.signature``.
+
+``catalog_text('question', @, a, b, t)``, ``catalog_number`` and ``catalog_flag`` ask what ``functions`` answers; ``@``
+stands for the statement's moment. What we never have (triggers, partitions, rules) is an expression that gives NULL.
+
+Source: PostgreSQL 15 manual, 9.26 (system information functions) and 9.27.7 (sizes of objects).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tsdb.sql import signature
+from tsdb.sql.catalog.calls import MARKER
+from tsdb.types import REFERENCES
+
+_VISIBLE = (
+    "pg_function", "pg_operator", "pg_opclass", "pg_opfamily", "pg_collation", "pg_conversion", "pg_ts_config",
+    "pg_ts_dict", "pg_ts_parser", "pg_ts_template",
+)  # fmt: skip
+
+_LINES = """
+format_type(oid, int4) text: catalog_text('format_type', @, {0}, {1}, NULL)
+pg_get_userbyid(oid) name: catalog_text('owner', @, {0}, NULL, NULL)
+pg_get_expr(pg_node_tree, oid) text: {0}
+pg_get_expr(pg_node_tree, oid, bool) text: {0}
+pg_get_indexdef(oid) text: catalog_text('index', @, {0}, NULL, NULL)
+pg_get_indexdef(oid, int4, bool) text: catalog_text('index', @, {0}, {1}, NULL)
+pg_get_constraintdef(oid) text: catalog_text('constraint', @, {0}, NULL, NULL)
+pg_get_constraintdef(oid, bool) text: catalog_text('constraint', @, {0}, NULL, NULL)
+pg_get_viewdef(oid) text: catalog_text('view', @, {0}, NULL, NULL)
+pg_get_viewdef(oid, bool) text: catalog_text('view', @, {0}, NULL, NULL)
+pg_get_viewdef(oid, int4) text: catalog_text('view', @, {0}, NULL, NULL)
+pg_get_viewdef(text) text: catalog_text('view by name', @, NULL, NULL, {0})
+pg_get_viewdef(text, bool) text: catalog_text('view by name', @, NULL, NULL, {0})
+pg_get_functiondef(oid) text: catalog_text('function', @, {0}, NULL, NULL)
+pg_get_function_arguments(oid) text: catalog_text('function part', @, {0}, 1, NULL)
+pg_get_function_identity_arguments(oid) text: catalog_text('function part', @, {0}, 2, NULL)
+pg_get_function_result(oid) text: catalog_text('function part', @, {0}, 3, NULL)
+pg_get_function_sqlbody(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_function_arg_default(oid, int4) text: CASE WHEN {0} < 0 AND {1} < 0 THEN '' END
+pg_get_triggerdef(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_triggerdef(oid, bool) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_ruledef(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_ruledef(oid, bool) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_partkeydef(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_statisticsobjdef(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_statisticsobjdef_columns(oid) text: CASE WHEN {0} < 0 THEN '' END
+pg_get_serial_sequence(text, text) text: catalog_text('sequence of', @, NULL, NULL, {0} || chr(31) || {1})
+obj_description(oid, name) text: catalog_text('comment', @, {0}, NULL, {1})
+obj_description(oid) text: catalog_text('comment', @, {0}, NULL, NULL)
+col_description(oid, int4) text: catalog_text('column comment', @, {0}, {1}, NULL)
+shobj_description(oid, name) text: catalog_text('shared comment', @, {0}, NULL, {1})
+pg_table_is_visible(oid) bool: catalog_flag('relation is visible', @, {0}, NULL, NULL)
+pg_type_is_visible(oid) bool: catalog_flag('type is visible', @, {0}, NULL, NULL)
+pg_statistics_obj_is_visible(oid) bool: CASE WHEN {0} < 0 THEN false END
+pg_table_size(regclass) int8: catalog_number('size', @, {0}, NULL, NULL)
+pg_relation_size(regclass) int8: catalog_number('size', @, {0}, NULL, NULL)
+pg_relation_size(regclass, text) int8: CASE WHEN {1} = 'main' THEN catalog_number('size', @, {0}, NULL, NULL) ELSE 0
+    END
+pg_total_relation_size(regclass) int8: catalog_number('size', @, {0}, NULL, NULL)
+pg_indexes_size(regclass) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
+pg_database_size(oid) int8: catalog_number('database size', @, {0}, NULL, NULL)
+pg_database_size(name) int8: catalog_number('database size', @, NULL, NULL, {0})
+pg_tablespace_size(oid) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
+pg_tablespace_size(name) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
+pg_tablespace_location(oid) text: CASE WHEN {0} IS NOT NULL THEN '' END
+pg_size_pretty(int8) text: catalog_text('pretty', @, {0}, NULL, NULL)
+has_table_privilege(oid, text) bool: catalog_flag('may use relation', @, {0}, NULL, {1})
+has_table_privilege(text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @, NULL,
+    NULL, {0}), NULL, {1})
+has_table_privilege(oid, oid, text) bool: catalog_flag('may use relation', @, {1}, {0}, {2})
+has_table_privilege(name, oid, text) bool: catalog_flag('may use relation', @, {1}, catalog_number('regrole number',
+    @, NULL, NULL, {0}), {2})
+has_table_privilege(name, text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @,
+    NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
+has_any_column_privilege(oid, text) bool: catalog_flag('may use relation', @, {0}, NULL, {1})
+has_any_column_privilege(text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @,
+    NULL, NULL, {0}), NULL, {1})
+has_column_privilege(oid, int2, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @, {0},
+    NULL, {2}) END
+has_column_privilege(text, text, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @,
+    catalog_number('regclass number', @, NULL, NULL, {0}), NULL, {2}) END
+has_column_privilege(oid, text, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @, {0},
+    NULL, {2}) END
+has_sequence_privilege(oid, text) bool: catalog_flag('may use relation', @, {0}, NULL, {1})
+has_sequence_privilege(text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @,
+    NULL, NULL, {0}), NULL, {1})
+has_database_privilege(oid, text) bool: catalog_flag('may use database', @, {0}, NULL, {1})
+has_database_privilege(text, text) bool: catalog_flag('may use database', @, catalog_number('database number', @,
+    NULL, NULL, {0}), NULL, {1})
+has_database_privilege(name, text, text) bool: catalog_flag('may use database', @, catalog_number('database number',
+    @, NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
+has_database_privilege(name, oid, text) bool: catalog_flag('may use database', @, {1}, catalog_number('regrole
+    number', @, NULL, NULL, {0}), {2})
+has_schema_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_schema_privilege(name, any, text) bool: CASE WHEN {1} IS NOT NULL AND {2} IS NOT NULL THEN true END
+has_function_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_language_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_type_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_tablespace_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_foreign_data_wrapper_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_server_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+pg_has_role(oid, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('has role', @, {0}, NULL, NULL) END
+pg_has_role(name, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('has role', @, catalog_number('regrole
+    number', @, NULL, NULL, {0}), NULL, NULL) END
+pg_has_role(name, oid, text) bool: CASE WHEN {2} IS NOT NULL THEN catalog_flag('has role', @, {1},
+    catalog_number('regrole number', @, NULL, NULL, {0}), NULL) END
+pg_has_role(oid, oid, text) bool: CASE WHEN {2} IS NOT NULL THEN catalog_flag('has role', @, {1}, {0}, NULL) END
+pg_encoding_to_char(int4) name: CASE WHEN {0} = 6 THEN 'UTF8' WHEN {0} = 0 THEN 'SQL_ASCII' WHEN {0} IS NOT NULL
+    THEN '' END
+pg_char_to_encoding(name) int4: CASE WHEN upper(replace({0}, '-', '')) = 'UTF8' THEN 6 WHEN {0} IS NOT NULL THEN -1
+    END
+pg_relation_is_publishable(regclass) bool: CASE WHEN {0} IS NOT NULL THEN {0} >= 16384 END
+pg_relation_is_updatable(regclass, bool) int4: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN 28 END
+pg_stat_get_numscans(oid) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
+pg_describe_object(oid, oid, int4) text: CASE WHEN {0} < 0 AND {1} < 0 AND {2} < 0 THEN '' END
+pg_filenode_relation(oid, oid) regclass: CASE WHEN {0} < 0 AND {1} < 0 THEN CAST(0 AS BIGINT) END
+pg_relation_filenode(regclass) oid: CASE WHEN {0} IS NOT NULL THEN {0} END
+pg_column_is_updatable(regclass, int2, bool) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL AND {2} IS NOT NULL
+    THEN {0} >= 16384 END
+"""
+
+
+def _table() -> Mapping[str, tuple[signature.Signature, ...]]:
+    visible = [f"{k}_is_visible(oid) bool: CASE WHEN {{0}} IS NOT NULL THEN true END" for k in _VISIBLE]
+    named = [
+        f"to_{t.typname}(text) {t.typname}: catalog_number('to {t.typname}', @, NULL, NULL, {{0}})" for t in REFERENCES
+    ]
+    return signature.read("\n".join([_LINES.strip(), *visible, *named]).replace("@", MARKER))
+
+
+TABLE = dict(_table())
