@@ -42,7 +42,7 @@ text (22P02, 22007, 22008); ``storage_form`` says in which form a value of a typ
 ``limits`` bounds a statement's tokens, nesting, terms, joins and lists (54001); ``literal_lists`` makes long IN and
 VALUES lists relations of their own, and ``bind_distinct`` makes DISTINCT ON a window.
 
-A relation about the system is an entry of ``system_relations``; the tables of PostgreSQL's catalog belong there.
+Relations about the system and the functions that look into them are the package ``catalog``.
 
 What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).
 """

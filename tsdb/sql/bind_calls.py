@@ -19,6 +19,7 @@ from tsdb.errors import (
 )
 from tsdb.sql import coercion, limits, numerics, signature
 from tsdb.sql.binder import Binder, binds, fold
+from tsdb.sql.catalog import signatures
 from tsdb.sql.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.functions import aggregates, datetimes, scalar
@@ -33,7 +34,7 @@ SPECIAL: dict[str, Special] = {}
 SETS: dict[str, Callable[[Binder, list[Expr]], list[Expr]]] = {}
 # json_agg and its like, which write each value by its type: ``bind_json``'s.
 JSON_AGGREGATES: dict[str, Callable[..., str]] = {}
-SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE)
+SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE, signatures.TABLE)
 MAX_ARGUMENTS = 100
 _NO_FUNCTION_HINT = "No function matches the given name and argument types. You might need to add explicit type casts."
 

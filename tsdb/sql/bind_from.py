@@ -17,11 +17,12 @@ from tsdb.errors import (
     UndefinedFunction,
     UndefinedTable,
 )
-from tsdb.sql import limits, system_relations
+from tsdb.sql import limits
 from tsdb.sql.bind_calls import SETS, function_name
 from tsdb.sql.bind_operators import compare
 from tsdb.sql.binder import Binder, fold
 from tsdb.sql.block import Block, BoundQuery, Condition, Output
+from tsdb.sql.catalog import oids, relations
 from tsdb.sql.coercion import as_bool, unify
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.literal import duckdb_type
@@ -142,13 +143,12 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> Rel
         if series is not None:
             source = binder.source(Source(len(binder.sources) + 1, series))
             relation = Relation(name, binder.alias(), series_columns(series), source, schema="public")
-            relation.oid = series.number + 16384
+            relation.oid = oids.of(series.identity)
             return relation
-    found = system_relations.find(schema, name)
+    found = relations.find(schema, name)
     if found is not None:
         source = binder.source(Source(len(binder.sources) + 1, table=found.table))
-        columns = [RelationColumn(c, t, key=c) for c, t in found.columns]
-        return Relation(name, binder.alias(), columns, source, schema=found.schema)
+        return Relation(name, binder.alias(), relations.columns(found), source, schema=found.schema, oid=found.oid)
     if schema and schema not in ("public", "pg_catalog", "information_schema"):
         raise InvalidSchemaName(f'schema "{schema}" does not exist', position=position)
     qualified = f"{schema}.{name}" if schema else name

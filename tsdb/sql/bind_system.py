@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported
@@ -13,7 +11,7 @@ from tsdb.sql.binder import Binder
 from tsdb.sql.coercion import coerce, constant
 from tsdb.sql.expression import Expr
 from tsdb.sql.relation import Scope, Source
-from tsdb.types import BOOL, FLOAT8, INT4, NAME, TEXT, VOID, array_of
+from tsdb.types import FLOAT8, INT4, NAME, TEXT, VOID, array_of
 
 
 @special("version")
@@ -75,8 +73,3 @@ def gapfill(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
         "time_bucket_gapfill is not supported yet",
         hint="Join with generate_series(start, end, width) and time_bucket to see empty buckets.",
     )
-
-
-@special("has_table_privilege", "has_schema_privilege", "has_database_privilege", "has_column_privilege")
-def has_privilege(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    return replace(constant(BOOL, True), stable=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from tsdb.sql.catalog.calls import MARKER
 from tsdb.sql.literal import duckdb_type
-from tsdb.types import TEXT, SqlType
+from tsdb.types import REFERENCES, TEXT, SqlType
 
+_REFERENCES = tuple(t.typname for t in REFERENCES)
 _NUMBERS = ("int2", "int4", "int8", "oid", "numeric", "float4", "float8")
 _INTEGERS = ("int2", "int4", "int8", "oid")
+_OIDS = ("int2", "int4", "int8", "oid", *_REFERENCES)
 _TEXTS = ("text", "varchar", "bpchar", "name", "unknown")
 _PLAIN = {
     ("date", "timestamp"), ("date", "timestamptz"), ("timestamp", "timestamptz"), ("timestamptz", "timestamp"),
@@ -24,6 +27,8 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
     if source.typname in _TEXTS:
         return _from_text(sql, target, digits)
     a, b = source.typname, target.typname
+    if (a in _REFERENCES and b in _OIDS) or (b in _REFERENCES and a in _OIDS):
+        return f"CAST({sql} AS {duckdb_type(target)})"
     if a in _NUMBERS and b in _NUMBERS:
         if a in ("float4", "float8") and b == "numeric":
             # float8_numeric in numeric.c
@@ -54,6 +59,10 @@ def to_text(sql: str, source: SqlType) -> str:
     name = source.typname
     if name in ("float4", "float8"):
         return f"pg_{name}_text({sql})"
+    if source in REFERENCES:
+        return f"catalog_text('{name} name', {MARKER}, {sql}, NULL, NULL)"
+    if source.vector:
+        return f"array_to_string(list_transform({sql}, lambda pg_item: CAST(pg_item AS VARCHAR)), ' ')"
     if name == "interval":
         return f"pg_interval_text({sql})"
     if name == "bytea":
@@ -68,6 +77,8 @@ def to_text(sql: str, source: SqlType) -> str:
 
 def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str:
     name = target.typname
+    if target in REFERENCES:
+        return f"catalog_number('{name} number', {MARKER}, NULL, NULL, {sql})"
     if name in _INTEGERS:
         return f"CAST(pg_text_integer({sql}, '{target.name}') AS {duckdb_type(target)})"
     if name in ("float4", "float8"):

@@ -15,7 +15,7 @@ from tsdb.sql.casts import cast_text, float_digits
 from tsdb.sql.context import Context
 from tsdb.sql.expression import Expr, Parameter, combine
 from tsdb.sql.rows import row_text
-from tsdb.types import BOOL, NUMERIC, TEXT, UINT8, UNKNOWN, SqlType
+from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, UINT8, UNKNOWN, SqlType
 
 _TEXTS = ("text", "varchar", "bpchar", "name")
 _IMPLICIT = {
@@ -30,10 +30,16 @@ _IMPLICIT = {
     "oid": ("int8",),
     "json": (),
 }
+_REFERENCES = tuple(t.typname for t in REFERENCES)
+_IMPLICIT = {
+    **_IMPLICIT,
+    **dict.fromkeys(_REFERENCES, ("oid", "int8")),
+    **{name: (*_IMPLICIT[name], *_REFERENCES) for name in ("int2", "int4", "int8", "oid")},
+}
 _CATEGORY = {
     "bool": "B", "int2": "N", "int4": "N", "int8": "N", "numeric": "N", "float4": "N", "float8": "N", "oid": "N",
     "text": "S", "varchar": "S", "bpchar": "S", "name": "S", "date": "D", "time": "D", "timestamp": "D",
-    "timestamptz": "D", "interval": "T", "unknown": "X",
+    "timestamptz": "D", "interval": "T", "unknown": "X", **dict.fromkeys(_REFERENCES, "N"),
 }  # fmt: skip
 _PREFERRED = frozenset({"bool", "float8", "oid", "text", "timestamptz", "interval"})
 _INTEGER_DIGITS = {"int2": (5, 0), "int4": (10, 0), "int8": (19, 0), "oid": (10, 0), "bool": (1, 0)}

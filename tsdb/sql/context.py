@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
+from tsdb.model.catalog import Series
 from tsdb.model.roles import FIRST
+from tsdb.model.store import SeriesStatistics
 
 
 class Cancellable(Protocol):
@@ -37,7 +39,7 @@ class Context:
     ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
     of each query just before it starts, since starting may take long and be cancelled, too. ``user`` is current_user
     and ``role`` the number of the role whose privileges hold: on an open port a name that no role has stands for the
-    first role.
+    first role. ``statistics`` measures a series.
     """
 
     database: str
@@ -49,6 +51,7 @@ class Context:
     running: Callable[[Cancellable], None] | None = field(default=None, compare=False, repr=False)
     session: SessionAccess | None = field(default=None, compare=False, repr=False)
     session_user: str = "tsdb"
+    statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
     role: int = FIRST
 
     @property

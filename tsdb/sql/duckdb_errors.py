@@ -27,6 +27,7 @@ from tsdb.errors import (
     StatementTooComplex,
     TsdbError,
 )
+from tsdb.sql.catalog.calls import ERROR_MARK
 from tsdb.sql.computed.registry import SEPARATOR
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ _STATES: dict[str, type[TsdbError]] = {
         InvalidRowCountInOffsetClause,
     )
 }  # fmt: skip
+_FROM_CATALOG = re.compile(ERROR_MARK + r"([0-9A-Z]{5}):([^\n]*)")
 _OWN = re.compile(r"(?:Invalid Input Error|UDF: ValueError): ([0-9A-Z]{5}):(.*)", re.DOTALL)
 
 
@@ -114,7 +116,7 @@ def to_error(error: BaseException) -> TsdbError:
     text = str(error)
     if isinstance(error, duckdb.InterruptException):
         return QueryCanceled("canceling statement due to user request")
-    own = _OWN.search(text)
+    own = _OWN.search(text) or _FROM_CATALOG.search(text)
     if own is not None:
         return _raised(own[1], own[2])
     if isinstance(error, duckdb.OutOfMemoryException):

@@ -11,6 +11,9 @@ import pyarrow as pa
 
 from tsdb.errors import QueryCanceled, TsdbError
 from tsdb.model.store import ScanRequest, View
+from tsdb.sql.catalog import names
+from tsdb.sql.catalog.calls import MARKER
+from tsdb.sql.catalog.live import Moment, moment_of
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
@@ -18,7 +21,7 @@ from tsdb.sql.instance import Cursor, Instance
 from tsdb.sql.plan import Plan
 from tsdb.sql.result import ResultColumn, Statistics
 from tsdb.sql.stream import LateRow, Running, ScanStream
-from tsdb.types import NUMERIC
+from tsdb.types import NAMED_OID, NUMERIC, REFERENCES, SqlType
 
 # DuckDB gives units of a few vectors; they are gathered up to so many rows or bytes. A client that does not read holds
 # one batch: the smaller, the more such clients fit into memory. The first unit goes alone: the first row comes soon.
@@ -45,6 +48,9 @@ class Execution:
         self._holding = threading.Lock()
         self._deadlines = deadlines
         self._columns = columns
+        self._context = context
+        self._moment: Moment | None = None
+        self._token = 0
         self._running = Running()
         self._streams: list[tuple[str, ScanStream]] = []
         self._reader: Any = None
@@ -64,6 +70,15 @@ class Execution:
         self._statistics.scans = [(n, s) for n, stream in self._streams for s in stream.statistics]
         return self._statistics
 
+    def moment(self, view: View, sql: str) -> int:
+        """The token by which the catalog's functions in ``sql`` know this statement; 0 when there are none."""
+        named = any(_is_named(c.type) for c in self._columns)
+        if not named and MARKER not in sql and "\x01" not in sql:
+            return 0
+        self._moment = moment_of(self._context, view.catalog)
+        self._token = self._instance.catalog_calls.open(self._moment)
+        return self._token
+
     def start(
         self, plan: Plan, sql: str, requests: Sequence[tuple[str, ScanRequest]], view: View, context: Context
     ) -> None:
@@ -79,9 +94,9 @@ class Execution:
                 if source.delay_seconds is not None:
                     self._cursor.show(source.name, LateRow(source.delay_seconds, self._running))
                 if source.table is not None:
-                    table = source.table(view.catalog, context)
-                    names = [str(key) for key in source.columns] or table.column_names[:1]
-                    chosen = table.select(names).rename_columns([f"c{i + 1}" for i in range(len(names))])
+                    names = [str(key) for key in source.columns] or ["tableoid"]
+                    table = source.table(view.catalog, context, names)
+                    chosen = table.rename_columns([f"c{i + 1}" for i in range(len(names))])
                     self._cursor.show(source.name, chosen)
             self._reader = connection.sql(sql).to_arrow_reader(_unit_rows(len(self._columns)))
         except Exception as error:
@@ -131,8 +146,24 @@ class Execution:
         return batch
 
     def _promised(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        arrays = [_promised(a, w) for a, w in zip(batch.columns, self._wanted, strict=False)]
+        arrays = [
+            self._referring(a, c.type) if _is_named(c.type) else _promised(a, w)
+            for a, w, c in zip(batch.columns, self._wanted, self._columns, strict=False)
+        ]
         return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in self._columns])
+
+    def _referring(self, array: pa.Array, sql_type: SqlType) -> pa.Array:
+        """A reg* column with its names, as the wire wants it; each distinct OID is looked up once."""
+        assert self._moment is not None
+        if sql_type.element is not None:
+            inner = self._referring(array.values, sql_type.element)
+            return pa.ListArray.from_arrays(array.offsets, inner, mask=array.is_null() if array.null_count else None)
+        numbers = array.cast(pa.int64()).dictionary_encode()
+        outline = self._moment.outline
+        texts = [names.name(sql_type.typname, outline, oid) for oid in numbers.dictionary.to_pylist()]
+        shown = pa.array(texts, pa.string()).take(numbers.indices)
+        mask = array.is_null()
+        return pa.StructArray.from_arrays([array.cast(pa.int64()), shown], fields=list(NAMED_OID), mask=mask)
 
     def _error(self, error: BaseException) -> TsdbError:
         if self._timed_out:
@@ -172,6 +203,8 @@ class Execution:
             self._reader.close()
             self._reader = None
         cursor.clear()
+        if self._token:
+            self._instance.catalog_calls.forget(self._token)
         for _, stream in self._streams:
             stream.close()
         self._instance.give_back(cursor)
@@ -179,6 +212,10 @@ class Execution:
 
 def _unit_rows(columns: int) -> int:
     return max(UNIT_ROWS_MIN, min(UNIT_ROWS_MAX, BATCH_BYTES // (_VALUE_BYTES * max(1, columns))))
+
+
+def _is_named(sql_type: SqlType) -> bool:
+    return (sql_type.element or sql_type) in REFERENCES
 
 
 def _promised(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from tsdb.sql.catalog.calls import Calls
 from tsdb.sql.computed import registry
 from tsdb.sql.macros import MACROS
 from tsdb.sql.session_calls import FUNCTION, SessionCalls
@@ -104,6 +105,7 @@ class Instance:
             self._connection.execute(f"CREATE MACRO {macro}")
         self.calls = SessionCalls()
         self.calls.install(self._connection)
+        self.catalog_calls = Calls(self._connection.create_function, self._connection.remove_function)
         self._connection.execute("SET enable_external_access = false")
         self._idle: list[Cursor] = []
         self._lock = threading.Lock()
@@ -132,4 +134,5 @@ class Instance:
             cursor.connection.close()
         registry.remove(self._connection)
         self._connection.remove_function(FUNCTION)
+        self.catalog_calls.close()
         self._connection.close()

@@ -10,6 +10,7 @@ time                        int, µs since midnight
 timestamp timestamptz       int, µs since 1970 (UTC); ±(2**63 − 1) are the infinities
 interval                    intervals.Interval
 bytea                       bytes
+reg*                        int, an OID, or str, a name
 type[]                      list of the element's values and None
 all others                  str
 """
@@ -28,6 +29,7 @@ from tsdb.errors import (
     NumericValueOutOfRange,
 )
 from tsdb.sql import array_text, datetime_text, intervals
+from tsdb.sql.catalog.calls import MARKER
 from tsdb.sql.computed import json_text, octets
 from tsdb.sql.context import Context
 from tsdb.sql.datetime_text import INFINITY
@@ -35,6 +37,7 @@ from tsdb.sql.intervals import Interval
 from tsdb.types import (
     BOOL,
     BYTEA,
+    CID,
     DATE,
     FLOAT4,
     FLOAT8,
@@ -46,10 +49,12 @@ from tsdb.types import (
     JSONB,
     NUMERIC,
     OID,
+    REFERENCES,
     TIME,
     TIMESTAMP,
     TIMESTAMPTZ,
     UUID,
+    XID,
     SqlType,
 )  # fmt: skip
 
@@ -60,6 +65,8 @@ INTEGER_RANGES = {
     INT4: (-(2**31), 2**31 - 1),
     INT8: (-(2**63), 2**63 - 1),
     OID: (0, 2**32 - 1),
+    XID: (0, 2**32 - 1),
+    CID: (0, 2**32 - 1),
 }
 NUMERIC_DIGITS = 38
 _INTEGER = re.compile(r"\s*[+-]?[0-9]+\s*")
@@ -75,11 +82,15 @@ def _invalid(sql_type: SqlType, text: str) -> InvalidTextRepresentation:
 
 def read(sql_type: SqlType, text: str, context: Context) -> object:
     """The value that ``text`` spells for a type. Raises 22P02, 22003, 22007, 22008, as PostgreSQL's input functions."""
+    if sql_type.element is not None and sql_type.vector:
+        return [read(sql_type.element, item, context) for item in text.split()]
     if sql_type.element is not None:
         element = sql_type.element
         return [None if item is None else read(element, item, context) for item in array_text.parse(text)]
     if sql_type in INTEGER_RANGES:
         return _read_integer(sql_type, text)
+    if sql_type in REFERENCES:
+        return 0 if text.strip() == "-" else int(text) if text.strip().isdigit() and text.isascii() else text
     if sql_type in (FLOAT4, FLOAT8):
         return _read_float(sql_type, text)
     if sql_type == NUMERIC:
@@ -206,7 +217,8 @@ def of_python(sql_type: SqlType, value: object, context: Context) -> object:
 _DUCKDB_NAMES = {
     "bool": "BOOLEAN", "bytea": "BLOB", "int8": "BIGINT", "int2": "SMALLINT", "int4": "INTEGER", "oid": "BIGINT",
     "float4": "FLOAT", "float8": "DOUBLE", "date": "DATE", "time": "TIME", "timestamp": "TIMESTAMP",
-    "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL",
+    "timestamptz": "TIMESTAMPTZ", "interval": "INTERVAL", "xid": "BIGINT", "cid": "BIGINT", "xid8": "BIGINT",
+    **{t.typname: "BIGINT" for t in REFERENCES},
 }  # fmt: skip
 
 
@@ -246,6 +258,8 @@ def render(sql_type: SqlType, value: object) -> str:
         return str(value) if int(str(value)) >= 0 else f"({value})"
     if sql_type in INTEGER_RANGES:
         return f"CAST({value} AS {duckdb_type(sql_type)})"
+    if sql_type in REFERENCES:
+        return f"CAST({value} AS BIGINT)" if isinstance(value, int) else reference(sql_type, str(value))
     if sql_type in (FLOAT4, FLOAT8):
         return f"CAST('{value!r}' AS {duckdb_type(sql_type)})"
     if sql_type == NUMERIC:
@@ -261,6 +275,12 @@ def render(sql_type: SqlType, value: object) -> str:
         assert isinstance(value, bytes)
         return f"from_hex('{value.hex()}')"
     return quote(str(value))
+
+
+def reference(sql_type: SqlType, text: str) -> str:
+    """A name where a reg* value stands: looked up when the statement runs."""
+    assert sql_type in REFERENCES
+    return f"catalog_number('{sql_type.typname} number', {MARKER}, NULL, NULL, {quote(text)})"
 
 
 def _render_long(sql_type: SqlType, items: list[object], digits: tuple[int, int] | None) -> str | None:

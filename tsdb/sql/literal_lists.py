@@ -113,7 +113,11 @@ def source_of(binder: Binder, columns: Sequence[pa.Array]) -> Source:
     """A source of the statement with the columns c1 …"""
     names = [f"c{i + 1}" for i in range(len(columns))]
     table = pa.Table.from_arrays(list(columns), names)
-    return binder.source(Source(len(binder.sources) + 1, table=lambda catalog, context: table, columns=list(names)))
+    return binder.source(
+        Source(
+            len(binder.sources) + 1, table=lambda catalog, context, wanted: table.select(wanted), columns=list(names)
+        )
+    )
 
 
 def list_of(like: Expr, values: list[object]) -> Expr:

@@ -27,6 +27,7 @@ from tsdb.sql import (
 from tsdb.sql.bind_query import bind_query
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
+from tsdb.sql.catalog import functions
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
@@ -43,7 +44,7 @@ CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
-_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system)
+_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system, functions)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Queries:
         if context.running is not None:
             context.running(execution)
         try:
-            run_values = self.values(plan, values, context)
+            run_values = self.values(plan, values, context, execution.moment(view, plan.sql))
             made = self.scan_requests(plan, run_values, context)
         except BaseException:
             execution.close()
@@ -162,8 +163,8 @@ class Queries:
         execution.start(plan, run_values.fill(plan.sql), made, view, context)
         return execution
 
-    def values(self, plan: Plan, values: Sequence[object | None], context: Context) -> RunValues:
-        return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context))
+    def values(self, plan: Plan, values: Sequence[object | None], context: Context, moment: int = 0) -> RunValues:
+        return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context), moment)
 
     def scan_requests(self, plan: Plan, values: RunValues, context: Context) -> list[tuple[str, ScanRequest]]:
         return [

@@ -4,7 +4,7 @@ column."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ class Source:
 
     number: int
     series: Series | None = None
-    table: Callable[[Catalog, Context], pa.Table] | None = None
+    table: Callable[[Catalog, Context, Sequence[str]], pa.Table] | None = None
     delay_seconds: float | None = None
     columns: list[int | str] = field(default_factory=list)
 

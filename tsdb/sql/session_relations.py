@@ -6,11 +6,6 @@ Source: PostgreSQL 15 manual, 54.24 (pg_settings), 28.2.3 (pg_stat_activity), 54
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from tsdb.model.schema import Catalog
-from tsdb.sql.context import Context
 from tsdb.types import BOOL, INT4, INT8, NAME, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
 
 COLUMNS: dict[str, tuple[tuple[str, SqlType], ...]] = {
@@ -36,12 +31,3 @@ COLUMNS: dict[str, tuple[tuple[str, SqlType], ...]] = {
         ("from_sql", BOOL), ("generic_plans", INT8), ("custom_plans", INT8),
     ),
 }  # fmt: skip
-
-
-def rows_of(relation: str) -> Callable[[Catalog, Context], list[tuple[Any, ...]]]:
-    """The rows of a relation as the session that asks sees them; none without a session."""
-
-    def rows(catalog: Catalog, context: Context) -> list[tuple[Any, ...]]:
-        return context.session.rows(relation) if context.session is not None else []
-
-    return rows

@@ -13,16 +13,17 @@ from tsdb.sql.datetime_text import INFINITY, US_PER_DAY, local_of_utc, utc_of_lo
 from tsdb.sql.expression import Expr, Parameter
 from tsdb.sql.intervals import Interval
 from tsdb.sql.plan import Undecided
-from tsdb.types import TEXT, TIMESTAMPTZ
+from tsdb.types import REFERENCES, TEXT, TIMESTAMPTZ
 
-_MARKER = re.compile("\x01(now|[0-9]+)\x02")
+_MARKER = re.compile("\x01(now|catalog|[0-9]+)\x02")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RunValues:
     """The values of one run. Called with a constant expression it gives its value, or raises Undecided.
 
-    ``compute`` asks DuckDB for a timestamptz that is worth a query of its own.
+    ``compute`` asks DuckDB for a timestamptz that is worth a query of its own. ``moment`` is the token by which the
+    catalog's functions know the statement.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class RunValues:
         given: Sequence[object | None],
         context: Context,
         compute: Callable[[str], int | None] | None = None,
+        moment: int = 0,
     ) -> None:
         if len(given) != len(parameters):
             raise ProtocolViolation(
@@ -38,6 +40,7 @@ class RunValues:
             )
         self.context = context
         self._compute = compute
+        self._moment = moment
         self._types = [p.type or TEXT for p in parameters]
         self._values = [literal.of_python(t, value, context) for t, value in zip(self._types, given, strict=True)]
 
@@ -48,7 +51,12 @@ class RunValues:
     def _text(self, found: re.Match[str]) -> str:
         if found[1] == "now":
             return literal.render(TIMESTAMPTZ, self.context.now_us)
+        if found[1] == "catalog":
+            return str(self._moment)
         index = int(found[1])
+        if self._types[index] in REFERENCES and isinstance(self._values[index], str):
+            # A name where an OID is wanted.
+            return self.fill(literal.reference(self._types[index], str(self._values[index])))
         text = literal.render(self._types[index], self._values[index])
         return f"CAST({text} AS DECIMAL(38,10))" if self._types[index].typname == "numeric" else text
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
@@ -29,24 +29,16 @@ _RESULTS = {"catalog_text": ("VARCHAR", pa.string()), "catalog_number": ("BIGINT
 _ARGUMENTS = ["VARCHAR", "BIGINT", "BIGINT", "BIGINT", "VARCHAR"]
 
 
-class Connection(Protocol):
-    def create_function(self, name: str, function: Any, parameters: Any, return_type: Any, **options: Any) -> Any: ...
-
-    def remove_function(self, name: str) -> Any: ...
-
-
 class Calls:
     """The moments of running statements, for the functions of one DuckDB instance. Thread-safe."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, create: Callable[..., Any], remove: Callable[[str], Any]) -> None:
         self._moments: dict[int, Moment] = {}
         self._tokens = itertools.count(1)
-        self._connection = connection
+        self._remove = remove
         self._lock = threading.Lock()
         for name, (duckdb_type, arrow) in _RESULTS.items():
-            connection.create_function(
-                name, self._function(arrow), _ARGUMENTS, duckdb_type, type="arrow", null_handling="special"
-            )
+            create(name, self._function(arrow), _ARGUMENTS, duckdb_type, type="arrow", null_handling="special")
 
     def open(self, moment: Moment) -> int:
         """A token for a moment, until ``forget``."""
@@ -61,7 +53,7 @@ class Calls:
 
     def close(self) -> None:
         for name in _RESULTS:
-            self._connection.remove_function(name)
+            self._remove(name)
 
     def _function(self, arrow: pa.DataType) -> Callable[..., pa.Array]:
         def answer(what: Any, token: Any, a: Any, b: Any, text: Any) -> pa.Array:

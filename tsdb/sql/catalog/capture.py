@@ -53,7 +53,6 @@ _WHERE = {
     "pg_opfamily": "true",
     "pg_proc": "proname NOT LIKE 'plpgsql%'",
     "pg_range": "true",
-    "pg_settings": "true",
     "pg_tablespace": "true",
     "pg_ts_config": "true",
     "pg_ts_config_map": "true",
@@ -69,11 +68,10 @@ _WHERE = {
 }
 _EMPTY = {
     "pg_proc": {"proargdefaults", "prosqlbody", "probin", "proacl"},
-    "pg_settings": {"sourcefile", "sourceline"},
     "pg_class": {"relacl"},
     "pg_namespace": {"nspacl"},
 }
-_ORDER = {"pg_settings": "name", "pg_views": "schemaname, viewname"}
+_ORDER = {"pg_views": "schemaname, viewname"}
 
 # What pg_get_function_*() say, which needs the parser's trees.
 _MORE = {
@@ -102,7 +100,7 @@ def _expression(name: str, sql_type: SqlType) -> str:
 
 
 def _textual(sql_type: SqlType) -> bool:
-    return sql_type.arrow == pa.string()
+    return bool(sql_type.arrow == pa.string())
 
 
 def _array(values: list[Any], sql_type: SqlType) -> pa.Array:

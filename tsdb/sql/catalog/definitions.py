@@ -194,7 +194,7 @@ def _terminated(text: str) -> str:
 @cache
 def _functions() -> Mapping[int, tuple[str, str, str, str]]:
     rows = static.values("pg_proc", "oid", "proname", "+arguments", "+identity_arguments", "+result")
-    return {oid: tuple(rest) for oid, *rest in rows}  # type: ignore[misc]
+    return {oid: tuple(rest) for oid, *rest in rows}
 
 
 def function_text(oid: int | None, part: int) -> str | None:

@@ -16,6 +16,7 @@ from tsdb.sql.catalog.live_views import total_bytes
 from tsdb.sql.catalog.outline import qualified
 from tsdb.types import REFERENCES
 
+
 def answers(question: str) -> Callable[[Answer], Answer]:
     def register(answer: Answer) -> Answer:
         ANSWERS[question] = answer
@@ -26,16 +27,16 @@ def answers(question: str) -> Callable[[Answer], Answer]:
 
 # --- names ---
 
+
+def _about(kind: str) -> None:
+    """The three questions about a reg* type."""
+    ANSWERS[f"{kind} name"] = lambda m, a, b, t: None if a is None else names.name(kind, m.outline, a)
+    ANSWERS[f"{kind} number"] = lambda m, a, b, t: None if t is None else names.number(kind, m.outline, t)
+    ANSWERS[f"to {kind}"] = lambda m, a, b, t: None if t is None else names.number_or_none(kind, m.outline, t)
+
+
 for _type in REFERENCES:
-    ANSWERS[f"{_type.typname} name"] = lambda m, a, b, t, k=_type.typname: (
-        None if a is None else names.name(k, m.outline, a)
-    )
-    ANSWERS[f"{_type.typname} number"] = lambda m, a, b, t, k=_type.typname: (
-        None if t is None else names.number(k, m.outline, t)
-    )
-    ANSWERS[f"to {_type.typname}"] = lambda m, a, b, t, k=_type.typname: (
-        None if t is None else names.number_or_none(k, m.outline, t)
-    )
+    _about(_type.typname)
 
 
 @answers("format_type")
@@ -53,7 +54,9 @@ def _owner(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None
 ANSWERS["index"] = lambda m, a, b, t: definitions.index_definition(m, a, b)
 ANSWERS["constraint"] = lambda m, a, b, t: definitions.constraint_definition(m, a)
 ANSWERS["view"] = lambda m, a, b, t: definitions.view_definition(m, a)
-ANSWERS["view by name"] = lambda m, a, b, t: definitions.view_definition(m, names.number("regclass", m.outline, t or ""))
+ANSWERS["view by name"] = lambda m, a, b, t: definitions.view_definition(
+    m, names.number("regclass", m.outline, t or "")
+)
 ANSWERS["function"] = lambda m, a, b, t: definitions.function_definition(a)
 ANSWERS["function part"] = lambda m, a, b, t: definitions.function_text(a, b or 0)
 

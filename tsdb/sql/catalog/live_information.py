@@ -189,7 +189,7 @@ def character_sets(moment: Moment) -> Sequence[int]:
     "pad_attribute": "NO PAD",
 })  # fmt: skip
 def collations(moment: Moment) -> Sequence[str]:
-    return [name for name, in static.values("pg_collation", "collname")]
+    return [name for (name,) in static.values("pg_collation", "collname")]
 
 
 # --- constraints ---

@@ -1,4 +1,4 @@
-"""Live rows of pg_catalog's views over relations: pg_tables, pg_views, pg_indexes, pg_sequences, statistics of tables."""
+"""Live rows of pg_catalog's views over relations: pg_tables, pg_views, pg_indexes, pg_sequences, pg_stat_…_tables."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Names and OIDs, both ways: what regclass, regtype, regproc and their like read and print.
 
-``number`` raises the error that PostgreSQL raises for a name that is not there (or gives None where to_regclass() asks);
-``name`` gives None for an OID that is not there, which then prints as a number.
+``number`` raises PostgreSQL's error for a name that is not there, ``number_or_none`` gives None, as to_regclass() does.
+``name`` prints an OID that is not there as a number.
 """
 
 from __future__ import annotations
@@ -248,7 +248,7 @@ def role_name(outline: Outline, oid: int) -> str | None:
 @cache
 def _plain(relation: str, column: str) -> tuple[Mapping[str, int], Mapping[int, str]]:
     rows = static.values(relation, "oid", column)
-    return {name: oid for oid, name in rows}, {oid: name for oid, name in rows}
+    return {name: oid for oid, name in rows}, dict(rows)
 
 
 def _looked_up(relation: str, column: str, what: str) -> tuple[Number, Name]:

@@ -285,9 +285,7 @@ def _declared_index(entry: Entry, series: Series, index: Index) -> IndexEntry:
 def _index_relation(index: IndexEntry) -> Entry:
     table = index.table
     columns = [table.attributes[n - 1] for n in (*index.columns, *index.included) if n]
-    attributes = tuple(
-        Attribute(index.oid, i + 1, a.name, a.type, a.typmod) for i, a in enumerate(columns)
-    )
+    attributes = tuple(Attribute(index.oid, i + 1, a.name, a.type, a.typmod) for i, a in enumerate(columns))
     return Entry(index.oid, index.name, table.namespace, "i", table.model, attributes, comment=index.comment)
 
 
@@ -312,4 +310,3 @@ def outline_of(catalog: Catalog, database: str) -> Outline:
         while len(_outlines) > _KEPT:
             _outlines.popitem(last=False)
     return outline
-

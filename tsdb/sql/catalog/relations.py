@@ -10,14 +10,17 @@ import pyarrow as pa
 from tsdb.model.catalog import Catalog
 from tsdb.sql.catalog import live_databases, live_information, live_relations, live_sessions, live_views, static
 from tsdb.sql.catalog.live import LIVE, moment_of
-from tsdb.sql.catalog.static import INFORMATION_SCHEMA, PG_CATALOG, CatalogRelation
+from tsdb.sql.catalog.static import PG_CATALOG, CatalogRelation
 from tsdb.sql.context import Context
-from tsdb.types import REFERENCES
+from tsdb.sql.relation import RelationColumn
+from tsdb.types import OID, XID
 
 # The table of live relations fills itself as these are imported.
 _LIVE = (live_databases, live_information, live_relations, live_sessions, live_views)
-# Relations whose captured rows are only the ground that the live ones are made on.
-_ALL_LIVE = frozenset({"pg_settings"})
+
+
+_HIDDEN = (("tableoid", OID), ("xmin", XID))
+_FROZEN_XID = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class SystemRelation:
         relation = self.described
         prefix = "" if relation.schema == PG_CATALOG else f"{relation.schema}."
         file = f"{prefix}{relation.name}"
-        captured = 0 if relation.name in _ALL_LIVE else static.row_count(file)
-        rows = LIVE.get((relation.schema, relation.name))
-        moment = moment_of(context, catalog) if rows is not None else None
-        arrays = []
+        captured = static.row_count(file)
+        live = LIVE.get((relation.schema, relation.name))
+        moment = moment_of(context, catalog)
+        arrays: dict[str, pa.ChunkedArray] = {}
         for column in relation.columns:
             if column.name not in names:
                 continue
@@ -50,11 +53,15 @@ class SystemRelation:
             if captured:
                 found = static.column(file, column.name)
                 parts.append(pa.nulls(captured, column.type.arrow) if found is None else found)
-            if rows is not None and moment is not None:
-                parts.append(rows.array(relation, column, moment))
-            arrays.append((column.name, pa.chunked_array(parts, column.type.arrow)))
-        made = pa.table([a for _, a in arrays], names=[n for n, _ in arrays])
-        return made.select(list(names))
+            if live is not None:
+                parts.append(live.array(relation, column, moment))
+            arrays[column.name] = pa.chunked_array(parts, column.type.arrow)
+        for name, sql_type in _HIDDEN:
+            if name in names and name not in arrays:
+                count = captured + (0 if live is None else len(live.rows(moment)))
+                value = relation.oid if sql_type is OID else _FROZEN_XID
+                arrays[name] = pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), count)])
+        return pa.table([arrays[name] for name in names], names=list(names))
 
 
 def find(schema: str, name: str) -> SystemRelation | None:
@@ -63,5 +70,8 @@ def find(schema: str, name: str) -> SystemRelation | None:
     return None if found is None else SystemRelation(found)
 
 
-SCHEMAS = (PG_CATALOG, INFORMATION_SCHEMA)
-_REFERENCES = frozenset(t.typname for t in REFERENCES)
+def columns(relation: SystemRelation) -> list[RelationColumn]:
+    """As FROM knows them, with the hidden ones."""
+    shown = [RelationColumn(c.name, c.type, c.typmod, key=c.name, number=c.number) for c in relation.described.columns]
+    names = {c.name for c in shown}
+    return shown + [RelationColumn(n, t, hidden=True, key=n) for n, t in _HIDDEN if n not in names]

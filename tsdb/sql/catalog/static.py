@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tsdb.types import BY_OID, SqlType
+from tsdb.types import BY_NAME, BY_OID, SqlType
 
 FORMAT = 1
 FORMAT_KEY = b"tsdb.catalog.format"
@@ -99,7 +99,8 @@ def relations() -> dict[tuple[str, str], CatalogRelation]:
 
 
 def _described(row: dict[str, Any]) -> CatalogColumn:
-    return CatalogColumn(row["column"], BY_OID[row["type"]], row["typmod"], row["number"])
+    # pg_statistic_ext_data has an array of a relation's row type, which nobody fills here.
+    return CatalogColumn(row["column"], BY_OID.get(row["type"], BY_NAME["_record"]), row["typmod"], row["number"])
 
 
 @cache
