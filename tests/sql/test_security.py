@@ -29,7 +29,7 @@ SECRET = object()
         "select * from t1", "select * from r1", "select r1.c1 from cpu", "select c1 from cpu", "select * from SECRET",
         "select * from VIEW", "select * from pg_read_file('/etc/passwd')", "select pg_read_file('/etc/passwd')",
         "select lo_import('/etc/passwd')", "select write_log('x')", "select error('x')", "select pg_raise('x')",
-        "select system('ls')", "select * from information_schema.character_sets", "select * from sqlite_master",
+        "select system('ls')", "select * from sqlite_master",
         "select * from duckdb_tables", "select * from parquet_scan('x')", "select install('httpfs')",
         "select getvariable('a')", "select * from pragma_table_info('cpu')", "select nextval('a')",
         "select txid_current()", "select * from cpu cross join read_json('x')",

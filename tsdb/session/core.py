@@ -81,6 +81,7 @@ class Core:
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.functions = SessionFunctions(self, sessions)
+        self._measure = store.statistics
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
@@ -102,6 +103,7 @@ class Core:
             session_user=self.identity.session.name,
             role=current.role,
             session=self.functions,
+            statistics=self._measure,
         )
 
     def now_us(self) -> int:

@@ -51,8 +51,8 @@ class Context:
     running: Callable[[Cancellable], None] | None = field(default=None, compare=False, repr=False)
     session: SessionAccess | None = field(default=None, compare=False, repr=False)
     session_user: str = "tsdb"
-    statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
     role: int = FIRST
+    statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
 
     @property
     def time_zone(self) -> str:
