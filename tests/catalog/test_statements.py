@@ -28,7 +28,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Outcome]:
     settings = load({"data": tmp_path_factory.mktemp("clients") / "data", "pg_port": 0, "http_port": 0})
     with EmbeddedServer(settings) as server:
         dsn = f"host=127.0.0.1 port={server.pg_port} user=tsuser dbname=tsdb"
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(dsn.replace("tsuser", "tsdb"), autocommit=True) as connection:
             statements.create_schema(connection)
         return list(statements.run_all(dsn))
 
