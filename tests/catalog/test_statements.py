@@ -39,7 +39,7 @@ def test_all_statements_give_postgres_columns_and_types_but_for_a_list_that_shri
     not_yet = {int(i) for ids in json.loads((HERE / "not_yet.json").read_text()).values() for i in ids}
     wrong = {o.id: o.difference for o in outcomes if o.difference}
     assert {i: d for i, d in wrong.items() if i not in not_yet} == {}
-    assert sorted(not_yet - set(wrong)) == [], "these are right now: take them out of not_yet.json"
+    assert sorted(not_yet - set(wrong)) == [], "right now: run python -m tests.catalog.statements --rewrite"
 
 
 def test_rows_of_what_both_have_are_postgres(outcomes: Sequence[Outcome]) -> None:
