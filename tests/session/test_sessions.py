@@ -134,7 +134,8 @@ def test_what_sessions_do_is_seen(server: Server, connection: psycopg.Connection
             "query_start <= now(), backend_start <= state_change FROM pg_stat_activity WHERE pid = %s"
         )
         assert connection.execute(text, (other.info.backend_pid,)).fetchone() == (
-            "tsdb", "tester", "idle in transaction", "SELECT 'look'", ip_address("127.0.0.1"), "ClientRead", True, True, True,
+            "tsdb", "tester", "idle in transaction", "SELECT 'look'", ip_address("127.0.0.1"), "ClientRead",
+            True, True, True,
         )  # fmt: skip
         other.execute("COMMIT")
         found = connection.execute(
