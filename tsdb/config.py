@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         False, "refuse clients of other machines that do not use TLS on the SQL port", topic="security"
     )
 
-    connections_max: int = _setting(100, "SQL connections at a time", topic="clients", ge=1, le=10_000)
+    connections_max: int = _setting(1000, "SQL connections at a time", topic="clients", ge=1, le=10_000)
     message_bytes_max: Size = _bytes(64 * MIB, "longest SQL message", topic="clients", ge=64 * KIB, le=GIB - 1)
     startup_timeout: Duration = _seconds(
         30, "time a client of the SQL port has to say who it is", topic="clients", ge=0.1, le=3600

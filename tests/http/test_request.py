@@ -49,6 +49,12 @@ def test_each_api_names_database_and_precision_its_own_way(
     assert (request.database, request.precision) == (database, precision)
 
 
+@pytest.mark.parametrize("precision", ["n", "u", "µs", "m", "h", "nanosecond", "auto", "S", "fortnight"])
+def test_version_two_refuses_precisions_that_influxdb_two_does_not_have(precision: str) -> None:
+    with pytest.raises(BadRequest, match="invalid precision"):
+        write_request(Api.V2, {"bucket": "a", "precision": precision}, {})
+
+
 @pytest.mark.parametrize("api", list(Api))
 def test_a_write_without_a_database_is_refused(api: Api) -> None:
     with pytest.raises(BadRequest, match="is required"):

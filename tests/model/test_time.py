@@ -43,3 +43,16 @@ def test_a_bucket_holds_its_lower_border_and_not_its_upper_one(ns: int, bucket: 
 def test_bounds_outside_int64_clamp() -> None:
     assert time.ns_from_us_ge(-(2**62)) == time.NS_MIN
     assert time.ns_from_us_gt(2**62) == time.NS_MAX
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "1970-01-01 00:00:00+00"),
+        (1_500_000_000, "1970-01-01 00:00:01.5+00"),
+        (-1, "1969-12-31 23:59:59.999999999+00"),
+        (1_795_248_000_000_000_000, "2026-11-21 08:00:00+00"),
+    ],
+)
+def test_an_instant_is_shown_with_the_digits_that_it_needs(ns: int, text: str) -> None:
+    assert time.instant_text(ns) == text

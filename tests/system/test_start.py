@@ -31,7 +31,7 @@ def refused(data: Path, *arguments: str) -> tuple[int, str]:
     )
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert [line for line in lines if line.startswith("tsdb: ")] == lines[-1:], done.stderr
+    assert [line.startswith("tsdb: ") for line in lines] == [True], done.stderr
     assert "Traceback" not in done.stderr
     return done.returncode, lines[-1]
 

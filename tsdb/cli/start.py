@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("tsdb")
 
 EXIT_STOPPED_AT_ONCE = 1
+# RocksDB, HTTP connections and what else is open.
+OTHER_FILES = 4096
 
 
 def serve(settings: Settings) -> None:
@@ -29,12 +32,29 @@ def serve(settings: Settings) -> None:
     from tsdb.server import Server, logs
 
     logs.configure(settings.log_level, settings.log_format)
+    raise_file_limit(settings)
     server = Server(settings)
     uvloop.run(_serve(server))
     # Everything is closed; only the compiling of kernels may still run in its thread, and nobody waits for that.
     logging.shutdown()
     sys.stdout.flush()
     os._exit(0)
+
+
+def raise_file_limit(settings: Settings) -> None:
+    """Let the process open as many files as its clients and RocksDB may need; the usual soft limit is 1,024."""
+    wanted = 2 * settings.connections_max + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    if allowed < wanted:
+        log.warning(
+            "the process may open %d files and connections_max may need %d: raise its limit (ulimit -n)",
+            allowed,
+            wanted,
+        )
 
 
 async def _serve(server: Server) -> None:

@@ -1,22 +1,56 @@
-"""Counters for Prometheus: what came in over HTTP, and what the engine tells of itself."""
+"""Metrics for Prometheus: what came in over HTTP, and what the server's parts tell of themselves.
+
+Names follow Prometheus' conventions: a base unit at the end, ``_total`` for what only grows, help for everything.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 Gauges = Callable[[], Mapping[str, float]]
 
+# What only grows, by the name that its part gives it: the metric's name without _total, and its help.
+_COUNTERS = {
+    "writers_waited": ("writers_waited", "writes that waited because the head was full"),
+    "writers_refused": ("writers_refused", "writes refused because the head was full or the disk had no room"),
+    "ops_appended": ("ops_appended", "ops appended to the op log"),
+    "op_bytes_appended": ("op_appended_bytes", "bytes of ops appended to the op log"),
+    "syncs": ("syncs", "fsyncs of the op log, each for all ops that waited"),
+    "flushes": ("flushes", "heads written to blocks"),
+    "flush_failures": ("flush_failures", "flushes that failed and were tried again"),
+    "flush_seconds": ("flush_seconds", "time spent on writing heads to blocks"),
+}
+_GAUGES = {
+    "head_bytes": "recent points in memory that take writes",
+    "frozen_bytes": "recent points in memory that are being written to blocks",
+    "frozen_heads": "heads that wait to be written to blocks",
+    "queued_bytes": "ops that wait for the next fsync",
+    "blocks": "blocks on disk",
+    "tombstones": "deletions that are not carried out on disk yet",
+    "tagsets": "tag sets of all series",
+    "views": "states of the data that queries read at the moment",
+    "producers": "producers whose batches are remembered",
+    "runs_cache_bytes": "row runs of blocks kept in memory",
+    "sql_sessions": "SQL clients that are connected",
+    "sql_result_bytes": "memory claimed by results on their way to SQL clients",
+    "sql_results_waiting": "statements that wait for memory for their result",
+}
 
-class _Gauges:
+
+class _Parts:
     def __init__(self, read: Gauges) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
         for name, value in self._read().items():
-            yield GaugeMetricFamily(f"tsdb_{name}", name.replace("_", " "), value=value)
+            if name in _COUNTERS:
+                counted, meaning = _COUNTERS[name]
+                yield CounterMetricFamily(f"tsdb_{counted}", meaning, value=value)
+            else:
+                yield GaugeMetricFamily(f"tsdb_{name}", _GAUGES.get(name, name.replace("_", " ")), value=value)
 
 
 class Metrics:
@@ -27,8 +61,8 @@ class Metrics:
         self.points = Counter("tsdb_points_written", "points written over HTTP", registry=self._registry)
         self.rejected = Counter("tsdb_lines_rejected", "lines of line protocol refused", registry=self._registry)
         self.bytes = Counter("tsdb_body_bytes", "bytes of write bodies, decompressed", registry=self._registry)
-        self.requests = Counter("tsdb_http_requests", "requests by status", ["status"], registry=self._registry)
-        self._registry.register(_Gauges(gauges))
+        self.requests = Counter("tsdb_http_requests", "HTTP requests by status", ["status"], registry=self._registry)
+        self._registry.register(_Parts(gauges))
 
     def text(self) -> bytes:
         """Prometheus' text exposition format."""

@@ -20,6 +20,7 @@ BATCH_HEADER = "x-tsdb-batch"
 MAX_PRODUCER_BYTES = 64
 
 _V3_PRECISIONS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "auto": "auto"}
+V2_PRECISIONS = ("ns", "us", "ms", "s")
 _BOOLEANS = {"true": True, "t": True, "1": True, "": True, "false": False, "f": False, "0": False}
 
 
@@ -70,6 +71,8 @@ def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]
     precision = query.get("precision") or "ns"
     if api is Api.V3:
         precision = _V3_PRECISIONS.get(precision, precision)
+    if api is Api.V2 and precision not in V2_PRECISIONS:
+        raise BadRequest(f'invalid precision "{precision[:40]}" (use ns, us, ms or s)')
     return WriteRequest(api, database, precision, _accept_partial(query), _producer(headers))
 
 

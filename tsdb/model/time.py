@@ -27,6 +27,12 @@ def clamp_ns(value: int) -> int:
     return max(NS_MIN, min(NS_MAX, value))
 
 
+def instant_text(ns: int) -> str:
+    """For messages: ``2026-11-21 08:00:00.5+00``, with as many digits as it needs."""
+    date, _, clock = str(np.datetime64(ns, "ns")).partition("T")
+    return f"{date} {clock.rstrip('0').rstrip('.') if '.' in clock else clock}+00"
+
+
 def us_of_ns(times: Int64s) -> Int64s:
     """Microseconds, floored."""
     return np.floor_divide(times, NS_PER_US)

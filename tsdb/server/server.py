@@ -64,7 +64,9 @@ class Server:
         self._certificates: Certificates | None = None
         self._retention: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
+        self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
         self._stopping = False
+        self._served = False
 
     async def start(self) -> None:
         """Open the data directory and serve. Raises StartupError, and leaves nothing running then."""
@@ -74,6 +76,7 @@ class Server:
         except BaseException:
             await self.stop()
             raise
+        self._served = True
         log.info(
             "serving",
             extra={
@@ -109,7 +112,7 @@ class Server:
             self._queries,
             self._session_pool,
             self.clock,
-            budget=Budget(settings.result_memory, settings.result_stall_timeout),
+            budget=self._budget,
             pending_bytes_max=settings.transaction_bytes_max,
             rules=self._rules,
         )
@@ -181,7 +184,12 @@ class Server:
     def _gauges(self) -> Mapping[str, float]:
         if self._listener is None or self._node is None:
             return {}
-        return {"sql_sessions": self._listener.session_count, **self._node.engine.metrics()}
+        return {
+            "sql_sessions": self._listener.session_count,
+            "sql_result_bytes": self._budget.held_bytes,
+            "sql_results_waiting": self._budget.waiting_count,
+            **self._node.engine.metrics(),
+        }
 
     async def _keep_retention(self, node: Node) -> None:
         """Raise the floors of series with a retention, again and again."""
@@ -241,7 +249,9 @@ class Server:
             await loop.run_in_executor(None, self._queries.close)
         if self._node is not None:
             await loop.run_in_executor(None, self._node.close)
-            log.info("stopped", extra={"fields": {"in_s": round(time.monotonic() - started, 3)}})
+            (log.info if self._served else log.debug)(
+                "stopped", extra={"fields": {"in_s": round(time.monotonic() - started, 3)}}
+            )
         self._listener = self._queries = self._node = None
         for pool in (self._write_pool, self._session_pool):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -2,37 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tsdb.model.store import ScanRequest, ScanStatistics, View
+from tsdb.model.store import FieldBound, ScanRequest, ScanStatistics, View
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.context import Context
 from tsdb.sql.plan import Plan
 from tsdb.sql.result import ResultColumn, Statistics
 from tsdb.sql.statement import Explain
 from tsdb.sql.values import moment
-from tsdb.types import TEXT
+from tsdb.types import JSON, TEXT
 
 if TYPE_CHECKING:
     from tsdb.sql.query import Queries
 
-COLUMNS = (ResultColumn("QUERY PLAN", TEXT),)
+_TEXT_COLUMNS = (ResultColumn("QUERY PLAN", TEXT),)
+_JSON_COLUMNS = (ResultColumn("QUERY PLAN", JSON),)
+
+
+def columns_of(statement: Explain) -> tuple[ResultColumn, ...]:
+    """One column: lines of text, or one value of json."""
+    return _JSON_COLUMNS if statement.options.get("format") == "json" else _TEXT_COLUMNS
 
 
 class ExplainRows:
     """The lines of a plan as rows."""
 
-    def __init__(self, lines: Sequence[str], statistics: Statistics) -> None:
-        self._batches = iter([pa.record_batch([pa.array(lines, pa.string())], names=[COLUMNS[0].name])])
+    def __init__(self, columns: tuple[ResultColumn, ...], lines: Sequence[str], statistics: Statistics) -> None:
+        self._columns = columns
+        self._batches = iter([pa.record_batch([pa.array(lines, pa.string())], names=[columns[0].name])])
         self._statistics = statistics
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
-        return COLUMNS
+        return self._columns
 
     @property
     def statistics(self) -> Statistics:
@@ -69,11 +78,17 @@ def run(
             statistics = rows.statistics
         finally:
             rows.close()
-    lines = list(_lines(plan, [r for _, r in requests], statistics, statement, context))
+    asked = [request for _, request in requests]
+    if statement.options.get("format") == "json":
+        shown: dict[str, object] = {"Plan": _node(plan, asked, statistics, statement, context)}
+        if statement.analyze:
+            shown |= {"Planning Time": round(planning * 1000, 3), "Execution Time": round(statistics.seconds * 1000, 3)}
+        return ExplainRows(columns_of(statement), [json.dumps([shown], indent=2, ensure_ascii=False)], statistics)
+    lines = list(_lines(plan, asked, statistics, statement, context))
     if statement.analyze:
         lines.append(f"Planning Time: {planning * 1000:.3f} ms")
         lines.append(f"Execution Time: {statistics.seconds * 1000:.3f} ms")
-    return ExplainRows(lines, statistics)
+    return ExplainRows(columns_of(statement), lines, statistics)
 
 
 def _lines(
@@ -89,12 +104,36 @@ def _lines(
             names = [request.series.by_number[t.column].name for t in request.tags]
             yield f"        Tags: {', '.join(names)}"
         for bound in request.bounds:
-            low, high = bound.low, bound.high
-            name = request.series.by_number[bound.column].name
-            yield f"        Field: {'' if low is None else f'{low} <= '}{name}{'' if high is None else f' <= {high}'}"
+            yield f"        Field: {_bound(request, bound)}"
         if statement.analyze and index < len(statistics.scans):
             yield from _counts(statistics.scans[index][1])
     yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
+
+
+def _node(
+    plan: Plan, requests: Sequence[ScanRequest], statistics: Statistics, statement: Explain, context: Context
+) -> dict[str, Any]:
+    """What ``_lines`` says, in the form of PostgreSQL's FORMAT JSON."""
+    scans = []
+    for index, request in enumerate(requests):
+        scan: dict[str, Any] = {
+            "Node Type": "Scan",
+            "Relation Name": request.series.name,
+            "Columns": [_name(request, key) for key in request.columns],
+            "Time": _range(request),
+        }
+        if request.tags:
+            scan["Tags"] = [request.series.by_number[t.column].name for t in request.tags]
+        if request.bounds:
+            scan["Fields"] = [_bound(request, bound) for bound in request.bounds]
+        if statement.analyze and index < len(statistics.scans):
+            counted = asdict(statistics.scans[index][1])
+            scan |= {name.replace("_", " ").title(): value for name, value in counted.items()}
+        scans.append(scan)
+    node: dict[str, Any] = {"Node Type": "Query in DuckDB"}
+    if statement.analyze:
+        node["Actual Rows"] = statistics.rows
+    return {**node, "Rules": list(plan.rules) if context.prune else [], "Plans": scans}
 
 
 def _counts(counted: ScanStatistics) -> Iterator[str]:
@@ -112,6 +151,12 @@ def _counts(counted: ScanStatistics) -> Iterator[str]:
 
 def _name(request: ScanRequest, key: int | str) -> str:
     return key if isinstance(key, str) else request.series.by_number[key].name
+
+
+def _bound(request: ScanRequest, bound: FieldBound) -> str:
+    low, high = bound.low, bound.high
+    name = request.series.by_number[bound.column].name
+    return f"{'' if low is None else f'{low} <= '}{name}{'' if high is None else f' <= {high}'}"
 
 
 def _range(request: ScanRequest) -> str:

@@ -126,7 +126,9 @@ class Queries:
         except RecursionError:
             raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
         plan = rules.apply(_plan(binder, query))
-        columns = explain.COLUMNS if explained is not None else tuple(_result_column(o) for o in query.outputs)
+        columns = (
+            explain.columns_of(explained) if explained is not None else tuple(_result_column(o) for o in query.outputs)
+        )
         parameters = tuple(p.type or TEXT for p in binder.parameters)
         return Prepared(columns, parameters, catalog.version, plan, explained)
 

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 from sqlglot import exp
 
-from tsdb.errors import SqlSyntaxError, StatementTooComplex, TsdbError
+from tsdb.errors import FeatureNotSupported, InvalidParameterValue, SqlSyntaxError, StatementTooComplex, TsdbError
 from tsdb.sql import dialect, lexer, limits
 from tsdb.sql.lexer import Token
 
@@ -194,6 +194,13 @@ def _query(fragment: Fragment, tree: exp.Expr) -> Statement:
     raise lexer.syntax_error(fragment.text, first.start, first.end)
 
 
+def _check_format(name: str) -> None:
+    if name in ("xml", "yaml"):
+        raise FeatureNotSupported(f"EXPLAIN (FORMAT {name.upper()}) is not supported", hint="Use TEXT or JSON.")
+    if name not in ("text", "json"):
+        raise InvalidParameterValue(f'unrecognized value for EXPLAIN option "format": "{name}"')
+
+
 def _explain(fragment: Fragment) -> Explain:
     tokens = fragment.tokens
     options: dict[str, str] = {}
@@ -220,6 +227,7 @@ def _explain(fragment: Fragment) -> Explain:
             raise SqlSyntaxError(f'unrecognized EXPLAIN option "{name}"')
     if at >= len(tokens):
         raise SqlSyntaxError("syntax error at end of input", position=len(fragment.text) + 1)
+    _check_format(options.get("format", "text"))
     inner = fragment.tail(tokens[at].start)
     analyze = options.get("analyze", "off") in ("on", "true", "1")
     try:

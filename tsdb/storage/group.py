@@ -27,6 +27,7 @@ from tsdb.errors import (
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
 from tsdb.model.store import Written
+from tsdb.model.time import instant_text
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
 from tsdb.storage.committer import Pending
@@ -174,7 +175,7 @@ class _Staging:
             if floor is not None and int(points.times.min()) < floor:
                 raise PointsBeyondRetention(
                     f'points beyond retention policy of "{series.name}"',
-                    detail=f"Points before {floor} ns since 1970 are gone already.",
+                    detail=f"Points before {instant_text(floor)} are gone already.",
                 )
             self._check_tagsets(points, series)
         if work.producer is not None and work.batches:
