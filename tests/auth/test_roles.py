@@ -91,6 +91,50 @@ def test_a_writer_needs_select_only_where_it_reads(writer: psycopg.Connection, d
     assert denied(writer, "INSERT INTO cpu SELECT time, 'x', v FROM secret") == "permission denied for table secret"
 
 
+def test_copy_needs_what_insert_and_select_need(reader: psycopg.Connection, writer: psycopg.Connection) -> None:
+    with reader.cursor() as cursor, cursor.copy("COPY cpu TO STDOUT") as copy:
+        assert len(list(copy)) >= 1
+    with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.cursor().copy("COPY cpu FROM STDIN") as copy:
+        copy.write("2026-03-01\tc\t1\n")
+    with writer.cursor().copy("COPY cpu FROM STDIN") as copy:
+        copy.write("2026-03-01\tc\t1\n")
+    for statement in ("COPY cpu TO STDOUT", "COPY (SELECT * FROM cpu) TO STDOUT"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), writer.cursor().copy(statement.encode()) as copy:
+            list(copy)
+    for statement in ("COPY cpu TO '/tmp/x'", "COPY cpu FROM PROGRAM 'id'"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            writer.execute(statement.encode())
+
+
+def test_sessions_of_others_are_neither_read_nor_ended(filled: Running, denied: Denied) -> None:
+    with filled.connect() as boss, filled.connect("owner", "x") as other, filled.connect("nobody", "x") as connection:
+        other.execute("SELECT 'a secret of owner'")
+        query = f"SELECT query FROM pg_stat_activity WHERE pid = {other.info.backend_pid}"
+        assert connection.execute(query.encode()).fetchone() == ("<insufficient privilege>",)
+        assert boss.execute(query.encode()).fetchone() == ("SELECT 'a secret of owner'",)
+        for pid, who in ((boss.info.backend_pid, "must be a superuser"), (other.info.backend_pid, "must be a member")):
+            assert denied(connection, f"SELECT pg_terminate_backend({pid})").startswith(who)
+            assert denied(connection, f"SELECT pg_cancel_backend({pid})").startswith(who)
+        filled.run("GRANT pg_signal_backend TO nobody")
+        assert connection.execute(f"SELECT pg_cancel_backend({other.info.backend_pid})".encode()).fetchone() == (True,)
+        assert denied(connection, f"SELECT pg_cancel_backend({boss.info.backend_pid})").startswith(
+            "must be a superuser"
+        )
+        filled.run("REVOKE pg_signal_backend FROM nobody")
+
+
+def test_set_config_is_no_way_round(filled: Running, denied: Denied) -> None:
+    with filled.connect("nobody", "x") as connection:
+        assert (
+            denied(connection, "SELECT set_config('role', 'owner', false)") == 'permission denied to set role "owner"'
+        )
+        assert denied(connection, "SELECT set_config('session_authorization', 'tsdb', false)").startswith("permission")
+        for name in ("role", "session_authorization", "is_superuser"):
+            with pytest.raises(psycopg.Error):
+                connection.execute(f"SET {name} = 'tsdb'".encode())
+        assert connection.execute("SELECT current_user").fetchone() == ("nobody",)
+
+
 def test_writing_everything_needs_no_select(filled: Running) -> None:
     filled.run("CREATE TABLE scratch (time timestamptz, v float8)", "GRANT UPDATE, DELETE, INSERT ON scratch TO writer")
     with filled.connect("writer", "x") as connection:

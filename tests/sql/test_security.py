@@ -8,7 +8,8 @@ import pytest
 
 from tests.sql import samples
 from tests.sql.answers import ask
-from tsdb.errors import InternalError, SqlSyntaxError, TsdbError
+from tsdb.errors import InternalError, SqlSyntaxError, TsdbError, UndefinedObject
+from tsdb.sql import settings
 from tsdb.sql.functions import aggregates, datetimes, scalar
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import parse, split
@@ -70,10 +71,73 @@ def test_the_instance_has_no_door(queries: Queries) -> None:
     cursor = queries._instance._connection.cursor()
     for text in (
         "SELECT * FROM read_csv('/etc/passwd')", "COPY (SELECT 1) TO '/tmp/x'", "ATTACH '/tmp/x.db'",
-        "INSTALL httpfs", "LOAD httpfs", "SET enable_external_access = true", "SELECT * FROM SECRET",
+        "INSTALL httpfs", "LOAD httpfs", "LOAD '/tmp/x'", "SET enable_external_access = true", "SELECT * FROM SECRET",
+        "SELECT * FROM read_text('/etc/hostname')", "SELECT * FROM glob('/etc/*')", "SELECT getenv('HOME')",
+        "EXPORT DATABASE '/tmp/x'", "CREATE SECRET s (TYPE s3)", "SELECT * FROM sniff_csv('/etc/passwd')",
+        "SET lock_configuration = false", "RESET lock_configuration", "SET allowed_configs = ['threads']",
+        "SET home_directory = '/tmp'", "SET extension_directory = '/tmp'", "SET secret_directory = '/tmp'",
+        "SET custom_extension_repository = 'http://x'", "SET temp_directory = '/tmp'", "SET log_query_path = '/tmp/x'",
+        "SET python_enable_replacements = true", "SET autoinstall_known_extensions = true", "SET threads = 100",
+        "SET memory_limit = '1TB'", "PRAGMA enable_profiling", "CALL enable_logging()",
     ):  # fmt: skip
         with pytest.raises(Exception, match=r"(?i)disabled|permission|does not exist|cannot"):
             cursor.execute(text)
+
+
+def duckdbs_functions(queries: Queries, kinds: str) -> list[str]:
+    found = queries._instance._connection.cursor().execute(
+        f"SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type IN ({kinds}) ORDER BY 1"
+    )
+    return [name for (name,) in found.fetchall()]
+
+
+# What PostgreSQL has under these names too, or the system relations that stand for it.
+SHARED_RELATIONS = {"generate_series", "unnest", "pg_timezone_names", "version"}
+
+
+def test_no_table_function_of_duckdb_is_reachable(queries: Queries) -> None:
+    """Whatever its version adds: readers of files, of its own state, of settings."""
+    names = set(duckdbs_functions(queries, "'table', 'pragma', 'table_macro'")) - SHARED_RELATIONS
+    assert {"read_csv", "glob", "duckdb_settings", "duckdb_secrets"} <= names
+    reached = []
+    for name in sorted(names):
+        quoted = '"' + name.replace('"', '""') + '"'
+        for text in (f"SELECT * FROM {quoted}()", f"SELECT * FROM {quoted}('/etc/passwd')", f"SELECT * FROM {quoted}"):
+            try:
+                ask(queries, VIEW, text)
+                reached.append(text)
+            except InternalError:
+                reached.append(text)
+            except TsdbError:
+                pass
+    assert reached == []
+
+
+def test_a_scalar_function_that_only_duckdb_has_does_not_exist(queries: Queries) -> None:
+    """Functions come from an allow-list: one that DuckDB has is not ours by itself."""
+    names = duckdbs_functions(queries, "'scalar', 'macro', 'aggregate'")
+    unreachable, broken = 0, []
+    for name in filter(str.isidentifier, names):
+        for arguments in ("", "'x'", "'x', 1", "1"):
+            try:
+                ask(queries, VIEW, f'SELECT "{name}"({arguments})')
+            except InternalError:
+                broken.append(f"{name}({arguments})")
+            except OverflowError:
+                pass  # an answer beyond Python's year 9999
+            except TsdbError as error:
+                unreachable += error.sqlstate == "42883"
+    assert broken == [], "DuckDB was asked for something that it does not have"
+    assert unreachable > 1_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["memory_limit", "threads", "enable_external_access", "home_directory", "s3_access_key_id", "extension_directory"],
+)
+def test_no_setting_of_duckdb_is_a_setting_here(name: str) -> None:
+    with pytest.raises(UndefinedObject):
+        settings.checked(name, "x")
 
 
 def test_every_function_of_the_tables_exists_in_duckdb(queries: Queries) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, UndefinedObject
+from tsdb.model.roles import READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.types import TIMESTAMPTZ
@@ -47,7 +48,11 @@ class SessionFunctions:
             raise NullValueNotAllowed("SET requires parameter name")
         core = self._core
         is_local = local == "true" and core.transaction.state in (State.BLOCK, State.IMPLICIT)
-        if value is None:
+        if name.lower() == "role":
+            core.identity.set_role(None if value is None or value.lower() == "none" else value, local=is_local)
+        elif name.lower() == "session_authorization":
+            core.identity.set_session(None if value == "default" else value, local=is_local)
+        elif value is None:
             core.variables.reset(name, local=is_local)
         else:
             core.variables.set(name, value, local=is_local)
@@ -84,15 +89,30 @@ class SessionFunctions:
         if activity is None:
             self._core.warn(_NoSuchProcess(f"PID {process_id} is not a PostgreSQL server process"))
             return "false"
-        if not self._may_see(activity):
-            raise InsufficientPrivilege(
-                f"must be a member of the role whose process is being {verb} or member of pg_signal_backend"
-            )
+        self._check_signal(activity, verb)
         do(activity)
         return "true"
 
+    def _check_signal(self, activity: Activity, verb: str) -> None:
+        """pg_signal_backend of signalfuncs.c: a superuser's session only by superusers, others by their members."""
+        roles, me = self._roles, self._core.identity.current.role
+        own, target = roles.by_number.get(me), roles.by_number.get(activity.role)
+        if target is not None and target.superuser and (own is None or not own.superuser):
+            what = "cancel superuser query" if verb == "canceled" else "terminate superuser process"
+            raise InsufficientPrivilege(f"must be a superuser to {what}")
+        if not (roles.has_rights_of(me, activity.role) or roles.has_rights_of(me, SIGNAL_BACKEND)):
+            what = "query" if verb == "canceled" else "process"
+            raise InsufficientPrivilege(
+                f"must be a member of the role whose {what} is being {verb} or member of pg_signal_backend"
+            )
+
+    @property
+    def _roles(self) -> Roles:
+        return self._core.execution.catalog.roles
+
     def _may_see(self, activity: Activity) -> bool:
-        return activity.user == self._core.identity.current.name or self._core.variables.get("is_superuser") == "on"
+        me = self._core.identity.current.role
+        return self._roles.has_rights_of(me, activity.role) or self._roles.has_rights_of(me, READ_ALL_STATS)
 
     # --- relations ---
 
@@ -105,7 +125,7 @@ class SessionFunctions:
         idle = each.state != "active"
         visible = self._may_see(each)
         return (
-            databases.get(each.database), each.database, each.process_id, None, None, each.user,
+            databases.get(each.database), each.database, each.process_id, None, each.role, each.user,
             each.application_name(), host or None, None, int(port) if port.isdigit() else -1,
             _instant(each.started_ns // 1000), _instant(each.transaction_started_us() or None),
             _instant(each.query_started_ns and each.query_started_ns // 1000),

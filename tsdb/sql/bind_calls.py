@@ -133,7 +133,14 @@ def call_function(binder: Binder, node: exp.Anonymous, scope: Scope, over: Over)
     if name in SETS:
         return replace(set_call(binder, name, [binder.bind(a, scope) for a in arguments]), position=position)
     if name in SPECIAL:
-        made = SPECIAL[name](binder, arguments, scope)
+        try:
+            made = SPECIAL[name](binder, arguments, scope)
+        except (IndexError, ValueError):
+            # A special form takes its arguments by their places: it was given too few, or too many.
+            given = _types_of(binder, arguments, scope)
+            raise UndefinedFunction(
+                f"function {name}({given}) does not exist", hint=_NO_FUNCTION_HINT, position=position
+            ) from None
         return replace(made, name=name, position=position)
     if name not in SCALARS and name not in scalar.VOLATILE:
         given = _types_of(binder, arguments, scope)

@@ -126,6 +126,8 @@ def concat(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 
 @special("concat_ws")
 def concat_ws(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    if len(arguments) < 2:
+        raise UndefinedFunction("function concat_ws needs a separator and a value")
     args = _texts(binder, _bound(binder, arguments, scope))
     return combine(f"concat_ws({', '.join(a.sql for a in args)})", TEXT, "call", tuple(args))
 

@@ -19,6 +19,8 @@ from tsdb.sql.macros import MACROS
 from tsdb.sql.session_calls import FUNCTION, SessionCalls
 
 MAX_IDLE_CURSORS = 16
+# What a cursor sets for itself.
+_CURSOR_SETTINGS = ("timezone", "streaming_buffer_size")
 MAX_IDLE_TABLES = 8
 STREAM_BUFFER_BYTES = 512 << 10
 
@@ -107,6 +109,9 @@ class Instance:
         self.calls.install(self._connection)
         self.catalog_calls = Calls(self._connection.create_function, self._connection.remove_function)
         self._connection.execute("SET enable_external_access = false")
+        # Not even our own text can change anything else from here on, least of all this.
+        self._connection.execute(f"SET allowed_configs = {list(_CURSOR_SETTINGS)}")
+        self._connection.execute("SET lock_configuration = true")
         self._idle: list[Cursor] = []
         self._lock = threading.Lock()
         self._closed = False

@@ -70,7 +70,9 @@ def _fits(wanted: str, given: SqlType) -> bool:
 
 
 def _exact(wanted: str, given: SqlType) -> bool:
-    if wanted in ("any", "anyelement", "anyarray"):
+    if wanted == "anyarray":
+        return given.element is not None
+    if wanted in ("any", "anyelement"):
         return given is not UNKNOWN
     return BY_NAME[wanted].typname == given.typname
 
