@@ -12,6 +12,7 @@ NAMES = {
     b"T": "RowDescription", b"D": "DataRow", b"C": "CommandComplete", b"I": "EmptyQueryResponse",
     b"1": "ParseComplete", b"2": "BindComplete", b"3": "CloseComplete", b"n": "NoData", b"s": "PortalSuspended",
     b"t": "ParameterDescription", b"E": "ErrorResponse", b"N": "NoticeResponse",
+    b"G": "CopyInResponse", b"H": "CopyOutResponse", b"d": "CopyData", b"c": "CopyDone",
 }  # fmt: skip
 
 

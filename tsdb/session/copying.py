@@ -35,7 +35,7 @@ from tsdb.wire.parameters import decode
 from tsdb.zones import zone
 
 # How much input is read at a time: enough for the kernels, little enough for many clients.
-CHUNK_BYTES = 4 << 20
+CHUNK_BYTES = 6 << 20
 
 Finish = Callable[[str], Awaitable[None]]
 

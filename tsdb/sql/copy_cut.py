@@ -77,6 +77,10 @@ class Cutter:
         self._options = options
         self._columns = columns
         self._null = np.frombuffer(options.null.encode(), np.uint8)
+        # The octets that do not stand for themselves.
+        self._special = np.zeros(256, np.bool_)
+        signs = options.quote if options.format == "csv" else "\\"
+        self._special[list((options.delimiter + signs + "\r\n").encode())] = True
         self._state = np.zeros(kernels.STATE_SIZE, np.int64)
         self._left = b""
         self._header = options.header != "off" or options.binary
@@ -161,8 +165,10 @@ class Cutter:
         places = (out, state, starts, ends, self._lines, self._line_starts, self._line_ends)
         if options.format == "csv":
             quote, escape = ord(options.quote), ord(options.escape)
-            return int(kernels.cut_csv(source, size, final, delimiter, self._null, quote, escape, *places))
-        return int(kernels.cut_text(source, size, final, delimiter, self._null, *places))
+            return int(
+                kernels.cut_csv(source, size, final, self._special, delimiter, self._null, quote, escape, *places)
+            )
+        return int(kernels.cut_text(source, size, final, self._special, delimiter, self._null, *places))
 
     def _fields(self, raw: bytes, out: Bytes, rows: int, problem: Problem | None) -> Fields:
         return Fields(

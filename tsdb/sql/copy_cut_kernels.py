@@ -22,10 +22,11 @@ from tsdb.kernels import kernel
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 # Places in ``state``.
-AT, EOL, LINE, STATUS, DETAIL, TEXT_END, NEWLINES = 0, 1, 2, 3, 4, 5, 6
-STATE_SIZE = 8
+AT, EOL, LINE, STATUS, DETAIL, TEXT_END, NEWLINES, ROW, FIELDS = 0, 1, 2, 3, 4, 5, 6, 7, 8
+STATE_SIZE = 9
 
 # Line ends: not known yet, \n, \r, \r\n.
 UNKNOWN, NL, CR, CRNL = 0, 1, 2, 3
@@ -157,22 +158,29 @@ def _marker(raw: Bytes, at: int, size: int, final: bool, csv: bool, state: Int64
 
 
 @kernel
-def _close_field(
-    raw: Bytes, begin: int, stop: int, to: int, quoted: bool, null: Bytes, starts: Int32s, ends: Int32s, place: Int64s
-) -> None:
-    """Note the field that ends: ``place`` is its column and row. Fields beyond the last column are only counted."""
-    column, row = place
-    if column < starts.shape[0]:
-        starts[column, row] = begin
-        ends[column, row] = -1 if not quoted and _equal(raw, begin, stop, null) else to
-    place[0] = column + 1
+def _moved(raw: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
+    """Put octets that stand for themselves behind what was undone before them: their end in ``out``."""
+    for k in range(end - start):
+        out[to + k] = raw[start + k]
+    return to + end - start
 
 
 @kernel
-def _close_line(
-    state: Int64s, begin: int, fields: int, columns: int, row: int, lines: Int64s, starts: Int64s, ends: Int64s
-) -> bool:
+def _last_field(
+    raw: Bytes, field: int, stop: int, to: int, quoted: bool, null: Bytes, state: Int64s, starts: Int32s, ends: Int32s
+) -> None:
+    """Note the field that ends a line. Fields beyond the last column are only counted."""
+    column, row = state[FIELDS], state[ROW]
+    if column < starts.shape[0]:
+        starts[column, row] = field
+        ends[column, row] = -1 if not quoted and _equal(raw, field, stop, null) else to
+    state[FIELDS] = column + 1
+
+
+@kernel
+def _close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: Int64s, ends: Int64s) -> bool:
     """Note the line that ends; False, with an error in the state, if it has another number of fields."""
+    row, fields = state[ROW], state[FIELDS]
     state[LINE] += 1 + state[NEWLINES]
     lines[row] = state[LINE]
     starts[row] = begin
@@ -189,50 +197,54 @@ def _text_line(
     raw: Bytes,
     size: int,
     final: bool,
+    special: Mask,
     delimiter: int,
     null: Bytes,
     out: Bytes,
     state: Int64s,
     starts: Int32s,
     ends: Int32s,
-    place: Int64s,
 ) -> int:
     """Cut one line of text; the position after it, or below 0 where it is not whole or not right. The status is END
     when the marker ends it."""
     at = field = to = state[AT]
+    row, column = state[ROW], 0
+    columns = starts.shape[0]
     while True:
+        start = at
+        while at < size and not special[raw[at]]:
+            at += 1
+        to = at if to == start else _moved(raw, start, at, out, to)
         octet = raw[at] if at < size else np.uint8(0)
+        if octet == delimiter and at < size:
+            if column < columns:
+                starts[column, row] = field
+                null_like = at - field == len(null)
+                ends[column, row] = -1 if null_like and _equal(raw, field, at, null) else to
+            column += 1
+            at += 1
+            field = to = at
+            continue
+        state[FIELDS] = column
         state[TEXT_END] = at
         after = _NO
         if at >= size:
             after = at if final else _WAIT
         elif octet in (_LF, _RETURN):
             after = _line_end(raw, at, size, final, state)
-        elif octet == _BACKSLASH and octet != delimiter:
-            if at + 1 >= size:  # a backslash at the very end is left out
-                after = at + 1 if final else _WAIT
-                state[TEXT_END] = at + 1
-            elif raw[at + 1] != _DOT:
-                at = _unescape(raw, at, size, out, to)
-                to += 1
-                continue
-            else:
-                after = _marker(raw, at, size, final, False, state)
-                if after >= 0:
-                    state[STATUS] = END
-        elif octet != delimiter:
-            if to != at:
-                out[to] = octet
+        elif at + 1 >= size:  # a backslash at the very end is left out
+            after = at + 1 if final else _WAIT
+            state[TEXT_END] = at + 1
+        elif raw[at + 1] != _DOT:
+            at = _unescape(raw, at, size, out, to)
             to += 1
-            at += 1
             continue
         else:
-            _close_field(raw, field, at, to, False, null, starts, ends, place)
-            at += 1
-            field = to = at
-            continue
+            after = _marker(raw, at, size, final, False, state)
+            if after >= 0:
+                state[STATUS] = END
         if after >= 0:
-            _close_field(raw, field, at, to, False, null, starts, ends, place)
+            _last_field(raw, field, at, to, False, null, state, starts, ends)
         return after
 
 
@@ -241,6 +253,7 @@ def cut_text(
     raw: Bytes,
     size: int,
     final: bool,
+    special: Mask,
     delimiter: int,
     null: Bytes,
     out: Bytes,
@@ -252,21 +265,20 @@ def cut_text(
     line_ends: Int64s,
 ) -> Any:
     columns, capacity = starts.shape
-    place = np.zeros(2, np.int64)
     state[NEWLINES] = 0
     for row in range(capacity):
         begin = state[AT]
         state[STATUS] = MORE
         if begin >= size:
             return row
-        place[0], place[1] = 0, row
-        after = _text_line(raw, size, final, delimiter, null, out, state, starts, ends, place)
+        state[ROW] = row
+        after = _text_line(raw, size, final, special, delimiter, null, out, state, starts, ends)
         if after < 0:
             return row
         if state[STATUS] == END and state[TEXT_END] == begin:
             state[AT] = after
             return row
-        if not _close_line(state, begin, place[0], columns, row, lines, line_starts, line_ends):
+        if not _close_line(state, begin, columns, lines, line_starts, line_ends):
             return row
         state[AT] = after
         if state[STATUS] == END:
@@ -311,6 +323,7 @@ def _csv_line(
     raw: Bytes,
     size: int,
     final: bool,
+    special: Mask,
     delimiter: int,
     null: Bytes,
     quote: int,
@@ -319,39 +332,43 @@ def _csv_line(
     state: Int64s,
     starts: Int32s,
     ends: Int32s,
-    place: Int64s,
 ) -> int:
     """Cut one line of csv; the position after it, or below 0 where it is not whole or not right."""
-    at = field = to = state[AT]
     saw_quote = False
+    at = field = to = state[AT]
+    row, column = state[ROW], 0
+    columns = starts.shape[0]
     while True:
+        start = at
+        while at < size and not special[raw[at]]:
+            at += 1
+        to = at if to == start else _moved(raw, start, at, out, to)
         octet = raw[at] if at < size else np.uint8(0)
+        if octet == delimiter and at < size:
+            if column < columns:
+                starts[column, row] = field
+                null_like = at - field == len(null) and not saw_quote
+                ends[column, row] = -1 if null_like and _equal(raw, field, at, null) else to
+            column += 1
+            at += 1
+            field = to = at
+            saw_quote = False
+            continue
+        state[FIELDS] = column
         after = _NO
         if at >= size:
             after = at if final else _WAIT
         elif octet in (_LF, _RETURN):
             after = _line_end(raw, at, size, final, state)
-        elif octet == delimiter:
-            _close_field(raw, field, at, to, saw_quote, null, starts, ends, place)
-            at += 1
-            field = to = at
-            saw_quote = False
-            continue
-        elif octet == quote:
+        else:
             saw_quote = True
             at, to = _quoted(raw, at + 1, size, final, quote, escape, out, to, state)
             if at == _WAIT:
                 return _WAIT
             continue
-        else:
-            if to != at:
-                out[to] = octet
-            to += 1
-            at += 1
-            continue
         state[TEXT_END] = at
         if after >= 0:
-            _close_field(raw, field, at, to, saw_quote, null, starts, ends, place)
+            _last_field(raw, field, at, to, saw_quote, null, state, starts, ends)
         return after
 
 
@@ -371,6 +388,7 @@ def cut_csv(
     raw: Bytes,
     size: int,
     final: bool,
+    special: Mask,
     delimiter: int,
     null: Bytes,
     quote: int,
@@ -384,7 +402,6 @@ def cut_csv(
     line_ends: Int64s,
 ) -> Any:
     columns, capacity = starts.shape
-    place = np.zeros(2, np.int64)
     for row in range(capacity):
         begin = state[AT]
         state[STATUS] = MORE
@@ -398,12 +415,12 @@ def cut_csv(
             return row
         if after == _WAIT or state[STATUS] != MORE:
             return row
-        place[0], place[1] = 0, row
-        after = _csv_line(raw, size, final, delimiter, null, quote, escape, out, state, starts, ends, place)
+        state[ROW] = row
+        after = _csv_line(raw, size, final, special, delimiter, null, quote, escape, out, state, starts, ends)
         if after < 0:
             return row
         unterminated = state[STATUS] == UNTERMINATED
-        whole = _close_line(state, begin, place[0], columns, row, lines, line_starts, line_ends)
+        whole = _close_line(state, begin, columns, lines, line_starts, line_ends)
         if unterminated:
             state[STATUS] = UNTERMINATED
         if unterminated or not whole:
