@@ -69,14 +69,16 @@ def test_every_type_goes_in_and_out_in_every_format(connection: Connection) -> N
         "CREATE TABLE every (b bool, i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, n numeric(20,5), t text,"
         " v varchar(20), d date, tm time, iv interval, u uuid, j json, jb jsonb, by bytea, ai int[], at text[])"
     )
-    types = ["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "date", "time", "interval",
-             "uuid", "json", "jsonb", "bytea", "int4[]", "text[]"]  # fmt: skip
+    types = [
+        "bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "date", "time", "interval",
+        "uuid", "json", "jsonb", "bytea", "int4[]", "text[]",
+    ]  # fmt: skip
     row = (
         True, -5, 6, -(2**63), 0.5, 1e-300, decimal.Decimal("123456.78900"), "é\t\\", "var,\"char\"",
         dt.date(1969, 7, 20), dt.time(1, 2, 3, 4), dt.timedelta(days=3, seconds=5), uuid.UUID(int=7), {"a": [1, None]},
         {"b": "x\ny"}, b"\x00\xff\\", [1, None, 3], ["a b", None, "NULL", ""],
     )  # fmt: skip
-    values = [Json(each) if isinstance(each, dict) else each for each in row]
+    values: list[Any] = [Json(each) if isinstance(each, dict) else each for each in row]
     values[14] = Jsonb(row[14])
     for options in ("", "(FORMAT binary)"):
         connection.execute("DELETE FROM every")

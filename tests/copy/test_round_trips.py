@@ -1,4 +1,4 @@
-"""Properties: texts come back in every format; input cut anywhere is the same input; garbage is an error, no crash."""
+"""Texts come back in every format; input cut anywhere is the same input; garbage is an error and never a crash."""
 
 from __future__ import annotations
 
