@@ -71,11 +71,12 @@ async def _serve(server: Server) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal, number)
+    # What is loaded now stays: the cyclic collector need not walk over it, not even once.
+    gc.disable()
     await server.start()
-    loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
-    # What is loaded by now stays: the cyclic collector need not walk over it again and again.
-    gc.collect()
     gc.freeze()
+    gc.enable()
+    loop.add_signal_handler(signal.SIGHUP, server.reload_certificate)
     print(f"tsdb ready: {server.pg_url} {server.http_url}", flush=True)
     try:
         await asked_to_stop.wait()
