@@ -72,7 +72,8 @@ def qualified_call(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if isinstance(schema, exp.Paren | exp.Bracket):
         return _member(binder, node, scope)
     if isinstance(inner, exp.Anonymous) and isinstance(schema, exp.Identifier):
-        if fold(schema) not in ("pg_catalog", "public"):
+        own = "information_schema" if function_name(inner).startswith("_pg_") else "public"
+        if fold(schema) not in ("pg_catalog", own):
             raise UndefinedFunction(f"function {fold(schema)}.{function_name(inner)}() does not exist")
         return call_function(binder, inner, scope, Over())
     raise FeatureNotSupported("composite values are not supported")

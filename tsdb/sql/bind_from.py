@@ -147,12 +147,27 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> Rel
             return relation
     found = relations.find(schema, name)
     if found is not None:
-        source = binder.source(Source(len(binder.sources) + 1, table=found.table))
-        return Relation(name, binder.alias(), relations.columns(found), source, schema=found.schema, oid=found.oid)
+        return _system(binder, name, found)
     if schema and schema not in ("public", "pg_catalog", "information_schema"):
         raise InvalidSchemaName(f'schema "{schema}" does not exist', position=position)
     qualified = f"{schema}.{name}" if schema else name
     raise UndefinedTable(f'relation "{qualified}" does not exist', position=position)
+
+
+def _system(binder: Binder, name: str, found: relations.SystemRelation) -> Relation:
+    source = binder.source(Source(len(binder.sources) + 1, table=found.table))
+    return Relation(name, binder.alias(), relations.columns(found), source, schema=found.schema, oid=found.oid)
+
+
+def _shown(binder: Binder, relation: Relation, outer: exp.Expr, scope: Scope) -> str:
+    """A function that a relation is made of."""
+    assert relation.source is not None
+    text = f"{relation.source.name} AS {relation.alias}"
+    relation.schema = ""
+    _aliased(relation, outer.args.get("alias"))
+    binder.relations.append(relation)
+    _add(scope, relation, None)
+    return text
 
 
 def _output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
@@ -185,6 +200,9 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     name = function_name(node) if isinstance(node, exp.Anonymous) else node.key
     # sqlglot says offset=False for an UNNEST without WITH ORDINALITY.
     ordinality = bool(outer.args.get("ordinality")) or outer.args.get("offset") not in (None, False)
+    named = relations.of_function(name) if not node.expressions and not ordinality else None
+    if named is not None:
+        return _shown(binder, _system(binder, name, named), outer, scope)
     args: list[Expr] = []
     if name in SETS:
         args = [binder.bind(a, scope) for a in node.expressions]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import FeatureNotSupported, UndefinedFunction
 from tsdb.sql.bind_calls import special
 from tsdb.sql.bind_special import VERSION, constant_text
 from tsdb.sql.binder import Binder
+from tsdb.sql.catalog.outline import outline_of
 from tsdb.sql.coercion import coerce, constant
 from tsdb.sql.expression import Expr
 from tsdb.sql.relation import Scope, Source
-from tsdb.types import FLOAT8, INT4, NAME, TEXT, VOID, array_of
+from tsdb.types import BOOL, FLOAT8, INT4, NAME, VOID, array_of
 
 
 @special("version")
@@ -31,7 +32,19 @@ def current_schema(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> E
 
 @special("current_schemas")
 def current_schemas(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    return constant(array_of(TEXT), ["pg_catalog", "public"])
+    """The namespaces of the search path that are there; ``current_schemas(true)`` with pg_catalog before them."""
+    if len(arguments) != 1:
+        raise UndefinedFunction(f"function current_schemas with {len(arguments)} arguments does not exist")
+    implicit = coerce(binder.bind(arguments[0], scope), BOOL, binder.context)
+    if not isinstance(implicit.value, bool):
+        raise FeatureNotSupported("current_schemas needs a constant")
+    path = binder.context.settings.get("search_path", '"$user", public').split(",")
+    there = outline_of(binder.catalog, binder.context.database).namespaces
+    names = [name.strip().strip('"').replace("$user", binder.context.user) for name in path]
+    found = [name for name in names if name in there]
+    if implicit.value and "pg_catalog" not in found:
+        found.insert(0, "pg_catalog")
+    return constant(array_of(NAME), found)
 
 
 @special("current_user", "session_user", "user")

@@ -77,6 +77,8 @@ def to_text(sql: str, source: SqlType) -> str:
 
 def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str:
     name = target.typname
+    if name == "char":
+        return f"left({sql}, 1)"
     if target in REFERENCES:
         return f"catalog_number('{name} number', {MARKER}, NULL, NULL, {sql})"
     if name in _INTEGERS:

@@ -28,6 +28,8 @@ _IMPLICIT = {
     "timestamp": ("timestamptz",),
     "time": ("interval",),
     "oid": ("int8",),
+    "char": ("text", "varchar", "bpchar"),
+    "xid": (),
     "json": (),
 }
 _REFERENCES = tuple(t.typname for t in REFERENCES)
@@ -83,9 +85,12 @@ def common_type(exprs: Sequence[Expr], what: str) -> SqlType:
             raise DatatypeMismatch(
                 f"{what} types {chosen.name} and {expr.type.name} cannot be matched", position=expr.position
             )
-        if (not preferred(chosen) and implicit(chosen, expr.type) and not implicit(expr.type, chosen)) or (
-            is_text(chosen) and expr.type.typname == "text"
-        ):
+        if is_text(chosen) and is_text(expr.type):
+            # Each becomes the other by itself, so the first stays; only name does not become varchar or bpchar.
+            switch = expr.type.typname == "name" and chosen.typname in ("varchar", "bpchar")
+        else:
+            switch = not preferred(chosen) and implicit(chosen, expr.type) and not implicit(expr.type, chosen)
+        if switch:
             chosen = expr.type
     return chosen
 

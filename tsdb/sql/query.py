@@ -27,7 +27,7 @@ from tsdb.sql import (
 from tsdb.sql.bind_query import bind_query
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
-from tsdb.sql.catalog import functions
+from tsdb.sql.catalog import functions, sets
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
@@ -44,7 +44,9 @@ CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
-_BINDERS = (bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system, functions)
+_BINDERS = (
+    bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system, functions, sets,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

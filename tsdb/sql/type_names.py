@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedObject
 from tsdb.sql import storage_form
-from tsdb.types import BY_NAME, SqlType, array_of
+from tsdb.types import BY_NAME, TEXT_ONLY, SqlType, array_of
 
 _NAMES = {
     "BIGINT": "int8", "INT": "int4", "SMALLINT": "int2", "DOUBLE": "float8", "FLOAT": "float4", "DECIMAL": "numeric",
@@ -34,7 +34,7 @@ def of_node(node: exp.Expr) -> tuple[SqlType, int]:
     if kind == "USERDEFINED":
         return _by_name(node)
     if kind not in _NAMES:
-        raise UndefinedObject(f'type "{kind.lower()}" does not exist')
+        return _named(kind.lower()), -1
     found = BY_NAME[_NAMES[kind]]
     return found, _typmod(found, [int(p.this.name) for p in node.expressions])
 
@@ -42,10 +42,18 @@ def of_node(node: exp.Expr) -> tuple[SqlType, int]:
 def _by_name(node: exp.DataType) -> tuple[SqlType, int]:
     named = node.args.get("kind")
     name = named.expression.name if isinstance(named, exp.Dot) else getattr(named, "name", str(named))
-    found = BY_NAME.get("text" if name == "char" else str(name).lower())
+    # Without quotes it is character(1), which sqlglot knows.
+    return _named('"char"' if name == "char" else str(name).lower()), -1
+
+
+def _named(name: str) -> SqlType:
+    """A type by its name. Raises FeatureNotSupported for those that only the catalog describes."""
+    found = BY_NAME.get(name)
     if found is None:
         raise UndefinedObject(f'type "{name}" does not exist')
-    return found, -1
+    if (found.element or found).typname in TEXT_ONLY:
+        raise FeatureNotSupported(f"values of type {found.name} are not supported", hint="Use text.")
+    return found
 
 
 def _typmod(sql_type: SqlType, numbers: list[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 
 from tsdb.errors import InvalidParameterValue
@@ -198,3 +199,30 @@ def _database_number(m: Moment, a: int | None, b: int | None, t: str | None) -> 
 def _has_role(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
     role = m.context.role if b is None else b
     return None if a is None else m.outline.catalog.roles.is_member(role, a)
+
+
+# --- of the server ---
+
+_STARTED_US = time.time_ns() // 1000
+ANSWERS["start"] = lambda m, a, b, t: _STARTED_US
+ANSWERS["catalog version"] = lambda m, a, b, t: m.outline.catalog.version
+
+
+# What PostgreSQL grants at first, to everybody and to the owner, by the object's kind (acldefault in acl.c).
+_DEFAULT_ACL = {
+    "c": ("", ""), "r": ("", "arwdDxt"), "s": ("", "rwU"), "d": ("Tc", "CTc"), "f": ("X", "X"), "l": ("U", "U"),
+    "L": ("", "rw"), "n": ("", "UC"), "p": ("", "sA"), "t": ("", "C"), "F": ("", "U"), "S": ("", "U"), "T": ("U", "U"),
+}  # fmt: skip
+
+
+@answers("default acl")
+def _default_acl(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+    """With U+001F between the items."""
+    if a is None or t is None:
+        return None
+    if t not in _DEFAULT_ACL:
+        raise InvalidParameterValue(f'unrecognized object type abbreviation: "{t}"')
+    everybody, own = _DEFAULT_ACL[t]
+    owner = names.name("regrole", m.outline, a)
+    items = [f"={everybody}/{owner}"] if everybody else []
+    return "\x1f".join([*items, f"{owner}={own}/{owner}"] if own else items)

@@ -10,10 +10,10 @@ import pyarrow as pa
 from tsdb.model.catalog import Catalog
 from tsdb.sql.catalog import live_databases, live_information, live_relations, live_sessions, live_views, static
 from tsdb.sql.catalog.live import LIVE, moment_of
-from tsdb.sql.catalog.static import PG_CATALOG, CatalogRelation
+from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
 from tsdb.sql.relation import RelationColumn
-from tsdb.types import OID, XID
+from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.
 _LIVE = (live_databases, live_information, live_relations, live_sessions, live_views)
@@ -75,3 +75,32 @@ def columns(relation: SystemRelation) -> list[RelationColumn]:
     shown = [RelationColumn(c.name, c.type, c.typmod, key=c.name, number=c.number) for c in relation.described.columns]
     names = {c.name for c in shown}
     return shown + [RelationColumn(n, t, hidden=True, key=n) for n, t in _HIDDEN if n not in names]
+
+
+_KEYWORDS = CatalogRelation(
+    PG_CATALOG, static.KEYWORDS, 0, "v",
+    (
+        CatalogColumn("word", TEXT, -1, 0), CatalogColumn("catcode", CHAR, -1, 0),
+        CatalogColumn("barelabel", BOOL, -1, 0), CatalogColumn("catdesc", TEXT, -1, 0),
+        CatalogColumn("baredesc", TEXT, -1, 0),
+    ),
+)  # fmt: skip
+# Functions without arguments that a relation is made of.
+_FUNCTIONS = {
+    "pg_timezone_names": "pg_timezone_names",
+    "pg_timezone_abbrevs": "pg_timezone_abbrevs",
+    "pg_available_extensions": "pg_available_extensions",
+    "pg_available_extension_versions": "pg_available_extension_versions",
+    "pg_show_all_settings": "pg_settings",
+    "pg_prepared_statement": "pg_prepared_statements",
+    "pg_cursor": "pg_cursors",
+    "pg_lock_status": "pg_locks",
+    "pg_prepared_xact": "pg_prepared_xacts",
+}
+
+
+def of_function(name: str) -> SystemRelation | None:
+    """The relation that a function without arguments gives."""
+    if name == static.KEYWORDS:
+        return SystemRelation(_KEYWORDS)
+    return find("", _FUNCTIONS[name]) if name in _FUNCTIONS else None

@@ -119,6 +119,27 @@ pg_filenode_relation(oid, oid) regclass: CASE WHEN {0} < 0 AND {1} < 0 THEN CAST
 pg_relation_filenode(regclass) oid: CASE WHEN {0} IS NOT NULL THEN {0} END
 pg_column_is_updatable(regclass, int2, bool) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL AND {2} IS NOT NULL
     THEN {0} >= 16384 END
+acldefault("char", oid) _aclitem: string_split(catalog_text('default acl', @, {1}, NULL, {0}), chr(31))
+getdatabaseencoding() name: 'UTF8'
+pg_client_encoding() name: 'UTF8'
+pg_my_temp_schema() oid: CAST(0 AS BIGINT)
+pg_is_other_temp_schema(oid) bool: CASE WHEN {0} IS NOT NULL THEN false END
+pg_is_in_recovery() bool: false
+pg_is_wal_replay_paused() bool: false
+pg_jit_available() bool: false
+pg_postmaster_start_time() timestamptz: make_timestamptz(catalog_number('start', @, NULL, NULL, NULL))
+pg_conf_load_time() timestamptz: make_timestamptz(catalog_number('start', @, NULL, NULL, NULL))
+txid_current() int8: catalog_number('catalog version', @, NULL, NULL, NULL)
+pg_current_xact_id() xid8: catalog_number('catalog version', @, NULL, NULL, NULL)
+txid_current_if_assigned() int8: CAST(NULL AS BIGINT)
+pg_current_xact_id_if_assigned() xid8: CAST(NULL AS BIGINT)
+age(xid) int4: CASE WHEN {0} IS NOT NULL THEN 2147483647 END
+mxid_age(xid) int4: CASE WHEN {0} IS NOT NULL THEN 2147483647 END
+row_security_active(regclass) bool: CASE WHEN {0} IS NOT NULL THEN false END
+pg_get_replica_identity_index(regclass) regclass: CASE WHEN {0} < 0 THEN CAST(0 AS BIGINT) END
+pg_blocking_pids(int4) _int4: CASE WHEN {0} IS NOT NULL THEN CAST([] AS INTEGER[]) END
+pg_get_viewdef(regclass) text: catalog_text('view', @, {0}, NULL, NULL)
+pg_tablespace_location(regclass) text: CASE WHEN {0} IS NOT NULL THEN '' END
 """
 
 
