@@ -12,9 +12,19 @@ import numpy.typing as npt
 
 from tsdb.errors import TsdbError, UndefinedTable
 from tsdb.model.points import Points
+from tsdb.model.relations import passes_with_its_process
 from tsdb.model.ring import Location, cut, locations_of_buckets
 from tsdb.model.role_changes import SetSecret
-from tsdb.model.schema import Catalog, CreateDatabase, Database, SchemaChange, Series
+from tsdb.model.schema import (
+    Catalog,
+    CreateDatabase,
+    Database,
+    DropSequence,
+    DropSeries,
+    DropView,
+    SchemaChange,
+    Series,
+)
 from tsdb.model.store import (
     Deletion,
     Effect,
@@ -52,6 +62,9 @@ class Node:
             engine.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
         if not engine.catalog.roles.secret:
             engine.change(SetSecret(secrets.token_bytes(SECRET_BYTES)))
+        leftovers = tuple(_leftovers(engine.catalog))
+        if leftovers:
+            engine.change(*leftovers)
 
     @classmethod
     def open(cls, path: Path, options: Options | None = None) -> Node:
@@ -162,6 +175,20 @@ def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
             yield [effect]
     if joined:
         yield joined
+
+
+def _leftovers(catalog: Catalog) -> Iterator[SchemaChange]:
+    """What passes with its process and was left by one that was killed: temporary tables, unfinished content."""
+    for database in catalog.databases.values():
+        for view in database.views.values():
+            if passes_with_its_process(view.schema):
+                yield DropView(database.name, view.path, cascade=True)
+        for series in database.series.values():
+            if passes_with_its_process(series.schema):
+                yield DropSeries(database.name, series.path, cascade=True)
+        for sequence in database.sequences.values():
+            if passes_with_its_process(sequence.schema) and not sequence.series:
+                yield DropSequence(database.name, sequence.path, cascade=True)
 
 
 def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:

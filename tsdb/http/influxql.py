@@ -17,8 +17,9 @@ from typing import Any
 
 from tsdb.errors import InvalidCatalogName, SqlSyntaxError
 from tsdb.model import authorization
+from tsdb.model.relations import PUBLIC
 from tsdb.model.roles import FIRST
-from tsdb.model.schema import Catalog, CreateDatabase, Role, SchemaChange
+from tsdb.model.schema import Catalog, CreateDatabase, Database, Role, SchemaChange, Series
 
 _NAME = r"(?:\"((?:[^\"\\]|\\.)+)\"|([A-Za-z_][A-Za-z0-9_]*))"
 _CREATE = re.compile(rf"CREATE\s+DATABASE\s+{_NAME}(?:\s+WITH\s.*)?", re.IGNORECASE | re.DOTALL)
@@ -72,19 +73,24 @@ def _answer(statement: str, database: str | None, catalog: Catalog, role: int) -
     if _SHOW_DATABASES.fullmatch(statement):
         return Answer(series=[_rows("databases", ["name"], [[name] for name in sorted(catalog.databases)])])
     if found := _SHOW_MEASUREMENTS.fullmatch(statement):
-        names = sorted(_database(_name(found) or database, catalog, role).series)
+        names = sorted(s.name for s in _measurements(_database(_name(found) or database, catalog, role)))
         return Answer(series=[_rows("measurements", ["name"], [[name] for name in names])] if names else [])
     if found := _SHOW_POLICIES.fullmatch(statement):
         _database(_name(found) or database, catalog, role)
         columns = ["name", "duration", "shardGroupDuration", "replicaN", "default"]
         return Answer(series=[{"columns": columns, "values": [["autogen", "0s", "168h0m0s", 1, True]]}])
     if found := _SHOW_TAGS.fullmatch(statement):
-        series = _database(_name(found) or database, catalog, role).series.values()
+        series = _measurements(_database(_name(found) or database, catalog, role))
         keys = {s.name: [[c.name] for c in s.columns if c.role is Role.TAG] for s in series}
         return Answer(series=[_rows(name, ["tagKey"], values) for name, values in sorted(keys.items()) if values])
     raise SqlSyntaxError(
         f"error parsing query: {statement[:80]!r} is not supported here; query with SQL over the PostgreSQL port"
     )
+
+
+def _measurements(database: Database) -> list[Series]:
+    """The series that line protocol writes to: those of the schema public."""
+    return [s for s in database.series.values() if s.schema == PUBLIC and s.definition is None]
 
 
 def _name(found: re.Match[str]) -> str | None:

@@ -61,6 +61,8 @@ def missing(parsed: Parsed, database: Database) -> tuple[SchemaChange, ...]:
     changes: list[SchemaChange] = []
     for lines in parsed.lines:
         series = database.series.get(lines.measurement)
+        if series is None and database.relation(lines.measurement) is not None:
+            continue
         if series is None:
             columns = (LINE_PROTOCOL_TIME, *_new_columns(lines, {}, MAX_COLUMNS - 1))
             changes.append(CreateSeries(database.name, lines.measurement, columns, keyed=True, if_not_exists=True))
@@ -80,10 +82,12 @@ def bind(parsed: Parsed, database: Database) -> Bound:
     count = 0
     for lines in parsed.lines:
         series = database.series.get(lines.measurement)
-        if series is None:
+        relation = database.relation(lines.measurement)
+        if relation is None:
             raise UndefinedTable(f'relation "{lines.measurement}" does not exist')
-        binding = _Binding(parsed, lines, series)
-        bound = binding.points()
+        binding = _Binding(parsed, lines, series or Series(0, lines.measurement, (), keyed=True))
+        reason = f'"{relation.name}" is a {relation.object_kind}'
+        bound = binding.points() if series is not None else binding.none(reason)
         if len(bound):
             points.append(bound)
         errors += binding.errors
@@ -134,6 +138,8 @@ def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> lis
 
 def _unwritable(series: Series) -> str | None:
     """Why line protocol cannot write to a series at all."""
+    if series.definition is not None:
+        return f'"{series.name}" is a materialized view'
     if series.reference:
         return f'"{series.name}" is a reference table without a time: write to it with SQL'
     return None
@@ -152,8 +158,7 @@ class _Binding:
     def points(self) -> Points:
         reason = _unwritable(self.series)
         if reason is not None:
-            self._refuse(np.arange(len(self.lines)), reason)
-            return Points(self.series, self.lines.times[:0], [], self.lines.tagset[:0], {})
+            return self.none(reason)
         columns = self._tag_columns()
         tagsets = [self._encoded(tagset, columns) for tagset in self.lines.tagsets]
         fields = {}
@@ -164,6 +169,11 @@ class _Binding:
         self._require_not_null(columns, fields)
         points = Points(self.series, self.lines.times, tagsets, self.lines.tagset, fields)
         return points.take(np.flatnonzero(~self.refused)) if self.refused.any() else points
+
+    def none(self, reason: str) -> Points:
+        """All lines refused."""
+        self._refuse(np.arange(len(self.lines)), reason)
+        return Points(self.series, self.lines.times[:0], [], self.lines.tagset[:0], {})
 
     def _refuse(self, rows: npt.NDArray[np.integer], message: str) -> None:
         """Note the first reason of each row; only as many texts as can be listed."""

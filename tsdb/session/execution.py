@@ -7,7 +7,8 @@ INSERT, UPDATE and DELETE go into the transaction, which decides when they are w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,16 @@ import pyarrow as pa
 
 from tsdb.errors import FeatureNotSupported, ObjectInUse, UndefinedParameter, UndefinedTable
 from tsdb.model import authorization
+from tsdb.model.catalog import Relation
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
-from tsdb.model.schema import Catalog, DropDatabase, RenameDatabase, SchemaChange
+from tsdb.model.relations import SqlSequence
+from tsdb.model.schema import Catalog, DropDatabase, DropSequence, DropSeries, DropView, RenameDatabase, SchemaChange
 from tsdb.model.store import Store, View
 from tsdb.session import effects
 from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.materialize import Materialization
 from tsdb.session.pending import Overlay
 from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset, text_columns, texts
 from tsdb.session.transaction import State, Transaction
@@ -31,6 +35,7 @@ from tsdb.sql import (
     copy_output,
     copy_statement,
     create_table_as,
+    create_view,
     ddl,
     delete,
     insert,
@@ -42,6 +47,7 @@ from tsdb.sql.context import Context
 from tsdb.sql.copy_input import PreparedCopy
 from tsdb.sql.copy_statement import Copy
 from tsdb.sql.modification import Effect, Modification, Reading, Write
+from tsdb.sql.names import temporary_schema
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
@@ -114,6 +120,7 @@ class Execution:
         self._in_use = in_use
         self._claim = claim
         self._next_claim: Claim | None = None
+        self._has_temporary = False
 
     @property
     def catalog(self) -> Catalog:
@@ -191,9 +198,9 @@ class Execution:
     def _plan_copy(self, statement: Utility, context: Context, catalog: Catalog) -> Plan:
         copy = copy_statement.read(statement, context.database)
         if copy.incoming:
-            copy_input.prepare(copy, context.database, catalog)
+            copy_input.prepare(copy, context, catalog)
             return Plan(statement, copy=copy)
-        copy_output.check_columns(copy, context.database, catalog)
+        copy_output.check_columns(copy, context, catalog)
         body = self.plan(copy_output.query_of(copy), context, (), catalog)
         if body.parameters:
             raise UndefinedParameter("there is no parameter $1")
@@ -203,7 +210,7 @@ class Execution:
     def fresh_copy(self, plan: Plan, context: Context) -> PreparedCopy:
         """COPY FROM for the catalog that is there now."""
         assert plan.copy is not None
-        prepared = copy_input.prepare(plan.copy, context.database, self.catalog)
+        prepared = copy_input.prepare(plan.copy, context, self.catalog)
         permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
         permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
         return prepared
@@ -249,7 +256,7 @@ class Execution:
             of_roles = roles.plan(plan.statement, context, self.catalog)
             if of_roles is not None:
                 return self._change_roles(of_roles, plan, context)
-            return self._change_schema(ddl.plan(plan.statement, context.database, self.catalog), context, cancellation)
+            return self._change_schema(ddl.plan(plan.statement, context, self.catalog), context, cancellation)
         if isinstance(plan.statement, Truncate):
             deletions = delete.truncate(plan.statement, context, self.catalog)
             for deletion in deletions:
@@ -258,7 +265,7 @@ class Execution:
                 self._collect(deletion, context)
             return Done("TRUNCATE TABLE")
         if isinstance(plan.statement, Select) and plan.query is None:
-            found = create_table_as.plan_of(plan.statement)
+            found = create_table_as.plan_of(plan.statement, context, self.catalog)
             return self._change_schema(found, context, cancellation)
         if plan.query is not None:
             return self._query(plan, values, context, types)
@@ -278,6 +285,7 @@ class Execution:
             plan = self._fresh(plan, context, types, view.catalog)
             assert plan.query is not None
             permission.check_sources(view.catalog, context, plan.query.plan.sources)
+            permission.check_views(view.catalog, context, plan.query.viewed)
             rows = self._queries.run(plan.query, view, values, context)
         except BaseException:
             view.close()
@@ -355,14 +363,42 @@ class Execution:
         for notice in found.notices:
             self._notify(notice)
         if found.source is not None:
-            return self._create_table_as(found, context, cancellation)
-        changes = authorization.permitted(self.catalog, context.role, found.changes)
+            return self._create_as(found.source, context, cancellation)
+        if found.refresh is not None:
+            with self._materializing(context, cancellation) as work:
+                work.refresh(found.refresh)
+            return Done(found.tag)
+        changes = self._permitted(context, found.changes)
         self._refuse_in_use(changes, context, cancellation)
         if changes:
             catalog = self._store.change(*changes)
             for number in [each for each in self._transaction.pending.series if each not in catalog.series_by_number]:
                 self._transaction.forget(number)
         return Done(found.tag)
+
+    def drop_temporary(self, context: Context) -> None:
+        """What the session made in its temporary schema goes with it."""
+        schema = temporary_schema(context)
+        database = self.catalog.databases.get(context.database)
+        if not self._has_temporary or database is None:
+            return
+        mapped: tuple[tuple[Iterable[Relation], type[DropSeries | DropView | DropSequence]], ...] = (
+            (database.views.values(), DropView),
+            (database.series.values(), DropSeries),
+            (database.sequences.values(), DropSequence),
+        )
+        changes = [
+            drop(database.name, each.path, True) for relations, drop in mapped for each in relations
+            if each.schema == schema and not (isinstance(each, SqlSequence) and each.series)
+        ]  # fmt: skip
+        self._store.change(*changes)
+        self._has_temporary = False
+
+    def _permitted(self, context: Context, changes: Iterable[SchemaChange]) -> tuple[SchemaChange, ...]:
+        permitted = authorization.permitted(self.catalog, context.role, changes)
+        temporary = temporary_schema(context)
+        self._has_temporary = self._has_temporary or any(getattr(c, "schema", "") == temporary for c in permitted)
+        return permitted
 
     def _change_roles(self, found: roles.RolePlan, plan: Plan, context: Context) -> Rowset | Done:
         for notice in found.notices:
@@ -397,12 +433,31 @@ class Execution:
                     detail=f"There are {others} other sessions using the database.",
                 )
 
-    def _create_table_as(self, found: ddl.SchemaPlan, context: Context, cancellation: Cancellation) -> Done:
+    def _create_as(self, source: ddl.Source, context: Context, cancellation: Cancellation) -> Done:
+        if source.kind == "view":
+            change = create_view.prepare(self._queries, source, context, self.catalog)
+            self._store.change(*self._permitted(context, [change]))
+            return Done("CREATE VIEW")
+        if source.kind == "materialized view":
+            with self._materializing(context, cancellation) as work:
+                rows = work.create(source)
+            return Done("CREATE MATERIALIZED VIEW" if source.empty else f"SELECT {rows}")
+        return self._create_table_as(source, context, cancellation)
+
+    @contextmanager
+    def _materializing(self, context: Context, cancellation: Cancellation) -> Iterator[Materialization]:
         view = self.view()
         try:
-            creation = create_table_as.prepare(self._queries, found, context, view.catalog)
-            catalog = self._store.change(*authorization.permitted(view.catalog, context.role, [creation.change]))
-            series = catalog.find(context.database).find(found.source_table)
+            yield Materialization(self._store, self._queries, view, context, cancellation)
+        finally:
+            view.close()
+
+    def _create_table_as(self, source: ddl.Source, context: Context, cancellation: Cancellation) -> Done:
+        view = self.view()
+        try:
+            creation = create_table_as.prepare(self._queries, source, context, view.catalog)
+            catalog = self._store.change(*self._permitted(context, [creation.change]))
+            series = catalog.find(context.database).find(creation.path)
             outcome = creation.start(series, Reading(self._queries, view.catalog, view, (), context))
             try:
                 for effect in outcome:
@@ -413,7 +468,7 @@ class Execution:
                 outcome.close()
         finally:
             view.close()
-        return Done("CREATE TABLE AS" if found.source_empty else outcome.tag)
+        return Done("CREATE TABLE AS" if source.empty else outcome.tag)
 
 
 def _shape(columns: tuple[ResultColumn, ...] | None) -> list[tuple[str, int]] | None:

@@ -9,6 +9,7 @@ Source: PostgreSQL 15 manual, 55.2 (message flow).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import Executor
 
 from tsdb.clock import Clock
@@ -93,8 +94,12 @@ class Session:
         if self._exchange.incoming is not None:
             self._exchange.incoming.discard()
         if self._core is not None:
-            self._core.fail()
-            self._core.names.clear()
+            core = self._core
+            core.fail()
+            core.names.clear()
+            core.cancellation = Cancellation()
+            with contextlib.suppress(TsdbError, RuntimeError):
+                await self._exchange.work(lambda: core.execution.drop_temporary(core.context()))
             self._core.messages.close()
         self._sessions.remove(self._client.process_id)
 

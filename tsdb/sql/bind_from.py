@@ -17,16 +17,17 @@ from tsdb.errors import (
     UndefinedFunction,
     UndefinedTable,
 )
-from tsdb.sql import limits
+from tsdb.sql import bind_view, limits
 from tsdb.sql.bind_calls import SETS, function_name
 from tsdb.sql.bind_operators import compare
+from tsdb.sql.bind_view import output_columns
 from tsdb.sql.binder import Binder, fold
-from tsdb.sql.block import Block, BoundQuery, Condition, Output
-from tsdb.sql.catalog import oids, relations
+from tsdb.sql.block import Block, BoundQuery, Condition
+from tsdb.sql.catalog import relations
 from tsdb.sql.coercion import as_bool, unify
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.literal import duckdb_type
-from tsdb.sql.relation import Relation, RelationColumn, Scope, Source, series_columns
+from tsdb.sql.relation import Relation, RelationColumn, Scope, Source
 from tsdb.sql.rows import fields_of
 from tsdb.types import INT8
 
@@ -123,32 +124,29 @@ def _named(binder: Binder, node: exp.Table, scope: Scope) -> str:
     common = scope.table(name) if not schema else None
     if common is not None:
         common.references += 1
-        columns = _output_columns(common.outputs)
+        columns = output_columns(common.outputs)
         relation = Relation(name, binder.alias(), columns, block=common.block, table=common)
         text = f"{common.alias} AS {relation.alias}"
     else:
-        relation = _stored(binder, name, schema, position)
-        assert relation.source is not None
-        text = f"{relation.source.name} AS {relation.alias}"
+        text, relation = _stored(binder, name, schema, position)
     _aliased(relation, node.args.get("alias"))
     binder.relations.append(relation)
     _add(scope, relation, position)
     return text
 
 
-def _stored(binder: Binder, name: str, schema: str, position: int | None) -> Relation:
-    """A series or a system relation; series come first, as in ``search_path``'s public."""
-    if schema in ("", "public", binder.database.name):
-        series = binder.database.series.get(name)
-        if series is not None:
-            source = binder.source(Source(len(binder.sources) + 1, series))
-            relation = Relation(name, binder.alias(), series_columns(series), source, schema="public")
-            relation.oid = oids.of(series.identity)
-            return relation
+def _stored(binder: Binder, name: str, schema: str, position: int | None) -> tuple[str, Relation]:
+    """A series, a view or a system relation, and its text; those of the database come first, as in search_path."""
+    relation = bind_view.stored(binder, schema, name)
+    if relation is not None:
+        return relation
     found = relations.find(schema, name)
     if found is not None:
-        return _system(binder, name, found)
-    if schema and schema not in ("public", "pg_catalog", "information_schema"):
+        made = _system(binder, name, found)
+        assert made.source is not None
+        return f"{made.source.name} AS {made.alias}", made
+    known = ("public", "pg_temp", "pg_catalog", "information_schema", *binder.database.namespaces)
+    if schema and schema not in known:
         raise InvalidSchemaName(f'schema "{schema}" does not exist', position=position)
     qualified = f"{schema}.{name}" if schema else name
     raise UndefinedTable(f'relation "{qualified}" does not exist', position=position)
@@ -170,21 +168,12 @@ def _shown(binder: Binder, relation: Relation, outer: exp.Expr, scope: Scope) ->
     return text
 
 
-def _output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
-    return [
-        RelationColumn(
-            o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}", fields=o.fields, shown=f"s{i + 1}" if o.shown else ""
-        )
-        for i, o in enumerate(outputs)
-    ]
-
-
 def _subquery(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope, *, lateral: bool) -> str:
     # A plain subquery in FROM sees the queries around its own, a LATERAL one also the relations before it.
     around = scope if lateral else Scope(scope.parent, tables=scope.tables)
     binder.form = "extended"
     query: BoundQuery = binder.bind_query(binder, node.this if isinstance(node, exp.Subquery) else node, around)
-    relation = Relation("", binder.alias(), _output_columns(query.outputs), block=query.block)
+    relation = Relation("", binder.alias(), output_columns(query.outputs), block=query.block)
     binder.relations.append(relation)
     alias = outer.args.get("alias")
     relation.name = f"?{relation.alias}"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, StatementTooComplex, TsdbError, UndefinedParameter
-from tsdb.model.schema import Catalog, Database
+from tsdb.model.relations import SqlView, Use
+from tsdb.model.schema import Catalog, Database, Series
 from tsdb.sql.block import Block, BoundQuery
 from tsdb.sql.coercion import TEXT_TO_NUMERIC
 from tsdb.sql.context import Context
@@ -40,7 +41,12 @@ def binds(*kinds: type[exp.Expr]) -> Callable[[Bind], Bind]:
 
 @dataclass(eq=False)
 class Binder:
-    """Binds one statement. ``sources`` are the scans it needs, ``blocks`` its SELECTs, for the planner."""
+    """Binds one statement. ``sources`` are the scans it needs, ``blocks`` its SELECTs, for the planner.
+
+    ``uses`` are the series and views that the statement itself names, as schema and name (as written) and what they
+    are. While a view's query is bound, ``frame`` says what its names mean and ``through`` which views led there.
+    ``viewed`` are all views that are read, with the role whose rights that needs (None: the session's).
+    """
 
     context: Context
     catalog: Catalog
@@ -57,6 +63,10 @@ class Binder:
     # "extended" values and those texts besides.
     form: str = ""
     windows: dict[str, exp.Window] = field(default_factory=dict)
+    uses: list[tuple[str, str, Series | SqlView, Relation]] = field(default_factory=list)
+    frame: Mapping[tuple[str, str], Use] | None = None
+    through: tuple[SqlView, ...] = ()
+    viewed: list[tuple[SqlView, int | None]] = field(default_factory=list)
     bind_query: Callable[[Binder, exp.Expr, Scope | None], BoundQuery] = field(repr=False, kw_only=True)
 
     def bind(self, node: exp.Expr, scope: Scope) -> Expr:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
 from tsdb.model.catalog import Series
+from tsdb.model.relations import Use
 from tsdb.model.roles import FIRST
 from tsdb.model.store import SeriesStatistics
 
@@ -39,7 +40,8 @@ class Context:
     ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
     of each query just before it starts, since starting may take long and be cancelled, too. ``user`` is current_user
     and ``role`` the number of the role whose privileges hold: on an open port a name that no role has stands for the
-    first role. ``statistics`` measures a series.
+    first role. ``statistics`` measures a series. ``written_in`` is the time zone of literals, where it is not the
+    session's: in a view's text; ``uses`` are what the names in it mean.
     """
 
     database: str
@@ -53,10 +55,17 @@ class Context:
     session_user: str = "tsdb"
     role: int = FIRST
     statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
+    written_in: str | None = None
+    uses: tuple[Use, ...] | None = None
 
     @property
     def time_zone(self) -> str:
         return self.settings.get("timezone", "UTC")
+
+    @cached_property
+    def literal_zone(self) -> ZoneInfo:
+        """In which literals are read."""
+        return self.zone if self.written_in is None else zone_of(self.written_in)
 
     @property
     def prune(self) -> bool:

@@ -32,6 +32,7 @@ from tsdb.sql.copy_statement import Copy
 from tsdb.sql.copy_tags import TagSets
 from tsdb.sql.copy_values import PLAIN_TEXTS, Mask, TextValues, Values
 from tsdb.sql.modification import Outcome, Reading
+from tsdb.sql.names import at_path, writable
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.statement import Fragment, Select, parse
 from tsdb.sql.to_points import points_of
@@ -77,10 +78,12 @@ class PreparedCopy:
         return {c.name: table.column(i).chunk(0) for i, c in enumerate(self.omitted)}
 
 
-def prepare(copy: Copy, database: str, catalog: Catalog) -> PreparedCopy:
+def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
     """Raises UndefinedTable, UndefinedColumn, DuplicateColumn, InvalidColumnReference."""
     assert copy.relation is not None
-    series = catalog.find(database).find(copy.relation)
+    database = catalog.find(context.database)
+    found = at_path(context, database, copy.relation)
+    series = writable(found or database.find(copy.relation), "copy to")
     targets = tuple(insert.given_columns(series, list(copy.columns) if copy.columns is not None else None))
     check_listed(copy, [column.name for column in targets], series)
     covered = any(column.name == TIME_NS for column in targets)

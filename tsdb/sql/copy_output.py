@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from tsdb.errors import FeatureNotSupported, SqlSyntaxError
-from tsdb.model.schema import Catalog
-from tsdb.sql import insert
+from tsdb.model.relations import PUBLIC, name_of, schema_of
+from tsdb.model.schema import Catalog, Series
+from tsdb.sql import insert, names
+from tsdb.sql.context import Context
 from tsdb.sql.copy_input import check_listed
 from tsdb.sql.copy_statement import Copy
 from tsdb.sql.result import ResultColumn
@@ -20,13 +22,15 @@ def query_of(copy: Copy) -> Statement:
         return statement
     assert copy.relation is not None
     columns = ", ".join(_quoted(name) for name in copy.columns) if copy.columns is not None else "*"
-    return parse(Fragment(f"SELECT {columns} FROM {_quoted(copy.relation)}"))
+    return parse(Fragment(f"SELECT {columns} FROM {_named(copy.relation)}"))
 
 
-def check_columns(copy: Copy, database: str, catalog: Catalog) -> None:
+def check_columns(copy: Copy, context: Context, catalog: Catalog) -> None:
     """The columns that COPY and FORCE_QUOTE name must be the table's. Raises UndefinedColumn, DuplicateColumn."""
-    series = catalog.find(database).series.get(copy.relation) if copy.relation is not None else None
-    if series is not None:
+    if copy.relation is None:
+        return
+    series = names.at_path(context, catalog.find(context.database), copy.relation)
+    if isinstance(series, Series):
         columns = insert.given_columns(series, list(copy.columns) if copy.columns is not None else None)
         check_listed(copy, [column.name for column in columns], series)
 
@@ -36,6 +40,11 @@ def check_result(copy: Copy, columns: tuple[ResultColumn, ...] | None) -> None:
     if columns is None:
         raise FeatureNotSupported("COPY query must have a RETURNING clause")
     check_listed(copy, [column.name for column in columns], None)
+
+
+def _named(path: str) -> str:
+    schema = f"{_quoted(schema_of(path))}." if schema_of(path) != PUBLIC else ""
+    return schema + _quoted(name_of(path))
 
 
 def _quoted(name: str) -> str:

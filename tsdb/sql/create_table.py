@@ -9,51 +9,25 @@ Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from tsdb.errors import (
     DuplicateColumn,
     FeatureNotSupported,
     InvalidParameterValue,
     InvalidTableDefinition,
+    SqlSyntaxError,
     UndefinedColumn,
 )
-from tsdb.model.schema import ColumnDefinition, CreateSeries, Role
-from tsdb.sql import declared_type, intervals
+from tsdb.model.relations import PUBLIC, Definition, SqlView, name_of, path_of
+from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, CreateSeries, Role, Series
+from tsdb.sql import constraints, create_sequence, declared_type, intervals
+from tsdb.sql.ddl_plan import DdlReader, SchemaPlan, Source
+from tsdb.sql.declared import Declared, DeclaredColumn
 from tsdb.sql.notice import Notice, notice
-from tsdb.sql.reader import Reader
-from tsdb.types import TIMESTAMP, TIMESTAMPTZ, SqlType
+from tsdb.sql.statement import Fragment
+from tsdb.types import TIMESTAMP, TIMESTAMPTZ
 
 _TIME_TYPES = (TIMESTAMPTZ, TIMESTAMP)
 _FOREVER = ("", "0", "inf", "infinity", "infinite", "forever", "none", "null", "off")
-_COLUMN_WORDS = (
-    "tag", "not", "null", "primary", "unique", "check", "references", "generated", "constraint", "collate", "default",
-    "deferrable", "initially",
-)  # fmt: skip
-_TABLE_CONSTRAINTS = ("constraint", "primary", "unique", "check", "foreign", "exclude", "like")
-
-
-@dataclass(slots=True)
-class DeclaredColumn:
-    """A column as written. ``tag`` and ``key``: the words TAG and PRIMARY KEY stood with it."""
-
-    name: str
-    type: SqlType
-    typmod: int = -1
-    tag: bool = False
-    key: bool = False
-    not_null: bool = False
-    default: str | None = None
-
-
-@dataclass(slots=True)
-class Declared:
-    columns: list[DeclaredColumn] = field(default_factory=list)
-    key: list[str] | None = None
-    notices: list[Notice] = field(default_factory=list)
-
-    def not_enforced(self, what: str) -> None:
-        self.notices.append(notice(f"{what} is accepted but not enforced"))
 
 
 def retention_ns(text: str) -> int | None:
@@ -66,161 +40,204 @@ def retention_ns(text: str) -> int | None:
     return nanoseconds
 
 
-def read_elements(reader: Reader) -> Declared:
-    """``(column type …, table constraint, …)``."""
+def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
+    """CREATE TABLE, after its words. CREATE TABLE AS is a plan with a source."""
+    if_not_exists = reader.accept("if", "not", "exists")
+    schema, name = reader.new_relation(temporary=temporary)
+    found = reader.database.relation(path_of(schema, name))
+    if if_not_exists and found is not None:
+        return SchemaPlan("CREATE TABLE", notices=(notice(f'relation "{name}" already exists, skipping'),))
+    if any(reader.at_words(word) for word in ("as", "with", "using", "on")) or _only_names(reader):
+        return _create_table_as(reader, schema, name)
+    if reader.at_words("partition", "of") or reader.at_words("of"):
+        raise FeatureNotSupported("CREATE TABLE … OF is not supported", hint="Series are cut by time by themselves.")
+    declared = read_elements(reader, path_of(schema, name))
+    options = _read_tail(reader, declared, temporary=temporary)
+    reader.finish()
+    change = series_of(reader.database.name, name, declared, options, if_not_exists=if_not_exists, schema=schema)
+    return SchemaPlan("CREATE TABLE", (change,), tuple(declared.notices))
+
+
+def _read_tail(reader: DdlReader, declared: Declared, *, temporary: bool = False) -> dict[str, str]:
+    """What follows the columns: WITH, PARTITION BY, TABLESPACE, USING, ON COMMIT."""
+    options: dict[str, str] = {}
+    while not reader.at_end:
+        if reader.accept("with"):
+            options.update(read_options(reader, declared.notices))
+        elif reader.accept("partition", "by"):
+            reader.name()
+            reader.parenthesized()
+            declared.notices.append(
+                notice("PARTITION BY is accepted but not kept", detail="Series are cut by time by themselves.")
+            )
+        elif reader.accept("tablespace"):
+            reader.name()
+            declared.notices.append(notice("TABLESPACE is accepted but not kept"))
+        elif reader.accept("using"):
+            reader.name()
+        elif reader.accept("without", "oids"):
+            pass
+        elif temporary and reader.accept("on", "commit"):
+            if not reader.accept("preserve", "rows"):
+                raise FeatureNotSupported("ON COMMIT DROP and DELETE ROWS are not supported")
+        elif reader.at_words("inherits"):
+            raise FeatureNotSupported("INHERITS is not supported")
+        else:
+            raise reader.error()
+    return options
+
+
+def _only_names(reader: DdlReader) -> bool:
+    """Whether ``(a, b) AS`` or ``(a, b) WITH … AS`` follows: the column names of CREATE TABLE AS."""
+    if not reader.at_sign("("):
+        return False
+    at = 1
+    while (name := reader.peek(at)) is not None and name.kind in ("word", "quoted"):
+        sign = reader.peek(at + 1)
+        if sign is None or sign.value not in (",", ")"):
+            return False
+        if sign.value == ")":
+            return True
+        at += 2
+    return False
+
+
+def _create_table_as(reader: DdlReader, schema: str, name: str) -> SchemaPlan:
+    columns = tuple(reader.names()) if reader.at_sign("(") else ()
+    declared = Declared()
+    options: dict[str, str] = {}
+    while not reader.at_words("as"):
+        if reader.accept("with"):
+            options.update(read_options(reader, declared.notices))
+        elif reader.accept("on", "commit", "preserve", "rows"):
+            pass
+        elif reader.accept("using") or reader.accept("tablespace"):
+            reader.name()
+        else:
+            raise reader.error()
+    reader.expect("as")
+    text, empty = query_with_data(reader)
+    source = Source("table", text, schema, name, columns, empty, tuple(options.items()))
+    return SchemaPlan("SELECT", notices=tuple(declared.notices), source=source)
+
+
+def query_with_data(reader: DdlReader) -> tuple[Fragment, bool]:
+    """The rest as a query, and whether WITH NO DATA is behind it."""
+    text = reader.rest()
+    values = [t.value if t.kind == "word" else "" for t in text.tokens[-3:]]
+    if values == ["with", "no", "data"]:
+        return text.part(0, text.tokens[-3].start), True
+    if values[-2:] == ["with", "data"]:
+        return text.part(0, text.tokens[-2].start), False
+    return text, False
+
+
+def read_elements(reader: DdlReader, table: str) -> Declared:
+    """``(column type …, table constraint, LIKE other …)`` of the table at a path."""
     declared = Declared()
     reader.expect_sign("(")
     if reader.accept_sign(")"):
         return declared
     while True:
         token = reader.peek()
-        if token is not None and token.is_word(*_TABLE_CONSTRAINTS) and _is_constraint(reader):
-            read_table_constraint(reader, declared)
+        after = reader.peek(1)
+        if token is not None and token.is_word("like") and after is not None and after.kind != "punctuation":
+            _like(reader, declared)
+        elif token is not None and token.is_word(*constraints.TABLE_CONSTRAINTS):
+            constraints.read_table_constraint(reader, declared, table)
         else:
-            declared.columns.append(read_column(reader, declared))
+            declared.columns.append(read_column(reader, declared, table))
         if not reader.accept_sign(","):
             break
     reader.expect_sign(")")
     return declared
 
 
-def _is_constraint(reader: Reader) -> bool:
-    """Whether a word that may begin a table constraint does: a column may be named like it only in quotes."""
-    word = reader.peek()
-    after = reader.peek(1)
-    return word is not None and after is not None and (word.value != "like" or after.kind != "punctuation")
-
-
-def read_column(reader: Reader, declared: Declared) -> DeclaredColumn:
+def read_column(reader: DdlReader, declared: Declared, table: str) -> DeclaredColumn:
     name = reader.name()
     found = declared_type.read(reader)
-    if found.serial:
-        raise FeatureNotSupported(
-            f'column "{name}": serial columns are not supported yet', hint="Write the numbers yourself, in an integer."
-        )
     column = DeclaredColumn(name, found.type, found.typmod)
-    while (token := reader.peek()) is not None and token.is_word(*_COLUMN_WORDS):
-        _read_column_constraint(reader, column, declared)
+    if found.serial:
+        column.counts, column.not_null = create_sequence.options_of(found.type), True
+    while (token := reader.peek()) is not None and token.is_word(*constraints.COLUMN_WORDS):
+        constraints.read_column_constraint(reader, column, declared, table)
+    if column.counts is not None and column.default is not None:
+        raise SqlSyntaxError(f'both default and identity specified for column "{name}" of table "{name_of(table)}"')
     return column
 
 
-def _read_column_constraint(reader: Reader, column: DeclaredColumn, declared: Declared) -> None:
-    if reader.accept("constraint"):
-        reader.name()
-    if reader.accept("tag"):
-        column.tag = True
-    elif reader.accept("not", "null"):
-        column.not_null = True
-    elif reader.accept("null"):
-        column.not_null = False
-    elif reader.accept("primary", "key"):
-        column.key = True
-    elif reader.accept("unique"):
-        declared.not_enforced(f'UNIQUE on column "{column.name}"')
-    elif reader.accept("check"):
-        reader.parenthesized()
-        declared.not_enforced(f'CHECK on column "{column.name}"')
-    elif reader.accept("references"):
-        _read_references(reader)
-        declared.not_enforced(f'REFERENCES on column "{column.name}"')
-    elif reader.accept("collate"):
-        reader.name()
-        if reader.accept_sign("."):
-            reader.name()
-    elif reader.accept("default"):
-        column.default = read_default(reader)
-    elif reader.at_words("generated"):
-        raise FeatureNotSupported(f'column "{column.name}": generated and identity columns are not supported yet')
-    else:
-        reader.take()  # DEFERRABLE, INITIALLY …
-        reader.accept_any("deferred", "immediate")
+def _like(reader: DdlReader, declared: Declared) -> None:
+    """LIKE other [INCLUDING | EXCLUDING what …]: columns and NOT NULL; with DEFAULTS, INDEXES (the key) or ALL more."""
+    reader.expect("like")
+    found = reader.stored("relation")
+    including: set[str] = set()
+    while word := reader.accept_any("including", "excluding"):
+        what = reader.name()
+        including = including | {what} if word == "including" else including - {what}
+    every = "all" in including
+    if isinstance(found, SqlView):
+        declared.columns += [DeclaredColumn(c.name, c.type, c.typmod) for c in found.columns]
+        return
+    assert isinstance(found, Series)
+    for column in found.columns:
+        copy = DeclaredColumn(column.name, column.type, column.typmod, not_null=column.not_null)
+        if every or "indexes" in including:
+            copy.tag = column.role is Role.TAG
+        if every or "defaults" in including:
+            copy.default = column.default
+        if column.identity and (every or "identity" in including):
+            sequence = reader.database.sequence_by_number[column.sequence]
+            copy.counts, copy.identity = sequence.options, column.identity
+        elif column.sequence and (every or "defaults" in including):
+            copy.sequence = reader.database.sequence_by_number[column.sequence].path
+        declared.columns.append(copy)
+    if (every or "indexes" in including) and found.key:
+        declared.key = [found.by_number[n].name for n in found.key]
+    if every or "constraints" in including:
+        declared.constraints += [
+            ConstraintDefinition("c", tuple(found.by_number[n].name for n in c.columns), None, c.text)
+            for c in found.constraints
+            if c.kind == "c"
+        ]
 
 
-def _read_references(reader: Reader) -> None:
-    reader.name()
-    while reader.accept_sign("."):
-        reader.name()
-    if reader.at_sign("("):
-        reader.names()
-    while word := reader.accept_any("match", "on"):
-        reader.take()
-        if word == "on":  # DELETE | UPDATE, then CASCADE | RESTRICT | NO ACTION | SET NULL | SET DEFAULT
-            if reader.accept_any("no", "set"):
-                reader.take()
-            else:
-                reader.take()
+# Storage parameters of PostgreSQL and of its extensions that clients send along.
+_IGNORED_OPTIONS = ("fillfactor", "autovacuum", "toast", "parallel_workers", "user_catalog", "log_", "oids", "vacuum")
 
 
-def read_default(reader: Reader) -> str:
-    """An expression's text: up to a comma, a closing parenthesis or the next constraint outside parentheses."""
-    first = reader.peek()
-    depth = 0
-    end = -1
-    while (token := reader.peek()) is not None:
-        if token.kind == "punctuation":
-            if depth == 0 and token.value in (",", ")"):
-                break
-            depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(token.value, 0)
-        elif depth == 0 and end >= 0 and token.is_word(*_COLUMN_WORDS):
-            break
-        end = reader.take().end
-    if first is None or end < 0:
-        raise reader.error()
-    text = reader.fragment.text[first.start : end]
-    if first.is_word("nextval"):
-        raise FeatureNotSupported("sequences are not supported yet", position=reader.position(first))
-    return text
-
-
-def read_table_constraint(reader: Reader, declared: Declared) -> None:
-    if reader.accept("constraint"):
-        reader.name()
-    if reader.accept("primary", "key"):
-        if declared.key is not None:
-            raise InvalidTableDefinition("multiple primary keys are not allowed")
-        declared.key = reader.names()
-    elif reader.accept("unique"):
-        reader.accept("nulls", "not", "distinct")
-        reader.accept("nulls", "distinct")
-        declared.not_enforced(f"UNIQUE ({', '.join(reader.names())})")
-    elif reader.accept("check"):
-        reader.parenthesized()
-        declared.not_enforced("CHECK")
-    elif reader.accept("foreign", "key"):
-        columns = reader.names()
-        reader.expect("references")
-        _read_references(reader)
-        declared.not_enforced(f"FOREIGN KEY ({', '.join(columns)})")
-    elif reader.at_words("like") or reader.at_words("exclude"):
-        raise FeatureNotSupported("LIKE and EXCLUDE in CREATE TABLE are not supported")
-    else:
-        raise reader.error()
-    while reader.accept_any("deferrable", "initially", "deferred", "immediate") or reader.accept("not", "deferrable"):
-        pass
-
-
-def read_options(reader: Reader) -> dict[str, str]:
-    """``(retention = '30 days', …)``; a name alone means ``on``."""
+def read_options(reader: DdlReader, notices: list[Notice] | None = None) -> dict[str, str]:
+    """``(retention = '30 days', …)``; a name alone means ``on``. Those of PostgreSQL's storage are ignored."""
     options: dict[str, str] = {}
     reader.expect_sign("(")
     while True:
         name = reader.name()
         while reader.accept_sign("."):
             name += "." + reader.name()
-        options[name] = reader.take().value if reader.accept_sign("=") else "on"
+        value = reader.take().value if reader.accept_sign("=") else "on"
+        if name == "retention":
+            options[name] = value
+        elif name.startswith(_IGNORED_OPTIONS) or "." in name:
+            if notices is not None:
+                notices.append(notice(f'storage parameter "{name}" is accepted but has no effect'))
+        else:
+            raise InvalidParameterValue(f'unrecognized parameter "{name}"', hint="The only option is retention.")
         if not reader.accept_sign(","):
             break
     reader.expect_sign(")")
-    for name in options:
-        if name != "retention":
-            raise InvalidParameterValue(f'unrecognized parameter "{name}"', hint="The only option is retention.")
     return options
 
 
 def series_of(
-    database: str, name: str, declared: Declared, options: dict[str, str], *, if_not_exists: bool
+    database: str,
+    name: str,
+    declared: Declared,
+    options: dict[str, str],
+    *,
+    if_not_exists: bool,
+    schema: str = PUBLIC,
+    definition: Definition | None = None,
 ) -> CreateSeries:
-    """The change that makes the table."""
+    """The change that makes the table (or, with a definition, the materialized view)."""
     key = _key(name, declared)
     time = _time_column(name, declared, key)
     if time is not None and key and time.name not in key:
@@ -235,12 +252,16 @@ def series_of(
         tag = column.tag or column.name in key
         role = Role.TIME if column is time else Role.TAG if tag else Role.FIELD
         not_null = column.not_null or column is time or column.name in key
-        definitions.append(ColumnDefinition(column.name, role, column.type, column.typmod, not_null, column.default))
+        definitions.append(column.definition(role, not_null=not_null))
     retention = retention_ns(options["retention"]) if "retention" in options else None
     if retention is not None and time is None:
         raise InvalidTableDefinition(f'table "{name}" has no time column, so it can have no retention')
     columns = tuple(definitions)
-    return CreateSeries(database, name, columns, bool(key), time is None, retention, tuple(key), if_not_exists)
+    return CreateSeries(
+        database, name, columns, bool(key), time is None, retention, tuple(key), if_not_exists, schema=schema,
+        key_name=declared.key_name, constraints=tuple(declared.constraints), indexes=tuple(declared.indexes),
+        definition=definition, populated=definition is None,
+    )  # fmt: skip
 
 
 def _key(name: str, declared: Declared) -> list[str]:
@@ -277,5 +298,4 @@ def _time_column(name: str, declared: Declared, key: list[str]) -> DeclaredColum
 
 def as_field(column: DeclaredColumn) -> ColumnDefinition:
     """ADD COLUMN's definition: a tag or a field."""
-    role = Role.TAG if column.tag else Role.FIELD
-    return ColumnDefinition(column.name, role, column.type, column.typmod, column.not_null, column.default)
+    return column.definition(Role.TAG if column.tag else Role.FIELD)

@@ -1,220 +1,206 @@
 """DDL: from tokens to schema changes. Nothing here changes anything; ``tsdb.session`` hands the changes to the store.
 
-``plan`` covers databases, tables and what PostgreSQL's clients send along (indexes, comments, schemas), which is
-accepted with a NOTICE. What is not supported raises FeatureNotSupported with what to do instead.
+``plan`` covers databases, schemas, tables, views, sequences, indexes and comments (roles and grants are in ``roles``).
+What is not enforced is accepted with a NOTICE; what is not supported raises FeatureNotSupported with a hint.
 
 Source of the grammar: PostgreSQL 15 manual, part VI.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tsdb.errors import FeatureNotSupported, InvalidCatalogName, UndefinedTable
+from tsdb.errors import FeatureNotSupported, InvalidCatalogName
+from tsdb.model.relations import SqlSequence, SqlView
 from tsdb.model.schema import (
     Catalog,
     CreateDatabase,
     DropDatabase,
+    DropSequence,
     DropSeries,
+    DropView,
     RenameDatabase,
     SchemaChange,
+    Series,
 )
-from tsdb.sql import alter_table, create_table
+from tsdb.sql import alter_table, create_index, create_schema, create_sequence, create_table, create_view
+from tsdb.sql.context import Context
+from tsdb.sql.ddl_plan import DdlReader, Refresh, Restart, SchemaPlan, Source
 from tsdb.sql.notice import Notice, notice
-from tsdb.sql.reader import Reader
-from tsdb.sql.statement import Ddl, Fragment
+from tsdb.sql.statement import Ddl
+
+__all__ = ["Refresh", "Restart", "SchemaPlan", "Source", "plan"]
+
+_HINTS = {
+    "function": "Write the expression where it is needed, or make a view.",
+    "procedure": "Send its statements one by one.",
+    "trigger": "Nothing runs when rows are written; compute in a view.",
+    "type": "Use text, with a list of values in your application.",
+    "domain": "Use its base type.",
+    "rule": "Make a view.",
+    "policy": "Grant on tables and views.",
+    "publication": "Read the data by SQL.",
+    "foreign": "COPY the data.",
+    "server": "COPY the data.",
+    "aggregate": "Use the built-in aggregates.",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class SchemaPlan:
-    """What a DDL statement does: ``changes`` in one go, ``notices`` and the command ``tag`` for the client.
-
-    ``source`` is the query of CREATE TABLE AS: the table gets the query's columns (named by ``source_columns`` where
-    they are given) and, unless ``source_empty``, its rows; ``changes`` are empty then.
-    """
-
-    tag: str
-    changes: tuple[SchemaChange, ...] = ()
-    notices: tuple[Notice, ...] = ()
-    source: Fragment | None = None
-    source_table: str = ""
-    source_columns: tuple[str, ...] = ()
-    source_empty: bool = False
-    source_options: tuple[tuple[str, str], ...] = ()
-
-
-def plan(statement: Ddl, database: str, catalog: Catalog) -> SchemaPlan:
-    """The changes a statement asks for in a session of ``database``."""
-    reader = Reader(statement.fragment)
+def plan(statement: Ddl, context: Context, catalog: Catalog) -> SchemaPlan:
+    """The changes a statement asks for in a session."""
+    reader = DdlReader(statement.fragment, context, catalog)
     verb = reader.take().value
     if verb == "create":
-        return _create(reader, database, catalog)
+        return _create(reader)
     if verb == "drop":
-        return _drop(reader, database, catalog)
+        return _drop(reader)
     if verb == "alter":
-        return _alter(reader, database, catalog)
+        return _alter(reader)
     if verb == "comment":
-        return SchemaPlan("COMMENT", notices=(notice("comments are accepted but not kept"),))
+        return create_schema.comment(reader)
+    if verb == "refresh":
+        return create_view.refresh(reader)
     raise FeatureNotSupported(f"{verb.upper()} is not supported")
 
 
-def _not_supported(reader: Reader, verb: str) -> FeatureNotSupported:
+def _not_supported(reader: DdlReader, verb: str) -> FeatureNotSupported:
     token = reader.peek()
-    return FeatureNotSupported(f"{verb} {token.value.upper() if token else ''}".rstrip() + " is not supported")
+    word = token.value if token else ""
+    return FeatureNotSupported(f"{verb} {word.upper()}".rstrip() + " is not supported", hint=_HINTS.get(word))
 
 
 # --- CREATE ---
 
 
-def _create(reader: Reader, database: str, catalog: Catalog) -> SchemaPlan:
+def _create(reader: DdlReader) -> SchemaPlan:
     if reader.accept("database"):
         return _create_database(reader)
-    if reader.accept_any("local", "global", "temp", "temporary"):
-        raise FeatureNotSupported("temporary tables are not supported", hint="Create a table and drop it at the end.")
-    reader.accept("unlogged")
-    if reader.accept("table"):
-        return _create_table(reader, database, catalog)
-    if reader.accept("unique", "index") or reader.accept("index"):
-        return SchemaPlan(
-            "CREATE INDEX",
-            notices=(notice("indexes are accepted but not built", detail="Time and tags are indexed by themselves."),),
-        )
     if reader.accept("schema"):
-        return _create_schema(reader)
+        return create_schema.create(reader)
+    if reader.accept("extension"):
+        return _create_extension(reader)
+    if reader.accept("materialized", "view"):
+        return create_view.create_materialized(reader)
+    replace = reader.accept("or", "replace")
+    temporary = False
+    while word := reader.accept_any("local", "global", "temp", "temporary", "unlogged"):
+        temporary = temporary or word in ("temp", "temporary")
+    if reader.accept("view"):
+        return create_view.create(reader, replace=replace, temporary=temporary)
+    if replace:
+        raise _not_supported(reader, "CREATE OR REPLACE")
+    if reader.accept("table"):
+        return create_table.create(reader, temporary=temporary)
+    if reader.accept("sequence"):
+        return create_sequence.create(reader, temporary=temporary)
+    if reader.accept("unique", "index"):
+        return create_index.create(reader, unique=True)
+    if reader.accept("index"):
+        return create_index.create(reader, unique=False)
     raise _not_supported(reader, "CREATE")
 
 
-def _create_database(reader: Reader) -> SchemaPlan:
+def _create_database(reader: DdlReader) -> SchemaPlan:
     if_not_exists = reader.accept("if", "not", "exists")
     name = reader.name()
     notices: tuple[Notice, ...] = ()
     if not reader.at_end:
-        # OWNER, ENCODING, TEMPLATE, LC_COLLATE …: databases here have one encoding and no owner.
+        # ENCODING, TEMPLATE, LC_COLLATE …: databases here have one encoding.
         notices = (notice("the options of CREATE DATABASE are ignored"),)
     return SchemaPlan("CREATE DATABASE", (CreateDatabase(name, if_not_exists),), notices)
 
 
-def _create_schema(reader: Reader) -> SchemaPlan:
-    if_not_exists = reader.accept("if", "not", "exists")
+def _create_extension(reader: DdlReader) -> SchemaPlan:
+    """Accepted, so that scripts go on: what they use of it is there, or its own error says that it is not."""
+    reader.accept("if", "not", "exists")
     name = reader.name()
-    if name == "public" and if_not_exists:
-        return SchemaPlan("CREATE SCHEMA", notices=(notice('schema "public" already exists, skipping'),))
-    raise FeatureNotSupported("schemas other than public are not supported", hint="Use a database for each.")
-
-
-def _create_table(reader: Reader, database: str, catalog: Catalog) -> SchemaPlan:
-    if_not_exists = reader.accept("if", "not", "exists")
-    name = reader.relation(database)
-    exists = name in catalog.find(database).series
-    if if_not_exists and exists:
-        return SchemaPlan("CREATE TABLE", notices=(notice(f'relation "{name}" already exists, skipping'),))
-    if reader.at_words("as") or reader.at_words("with") or _only_names(reader):
-        return _create_table_as(reader, name)
-    declared = create_table.read_elements(reader)
-    options = create_table.read_options(reader) if reader.accept("with") else {}
-    if reader.at_words("partition") or reader.at_words("inherits") or reader.at_words("tablespace"):
-        raise _not_supported(reader, "CREATE TABLE")
-    reader.finish()
-    change = create_table.series_of(database, name, declared, options, if_not_exists=if_not_exists)
-    return SchemaPlan("CREATE TABLE", (change,), tuple(declared.notices))
-
-
-def _only_names(reader: Reader) -> bool:
-    """Whether ``(a, b) AS`` or ``(a, b) WITH … AS`` follows: the column names of CREATE TABLE AS."""
-    if not reader.at_sign("("):
-        return False
-    at = 1
-    while (name := reader.peek(at)) is not None and name.kind in ("word", "quoted"):
-        sign = reader.peek(at + 1)
-        if sign is None or sign.value not in (",", ")"):
-            return False
-        if sign.value == ")":
-            return True
-        at += 2
-    return False
-
-
-def _create_table_as(reader: Reader, name: str) -> SchemaPlan:
-    columns = tuple(reader.names()) if reader.at_sign("(") else ()
-    options = create_table.read_options(reader) if reader.accept("with") else {}
-    reader.expect("as")
-    text = reader.rest()
-    empty = False
-    words = [t for t in text.tokens[-3:] if t.kind == "word"]
-    values = [t.value for t in words]
-    if values[-2:] == ["with", "data"] or values == ["with", "no", "data"]:
-        empty = values == ["with", "no", "data"]
-        text = text.part(0, words[-3 if empty else -2].start)
+    detail = "time_bucket, first and last are built in." if name == "timescaledb" else None
     return SchemaPlan(
-        "SELECT",
-        source=text,
-        source_table=name,
-        source_columns=columns,
-        source_empty=empty,
-        source_options=tuple(options.items()),
+        "CREATE EXTENSION", notices=(notice(f'extension "{name}" is accepted but not loaded', detail=detail),)
     )
 
 
 # --- DROP ---
 
 
-def _drop(reader: Reader, database: str, catalog: Catalog) -> SchemaPlan:
+def _drop(reader: DdlReader) -> SchemaPlan:
     if reader.accept("database"):
-        return _drop_database(reader, catalog)
-    if reader.accept("table"):
-        return _drop_tables(reader, database, catalog)
+        return _drop_database(reader)
+    if reader.accept("schema"):
+        return create_schema.drop(reader)
     if reader.accept("index"):
-        return SchemaPlan("DROP INDEX", notices=(notice("there are no indexes to drop"),))
-    raise _not_supported(reader, "DROP")
+        return create_index.drop(reader)
+    if reader.accept("extension"):
+        return SchemaPlan("DROP EXTENSION", notices=(notice("there are no extensions to drop"),))
+    if reader.accept("materialized", "view"):
+        return _drop_relations(reader, "materialized view")
+    kind = reader.accept_any("table", "view", "sequence")
+    if kind is None:
+        raise _not_supported(reader, "DROP")
+    return _drop_relations(reader, kind)
 
 
-def _drop_database(reader: Reader, catalog: Catalog) -> SchemaPlan:
+def _drop_database(reader: DdlReader) -> SchemaPlan:
     if_exists = reader.accept("if", "exists")
     name = reader.name()
     reader.accept("with")
     if reader.at_sign("("):
         reader.parenthesized()  # FORCE
     reader.finish()
-    if name not in catalog.databases:
+    if name not in reader.catalog.databases:
         if if_exists:
             return SchemaPlan("DROP DATABASE", notices=(notice(f'database "{name}" does not exist, skipping'),))
         raise InvalidCatalogName(f'database "{name}" does not exist')
     return SchemaPlan("DROP DATABASE", (DropDatabase(name),))
 
 
-def _drop_tables(reader: Reader, database: str, catalog: Catalog) -> SchemaPlan:
+def _drop_relations(reader: DdlReader, kind: str) -> SchemaPlan:
     if_exists = reader.accept("if", "exists")
-    series = catalog.find(database).series
-    changes: list[SchemaChange] = []
+    found: dict[int, Series | SqlView | SqlSequence] = {}
     notices: list[Notice] = []
     while True:
-        name = reader.relation(database)
-        if name in series:
-            changes.append(DropSeries(database, name))
-        elif if_exists:
-            notices.append(notice(f'table "{name}" does not exist, skipping'))
+        each = reader.stored_or_notice(kind, if_exists=if_exists)
+        if isinstance(each, Notice):
+            notices.append(each)
         else:
-            raise UndefinedTable(f'table "{name}" does not exist')
+            found[each.identity if isinstance(each, Series) else each.number] = each
         if not reader.accept_sign(","):
             break
-    reader.accept_any("cascade", "restrict")
+    cascade = reader.accept_any("cascade", "restrict") == "cascade"
     reader.finish()
-    return SchemaPlan("DROP TABLE", tuple(dict.fromkeys(changes)), tuple(notices))
+    # What depends on another is mostly younger: it goes first, so that a list may hold both.
+    changes = tuple(_dropped(reader.database.name, found[number], cascade) for number in sorted(found, reverse=True))
+    return SchemaPlan(f"DROP {kind.upper()}", changes, tuple(notices))
+
+
+def _dropped(database: str, relation: Series | SqlView | SqlSequence, cascade: bool) -> SchemaChange:
+    if isinstance(relation, Series):
+        return DropSeries(database, relation.path, cascade)
+    if isinstance(relation, SqlView):
+        return DropView(database, relation.path, cascade)
+    return DropSequence(database, relation.path, cascade)
 
 
 # --- ALTER ---
 
 
-def _alter(reader: Reader, database: str, catalog: Catalog) -> SchemaPlan:
+def _alter(reader: DdlReader) -> SchemaPlan:
     if reader.accept("database"):
         name = reader.name()
         if reader.accept("rename", "to"):
             to = reader.name()
             reader.finish()
             return SchemaPlan("ALTER DATABASE", (RenameDatabase(name, to),))
-        catalog.find(name)
+        reader.catalog.find(name)
         raise FeatureNotSupported("ALTER DATABASE supports RENAME TO only")
     if reader.accept("table"):
-        changes, notices = alter_table.read(reader, database, catalog)
-        return SchemaPlan("ALTER TABLE", changes, notices)
+        return alter_table.read(reader)
+    if reader.accept("schema"):
+        return create_schema.alter(reader)
+    if reader.accept("materialized", "view"):
+        return create_view.alter(reader, "materialized view")
+    if reader.accept("view"):
+        return create_view.alter(reader, "view")
+    if reader.accept("sequence"):
+        return create_sequence.alter(reader)
+    if reader.accept("index"):
+        return create_index.alter(reader)
     raise _not_supported(reader, "ALTER")

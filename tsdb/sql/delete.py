@@ -22,6 +22,7 @@ from tsdb.sql import deletion_range, storage_form, trees
 from tsdb.sql.context import Context
 from tsdb.sql.deletion_range import RangeCondition
 from tsdb.sql.modification import Effect, Outcome, Reading
+from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Delete, Select, Truncate
@@ -117,7 +118,7 @@ def prepare(
     if tree.args.get("using") or tree.args.get("tables"):
         raise FeatureNotSupported("DELETE … USING is not supported", hint="Use WHERE … IN (SELECT …).")
     table = tree.this
-    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    series = target_series(context, catalog.find(context.database), table, "delete from")
     alias = trees.alias_of(table)
     where = tree.args.get("where")
     condition = where.this if where is not None else None
@@ -142,4 +143,4 @@ def truncate(statement: Truncate, context: Context, catalog: Catalog) -> list[Ra
     """TRUNCATE a, b: everything that is visible now."""
     database = catalog.find(context.database)
     tables = statement.tree.expressions
-    return [RangeDeletion(database.find(trees.table_name(each, context.database))) for each in tables]
+    return [RangeDeletion(target_series(context, database, each, "truncate")) for each in tables]

@@ -29,6 +29,7 @@ from tsdb.sql.conflict import Conflict
 from tsdb.sql.constant_rows import ConstantRows
 from tsdb.sql.context import Context
 from tsdb.sql.modification import Effect, Outcome, Reading, Write
+from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.returning import Returned
@@ -98,7 +99,7 @@ def prepare(
     target = tree.this
     names = [trees.name_of(each) for each in target.expressions] if isinstance(target, exp.Schema) else None
     table = target.this if isinstance(target, exp.Schema) else target
-    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    series = target_series(context, catalog.find(context.database), table, "insert into")
     given = given_columns(series, names)
     rows = _rows(tree)
     if rows is not None:

@@ -98,11 +98,11 @@ def read(sql_type: SqlType, text: str, context: Context) -> object:
     if sql_type == BOOL:
         return _read_bool(text)
     if sql_type == TIMESTAMPTZ:
-        return datetime_text.read_timestamptz(text, context.now_us, context.zone)
+        return datetime_text.read_timestamptz(text, context.now_us, context.literal_zone)
     if sql_type == TIMESTAMP:
-        return datetime_text.read_timestamp(text, context.now_us, context.zone)
+        return datetime_text.read_timestamp(text, context.now_us, context.literal_zone)
     if sql_type == DATE:
-        return datetime_text.read_date(text, context.now_us, context.zone)
+        return datetime_text.read_date(text, context.now_us, context.literal_zone)
     if sql_type == TIME:
         return datetime_text.read_time(text)
     if sql_type == INTERVAL:
@@ -193,9 +193,9 @@ def of_python(sql_type: SqlType, value: object, context: Context) -> object:
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             us = (value.replace(tzinfo=datetime.UTC) - _EPOCH) // _US
-            return datetime_text.utc_of_local(us, context.zone) if sql_type == TIMESTAMPTZ else us
+            return datetime_text.utc_of_local(us, context.literal_zone) if sql_type == TIMESTAMPTZ else us
         us = (value - _EPOCH) // _US
-        return us if sql_type == TIMESTAMPTZ else datetime_text.local_of_utc(us, context.zone)
+        return us if sql_type == TIMESTAMPTZ else datetime_text.local_of_utc(us, context.literal_zone)
     if isinstance(value, datetime.date):
         days = value.toordinal() - datetime.date(1970, 1, 1).toordinal()
         return days if sql_type == DATE else of_python(sql_type, f"{value.isoformat()} 00:00:00", context)

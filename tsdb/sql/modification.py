@@ -66,6 +66,7 @@ class Outcome:
         """The batches of a query that this modification asks."""
         prepared = reading.queries.prepare(statement, reading.context, reading.catalog, parameter_types)
         permission.check_sources(reading.catalog, reading.context, prepared.plan.sources, self.target)
+        permission.check_views(reading.catalog, reading.context, prepared.viewed)
         values = reading.values[: len(prepared.parameters)]
         rows = reading.queries.run(prepared, reading.view, values, reading.context)
         self._rows = rows

@@ -14,27 +14,37 @@ from sqlglot import exp
 
 from tsdb.model import privileges
 from tsdb.model.privileges import Privilege
-from tsdb.model.relations import PUBLIC
+from tsdb.model.relations import PUBLIC, SqlView
 from tsdb.model.schema import Catalog, Series
 from tsdb.sql.context import Context
 from tsdb.sql.relation import Source
 from tsdb.sql.statement import Delete, Insert, Statement, Update
 
 
-def check(catalog: Catalog, context: Context, series: Series, wanted: Privilege) -> None:
-    """Raises InsufficientPrivilege unless the current role has ``wanted`` on a series, and may use its schema."""
-    namespace = catalog.find(context.database).namespaces.get(series.schema)
-    if namespace is not None and series.schema != PUBLIC:
-        privileges.check(catalog.roles, context.role, namespace, Privilege.USAGE)
-    privileges.check(catalog.roles, context.role, series, wanted)
+def check(
+    catalog: Catalog, context: Context, relation: Series | SqlView, wanted: Privilege, role: int | None = None
+) -> None:
+    """Raises InsufficientPrivilege unless a role (None: the current one) has ``wanted`` on a relation, and may use its
+    schema."""
+    role = context.role if role is None else role
+    namespace = catalog.find(context.database).namespaces.get(relation.schema)
+    if namespace is not None and relation.schema != PUBLIC:
+        privileges.check(catalog.roles, role, namespace, Privilege.USAGE)
+    privileges.check(catalog.roles, role, relation, wanted)
 
 
 def check_sources(catalog: Catalog, context: Context, sources: Iterable[Source], but: Series | None = None) -> None:
-    """SELECT on every series that a query reads; ``but`` is asked for elsewhere."""
+    """SELECT on every series that a query reads; ``but`` is asked for elsewhere. Through a view its owner needs it."""
     for source in sources:
         series = source.series
         if series is not None and (but is None or series.number != but.number):
-            check(catalog, context, series, Privilege.SELECT)
+            check(catalog, context, series, Privilege.SELECT, source.role)
+
+
+def check_views(catalog: Catalog, context: Context, viewed: Iterable[tuple[SqlView, int | None]]) -> None:
+    """SELECT on every view that a query reads, for the session's role or the owner of the view around."""
+    for view, role in viewed:
+        check(catalog, context, view, Privilege.SELECT, role)
 
 
 def check_modification(catalog: Catalog, context: Context, statement: Statement, series: Series) -> None:

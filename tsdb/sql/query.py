@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
+from tsdb.model.relations import SqlView, Use
 from tsdb.model.schema import Catalog
 from tsdb.model.store import ScanRequest, View
 from tsdb.sql import (
@@ -25,6 +26,7 @@ from tsdb.sql import (
     rules,
 )
 from tsdb.sql.bind_query import bind_query
+from tsdb.sql.bind_view import frame_of, uses_of
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
 from tsdb.sql.catalog import functions, sets
@@ -53,7 +55,8 @@ _BINDERS = (
 class Prepared:
     """A bound and planned query: columns and parameters are known, nothing has run. Valid for one catalog version.
 
-    ``explained`` is the EXPLAIN around it, if any: then the columns are EXPLAIN's.
+    ``explained`` is the EXPLAIN around it, if any: then the columns are EXPLAIN's. ``viewed`` are the views it reads,
+    each with the role that must be allowed to (None: the session's); ``uses`` what a view of this query keeps.
     """
 
     columns: tuple[ResultColumn, ...]
@@ -61,6 +64,8 @@ class Prepared:
     catalog_version: int
     plan: Plan = field(repr=False)
     explained: Explain | None = None
+    viewed: tuple[tuple[SqlView, int | None], ...] = ()
+    uses: tuple[Use, ...] = ()
 
     @property
     def widens(self) -> bool:
@@ -94,7 +99,7 @@ class Queries:
         text = statement.fragment.text
         key = (
             text, context.database, context.user, context.backend_pid, frozenset(context.settings.items()),
-            tuple(t and t.oid for t in parameter_types), catalog.version,
+            tuple(t and t.oid for t in parameter_types), catalog.version, context.written_in, context.uses,
         )  # fmt: skip
         with self._lock:
             found = self._cache.get(key)
@@ -123,6 +128,8 @@ class Queries:
         binder = Binder(context, catalog, catalog.find(context.database), inner.fragment.offset, bind_query=bind_query)
         binder.typed(tuple(parameter_types))
         binder.form = "shown"
+        if context.uses is not None:
+            binder.frame = frame_of(context.uses)
         try:
             query = bind_query(binder, inner.tree, None)
         except RecursionError:
@@ -132,7 +139,7 @@ class Queries:
             explain.columns_of(explained) if explained is not None else tuple(_result_column(o) for o in query.outputs)
         )
         parameters = tuple(p.type or TEXT for p in binder.parameters)
-        return Prepared(columns, parameters, catalog.version, plan, explained)
+        return Prepared(columns, parameters, catalog.version, plan, explained, tuple(binder.viewed), uses_of(binder))
 
     def run(self, prepared: Prepared, view: View, values: Sequence[object | None], context: Context) -> Rows:
         """Start a bound query. The first batch is there as soon as DuckDB has it. Close what is returned.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tsdb.errors import SqlSyntaxError, UndefinedTable
+from tsdb.model.relations import path_of
 from tsdb.sql import lexer
 from tsdb.sql.lexer import Token
 from tsdb.sql.statement import Fragment
@@ -105,13 +106,13 @@ class Reader:
         return found
 
     def relation(self, database: str) -> str:
-        """A table's name; ``public.`` and ``database.public.`` may come before it."""
+        """The path of a relation in ``database``, without asking what there is; its schema may come before it."""
         parts = [self.name()]
         while self.accept_sign("."):
             parts.append(self.name())
-        if len(parts) > 3 or parts[:-1] not in ([], ["public"], [database, "public"]):
-            raise UndefinedTable(f'relation "{".".join(parts)}" does not exist', hint='The only schema is "public".')
-        return parts[-1]
+        if len(parts) > 3 or (len(parts) == 3 and parts[0] != database):
+            raise UndefinedTable(f'relation "{".".join(parts)}" does not exist')
+        return path_of(parts[-2], parts[-1]) if len(parts) > 1 else parts[0]
 
     def string(self) -> str:
         token = self.peek()

@@ -49,7 +49,8 @@ class RelationColumn:
 @dataclass(eq=False)
 class Source:
     """One reading of a series (``series``) or of a system relation (``table`` makes it) under the name t<n>;
-    with ``delay_seconds`` one row that comes late (pg_sleep).
+    with ``delay_seconds`` one row that comes late (pg_sleep). ``role`` is the owner of the view through which it is
+    read (None: the statement itself names it): who must be allowed to.
 
     ``columns`` are the keys of the columns that the statement uses, in the order of their first use.
     """
@@ -58,6 +59,7 @@ class Source:
     series: Series | None = None
     table: Callable[[Catalog, Context, Sequence[str]], pa.Table] | None = None
     delay_seconds: float | None = None
+    role: int | None = None
     columns: list[int | str] = field(default_factory=list)
 
     @property

@@ -24,6 +24,7 @@ from tsdb.sql import trees
 from tsdb.sql.context import Context
 from tsdb.sql.delete import key_deletion, key_items, key_width
 from tsdb.sql.modification import Effect, Outcome, Reading, Write
+from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Select, Update
@@ -106,7 +107,7 @@ def prepare(
     if tree.args.get("from_") is not None:
         raise FeatureNotSupported("UPDATE … FROM is not supported", hint="Use a subquery in SET and WHERE … IN.")
     table = tree.this
-    series = catalog.find(context.database).find(trees.table_name(table, context.database))
+    series = target_series(context, catalog.find(context.database), table, "update")
     name = trees.alias_of(table) or series.name
     assigned = _assigned(series, tree.expressions)
     changed = tuple(assigned)

@@ -1,0 +1,113 @@
+"""Names of relations: which one a name means in a session, and where a new one goes.
+
+An unqualified name is looked for in the session's temporary schema, then in the schemas of ``search_path``. Temporary
+tables are in a schema of their own for each session, named by its backend's number.
+
+Source: PostgreSQL 15 manual, 5.9.3 (the schema search path).
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedTable, WrongObjectType
+from tsdb.model.catalog import Database, Relation
+from tsdb.model.relations import PUBLIC, TEMPORARY, SqlSequence, SqlView, path_of, schema_of
+from tsdb.model.schema import Series
+from tsdb.sql import lexer, trees
+from tsdb.sql.context import Context
+
+_DEFAULT_PATH = '"$user", public'
+_SYSTEM = ("pg_catalog", "information_schema")
+
+
+def temporary_schema(context: Context) -> str:
+    return f"{TEMPORARY}{context.backend_pid}"
+
+
+def search_path(context: Context, database: Database) -> list[str]:
+    """The schemas of ``search_path`` that are there, in its order; the temporary one and pg_catalog left out."""
+    text = context.settings.get("search_path", _DEFAULT_PATH)
+    names = []
+    for token in lexer.tokens(text):
+        if token.kind in ("word", "quoted", "string"):
+            names.append(context.user if token.value == "$user" else token.value)
+    return [n for n in dict.fromkeys(names) if n == PUBLIC or n in database.namespaces]
+
+
+def find(context: Context, database: Database, schema: str, name: str) -> Relation | None:
+    """The relation that a name means, None if there is none. ``schema`` empty: unqualified."""
+    if schema:
+        return database.relation(path_of(_own(context, schema), name))
+    if context.backend_pid:
+        found = database.relation(path_of(temporary_schema(context), name))
+        if found is not None:
+            return found
+    for each in search_path(context, database):
+        found = database.relation(path_of(each, name))
+        if found is not None:
+            return found
+    return None
+
+
+def at_path(context: Context, database: Database, path: str) -> Relation | None:
+    """What a path that was read without looking means: one without a schema is looked for in the search path."""
+    return find(context, database, "", path) if schema_of(path) == PUBLIC else database.relation(path)
+
+
+def _own(context: Context, schema: str) -> str:
+    return temporary_schema(context) if schema == "pg_temp" else schema
+
+
+def shown(schema: str, name: str) -> str:
+    return f"{schema}.{name}" if schema else name
+
+
+def require(context: Context, database: Database, schema: str, name: str, what: str = "relation") -> Relation:
+    """Raises UndefinedTable, InvalidSchemaName."""
+    found = find(context, database, schema, name)
+    if found is not None:
+        return found
+    if schema and not _schema_is_there(context, database, schema):
+        raise InvalidSchemaName(f'schema "{schema}" does not exist')
+    raise UndefinedTable(f'{what} "{shown(schema, name)}" does not exist')
+
+
+def _schema_is_there(context: Context, database: Database, schema: str) -> bool:
+    return schema in (PUBLIC, "pg_temp", temporary_schema(context), *_SYSTEM) or schema in database.namespaces
+
+
+def creation_schema(context: Context, database: Database, schema: str) -> str:
+    """Where a new relation goes. Raises InvalidSchemaName."""
+    if schema in _SYSTEM:
+        raise FeatureNotSupported(f'nothing can be created in the schema "{schema}"')
+    if schema:
+        if not _schema_is_there(context, database, schema):
+            raise InvalidSchemaName(f'schema "{schema}" does not exist')
+        return _own(context, schema)
+    path = search_path(context, database)
+    if not path:
+        raise InvalidSchemaName("no schema has been selected to create in")
+    return path[0]
+
+
+def target_series(context: Context, database: Database, table: exp.Expr, verb: str) -> Series:
+    """The series that INSERT, UPDATE, DELETE or TRUNCATE names. Raises UndefinedTable, WrongObjectType …"""
+    catalog = table.args.get("catalog")
+    schema = trees.name_of(table.args["db"]) if table.args.get("db") is not None else ""
+    if catalog is not None and trees.name_of(catalog) != database.name:
+        raise FeatureNotSupported(f'cross-database references are not implemented: "{table.sql()}"')
+    return writable(require(context, database, schema, trees.name_of(table)), verb)
+
+
+def writable(found: Relation, verb: str) -> Series:
+    """A relation as what rows can be written to. Raises WrongObjectType, FeatureNotSupported."""
+    if isinstance(found, SqlView):
+        raise FeatureNotSupported(
+            f'cannot {verb} view "{found.name}"', hint="Views are not updatable: write to the table itself."
+        )
+    if isinstance(found, SqlSequence):
+        raise WrongObjectType(f'cannot {verb} sequence "{found.name}"')
+    if found.definition is not None:
+        raise WrongObjectType(f'cannot change materialized view "{found.name}"')
+    return found
