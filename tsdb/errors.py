@@ -173,6 +173,10 @@ class InvalidPassword(TsdbError):
     sqlstate = "28P01"
 
 
+class InvalidCursorDefinition(TsdbError):
+    sqlstate = "42P11"
+
+
 class InvalidCursorName(TsdbError):
     sqlstate = "34000"
 

@@ -6,6 +6,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -269,3 +270,35 @@ def test_a_slow_reader_holds_up_nobody(server: Server, connection: psycopg.Conne
         assert slow.read(2)[1].startswith("DataRow 1|xxx")
         for _ in range(5):
             assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_prepared_statement_reads_its_literals_by_the_settings_that_hold(connection: psycopg.Connection) -> None:
+    text = "SELECT '2020-01-01'::timestamptz = '2020-01-01 00:00+00'::timestamptz, current_setting('TimeZone')"
+    assert connection.execute(text, prepare=True).fetchone() == (True, "UTC")
+    connection.execute("SET TimeZone = 'Europe/Berlin'")
+    assert connection.execute(text, prepare=True).fetchone() == (False, "Europe/Berlin")
+
+
+def test_prepare_names_types_and_execute_takes_expressions(connection: psycopg.Connection) -> None:
+    connection.execute("PREPARE p (int[], numeric(10, 2), unknown) AS SELECT $1, $2, $3::int + 1")
+    found = connection.execute("EXECUTE p (ARRAY[1, 2], 1.5 * 2, '3')").fetchone()
+    assert found == ([1, 2], Decimal("3.00"), 4)
+    shown = connection.execute("SELECT name, parameter_types, from_sql FROM pg_prepared_statements WHERE from_sql")
+    assert shown.fetchall() == [("p", ["integer[]", "numeric", "integer"], True)]
+    with pytest.raises(errors.SyntaxError, match="wrong number of parameters"):
+        connection.execute("EXECUTE p (1)")
+
+
+def test_modes_of_a_transaction_come_before_its_queries(connection: psycopg.Connection) -> None:
+    connection.execute("BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY")
+    connection.execute("COMMIT AND CHAIN")
+    assert connection.execute("SHOW transaction_isolation").fetchone() == ("serializable",)
+    assert connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
+    connection.execute("SELECT 1")
+    with pytest.raises(errors.ActiveSqlTransaction, match="read-write mode must be set before any query"):
+        connection.execute("SET TRANSACTION READ WRITE")
+    connection.execute("ROLLBACK")
+    connection.execute("BEGIN; SELECT 1")
+    with pytest.raises(errors.ActiveSqlTransaction, match="must be called before any query"):
+        connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
+    connection.execute("ROLLBACK")

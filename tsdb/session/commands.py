@@ -38,6 +38,7 @@ from tsdb.session.utility import (
     ShowTokens,
     Unlisten,
 )
+from tsdb.session.variables import OF_TRANSACTION
 from tsdb.sql import settings
 from tsdb.sql.notice import notice
 from tsdb.sql.result import ResultColumn
@@ -141,8 +142,10 @@ def _shown_name(name: str) -> str:
 
 def _set(core: Core, pairs: tuple[tuple[str, str | None], ...], *, local: bool) -> None:
     if local and core.transaction.state is not State.BLOCK:
-        core.warn(NoActiveSqlTransaction("SET LOCAL can only be used in transaction blocks"))
+        what = "SET TRANSACTION" if pairs[0][0] in OF_TRANSACTION else "SET LOCAL"
+        core.warn(NoActiveSqlTransaction(f"{what} can only be used in transaction blocks"))
     for name, value in pairs:
+        core.check_mode(name, value)
         if value is None:
             core.variables.reset(name, local=local)
         else:

@@ -27,9 +27,9 @@ from tsdb.session.portals import Names, Portal
 from tsdb.session.sessions import Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
-from tsdb.session.variables import Variables
+from tsdb.session.variables import OF_TRANSACTION, Variables
 from tsdb.sql import settings
-from tsdb.sql.context import Context
+from tsdb.sql.context import Context, SettingValues
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
 from tsdb.sql.settings.setting import milliseconds
@@ -85,7 +85,8 @@ class Core:
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
-        self._settings: tuple[int, dict[str, str]] = (-1, {})
+        self._portals: list[frozenset[str]] = []
+        self._settings: tuple[int, SettingValues] = (-1, SettingValues())
 
     # --- what statements need to know ---
 
@@ -109,9 +110,9 @@ class Core:
     def now_us(self) -> int:
         return self.clock.now_ns() // 1000
 
-    def _values(self) -> dict[str, str]:
+    def _values(self) -> SettingValues:
         if self._settings[0] != self.variables.generation:
-            values = dict(self.variables.values)
+            values = SettingValues(self.variables.values)
             values["timezone"] = settings.iana_name(values["timezone"])
             self._settings = (self.variables.generation, values)
         return self._settings[1]
@@ -183,7 +184,8 @@ class Core:
     def _ended(self, *, committed: bool) -> None:
         self.variables.end(committed=committed)
         self.messages.end(committed=committed)
-        self.names.end_transaction()
+        self.names.end_transaction(committed=committed)
+        self._portals.clear()
 
     # --- transactions ---
 
@@ -202,6 +204,7 @@ class Core:
         self._check_chain(in_block, chain, "COMMIT")
         if not in_block:
             self.warn(NoActiveSqlTransaction("there is no transaction in progress"))
+        modes = self._modes()
         try:
             await self._write(work)
         except BaseException:
@@ -211,7 +214,7 @@ class Core:
         self.transaction.end()
         self._ended(committed=True)
         if chain:
-            self.begin(())
+            self.begin(modes)
         return "COMMIT"
 
     def rollback(self, *, chain: bool) -> str:
@@ -219,11 +222,25 @@ class Core:
         self._check_chain(in_block, chain, "ROLLBACK")
         if not in_block:
             self.warn(NoActiveSqlTransaction("there is no transaction in progress"))
+        modes = self._modes()
         self.transaction.end()
         self._ended(committed=False)
         if chain:
-            self.begin(())
+            self.begin(modes)
         return "ROLLBACK"
+
+    def _modes(self) -> tuple[tuple[str, str], ...]:
+        """What a chained transaction takes over (manual, COMMIT)."""
+        return tuple((name, self.variables.get(name)) for name in OF_TRANSACTION)
+
+    def check_mode(self, name: str, value: str | None) -> None:
+        """Some of a transaction's modes are to be said before its first query."""
+        if not self.transaction.queried or self.transaction.state is not State.BLOCK:
+            return
+        if name == "transaction_isolation" and value != self.variables.get(name):
+            raise ActiveSqlTransaction("SET TRANSACTION ISOLATION LEVEL must be called before any query")
+        if name == "transaction_read_only" and value == "off" and self.variables.get(name) == "on":
+            raise ActiveSqlTransaction("transaction read-write mode must be set before any query")
 
     def _check_chain(self, in_block: bool, chain: bool, verb: str) -> None:
         if chain and not in_block:
@@ -233,16 +250,20 @@ class Core:
         self.transaction.savepoint(name)
         self.variables.savepoint()
         self.messages.savepoint()
+        self._portals.append(self.names.savepoint())
 
     def release(self, command: ReleaseSavepoint) -> None:
         depth = self.transaction.release(command.name)
         self.variables.release(depth)
         self.messages.release(depth)
+        del self._portals[depth - 1 :]
 
     def rollback_to(self, command: RollbackTo) -> None:
         depth = self.transaction.rollback_to(command.name)
         self.variables.rollback_to(depth)
         self.messages.rollback_to(depth)
+        self.names.rollback_to(self._portals[depth - 1])
+        del self._portals[depth:]
 
     def discard(self, what: str) -> None:
         if what != "all":

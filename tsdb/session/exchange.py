@@ -24,11 +24,12 @@ from tsdb.session.portals import Portal
 from tsdb.session.rowset import Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity
 from tsdb.session.transaction import State
+from tsdb.session.utility import Fetch
 from tsdb.session.work import Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Statement, parse, split
-from tsdb.wire import TEXT_FORMAT, Client, Event, FieldDescription
+from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Client, Event, FieldDescription
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
@@ -80,8 +81,11 @@ class Exchange:
         return await self.work(partial(_statements, text))
 
     async def send_all(self, plan: Plan, rowset: Rowset) -> str:
-        """RowDescription and all rows, in text; the tag."""
-        formats = (TEXT_FORMAT,) * len(rowset.columns)
+        """RowDescription and all rows, in text or as a BINARY cursor has them; the tag."""
+        command = plan.command
+        portal = self.core.names.portals.get(command.name) if isinstance(command, Fetch) else None
+        code = BINARY_FORMAT if portal is not None and portal.binary else TEXT_FORMAT
+        formats = (code,) * len(rowset.columns)
         self.core.cancellation.watch(rowset)
         self.connection.row_description(fields(rowset.columns, formats))
         rows = 0

@@ -7,10 +7,11 @@ INSERT, UPDATE and DELETE go into the transaction, which decides when they are w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -83,6 +84,7 @@ class Plan:
     body: Plan | None = None
     copy: Copy | None = None
     catalog_version: int = -1
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def reads(self) -> bool:
@@ -152,7 +154,14 @@ class Execution:
         if isinstance(statement, Insert | Update | Delete):
             found = self._modification(statement, context, catalog, types)
             columns = found.columns or None
-            return Plan(statement, columns, found.parameters, modification=found, catalog_version=catalog.version)
+            return Plan(
+                statement,
+                columns,
+                found.parameters,
+                modification=found,
+                catalog_version=catalog.version,
+                settings=context.settings,
+            )
         if isinstance(statement, Utility) and statement.verb == "COPY":
             return self._plan_copy(statement, context, catalog)
         if isinstance(statement, Utility):
@@ -167,7 +176,14 @@ class Execution:
         if isinstance(statement, Select) and create_table_as.target_of(statement) is not None:
             return Plan(statement)
         prepared = self._queries.prepare(statement, context, catalog, types)
-        return Plan(statement, prepared.columns, prepared.parameters, prepared, catalog_version=catalog.version)
+        return Plan(
+            statement,
+            prepared.columns,
+            prepared.parameters,
+            prepared,
+            catalog_version=catalog.version,
+            settings=context.settings,
+        )
 
     def _modification(
         self, statement: Statement, context: Context, catalog: Catalog, types: Sequence[SqlType | None]
@@ -309,8 +325,9 @@ class Execution:
             claim.release()
 
     def _fresh(self, plan: Plan, context: Context, types: Sequence[SqlType | None], catalog: Catalog) -> Plan:
-        """The plan for the catalog that is read now; a plan of an older one may name what is gone."""
-        if plan.catalog_version == catalog.version:
+        """The plan for the catalog and the settings that hold now: one for others may name what is gone, or have read a
+        literal by another time zone."""
+        if plan.catalog_version == catalog.version and plan.settings == context.settings:
             return plan
         again = self.plan(plan.statement, context, types or plan.parameters, catalog)
         if _shape(again.columns) != _shape(plan.columns):
@@ -469,6 +486,11 @@ class Execution:
         finally:
             view.close()
         return Done("CREATE TABLE AS" if source.empty else outcome.tag)
+
+
+def _of(catalog: Catalog, context: Context) -> dict[str, Any]:
+    """What a plan was made for."""
+    return {"catalog_version": catalog.version, "settings": context.settings}
 
 
 def _shape(columns: tuple[ResultColumn, ...] | None) -> list[tuple[str, int]] | None:

@@ -66,7 +66,9 @@ async def _parse(exchange: Exchange, event: Parse) -> None:
         if plan is None:
             context = core.context()
             plan = await exchange.work(lambda: core.execution.plan(statement, context, types))
-    core.names.add_statement(PreparedStatement(event.name, plan, types, core.variables.generation))
+    core.names.add_statement(
+        PreparedStatement(event.name, plan, types, core.variables.generation, event.text, created_us=core.now_us())
+    )
     exchange.connection.parse_complete()
 
 
@@ -80,7 +82,9 @@ def _bind(exchange: Exchange, event: Bind) -> None:
     values = parameters.values_of(event, types, context)
     columns = commands.columns_of(core, plan) if plan is not None else None
     formats = format_codes(event.result_formats, len(columns or ()))
-    core.names.add_portal(Portal(event.portal, statement, values, formats))
+    core.names.add_portal(
+        Portal(event.portal, statement, values, formats, text=statement.text, created_us=core.now_us())
+    )
     exchange.connection.bind_complete()
 
 
@@ -120,15 +124,16 @@ async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) ->
         await _copy(exchange, portal, plan, timer)
         return
     if portal.stream is None:
-        if event.max_rows:
-            core.check_cursors()
-        result = await _start_portal(exchange, portal, plan)
-        if isinstance(result, Done):
-            portal.finished = True
-            exchange.say()
-            exchange.connection.command_complete(result.tag)
-            return
-        portal.source = RowSource(result)
+        if portal.source is None:
+            if event.max_rows:
+                core.check_cursors()
+            result = await _start_portal(exchange, portal, plan)
+            if isinstance(result, Done):
+                portal.finished = True
+                exchange.say()
+                exchange.connection.command_complete(result.tag)
+                return
+            portal.source = RowSource(result)
         portal.stream = RowStream(portal.source, portal.formats, core.timezone)
     await _continue(exchange, portal, event.max_rows or None)
 

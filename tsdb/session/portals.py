@@ -17,6 +17,7 @@ from tsdb.errors import (
 )
 from tsdb.session.execution import Plan
 from tsdb.session.rowset import RowSource, RowStream
+from tsdb.session.scrolling import Cursor
 from tsdb.types import SqlType
 
 PREPARED_MAX = 10_000
@@ -39,7 +40,8 @@ class PreparedStatement:
 
 @dataclass
 class Portal:
-    """``source`` is there once it runs; ``finished`` once its last row was sent or its command done."""
+    """``source`` is there once it runs, ``place`` once FETCH or MOVE has asked for it; ``finished`` once its last
+    row was sent or its command done. ``kept``: it was held over the end of its transaction."""
 
     name: str
     statement: PreparedStatement
@@ -54,10 +56,12 @@ class Portal:
     scroll: bool = False
     text: str = ""
     created_us: int = 0
+    place: Cursor | None = None
+    kept: bool = False
 
     def close(self) -> None:
         """Releases what the portal reads. May block."""
-        source, self.source, self.stream = self.source, None, None
+        source, self.source, self.stream, self.place = self.source, None, None, None
         if source is not None:
             source.rowset.close()
 
@@ -112,10 +116,22 @@ class Names:
     def close_statement(self, name: str) -> bool:
         return self.statements.pop(name, None) is not None
 
-    def end_transaction(self) -> None:
-        """Close what does not outlive it."""
-        for name in [name for name, portal in self.portals.items() if not portal.hold]:
-            self.close_portal(name)
+    def end_transaction(self, *, committed: bool) -> None:
+        """Close what does not outlive it: a cursor WITH HOLD does if its transaction was committed."""
+        for portal in list(self.portals.values()):
+            if not portal.kept and not (portal.hold and committed):
+                self.close_portal(portal.name)
+            portal.kept = portal.hold
+
+    def savepoint(self) -> frozenset[str]:
+        """The portals that are there now."""
+        return frozenset(self.portals)
+
+    def rollback_to(self, there: frozenset[str]) -> None:
+        """Close what came after a savepoint (manual, ROLLBACK TO SAVEPOINT)."""
+        for portal in list(self.portals.values()):
+            if portal.cursor and not portal.kept and portal.name not in there:
+                self.close_portal(portal.name)
 
     def close_cursors(self) -> None:
         for name in [name for name, portal in self.portals.items() if portal.cursor]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tsdb.errors import SqlSyntaxError, UndefinedObject
+from tsdb.errors import SqlSyntaxError
 from tsdb.session.core import Core, Work
 from tsdb.session.execution import Done, Plan
 from tsdb.session.portals import PreparedStatement
 from tsdb.session.rowset import Rowset
 from tsdb.session.utility import Command, Deallocate, ExecuteStatement, PrepareStatement
 from tsdb.sql.statement import Fragment, Select, parse
-from tsdb.types import BY_NAME, SqlType
+from tsdb.types import SqlType
 
 Run = Callable[[Core, Plan, Sequence[object | None], Work[Any]], Awaitable[Rowset | Done]]
 
@@ -23,9 +23,11 @@ Run = Callable[[Core, Plan, Sequence[object | None], Work[Any]], Awaitable[Rowse
 async def run(core: Core, command: Command, work: Work[Any], run_command: Run) -> Rowset | Done:
     if isinstance(command, PrepareStatement):
         context = core.context()
-        types = tuple(_type(name) for name in command.types)
-        plan = await work(lambda: core.execution.plan(parse(command.body), context, types))
-        core.names.add_statement(PreparedStatement(command.name, plan, plan.parameters, core.variables.generation))
+        plan = await work(lambda: core.execution.plan(parse(command.body), context, _types(core, command.types)))
+        made = PreparedStatement(
+            command.name, plan, plan.parameters, core.variables.generation, command.text, True, core.now_us()
+        )
+        core.names.add_statement(made)
         return Done("PREPARE")
     if isinstance(command, Deallocate):
         if command.name is None:
@@ -49,11 +51,15 @@ async def run(core: Core, command: Command, work: Work[Any], run_command: Run) -
     return found
 
 
-def _type(name: str) -> SqlType:
-    found = BY_NAME.get(name.split("(")[0].strip())
-    if found is None:
-        raise UndefinedObject(f'type "{name}" does not exist')
-    return found
+def _types(core: Core, text: str) -> tuple[SqlType | None, ...]:
+    """The types that PREPARE names, as a query has them; ``unknown`` leaves one to its surroundings."""
+    if not text:
+        return ()
+    parts = _parts(Fragment("SELECT " + text))
+    items = ", ".join("NULL" if part.strip() == "unknown" else f"CAST(NULL AS {part})" for part in parts)
+    columns = core.execution.plan(parse(Fragment("SELECT " + items)), core.context()).columns
+    assert columns is not None
+    return tuple(None if part.strip() == "unknown" else c.type for part, c in zip(parts, columns, strict=True))
 
 
 def _arguments(core: Core, command: ExecuteStatement, types: Sequence[SqlType]) -> list[object | None]:

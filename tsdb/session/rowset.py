@@ -193,6 +193,11 @@ class LimitedRowset:
     def columns(self) -> tuple[ResultColumn, ...]:
         return self._source.rowset.columns
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether more rows were asked for than have come."""
+        return self._left is None or self._left > 0
+
     def next(self) -> pa.RecordBatch | None:
         if self._left == 0:
             return None

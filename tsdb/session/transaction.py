@@ -42,13 +42,15 @@ class Savepoint:
 
 @dataclass
 class Transaction:
-    """``pending_bytes_max`` bounds what may wait for COMMIT; ``mark`` is the running statement's first ordinal."""
+    """``pending_bytes_max`` bounds what may wait for COMMIT; ``mark`` is the running statement's first ordinal;
+    ``queried``: a statement of it has run."""
 
     pending_bytes_max: int = PENDING_BYTES_MAX
     state: State = State.IDLE
     started_us: int = 0
     pending: Pending = field(default_factory=Pending)
     mark: int = 0
+    queried: bool = False
     savepoints: list[Savepoint] = field(default_factory=list)
 
     @property
@@ -110,6 +112,7 @@ class Transaction:
     def start_statement(self) -> None:
         """Before a statement that changes data: what it deletes are rows that were there before it."""
         self.mark = self.pending.next_ordinal
+        self.queried = True
 
     def add(self, effect: Effect) -> None:
         """Raises OutOfMemory."""
@@ -135,6 +138,7 @@ class Transaction:
     def end(self) -> None:
         """The block or the implicit transaction is over. What was not taken is dropped."""
         self._drop()
+        self.queried = False
         self.state = State.IDLE
 
     def _drop(self) -> None:

@@ -12,7 +12,7 @@ from tsdb.sql import settings
 
 # Outside a transaction that says otherwise, these are what default_… says.
 CUSTOM_MAX = 1_000
-_OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
+OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
 
 
 class Variables:
@@ -39,7 +39,7 @@ class Variables:
         for values in (self._local, self._session, self._start):
             if key in values:
                 return values[key]
-        if key in _OF_TRANSACTION:
+        if key in OF_TRANSACTION:
             return self.get("default_" + key)
         if settings.is_custom(key) and key not in self._custom:
             raise UndefinedObject(f'unrecognized configuration parameter "{name}"')
@@ -128,7 +128,8 @@ class Variables:
     def values(self) -> Mapping[str, str]:
         """Every setting by lower-case name, for ``tsdb.sql.Context``."""
         found = {key: setting.default for key, setting in settings.SETTINGS.items()}
-        return {**found, **self._start, **self._session, **self._local}
+        values = {**found, **self._start, **self._session, **self._local}
+        return {**values, **{key: self.get(key) for key in OF_TRANSACTION}}
 
     @property
     def reported(self) -> Iterable[tuple[str, str]]:

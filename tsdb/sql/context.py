@@ -19,6 +19,14 @@ class Cancellable(Protocol):
     def cancel(self) -> None: ...
 
 
+class SettingValues(dict[str, str]):
+    """Settings by lower-case name that do not change any more; ``key`` stands for them in caches."""
+
+    @cached_property
+    def key(self) -> frozenset[tuple[str, str]]:
+        return frozenset(self.items())
+
+
 class SessionAccess(Protocol):
     """What functions and relations ask of the session that runs them. Called from any thread while a query runs."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from tsdb.sql.bind_view import frame_of, uses_of
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
 from tsdb.sql.catalog import functions, sets
-from tsdb.sql.context import Context
+from tsdb.sql.context import Context, SettingValues
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
@@ -98,7 +98,7 @@ class Queries:
         """
         text = statement.fragment.text
         key = (
-            text, context.database, context.user, context.backend_pid, frozenset(context.settings.items()),
+            text, context.database, context.user, context.backend_pid, _key_of(context.settings),
             tuple(t and t.oid for t in parameter_types), catalog.version, context.written_in, context.uses,
         )  # fmt: skip
         with self._lock:
@@ -200,6 +200,10 @@ class Queries:
         """Close the instance. Running queries fail."""
         self._deadlines.close()
         self._instance.close()
+
+
+def _key_of(settings: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return settings.key if isinstance(settings, SettingValues) else frozenset(settings.items())
 
 
 def _reads_the_clock(statement: Select | Explain) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tsdb.session.scrolling import Motion
 from tsdb.sql.statement import Fragment
 
 
@@ -91,9 +92,12 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class PrepareStatement:
+    """``types`` is the text between the parentheses."""
+
     name: str
-    types: tuple[str, ...]
+    types: str
     body: Fragment
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class Declare:
     name: str
     hold: bool
     body: Fragment
+    scroll: bool = False
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,11 @@ class Fetch:
     name: str
     count: int | None
     move: bool = False
+    direction: str = "forward"
+
+    @property
+    def motion(self) -> Motion:
+        return Motion(self.direction, self.count)
 
 
 @dataclass(frozen=True, slots=True)

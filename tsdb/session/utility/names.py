@@ -5,7 +5,7 @@ Source of the grammar: PostgreSQL 15 manual, part VI; gram.y.
 
 from __future__ import annotations
 
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import FeatureNotSupported, InvalidCursorDefinition
 from tsdb.session.utility.command import (
     CloseCursor,
     Command,
@@ -22,11 +22,9 @@ def prepare(reader: Reader) -> Command:
     if reader.accept("transaction"):
         raise FeatureNotSupported("PREPARE TRANSACTION is not supported")
     name = reader.name()
-    types: tuple[str, ...] = ()
-    if reader.at_sign("("):
-        types = tuple(part.strip().lower() for part in reader.parenthesized().split(","))
+    types = reader.parenthesized() if reader.at_sign("(") else ""
     reader.expect("as")
-    return PrepareStatement(name, types, reader.rest())
+    return PrepareStatement(name, types, reader.rest(), reader.fragment.text)
 
 
 def execute(reader: Reader) -> Command:
@@ -41,16 +39,23 @@ def deallocate(reader: Reader) -> Command:
 
 def declare(reader: Reader) -> Command:
     name = reader.name()
+    words: set[str] = set()
     while word := reader.accept_any("binary", "asensitive", "insensitive", "no", "scroll"):
-        if word == "binary":
-            raise FeatureNotSupported("BINARY cursors are not supported", hint="Ask for binary results in Bind.")
+        if word == "no":
+            reader.expect("scroll")
+            word = "no scroll"
+        words.add(word)
+    if {"scroll", "no scroll"} <= words:
+        raise InvalidCursorDefinition("cannot specify both SCROLL and NO SCROLL")
+    if {"asensitive", "insensitive"} <= words:
+        raise InvalidCursorDefinition("cannot specify both INSENSITIVE and ASENSITIVE")
     reader.expect("cursor")
     hold = False
     if word := reader.accept_any("with", "without"):
         reader.expect("hold")
         hold = word == "with"
     reader.expect("for")
-    return Declare(name, hold, reader.rest())
+    return Declare(name, hold, reader.rest(), "scroll" in words, "binary" in words)
 
 
 def fetch(reader: Reader) -> Command:
@@ -61,29 +66,44 @@ def move(reader: Reader) -> Command:
     return _fetched(reader, move=True)
 
 
+# Words that stand for a motion without a count.
+_MOTIONS = {
+    "next": ("forward", 1), "prior": ("backward", 1), "first": ("absolute", 1), "last": ("absolute", -1),
+    "all": ("forward", None),
+}  # fmt: skip
+
+
 def _fetched(reader: Reader, *, move: bool) -> Command:
-    count: int | None = 1
-    if reader.accept_any("next"):
-        pass
-    elif reader.accept("all"):
-        count = None
-    elif reader.accept("forward"):
-        count = _count(reader)
-    elif reader.accept_any("prior", "first", "last", "absolute", "relative", "backward"):
-        raise FeatureNotSupported("cursors can only move forward", hint="Use FETCH NEXT, FETCH n or FETCH ALL.")
-    elif (token := reader.peek()) is not None and (token.kind == "number" or token.value == "-"):
-        count = _count(reader)
+    direction, count = _motion(reader)
     reader.accept_any("from", "in")
-    return Fetch(reader.name(), count, move)
+    return Fetch(reader.name(), count, move, direction)
 
 
-def _count(reader: Reader) -> int | None:
-    if reader.accept("all"):
-        return None
+def _motion(reader: Reader) -> tuple[str, int | None]:
+    # A cursor may be called "next": the word is a motion only when something comes after it.
+    if reader.peek(1) is None:
+        return "forward", 1
+    if word := reader.accept_any(*_MOTIONS):
+        return _MOTIONS[word]
+    if word := reader.accept_any("absolute", "relative"):
+        return word, _integer(reader)
+    if word := reader.accept_any("forward", "backward"):
+        if reader.accept("all"):
+            return word, None
+        return word, _integer(reader) if _at_integer(reader) else 1
+    return "forward", _integer(reader) if _at_integer(reader) else 1
+
+
+def _at_integer(reader: Reader) -> bool:
     token = reader.peek()
-    if token is not None and token.value == "-":
-        raise FeatureNotSupported("cursors can only move forward")
-    return reader.integer() if token is not None and token.kind == "number" else 1
+    return token is not None and (token.kind == "number" or token.value in ("-", "+"))
+
+
+def _integer(reader: Reader) -> int:
+    sign = -1 if reader.accept_sign("-") else 1
+    if sign > 0:
+        reader.accept_sign("+")
+    return sign * reader.integer()
 
 
 def close(reader: Reader) -> Command:
