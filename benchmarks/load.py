@@ -6,9 +6,11 @@ import http.client
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
+
+import psycopg
 
 from benchmarks.processes import ServerFailed
 from benchmarks.render import Batches
@@ -66,6 +68,22 @@ def over_http(batches: Batches, workers: int, port: int, path: str) -> float:
                     break
                 time.sleep(float(response.getheader("Retry-After") or 1))
             raise ServerFailed(f"POST {path} was answered {response.status}: {body[:300]!r}")
+
+        return send, connection.close
+
+    return in_parallel(batches, workers, connect)
+
+
+def by_copy(batches: Batches, workers: int, conninfo: str, table: str, columns: Sequence[str]) -> float:
+    """COPY all batches as CSV over the PostgreSQL protocol, a statement each."""
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv)".encode()
+
+    def connect() -> tuple[Send, Callable[[], None]]:
+        connection = psycopg.connect(conninfo, autocommit=True)
+
+        def send(batch: memoryview) -> None:
+            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(batch)
 
         return send, connection.close
 

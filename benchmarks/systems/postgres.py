@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -112,18 +111,7 @@ class Postgres(System):
         return self._server.pid
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
-        statement = f"COPY {SERIES} ({', '.join(CSV_COLUMNS)}) FROM STDIN (FORMAT csv)".encode()
-
-        def connect() -> tuple[load.Send, Callable[[], None]]:
-            connection = psycopg.connect(self._conninfo(), autocommit=True)
-
-            def send(batch: memoryview) -> None:
-                with connection.cursor() as cursor, cursor.copy(statement) as copy:
-                    copy.write(batch)
-
-            return send, connection.close
-
-        return load.in_parallel(dataset.csv, way.workers, connect)
+        return load.by_copy(dataset.csv, way.workers, self._conninfo(), SERIES, CSV_COLUMNS)
 
     def settle(self) -> None:
         client = self.connect()

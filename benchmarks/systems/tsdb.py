@@ -1,4 +1,4 @@
-"""tsdb itself, started as a user starts it, loaded over HTTP and queried over the PostgreSQL wire protocol.
+"""tsdb itself, started as a user starts it, loaded over HTTP and by COPY, and queried over the PostgreSQL protocol.
 
 Settled means: flushed to blocks by CHECKPOINT (where that is refused, by a clean stop and a new start), merged by the
 compactions that follow.
@@ -17,11 +17,13 @@ import psycopg
 from benchmarks import load, sql
 from benchmarks.load import first_line
 from benchmarks.processes import ServerProcess, directory_bytes, wait_until_settled
-from benchmarks.render import Dataset
+from benchmarks.render import CSV_COLUMNS, Dataset
 from benchmarks.systems.adapter import LoadWay, System
 from benchmarks.systems.pg_client import PgClient
+from benchmarks.workload import FIELDS, SERIES, TAGS
 
 DATABASE = "benchmark"
+LINE_PROTOCOL, COPY = "line protocol", "COPY csv"
 READY = re.compile(r"^tsdb ready: postgresql://([^/]+):(\d+)/tsdb http://[^/]+:(\d+)/", re.MULTILINE)
 
 
@@ -45,7 +47,8 @@ class Tsdb(System):
             return "of this tree"
 
     def load_ways(self, workers: tuple[int, ...]) -> tuple[LoadWay, ...]:
-        return tuple(LoadWay("line protocol", count) for count in workers)
+        # The last way's data stay for the queries.
+        return tuple(LoadWay(how, count) for how in (COPY, LINE_PROTOCOL) for count in workers)
 
     def start(self, directory: Path) -> None:
         self._directory = directory
@@ -63,8 +66,20 @@ class Tsdb(System):
         return self._server.pid
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
+        if way.name == COPY:
+            return self._load_by_copy(dataset, way.workers)
         path = f"/write?db={DATABASE}&precision=ns"
         return load.over_http(dataset.line_protocol, way.workers, self._http_port, path)
+
+    def _load_by_copy(self, dataset: Dataset, workers: int) -> float:
+        """As PostgreSQL is loaded, batch by batch; only the table is declared with its tags and their key."""
+        with psycopg.connect(self._conninfo("tsdb"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}".encode())
+        with psycopg.connect(self._conninfo(DATABASE), autocommit=True) as connection:
+            columns = ["time timestamptz", *(f"{name} text" for name in TAGS), *(f"{name} bigint" for name in FIELDS)]
+            key = f"PRIMARY KEY ({', '.join(TAGS)}, time)"
+            connection.execute(f"CREATE TABLE {SERIES} ({', '.join(columns)}, {key})".encode())
+        return load.by_copy(dataset.csv, workers, self._conninfo(DATABASE), SERIES, CSV_COLUMNS)
 
     def settle(self) -> None:
         client = self.connect()
@@ -82,8 +97,10 @@ class Tsdb(System):
         return directory_bytes(self._data)
 
     def connect(self) -> PgClient:
-        conninfo = f"host=127.0.0.1 port={self._pg_port} dbname={DATABASE} user=benchmark sslmode=disable"
-        return PgClient(conninfo, sql.TSDB)
+        return PgClient(self._conninfo(DATABASE), sql.TSDB)
+
+    def _conninfo(self, database: str) -> str:
+        return f"host=127.0.0.1 port={self._pg_port} dbname={database} user=benchmark sslmode=disable"
 
     def stop(self) -> None:
         if self._server is not None:

@@ -20,11 +20,13 @@ from tsdb.http.request import Api, WriteRequest
 from tsdb.http.write import submit
 from tsdb.ingest.faults import Limits
 from tsdb.model.time import NS_PER_SECOND
+from tsdb.sql import copy_input, copy_statement, ddl
 from tsdb.sql.context import Context
 from tsdb.sql.query import Queries
-from tsdb.sql.statement import Select, parse, split
+from tsdb.sql.statement import Ddl, Fragment, Select, Utility, parse, split
 from tsdb.storage.options import Options
 from tsdb.types import SqlType
+from tsdb.wire.copy_out import CopyEncoder, CopyFormat
 from tsdb.wire.rows import RowEncoder
 
 log = logging.getLogger("tsdb.server")
@@ -38,6 +40,9 @@ FROM warm WHERE time >= '2026-01-01' AND host = 'h1' GROUP BY at, host ORDER BY 
 SELECT 1::int2, 1::int4, 1.5::float4, 1.5::numeric, interval '1 month 2 days 03:04:05', ARRAY['a', NULL], ARRAY[1, 2],
     '2026-01-01'::date, '12:34:56'::time, '2026-01-01'::timestamp, 'x'::varchar, now(), NULL;
 """
+_COPIED = (
+    "CREATE TABLE copied (time timestamptz, a text, b text, f float8, i int8, x bool, d date, PRIMARY KEY (a, b, time))"
+)
 
 
 def warm(queries: Queries, scratch: Path) -> float:
@@ -71,6 +76,7 @@ def _rehearse(folder: Path, queries: Queries) -> None:
         node.flush()
         _write(node, 7)
         _query(node, queries)
+        _copy(node)
     finally:
         node.close()
 
@@ -104,6 +110,28 @@ def _query(node: Node, queries: Queries) -> None:
                 rows.close()
     finally:
         view.close()
+
+
+def _copy(node: Node) -> None:
+    """COPY of every type of column to each format, and back."""
+    table = parse(Fragment(_COPIED))
+    assert isinstance(table, Ddl)
+    node.change(*ddl.plan(table, "tsdb", node.catalog).changes)
+    context = Context("tsdb", now_us=time.time_ns() // 1000)
+    for form in ("text", "csv", "binary"):
+        statement = parse(Fragment(f"COPY copied FROM STDIN (FORMAT {form})"))
+        assert isinstance(statement, Utility)
+        prepared = copy_input.prepare(copy_statement.read(statement, "tsdb"), "tsdb", node.catalog)
+        options = prepared.copy.options
+        columns = [(column.name, column.type) for column in prepared.targets]
+        encoder = CopyEncoder(columns, CopyFormat(options.format, options.delimiter, options.null))
+        values = [[1_767_225_600_000_000], ["a"], ["b"], [1.5], [7], [True], [20_454]]
+        arrays = [pa.array(each, kind.arrow) for each, (_, kind) in zip(values, columns, strict=True)]
+        batch = pa.RecordBatch.from_arrays(arrays, [name for name, _ in columns])
+        messages = b"".join(encoder.encode_chunks(batch))
+        copying = prepared.start(context, lambda _type, octets: octets.decode(), lambda _rows: {})
+        for points in [*copying.feed(messages[5:]), *copying.finish()]:
+            node.write(node.catalog.find("tsdb"), [points]).result()
 
 
 def _encode(types: list[SqlType], batches: Iterator[pa.RecordBatch]) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 
 from tsdb.errors import FeatureNotSupported, ProtocolViolation, TsdbError
 from tsdb.types import SqlType
-from tsdb.wire import backend, messages, startup
+from tsdb.wire import backend, copy_data, messages, startup
 from tsdb.wire._state import DISCARDED, RECEIVED, SENT, SERVERS_TURN, UNAUTHENTICATED, Sent, State
 from tsdb.wire.backend import FieldDescription
 from tsdb.wire.messages import FunctionCall, Malformed, Password, SaslInitialResponse, SaslResponse
@@ -157,6 +157,8 @@ class Connection:
             )
         if len(self._input) < 1 + length:
             return None
+        if letter == copy_data.COPY_DATA and self.copying_in:
+            return messages.CopyData(self._take_copy_data())
         body = self._take(1 + length)[5:]
         if move is None:
             return _DISCARDED
@@ -184,6 +186,16 @@ class Connection:
             return ProtocolViolation(f"invalid frontend message type {letter}")
         where = self._state.name.lower().replace("_", " ")
         return ProtocolViolation(f"unexpected message type {chr(letter)} while the connection is in state {where}")
+
+    def _take_copy_data(self) -> bytes:
+        """The data of all whole CopyData messages that are there: where one ends means nothing (55.2.6)."""
+        with memoryview(self._input) as view:
+            parts, taken = copy_data.split(view, self._message_bytes_max)
+            octets = b"".join(parts)
+            for part in parts:
+                part.release()
+        del self._input[:taken]
+        return octets
 
     def _take(self, count: int) -> bytes:
         with memoryview(self._input) as view:
