@@ -158,9 +158,10 @@ def test_asyncpg_copies_records_tables_and_queries(server: Server, points: Conne
 
 def _needs_catalog(connection: Connection) -> None:
     try:
+        connection.execute("SELECT relname FROM pg_catalog.pg_class WHERE relkind = ANY (ARRAY['r'::varchar]) LIMIT 0")
         connection.execute("SELECT 1 FROM pg_catalog.pg_type, pg_catalog.pg_attribute LIMIT 0")
-    except psycopg.errors.UndefinedTable:
-        pytest.skip("this client asks for pg_type and pg_attribute, which are not there yet")
+    except psycopg.Error:
+        pytest.skip("this client asks the catalog for what is not there yet")
 
 
 def test_pandas_writes_by_a_copy_callable(server: Server, points: Connection) -> None:

@@ -16,6 +16,9 @@ A message passes through like this:
    (``effects``).
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
 
+``copying`` answers COPY: rows out are a query's, encoded otherwise; rows in come with many messages and wait in a
+``spool`` until the last of them is right.
+
 ``settings`` is the table of what can be SET, ``variables`` one session's values; ``portals`` holds names;
 ``parameters`` hands Bind's values on to queries; ``sessions`` knows who is connected.
 

@@ -44,5 +44,8 @@ VALUES lists relations of their own, and ``bind_distinct`` makes DISTINCT ON a w
 
 Relations about the system and the functions that look into them are the package ``catalog``.
 
+COPY: ``copy_statement`` and ``copy_options`` read the statement; ``copy_cut`` cuts the input to fields by kernels,
+``copy_values`` and ``copy_binary_values`` read columns of them, ``copy_tags`` tag sets, ``copy_input`` makes points.
+
 What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).
 """

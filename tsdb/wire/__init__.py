@@ -14,6 +14,9 @@ How a statement passes through:
     (``datetimes`` for dates and times).
 5.  ``rows`` turns Arrow record batches into DataRow messages by column, with native kernels.
 
+``copy_out`` does as ``rows`` for COPY TO, with ``copy_out_kernels``; ``copy_data`` takes many CopyData messages at
+once.
+
 Errors: what cannot be right at the level of framing raises ``ProtocolViolation`` and ends the connection; a body that
 is wrong is the event ``Malformed``; errors of statements are the session's.
 
