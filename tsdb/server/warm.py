@@ -116,12 +116,12 @@ def _copy(node: Node) -> None:
     """COPY of every type of column to each format, and back."""
     table = parse(Fragment(_COPIED))
     assert isinstance(table, Ddl)
-    node.change(*ddl.plan(table, "tsdb", node.catalog).changes)
+    node.change(*ddl.plan(table, Context("tsdb"), node.catalog).changes)
     context = Context("tsdb", now_us=time.time_ns() // 1000)
     for form in ("text", "csv", "binary"):
         statement = parse(Fragment(f"COPY copied FROM STDIN (FORMAT {form})"))
         assert isinstance(statement, Utility)
-        prepared = copy_input.prepare(copy_statement.read(statement, "tsdb"), "tsdb", node.catalog)
+        prepared = copy_input.prepare(copy_statement.read(statement, "tsdb"), context, node.catalog)
         options = prepared.copy.options
         columns = [(column.name, column.type) for column in prepared.targets]
         encoder = CopyEncoder(columns, CopyFormat(options.format, options.delimiter, options.null))
