@@ -94,6 +94,30 @@ def test_a_change_of_a_row_that_was_deleted_is_refused(tmp_path: Path, keyed: bo
             assert setting.values() == []
 
 
+@pytest.mark.parametrize("moment", [True, False])
+@pytest.mark.parametrize("flushed", [False, True])
+def test_a_row_with_a_key_that_was_written_since_is_not_written_anew(
+    tmp_path: Path, flushed: bool, moment: bool
+) -> None:
+    with Setting(tmp_path) as setting:
+        setting.write([1, 2, 3])
+        if flushed:
+            setting.node.flush()
+        seen, other = saw(setting, moment=moment), saw(setting, moment=moment)
+        setting.write([5], start=START + SECOND)
+        if flushed:
+            setting.node.flush()
+        with pytest.raises(SerializationFailure):
+            commit(setting, Write(setting.points([7, 8, 9]), replaces=seen))
+        assert setting.values() == [1, 5, 3]
+        # The others are as they were.
+        kept = np.array([0, 2])
+        tagset, times, sequences = (each[kept] for each in _of(other))
+        part = KeyDeletion(other.series, other.tagsets, tagset, times, sequences, other.moments)
+        commit(setting, Write(setting.points([7], start=START + 9 * SECOND), replaces=part))
+        assert setting.values() == [5, 7]
+
+
 def test_an_update_of_fields_needs_its_rows_to_be_there_and_not_to_be_untouched(tmp_path: Path) -> None:
     with Setting(tmp_path) as setting:
         setting.write([1, 2, 3])

@@ -198,16 +198,18 @@ class _Staging:
 def check_seen(shard: Shard, seen: Iterable[Seen]) -> None:
     """Raises SerializationFailure if rows that an append was made for are not what they were.
 
-    Most often nothing happened to their series since their first moment; only otherwise are they read again.
+    Most often nothing happened to their series since their first moment; only otherwise is it looked at.
     """
     for each in seen:
         number = each.rows.series.number
         found = shard.version.catalog.series_by_number.get(number)
         merges = found is not None and found[1].keyed and each.exactly
         last = shard.changed(number) if merges else shard.deleted(number)
-        if each.rows.moments and min(moment.number for moment in each.rows.moments) >= last:
+        first = min(each.rows.moments, key=lambda moment: moment.number, default=None)
+        if first is not None and first.number >= last:
             continue
-        if not is_unchanged(shard.view(), each):
+        known = first is not None and shard.knows_deletions_since(number, first.counter)
+        if not is_unchanged(shard.view(), each, first.counter if first is not None and known else None):
             raise SerializationFailure(
                 "could not serialize access due to concurrent update",
                 detail=f'A row of "{each.rows.series.name}" was changed or deleted after it was read.',

@@ -64,6 +64,8 @@ def _keep_tombstones(
     needed: list[AnyTombstone] = []
     for series, stones in shard.version.tombstones.items():
         left = [s for s in stones if id(s) not in judged or _is_needed(s, blocks.get(series, SeriesBlocks()))]
+        left_ids = {id(stone) for stone in left}
+        shard.forget_tombstones(stone for stone in stones if id(stone) not in left_ids)
         needed += [stone for stone in left if id(stone) in judged]
         if left:
             kept[series] = tuple(left)

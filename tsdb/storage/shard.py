@@ -23,7 +23,7 @@ from tsdb.storage.moments import Moments
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
-from tsdb.storage.rows import Rows
+from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import FrozenHead, Version
@@ -63,6 +63,7 @@ class Shard:
         self.cache = RunsCache(options.runs_cache_bytes)
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
+        self._forgotten: dict[int, int] = {}
         self._frozen_count = 0
         self._marked_ns = options.clock.now_ns()
 
@@ -92,6 +93,16 @@ class Shard:
     def has_room_on_disk(self) -> bool:
         reserve = self.options.reserve_bytes
         return reserve <= 0 or self.options.free_bytes(self.path) >= reserve
+
+    def forget_tombstones(self, stones: Iterable[AnyTombstone]) -> None:
+        """These are carried out; whoever asks what was deleted since an older moment has to look at the rows."""
+        for stone in stones:
+            counter = stone.counter & COUNTER_MASK
+            self._forgotten[stone.series] = max(self._forgotten.get(stone.series, 0), counter)
+
+    def knows_deletions_since(self, series: int, counter: int) -> bool:
+        """Are all tombstones of a series from after ``counter`` still there?"""
+        return self._forgotten.get(series, 0) <= counter
 
     def deleted(self, series: int) -> int:
         """The number of the version in which a series' last DELETE showed; 0 if there was none since the start."""
@@ -204,6 +215,7 @@ class Shard:
             self.indexes.pop(series, None)
             self._deleted.pop(series, None)
             self._changed.pop(series, None)
+            self._forgotten.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))
         if not gone:
             self.publish(catalog=catalog)

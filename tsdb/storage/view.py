@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tsdb.storage.rocks import Rocks
 from tsdb.storage.scan import ScanInput, SeriesScan
 from tsdb.storage.selection import Mask
 from tsdb.storage.tagsets import TagSetIndex, TagSets
+from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import SeriesBlocks, Version
 from tsdb.storage.visibility import Visibility
 
@@ -57,20 +58,29 @@ class StorageView:
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
         return SeriesScan(request, self._input(request, wanted, statistics), statistics).start(output)
 
-    def rows(self, series: Series, span: TimeRange, wanted: Mask) -> Iterator[Piece]:
-        """The tag set, time and sequence of the visible rows in ``span`` whose tag set is ``wanted``."""
-        request, statistics = ScanRequest(series, (TIME_NS, SEQUENCE), span), ScanStatistics()
-        return SeriesScan(request, self._input(request, wanted, statistics), statistics, tagsets=True).pieces()
+    def tombstones(self, series: int) -> Sequence[AnyTombstone]:
+        return self.version.tombstones.get(series, ())
 
-    def _input(self, request: ScanRequest, wanted: Mask | None, statistics: ScanStatistics) -> ScanInput:
+    def rows(self, series: Series, span: TimeRange, wanted: Mask, since: int = -1) -> Iterator[Piece]:
+        """The tag set, time and sequence of the visible rows in ``span`` whose tag set is ``wanted``.
+
+        Blocks and runs with nothing from after the counter ``since`` are left out.
+        """
+        request, statistics = ScanRequest(series, (TIME_NS, SEQUENCE), span), ScanStatistics()
+        source = self._input(request, wanted, statistics, since)
+        return SeriesScan(request, source, statistics, tagsets=True).pieces()
+
+    def _input(
+        self, request: ScanRequest, wanted: Mask | None, statistics: ScanStatistics, since: int = -1
+    ) -> ScanInput:
         number, version = request.series.number, self.version
         found = version.catalog.series_by_number.get(number)
         database, series = (0, request.series) if found is None else (found[0].number, found[1])
         low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
-        visibility = Visibility(database, series, version.tombstones.get(number, ()), self.tagsets(number))
+        visibility = Visibility(database, series, self.tombstones(number), self.tagsets(number))
         chosen = _Chooser(low, high, wanted, statistics)
-        headers = chosen.blocks(version.blocks.get(number, _NO_BLOCKS))
-        runs = chosen.runs([RunPart(run) for run in version.runs(number)])
+        headers = [h for h in chosen.blocks(version.blocks.get(number, _NO_BLOCKS)) if h.high_counter > since]
+        runs = chosen.runs([RunPart(run) for run in version.runs(number) if run.max_counter > since])
         if request.bounds and request.prune and headers:
             in_time_and_tags = len(headers)
             headers = within_bounds(series, request.bounds, headers, [run.rectangle for run in runs])
