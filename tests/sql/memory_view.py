@@ -39,11 +39,13 @@ class MemoryView:
             table = table.filter(pa.array(self._kept(request, table)))
         arrays = [self._column(request, table, key) for key in request.columns]
         schema = pa.schema([(str(key), a.type) for key, a in zip(request.columns, arrays, strict=True)])
-        made = pa.table(arrays, schema=schema)
+        # Rows without columns still have a number, which only survives a selection.
+        made = pa.table(arrays, schema=schema) if arrays else table.select([])
         return Scan(schema, self._batches(made, statistics), statistics)
 
     def _batches(self, table: pa.Table, statistics: ScanStatistics) -> Iterator[pa.RecordBatch]:
-        for batch in table.combine_chunks().to_batches(max_chunksize=self.batch_rows):
+        whole = table.combine_chunks() if table.num_columns else table
+        for batch in whole.to_batches(max_chunksize=self.batch_rows):
             statistics.rows_returned += len(batch)
             yield batch
 

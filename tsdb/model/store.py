@@ -36,7 +36,8 @@ class TimeRange:
 class TagMatch:
     """A condition on one tag: ``test`` is asked once for each distinct value, None for an absent tag.
 
-    Used to prune, never as the last word: the statement's own condition is evaluated again on what is left.
+    A scan leaves out exactly the rows whose value fails it. A planner may keep more (a test that is not sure says True)
+    when the statement's own condition is evaluated again on what is left.
     """
 
     column: int

@@ -23,6 +23,7 @@ from tsdb.sql.catalog import signatures
 from tsdb.sql.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.functions import aggregates, datetimes, scalar
+from tsdb.sql.grouping import AggregateCall
 from tsdb.sql.relation import Scope
 from tsdb.sql.rows import fields_of, row_of
 from tsdb.sql.signature import Signature
@@ -290,6 +291,8 @@ def _plain_aggregate(
         made = _made(sql, result, bound, inside, over, (38, bound[0].digits[1]))
         return replace(made, shown=_shown_sum(sql, bound[0], suffix)) if bound[0].shown is not None else made
     made = _made(sql, result, bound, inside, over, _result_digits(chosen, result, bound))
+    if not suffix and not order and not distinct:
+        made = replace(made, value=AggregateCall(name))
     if name == "avg" and result.typname == "numeric":
         total = f"CAST(CAST(sum({sql_arguments}){suffix} AS HUGEINT) AS VARCHAR)"
         return replace(made, shown=_shown_quotient(total, f"count({sql_arguments}){suffix}"))

@@ -37,7 +37,7 @@ _ALIASES = {
     "years": "year", "decades": "decade", "centuries": "century", "quarters": "quarter",
 }  # fmt: skip
 _MONDAY_US = 4 * _DAY  # 1970-01-05
-_ORIGIN_US = 946_857_600 * _SECOND  # 2000-01-03
+BUCKET_ORIGIN_US = 946_857_600 * _SECOND  # 2000-01-03
 _MONTH_ORIGIN_US = 946_684_800 * _SECOND  # 2000-01-01
 _FIELDS = {
     "century", "day", "decade", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "julian", "microseconds",
@@ -236,7 +236,9 @@ def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Ex
     if width.op != "literal" or not isinstance(width.value, Interval):
         if options:
             raise FeatureNotSupported("time_bucket with a width that is not constant takes no further arguments")
-        sql = f"pg_bucket({coerce(value, TIMESTAMPTZ, binder.context).sql}, pg_width_us({width.sql}), {_ORIGIN_US})"
+        sql = (
+            f"pg_bucket({coerce(value, TIMESTAMPTZ, binder.context).sql}, pg_width_us({width.sql}), {BUCKET_ORIGIN_US})"
+        )
         return combine(sql, TIMESTAMPTZ, "call", (width, value))
     months, days, us = width.value
     fixed = days * _DAY + us
@@ -246,7 +248,7 @@ def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Ex
         raise InvalidParameterValue("time_bucket's width must be greater than zero")
     result = value.type
     if not months and not options and result.typname == "timestamptz":
-        return combine(f"pg_bucket({value.sql}, {fixed}, {_ORIGIN_US})", result, "bucket", (value,), value=fixed)
+        return combine(f"pg_bucket({value.sql}, {fixed}, {BUCKET_ORIGIN_US})", result, "bucket", (value,), value=fixed)
     zone = options.get("timezone")
     if zone is not None:
         zone = coerce(zone, TEXT, binder.context)
@@ -257,7 +259,7 @@ def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Ex
         local = f"make_timestamp(epoch_us({value.sql}))"
     else:
         local = coerce(value, TIMESTAMP, binder.context).sql
-    origin = str(_MONTH_ORIGIN_US if months else _ORIGIN_US)
+    origin = str(_MONTH_ORIGIN_US if months else BUCKET_ORIGIN_US)
     inside: tuple[Expr, ...] = (value,)
     if "origin" in options:
         given = coerce(options["origin"], TIMESTAMPTZ if zone is not None else result, binder.context)

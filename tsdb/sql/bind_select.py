@@ -22,6 +22,7 @@ from tsdb.sql.binder import Binder, fold
 from tsdb.sql.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.coercion import as_bool, coerce
 from tsdb.sql.expression import ColumnReference, Expr
+from tsdb.sql.grouping import Grouping, Ordering
 from tsdb.sql.relation import Relation, Scope
 from tsdb.sql.rows import fields_of, row_text
 from tsdb.types import TEXT
@@ -109,12 +110,33 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
             )
     limit = limit_text(binder, node, scope.parent)
     sql += limit
+    if select.grouped and having is None and on is None and node.args.get("distinct") is None:
+        block.grouping = _grouping(node, select, order, sql, shown=changed)
     block.outputs = outputs
     block.transparent = not (
         limit or node.args.get("distinct") is not None or select.grouped or group_text
         or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
     )  # fmt: skip
     return BoundQuery(sql, outputs, block)
+
+
+def _grouping(node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, *, shown: bool) -> Grouping | None:
+    """The structure of a plain GROUP BY; None when it has more."""
+    group, limit = node.args.get("group"), node.args.get("limit")
+    if group is not None and any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")):
+        return None
+    if group is not None and any(isinstance(e, exp.Tuple | exp.Rollup | exp.Cube) for e in group.expressions):
+        return None
+    if node.args.get("offset") is not None or any(e.window for e in select.targets):
+        return None
+    count = limit.expression if isinstance(limit, exp.Limit) else None
+    if limit is not None and not (isinstance(count, exp.Literal) and count.name.isdigit()):
+        return None
+    orderings = [Ordering(i.target, i.descending, i.nulls_first) for i in order if i.target is not None]
+    if len(orderings) < len(order):
+        return None
+    rows = int(count.name) if isinstance(count, exp.Literal) else None
+    return Grouping(tuple(select.groups), tuple(select.targets), sql, tuple(orderings), rows, shown)
 
 
 def _final(expr: Expr) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tsdb.sql.expression import Expr, Field
+from tsdb.sql.grouping import Grouping
 from tsdb.sql.relation import Relation
 from tsdb.types import SqlType
 
@@ -34,12 +35,13 @@ class Condition:
 @dataclass(eq=False)
 class Block:
     """One SELECT: its relations and conjuncts. ``transparent``: a condition on a plain output column may move inside
-    (no LIMIT, grouping, window, DISTINCT or set-returning function)."""
+    (no LIMIT, grouping, window, DISTINCT or set-returning function). ``grouping``: its GROUP BY, when that is plain."""
 
     relations: list[Relation] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     transparent: bool = False
+    grouping: Grouping | None = None
 
 
 @dataclass(eq=False)

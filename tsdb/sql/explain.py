@@ -95,7 +95,8 @@ def _lines(
     plan: Plan, requests: Sequence[ScanRequest], statistics: Statistics, statement: Explain, context: Context
 ) -> Iterator[str]:
     rows = f" (actual rows={statistics.rows})" if statement.analyze else ""
-    yield f"Query in DuckDB over {len(requests)} scan{'' if len(requests) == 1 else 's'}{rows}"
+    where = "kernels" if plan.aggregate is not None and context.prune else "DuckDB"
+    yield f"Query in {where} over {len(requests)} scan{'' if len(requests) == 1 else 's'}{rows}"
     for index, request in enumerate(requests):
         yield f"  ->  Scan on {request.series.name}"
         yield f"        Columns: {', '.join(_name(request, key) for key in request.columns)}"

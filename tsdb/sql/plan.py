@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tsdb.model.store import FieldBound, TagMatch, TimeRange
+from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.block import Block, Output
 from tsdb.sql.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.relation import Relation, Source
@@ -34,7 +35,8 @@ class PlannedScan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something."""
+    """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
+    ``aggregate`` is the same statement for kernels, when they can answer it."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -43,6 +45,7 @@ class Plan:
     blocks: tuple[Block, ...]
     scans: tuple[PlannedScan, ...] = ()
     rules: tuple[str, ...] = ()
+    aggregate: ScanAggregate | None = None
 
 
 def column_of(expr: Expr) -> ColumnReference | None:

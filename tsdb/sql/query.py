@@ -25,6 +25,7 @@ from tsdb.sql import (
     requests,
     rules,
 )
+from tsdb.sql.aggregation.execution import AggregateExecution, columns_of
 from tsdb.sql.bind_query import bind_query
 from tsdb.sql.bind_view import frame_of, uses_of
 from tsdb.sql.binder import Binder
@@ -36,7 +37,7 @@ from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
 from tsdb.sql.expression import ColumnReference
 from tsdb.sql.instance import Instance
-from tsdb.sql.plan import Plan, PlannedScan
+from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, Select
 from tsdb.sql.values import RunValues
@@ -157,8 +158,30 @@ class Queries:
         view: View,
         values: Sequence[object | None],
         context: Context,
-    ) -> Execution:
+    ) -> Rows:
         """Run a plan; ``columns`` are its result's."""
+        if plan.aggregate is None or not context.prune:
+            return self._in_duckdb(plan, columns, view, values, context)
+        try:
+            request = requests.exactly(plan.scans[0], self.values(plan, values, context), columns_of(plan.aggregate))
+        except Undecided:
+            return self._in_duckdb(plan, columns, view, values, context)
+        execution = AggregateExecution(
+            plan.aggregate, request, view, columns, self._deadlines, context,
+            lambda: self._in_duckdb(plan, columns, view, values, context),
+        )  # fmt: skip
+        if context.running is not None:
+            context.running(execution)
+        return execution
+
+    def _in_duckdb(
+        self,
+        plan: Plan,
+        columns: tuple[ResultColumn, ...],
+        view: View,
+        values: Sequence[object | None],
+        context: Context,
+    ) -> Execution:
         zone = str(context.zone)
         self._instance.calls.register(context.backend_pid, context.session)
         cursor = self._instance.take(zone)

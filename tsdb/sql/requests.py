@@ -28,6 +28,18 @@ def of_scan(scan: PlannedScan, values: Values, *, prune: bool) -> ScanRequest:
     )
 
 
+def exactly(scan: PlannedScan, values: Values, columns: tuple[int | str, ...]) -> ScanRequest:
+    """A scan whose range and tags are all that is asked. Raises Undecided when a constant is not known yet."""
+    assert scan.source.series is not None
+    ranges = [make(values) for make in scan.ranges]
+    return ScanRequest(
+        scan.source.series,
+        columns,
+        intersection(ranges) if ranges else TimeRange(),
+        tuple(make(values) for make in scan.tags),
+    )
+
+
 def _decided(makers: Sequence[Callable[[Values], T]], values: Values) -> list[T]:
     made = []
     for maker in makers:

@@ -34,13 +34,13 @@ def prune_by_tags(plan: Plan) -> Plan:
 def _tested(scan: PlannedScan) -> PlannedScan:
     tags = []
     for condition in scan.conditions:
-        number = _only_tag(condition)
+        number = only_tag(condition)
         if number is not None and _known(condition):
             tags.append(_match(number, condition))
     return replace(scan, tags=tuple(tags))
 
 
-def _only_tag(expr: Expr) -> int | None:
+def only_tag(expr: Expr) -> int | None:
     """The number of the one tag, of type text, that a condition reads."""
     numbers = set()
     for each in expr.walk():

@@ -45,13 +45,13 @@ def _range(expr: Expr) -> Callable[[Values], TimeRange] | None:
     if expr.op not in _OPERATORS:
         return None
     for side, operator, other in both_sides(expr):
-        in_ns = _clock(side)
+        in_ns = clock(side)
         if in_ns is not None and is_constant(other):
             return lambda values: _of_comparison(operator, values(other), in_ns)
     return None
 
 
-def _clock(expr: Expr) -> bool | None:
+def clock(expr: Expr) -> bool | None:
     """Whether a column counts ns; None when it is not the time."""
     reference = column_of(expr)
     if reference is None:
@@ -91,7 +91,7 @@ def _any(expr: Expr) -> Callable[[Values], TimeRange] | None:
 
 def _in_array(expr: Expr) -> Callable[[Values], TimeRange] | None:
     column, array = expr.args
-    in_ns = _clock(column)
+    in_ns = clock(column)
     if in_ns is None or not is_constant(array):
         return None
 

@@ -1,0 +1,173 @@
+"""Aggregates answered by kernels: the same as DuckDB's over the same rows, whatever the rows and however they come."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.sql import samples
+from tests.sql.answers import CONTEXT, ask
+from tests.sql.memory_view import MemoryView, table_of
+from tests.sql.test_random_statements import bag
+from tsdb.errors import QueryCanceled
+from tsdb.sql.aggregation import cells
+from tsdb.sql.query import Queries
+
+UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
+INT8_EDGES = (2**63 - 1, -(2**63), 2**62, -(2**62), 1, 0, -1, 2**32, -(2**32) - 1, 3)
+FLOATS = (0.0, 1.5, -2.25, float("nan"), float("inf"), float("-inf"), 1e300, -1e-300)
+
+ROWS = st.lists(
+    st.tuples(
+        st.integers(-400, 400),  # minutes from the base, also before 1970 in one of the statements
+        st.one_of(st.none(), st.sampled_from(["a", "b", "", "ü", "z"])),
+        st.one_of(st.none(), st.sampled_from(["x", "y"])),
+        st.one_of(st.none(), st.sampled_from(INT8_EDGES)),
+        st.one_of(st.none(), st.sampled_from(FLOATS)),
+        st.one_of(st.none(), st.integers(-5, 5)),
+    ),
+    max_size=60,
+)
+BUCKET = "time_bucket('{}', time)"
+KEYS = (
+    (), (BUCKET.format("7 minutes"),), (BUCKET.format("1 day"),), ("host",), ("region", "host"),
+    (BUCKET.format("1 hour"), "host"), ("host", BUCKET.format("90 seconds"), "region"),
+)  # fmt: skip
+AGGREGATES = (
+    "count(*)", "count(n)", "count(usage)", "sum(small)", "sum(n)", "avg(n)", "avg(small)", "min(n)", "max(n)",
+    "min(usage)", "max(usage)", "min(small)", "max(small)",
+)  # fmt: skip
+WHERE = (
+    "", "WHERE time >= '2026-01-01 00:00:00+00'", "WHERE host = 'a'", "WHERE host IN ('a', 'z') AND region = 'x'",
+    "WHERE host <> 'b' AND time < '2026-01-01 03:00:00+00'", "WHERE host IS NULL",
+    "WHERE NOT (host = 'a' OR host > 'b')",
+    "WHERE time BETWEEN '2025-12-31 22:00:00+00' AND '2026-01-01 01:00:00+00'", "WHERE host = 'nobody'",
+)  # fmt: skip
+
+
+def view_of(rows: list[tuple[Any, ...]], batch_rows: int) -> MemoryView:
+    catalog = samples.catalog()
+    times = [samples.BASE_NS + row[0] * 60_000_000_000 + (row[0] % 3) for row in rows]
+    kinds = {"host": pa.string(), "region": pa.string(), "n": pa.int64(), "usage": pa.float64(), "small": pa.int32()}
+    columns = {name: pa.array([row[i + 1] for row in rows], kind) for i, (name, kind) in enumerate(kinds.items())}
+    return MemoryView(catalog, dict([table_of(catalog, "tsdb", "cpu", times, columns)]), batch_rows)
+
+
+def kernels_and_duckdb(
+    queries: Queries, rows: list[tuple[Any, ...]], batch_rows: int, text: str
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    _, plan = ask(queries, view_of(rows, batch_rows), f"EXPLAIN {text}")
+    assert plan[0][0].startswith("Query in kernels"), text
+    _, ours = ask(queries, view_of(rows, batch_rows), text)
+    _, theirs = ask(queries, view_of(rows, batch_rows), text, context=UNPRUNED)
+    return ours, theirs
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ROWS,
+    st.sampled_from([1, 3, 1000]),
+    st.sampled_from(KEYS),
+    st.lists(st.sampled_from(AGGREGATES), min_size=1, max_size=4),
+    st.sampled_from(WHERE),
+)
+def test_kernels_answer_what_duckdb_answers(
+    queries: Queries,
+    rows: list[tuple[Any, ...]],
+    batch_rows: int,
+    keys: tuple[str, ...],
+    aggregates: list[str],
+    where: str,
+) -> None:
+    group = f" GROUP BY {', '.join(keys)}" if keys else ""
+    text = f"SELECT {', '.join([*keys, *aggregates])} FROM cpu {where}{group}"
+    ours, theirs = kernels_and_duckdb(queries, rows, batch_rows, text)
+    assert bag(ours) == bag(theirs), text
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.permutations(["host", "region", "minute", "c", "m"]), st.lists(st.booleans(), min_size=10, max_size=10))
+def test_rows_come_in_the_order_that_is_asked(
+    queries: Queries, rows: list[tuple[Any, ...]], names: list[str], flags: list[bool]
+) -> None:
+    order = ", ".join(
+        f"{name} {'DESC' if down else 'ASC'} NULLS {'FIRST' if first else 'LAST'}"
+        for name, down, first in zip(names, flags[:5], flags[5:], strict=True)
+    )
+    text = f"""SELECT host, region, {BUCKET.format("5 minutes")} AS minute, count(n) AS c, max(usage) AS m FROM cpu
+        GROUP BY host, region, minute ORDER BY {order} LIMIT 7"""
+    ours, theirs = kernels_and_duckdb(queries, rows, 10, text)
+    assert repr(ours) == repr(theirs)
+
+
+def test_sums_and_averages_of_floats_are_duckdbs(queries: Queries) -> None:
+    rows = [(k % 50, "abc"[k % 3], "x", None, k * 0.37, None) for k in range(2000)]
+    text = "SELECT host, sum(usage), avg(usage) FROM cpu GROUP BY host ORDER BY host"
+    ours, theirs = kernels_and_duckdb(queries, rows, 100, text)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine[0] == other[0]
+        assert np.allclose(mine[1:], other[1:], rtol=1e-12)
+
+
+def test_a_sum_beyond_int8_is_a_numeric(queries: Queries) -> None:
+    rows = [(k, "a", "x", 2**63 - 1, None, None) for k in range(5)]
+    ours, theirs = kernels_and_duckdb(queries, rows, 2, "SELECT sum(n), avg(n) FROM cpu")
+    assert ours == theirs == [(5 * (2**63 - 1), 2**63 - 1)]
+
+
+def test_too_many_groups_go_to_duckdb(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(k, "a", "x", k, None, None) for k in range(-300, 300)]
+    text = f"SELECT {BUCKET.format('1 minute')} AS t, sum(n) FROM cpu GROUP BY t ORDER BY t"
+    _, expected = ask(queries, view_of(rows, 50), text)
+    monkeypatch.setattr(cells, "STATES_MAX", 100)
+    _, found = ask(queries, view_of(rows, 50), text)
+    assert len(found) == 600
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT count(DISTINCT host) FROM cpu",
+        "SELECT host, count(*) FROM cpu GROUP BY host HAVING count(*) > 1",
+        "SELECT host, count(*) FROM cpu WHERE usage > 5 GROUP BY host",
+        "SELECT host, count(*) FILTER (WHERE n > 1) FROM cpu GROUP BY host",
+        "SELECT host, max(n) + 1 FROM cpu GROUP BY host",
+        "SELECT host, max(note) FROM cpu GROUP BY host",
+        "SELECT upper(host), count(*) FROM cpu GROUP BY 1",
+        "SELECT host, count(*) FROM cpu GROUP BY ROLLUP (host)",
+        "SELECT host, count(*) FROM cpu WHERE host LIKE 'a%' GROUP BY host",
+        "SELECT host, count(*) FROM cpu WHERE host = 'a' OR time > '2026-01-01' GROUP BY host",
+        "SELECT time_bucket('1 month', time) AS t, count(*) FROM cpu GROUP BY t",
+        "SELECT time_bucket('1 hour', time, 'Europe/Berlin') AS t, count(*) FROM cpu GROUP BY t",
+        "(SELECT host, count(*) FROM cpu GROUP BY host) ORDER BY 1 LIMIT 1",
+        "SELECT host, count(*) FROM cpu GROUP BY host UNION ALL SELECT 'x', 1",
+        "SELECT a.host, count(*) FROM cpu a JOIN mem b ON a.host = b.host GROUP BY a.host",
+        "SELECT host, count(*) FROM cpu GROUP BY host ORDER BY max(n)",
+        "SELECT host, count(*) FROM cpu GROUP BY host ORDER BY host OFFSET 1",
+    ],
+)
+def test_what_kernels_do_not_know_is_left_to_duckdb(queries: Queries, text: str) -> None:
+    view = samples.view(200)
+    _, plan = ask(queries, view, f"EXPLAIN {text}")
+    assert plan[0][0].startswith("Query in DuckDB")
+    assert bag(ask(queries, samples.view(200), text)[1]) == bag(
+        ask(queries, samples.view(200), text, context=UNPRUNED)[1]
+    )
+
+
+def test_a_running_aggregate_can_be_cancelled(queries: Queries) -> None:
+    started: list[Any] = []
+    context = replace(CONTEXT, running=started.append)
+    view = view_of([(k, "a", "x", k, None, None) for k in range(50)], 1)
+    _, rows = ask(queries, view, "SELECT count(*) FROM cpu", context=context)
+    assert rows == [(50,)]
+    context = replace(CONTEXT, running=lambda run: run.cancel())
+    with pytest.raises(QueryCanceled):
+        ask(queries, view, "SELECT count(*) FROM cpu", context=context)

@@ -1,0 +1,214 @@
+"""The dense table of cells: (bucket, combination of tag values) → the aggregates so far. It grows as data comes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tsdb.sql.aggregation import kernels
+from tsdb.sql.aggregation.plan import Aggregate
+
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Table = npt.NDArray[Any]  # int64 or float64, by cell
+
+# Cells × states of aggregates: at 8 bytes each, 64 MiB at most.
+STATES_MAX = 8 << 20
+_NOTHING = np.empty(0, np.bool_)
+_INT_MIN, _INT_MAX = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+
+
+class TooManyCells(Exception):
+    """The groups do not fit into a dense table: DuckDB, which can spill, has to do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """One array of numbers by cell; ``start`` is what a new cell holds."""
+
+    name: str
+    column: int | None
+    start: int | float
+
+
+def _states_of(aggregate: Aggregate) -> tuple[_State, ...]:
+    column, floating = aggregate.column, aggregate.floating
+    if column is None:
+        return ()
+    count = _State("count", column, 0)
+    match aggregate.function, floating:
+        case "count", _:
+            return (count,)
+        case (("sum" | "avg"), True):
+            return count, _State("sum", column, 0.0)
+        case (("sum" | "avg"), False):
+            return count, _State("low", column, 0), _State("high", column, 0)
+        case "min", True:
+            return count, _State("min", column, np.nan)
+        case "min", False:
+            return count, _State("min", column, int(_INT_MAX))
+        case "max", True:
+            return count, _State("max", column, -np.inf)
+        case _:
+            return count, _State("max", column, int(_INT_MIN))
+
+
+class Cells:
+    """``width_ns`` None: there are no buckets, all rows are in one."""
+
+    def __init__(self, aggregates: Sequence[Aggregate], width_ns: int | None, origin_ns: int) -> None:
+        states = dict.fromkeys(state for each in aggregates for state in _states_of(each))
+        self._states = tuple(states)
+        self._floating = {each.column for each in aggregates if each.floating}
+        self._width = width_ns
+        self._origin = origin_ns
+        self.first_bucket = 0
+        self._buckets = 0
+        self._room = 0
+        self._combinations: dict[tuple[str | None, ...], int] = {}
+        # Codes of rows in the dictionaries of the batches at hand, which are held so that none takes another's place.
+        self._codes: dict[int, int] = {}
+        self._dictionaries: list[int] = []
+        self._kept: list[pa.Array] = []
+        self._rows: Int64s = np.zeros((0, 0), np.int64)
+        self._tables: dict[_State, Table] = {}
+
+    @property
+    def combinations(self) -> list[tuple[str | None, ...]]:
+        """The combinations of tag values, by their number."""
+        return list(self._combinations)
+
+    @property
+    def rows(self) -> Int64s:
+        """(buckets, combinations): how many rows each cell has."""
+        return self._rows[: self._buckets, : len(self._combinations)]
+
+    def of(self, name: str, column: int) -> Table:
+        """One state of a column by cell, shaped as ``rows``."""
+        table = next(t for s, t in self._tables.items() if s.name == name and s.column == column)
+        return table[: self._buckets, : len(self._combinations)]
+
+    # --- adding a batch ---
+
+    def add(self, times: Int64s | None, tags: Sequence[pa.Array], fields: dict[int, pa.Array], rows: int) -> None:
+        """``times`` in ns, when there are buckets. Raises TooManyCells."""
+        starts, combination = self._combine(tags)
+        cell = np.empty(rows, np.int32)
+        if self._width is None or times is None:
+            self._grow(0, 0)
+            cell[:] = combination[0] if len(starts) == 1 else np.repeat(combination, np.diff(starts, append=rows))
+        else:
+            low, high = kernels.extent(times)
+            self._grow((low - self._origin) // self._width, (high - self._origin) // self._width)
+            first = self._origin + self.first_bucket * self._width
+            kernels.cells_of(times, starts, combination, self._width, first, self._room, cell)
+        kernels.count_rows(cell, self._rows.reshape(-1))
+        for column, array in fields.items():
+            self._add_column(column, array, cell)
+
+    def _add_column(self, column: int, array: pa.Array, cell: Int32s) -> None:
+        if array.null_count == len(array):
+            return
+        valid = np.asarray(array.is_valid()) if array.null_count else _NOTHING
+        filled = pc.fill_null(array, 0) if array.null_count else array
+        values = filled.to_numpy(zero_copy_only=False)
+        tables = {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
+        count = tables["count"]
+        if array.null_count:
+            kernels.count_values(cell, valid, count)
+        else:
+            kernels.count_rows(cell, count)
+        floating = column in self._floating
+        if "low" in tables:
+            kernels.sum_integers(cell, values, valid, tables["low"], tables["high"])
+        if "sum" in tables:
+            kernels.sum_floats(cell, values, valid, tables["sum"])
+        if "min" in tables:
+            (kernels.min_floats if floating else kernels.min_integers)(cell, values, valid, tables["min"])
+        if "max" in tables:
+            (kernels.max_floats if floating else kernels.max_integers)(cell, values, valid, tables["max"])
+
+    def _combine(self, tags: Sequence[pa.Array]) -> tuple[Int64s, Int32s]:
+        """(the first row of each stretch of rows with equal tags, the stretches' combinations)."""
+        if not tags:
+            return np.zeros(1, np.int64), np.array([self._combinations.setdefault((), 0)], np.int32)
+        dictionaries = [tag.dictionary for tag in tags]
+        places = [d.buffers()[-1].address if d.buffers()[-1] is not None else 0 for d in dictionaries]
+        if places != self._dictionaries:
+            # What a code means is a matter of the dictionary.
+            self._dictionaries, self._kept, self._codes = places, dictionaries, {}
+        code = _codes(tags, [len(d) + 1 for d in dictionaries])
+        starts = kernels.stretch_starts(code)
+        known = self._codes
+        firsts = code[starts].tolist()
+        for each in firsts:
+            if each not in known:
+                known[each] = self._number_of(each, dictionaries)
+        return starts, np.fromiter(map(known.__getitem__, firsts), np.int32, len(firsts))
+
+    def _number_of(self, code: int, dictionaries: Sequence[pa.Array]) -> int:
+        """The number of the combination that a code stands for, a new one if need be."""
+        if len(self._combinations) >= STATES_MAX:
+            raise TooManyCells
+        values: list[str | None] = []
+        for dictionary in reversed(dictionaries):
+            code, place = divmod(code, len(dictionary) + 1)
+            values.append(None if place == 0 else dictionary[place - 1].as_py())
+        return self._combinations.setdefault(tuple(reversed(values)), len(self._combinations))
+
+    # --- room ---
+
+    def _grow(self, low: int, high: int) -> None:
+        """Make room for the buckets [low, high] and all known combinations. Raises TooManyCells."""
+        first, last = low, high
+        if self._buckets:
+            first, last = min(low, self.first_bucket), max(high, self.first_bucket + self._buckets - 1)
+        combinations = len(self._combinations)
+        buckets = last - first + 1
+        height = len(self._rows)
+        if first == self.first_bucket and buckets <= height and combinations <= self._room:
+            self._buckets = buckets
+            return
+        if buckets * combinations * (1 + len(self._states)) > STATES_MAX:
+            raise TooManyCells
+        room = self._room if combinations <= self._room else max(2 * self._room, combinations)
+        room = combinations if self._buckets == 0 else room
+        # Time mostly goes forward: there is more to come after the last bucket than before the first.
+        tall = buckets if self._buckets == 0 or buckets <= height else max(buckets, 2 * height)
+        if tall * room * (1 + len(self._states)) > STATES_MAX:
+            tall, room = buckets, combinations
+        shift = self.first_bucket - first if self._buckets else 0
+        self._rows = self._moved(self._rows, tall, room, shift, 0)
+        empty: npt.NDArray[np.int64] = np.zeros((0, 0), np.int64)
+        self._tables = {
+            state: self._moved(self._tables.get(state, empty), tall, room, shift, state.start) for state in self._states
+        }
+        self.first_bucket, self._buckets, self._room = first, buckets, room
+
+    def _moved(self, table: Table, tall: int, room: int, shift: int, start: float) -> Table:
+        made = np.full((tall, room), start, np.float64 if isinstance(start, float) else np.int64)
+        if self._buckets:
+            width = min(self._room, room)
+            made[shift : shift + self._buckets, :width] = table[: self._buckets, :width]
+        return made
+
+
+def _codes(tags: Sequence[pa.Array], sizes: Sequence[int]) -> Int64s:
+    """One number for each row's values: their places in the dictionaries from 1, 0 for an absent one. Raises
+    TooManyCells when the numbers would not fit."""
+    if math.prod(sizes) >= 1 << 62:
+        raise TooManyCells
+    code: Int64s = np.zeros(len(tags[0]), np.int64)
+    for tag, size in zip(tags, sizes, strict=True):
+        indices = tag.indices.fill_null(-1) if tag.null_count else tag.indices
+        code *= size
+        code += np.asarray(indices)
+        code += 1
+    return code

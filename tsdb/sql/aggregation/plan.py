@@ -1,0 +1,49 @@
+"""What an aggregate over one scan computes, in terms of the scan's columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tsdb.sql.grouping import Ordering
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True, slots=True)
+class TimeKey:
+    """Buckets of ``width_us`` from ``origin_us`` on, both in µs since 1970."""
+
+    width_us: int
+    origin_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class TagKey:
+    """A tag, by its column number."""
+
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """``function`` of a field, by its column number; None for count(*). ``floating``: the field is stored as float8."""
+
+    function: str
+    column: int | None
+    floating: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ScanAggregate:
+    """``outputs`` are the select list: ("time", 0), ("tag", index into ``tags``) or ("aggregate", index into
+    ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers are texts, as PostgreSQL prints
+    them."""
+
+    time: TimeKey | None
+    tags: tuple[TagKey, ...]
+    aggregates: tuple[Aggregate, ...]
+    outputs: tuple[tuple[str, int], ...]
+    types: tuple[SqlType, ...]
+    order: tuple[Ordering, ...]
+    limit: int | None
+    grouped: bool
+    shown: bool
