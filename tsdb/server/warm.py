@@ -37,8 +37,8 @@ _STATEMENTS = """
 SELECT * FROM warm ORDER BY time;
 SELECT time_bucket('5 minutes', time) AS at, host, max(f) AS f, sum(i) AS i, first(f, time) AS first
 FROM warm WHERE time >= '2026-01-01' AND host = 'h1' GROUP BY at, host ORDER BY at;
-SELECT time_bucket('5 minutes', time) AS at, host, count(*) AS c, count(i) AS ci, sum(i) AS i, avg(f) AS f, min(f) AS low,
-    max(f) AS high, min(i) AS least, max(i) AS most FROM warm GROUP BY at, host ORDER BY at;
+SELECT time_bucket('5 minutes', time) AS at, host, count(*) AS c, count(i) AS ci, sum(i) AS i, avg(f) AS f,
+    min(f) AS low, max(f) AS high, min(i) AS least, max(i) AS most FROM warm GROUP BY at, host ORDER BY at;
 SELECT 1::int2, 1::int4, 1.5::float4, 1.5::numeric, interval '1 month 2 days 03:04:05', ARRAY['a', NULL], ARRAY[1, 2],
     '2026-01-01'::date, '12:34:56'::time, '2026-01-01'::timestamp, 'x'::varchar, now(), NULL;
 """

@@ -120,7 +120,9 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     return BoundQuery(sql, outputs, block)
 
 
-def _grouping(node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, *, shown: bool) -> Grouping | None:
+def _grouping(
+    node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, *, shown: bool
+) -> Grouping | None:
     """The structure of a plain GROUP BY; None when it has more."""
     group, limit = node.args.get("group"), node.args.get("limit")
     if group is not None and any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")):

@@ -43,11 +43,20 @@ def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
             columns.append(values.take(pa.array(combination)))
         else:
             columns.append(_aggregate(plan.aggregates[index], cells, filled, result, shown=plan.shown))
-    rows = _ordered(columns, plan.order)
+    rows = _ordered([_sortable(plan, at, columns, cells, filled) for at in range(len(columns))], plan.order)
     if plan.limit is not None:
         rows = (np.arange(len(filled)) if rows is None else rows)[: plan.limit]
     batch = pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
     return batch if rows is None else batch.take(pa.array(rows))
+
+
+def _sortable(plan: ScanAggregate, at: int, columns: Sequence[pa.Array], cells: Cells, filled: Int64s) -> pa.Array:
+    """What a column is sorted by: a number that is shown as a text sorts as a number."""
+    kind, index = plan.outputs[at]
+    asked = any(item.output == at for item in plan.order)
+    if not asked or kind != "aggregate" or not pa.types.is_string(columns[at].type):
+        return columns[at]
+    return _aggregate(plan.aggregates[index], cells, filled, plan.types[at], shown=False)
 
 
 def _of_nothing(plan: ScanAggregate) -> pa.RecordBatch:
@@ -164,12 +173,13 @@ def _digits_of(total: Int64s, count: Int64s) -> Int64s:
 
 
 def _digits_of_one(total: int, count: int) -> int:
-    weights, firsts = [], []
+    weights: list[int] = []
+    firsts: list[int] = []
     for each in (total, count):
         weight = (len(str(each)) - 1) // 4
         weights.append(weight)
         firsts.append(each // 10_000**weight)
-    return max(_AVG_DIGITS - 4 * (weights[0] - weights[1] - (firsts[0] <= firsts[1])), 0)
+    return max(_AVG_DIGITS - 4 * (weights[0] - weights[1] - int(firsts[0] <= firsts[1])), 0)
 
 
 def _ordered(columns: Sequence[pa.Array], order: Sequence[Ordering]) -> Int64s | None:

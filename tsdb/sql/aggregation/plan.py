@@ -35,8 +35,8 @@ class Aggregate:
 @dataclass(frozen=True, slots=True)
 class ScanAggregate:
     """``outputs`` are the select list: ("time", 0), ("tag", index into ``tags``) or ("aggregate", index into
-    ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers are texts, as PostgreSQL prints
-    them."""
+    ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers
+    are texts, as PostgreSQL prints them."""
 
     time: TimeKey | None
     tags: tuple[TagKey, ...]

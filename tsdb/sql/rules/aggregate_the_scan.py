@@ -103,7 +103,14 @@ def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
         outputs.append(("aggregate", aggregates.index(aggregate)))
     types = tuple(target.type for target in grouping.targets)
     return ScanAggregate(
-        time, tuple(tags), tuple(aggregates), tuple(outputs), types, grouping.order, grouping.limit, bool(grouping.keys),
+        time,
+        tuple(tags),
+        tuple(aggregates),
+        tuple(outputs),
+        types,
+        grouping.order,
+        grouping.limit,
+        bool(grouping.keys),
         grouping.shown,
     )
 
