@@ -310,11 +310,53 @@ def test_errors_are_postgresqls(
         "GRANT SELECT (usage) ON cpu TO readers", "GRANT SELECT ON cpu TO readers WITH GRANT OPTION",
         "ALTER ROLE readers SET work_mem = '1GB'", "CREATE ROLE x REPLICATION",
         "GRANT EXECUTE ON FUNCTION f() TO readers",
+        "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO readers",
     ],
 )  # fmt: skip
 def test_what_is_not_kept_is_refused(filled: Running, statement: str) -> None:
     with filled.connect() as connection, pytest.raises(psycopg.errors.FeatureNotSupported):
         connection.execute(statement.encode())
+
+
+def test_a_view_is_read_with_its_owners_privileges(filled: Running, denied: Denied) -> None:
+    with filled.connect("owner", "x") as connection:
+        connection.execute("CREATE VIEW shown AS SELECT count(*) AS n FROM secret")
+        connection.execute("GRANT SELECT ON shown TO reader")
+    with filled.connect("reader", "x") as connection:
+        assert connection.execute("SELECT n FROM shown").fetchone() is not None
+        assert denied(connection, "SELECT * FROM secret") == "permission denied for table secret"
+        assert denied(connection, "DROP VIEW shown") == "must be owner of view shown"
+    with filled.connect("writer", "x") as connection:
+        assert denied(connection, "SELECT n FROM shown") == "permission denied for view shown"
+    filled.run("DROP VIEW shown")
+
+
+def test_a_schema_is_used_by_those_who_may(filled: Running, denied: Denied) -> None:
+    filled.run("CREATE SCHEMA closed", "CREATE TABLE closed.t (time timestamptz, v float8)",
+               "GRANT SELECT ON closed.t TO reader")  # fmt: skip
+    with filled.connect("reader", "x") as connection:
+        assert denied(connection, "SELECT * FROM closed.t") == "permission denied for schema closed"
+        filled.run("GRANT USAGE ON SCHEMA closed TO reader")
+        assert connection.execute("SELECT * FROM closed.t").fetchall() == []
+        connection.execute("SET search_path = closed")
+        assert connection.execute("SELECT * FROM t").fetchall() == []
+        assert denied(connection, "CREATE TABLE closed.u (time timestamptz)") == "permission denied for schema closed"
+        assert denied(connection, "CREATE SCHEMA mine") == "permission denied for database tsdb"
+        filled.run("GRANT CREATE ON SCHEMA closed TO reader")
+        connection.execute("CREATE TABLE closed.u (time timestamptz, v float8)")
+        connection.execute("GRANT SELECT ON u TO PUBLIC")
+    filled.run("DROP SCHEMA closed CASCADE")
+
+
+def test_a_database_may_be_made_for_somebody_else(filled: Running, denied: Denied) -> None:
+    filled.run("CREATE DATABASE given WITH OWNER = owner ENCODING 'UTF8'", "CREATE USER founder PASSWORD 'x' CREATEDB")
+    catalog = filled.server.node.catalog
+    assert catalog.roles.name_of(catalog.find("given").owner) == "owner"
+    with filled.connect("founder", "x") as connection:
+        assert denied(connection, "CREATE DATABASE other OWNER owner") == 'must be member of role "owner"'
+        connection.execute("CREATE DATABASE own OWNER founder")
+    with filled.connect() as connection, pytest.raises(psycopg.errors.UndefinedObject):
+        connection.execute("CREATE DATABASE other OWNER nonesuch")
 
 
 def test_the_hardening_scripts_of_postgresql_run(filled: Running) -> None:
@@ -328,8 +370,10 @@ def test_the_hardening_scripts_of_postgresql_run(filled: Running) -> None:
     )  # fmt: skip
 
 
-def test_grants_outlive_a_restart_and_a_rename(filled: Running) -> None:
+def test_a_rename_keeps_owner_and_grants(filled: Running) -> None:
     before = filled.server.node.catalog
     assert before.find("tsdb").find("cpu").grants is not None
+    filled.run("ALTER TABLE cpu RENAME TO gpu", "ALTER TABLE gpu RENAME TO cpu")
+    assert filled.server.node.catalog.find("tsdb").find("cpu").grants == before.find("tsdb").find("cpu").grants
     filled.run("ALTER TABLE secret RENAME TO hidden", "ALTER TABLE hidden RENAME TO secret")
     assert filled.server.node.catalog.find("tsdb").find("secret").owner == before.find("tsdb").find("secret").owner

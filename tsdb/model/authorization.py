@@ -127,7 +127,10 @@ def _permitted(catalog: Catalog, role: int, change: SchemaChange) -> SchemaChang
                 return change
             if not (me.superuser or me.create_database):
                 raise InsufficientPrivilege("permission denied to create database")
-            return change if change.owner != FIRST else replace(change, owner=role)
+            if change.owner == FIRST:
+                return replace(change, owner=role)
+            if not roles.is_member(role, change.owner):
+                raise InsufficientPrivilege(f'must be member of role "{roles.name_of(change.owner)}"')
         case DropDatabase(name):
             privileges.check_owner(roles, role, catalog.find(name))
         case RenameDatabase(name):

@@ -228,7 +228,6 @@ class Execution:
         assert plan.copy is not None
         prepared = copy_input.prepare(plan.copy, context, self.catalog)
         permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
-        permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
         return prepared
 
     def defaults(self, copy: PreparedCopy, rows: int, context: Context) -> dict[str, pa.Array]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from tsdb.errors import FeatureNotSupported, InvalidCatalogName
 from tsdb.model.relations import SqlSequence, SqlView
+from tsdb.model.roles import FIRST
 from tsdb.model.schema import (
     Catalog,
     CreateDatabase,
@@ -25,6 +26,7 @@ from tsdb.sql import alter_table, create_index, create_schema, create_sequence, 
 from tsdb.sql.context import Context
 from tsdb.sql.ddl_plan import DdlReader, Refresh, Restart, SchemaPlan, Source
 from tsdb.sql.notice import Notice, notice
+from tsdb.sql.role_names import role_name
 from tsdb.sql.statement import Ddl
 
 __all__ = ["Refresh", "Restart", "SchemaPlan", "Source", "plan"]
@@ -101,11 +103,27 @@ def _create(reader: DdlReader) -> SchemaPlan:
 def _create_database(reader: DdlReader) -> SchemaPlan:
     if_not_exists = reader.accept("if", "not", "exists")
     name = reader.name()
-    notices: tuple[Notice, ...] = ()
-    if not reader.at_end:
-        # ENCODING, TEMPLATE, LC_COLLATE …: databases here have one encoding.
-        notices = (notice("the options of CREATE DATABASE are ignored"),)
-    return SchemaPlan("CREATE DATABASE", (CreateDatabase(name, if_not_exists),), notices)
+    owner, ignored = FIRST, False
+    reader.accept("with")
+    while not reader.at_end:
+        if reader.accept("owner"):
+            reader.accept_sign("=")
+            owner = _owner(reader)
+        else:
+            # ENCODING, TEMPLATE, LC_COLLATE …: databases here have one encoding.
+            reader.take()
+            ignored = True
+    notices = (notice("the options of CREATE DATABASE but OWNER are ignored"),) if ignored else ()
+    return SchemaPlan("CREATE DATABASE", (CreateDatabase(name, if_not_exists, owner),), notices)
+
+
+def _owner(reader: DdlReader) -> int:
+    """The role after OWNER; the session's user may be nobody but a name on an open port."""
+    context = reader.context
+    reader.accept_sign("=")
+    name = role_name(reader, context)
+    roles = reader.catalog.roles
+    return context.role if name == context.user and name not in roles.by_name else roles.find(name).number
 
 
 def _create_extension(reader: DdlReader) -> SchemaPlan:

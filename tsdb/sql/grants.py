@@ -23,6 +23,7 @@ from tsdb.model.role_changes import (
     targets_of,
 )
 from tsdb.model.schema import Catalog, Database, SchemaChange
+from tsdb.sql import names
 from tsdb.sql.context import Context
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.reader import Reader
@@ -48,7 +49,7 @@ def read(reader: Reader, context: Context, catalog: Catalog, *, revoke: bool) ->
         raise FeatureNotSupported("grant options are not supported", hint="Owners and superusers grant.")
     if admin_only or not _on_objects(reader):
         return _memberships(reader, context, revoke=revoke, admin_only=admin_only), ()
-    names = _privilege_names(reader)
+    words = _privilege_names(reader)
     reader.expect("on")
     objects = _objects(reader, context, catalog)
     reader.expect("from" if revoke else "to")
@@ -57,11 +58,11 @@ def read(reader: Reader, context: Context, catalog: Catalog, *, revoke: bool) ->
         raise FeatureNotSupported("grant options are not supported", hint="Owners and superusers grant.")
     _end(reader, context, revoke=revoke)
     changes = tuple(
-        GrantPrivileges(database, relation, _on(names, objects, schema), grantee, revoke, schema)
+        GrantPrivileges(database, relation, _on(words, objects, schema), grantee, revoke, schema)
         for database, relation, schema in objects.targets
         for grantee in grantees
     )
-    return changes, objects.notices(names)
+    return changes, objects.notices(words)
 
 
 def _on_objects(reader: Reader) -> bool:
@@ -171,18 +172,25 @@ def _objects(reader: Reader, context: Context, catalog: Catalog) -> _Objects:
     if reader.accept("database"):
         return _Objects("database", tuple((name, None, None) for name in _names(reader)))
     if reader.accept("schema"):
-        names = _schemas(reader, catalog.find(here))
-        return _Objects("schema", tuple((here, None, None if name == PUBLIC else name) for name in names))
+        schemas = _schemas(reader, catalog.find(here))
+        return _Objects("schema", tuple((here, None, None if name == PUBLIC else name) for name in schemas))
     token = reader.peek()
     others = ("function", "procedure", "routine", "language", "type", "domain", "foreign", "tablespace", "large")
     if token is not None and token.is_word(*others, "parameter") and not _name_ends(reader):
         raise FeatureNotSupported(f"there is nothing of the kind {token.value.upper()} to grant on")
     kind = "sequence" if not _name_ends(reader) and reader.accept("sequence") else "table"
     reader.accept("table")
-    paths = [reader.relation(here)]
+    paths = [_path(reader, context, catalog)]
     while reader.accept_sign(","):
-        paths.append(reader.relation(here))
+        paths.append(_path(reader, context, catalog))
     return _Objects(kind, tuple((here, path, None) for path in paths))
+
+
+def _path(reader: Reader, context: Context, catalog: Catalog) -> str:
+    """The path of the relation that a name means; one that is not there is told where the change is made."""
+    path = reader.relation(context.database)
+    found = names.at_path(context, catalog.find(context.database), path)
+    return path if found is None else found.path
 
 
 def _all_in_schema(kind: str, schemas: list[str], database: Database) -> _Objects:
@@ -227,7 +235,7 @@ def _grantees(reader: Reader, context: Context) -> list[str | None]:
 # --- owners ---
 
 
-def owner_change(reader: Reader, context: Context) -> tuple[str, tuple[SchemaChange, ...]] | None:
+def owner_change(reader: Reader, context: Context, catalog: Catalog) -> tuple[str, tuple[SchemaChange, ...]] | None:
     """ALTER DATABASE … OWNER TO and ALTER TABLE … OWNER TO; None for any other ALTER, unread."""
     start = reader.at
     kind = reader.accept_any("database", "table", "view", "materialized", "schema", "sequence")
@@ -242,7 +250,7 @@ def owner_change(reader: Reader, context: Context) -> tuple[str, tuple[SchemaCha
     if not words or words[0] - reader.at > 5:
         reader.at = start
         return None
-    name = reader.name() if kind in ("database", "schema") else reader.relation(context.database)
+    name = reader.name() if kind in ("database", "schema") else _path(reader, context, catalog)
     if not reader.accept("owner", "to"):
         reader.at = start
         return None

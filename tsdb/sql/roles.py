@@ -70,13 +70,18 @@ def plan(statement: Ddl, context: Context, catalog: Catalog) -> RolePlan | None:
         return RolePlan(verb.upper(), changes, notices)
     if verb == "reassign":
         return RolePlan("REASSIGN OWNED", grants.reassign(reader, context))
+    if verb == "alter" and reader.accept("default", "privileges"):
+        raise FeatureNotSupported(
+            "default privileges are not supported",
+            hint="Membership in pg_read_all_data or pg_write_all_data covers tables to come.",
+        )
     word = reader.accept_any(*_ROLE_WORDS, "token", "owned")
     read = _READERS.get((verb, "role" if word in _ROLE_WORDS else word or ""))
     if read is not None:
         found = read(reader, context, catalog)
         reader.finish()
         return found
-    owner = grants.owner_change(reader, context) if verb == "alter" and word is None else None
+    owner = grants.owner_change(reader, context, catalog) if verb == "alter" and word is None else None
     return None if owner is None else RolePlan(owner[0], owner[1])
 
 
