@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import TsdbError, UndefinedTable
-from tsdb.model.points import Points
-from tsdb.model.relations import passes_with_its_process
+from tsdb.model.points import Int64s, Points
+from tsdb.model.relations import SqlSequence, passes_with_its_process
 from tsdb.model.ring import Location, cut, locations_of_buckets
 from tsdb.model.role_changes import SetSecret
 from tsdb.model.schema import (
@@ -129,6 +129,12 @@ class Node:
 
     def flush(self) -> None:
         self._engine.flush()
+
+    def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
+        return self._engine.take_values(sequence, count)
+
+    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
+        self._engine.restart_sequence(sequence, value)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.model.points import Points
+from tsdb.model.points import Int64s, Points
+from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.time import NS_MAX, NS_MIN
 
@@ -266,6 +267,17 @@ class Store(Protocol):
 
     def flush(self) -> None:
         """Write all heads to blocks and wait for it."""
+        ...
+
+    def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
+        """The next values of an SQL sequence, each given once, also after a crash; gaps may be.
+
+        Raises SequenceGeneratorLimitExceeded.
+        """
+        ...
+
+    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
+        """``value`` is given next."""
         ...
 
     def statistics(self, series: Series) -> SeriesStatistics: ...

@@ -82,6 +82,7 @@ class Core:
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.functions = SessionFunctions(self, sessions)
         self._measure = store.statistics
+        self._numbers = store.take_values
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
@@ -105,6 +106,7 @@ class Core:
             role=current.role,
             session=self.functions,
             statistics=self._measure,
+            numbers=self._numbers,
         )
 
     def now_us(self) -> int:

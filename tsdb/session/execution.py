@@ -390,6 +390,9 @@ class Execution:
             catalog = self._store.change(*changes)
             for number in [each for each in self._transaction.pending.series if each not in catalog.series_by_number]:
                 self._transaction.forget(number)
+        for restart in found.restarts:
+            sequence = self.catalog.find(context.database).sequences[restart.path]
+            self._store.restart_sequence(sequence, restart.value)
         return Done(found.tag)
 
     def drop_temporary(self, context: Context) -> None:

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
 from tsdb.model.catalog import Series
-from tsdb.model.relations import Use
+from tsdb.model.points import Int64s
+from tsdb.model.relations import SqlSequence, Use
 from tsdb.model.roles import FIRST
 from tsdb.model.store import SeriesStatistics
 
@@ -48,7 +49,8 @@ class Context:
     ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
     of each query just before it starts, since starting may take long and be cancelled, too. ``user`` is current_user
     and ``role`` the number of the role whose privileges hold: on an open port a name that no role has stands for the
-    first role. ``statistics`` measures a series. ``written_in`` is the time zone of literals, where it is not the
+    first role. ``statistics`` measures a series, ``numbers`` gives next values of a
+    sequence. ``written_in`` is the time zone of literals, where it is not the
     session's: in a view's text; ``uses`` are what the names in it mean.
     """
 
@@ -63,6 +65,7 @@ class Context:
     session_user: str = "tsdb"
     role: int = FIRST
     statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
+    numbers: Callable[[SqlSequence, int], Int64s] | None = field(default=None, compare=False, repr=False)
     written_in: str | None = None
     uses: tuple[Use, ...] | None = None
 

@@ -22,7 +22,7 @@ from tsdb.model.points import Points
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
 from tsdb.sql import copy_value_kernels as kernels
-from tsdb.sql import insert, trees
+from tsdb.sql import insert, serial, trees
 from tsdb.sql.context import Context
 from tsdb.sql.copy_binary_values import BinaryValues, Decode
 from tsdb.sql.copy_cut import Cutter, Fields
@@ -75,7 +75,11 @@ class PreparedCopy:
         outcome = Outcome("COPY", lambda _: iter(()))
         batches = list(outcome.query(reading, trees.derived(Fragment(text), role, tree), ()))
         table = pa.Table.from_batches(batches).combine_chunks()
-        return {c.name: table.column(i).chunk(0) for i, c in enumerate(self.omitted)}
+        values = {c.name: table.column(i).chunk(0) for i, c in enumerate(self.omitted)}
+        database = reading.catalog.find(reading.context.database)
+        for column, sequence in serial.counted(database, (), self.omitted, None):
+            values[column.name] = serial.filled(values[column.name], column, sequence, reading.context)
+        return values
 
 
 def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
@@ -88,7 +92,9 @@ def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
     check_listed(copy, [column.name for column in targets], series)
     covered = any(column.name == TIME_NS for column in targets)
     omitted = tuple(
-        c for c in series.columns if c.default is not None and c not in targets and not (covered and c is series.time)
+        c
+        for c in series.columns
+        if (c.default is not None or c.sequence) and c not in targets and not (covered and c is series.time)
     )
     return PreparedCopy(copy, series, targets, omitted, catalog.version)
 

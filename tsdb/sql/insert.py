@@ -22,9 +22,10 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedColumn,
 )
+from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
-from tsdb.sql import constant_rows, returning, trees
+from tsdb.sql import constant_rows, returning, serial, trees
 from tsdb.sql.conflict import Conflict
 from tsdb.sql.constant_rows import ConstantRows
 from tsdb.sql.context import Context
@@ -51,6 +52,7 @@ class PreparedInsert:
     returned: Returned
     catalog_version: int
     constants: ConstantRows | None = None
+    counted: tuple[tuple[Column, SqlSequence], ...] = ()
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -71,6 +73,11 @@ class PreparedInsert:
         return Outcome("INSERT", effects)
 
     def _write(self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+        for column, sequence in self.counted:
+            at = self.targets.index(column)
+            batch = batch.set_column(
+                at, batch.schema.field(at).name, serial.filled(batch.column(at), column, sequence, reading.context)
+            )
         values = {c.name: batch.column(i) for i, c in enumerate(self.targets)}
         time_ns = values.pop(TIME_NS, None)
         now_ns = reading.context.now_us * 1000
@@ -108,7 +115,11 @@ def prepare(
     if rows is None:
         given, source = body.query(given, explicit=names is not None)
     conflict, returned = Conflict.read(tree, series, context.database), returning.of_insert(tree, series)
-    omitted = [c for c in series.columns if c.default is not None and c not in given and not _covered(c, given)]
+    omitted = [
+        c for c in series.columns
+        if (c.default is not None or c.sequence) and c not in given and not _covered(c, given)
+    ]  # fmt: skip
+    counted = serial.counted(catalog.find(context.database), given, omitted, rows)
     targets = (*given, *omitted)
     defaults = [_default_of(column, series) for column in targets]
     if rows is not None:
@@ -117,7 +128,7 @@ def prepare(
         if constants is not None and not tree.args.get("with_"):
             empty = trees.derived(statement.fragment, "constants", trees.select([]))
             return PreparedInsert(
-                series, targets, empty, constants.parameters, conflict, returned, catalog.version, constants
+                series, targets, empty, constants.parameters, conflict, returned, catalog.version, constants, counted
             )
         source = _values(targets, every, defaults)
     else:
@@ -128,7 +139,9 @@ def prepare(
     role = "; ".join(["insert", *(c.default or "" for c in targets)])
     query = trees.derived(statement.fragment, role, source)
     prepared = queries.prepare(query, context, catalog, parameter_types)
-    return PreparedInsert(series, targets, query, prepared.parameters, conflict, returned, catalog.version)
+    return PreparedInsert(
+        series, targets, query, prepared.parameters, conflict, returned, catalog.version, counted=counted
+    )
 
 
 def _rows(tree: exp.Expr) -> list[list[exp.Expr]] | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 
 from tsdb.errors import TsdbError
-from tsdb.model.points import Points
+from tsdb.model.points import Int64s, Points
+from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
 from tsdb.model.store import Producer, SeriesStatistics, Written
 from tsdb.storage.append import Append, DeletePart, Seen, Step, WritePart, delete_step, write_step
@@ -20,6 +21,7 @@ from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
 from tsdb.storage.recovery import recover
 from tsdb.storage.rocks import FatalStorageError
+from tsdb.storage.sequences import Sequences
 from tsdb.storage.shard import Shard, delete_values
 from tsdb.storage.statistics import statistics_of
 from tsdb.storage.view import StorageView
@@ -46,6 +48,7 @@ class Engine:
             write_wait=options.write_wait,
         )
         self._flusher = Flusher(shard, self._committer.call)
+        self._sequences = Sequences(shard.rocks, lambda write: self._committer.call(write).result())
         self._flushing: Future[None] | None = None
         # What was replayed is in the head, and not yet in blocks.
         self._flushed_positions = shard.log.positions() if shard.live_since_ns is None else {}
@@ -153,6 +156,13 @@ class Engine:
                 self._shard.rocks.close()
 
     # ---- looking
+
+    def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
+        """The next values of a sequence, each given once."""
+        return self._sequences.take(sequence, count)
+
+    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
+        self._sequences.restart(sequence, value)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return statistics_of(self._shard.version, series.number)
