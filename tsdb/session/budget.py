@@ -81,10 +81,11 @@ class Claim:
     def large(self) -> bool:
         return (self.wanted if self.state is State.WAITING else self.bytes) > SMALL_BYTES
 
-    @property
-    def unsure_bytes(self) -> int:
-        """What a result claims whose rows may be so wide that nobody can tell: two of them run at a time."""
-        return self._budget.limit_bytes // 4
+    def first_bytes(self, *, widens: bool, reads_texts: bool) -> int:
+        """What a result claims before its first batch: much where its rows may be so wide that nobody can tell, so that
+        two of those begin at a time, or eight that read texts which are stored."""
+        share = 4 if widens else 16
+        return max(SMALL_BYTES, self._budget.limit_bytes // share) if widens or reads_texts else SMALL_BYTES
 
     @property
     def entered(self) -> bool:

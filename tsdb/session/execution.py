@@ -24,7 +24,7 @@ from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, DropDatabase, DropSequence, DropSeries, DropView, RenameDatabase, SchemaChange
 from tsdb.model.store import Store, View
 from tsdb.session import effects
-from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
+from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.materialize import Materialization
 from tsdb.session.pending import Overlay
@@ -311,7 +311,7 @@ class Execution:
     def _entered_claim(self, query: Prepared) -> Claim:
         """The claim of a result that is to start. Raises Crowded; run again, it takes the claim that has entered."""
         claim = self._next_claim or self._claim()
-        if not claim.entered and not claim.enter(claim.unsure_bytes if query.widens else SMALL_BYTES):
+        if not claim.entered and not claim.enter(claim.first_bytes(widens=query.widens, reads_texts=query.reads_texts)):
             self._next_claim = claim
             raise Crowded(claim)
         self._next_claim = None

@@ -9,9 +9,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.relations import SqlView, Use
-from tsdb.model.schema import Catalog
+from tsdb.model.schema import Catalog, Column, Role
 from tsdb.model.store import ScanRequest, View
 from tsdb.sql import (
     bind_datetimes,
@@ -67,6 +69,16 @@ class Prepared:
     explained: Explain | None = None
     viewed: tuple[tuple[SqlView, int | None], ...] = ()
     uses: tuple[Use, ...] = ()
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it reads fields of text, or whatever else may be long."""
+        return any(
+            isinstance(key, int) and _is_long(scan.source.series.by_number[key])
+            for scan in self.plan.scans
+            if scan.source.series is not None
+            for key in scan.columns
+        )
 
     @property
     def widens(self) -> bool:
@@ -227,6 +239,10 @@ class Queries:
 
 def _key_of(settings: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     return settings.key if isinstance(settings, SettingValues) else frozenset(settings.items())
+
+
+def _is_long(column: Column) -> bool:
+    return column.role is Role.FIELD and not pa.types.is_primitive(column.type.arrow)
 
 
 def _reads_the_clock(statement: Select | Explain) -> bool:

@@ -18,6 +18,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pyarrow as pa
 
 from tsdb.model.schema import Series
 from tsdb.model.time import NS_MAX, NS_MIN, WINDOW_NS
@@ -46,6 +47,8 @@ from tsdb.storage.windows import Window, cut_by_window
 
 INLINE_ROWS = 16
 TASK_ROWS = 8192
+# Of one column of a block.
+TEXT_BYTES_MAX = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,25 +187,37 @@ def _blocks(
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
     numbers = {number for column in series.fields for number in stored_numbers(column)}
-    if not visibility and _fit_one_block(runs, floor, options.rows_per_block):
+    limit = _rows_of_block(runs, options.rows_per_block)
+    if not visibility and _fit_one_block(runs, floor, limit):
         rows = gather([_with_columns(run.rows, numbers) for run in runs], merges=series.keyed, moments=moments)
         yield _Block(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
         return
     for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
         selections = [select(part.layout(), None, part.times(), window.low, window.high) for part in window.parts]
-        for low, high in tagset_ranges(selections, options.rows_per_block):
+        for low, high in tagset_ranges(selections, limit):
             parts = [
                 _visible_rows(part, selection.of_tagsets(low, high), numbers, visibility, window)
                 for part, selection in zip(window.parts, selections, strict=True)
             ]
             rows = gather(parts, merges=series.keyed, moments=moments)
-            pieces = cut_rows(rows, options.rows_per_block)
+            pieces = cut_rows(rows, limit)
             if len(pieces) > 1:
                 # Each column is made once and not once for each piece.
                 rows = replace(rows, columns=dict(rows.columns))
             for piece in pieces:
                 part = rows if len(pieces) == 1 else cut(rows, piece.start, piece.stop)
                 yield _Block(series.number, window.low // WINDOW_NS, next_block(), part)
+
+
+def _rows_of_block(runs: Sequence[Run], limit: int) -> int:
+    """How many rows a block has: fewer where a text is long, since a query decodes a block's column at once."""
+    texts: dict[int, int] = {}
+    for run in runs:
+        for number, values in run.rows.columns.items():
+            if not pa.types.is_primitive(values.type):
+                texts[number] = texts.get(number, 0) + values.nbytes
+    rows = sum(len(run.rows) for run in runs)
+    return max(1, min(limit, TEXT_BYTES_MAX * rows // max(1, 1, *texts.values())))
 
 
 def _fit_one_block(runs: Sequence[Run], floor: int, limit: int) -> bool:
