@@ -16,6 +16,9 @@ from tsdb.sql.statement import Statement, Utility
 
 async def answer(exchange: Exchange, text: str) -> None:
     exchange.active(text)
+    # A Query takes the unnamed statement and portal with it (manual, 55.2.3).
+    exchange.core.names.close_statement("")
+    exchange.core.names.close_portal("")
     try:
         statements = await exchange.read(text)
         if not statements:

@@ -125,6 +125,11 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
             constant, skipped = _interval(tokens, index)
             made += constant
             continue
+        if token.token_type is TokenType.OBJECT_IDENTIFIER and _brackets_at(tokens, index + 1):
+            # sqlglot knows oid and regclass, and no arrays of them: the array's own name is a name like any other.
+            made.append(_token(TokenType.VAR, f"_{token.text.lower()}", token))
+            skipped = index + 2
+            continue
         if token.token_type in _WORDS_AFTER_AS and made and made[-1].token_type is TokenType.ALIAS:
             made.append(_token(TokenType.VAR, token.text, token))
             continue
@@ -135,6 +140,11 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
                 made.insert(first, _token(TokenType.L_PAREN, "(", made[first]))
                 made.append(_token(TokenType.R_PAREN, ")", token))
     return made
+
+
+def _brackets_at(tokens: list[Token], index: int) -> bool:
+    kinds = [token.token_type for token in tokens[index : index + 2]]
+    return kinds == [TokenType.L_BRACKET, TokenType.R_BRACKET]
 
 
 def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:

@@ -100,7 +100,9 @@ def _zone(reader: Reader) -> str | None:
         if interval.months or interval.days:
             raise InvalidParameterValue(f'time zone interval "{text}" must not include months or days')
         return hours_zone(interval.microseconds / 3_600_000_000)
-    return _one_value(reader)
+    token = reader.peek()
+    # A quoted name is a zone as well: "Etc/UTC" (manual, SET TIME ZONE).
+    return reader.take().value if token is not None and token.kind == "quoted" else _one_value(reader)
 
 
 def reset(reader: Reader) -> Command:
