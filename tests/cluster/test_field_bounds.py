@@ -79,11 +79,11 @@ class World:
         host = series.column("host").number
         tagsets = [encode_tagset([(host, name)]) for name in "abc"]
         tagset = np.array([random.randrange(3) for _ in range(rows)], np.int32)
-        self.node.write(self.database, [Points(series, times, tagsets, tagset, fields)]).result(10)
+        self.node.write(self.database, [Points(series, times, tagsets, tagset, fields)]).result(60)
 
     def delete(self) -> None:
         low = START + self.random.randrange(3) * WINDOW_NS + self.random.randrange(12) * SECOND
-        self.node.delete(self.database, RangeDeletion(self.series, TimeRange(low, low + 2 * SECOND))).result(10)
+        self.node.delete(self.database, RangeDeletion(self.series, TimeRange(low, low + 2 * SECOND))).result(60)
 
     def change(self) -> None:
         name = self.random.choice(["f", "i"])
@@ -182,7 +182,7 @@ def test_a_block_that_a_newer_one_overlaps_is_left_out_with_it_or_not_at_all(tmp
             tagsets = [encode_tagset([(world.series.column("host").number, "a")])]
             values = {number: pa.array([value], pa.float64())}
             points = Points(world.series, np.array([at], np.int64), tagsets, np.zeros(1, np.int32), values)
-            world.node.write(world.database, [points]).result(10)
+            world.node.write(world.database, [points]).result(60)
 
         def found(low: float) -> tuple[list[Any], int]:
             view = world.node.view()
