@@ -119,6 +119,10 @@ class InvalidRegularExpression(DataError):
     sqlstate = "2201B"
 
 
+class InvalidEscapeSequence(DataError):
+    sqlstate = "22025"
+
+
 class StringDataRightTruncation(DataError):
     sqlstate = "22001"
 

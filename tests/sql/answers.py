@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-import psycopg
-from psycopg.adapt import Loader
-
 from tsdb.model.store import View
 from tsdb.sql import intervals
 from tsdb.sql.context import Context
@@ -58,21 +55,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(item) for item in value]
     return value
-
-
-class _TextLoader(Loader):
-    def load(self, data: Any) -> str:
-        return bytes(data).decode()
-
-
-def ask_postgres(
-    connection: psycopg.Connection[tuple[object, ...]], text: str
-) -> tuple[list[tuple[str, int]], list[tuple[Any, ...]]]:
-    """((name, type OID) of columns, rows) from PostgreSQL; types without a natural value stay text."""
-    cursor = connection.cursor()
-    for name in ("interval", "json", "jsonb", "uuid"):
-        cursor.adapters.register_loader(name, _TextLoader)
-    cursor.execute(text)
-    assert cursor.description is not None
-    columns = [(c.name, c.type_code) for c in cursor.description]
-    return columns, [tuple(plain(v) for v in row) for row in cursor.fetchall()]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
 
 from sqlglot import exp
 
 from tsdb.errors import (
     FeatureNotSupported,
     GroupingError,
+    NumericValueOutOfRange,
     SqlSyntaxError,
     UndefinedColumn,
     UndefinedFunction,
@@ -17,7 +20,7 @@ from tsdb.errors import (
     WindowingError,
     WrongObjectType,
 )
-from tsdb.sql import coercion, limits, numerics, signature
+from tsdb.sql import coercion, limits, numerics, shown, signature
 from tsdb.sql.binder import Binder, binds, fold
 from tsdb.sql.catalog import signatures
 from tsdb.sql.coercion import as_bool, coerce, numeric_digits_of
@@ -175,7 +178,8 @@ def plain_call(binder: Binder, name: str, args: Sequence[Expr]) -> Expr:
     sql = template.format(*texts)
     result = signature.result_type(chosen, bound)
     digits = _result_digits(chosen, result, bound)
-    return combine(sql, result, "call", tuple(bound), digits=digits, name=name, stable=not volatile)
+    made = combine(sql, result, "call", tuple(bound), digits=digits, name=name, stable=not volatile)
+    return shown.of_function(name, made, bound) if result.typname == "numeric" else made
 
 
 def _result_digits(chosen: Signature, result: SqlType, bound: Sequence[Expr]) -> tuple[int, int] | None:
@@ -212,7 +216,7 @@ def _coerced(binder: Binder, chosen: Signature, args: Sequence[Expr]) -> list[Ex
 def _aggregate(binder: Binder, name: str, arguments: list[exp.Expr], scope: Scope, over: Over) -> Expr:
     windowed = over.window is not None
     if name in aggregates.WINDOWS and not windowed:
-        raise WindowingError(f"window function {name} requires an OVER clause")
+        raise WrongObjectType(f"window function {name} requires an OVER clause")
     what = "window" if windowed else "aggregate"
     if binder.refused and not (windowed and binder.refused == "an aggregate"):
         if binder.refused == "an aggregate":
@@ -269,6 +273,8 @@ def _plain_aggregate(
         chosen = found
         bound = _coerced(binder, chosen, args)
         sql_arguments = ", ".join(b.sql for b in bound)
+    if name == "array_agg" and bound[0].type.element is not None:
+        raise FeatureNotSupported("arrays of arrays are not supported")
     order_text = " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order) if order else ""
     if not order and distinct and name in ("array_agg", "string_agg"):
         # PostgreSQL finds distinct values by sorting them, and that order is seen.
@@ -332,8 +338,8 @@ def _ordered_set(binder: Binder, name: str, nodes: list[exp.Expr], scope: Scope,
     args = [binder.bind(n, scope) for n in nodes]
     value = binder.bind(ordered.this, scope)
     descending = bool(ordered.args.get("desc"))
-    if args and args[0].type.element is not None:
-        raise FeatureNotSupported(f"{name} of an array of fractions is not supported")
+    if name in ("percentile_cont", "percentile_disc") and args:
+        _check_fractions(name, args[0])
     chosen = signature.choose(name, aggregates.ORDERED_SETS[name], [*args, value])
     if chosen is None:
         given = ", ".join(a.type.name for a in (*args, value))
@@ -341,11 +347,25 @@ def _ordered_set(binder: Binder, name: str, nodes: list[exp.Expr], scope: Scope,
     bound = _coerced(binder, chosen, [*args, value])
     texts = [b.sql for b in bound]
     if descending and len(texts) == 2:
-        texts[0] = f"(1 - {texts[0]})"
+        array = bound[0].type.element is not None
+        texts[0] = f"list_transform({texts[0]}, lambda pg_item: 1 - pg_item)" if array else f"(1 - {texts[0]})"
     suffix, inside = _suffix(binder, scope, over)
     result = signature.result_type(chosen, bound)
     sql = chosen.template.format(*texts, f=suffix)
     return _made(sql, result, bound, inside, over, _result_digits(chosen, result, bound[-1:]))
+
+
+def _check_fractions(name: str, fractions: Expr) -> None:
+    """Fractions are constants between 0 and 1."""
+    if fractions.op == "cast":
+        fractions = fractions.args[0]
+    items = fractions.args if fractions.op == "array" else (fractions,)
+    for each in items:
+        item = each.args[0] if each.op == "cast" else each
+        if item.op != "literal":
+            raise FeatureNotSupported(f"{name} takes constant fractions")
+        if isinstance(item.value, int | float | Decimal) and not 0 <= item.value <= 1:
+            raise NumericValueOutOfRange(f"percentile value {item.value} is not between 0 and 1")
 
 
 def _suffix(binder: Binder, scope: Scope, over: Over) -> tuple[str, list[Expr]]:
@@ -364,26 +384,37 @@ def _suffix(binder: Binder, scope: Scope, over: Over) -> tuple[str, list[Expr]]:
 
 def window_text(binder: Binder, node: exp.Window, scope: Scope) -> tuple[str, list[Expr]]:
     """PARTITION BY … ORDER BY … frame, with a named window's parts put in."""
-    named = node.args.get("alias")
-    base = binder.windows.get(fold(named)) if named is not None else None
-    if named is not None and base is None:
-        raise UndefinedObject(f'window "{fold(named)}" does not exist')
     parts: list[str] = []
     exprs: list[Expr] = []
-    partition = node.args.get("partition_by") or (base.args.get("partition_by") if base is not None else None)
+    partition = _of_window(binder, node, "partition_by")
     if partition:
         bound = [binder.bind(p, scope) for p in partition]
         exprs += bound
         parts.append("PARTITION BY " + ", ".join(b.sql for b in bound))
-    order = node.args.get("order") or (base.args.get("order") if base is not None else None)
+    order = _of_window(binder, node, "order")
     if order:
         items = [order_item(binder, item, scope) for item in order.expressions]
         exprs += [item.args[0] for item in items]
         parts.append("ORDER BY " + ", ".join(item.sql for item in items))
-    spec = node.args.get("spec") or (base.args.get("spec") if base is not None else None)
+    spec = _of_window(binder, node, "spec")
     if spec is not None:
         parts.append(_frame(binder, spec, scope))
     return " ".join(parts), exprs
+
+
+def _of_window(binder: Binder, node: exp.Window, key: str) -> Any:
+    """A part of a window, its own or that of the window it names."""
+    at: exp.Window | None = node
+    for _ in range(len(binder.windows) + 1):
+        if at is None or at.args.get(key):
+            break
+        named = at.args.get("alias")
+        if named is None:
+            return None
+        at = binder.windows.get(fold(named))
+        if at is None:
+            raise UndefinedObject(f'window "{fold(named)}" does not exist')
+    return at.args.get(key) if at is not None else None
 
 
 def _frame(binder: Binder, spec: exp.Expr, scope: Scope) -> str:
@@ -403,9 +434,28 @@ def _frame(binder: Binder, spec: exp.Expr, scope: Scope) -> str:
         return f"{offset.sql} {side}"
 
     end = spec.args.get("end")
+    _check_frame(spec)
     text = f"{kind} BETWEEN {bound('start')} AND {bound('end') if end is not None else 'CURRENT ROW'}"
     exclude = spec.args.get("exclude")
     return f"{text} EXCLUDE {exclude.name.upper()}" if exclude is not None else text
+
+
+def _check_frame(spec: exp.Expr) -> None:
+    """A frame does not begin after it ends (9.22 and 4.2.8)."""
+
+    def side(which: str) -> tuple[str, str]:
+        value = spec.args.get(which)
+        return str(value) if isinstance(value, str) else "", str(spec.args.get(f"{which}_side") or "").upper()
+
+    (start, start_side), (end, end_side) = side("start"), side("end")
+    if start == "UNBOUNDED" and start_side == "FOLLOWING":
+        raise WindowingError("frame start cannot be UNBOUNDED FOLLOWING")
+    if end == "UNBOUNDED" and end_side == "PRECEDING":
+        raise WindowingError("frame end cannot be UNBOUNDED PRECEDING")
+    if start == "CURRENT ROW" and end_side == "PRECEDING":
+        raise WindowingError("frame starting from current row cannot have preceding rows")
+    if start_side == "FOLLOWING" and end_side == "PRECEDING":
+        raise WindowingError("frame starting from following row cannot have preceding rows")
 
 
 def order_item(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:

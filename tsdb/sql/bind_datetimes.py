@@ -11,8 +11,14 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from tsdb.errors import DatetimeFieldOverflow, FeatureNotSupported, InvalidParameterValue, UndefinedFunction
-from tsdb.sql import numerics
+from tsdb.errors import (
+    DatetimeFieldOverflow,
+    FeatureNotSupported,
+    InvalidParameterValue,
+    SqlSyntaxError,
+    UndefinedFunction,
+)
+from tsdb.sql import bind_operators, numerics
 from tsdb.sql.bind_calls import plain_call, special
 from tsdb.sql.bind_scalars import now
 from tsdb.sql.binder import Binder, binds, fold
@@ -21,7 +27,8 @@ from tsdb.sql.context import zone_of
 from tsdb.sql.expression import Expr, combine
 from tsdb.sql.intervals import Interval
 from tsdb.sql.relation import Scope
-from tsdb.types import DATE, FLOAT8, INT8, INTERVAL, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, SqlType
+from tsdb.sql.rows import fields_of
+from tsdb.types import BOOL, DATE, FLOAT8, INT4, INT8, INTERVAL, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, SqlType
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -42,6 +49,14 @@ _MONTH_ORIGIN_US = 946_684_800 * _SECOND  # 2000-01-01
 _FIELDS = {
     "century", "day", "decade", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "julian", "microseconds",
     "millennium", "milliseconds", "minute", "month", "quarter", "second", "week", "year", "timezone",
+    "timezone_hour", "timezone_minute",
+}  # fmt: skip
+_CLOCK_FIELDS = frozenset({
+    "hour", "minute", "second", "milliseconds", "microseconds", "timezone", "timezone_hour", "timezone_minute",
+})  # fmt: skip
+_CALENDAR_ONLY = {
+    "century", "day", "decade", "dow", "doy", "isodow", "isoyear", "julian", "millennium", "month", "quarter", "week",
+    "year",
 }  # fmt: skip
 _DATETIMES = ("timestamptz", "timestamp", "date", "time", "interval")
 
@@ -61,9 +76,26 @@ def extract(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @special("date_part")
 def date_part(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    if len(arguments) != 2 or not isinstance(arguments[0], exp.Literal):
-        raise FeatureNotSupported("date_part needs a constant field")
+    if len(arguments) != 2:
+        raise UndefinedFunction(f"function date_part with {len(arguments)} arguments does not exist")
+    if not isinstance(arguments[0], exp.Literal):
+        return _chosen_field(binder, arguments, scope)
     return _field(binder, arguments[0].name, binder.bind(arguments[1], scope), exact=False)
+
+
+def _chosen_field(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    """date_part of a field that each row names: one of all there are."""
+    name = coerce(binder.bind(arguments[0], scope), TEXT, binder.context)
+    value = binder.bind(arguments[1], scope)
+    refused = (
+        _CLOCK_FIELDS if value.type.typname == "date" else frozenset({"timezone", "timezone_hour", "timezone_minute"})
+    )
+    tests = []
+    for unit in sorted(_FIELDS - refused - (_CALENDAR_ONLY if value.type.typname in ("time", "interval") else set())):
+        made = _field(binder, unit, value, exact=False)
+        tests.append(f"WHEN '{unit}' THEN {made.sql}")
+    wrong = f"pg_raise('22023:unit \"' || {name.sql} || '\" not recognized for type {value.type.name}')"
+    return combine(f"CASE lower({name.sql}) {' '.join(tests)} ELSE {wrong} END", FLOAT8, "call", (name, value))
 
 
 def _field(binder: Binder, name: str, value: Expr, *, exact: bool) -> Expr:
@@ -74,6 +106,8 @@ def _field(binder: Binder, name: str, value: Expr, *, exact: bool) -> Expr:
     if kind not in _DATETIMES:
         raise UndefinedFunction(f"function pg_catalog.extract(unknown, {value.type.name}) does not exist")
     unit = _unit(name, _FIELDS, value.type)
+    if unit in _CLOCK_FIELDS and kind == "date":
+        raise FeatureNotSupported(f'unit "{name.lower()}" not supported for type date')
     whole = _whole_field(unit, kind, value.sql)
     scale = {"epoch": 0 if kind == "date" else 6, "second": 6, "milliseconds": 3}.get(unit, 0)
     if not exact:
@@ -124,6 +158,8 @@ def _whole_field(unit: str, kind: str, sql: str) -> str:
         if kind == "date":
             return "0"
         return f"(date_part('microseconds', {sql}))"
+    if unit in ("timezone_hour", "timezone_minute"):
+        return f"date_part('{unit}', {sql})"
     if unit == "julian":
         return f"CAST(julian({sql}) AS BIGINT)"
     return f"date_part('{unit}', {sql})"
@@ -151,6 +187,11 @@ def date_trunc(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     if value.type.typname == "interval":
         return combine(_truncated_interval(unit, value.sql), INTERVAL, "call", (value,))
     args[0] = Expr(f"'{unit}'", TEXT, "literal", (), unit)
+    if unit in ("century", "millennium"):
+        # PostgreSQL's begin with the year 1, 101 …; DuckDB's with 0, 100 …
+        year = replace(args[1], sql=f"({args[1].sql} - INTERVAL '1 year')")
+        made = plain_call(binder, "date_trunc", [args[0], year, *args[2:]])
+        return replace(made, sql=f"({made.sql} + INTERVAL '1 year')")
     return plain_call(binder, "date_trunc", args)
 
 
@@ -169,6 +210,48 @@ def _truncated_interval(unit: str, sql: str) -> str:
         return f"(to_months({months}) + {days})"
     clock = f"pg_interval_us({sql})"
     return f"(to_months({months}) + {days} + to_microseconds({clock} // {_FIXED_UNITS[unit]} * {_FIXED_UNITS[unit]}))"
+
+
+_INTERVAL_PARTS = ("years", "months", "weeks", "days", "hours", "mins", "secs")
+
+
+@special("make_interval")
+def make_interval(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    """make_interval(years, months …), by place or by name; what is not given is 0."""
+    if len(arguments) > len(_INTERVAL_PARTS):
+        raise UndefinedFunction("function make_interval has seven arguments")
+    given: dict[str, Expr] = {}
+    for place, argument in enumerate(arguments):
+        named = isinstance(argument, exp.Kwarg | exp.PropertyEQ)
+        key = fold(argument.this) if named else _INTERVAL_PARTS[place]
+        if key not in _INTERVAL_PARTS or key in given:
+            raise UndefinedFunction(f"function make_interval has no argument {key}, or it is given twice")
+        given[key] = binder.bind(argument.expression if named else argument, scope)
+    none = Expr("0", INT4, "literal", (), 0)
+    return plain_call(binder, "make_interval", [given.get(key, none) for key in _INTERVAL_PARTS])
+
+
+@binds(exp.Overlaps)
+def overlaps(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    """(start, end or length) OVERLAPS (start, end or length): ends do not belong to a period (9.9)."""
+    periods = []
+    for side in (node.this, node.expression):
+        fields = fields_of(binder.bind(side, scope))
+        if fields is None or len(fields) != 2:
+            raise SqlSyntaxError("wrong number of parameters on a side of OVERLAPS expression")
+        start, end = fields
+        if end.type.typname == "interval":
+            end = bind_operators.operate(binder, "+", start, end)
+            start = coerce(start, end.type, binder.context)
+        low = plain_sql("least", start, end)
+        periods.append((low, plain_sql("greatest", start, end), start))
+    (a, b, _), (c, d, _) = periods
+    sql = f"CASE WHEN {a} = {c} THEN true ELSE {a} < {d} AND {c} < {b} END"
+    return combine(sql, BOOL, "call", (periods[0][2], periods[1][2]), name="overlaps")
+
+
+def plain_sql(name: str, start: Expr, end: Expr) -> str:
+    return f"{name}({start.sql}, {end.sql})"
 
 
 @special("age")

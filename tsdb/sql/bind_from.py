@@ -74,6 +74,8 @@ def _relation(binder: Binder, node: exp.Expr, scope: Scope) -> str:
                 raise FeatureNotSupported(
                     f"{_OTHER_CLAUSES.get(clause, clause.upper())} after a table is not supported"
                 )
+        if isinstance(node.this, exp.Values):
+            return _subquery(binder, node.this, node, scope, lateral=False)
         if isinstance(node.this, exp.Func):
             return _function(binder, node.this, node, scope)
         return _named(binder, node, scope)
@@ -208,7 +210,7 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     single = fold(alias.this) if alias is not None and alias.this is not None else name
     relation.columns = [
         RelationColumn(
-            _column_name(c, name, single, alone=len(columns) == 1),
+            _column_name(c, single, alone=len(columns) == 1),
             c.type,
             digits=c.digits,
             fields=c.fields,
@@ -236,11 +238,11 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     return f"LATERAL {text}" if any(c.args for c in columns) and scope.relations[:-1] else text
 
 
-def _column_name(column: Expr, function: str, single: str, *, alone: bool) -> str:
+def _column_name(column: Expr, single: str, *, alone: bool) -> str:
     """A function's only column takes the alias' name unless it has one of its own (json_array_elements' value)."""
     if not alone:
         return column.name
-    return "value" if column.name == "value" and single == function else single
+    return "value" if column.name == "value" else single
 
 
 def _counted(args: Sequence[Expr]) -> str:

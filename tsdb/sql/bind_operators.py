@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported, SqlSyntaxError, UndefinedFunction
+from tsdb.errors import FeatureNotSupported, InvalidEscapeSequence, SqlSyntaxError, UndefinedFunction
 from tsdb.sql import coercion, limits, literal, literal_lists, numerics, shown, signature
 from tsdb.sql.binder import Binder, binds
 from tsdb.sql.block import BoundQuery
 from tsdb.sql.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
 from tsdb.sql.expression import Expr, combine
+from tsdb.sql.numeric_function import numeric_function
 from tsdb.sql.operators import OPERATORS
 from tsdb.sql.pattern_text import pattern_text
 from tsdb.sql.relation import Scope
@@ -32,6 +34,7 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
 }  # fmt: skip
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "-", exp.BitwiseNot: "~", exp.Sqrt: "|/", exp.Cbrt: "||/"}
 _PATTERNS: dict[type[exp.Expr], str] = {exp.Like: "~~", exp.ILike: "~~*"}
+_POSIX_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::(\d{2}))?")
 _REGULAR = ("~", "~*", "!~", "!~*")
 _NO_OPERATOR_HINT = "No operator matches the given name and argument types. You might need to add explicit type casts."
 
@@ -71,6 +74,9 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
     chosen = signature.choose(symbol, candidates, types)
     if chosen is None:
         raise no_operator(symbol, *args)
+    if symbol == "^" and _are_numeric(args):
+        a, b = (coerce(arg, NUMERIC, binder.context) for arg in args)
+        return numeric_function("power", shown.text_of(a), shown.text_of(b), (a, b)).named("?column?")
     if "numeric" in chosen.arguments and len(args) == 2 and symbol in "+-*/%":
         return _numeric(binder, symbol, args[0], args[1])
     bound = [_argument(binder, arg, chosen.argument(i), args) for i, arg in enumerate(args)]
@@ -78,7 +84,13 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
     if symbol in _REGULAR and len(bound) == 2:
         return _regular(symbol, bound[0], bound[1])
     digits = bound[0].digits if result.typname == "numeric" else None
-    return combine(chosen.template.format(*(b.sql for b in bound)), result, symbol, tuple(bound), digits=digits)
+    made = combine(chosen.template.format(*(b.sql for b in bound)), result, symbol, tuple(bound), digits=digits)
+    return shown.of_function(symbol, made, bound) if result.typname == "numeric" else made
+
+
+def _are_numeric(args: Sequence[Expr]) -> bool:
+    kinds = {a.type.typname for a in args if not a.unknown}
+    return "numeric" in kinds and kinds <= {"numeric", "int2", "int4", "int8"}
 
 
 def _regular(symbol: str, text: Expr, pattern: Expr) -> Expr:
@@ -369,7 +381,7 @@ def _pattern(binder: Binder, node: exp.Expr, scope: Scope, escape: str | None) -
     symbol = _PATTERNS.get(kind, "~")
     right_node = node.expression
     if isinstance(right_node, exp.Any) or _is_all(right_node):
-        raise FeatureNotSupported("LIKE ANY/ALL is not supported", hint="Combine LIKE conditions with OR or AND.")
+        return _quantified_pattern(binder, node, scope)
     left, right = binder.bind(node.this, scope), binder.bind(right_node, scope)
     for side in (left, right):
         if not implicit(side.type, TEXT):
@@ -379,16 +391,39 @@ def _pattern(binder: Binder, node: exp.Expr, scope: Scope, escape: str | None) -
         sql = f"regexp_full_match({left.sql}, pg_similar({right.sql}))"
         return _negated(combine(sql, BOOL, "similar to", (left, right)), node)
     word = "LIKE" if kind is exp.Like else "ILIKE"
+    if escape is not None and len(escape) > 1:
+        raise InvalidEscapeSequence("invalid escape string", hint="Escape string must be empty or one character.")
     sign = "\\" if escape is None else escape
     suffix = f" ESCAPE {literal.quote(sign)}" if sign else ""
     sql = f"({left.sql} {word} {right.sql}{suffix})"
     return _negated(combine(sql, BOOL, word.lower(), (left, right), value=sign), node)
 
 
+def _quantified_pattern(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    """LIKE ANY (array) and LIKE ALL (array)."""
+    inner = node.expression.this if not isinstance(node.expression, exp.Anonymous) else node.expression.expressions[0]
+    while isinstance(inner, exp.Paren):
+        inner = inner.this
+    left = coerce(binder.bind(node.this, scope), TEXT, binder.context)
+    right = coerce(binder.bind(inner, scope), array_of(TEXT), binder.context)
+    word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
+    test = f"({left.sql} {'NOT ' if node.args.get('negate') else ''}{word} pg_item ESCAPE '\\')"
+    fold = "list_bool_or" if isinstance(node.expression, exp.Any) else "list_bool_and"
+    empty = "false" if isinstance(node.expression, exp.Any) else "true"
+    sql = (
+        f"CASE WHEN len({right.sql}) = 0 THEN {empty} "
+        f"ELSE {fold}(list_transform({right.sql}, lambda pg_item: {test})) END"
+    )
+    return combine(sql, BOOL, "call", (left, right))
+
+
 @binds(exp.DPipe)
 def concatenation(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     left, right = binder.bind(node.this, scope), binder.bind(node.expression, scope)
     a, b = left.type.element, right.type.element
+    if "bytea" in (left.type.typname, right.type.typname) and not (is_text(left.type) or is_text(right.type)):
+        left, right = (coerce(side, BY_NAME["bytea"], binder.context) for side in (left, right))
+        return combine(f"({left.sql} || {right.sql})", left.type, "||", (left, right))
     if "jsonb" in (left.type.typname, right.type.typname) and not (is_text(left.type) or is_text(right.type)):
         return operate(binder, "||", left, right)
     if a is not None or b is not None:
@@ -454,6 +489,15 @@ def call_timezone(binder: Binder, value: Expr, zone: Expr) -> Expr:
             f"(timezone('UTC', {value.sql}) + {zone.sql})"
             if source == "timestamptz"
             else f"timezone('UTC', {value.sql} - {zone.sql})"
+        )
+    elif isinstance(zone.value, str) and (offset := _POSIX_OFFSET.fullmatch(zone.value)) is not None:
+        # '+03' is POSIX's: three hours west of Greenwich (B.5).
+        seconds = int(offset[2]) * 3600 + int(offset[3] or 0) * 60
+        shift = f"to_seconds({seconds if offset[1] == '-' else -seconds})"
+        sql = (
+            f"(timezone('UTC', {value.sql}) + {shift})"
+            if source == "timestamptz"
+            else f"timezone('UTC', {value.sql} - {shift})"
         )
     else:
         zone = coerce(zone, TEXT, binder.context)

@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from tsdb.errors import (
     FeatureNotSupported,
+    NumericValueOutOfRange,
     SqlSyntaxError,
     UndefinedTable,
 )
@@ -52,6 +53,8 @@ def literal_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
             return Expr(text, INT4, "literal", (), number, position=position)
         if number < 2**63:
             return Expr(f"CAST({text} AS BIGINT)", INT8, "literal", (), number, position=position)
+    if "e" in text.lower() and abs(Decimal(text)) > Decimal("1.7976931348623157e308"):
+        raise NumericValueOutOfRange(f'"{text}" is out of range for type double precision', position=position)
     if "e" in text.lower() and literal.numeric_digits(Decimal(text))[0] > literal.NUMERIC_DIGITS:
         # PostgreSQL's numeric holds 1e308; what comes next is a cast to double precision.
         return replace(constant(FLOAT8, float(text)), position=position)

@@ -127,7 +127,9 @@ def _grouping(
     group, limit = node.args.get("group"), node.args.get("limit")
     if group is not None and any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")):
         return None
-    if group is not None and any(isinstance(e, exp.Tuple | exp.Rollup | exp.Cube) for e in group.expressions):
+    if group is not None and any(
+        isinstance(e, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets) for e in group.expressions
+    ):
         return None
     if node.args.get("offset") is not None or any(e.window for e in select.targets):
         return None

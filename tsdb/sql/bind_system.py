@@ -12,7 +12,7 @@ from tsdb.sql.catalog.outline import outline_of
 from tsdb.sql.coercion import coerce, constant
 from tsdb.sql.expression import Expr
 from tsdb.sql.relation import Scope, Source
-from tsdb.types import BOOL, FLOAT8, INT4, NAME, VOID, array_of
+from tsdb.types import BOOL, FLOAT8, INT4, NAME, REGTYPE, VOID, array_of
 
 
 @special("version")
@@ -59,7 +59,8 @@ def pg_backend_pid(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> E
 
 @special("pg_typeof")
 def pg_typeof(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    return constant_text(binder.bind(arguments[0], scope).type.name)
+    sql_type = binder.bind(arguments[0], scope).type
+    return Expr(f"CAST({sql_type.oid} AS BIGINT)", REGTYPE, "call")
 
 
 @special("pg_sleep")

@@ -37,9 +37,9 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
             return f"CAST(pg_finite({sql}, '{target.name}') AS {duckdb_type(target, digits)})"
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
     if (a, b) == ("interval", "time"):
-        return f"CAST(TIMESTAMP '1970-01-01 00:00:00' + {sql} AS TIME)"
+        return f"CAST(make_timestamp((pg_interval_us({sql}) % 86400000000 + 86400000000) % 86400000000) AS TIME)"
     if (a, b) == ("time", "interval"):
-        return f"({sql} - TIME '00:00:00')"
+        return f"to_microseconds(epoch_us({sql}))"
     if a in ("json", "jsonb") and b in (*_NUMBERS, "bool"):
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
     if (a, b) == ("json", "jsonb"):

@@ -225,6 +225,8 @@ def explicit_cast(expr: Expr, target: SqlType, typmod: int, context: Context) ->
         made = combine(rpad(text, length) if target.typname == "bpchar" else text, target, "cast", (made,))
     elif typmod >= 0 and target.typname in ("timestamp", "timestamptz") and typmod < 6:
         made = combine(f"pg_round_{target.typname}({made.sql}, {10 ** (6 - typmod)})", target, "cast", (made,))
+    if typmod >= 0 and target.typname == "time" and typmod < 6:
+        made = combine(f"pg_round_time({made.sql}, {10 ** (6 - typmod)})", target, "cast", (made,))
     if digits is not None:
         # The scale is the modifier's, whatever the value showed before.
         made = replace(made, shown=None)

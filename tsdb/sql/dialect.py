@@ -25,6 +25,7 @@ _CONSTANT_TYPES = (
     TokenType.DATE, TokenType.TIME, TokenType.TIMESTAMP, TokenType.TIMESTAMPTZ,
 )  # fmt: skip
 _INTERVAL_UNITS = ("year", "month", "day", "hour", "minute", "second")
+_COMPARISONS = ("=", "<>", "!=", "<", "<=", ">", ">=")
 _WORDS_AFTER_AS = (TokenType.SELECT, TokenType.UPDATE, TokenType.INSERT, TokenType.DELETE)
 
 _parser = Postgres.parser_class
@@ -125,9 +126,12 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
             constant, skipped = _interval(tokens, index)
             made += constant
             continue
-        if token.token_type is TokenType.OBJECT_IDENTIFIER and _brackets_at(tokens, index + 1):
-            # sqlglot knows oid and regclass, and no arrays of them: the array's own name is a name like any other.
-            made.append(_token(TokenType.VAR, f"_{token.text.lower()}", token))
+        if token.text.lower() == "some" and following is TokenType.L_PAREN and made and made[-1].text in _COMPARISONS:
+            made.append(_token(TokenType.ANY, "ANY", token))
+            continue
+        if made and made[-1].token_type is TokenType.DCOLON and _is_array_name(tokens, index):
+            # sqlglot knows no arrays of the catalog's types: oid[] is one name to it.
+            made.append(_token(TokenType.VAR, f"{token.text}[]", token))
             skipped = index + 2
             continue
         if token.token_type in _WORDS_AFTER_AS and made and made[-1].token_type is TokenType.ALIAS:
@@ -142,21 +146,42 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
     return made
 
 
-def _brackets_at(tokens: list[Token], index: int) -> bool:
-    kinds = [token.token_type for token in tokens[index : index + 2]]
-    return kinds == [TokenType.L_BRACKET, TokenType.R_BRACKET]
-
-
 def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:
     """``interval '1 day 02:03:04'`` as a cast of its text, which sqlglot would cut, and the index of its last token."""
     word, text, last = tokens[index], tokens[index + 1], index + 1
     value = text.text
     if index + 2 < len(tokens) and tokens[index + 2].text.lower() in _INTERVAL_UNITS:
         last = index + 2
-        value = f"{value} {tokens[last].text}"
+        unit = tokens[last].text.lower()
+        if index + 4 < len(tokens) and tokens[index + 3].text.lower() == "to":
+            # A field range says how the text is read: 1-2 is years and months, 1 02:03 days and a clock.
+            last = index + 4
+            value = _clock_of(value, unit)
+        elif re.fullmatch(r"\s*[+-]?[0-9.]+\s*", value):
+            value = f"{value} {unit}"
     # A cast binds tighter than any operator, so it needs no parentheses.
     constant = [_token(TokenType.STRING, value, text), _token(TokenType.DCOLON, "::", word), word]
     return constant, last
+
+
+def _is_array_name(tokens: list[Token], index: int) -> bool:
+    if tokens[index].token_type not in (TokenType.OBJECT_IDENTIFIER, TokenType.VAR, TokenType.NAME):
+        return False
+    following = [t.token_type for t in tokens[index + 1 : index + 3]]
+    return following == [TokenType.L_BRACKET, TokenType.R_BRACKET]
+
+
+def _clock_of(value: str, first: str) -> str:
+    """The text of ``interval '…' first TO second`` as one that says its units itself."""
+    years = re.fullmatch(r"\s*([+-]?)(\d+)-(\d+)\s*", value)
+    if years is not None:
+        return f"{years[1]}{years[2]} years {years[1]}{years[3]} months"
+    days = re.fullmatch(r"\s*([+-]?\d+)\s+(\S+)\s*", value)
+    if days is not None:
+        return f"{days[1]} days {days[2]}"
+    if first == "minute" and value.count(":") == 1:
+        return f"00:{value.strip()}"
+    return value
 
 
 def _constant_start(tokens: list[Token]) -> int | None:

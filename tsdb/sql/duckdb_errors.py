@@ -15,6 +15,7 @@ from tsdb.errors import (
     FeatureNotSupported,
     InternalError,
     InvalidDatetimeFormat,
+    InvalidEscapeSequence,
     InvalidParameterValue,
     InvalidRegularExpression,
     InvalidRowCountInLimitClause,
@@ -62,6 +63,15 @@ def _out_of_range(found: re.Match[str]) -> TsdbError:
     return NumericValueOutOfRange(f"{name} out of range")
 
 
+def _field_overflow(found: re.Match[str]) -> TsdbError:
+    precision, scale = (int(g) for g in found.groups() if g is not None)
+    return NumericValueOutOfRange(
+        "numeric field overflow",
+        detail=f"A field with precision {precision}, scale {scale} must round to an absolute value less than "
+        f"10^{precision - scale}.",
+    )
+
+
 _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], TsdbError]], ...] = (
     (
         re.compile(
@@ -69,6 +79,14 @@ _RULES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], TsdbError]], ...]
             re.I,
         ),
         lambda m: StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply."),
+    ),
+    (
+        re.compile(r"Like pattern must not end with escape|LIKE pattern must not end", re.I),
+        lambda m: InvalidEscapeSequence("LIKE pattern must not end with escape character"),
+    ),
+    (
+        re.compile(r"Could not cast value .* to DECIMAL\((\d+),(\d+)\)|[Cc]asting .* to DECIMAL\((\d+),(\d+)\) failed"),
+        _field_overflow,
     ),
     (re.compile(r"division by zero", re.I), lambda m: DivisionByZero("division by zero")),
     (

@@ -26,6 +26,33 @@ MACROS = (
         CASE WHEN abs(us) % 1000000 = 0 THEN '' ELSE '.' || rtrim(printf('%06d', abs(us) % 1000000), '0') END""",
     """pg_interval_us(i) AS CAST(date_part('hour', i) * 3600000000 + date_part('minute', i) * 60000000
         + date_part('microsecond', i) AS BIGINT)""",
+    """pg_interval_months(i) AS CAST(date_part('year', i) * 12 + date_part('month', i) AS BIGINT)""",
+    """pg_interval_days(i) AS CAST(date_part('day', i) AS BIGINT)""",
+    # Days and months of one sign, and a clock under a day (interval_justify_interval in timestamp.c).
+    """pg_justified_parts(us, months) AS CASE
+        WHEN months > 0 AND us < 0 THEN {'m': months - 1, 'us': us + 2592000000000}
+        WHEN months < 0 AND us > 0 THEN {'m': months + 1, 'us': us - 2592000000000}
+        ELSE {'m': months, 'us': us} END""",
+    """pg_justified_sum(p) AS to_months(CAST(p.m + p.us // 2592000000000 AS INTEGER))
+        + to_days(CAST(p.us % 2592000000000 // 86400000000 AS INTEGER)) + to_microseconds(p.us % 86400000000)""",
+    """pg_justified(us, months) AS pg_justified_sum(pg_justified_parts(us, months))""",
+    """pg_month_days(y, m) AS day(last_day(make_date(CAST(y AS BIGINT), CAST(m AS BIGINT), 1)))""",
+    """pg_make_date(y, m, d) AS CASE WHEN y <> 0 AND m BETWEEN 1 AND 12
+            AND d BETWEEN 1 AND pg_month_days(y, CASE WHEN m BETWEEN 1 AND 12 THEN m ELSE 1 END)
+        THEN make_date(CAST(y AS BIGINT), CAST(m AS BIGINT), CAST(d AS BIGINT))
+        WHEN y IS NOT NULL AND m IS NOT NULL AND d IS NOT NULL
+        THEN error('22008:date field value out of range: ' || y || '-' || lpad(CAST(m AS VARCHAR), 2, '0') || '-'
+            || lpad(CAST(d AS VARCHAR), 2, '0')) END""",
+    """pg_make_time(h, m, s) AS CASE WHEN h NOT BETWEEN 0 AND 23 OR m NOT BETWEEN 0 AND 59 OR s < 0 OR s >= 60
+        THEN error('22008:time field value out of range: ' || lpad(CAST(h AS VARCHAR), 2, '0') || ':'
+            || lpad(CAST(m AS VARCHAR), 2, '0') || ':' || lpad(CAST(CAST(s AS BIGINT) AS VARCHAR), 2, '0'))
+        ELSE make_time(CAST(h AS BIGINT), CAST(m AS BIGINT), s) END""",
+    """pg_interval_of(months, days, us) AS to_months(CAST(months AS INTEGER)) + to_days(CAST(days AS INTEGER))
+        + to_microseconds(CAST(us AS BIGINT))""",
+    # An average spills what is left of months into days and of days into time (interval_div).
+    """pg_interval_quotient(months, days, us, n) AS CASE WHEN n > 0 THEN pg_interval_of(months // n,
+        days // n + (months % n) * 30 // n,
+        round((us + ((days % n) + ((months % n) * 30) % n) * 86400000000) / n)) END""",
     """pg_interval_text(i) AS CASE WHEN i IS NULL THEN NULL ELSE coalesce(nullif(concat_ws(' ',
         pg_unit(date_part('year', i), 'year'), pg_unit(date_part('month', i), 'mon'),
         pg_unit(date_part('day', i), 'day'),
@@ -47,6 +74,7 @@ MACROS = (
     """pg_finite(x, name) AS CASE WHEN isnan(x) OR isinf(x)
         THEN error('22003:' || name || ' out of range') ELSE x END""",
     """pg_round_timestamp(t, unit) AS make_timestamp(CAST(round(epoch_us(t) / unit) AS BIGINT) * unit)""",
+    """pg_round_time(t, unit) AS CAST(make_timestamp(CAST(round(epoch_us(t) / unit) AS BIGINT) * unit) AS TIME)""",
     """pg_round_timestamptz(t, unit) AS make_timestamptz(CAST(round(epoch_us(t) / unit) AS BIGINT) * unit)""",
     # Quotient of two whole numbers, rounded half away from zero.
     """pg_rounded_quotient(a, b) AS CASE WHEN b = 0 THEN error('22012:division by zero')
@@ -72,6 +100,8 @@ MACROS = (
         ELSE tan(radians(x)) END)""",
     """pg_factorial(n) AS CASE WHEN n < 0 THEN error('22003:factorial of a negative number is undefined')
         ELSE factorial(CAST(n AS INTEGER)) END""",
+    """pg_aggregate_in_range(x, least, greatest) AS CASE WHEN isinf(x) AND NOT isinf(least) AND NOT isinf(greatest)
+        THEN error('22003:value out of range: overflow') ELSE x END""",
     """pg_float_in_range(x) AS CASE WHEN isinf(x) THEN error('22003:value out of range: overflow') ELSE x END""",
     """pg_sqrt(x) AS CASE WHEN x < 0 THEN error('2201F:cannot take square root of a negative number')
         ELSE sqrt(x) END""",
@@ -88,6 +118,7 @@ MACROS = (
     """pg_substring(t, s, n) AS CASE WHEN n < 0 THEN error('22011:negative substring length not allowed')
         ELSE substring(t, greatest(s, 1), greatest(0, least(s + n, 2147483647) - greatest(s, 1))) END""",
     """pg_split_part(t, d, n) AS CASE WHEN n = 0 THEN error('22023:field position must not be zero')
+        WHEN t IS NULL OR d IS NULL OR n IS NULL THEN NULL
         WHEN d = '' THEN CASE WHEN abs(n) = 1 THEN t ELSE '' END ELSE coalesce(split_part(t, d, n), '') END""",
     # DuckDB does not count the strings of a vector of 2,048 rows against its memory limit: they must stay small.
     """pg_repeats(t, n) AS CASE WHEN length(t) * CAST(n AS BIGINT) > 1048576

@@ -18,6 +18,7 @@ from tsdb.model.store import ScanRequest, View
 from tsdb.sql import (
     bind_datetimes,
     bind_json,
+    bind_numerics,
     bind_patterns,
     bind_session,
     bind_sets,
@@ -50,7 +51,8 @@ _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
-    bind_datetimes, bind_json, bind_patterns, bind_session, bind_sets, bind_special, bind_system, functions, sets,
+    bind_datetimes, bind_json, bind_numerics, bind_patterns, bind_session, bind_sets, bind_special, bind_system,
+    functions, sets,
 )  # fmt: skip
 
 

@@ -41,3 +41,16 @@ def alternatives(made: Expr, branches: Sequence[Expr], template: str) -> Expr:
     if len(scales) < 2 and all(b.shown is None for b in branches):
         return made
     return replace(made, shown=template.format(*(text_of(b) for b in branches)))
+
+
+def of_function(name: str, made: Expr, args: Sequence[Expr]) -> Expr:
+    """``made``, a function or prefix operator that keeps its numerics' digits: abs, −, mod."""
+    if all(a.shown is None for a in args):
+        return made
+    if name in ("abs", "@"):
+        return replace(made, shown=f"ltrim({text_of(args[0])}, '-')")
+    if name == "-" and len(args) == 1:
+        return replace(made, shown=f"py_numeric_operation('-', '0', {text_of(args[0])})")
+    if name == "mod":
+        return operation("%", made, args[0], args[1])
+    return made

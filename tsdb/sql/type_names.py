@@ -42,8 +42,11 @@ def of_node(node: exp.Expr) -> tuple[SqlType, int]:
 def _by_name(node: exp.DataType) -> tuple[SqlType, int]:
     named = node.args.get("kind")
     name = named.expression.name if isinstance(named, exp.Dot) else getattr(named, "name", str(named))
-    # Without quotes it is character(1), which sqlglot knows.
-    return _named('"char"' if name == "char" else str(name).lower()), -1
+    # oid[] comes as one name (``dialect``); char without quotes is character(1), which sqlglot knows.
+    name = str(name).lower()
+    plain = name.removesuffix("[]")
+    found = _named('"char"' if plain == "char" else plain)
+    return (array_of(found) if name.endswith("[]") else found), -1
 
 
 def _named(name: str) -> SqlType:

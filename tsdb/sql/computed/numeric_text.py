@@ -6,10 +6,19 @@ here from the texts of its operands. Source: PostgreSQL 15, numeric.c (select_di
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation, Overflow
 
-from tsdb.errors import DivisionByZero, InvalidTextRepresentation
+from tsdb.errors import DataError, DivisionByZero, InvalidTextRepresentation, NumericValueOutOfRange
 from tsdb.sql.computed.registry import computed
+
+
+class InvalidArgumentForLogarithm(DataError):
+    sqlstate = "2201E"
+
+
+class InvalidArgumentForPower(DataError):
+    sqlstate = "2201F"
+
 
 _MIN_SIGNIFICANT_DIGITS = 16
 _SCALE_MAX = 1000
@@ -88,31 +97,42 @@ def trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _function_scale(value: Decimal, digits_before: int) -> int:
-    return min(_SCALE_MAX, max(_MIN_SIGNIFICANT_DIGITS - digits_before, _scale(value), 0))
+def _significant(value: Decimal, *scales: int) -> Decimal:
+    """A result with 16 significant digits, or more if its arguments have more after the point."""
+    before = max(0, value.adjusted()) if value else 0
+    return rounded(value, min(_SCALE_MAX, max(_MIN_SIGNIFICANT_DIGITS - before, 0, *scales)))
 
 
 @computed("py_numeric_function", "VARCHAR", "VARCHAR", "VARCHAR", result="VARCHAR")
 def function(name: str, text: str, other_text: str) -> str:
-    """sqrt, exp, ln, log (to a base) and power of numerics, with the digits of numeric.c."""
+    """sqrt, exp, ln, log (of ``text`` to the base ``other_text``) and power, with the digits of numeric.c."""
     value, other = Decimal(text), Decimal(other_text)
+    try:
+        return _text(_evaluated(name, value, other))
+    except (InvalidOperation, Overflow):
+        raise NumericValueOutOfRange("value overflows numeric format") from None
+
+
+def _evaluated(name: str, value: Decimal, other: Decimal) -> Decimal:
     if name == "sqrt":
-        weight = value.adjusted() // 4 if value else 0
-        digits = weight * 2 + 1 if weight >= 0 else 1 - ((-weight - 1) * 2) - 1
-        return _text(rounded(_EXACT_SHORT.sqrt(value), _function_scale(value, max(digits, -_SCALE_MAX))))
+        if value < 0:
+            raise InvalidArgumentForPower("cannot take square root of a negative number")
+        weight = (value.adjusted() // 4 + 1) * 2 - 1 if value else 0
+        return rounded(_LONG.sqrt(value), max(_MIN_SIGNIFICANT_DIGITS - weight, _scale(value), 0))
     if name == "exp":
-        made = _EXACT_SHORT.exp(value)
-        return _text(rounded(made, _function_scale(value, max(0, int(value * Decimal("0.4342944819"))))))
-    if name == "ln":
-        made = _EXACT_SHORT.ln(value)
-        return _text(rounded(made, _function_scale(value, max(0, made.adjusted() if made else 0))))
-    if name == "log":
-        made = _EXACT_SHORT.divide(_EXACT_SHORT.ln(value), _EXACT_SHORT.ln(other))
-        before = max(0, made.adjusted() if made else 0)
-        return _text(rounded(made, max(_function_scale(value, before), _scale(other))))
-    made = _EXACT_SHORT.power(value, other)
-    before = max(0, made.adjusted() if made else 0)
-    return _text(rounded(made, max(_function_scale(value, before), _scale(other))))
+        return _significant(_LONG.exp(value), _scale(value))
+    if name in ("ln", "log"):
+        for each in (value, other) if name == "log" else (value,):
+            if each <= 0:
+                what = "zero" if each == 0 else "a negative number"
+                raise InvalidArgumentForLogarithm(f"cannot take logarithm of {what}")
+        made = _LONG.ln(value) if name == "ln" else _LONG.divide(_LONG.ln(value), _LONG.ln(other))
+        return _significant(made, _scale(value), _scale(other) if name == "log" else 0)
+    if value == 0 and other < 0:
+        raise InvalidArgumentForPower("zero raised to a negative power is undefined")
+    if value < 0 and other != other.to_integral_value():
+        raise InvalidArgumentForPower("a negative number raised to a non-integer power yields a complex result")
+    return _significant(_LONG.power(value, other), _scale(value), _scale(other))
 
 
-_EXACT_SHORT = Context(prec=80)
+_LONG = Context(prec=80)

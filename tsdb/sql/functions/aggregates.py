@@ -34,23 +34,36 @@ _PAIRS = "\n".join(
     )
 )  # fmt: skip
 
+# Not of booleans, JSON and uuids, which PostgreSQL does not order or has no such aggregate for.
+_EXTREMES = "\n".join(
+    f"{name}({argument}) {argument}: {name}({{a}}){{f}}"
+    for name in ("min", "max")
+    for argument in (
+        "int2", "int4", "int8", "float4", "float8", "numeric", "text", "date", "time",
+        "timestamp", "timestamptz", "interval", "oid",
+    )
+)  # fmt: skip
+
 AGGREGATES = read(f"""
 sum(int2) int8: CAST(sum({{a}}){{f}} AS BIGINT)
 sum(int4) int8: CAST(sum({{a}}){{f}} AS BIGINT)
 sum(int8) numeric:0: CAST(sum({{a}}){{f}} AS DECIMAL(38,0))
 sum(numeric) numeric:@: sum({{a}}){{f}}
 sum(float4) float4: CAST(sum({{a}}){{f}} AS FLOAT)
-sum(float8) float8: sum({{a}}){{f}}
-sum(interval) interval: sum({{a}}){{f}}
+sum(float8) float8: pg_aggregate_in_range(sum({{a}}){{f}}, min({{a}}){{f}}, max({{a}}){{f}})
+sum(interval) interval: pg_interval_of(sum(pg_interval_months({{a}})){{f}}, sum(pg_interval_days({{a}})){{f}},
+    sum(pg_interval_us({{a}})){{f}})
 avg(int2) numeric:16: {_AVG_INTEGER}
 avg(int4) numeric:16: {_AVG_INTEGER}
 avg(int8) numeric:16: {_AVG_INTEGER}
 avg(numeric) numeric:16: CAST(avg(CAST({{a}} AS DOUBLE)){{f}} AS DECIMAL(38,16))
-avg(float8) float8: avg({{a}}){{f}}
-avg(interval) interval: avg({{a}}){{f}}
+avg(float8) float8: pg_aggregate_in_range(avg({{a}}){{f}}, min({{a}}){{f}}, max({{a}}){{f}})
+avg(interval) interval: pg_interval_quotient(sum(pg_interval_months({{a}})){{f}}, sum(pg_interval_days({{a}})){{f}},
+    sum(pg_interval_us({{a}})){{f}}, count({{a}}){{f}})
 count(any) int8: count({{a}}){{f}}
-min(anyelement) anyelement: min({{a}}){{f}}
-max(anyelement) anyelement: max({{a}}){{f}}
+{_EXTREMES}
+min(anyarray) anyarray: min({{a}}){{f}}
+max(anyarray) anyarray: max({{a}}){{f}}
 bool_and(bool) bool: bool_and({{a}}){{f}}
 every(bool) bool: bool_and({{a}}){{f}}
 bool_or(bool) bool: bool_or({{a}}){{f}}
@@ -78,7 +91,11 @@ approx_count_distinct(any) int8: approx_count_distinct({{a}}){{f}}
 # WITHIN GROUP: the first argument is the fraction, the second what ORDER BY names.
 ORDERED_SETS = read("""
 percentile_cont(float8, float8) float8: quantile_cont({1}, {0}){f}
+percentile_cont(float8, interval) interval:
+    pg_difference(CAST(quantile_cont(pg_interval_epoch_us({1}), {0}){f} AS BIGINT))
+percentile_cont(_float8, float8) _float8: quantile_cont({1}, {0}){f}
 percentile_disc(float8, anyelement) anyelement: quantile_disc({1}, {0}){f}
+percentile_disc(_float8, anyelement) anyarray: quantile_disc({1}, {0}){f}
 mode(anyelement) anyelement: mode({0}){f}
 """)
 

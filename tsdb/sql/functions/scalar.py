@@ -166,6 +166,7 @@ array_positions(anyarray, anyelement) _int4: list_transform(list_filter(range(1,
     lambda pg_place: list_extract({0}, pg_place) IS NOT DISTINCT FROM {1}), lambda pg_place: CAST(pg_place AS INTEGER))
 array_fill(anyelement, _int4) anyarray: list_transform(range(list_extract({1}, 1)), lambda pg_place: {0})
 trim_array(anyarray, int4) anyarray: list_slice({0}, 1, len({0}) - {1})
+width_bucket(int8, _int4) int4: CAST(len(list_filter({1}, lambda pg_item: pg_item <= {0})) AS INTEGER)
 width_bucket(float8, _float8) int4: CAST(len(list_filter({1}, lambda pg_item: pg_item <= {0})) AS INTEGER)
 width_bucket(timestamptz, _timestamptz) int4: CAST(len(list_filter({1}, lambda pg_item: pg_item <= {0})) AS INTEGER)
 array_position(anyarray, anyelement) int4: CAST(list_position({0}, {1}) AS INTEGER)
