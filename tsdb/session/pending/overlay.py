@@ -116,6 +116,8 @@ class _OverlayScan:
                 place[changed] = np.where(gone[changed], -1, index.find(tagsets, tagset, times[changed]))
         self._met[place[place >= 0]] = True
         arrays = [self._merged(key, batch.column(at), place) for at, key in enumerate(self._request.columns)]
+        if not arrays:
+            return _bare(int((~gone).sum()))
         made = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         return made.filter(pa.array(~gone)) if gone.any() else made
 
@@ -139,7 +141,7 @@ class _OverlayScan:
                 for at, key in enumerate(self._request.columns)
             ]
             self._inner.statistics.rows_returned += len(part)
-            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+            yield pa.RecordBatch.from_arrays(arrays, schema=self._schema) if arrays else _bare(len(part))
 
     def _wanted(self) -> Mask:
         rows, request = self._rows, self._request
@@ -168,3 +170,8 @@ class _OverlayScan:
     def _own_tags(self, column: Column, part: npt.NDArray[np.int64]) -> pa.Array:
         values = pa.array([decode_tagset(each).get(column.number) for each in self._rows.tagsets], pa.string())
         return values.take(pa.array(self._rows.tagset[part])).dictionary_encode()
+
+
+def _bare(rows: int) -> pa.RecordBatch:
+    """So many rows without a column: what count(*) asks for."""
+    return pa.RecordBatch.from_struct_array(pa.Array.from_buffers(pa.struct([]), rows, [None], children=[]))
