@@ -27,7 +27,7 @@ VALUES = {
 # ParameterStatus, in PostgreSQL's order (guc.c, GUC_REPORT).
 REPORTED = (
     "in_hot_standby", "integer_datetimes", "TimeZone", "IntervalStyle", "is_superuser", "application_name",
-    "default_transaction_read_only", "scram_iterations", "standard_conforming_strings", "DateStyle",
+    "default_transaction_read_only", "standard_conforming_strings", "DateStyle",
     "session_authorization", "client_encoding", "server_version", "server_encoding",
 )  # fmt: skip
 
