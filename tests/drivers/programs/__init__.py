@@ -1,0 +1,1 @@
+"""The programs. Those in Python run in interpreters of their own."""
