@@ -130,6 +130,8 @@ def test_a_transaction_reads_its_own_changes_and_commits_the_same(
                 (r for r in model.rows if r[1] == "x" and (r[2] or 0) > 1), key=repr
             )
             assert read(other, "own") == sorted(committed.rows, key=repr)
+            counted = connection.execute("SELECT count(*) FROM own WHERE host = 'x'").fetchone()
+            assert counted == (sum(r[1] == "x" for r in model.rows),)
         connection.execute("COMMIT" if commit else "ROLLBACK")
         expected = sorted((model if commit else committed).rows, key=repr)
         assert read(connection, "own") == read(other, "own") == expected
