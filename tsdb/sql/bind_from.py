@@ -49,10 +49,11 @@ def bind_from(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str
 
 def _item(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str:
     joins: Sequence[exp.Expr] = ()
-    if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
-        # A join in parentheses.
+    if _is_join(node):
         inner = Scope(scope.parent, tables=scope.tables)
         text = _item(binder, node.this, inner, block)
+        for join in node.args.get("joins") or ():
+            text = _join(binder, text, join, inner, block)
         for relation in inner.relations:
             _add(scope, relation, None)
         scope.merged.update(inner.merged)
@@ -63,6 +64,12 @@ def _item(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str:
     for join in joins:
         text = _join(binder, text, join, scope, block)
     return text
+
+
+def _is_join(node: exp.Expr) -> bool:
+    """A join in parentheses, or a table in them."""
+    inner = node.this if isinstance(node, exp.Subquery) else None
+    return isinstance(inner, exp.Table) or (isinstance(inner, exp.Subquery) and not inner.alias and _is_join(inner))
 
 
 def _relation(binder: Binder, node: exp.Expr, scope: Scope) -> str:

@@ -204,6 +204,9 @@ def subscript(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         sql = f"list_slice({inner.sql}, greatest({low}, 1), {high})"
         return combine(sql, inner.type, "call", (inner,), digits=inner.digits, name=inner.name)
     at = coerce(binder.bind(index, scope), INT4, binder.context)
+    if inner.type.vector:
+        # int2vector and oidvector count from 0.
+        at = replace(at, sql=f"({at.sql} + 1)")
     sql = f"CASE WHEN {at.sql} > 0 THEN list_extract({inner.sql}, {at.sql}) END"
     return combine(sql, inner.type.element, "call", (inner, at), digits=inner.digits, name=inner.name)
 
