@@ -194,3 +194,14 @@ def test_the_second_preparation_is_the_first(queries: Queries) -> None:
     plain = parse(split("select now() - interval '1 day', 'a' from cpu")[0])
     assert isinstance(plain, Select)
     assert queries.prepare(plain, CONTEXT, VIEW.catalog) is queries.prepare(plain, CONTEXT, VIEW.catalog)
+
+
+def test_a_numeric_parameter_keeps_its_scale(queries: Queries) -> None:
+    (fragment,) = split("select $1::numeric as a, $1::numeric / 3 as b, $1::numeric::text as c")
+    view = samples.view(20)
+    statement = parse(fragment)
+    assert isinstance(statement, Select)
+    prepared = queries.prepare(statement, CONTEXT, view.catalog)
+    rows = queries.run(prepared, view, ["1.50"], CONTEXT)
+    assert [batch.to_pylist() for batch in rows] == [[{"a": "1.50", "b": "0.50000000000000000000", "c": "1.50"}]]
+    rows.close()

@@ -14,13 +14,14 @@ A statement flows like this:
     ``casts``, ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text
     with generated names (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user
     ever reaches DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise,
-    ``macros`` and ``numerics`` say what PostgreSQL does.
+    ``macros`` and ``numerics`` say what PostgreSQL does, and the package ``computed`` what DuckDB cannot say at all.
+    ``rows`` are row values, ``bind_sets`` functions that give rows, ``shown`` the texts of numerics.
 4.  ``rules`` turn the ``plan`` into what each scan needs: columns, time range, tags, field bounds. The whole WHERE
     stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version.
 5.  ``Queries.run`` fills in parameters and now() (``values``, ``requests``), opens the scans on a ``View`` as Arrow
     streams (``stream``), runs the text on a cursor of the one ``instance`` and yields batches (``execution``) whose
-    columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision). ``duckdb_errors`` gives errors their
-    SQLSTATE. A cancel or a deadline interrupts both DuckDB and the scans.
+    columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision, or texts). ``duckdb_errors``
+    gives errors their SQLSTATE. A cancel or a deadline interrupts both DuckDB and the scans.
 
 What a session uses::
 

@@ -101,8 +101,11 @@ class Binder:
             self.parameters.append(Parameter(len(self.parameters)))
         slot = self.parameters[number - 1]
         if slot.type is not None:
-            digits = TEXT_TO_NUMERIC if slot.type.typname == "numeric" else None
-            return Expr(slot.marker, slot.type, "parameter", (), slot, digits=digits)
+            if slot.type.typname == "numeric":
+                return Expr(
+                    slot.marker, slot.type, "parameter", (), slot, digits=TEXT_TO_NUMERIC, shown=slot.shown_marker
+                )
+            return Expr(slot.marker, slot.type, "parameter", (), slot)
         return Expr(slot.marker, UNKNOWN, "parameter", (), slot)
 
     def take_form(self) -> str:

@@ -208,7 +208,9 @@ def typed_parameter(expr: Expr, target: SqlType) -> Expr:
     if expr.value.type is None:
         expr.value.type = target
     chosen = expr.value.type
-    return replace(expr, type=chosen, digits=TEXT_TO_NUMERIC if chosen.typname == "numeric" else None)
+    if chosen.typname == "numeric":
+        return replace(expr, type=chosen, digits=TEXT_TO_NUMERIC, shown=expr.value.shown_marker)
+    return replace(expr, type=chosen)
 
 
 def explicit_cast(expr: Expr, target: SqlType, typmod: int, context: Context) -> Expr:

@@ -32,6 +32,11 @@ class Parameter:
         """Stands in DuckDB's text for the value; ``literal.quote`` keeps U+0001 out of everything else."""
         return f"\x01{self.index}\x02"
 
+    @property
+    def shown_marker(self) -> str:
+        """Stands for the text of a numeric value, with its own scale."""
+        return f"\x01shown{self.index}\x02"
+
 
 NOW_MARKER = "\x01now\x02"
 

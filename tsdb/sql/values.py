@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 from tsdb.errors import ProtocolViolation, TsdbError
 from tsdb.sql import literal
@@ -15,7 +16,7 @@ from tsdb.sql.intervals import Interval
 from tsdb.sql.plan import Undecided
 from tsdb.types import REFERENCES, TEXT, TIMESTAMPTZ
 
-_MARKER = re.compile("\x01(now|catalog|[0-9]+)\x02")
+_MARKER = re.compile("\x01(now|catalog|shown)?([0-9]*)\x02")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,7 +54,10 @@ class RunValues:
             return literal.render(TIMESTAMPTZ, self.context.now_us)
         if found[1] == "catalog":
             return str(self._moment)
-        index = int(found[1])
+        index = int(found[2])
+        if found[1] == "shown":
+            value = self._values[index]
+            return literal.quote(f"{value:f}") if isinstance(value, Decimal) else "CAST(NULL AS VARCHAR)"
         if self._types[index] in REFERENCES and isinstance(self._values[index], str):
             # A name where an OID is wanted.
             return self.fill(literal.reference(self._types[index], str(self._values[index])))
