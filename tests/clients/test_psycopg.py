@@ -32,7 +32,7 @@ CASTS = {"int": "int8", "float": "float8", "str": "text", "bytes": "bytea", "boo
          "datetime": "timestamptz", "list": "text[]", "UUID": "uuid"}  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=ANY, into=st.sampled_from("tb"), out=st.booleans())
 def test_any_value_is_the_same_both_ways_in_text_and_binary(
     connection: psycopg.Connection, value: object, into: str, out: bool
@@ -89,3 +89,8 @@ def test_errors_carry_their_class_and_position(connection: psycopg.Connection) -
     with pytest.raises(psycopg.errors.UndefinedColumn) as caught:
         connection.execute("SELECT  nope")
     assert caught.value.diag.statement_position == "9"
+
+
+def test_arrays_of_oids_are_written_as_any_other(connection: psycopg.Connection) -> None:
+    text = "SELECT '{1,2}'::oid[], 2 = ANY ('{1,2}'::oid[]), CAST(ARRAY[3] AS oid[])"
+    assert connection.execute(text).fetchone() == ([1, 2], True, [3])

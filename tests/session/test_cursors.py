@@ -38,7 +38,7 @@ def walk(connection: psycopg.Connection[tuple[object, ...]], kind: str, steps: l
 
 
 @pytest.mark.postgres
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_a_scroll_cursor_goes_where_postgresqls_goes(
     connection: psycopg.Connection, postgres: psycopg.Connection, steps: list[tuple[str, str]]
@@ -47,7 +47,7 @@ def test_a_scroll_cursor_goes_where_postgresqls_goes(
 
 
 @pytest.mark.postgres
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_a_forward_cursor_goes_where_postgresqls_goes_or_refuses(
     connection: psycopg.Connection, postgres: psycopg.Connection, steps: list[tuple[str, str]]

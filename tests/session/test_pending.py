@@ -100,7 +100,7 @@ def read(connection: psycopg.Connection, name: str, where: str = "true") -> list
     return sorted((tuple(row) for row in connection.execute(text)), key=repr)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.lists(ROWS, max_size=5), st.lists(STEPS, max_size=12), st.booleans())
 def test_a_transaction_reads_its_own_changes_and_commits_the_same(
     server: Server, keyed: bool, before: list[Row], steps: list[tuple[Any, ...]], commit: bool

@@ -129,6 +129,11 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
         if token.text.lower() == "some" and following is TokenType.L_PAREN and made and made[-1].text in _COMPARISONS:
             made.append(_token(TokenType.ANY, "ANY", token))
             continue
+        if token.token_type is TokenType.OBJECT_IDENTIFIER and _is_array_name(tokens, index):
+            # sqlglot would know the name again, and no arrays of it; it takes PostgreSQL's own name of the array.
+            made.append(_token(TokenType.VAR, f"_{token.text.lower()}", token))
+            skipped = index + 2
+            continue
         if made and made[-1].token_type is TokenType.DCOLON and _is_array_name(tokens, index):
             # sqlglot knows no arrays of the catalog's types: oid[] is one name to it.
             made.append(_token(TokenType.VAR, f"{token.text}[]", token))
