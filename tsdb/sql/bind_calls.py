@@ -311,7 +311,10 @@ def _shown_sum(total: str, value: Expr, suffix: str) -> str:
     """What a sum of numerics shows: the most digits after the point that any of them has."""
     if value.shown is None:
         return f"CAST({total} AS VARCHAR)"
-    return f"py_numeric_scaled(CAST({total} AS VARCHAR), max(py_numeric_scale({value.shown})){suffix})"
+    # Of digits that were not summed none is shown.
+    summed = numeric_digits_of(value)[1]
+    scale = f"least(max(py_numeric_scale({value.shown})){suffix}, {summed})"
+    return f"py_numeric_scaled(CAST({total} AS VARCHAR), {scale})"
 
 
 def _shown_quotient(total: str, count: str) -> str:
