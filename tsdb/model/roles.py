@@ -25,6 +25,7 @@ MONITOR = 3373
 READ_ALL_SETTINGS = 3374
 READ_ALL_STATS = 3375
 SIGNAL_BACKEND = 4200
+DATABASE_OWNER = 6171
 READ_ALL_DATA = 6181
 WRITE_ALL_DATA = 6182
 
@@ -76,6 +77,7 @@ PREDEFINED: Mapping[int, Role] = {
         Role(READ_ALL_SETTINGS, "pg_read_all_settings"),
         Role(READ_ALL_STATS, "pg_read_all_stats"),
         Role(SIGNAL_BACKEND, "pg_signal_backend"),
+        Role(DATABASE_OWNER, "pg_database_owner"),
         Role(READ_ALL_DATA, "pg_read_all_data"),
         Role(WRITE_ALL_DATA, "pg_write_all_data"),
     )

@@ -41,6 +41,10 @@ class Dialect(Postgres):
     class Tokenizer(Postgres.Tokenizer):
         # sqlglot takes the middle of ``($1,$2)`` for the tag of a dollar-quoted string; ``_plain_strings`` reads those.
         HEREDOC_STRINGS = []
+        # As words of their own, oid, regclass and their like would take no brackets: ``oid[]``.
+        KEYWORDS = {
+            word: kind for word, kind in Postgres.Tokenizer.KEYWORDS.items() if kind is not TokenType.OBJECT_IDENTIFIER
+        }
         SINGLE_TOKENS = {**Postgres.Tokenizer.SINGLE_TOKENS, "$": TokenType.PARAMETER}
 
 

@@ -59,7 +59,7 @@ _WHERE = {
     "pg_ts_dict": "true",
     "pg_ts_parser": "true",
     "pg_ts_template": "true",
-    "pg_type": f"typrelid = 0 OR typrelid IN (SELECT oid FROM pg_class WHERE {_OURS})",
+    "pg_type": f"oid < 16384 AND (typrelid = 0 OR typrelid IN (SELECT oid FROM pg_class WHERE {_OURS}))",
     "pg_views": f"schemaname IN {_SCHEMAS}",
     "information_schema.sql_features": "true",
     "information_schema.sql_implementation_info": "true",
@@ -154,9 +154,14 @@ def write(tables: dict[str, pa.Table], directory: Path) -> None:
         pq.write_table(versioned, directory / f"{name}.parquet", compression="zstd", compression_level=19)
 
 
+def shipped() -> Path:
+    """Where the package has its own."""
+    return Path(__file__).parent / DIRECTORY
+
+
 def main() -> None:
     """The command line."""
-    directory = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).parent / DIRECTORY
+    directory = Path(sys.argv[2]) if len(sys.argv) > 2 else shipped()
     tables = capture(sys.argv[1])
     write(tables, directory)
     size = sum(path.stat().st_size for path in directory.glob("*.parquet"))

@@ -22,6 +22,8 @@ _PRECISIONS = {
     "time": ("time", " without time zone"),
     "timetz": ("time", " with time zone"),
 }
+_HEADER_BYTES = 4
+_WITHOUT_MODIFIER = ("bool", "int2", "int4", "int8", "float4", "float8")
 _ACTIONS = {"c": "CASCADE", "r": "RESTRICT", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
@@ -48,15 +50,18 @@ def format_type(moment: Moment, oid: int | None, typmod: int | None) -> str | No
 
 
 def _modified(typname: str, name: str, typmod: int) -> str:
+    """What the type's typmodout function adds; a type without one shows the number (printTypmod)."""
     if typname == "numeric":
+        if typmod < _HEADER_BYTES:
+            return name
         precision, scale = numeric_precision(typmod)
         return f"numeric({precision},{scale})"
     if typname in _LENGTHS:
-        return f"{name}({typmod - 4})"
+        return f"{name}({typmod - _HEADER_BYTES})" if typmod > _HEADER_BYTES else name
     if typname in _PRECISIONS:
         before, after = _PRECISIONS[typname]
         return f"{before}({typmod}){after}"
-    return f"{name}({typmod})" if typname in ("bit", "varbit") else name
+    return name if typname in _WITHOUT_MODIFIER else f"{name}({typmod})"
 
 
 @cache
@@ -86,8 +91,8 @@ def procedure(name: str) -> int:
 # --- indexes ---
 
 
-def index_definition(moment: Moment, oid: int | None, column: int | None = None) -> str | None:
-    """pg_get_indexdef(index) and, with ``column``, one column's text."""
+def index_definition(moment: Moment, oid: int | None, column: int | None = None, *, short: bool = False) -> str | None:
+    """pg_get_indexdef(index) and, with ``column``, one column's text; ``short`` without the path's schemas."""
     index = moment.outline.index_by_oid.get(oid or 0)
     if index is None:
         return None
@@ -95,7 +100,7 @@ def index_definition(moment: Moment, oid: int | None, column: int | None = None)
         return _index_column(index, column - 1)
     keys = ", ".join(_index_column(index, k) + _ordered(index, k) for k in range(len(index.columns)))
     unique = "UNIQUE " if index.unique else ""
-    table = relation_name(moment.outline, index.table.oid, always=True)
+    table = relation_name(moment.outline, index.table.oid, always=not short)
     text = f"CREATE {unique}INDEX {quote_ident(index.name)} ON {table} USING {index.method} ({keys})"
     if index.included:
         text += f" INCLUDE ({', '.join(_column(index, n) for n in index.included)})"
@@ -192,15 +197,22 @@ def _terminated(text: str) -> str:
 
 
 @cache
-def _functions() -> Mapping[int, tuple[str, str, str, str]]:
-    rows = static.values("pg_proc", "oid", "proname", "+arguments", "+identity_arguments", "+result")
+def _functions() -> Mapping[int, tuple[Any, ...]]:
+    rows = static.values(
+        "pg_proc", "oid", "proname", "+arguments", "+identity_arguments", "+result", "provolatile", "proparallel",
+        "proisstrict", "prosecdef",
+    )  # fmt: skip
     return {oid: tuple(rest) for oid, *rest in rows}
 
 
 def function_text(oid: int | None, part: int) -> str | None:
     """1: pg_get_function_arguments, 2: …_identity_arguments, 3: …_result."""
     found = _functions().get(oid or 0)
-    return None if found is None else found[part]
+    return None if found is None else str(found[part])
+
+
+_VOLATILITY = {"i": "IMMUTABLE", "s": "STABLE"}
+_PARALLEL = {"s": "PARALLEL SAFE", "r": "PARALLEL RESTRICTED"}
 
 
 def function_definition(oid: int | None) -> str | None:
@@ -208,8 +220,10 @@ def function_definition(oid: int | None) -> str | None:
     found = _functions().get(oid or 0)
     if found is None:
         return None
-    name, arguments, _, result = found
+    name, arguments, _, result, volatility, parallel, strict, definer = found
+    words = [_VOLATILITY.get(volatility), _PARALLEL.get(parallel), strict and "STRICT", definer and "SECURITY DEFINER"]
+    properties = " ".join(word for word in words if word)
     return (
         f"CREATE OR REPLACE FUNCTION pg_catalog.{quote_ident(name)}({arguments})\n RETURNS {result}\n"
-        f" LANGUAGE internal\nAS $function${name}$function$\n"
+        f" LANGUAGE internal\n{f' {properties}{chr(10)}' if properties else ''}AS $function${name}$function$\n"
     )

@@ -52,7 +52,7 @@ def _owner(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None
 
 # --- definitions ---
 
-ANSWERS["index"] = lambda m, a, b, t: definitions.index_definition(m, a, b)
+ANSWERS["index"] = lambda m, a, b, t: definitions.index_definition(m, a, b, short=t is not None)
 ANSWERS["constraint"] = lambda m, a, b, t: definitions.constraint_definition(m, a)
 ANSWERS["view"] = lambda m, a, b, t: definitions.view_definition(m, a)
 ANSWERS["view by name"] = lambda m, a, b, t: definitions.view_definition(

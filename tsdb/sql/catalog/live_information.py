@@ -28,6 +28,7 @@ _PRECISIONS = {"int2": 16, "int4": 32, "int8": 64, "float4": 24, "float8": 53}
 _INTEGERS = ("int2", "int4", "int8")
 _DATETIMES = {"timestamp": 6, "timestamptz": 6, "time": 6, "interval": 6, "date": 0}
 _CHARACTERS = ("text", "varchar", "bpchar")
+_TOAST = "pg_toast"
 _OCTETS_MAX = 1_073_741_824
 _CONSTRAINTS = {"p": "PRIMARY KEY", "u": "UNIQUE", "f": "FOREIGN KEY", "c": "CHECK"}
 
@@ -145,7 +146,7 @@ def element_types(moment: Moment) -> Sequence[Column]:
     "catalog_name": catalog_name, "schema_name": lambda n, m: n, "schema_owner": lambda n, m: _schema_owner(n, m),
 })  # fmt: skip
 def schemata(moment: Moment) -> Sequence[str]:
-    return [n for n in moment.outline.namespaces if not passes_with_its_process(n)]
+    return [n for n in moment.outline.namespaces if not passes_with_its_process(n) and n != _TOAST]
 
 
 def _schema_owner(name: str, moment: Moment) -> str:

@@ -10,23 +10,21 @@ from typing import Any
 
 import pyarrow as pa
 
-from tsdb.sql.catalog import static
 from tsdb.sql.catalog.live import Moment, Value, live
 from tsdb.sql.session_relations import COLUMNS
-from tsdb.types import BY_NAME, SqlType
+from tsdb.types import BY_NAME
 
 PG = "pg_catalog"
 
 
-def _column(place: int, sql_type: SqlType) -> Value:
-    if sql_type.element is not None and sql_type.element.typname == "regtype":
-        return lambda row, m: [BY_NAME[name].oid for name in row[place]]
+def _column(place: int, name: str) -> Value:
+    if name == "parameter_types":
+        return lambda row, m: [BY_NAME[each].oid for each in row[place]]
     return lambda row, m: row[place]
 
 
 def _register(name: str) -> None:
-    types = {c.name: c.type for c in static.relations()[PG, name].columns}
-    columns = {c: _column(i, types[c]) for i, (c, _) in enumerate(COLUMNS[name]) if c in types}
+    columns = {column: _column(place, column) for place, (column, _) in enumerate(COLUMNS[name])}
 
     @live(PG, name, columns, kept=False)
     def rows(moment: Moment) -> Sequence[Any]:

@@ -25,7 +25,7 @@ pg_get_userbyid(oid) name: catalog_text('owner', @, {0}, NULL, NULL)
 pg_get_expr(pg_node_tree, oid) text: {0}
 pg_get_expr(pg_node_tree, oid, bool) text: {0}
 pg_get_indexdef(oid) text: catalog_text('index', @, {0}, NULL, NULL)
-pg_get_indexdef(oid, int4, bool) text: catalog_text('index', @, {0}, {1}, NULL)
+pg_get_indexdef(oid, int4, bool) text: catalog_text('index', @, {0}, {1}, CASE WHEN {2} THEN 'short' END)
 pg_get_constraintdef(oid) text: catalog_text('constraint', @, {0}, NULL, NULL)
 pg_get_constraintdef(oid, bool) text: catalog_text('constraint', @, {0}, NULL, NULL)
 pg_get_viewdef(oid) text: catalog_text('view', @, {0}, NULL, NULL)

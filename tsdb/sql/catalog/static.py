@@ -50,7 +50,8 @@ class CatalogRelation:
 
 
 @cache
-def _file(name: str) -> Any:
+def file(name: str) -> Any:
+    """The Parquet file of that name, None when nothing was captured. Its format is checked."""
     path = files(__package__).joinpath(DIRECTORY, f"{name}.parquet")
     if not path.is_file():
         return None
@@ -62,7 +63,7 @@ def _file(name: str) -> Any:
 
 @cache
 def _column(relation: str, column: str) -> pa.Array | None:
-    found = _file(relation)
+    found = file(relation)
     if found is None or column not in found.schema_arrow.names:
         return None
     return found.read([column], use_threads=False).column(0).combine_chunks()
@@ -70,7 +71,7 @@ def _column(relation: str, column: str) -> pa.Array | None:
 
 def row_count(relation: str) -> int:
     """How many captured rows a relation has."""
-    found = _file(relation)
+    found = file(relation)
     return 0 if found is None else int(found.metadata.num_rows)
 
 
@@ -88,7 +89,7 @@ def values(relation: str, *names: str) -> Sequence[tuple[Any, ...]]:
 @cache
 def relations() -> dict[tuple[str, str], CatalogRelation]:
     """All relations by (schema, name)."""
-    table = _file(RELATIONS).read()
+    table = file(RELATIONS).read()
     grouped: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in table.to_pylist():
         grouped.setdefault((row["schema"], row["name"]), []).append(row)

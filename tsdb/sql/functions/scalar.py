@@ -197,7 +197,6 @@ jsonb_extract_path_text(jsonb, text...) text: py_json_at({0}, [{*}], true)
 """)
 
 SYSTEM = read("""
-pg_table_is_visible(oid) bool: true
 pg_is_in_recovery() bool: false
 """)
 

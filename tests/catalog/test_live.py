@@ -1,0 +1,101 @@
+"""The live part of the catalog describes our tables as PostgreSQL would."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.catalog.conftest import SCHEMA
+from tests.fixtures.postgres import Connection
+
+# Each of them compares names, never OIDs.
+QUESTIONS = [
+    "SELECT relname, relkind, relnatts, relhasindex, relpersistence, relchecks, am.amname FROM pg_class c"
+    " LEFT JOIN pg_am am ON am.oid = relam WHERE relnamespace = 'public'::regnamespace ORDER BY 1",
+    "SELECT c.relname, attname, format_type(atttypid, atttypmod), attnum, attnotnull, atthasdef, attlen, attndims,"
+    " attcollation, attidentity FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid"
+    " WHERE attnum > 0 AND relnamespace = 'public'::regnamespace AND relkind = 'r' ORDER BY 1, attnum",
+    "SELECT indexrelid::regclass, indrelid::regclass, indkey, indclass, indoption, indcollation, indisprimary,"
+    " pg_get_indexdef(indexrelid), pg_get_indexdef(indexrelid, 1, true), pg_get_indexdef(indexrelid, 0, true)"
+    " FROM pg_index WHERE indrelid = 'metrics'::regclass",
+    "SELECT conname, contype, conkey, conrelid::regclass, conindid::regclass, pg_get_constraintdef(oid, true)"
+    " FROM pg_constraint WHERE conrelid = 'metrics'::regclass",
+    "SELECT adrelid::regclass, adnum, pg_get_expr(adbin, adrelid) FROM pg_attrdef",
+    "SELECT typname, typtype, typcategory, typrelid::regclass, typelem::regtype, typarray::regtype FROM pg_type"
+    " WHERE typnamespace = 'public'::regnamespace ORDER BY 1",
+    "SELECT * FROM information_schema.columns WHERE table_schema = 'public' ORDER BY table_name, ordinal_position",
+    "SELECT table_schema, table_name, table_type, is_insertable_into FROM information_schema.tables"
+    " WHERE table_schema = 'public' ORDER BY 1, 2",
+    "SELECT constraint_name, table_name, constraint_type FROM information_schema.table_constraints"
+    " WHERE constraint_schema = 'public' AND constraint_type <> 'CHECK' ORDER BY 1, 2",
+    "SELECT constraint_name, column_name, ordinal_position, position_in_unique_constraint"
+    " FROM information_schema.key_column_usage WHERE table_schema = 'public' ORDER BY 1, 3",
+    "SELECT schemaname, tablename, tableowner, hasindexes FROM pg_tables WHERE schemaname = 'public' ORDER BY 2",
+    "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    "SELECT c.relname, relacl FROM pg_class c WHERE relname = 'metrics'",
+    "SELECT has_table_privilege('reader', 'metrics', 'SELECT'), has_table_privilege('reader', 'metrics', 'INSERT'),"
+    " has_table_privilege('metrics', 'DELETE')",
+    "SELECT pg_table_is_visible('metrics'::regclass), pg_table_is_visible('information_schema.tables'::regclass)",
+    "SELECT acldefault('r', 10), acldefault('d', 10), acldefault('n', 10), acldefault('f', 10)",
+    "SELECT obj_description('pg_class'::regclass, 'pg_class'), obj_description(2200, 'pg_namespace')",
+    "SELECT rolname, rolsuper, rolcanlogin FROM pg_roles WHERE rolname IN ('tsdb', 'reader', 'pg_monitor') ORDER BY 1",
+    "SELECT word, catcode FROM pg_get_keywords() WHERE word LIKE 'a%' ORDER BY 1",
+    "SELECT * FROM pg_options_to_table(ARRAY['a=1', 'b', 'c=d=e'])",
+    "SELECT (information_schema._pg_expandarray(indkey)).n FROM pg_index WHERE indrelid = 'metrics'::regclass",
+    "SELECT current_schemas(true), current_schemas(false)",
+    "SELECT tableoid::regclass FROM pg_am LIMIT 1",
+    "SELECT relname::text, attname FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid"
+    " WHERE pg_class.oid = 'pg_index'::regclass AND attnum > 0 ORDER BY attnum",
+]
+
+
+@pytest.fixture(scope="module")
+def theirs(postgres_15: Connection) -> Connection:
+    """The same tables in PostgreSQL; the database is called as ours is."""
+    for statement in SCHEMA:
+        postgres_15.execute(statement.encode())
+    return postgres_15
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("text", QUESTIONS)
+def test_it_answers_as_postgres_does(text: str, ours: psycopg.Connection, theirs: Connection) -> None:
+    mine, wanted = ours.execute(text.encode()), theirs.execute(text.encode())
+    assert mine.description is not None
+    assert wanted.description is not None
+    assert [(c.name, c.type_code) for c in mine.description] == [(c.name, c.type_code) for c in wanted.description]
+    rows = [tuple("tsdb" if v == "postgres" else v for v in row) for row in wanted.fetchall()]
+    assert mine.fetchall() == rows
+
+
+def test_oids_stay_when_a_table_is_renamed(ours: psycopg.Connection) -> None:
+    before = ours.execute("SELECT '\"Odd name\"'::regclass::oid").fetchone()
+    ours.execute('ALTER TABLE "Odd name" RENAME TO odder')
+    try:
+        assert ours.execute("SELECT 'odder'::regclass::oid").fetchone() == before
+    finally:
+        ours.execute('ALTER TABLE odder RENAME TO "Odd name"')
+
+
+def test_a_change_of_the_schema_is_seen_at_once(ours: psycopg.Connection) -> None:
+    text = "SELECT count(*) FROM pg_class WHERE relname = 'passing'"
+    assert ours.execute(text).fetchone() == (0,)
+    ours.execute("CREATE TABLE passing (time timestamptz, v float8)")
+    assert ours.execute(text).fetchone() == (1,)
+    ours.execute("DROP TABLE passing")
+    assert ours.execute(text).fetchone() == (0,)
+
+
+def test_rows_and_sizes_are_live(ours: psycopg.Connection) -> None:
+    ours.execute("CREATE TABLE counted (time timestamptz, v float8)")
+    ours.execute("INSERT INTO counted SELECT now(), g FROM generate_series(1, 1000) g")
+    text = "SELECT reltuples::int, pg_total_relation_size(oid) >= 0 FROM pg_class WHERE relname = 'counted'"
+    assert ours.execute(text).fetchone() == (1000, True)
+    ours.execute("DROP TABLE counted")
+
+
+def test_what_line_protocol_made_is_described(ours: psycopg.Connection) -> None:
+    rows = ours.execute(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'Odd name' ORDER BY 1"
+    ).fetchall()
+    assert rows == [("select", "text"), ("time", "timestamp with time zone"), ("v", "double precision")]
