@@ -13,7 +13,7 @@ from tsdb.errors import QueryCanceled, TsdbError
 from tsdb.model.store import ScanRequest, View
 from tsdb.sql.catalog import names
 from tsdb.sql.catalog.calls import MARKER
-from tsdb.sql.catalog.live import Moment, moment_of
+from tsdb.sql.catalog.live import Glance, glance_of
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
@@ -49,7 +49,7 @@ class Execution:
         self._deadlines = deadlines
         self._columns = columns
         self._context = context
-        self._moment: Moment | None = None
+        self._glance: Glance | None = None
         self._token = 0
         self._running = Running()
         self._streams: list[tuple[str, ScanStream]] = []
@@ -70,13 +70,13 @@ class Execution:
         self._statistics.scans = [(n, s) for n, stream in self._streams for s in stream.statistics]
         return self._statistics
 
-    def moment(self, view: View, sql: str) -> int:
+    def glance(self, view: View, sql: str) -> int:
         """The token by which the catalog's functions in ``sql`` know this statement; 0 when there are none."""
         named = any(_is_named(c.type) for c in self._columns)
         if not named and MARKER not in sql and "\x01" not in sql:
             return 0
-        self._moment = moment_of(self._context, view.catalog)
-        self._token = self._instance.catalog_calls.open(self._moment)
+        self._glance = glance_of(self._context, view.catalog)
+        self._token = self._instance.catalog_calls.open(self._glance)
         return self._token
 
     def start(
@@ -154,12 +154,12 @@ class Execution:
 
     def _referring(self, array: pa.Array, sql_type: SqlType) -> pa.Array:
         """A reg* column with its names, as the wire wants it; each distinct OID is looked up once."""
-        assert self._moment is not None
+        assert self._glance is not None
         if sql_type.element is not None:
             inner = self._referring(array.values, sql_type.element)
             return pa.ListArray.from_arrays(array.offsets, inner, mask=array.is_null() if array.null_count else None)
         numbers = array.cast(pa.int64()).dictionary_encode()
-        outline = self._moment.outline
+        outline = self._glance.outline
         texts = [names.name(sql_type.typname, outline, oid) for oid in numbers.dictionary.to_pylist()]
         shown = pa.array(texts, pa.string()).take(numbers.indices)
         mask = array.is_null()

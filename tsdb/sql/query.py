@@ -203,7 +203,7 @@ class Queries:
         if context.running is not None:
             context.running(execution)
         try:
-            run_values = self.values(plan, values, context, execution.moment(view, plan.sql))
+            run_values = self.values(plan, values, context, execution.glance(view, plan.sql))
             made = self.scan_requests(plan, run_values, context)
         except BaseException:
             execution.close()
@@ -211,8 +211,8 @@ class Queries:
         execution.start(plan, run_values.fill(plan.sql), made, view, context)
         return execution
 
-    def values(self, plan: Plan, values: Sequence[object | None], context: Context, moment: int = 0) -> RunValues:
-        return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context), moment)
+    def values(self, plan: Plan, values: Sequence[object | None], context: Context, glance: int = 0) -> RunValues:
+        return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context), glance)
 
     def scan_requests(self, plan: Plan, values: RunValues, context: Context) -> list[tuple[str, ScanRequest]]:
         return [

@@ -23,7 +23,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class RunValues:
     """The values of one run. Called with a constant expression it gives its value, or raises Undecided.
 
-    ``compute`` asks DuckDB for a timestamptz that is worth a query of its own. ``moment`` is the token by which the
+    ``compute`` asks DuckDB for a timestamptz that is worth a query of its own. ``glance`` is the token by which the
     catalog's functions know the statement.
     """
 
@@ -33,7 +33,7 @@ class RunValues:
         given: Sequence[object | None],
         context: Context,
         compute: Callable[[str], int | None] | None = None,
-        moment: int = 0,
+        glance: int = 0,
     ) -> None:
         if len(given) != len(parameters):
             raise ProtocolViolation(
@@ -41,7 +41,7 @@ class RunValues:
             )
         self.context = context
         self._compute = compute
-        self._moment = moment
+        self._glance = glance
         self._types = [p.type or TEXT for p in parameters]
         self._values = [literal.of_python(t, value, context) for t, value in zip(self._types, given, strict=True)]
 
@@ -53,7 +53,7 @@ class RunValues:
         if found[1] == "now":
             return literal.render(TIMESTAMPTZ, self.context.now_us)
         if found[1] == "catalog":
-            return str(self._moment)
+            return str(self._glance)
         index = int(found[2])
         if found[1] == "shown":
             value = self._values[index]

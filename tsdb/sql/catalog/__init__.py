@@ -2,7 +2,7 @@
 
 Words: the *static* part is what every PostgreSQL 15 says about itself (types, functions, operators), captured as
 data; the *live* part is made of our own catalog when a query reads it. An *outline* is our catalog as PostgreSQL would
-number and name it: entries for tables, views, indexes, sequences, constraints. A *moment* is an outline with what one
+number and name it: entries for tables, views, indexes, sequences, constraints. A *glance* is an outline with what one
 statement's session adds (settings, user, sizes).
 
 1.  ``static`` reads the captured part, ``capture`` writes it from a running PostgreSQL 15 (``python -m

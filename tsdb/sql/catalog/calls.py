@@ -1,7 +1,7 @@
 """How DuckDB asks the catalog: three functions, by the type of their answers, over whole vectors.
 
-``catalog_text(what, moment, a, b, text)``, ``catalog_number`` and ``catalog_flag`` take the name of a question, the
-token of the statement's moment and up to three arguments. Each distinct question of a vector is answered once. The
+``catalog_text(what, glance, a, b, text)``, ``catalog_number`` and ``catalog_flag`` take the name of a question, the
+token of the statement's glance and up to three arguments. Each distinct question of a vector is answered once. The
 names of questions come from ``functions`` alone, never from a user's text.
 """
 
@@ -15,13 +15,13 @@ from typing import Any
 import pyarrow as pa
 
 from tsdb.errors import TsdbError
-from tsdb.sql.catalog.live import Moment
+from tsdb.sql.catalog.live import Glance
 
-# Stands in DuckDB's text for the token of the moment; ``values`` fills it in when the statement runs.
+# Stands in DuckDB's text for the token of the glance; ``values`` fills it in when the statement runs.
 MARKER = "\x01catalog\x02"
 ERROR_MARK = "tsdb-catalog:"
 
-Answer = Callable[[Moment, int | None, int | None, str | None], Any]
+Answer = Callable[[Glance, int | None, int | None, str | None], Any]
 ANSWERS: dict[str, Answer] = {}
 
 _RESULTS = {"catalog_text": ("VARCHAR", pa.string()), "catalog_number": ("BIGINT", pa.int64()),
@@ -30,26 +30,26 @@ _ARGUMENTS = ["VARCHAR", "BIGINT", "BIGINT", "BIGINT", "VARCHAR"]
 
 
 class Calls:
-    """The moments of running statements, for the functions of one DuckDB instance. Thread-safe."""
+    """The glances of running statements, for the functions of one DuckDB instance. Thread-safe."""
 
     def __init__(self, create: Callable[..., Any], remove: Callable[[str], Any]) -> None:
-        self._moments: dict[int, Moment] = {}
+        self._glances: dict[int, Glance] = {}
         self._tokens = itertools.count(1)
         self._remove = remove
         self._lock = threading.Lock()
         for name, (duckdb_type, arrow) in _RESULTS.items():
             create(name, self._function(arrow), _ARGUMENTS, duckdb_type, type="arrow", null_handling="special")
 
-    def open(self, moment: Moment) -> int:
-        """A token for a moment, until ``forget``."""
+    def open(self, glance: Glance) -> int:
+        """A token for a glance, until ``forget``."""
         with self._lock:
             token = next(self._tokens)
-            self._moments[token] = moment
+            self._glances[token] = glance
         return token
 
     def forget(self, token: int) -> None:
         with self._lock:
-            self._moments.pop(token, None)
+            self._glances.pop(token, None)
 
     def close(self) -> None:
         for name in _RESULTS:
@@ -69,7 +69,7 @@ class Calls:
 
     def _answer(self, what: str, token: int, a: int | None, b: int | None, text: str | None) -> Any:
         try:
-            return ANSWERS[what](self._moments[token], a, b, text)
+            return ANSWERS[what](self._glances[token], a, b, text)
         except TsdbError as error:
             # DuckDB carries an exception's text only: ``duckdb_errors`` makes an error of it again.
             raise RuntimeError(f"{ERROR_MARK}{error.sqlstate}:{error.message}") from None

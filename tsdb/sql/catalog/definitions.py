@@ -9,7 +9,7 @@ from typing import Any
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlView
 from tsdb.sql.catalog import static
-from tsdb.sql.catalog.live import Moment
+from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.names import relation_name, type_name
 from tsdb.sql.catalog.outline import ConstraintEntry, IndexEntry, quote_ident
 from tsdb.sql.storage_form import numeric_precision
@@ -27,7 +27,7 @@ _WITHOUT_MODIFIER = ("bool", "int2", "int4", "int8", "float4", "float8")
 _ACTIONS = {"c": "CASCADE", "r": "RESTRICT", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
-def format_type(moment: Moment, oid: int | None, typmod: int | None) -> str | None:
+def format_type(glance: Glance, oid: int | None, typmod: int | None) -> str | None:
     """format_type(type, typmod); a type that is not there is ``???``."""
     if oid is None:
         return None
@@ -35,7 +35,7 @@ def format_type(moment: Moment, oid: int | None, typmod: int | None) -> str | No
         return "-"
     found = BY_OID.get(oid)
     if found is None:
-        return type_name(moment.outline, oid) or "???"
+        return type_name(glance.outline, oid) or "???"
     element = found.element if found.element is not None and not found.vector else None
     suffix = "[]" if element is not None else ""
     plain = element or found
@@ -91,16 +91,16 @@ def procedure(name: str) -> int:
 # --- indexes ---
 
 
-def index_definition(moment: Moment, oid: int | None, column: int | None = None, *, short: bool = False) -> str | None:
+def index_definition(glance: Glance, oid: int | None, column: int | None = None, *, short: bool = False) -> str | None:
     """pg_get_indexdef(index) and, with ``column``, one column's text; ``short`` without the path's schemas."""
-    index = moment.outline.index_by_oid.get(oid or 0)
+    index = glance.outline.index_by_oid.get(oid or 0)
     if index is None:
         return None
     if column:
         return _index_column(index, column - 1)
     keys = ", ".join(_index_column(index, k) + _ordered(index, k) for k in range(len(index.columns)))
     unique = "UNIQUE " if index.unique else ""
-    table = relation_name(moment.outline, index.table.oid, always=not short)
+    table = relation_name(glance.outline, index.table.oid, always=not short)
     text = f"CREATE {unique}INDEX {quote_ident(index.name)} ON {table} USING {index.method} ({keys})"
     if index.included:
         text += f" INCLUDE ({', '.join(_column(index, n) for n in index.included)})"
@@ -131,9 +131,9 @@ def _ordered(index: IndexEntry, place: int) -> str:
 # --- constraints ---
 
 
-def constraint_definition(moment: Moment, oid: int | None) -> str | None:
+def constraint_definition(glance: Glance, oid: int | None) -> str | None:
     """pg_get_constraintdef."""
-    constraint = moment.outline.constraint_by_oid.get(oid or 0)
+    constraint = glance.outline.constraint_by_oid.get(oid or 0)
     if constraint is None:
         return None
     columns = ", ".join(_named(constraint.table.attributes, constraint.columns))
@@ -146,21 +146,21 @@ def constraint_definition(moment: Moment, oid: int | None) -> str | None:
         return f"CHECK (({constraint.model.text}))"
     if constraint.kind == "x":
         return f"EXCLUDE {constraint.model.text}"
-    return _foreign_key(moment, constraint, columns)
+    return _foreign_key(glance, constraint, columns)
 
 
 def _named(attributes: tuple[Any, ...], numbers: tuple[int, ...]) -> list[str]:
     return [quote_ident(attributes[n - 1].name) for n in numbers if n]
 
 
-def _foreign_key(moment: Moment, constraint: ConstraintEntry, columns: str) -> str:
+def _foreign_key(glance: Glance, constraint: ConstraintEntry, columns: str) -> str:
     model = constraint.model
     assert model is not None
-    referred = moment.outline.by_oid.get(constraint.references)
+    referred = glance.outline.by_oid.get(constraint.references)
     if referred is None:
         return f"FOREIGN KEY ({columns})"
     theirs = ", ".join(_named(referred.attributes, constraint.reference_columns))
-    text = f"FOREIGN KEY ({columns}) REFERENCES {relation_name(moment.outline, referred.oid)}({theirs})"
+    text = f"FOREIGN KEY ({columns}) REFERENCES {relation_name(glance.outline, referred.oid)}({theirs})"
     if model.match == "f":
         text += " MATCH FULL"
     if model.on_update in _ACTIONS:
@@ -176,9 +176,9 @@ def _system_views() -> Mapping[int, str]:
     return dict(static.values("view_definitions", "oid", "definition"))
 
 
-def view_definition(moment: Moment, oid: int | None) -> str | None:
+def view_definition(glance: Glance, oid: int | None) -> str | None:
     """pg_get_viewdef: the text that CREATE VIEW got, with a semicolon; of the system's views PostgreSQL's own."""
-    entry = moment.outline.by_oid.get(oid or 0)
+    entry = glance.outline.by_oid.get(oid or 0)
     if entry is None:
         return _system_views().get(oid or 0)
     model = entry.model

@@ -1,4 +1,4 @@
-"""What answers the questions that ``signatures`` asks: each a function of the moment, two numbers and a text."""
+"""What answers the questions that ``signatures`` asks: each a function of the glance, two numbers and a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tsdb.model.privileges import Privilege, privileges_of
 from tsdb.model.relations import SqlSequence
 from tsdb.sql.catalog import definitions, names, oids, sizes, static
 from tsdb.sql.catalog.calls import ANSWERS, Answer
-from tsdb.sql.catalog.live import Moment
+from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.live_relations import comments
 from tsdb.sql.catalog.live_views import total_bytes
 from tsdb.sql.catalog.outline import qualified
@@ -41,12 +41,12 @@ for _type in REFERENCES:
 
 
 @answers("format_type")
-def _format_type(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _format_type(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     return definitions.format_type(m, a, b)
 
 
 @answers("owner")
-def _owner(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _owner(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     return None if a is None else m.role_name(a)
 
 
@@ -63,7 +63,7 @@ ANSWERS["function part"] = lambda m, a, b, t: definitions.function_text(a, b or 
 
 
 @answers("sequence of")
-def _sequence_of(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _sequence_of(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     """pg_get_serial_sequence: table and column come with U+001F between them."""
     if t is None:
         return None
@@ -87,7 +87,7 @@ def _captured_comments() -> Mapping[tuple[int, int, int], str]:
     return {(of, catalog, part): text for of, catalog, part, text in rows}
 
 
-def _comments(m: Moment) -> Mapping[tuple[int, int, int], str]:
+def _comments(m: Glance) -> Mapping[tuple[int, int, int], str]:
     kept = m.outline.kept
     key = ("", "comments")
     if key not in kept:
@@ -97,7 +97,7 @@ def _comments(m: Moment) -> Mapping[tuple[int, int, int], str]:
 
 
 @answers("comment")
-def _comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _comment(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     """obj_description(oid, catalog); without the catalog any comment on the OID."""
     if a is None:
         return None
@@ -107,12 +107,12 @@ def _comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | No
 
 
 @answers("column comment")
-def _column_comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _column_comment(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     return _comments(m).get((a or 0, oids.PG_CLASS, b or 0)) if b else None
 
 
 @answers("shared comment")
-def _shared_comment(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _shared_comment(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     found = (d for d in m.outline.catalog.databases.values() if oids.database(d.number) == a)
     return next((d.comment for d in found), None) if t == "pg_database" else None
 
@@ -121,13 +121,13 @@ def _shared_comment(m: Moment, a: int | None, b: int | None, t: str | None) -> s
 
 
 @answers("relation is visible")
-def _relation_is_visible(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+def _relation_is_visible(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
     found = m.outline.names.get(a or 0)
     return None if found is None else found[0] in (oids.PG_CATALOG, oids.PUBLIC)
 
 
 @answers("type is visible")
-def _type_is_visible(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+def _type_is_visible(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
     if a is None:
         return None
     name = names.type_name(m.outline, a)
@@ -138,12 +138,12 @@ def _type_is_visible(m: Moment, a: int | None, b: int | None, t: str | None) -> 
 
 
 @answers("size")
-def _size(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+def _size(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
     return None if a is None else total_bytes(m, a)
 
 
 @answers("database size")
-def _database_size(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+def _database_size(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
     if t is not None:
         return sizes.database_bytes(m, m.outline.catalog.find(t).number)
     return None if a is None else sizes.database_bytes(m, a - oids.FIRST_OWN)
@@ -169,7 +169,7 @@ def _wanted(text: str) -> Privilege:
 
 
 @answers("may use relation")
-def _may_use_relation(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+def _may_use_relation(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
     """a: the relation, b: the role or NULL for one's own, t: the privileges."""
     if a is None or t is None:
         return None
@@ -182,7 +182,7 @@ def _may_use_relation(m: Moment, a: int | None, b: int | None, t: str | None) ->
 
 
 @answers("may use database")
-def _may_use_database(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+def _may_use_database(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
     if a is None or t is None:
         return None
     database = m.outline.catalog.databases_by_number.get(a - oids.FIRST_OWN)
@@ -191,12 +191,12 @@ def _may_use_database(m: Moment, a: int | None, b: int | None, t: str | None) ->
 
 
 @answers("database number")
-def _database_number(m: Moment, a: int | None, b: int | None, t: str | None) -> int | None:
+def _database_number(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
     return None if t is None else oids.database(m.outline.catalog.find(t).number)
 
 
 @answers("has role")
-def _has_role(m: Moment, a: int | None, b: int | None, t: str | None) -> bool | None:
+def _has_role(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
     role = m.context.role if b is None else b
     return None if a is None else m.outline.catalog.roles.is_member(role, a)
 
@@ -216,7 +216,7 @@ _DEFAULT_ACL = {
 
 
 @answers("default acl")
-def _default_acl(m: Moment, a: int | None, b: int | None, t: str | None) -> str | None:
+def _default_acl(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
     """With U+001F between the items."""
     if a is None or t is None:
         return None

@@ -1,6 +1,6 @@
 """Live relations: what their rows are, and how each column is made of one. The ``live_*`` modules fill the table.
 
-A column is a constant or a function of (row, moment). Columns that are not named have their type's zero in tables of
+A column is a constant or a function of (row, glance). Columns that are not named have their type's zero in tables of
 pg_catalog, where PostgreSQL allows no NULL, and NULL elsewhere. ``kept`` columns depend on the catalog alone and are
 made once; a relation whose rows come from the session is made anew each time.
 """
@@ -23,7 +23,7 @@ NOTHING = SeriesStatistics()
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Glance:
     """What one statement sees: an outline, and its session."""
 
     outline: Outline
@@ -37,11 +37,11 @@ class Moment:
         return self.outline.catalog.roles.name_of(number)
 
 
-def moment_of(context: Context, catalog: Any) -> Moment:
-    return Moment(outline_of(catalog, context.database), context)
+def glance_of(context: Context, catalog: Any) -> Glance:
+    return Glance(outline_of(catalog, context.database), context)
 
 
-Value = Callable[[Any, Moment], Any]
+Value = Callable[[Any, Glance], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +53,26 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Live:
-    rows: Callable[[Moment], Sequence[Any]]
+    rows: Callable[[Glance], Sequence[Any]]
     columns: Mapping[str, object]
     kept: bool = True
 
-    def array(self, relation: CatalogRelation, column: CatalogColumn, moment: Moment) -> pa.Array:
+    def array(self, relation: CatalogRelation, column: CatalogColumn, glance: Glance) -> pa.Array:
         """One column of all rows."""
         given = self.columns.get(column.name, _MISSING)
         if not self.kept or isinstance(given, Fresh):
-            return self._made(relation, column, given, moment)
+            return self._made(relation, column, given, glance)
         key = (f"{relation.schema}.{relation.name}", column.name)
-        found = moment.outline.kept.get(key)
+        found = glance.outline.kept.get(key)
         if found is None:
-            found = moment.outline.kept[key] = self._made(relation, column, given, moment)
+            found = glance.outline.kept[key] = self._made(relation, column, given, glance)
         return found
 
-    def _made(self, relation: CatalogRelation, column: CatalogColumn, given: object, moment: Moment) -> pa.Array:
-        rows = self.rows(moment)
+    def _made(self, relation: CatalogRelation, column: CatalogColumn, given: object, glance: Glance) -> pa.Array:
+        rows = self.rows(glance)
         function = given.value if isinstance(given, Fresh) else given
         if callable(function):
-            return pa.array([function(row, moment) for row in rows], column.type.arrow)
+            return pa.array([function(row, glance) for row in rows], column.type.arrow)
         value = _zero(relation, column) if given is _MISSING else given
         if value is None:
             return pa.nulls(len(rows), column.type.arrow)
@@ -98,4 +98,4 @@ def live(schema: str, name: str, columns: Mapping[str, object], *, kept: bool = 
     return register
 
 
-Rows = Callable[[Moment], Sequence[Any]]
+Rows = Callable[[Glance], Sequence[Any]]

@@ -10,7 +10,7 @@ from tsdb.model.catalog import Database
 from tsdb.model.relations import PUBLIC, Namespace, passes_with_its_process
 from tsdb.model.roles import Membership, Role
 from tsdb.sql.catalog import oids
-from tsdb.sql.catalog.live import Moment, live
+from tsdb.sql.catalog.live import Glance, live
 
 PG = "pg_catalog"
 UTF8 = 6
@@ -18,8 +18,8 @@ _TABLESPACE = 1663
 HIDDEN = "********"
 
 
-def _database_acl(d: Database, moment: Moment) -> list[str] | None:
-    return privileges.acl(moment.outline.catalog.roles, d)
+def _database_acl(d: Database, glance: Glance) -> list[str] | None:
+    return privileges.acl(glance.outline.catalog.roles, d)
 
 
 @live(PG, "pg_database", {
@@ -27,24 +27,24 @@ def _database_acl(d: Database, moment: Moment) -> list[str] | None:
     "encoding": UTF8, "datlocprovider": "c", "datallowconn": True, "datconnlimit": -1, "dattablespace": _TABLESPACE,
     "datcollate": "C.UTF-8", "datctype": "C.UTF-8", "datacl": _database_acl,
 })  # fmt: skip
-def databases(moment: Moment) -> Sequence[Database]:
-    return list(moment.outline.catalog.databases.values())
+def databases(glance: Glance) -> Sequence[Database]:
+    return list(glance.outline.catalog.databases.values())
 
 
 @live(PG, "pg_shdescription", {
     "objoid": lambda d, m: oids.database(d.number), "classoid": oids.PG_DATABASE, "description": lambda d, m: d.comment,
 })  # fmt: skip
-def shared_descriptions(moment: Moment) -> Sequence[Database]:
-    return [d for d in databases(moment) if d.comment is not None]
+def shared_descriptions(glance: Glance) -> Sequence[Database]:
+    return [d for d in databases(glance) if d.comment is not None]
 
 
 @live(PG, "pg_namespace", {
     "oid": lambda n, m: oids.of(n.number), "nspname": lambda n, m: n.name, "nspowner": lambda n, m: n.owner,
     "nspacl": lambda n, m: privileges.acl(m.outline.catalog.roles, n),
 })  # fmt: skip
-def namespaces(moment: Moment) -> Sequence[Namespace]:
+def namespaces(glance: Glance) -> Sequence[Namespace]:
     """Beside ``public``, which is among the captured rows; what is hidden from everybody stays hidden."""
-    found = moment.outline.database.namespaces.values()
+    found = glance.outline.database.namespaces.values()
     return [n for n in found if n.name != PUBLIC and not passes_with_its_process(n.name)]
 
 
@@ -64,14 +64,14 @@ _ROLE = {
 
 
 @live(PG, "pg_authid", {**_ROLE, "rolpassword": None})
-def authorizations(moment: Moment) -> Sequence[Role]:
+def authorizations(glance: Glance) -> Sequence[Role]:
     """Nobody reads verifiers by SQL, not even superusers."""
-    return list(moment.outline.catalog.roles)
+    return list(glance.outline.catalog.roles)
 
 
 @live(PG, "pg_roles", {**_ROLE, "rolpassword": HIDDEN})
-def roles(moment: Moment) -> Sequence[Role]:
-    return list(moment.outline.catalog.roles)
+def roles(glance: Glance) -> Sequence[Role]:
+    return list(glance.outline.catalog.roles)
 
 
 _USER = {
@@ -82,26 +82,26 @@ _USER = {
 
 
 @live(PG, "pg_user", {**_USER, "passwd": HIDDEN})
-def users(moment: Moment) -> Sequence[Role]:
-    return [r for r in moment.outline.catalog.roles if r.login]
+def users(glance: Glance) -> Sequence[Role]:
+    return [r for r in glance.outline.catalog.roles if r.login]
 
 
 @live(PG, "pg_shadow", _USER)
-def shadows(moment: Moment) -> Sequence[Role]:
-    return users(moment)
+def shadows(glance: Glance) -> Sequence[Role]:
+    return users(glance)
 
 
 @live(PG, "pg_group", {
     "groname": lambda r, m: r.name, "grosysid": lambda r, m: r.number,
     "grolist": lambda r, m: [x.member for x in members(m) if x.of.role == r.number],
 })  # fmt: skip
-def groups(moment: Moment) -> Sequence[Role]:
-    return [r for r in moment.outline.catalog.roles if not r.login]
+def groups(glance: Glance) -> Sequence[Role]:
+    return [r for r in glance.outline.catalog.roles if not r.login]
 
 
 @live(PG, "pg_auth_members", {
     "roleid": lambda x, m: x.of.role, "member": lambda x, m: x.member, "grantor": lambda x, m: 10,
     "admin_option": lambda x, m: x.of.admin,
 })  # fmt: skip
-def members(moment: Moment) -> Sequence[Member]:
-    return [Member(r.number, of) for r in moment.outline.catalog.roles for of in r.member_of]
+def members(glance: Glance) -> Sequence[Member]:
+    return [Member(r.number, of) for r in glance.outline.catalog.roles for of in r.member_of]

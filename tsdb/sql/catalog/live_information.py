@@ -15,7 +15,7 @@ from tsdb.model.relations import SqlView, passes_with_its_process
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
 from tsdb.sql.catalog import definitions, static
-from tsdb.sql.catalog.live import Moment, live
+from tsdb.sql.catalog.live import Glance, live
 from tsdb.sql.catalog.live_views import of_kind, owner, schema_name
 from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry
 from tsdb.sql.storage_form import numeric_precision
@@ -33,8 +33,8 @@ _OCTETS_MAX = 1_073_741_824
 _CONSTRAINTS = {"p": "PRIMARY KEY", "u": "UNIQUE", "f": "FOREIGN KEY", "c": "CHECK"}
 
 
-def catalog_name(_: object, moment: Moment) -> str:
-    return moment.outline.database.name
+def catalog_name(_: object, glance: Glance) -> str:
+    return glance.outline.database.name
 
 
 def _yes(value: bool) -> str:
@@ -49,8 +49,8 @@ def _yes(value: bool) -> str:
     "table_type": lambda e, m: _TABLE_TYPES[e.kind], "is_insertable_into": lambda e, m: _yes(e.kind == "r"),
     "is_typed": "NO",
 })  # fmt: skip
-def tables(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, *_KINDS)
+def tables(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, *_KINDS)
 
 
 @live(INFO, "views", {
@@ -59,8 +59,8 @@ def tables(moment: Moment) -> Sequence[Entry]:
     "is_updatable": "NO", "is_insertable_into": "NO", "is_trigger_updatable": "NO", "is_trigger_deletable": "NO",
     "is_trigger_insertable_into": "NO",
 })  # fmt: skip
-def views(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "v")
+def views(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "v")
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def data_type(sql_type: SqlType) -> str:
     "identity_generation": lambda c, m: {"a": "ALWAYS", "d": "BY DEFAULT"}.get(c.of.identity),
     "identity_cycle": "NO", "is_generated": "NEVER", "is_updatable": lambda c, m: _yes(c.table.kind == "r"),
 })  # fmt: skip
-def columns(moment: Moment) -> Sequence[Column]:
-    return [Column(e, a) for e in of_kind(moment, *_KINDS) for a in e.attributes]
+def columns(glance: Glance) -> Sequence[Column]:
+    return [Column(e, a) for e in of_kind(glance, *_KINDS) for a in e.attributes]
 
 
 @live(INFO, "element_types", {
@@ -135,8 +135,8 @@ def columns(moment: Moment) -> Sequence[Column]:
     "udt_catalog": catalog_name, "udt_schema": "pg_catalog", "udt_name": lambda c, m: c.type.element.typname,
     "dtd_identifier": lambda c, m: f"a{c.of.number}",
 })  # fmt: skip
-def element_types(moment: Moment) -> Sequence[Column]:
-    return [c for c in columns(moment) if c.type.element is not None]
+def element_types(glance: Glance) -> Sequence[Column]:
+    return [c for c in columns(glance) if c.type.element is not None]
 
 
 # --- schemas, sequences, roles ---
@@ -145,13 +145,13 @@ def element_types(moment: Moment) -> Sequence[Column]:
 @live(INFO, "schemata", {
     "catalog_name": catalog_name, "schema_name": lambda n, m: n, "schema_owner": lambda n, m: _schema_owner(n, m),
 })  # fmt: skip
-def schemata(moment: Moment) -> Sequence[str]:
-    return [n for n in moment.outline.namespaces if not passes_with_its_process(n) and n != _TOAST]
+def schemata(glance: Glance) -> Sequence[str]:
+    return [n for n in glance.outline.namespaces if not passes_with_its_process(n) and n != _TOAST]
 
 
-def _schema_owner(name: str, moment: Moment) -> str:
-    found = moment.outline.database.namespaces.get(name)
-    return moment.role_name(10 if found is None else found.owner)
+def _schema_owner(name: str, glance: Glance) -> str:
+    found = glance.outline.database.namespaces.get(name)
+    return glance.role_name(10 if found is None else found.owner)
 
 
 @live(INFO, "sequences", {
@@ -163,25 +163,25 @@ def _schema_owner(name: str, moment: Moment) -> str:
     "maximum_value": lambda e, m: str(e.model.options.maximum),
     "increment": lambda e, m: str(e.model.options.increment), "cycle_option": lambda e, m: _yes(e.model.options.cycle),
 })  # fmt: skip
-def sequences(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "S")
+def sequences(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "S")
 
 
 @live(INFO, "information_schema_catalog_name", {"catalog_name": catalog_name})
-def this_catalog(moment: Moment) -> Sequence[int]:
+def this_catalog(glance: Glance) -> Sequence[int]:
     return (0,)
 
 
 @live(INFO, "enabled_roles", {"role_name": lambda r, m: r.name})
-def enabled_roles(moment: Moment) -> Sequence[Role]:
-    return list(moment.outline.catalog.roles)
+def enabled_roles(glance: Glance) -> Sequence[Role]:
+    return list(glance.outline.catalog.roles)
 
 
 @live(INFO, "character_sets", {
     "character_set_name": "UTF8", "character_repertoire": "UCS", "form_of_use": "UTF8",
     "default_collate_catalog": catalog_name, "default_collate_schema": "pg_catalog", "default_collate_name": "C.UTF-8",
 })  # fmt: skip
-def character_sets(moment: Moment) -> Sequence[int]:
+def character_sets(glance: Glance) -> Sequence[int]:
     return (0,)
 
 
@@ -189,7 +189,7 @@ def character_sets(moment: Moment) -> Sequence[int]:
     "collation_catalog": catalog_name, "collation_schema": "pg_catalog", "collation_name": lambda n, m: n,
     "pad_attribute": "NO PAD",
 })  # fmt: skip
-def collations(moment: Moment) -> Sequence[str]:
+def collations(glance: Glance) -> Sequence[str]:
     return [name for (name,) in static.values("pg_collation", "collname")]
 
 
@@ -203,8 +203,8 @@ def collations(moment: Moment) -> Sequence[str]:
     "constraint_type": lambda c, m: _CONSTRAINTS[c.kind], "is_deferrable": "NO", "initially_deferred": "NO",
     "enforced": "YES",
 })  # fmt: skip
-def table_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
-    return [c for c in moment.outline.constraints if c.kind in _CONSTRAINTS]
+def table_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
+    return [c for c in glance.outline.constraints if c.kind in _CONSTRAINTS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,10 +226,10 @@ class KeyColumn:
     "column_name": lambda k, m: k.column, "ordinal_position": lambda k, m: k.place,
     "position_in_unique_constraint": lambda k, m: k.place if k.constraint.kind == "f" else None,
 })  # fmt: skip
-def key_column_usage(moment: Moment) -> Sequence[KeyColumn]:
+def key_column_usage(glance: Glance) -> Sequence[KeyColumn]:
     return [
         KeyColumn(c, c.table, i + 1, number)
-        for c in moment.outline.constraints
+        for c in glance.outline.constraints
         if c.kind in "puf"
         for i, number in enumerate(c.columns)
     ]
@@ -241,11 +241,11 @@ def key_column_usage(moment: Moment) -> Sequence[KeyColumn]:
     "constraint_catalog": catalog_name, "constraint_schema": lambda k, m: schema_name(k.constraint.table, m),
     "constraint_name": lambda k, m: k.constraint.name,
 })  # fmt: skip
-def constraint_column_usage(moment: Moment) -> Sequence[KeyColumn]:
+def constraint_column_usage(glance: Glance) -> Sequence[KeyColumn]:
     """The columns a constraint is about: a foreign key's are those it refers to."""
     used: list[KeyColumn] = []
-    for c in moment.outline.constraints:
-        table = moment.outline.by_oid.get(c.references) if c.kind == "f" else c.table
+    for c in glance.outline.constraints:
+        table = glance.outline.by_oid.get(c.references) if c.kind == "f" else c.table
         numbers = c.reference_columns if c.kind == "f" else c.columns
         if table is not None:
             used += [KeyColumn(c, table, i + 1, n) for i, n in enumerate(numbers) if n]
@@ -255,8 +255,8 @@ def constraint_column_usage(moment: Moment) -> Sequence[KeyColumn]:
 _RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
-def _referred_key(c: ConstraintEntry, moment: Moment) -> str | None:
-    keys = (k for k in moment.outline.constraints if k.table.oid == c.references and k.kind in "pu")
+def _referred_key(c: ConstraintEntry, glance: Glance) -> str | None:
+    keys = (k for k in glance.outline.constraints if k.table.oid == c.references and k.kind in "pu")
     return next((k.name for k in keys if set(k.columns) == set(c.reference_columns)), None)
 
 
@@ -267,16 +267,16 @@ def _referred_key(c: ConstraintEntry, moment: Moment) -> str | None:
     "match_option": lambda c, m: "FULL" if c.model.match == "f" else "NONE",
     "update_rule": lambda c, m: _RULES[c.model.on_update], "delete_rule": lambda c, m: _RULES[c.model.on_delete],
 })  # fmt: skip
-def referential_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
-    return [c for c in moment.outline.constraints if c.kind == "f"]
+def referential_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
+    return [c for c in glance.outline.constraints if c.kind == "f"]
 
 
 @live(INFO, "check_constraints", {
     "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
     "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"(({c.model.text}))",
 })  # fmt: skip
-def check_constraints(moment: Moment) -> Sequence[ConstraintEntry]:
-    return [c for c in moment.outline.constraints if c.kind == "c"]
+def check_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
+    return [c for c in glance.outline.constraints if c.kind == "c"]
 
 
 # --- privileges ---
@@ -299,25 +299,25 @@ _GRANTED = {
 
 
 @live(INFO, "table_privileges", _GRANTED)
-def table_privileges(moment: Moment) -> Sequence[Granted]:
+def table_privileges(glance: Glance) -> Sequence[Granted]:
     rows: list[Granted] = []
-    for e in of_kind(moment, "r", "v"):
+    for e in of_kind(glance, "r", "v"):
         for grant in grants_of(e.model):
-            grantee = "PUBLIC" if grant.grantee == EVERYBODY else moment.role_name(grant.grantee)
+            grantee = "PUBLIC" if grant.grantee == EVERYBODY else glance.role_name(grant.grantee)
             own = grant.grantee == e.owner
             rows += [Granted(e, grantee, str(p.name), own) for p in Privilege if p and p & grant.privileges]
     return rows
 
 
 @live(INFO, "role_table_grants", _GRANTED)
-def role_table_grants(moment: Moment) -> Sequence[Granted]:
-    return table_privileges(moment)
+def role_table_grants(glance: Glance) -> Sequence[Granted]:
+    return table_privileges(glance)
 
 
 @live(INFO, "view_table_usage", {
     "view_catalog": catalog_name, "view_schema": lambda u, m: u[0].schema, "view_name": lambda u, m: u[0].name,
     "table_catalog": catalog_name, "table_schema": lambda u, m: u[1].schema, "table_name": lambda u, m: u[1].name,
 })  # fmt: skip
-def view_table_usage(moment: Moment) -> Sequence[tuple[SqlView, Any]]:
-    found = moment.outline.database.views.values()
+def view_table_usage(glance: Glance) -> Sequence[tuple[SqlView, Any]]:
+    found = glance.outline.database.views.values()
     return [(v, use) for v in found for use in v.definition.uses]

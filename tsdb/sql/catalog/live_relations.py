@@ -10,7 +10,7 @@ from tsdb.model import privileges
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlSequence, SqlView
 from tsdb.sql.catalog import definitions, oids, sizes
-from tsdb.sql.catalog.live import Fresh, Moment, live
+from tsdb.sql.catalog.live import Fresh, Glance, live
 from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry, IndexEntry
 from tsdb.types import SqlType
 
@@ -22,11 +22,11 @@ _COLLATABLE = ("text", "varchar", "bpchar")
 _NO_STATISTICS = -1.0
 
 
-def _acl(entry: Entry, moment: Moment) -> list[str] | None:
-    return None if entry.kind == "i" else privileges.acl(moment.outline.catalog.roles, entry.model)
+def _acl(entry: Entry, glance: Glance) -> list[str] | None:
+    return None if entry.kind == "i" else privileges.acl(glance.outline.catalog.roles, entry.model)
 
 
-def _options(entry: Entry, moment: Moment) -> list[str] | None:
+def _options(entry: Entry, glance: Glance) -> list[str] | None:
     model = entry.model
     if isinstance(model, Series) and model.retention_ns is not None and entry.kind == "r":
         return [f"retention={model.retention_ns // 1_000_000_000}s"]
@@ -46,11 +46,11 @@ def _options(entry: Entry, moment: Moment) -> list[str] | None:
     "relispopulated": lambda e, m: not isinstance(e.model, Series) or e.model.populated,
     "relreplident": lambda e, m: "d" if e.kind == "r" else "n", "relacl": _acl, "reloptions": _options,
 })  # fmt: skip
-def classes(moment: Moment) -> Sequence[Entry]:
-    return moment.outline.relations
+def classes(glance: Glance) -> Sequence[Entry]:
+    return glance.outline.relations
 
 
-def _attribute_collation(a: Attribute, moment: Moment) -> int:
+def _attribute_collation(a: Attribute, glance: Glance) -> int:
     return collation(a.type)
 
 
@@ -71,16 +71,16 @@ def collation(sql_type: SqlType) -> int:
     "attidentity": lambda a, m: a.identity, "attgenerated": "", "attislocal": True,
     "attcollation": _attribute_collation,
 })  # fmt: skip
-def attributes(moment: Moment) -> Sequence[Attribute]:
-    return moment.outline.attributes
+def attributes(glance: Glance) -> Sequence[Attribute]:
+    return glance.outline.attributes
 
 
 @live(PG, "pg_attrdef", {
     "oid": lambda a, m: a.default_oid, "adrelid": lambda a, m: a.relation, "adnum": lambda a, m: a.number,
     "adbin": lambda a, m: a.default,
 })  # fmt: skip
-def defaults(moment: Moment) -> Sequence[Attribute]:
-    return [a for a in moment.outline.attributes if a.default is not None]
+def defaults(glance: Glance) -> Sequence[Attribute]:
+    return [a for a in glance.outline.attributes if a.default is not None]
 
 
 def _operator_class(i: IndexEntry, number: int) -> int:
@@ -105,8 +105,8 @@ def _option(i: IndexEntry, position: int) -> int:
     "indexprs": lambda i, m: ", ".join(k.text for k in i.keys if not k.column) or None,
     "indpred": lambda i, m: i.where or None,
 })  # fmt: skip
-def indexes(moment: Moment) -> Sequence[IndexEntry]:
-    return moment.outline.indexes
+def indexes(glance: Glance) -> Sequence[IndexEntry]:
+    return glance.outline.indexes
 
 
 def _letter(name: str, other: str) -> Any:
@@ -122,8 +122,8 @@ def _letter(name: str, other: str) -> Any:
     "conkey": lambda c, m: list(c.columns), "confkey": lambda c, m: list(c.reference_columns) or None,
     "conbin": lambda c, m: c.model.text if c.kind == "c" and c.model is not None else None,
 })  # fmt: skip
-def constraints(moment: Moment) -> Sequence[ConstraintEntry]:
-    return moment.outline.constraints
+def constraints(glance: Glance) -> Sequence[ConstraintEntry]:
+    return glance.outline.constraints
 
 
 def _array(e: tuple[Entry, bool]) -> bool:
@@ -144,8 +144,8 @@ def _array(e: tuple[Entry, bool]) -> bool:
     "typsend": lambda e, m: definitions.procedure("array_send" if e[1] else "record_send"),
     "typalign": "d", "typstorage": "x", "typtypmod": -1,
 })  # fmt: skip
-def types(moment: Moment) -> Sequence[tuple[Entry, bool]]:
-    return [(e, array) for e in moment.outline.tables if e.row_type for array in (False, True)]
+def types(glance: Glance) -> Sequence[tuple[Entry, bool]]:
+    return [(e, array) for e in glance.outline.tables if e.row_type for array in (False, True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ class Comment:
     text: str
 
 
-def comments(moment: Moment) -> Iterator[Comment]:
-    outline = moment.outline
+def comments(glance: Glance) -> Iterator[Comment]:
+    outline = glance.outline
     for e in outline.relations:
         if e.comment is not None:
             yield Comment(e.oid, oids.PG_CLASS, 0, e.comment)
@@ -176,17 +176,17 @@ def comments(moment: Moment) -> Iterator[Comment]:
     "objoid": lambda c, m: c.of, "classoid": lambda c, m: c.catalog, "objsubid": lambda c, m: c.part,
     "description": lambda c, m: c.text,
 })  # fmt: skip
-def descriptions(moment: Moment) -> Sequence[Comment]:
-    return list(comments(moment))
+def descriptions(glance: Glance) -> Sequence[Comment]:
+    return list(comments(glance))
 
 
-def _sequence_type(e: Entry, m: Moment) -> int:
+def _sequence_type(e: Entry, m: Glance) -> int:
     assert isinstance(e.model, SqlSequence)
     return e.model.options.type.oid
 
 
-def sequences_of(moment: Moment) -> list[Entry]:
-    return [e for e in moment.outline.tables if e.kind == "S"]
+def sequences_of(glance: Glance) -> list[Entry]:
+    return [e for e in glance.outline.tables if e.kind == "S"]
 
 
 @live(PG, "pg_sequence", {
@@ -194,16 +194,16 @@ def sequences_of(moment: Moment) -> list[Entry]:
     "seqincrement": lambda e, m: e.model.options.increment, "seqmax": lambda e, m: e.model.options.maximum,
     "seqmin": lambda e, m: e.model.options.minimum, "seqcache": 1, "seqcycle": lambda e, m: e.model.options.cycle,
 })  # fmt: skip
-def sequences(moment: Moment) -> Sequence[Entry]:
-    return sequences_of(moment)
+def sequences(glance: Glance) -> Sequence[Entry]:
+    return sequences_of(glance)
 
 
 @live(PG, "pg_rewrite", {
     "oid": lambda e, m: oids.rule(e.model.number), "rulename": "_RETURN", "ev_class": lambda e, m: e.oid,
     "ev_type": "1", "ev_enabled": "O", "is_instead": True, "ev_qual": "<>", "ev_action": "<>",
 })  # fmt: skip
-def rules(moment: Moment) -> Sequence[Entry]:
-    return [e for e in moment.outline.tables if isinstance(e.model, SqlView)]
+def rules(glance: Glance) -> Sequence[Entry]:
+    return [e for e in glance.outline.tables if isinstance(e.model, SqlView)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,8 @@ class Dependency:
     kind: str
 
 
-def _dependencies(moment: Moment) -> Iterator[Dependency]:
-    outline = moment.outline
+def _dependencies(glance: Glance) -> Iterator[Dependency]:
+    outline = glance.outline
     for i in outline.indexes:
         if i.constraint:
             found = next(c for c in outline.constraints if c.index == i.oid)
@@ -249,5 +249,5 @@ def _dependencies(moment: Moment) -> Iterator[Dependency]:
     "refclassid": lambda d, m: d.referred_catalog, "refobjid": lambda d, m: d.referred,
     "refobjsubid": lambda d, m: d.referred_part, "deptype": lambda d, m: d.kind,
 })  # fmt: skip
-def dependencies(moment: Moment) -> Sequence[Dependency]:
-    return list(_dependencies(moment))
+def dependencies(glance: Glance) -> Sequence[Dependency]:
+    return list(_dependencies(glance))

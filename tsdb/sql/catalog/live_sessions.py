@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tsdb.sql.catalog.live import Moment, Value, live
+from tsdb.sql.catalog.live import Glance, Value, live
 from tsdb.sql.session_relations import COLUMNS
 from tsdb.types import BY_NAME
 
@@ -27,9 +27,9 @@ def _register(name: str) -> None:
     columns = {column: _column(place, column) for place, (column, _) in enumerate(COLUMNS[name])}
 
     @live(PG, name, columns, kept=False)
-    def rows(moment: Moment) -> Sequence[Any]:
+    def rows(glance: Glance) -> Sequence[Any]:
         """As the session that asks sees them; none without a session."""
-        session = moment.context.session
+        session = glance.context.session
         return session.rows(name) if session is not None else ()
 
 
@@ -46,8 +46,8 @@ def _zone_names() -> tuple[str, ...]:
     "name": lambda z, m: z[0], "abbrev": lambda z, m: z[1], "utc_offset": lambda z, m: z[2],
     "is_dst": lambda z, m: z[3],
 }, kept=False)  # fmt: skip
-def time_zones(moment: Moment) -> Sequence[tuple[str, str, Any, bool]]:
-    now = datetime.datetime.fromtimestamp(moment.context.now_us / 1e6, datetime.UTC)
+def time_zones(glance: Glance) -> Sequence[tuple[str, str, Any, bool]]:
+    now = datetime.datetime.fromtimestamp(glance.context.now_us / 1e6, datetime.UTC)
     rows = []
     for name in _zone_names():
         at = now.astimezone(zoneinfo.ZoneInfo(name))

@@ -7,7 +7,7 @@ from functools import cache
 
 from tsdb.model.catalog import Series
 from tsdb.sql.catalog import definitions, oids, sizes, static
-from tsdb.sql.catalog.live import Fresh, Moment, live
+from tsdb.sql.catalog.live import Fresh, Glance, live
 from tsdb.sql.catalog.live_databases import databases
 from tsdb.sql.catalog.live_relations import sequences_of
 from tsdb.sql.catalog.outline import Entry, IndexEntry
@@ -15,55 +15,55 @@ from tsdb.sql.catalog.outline import Entry, IndexEntry
 PG = "pg_catalog"
 
 
-def schema_name(e: Entry, moment: Moment) -> str:
-    return moment.outline.namespace_names[e.namespace]
+def schema_name(e: Entry, glance: Glance) -> str:
+    return glance.outline.namespace_names[e.namespace]
 
 
-def owner(e: Entry, moment: Moment) -> str:
-    return moment.role_name(e.owner)
+def owner(e: Entry, glance: Glance) -> str:
+    return glance.role_name(e.owner)
 
 
-def _name(e: Entry, moment: Moment) -> str:
+def _name(e: Entry, glance: Glance) -> str:
     return e.name
 
 
-def of_kind(moment: Moment, *kinds: str) -> list[Entry]:
-    return [e for e in moment.outline.tables if e.kind in kinds]
+def of_kind(glance: Glance, *kinds: str) -> list[Entry]:
+    return [e for e in glance.outline.tables if e.kind in kinds]
 
 
-def _definition(e: Entry, moment: Moment) -> str | None:
-    return definitions.view_definition(moment, e.oid)
+def _definition(e: Entry, glance: Glance) -> str | None:
+    return definitions.view_definition(glance, e.oid)
 
 
 @live(PG, "pg_tables", {
     "schemaname": schema_name, "tablename": _name, "tableowner": owner, "hasindexes": lambda e, m: e.has_index,
     "hasrules": False, "hastriggers": False, "rowsecurity": False,
 })  # fmt: skip
-def tables(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "r")
+def tables(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "r")
 
 
 @live(PG, "pg_views", {
     "schemaname": schema_name, "viewname": _name, "viewowner": owner, "definition": _definition,
 })  # fmt: skip
-def views(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "v")
+def views(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "v")
 
 
 @live(PG, "pg_matviews", {
     "schemaname": schema_name, "matviewname": _name, "matviewowner": owner, "hasindexes": lambda e, m: e.has_index,
     "ispopulated": lambda e, m: e.model.populated, "definition": _definition,
 })  # fmt: skip
-def materialized_views(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "m")
+def materialized_views(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "m")
 
 
 @live(PG, "pg_indexes", {
     "schemaname": lambda i, m: schema_name(i.table, m), "tablename": lambda i, m: i.table.name,
     "indexname": lambda i, m: i.name, "indexdef": lambda i, m: definitions.index_definition(m, i.oid),
 })  # fmt: skip
-def indexes(moment: Moment) -> Sequence[IndexEntry]:
-    return moment.outline.indexes
+def indexes(glance: Glance) -> Sequence[IndexEntry]:
+    return glance.outline.indexes
 
 
 @live(PG, "pg_sequences", {
@@ -73,12 +73,12 @@ def indexes(moment: Moment) -> Sequence[IndexEntry]:
     "increment_by": lambda e, m: e.model.options.increment, "cycle": lambda e, m: e.model.options.cycle,
     "cache_size": 1,
 })  # fmt: skip
-def sequences(moment: Moment) -> Sequence[Entry]:
-    return sequences_of(moment)
+def sequences(glance: Glance) -> Sequence[Entry]:
+    return sequences_of(glance)
 
 
-def _rows(e: Entry, moment: Moment) -> int:
-    return moment.statistics(e.model).rows if isinstance(e.model, Series) else 0
+def _rows(e: Entry, glance: Glance) -> int:
+    return glance.statistics(e.model).rows if isinstance(e.model, Series) else 0
 
 
 _STATISTICS = {
@@ -88,21 +88,21 @@ _STATISTICS = {
 
 
 @live(PG, "pg_stat_user_tables", _STATISTICS)
-def user_table_statistics(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "r", "m")
+def user_table_statistics(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "r", "m")
 
 
 @live(PG, "pg_stat_all_tables", _STATISTICS)
-def all_table_statistics(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "r", "m")
+def all_table_statistics(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "r", "m")
 
 
 _IO = {"relid": lambda e, m: e.oid, "schemaname": schema_name, "relname": _name}
 
 
 @live(PG, "pg_statio_user_tables", _IO)
-def user_table_io(moment: Moment) -> Sequence[Entry]:
-    return of_kind(moment, "r", "m")
+def user_table_io(glance: Glance) -> Sequence[Entry]:
+    return of_kind(glance, "r", "m")
 
 
 _INDEX_STATISTICS = {
@@ -113,13 +113,13 @@ _INDEX_STATISTICS = {
 
 
 @live(PG, "pg_stat_user_indexes", _INDEX_STATISTICS)
-def user_index_statistics(moment: Moment) -> Sequence[IndexEntry]:
-    return moment.outline.indexes
+def user_index_statistics(glance: Glance) -> Sequence[IndexEntry]:
+    return glance.outline.indexes
 
 
 @live(PG, "pg_stat_database", {"datid": lambda d, m: oids.database(d.number), "datname": lambda d, m: d.name})
-def database_statistics(moment: Moment) -> Sequence[object]:
-    return databases(moment)
+def database_statistics(glance: Glance) -> Sequence[object]:
+    return databases(glance)
 
 
 @cache
@@ -130,9 +130,9 @@ def system_entries() -> list[tuple[int, str, str, int]]:
     )]  # fmt: skip
 
 
-def total_bytes(moment: Moment, oid: int) -> int | None:
+def total_bytes(glance: Glance, oid: int) -> int | None:
     """pg_relation_size and its like; None for what is not there."""
-    entry = moment.outline.by_oid.get(oid)
+    entry = glance.outline.by_oid.get(oid)
     if entry is not None:
-        return sizes.bytes_of(moment, entry)
-    return 0 if oid in moment.outline.names else None
+        return sizes.bytes_of(glance, entry)
+    return 0 if oid in glance.outline.names else None

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tsdb.model.catalog import Catalog
 from tsdb.sql.catalog import live_databases, live_information, live_relations, live_sessions, live_views, static
-from tsdb.sql.catalog.live import LIVE, moment_of
+from tsdb.sql.catalog.live import LIVE, glance_of
 from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
 from tsdb.sql.relation import RelationColumn
@@ -44,7 +44,7 @@ class SystemRelation:
         file = f"{prefix}{relation.name}"
         captured = static.row_count(file)
         live = LIVE.get((relation.schema, relation.name))
-        moment = moment_of(context, catalog)
+        glance = glance_of(context, catalog)
         arrays: dict[str, pa.ChunkedArray] = {}
         for column in relation.columns:
             if column.name not in names:
@@ -54,11 +54,11 @@ class SystemRelation:
                 found = static.column(file, column.name)
                 parts.append(pa.nulls(captured, column.type.arrow) if found is None else found)
             if live is not None:
-                parts.append(live.array(relation, column, moment))
+                parts.append(live.array(relation, column, glance))
             arrays[column.name] = pa.chunked_array(parts, column.type.arrow)
         for name, sql_type in _HIDDEN:
             if name in names and name not in arrays:
-                count = captured + (0 if live is None else len(live.rows(moment)))
+                count = captured + (0 if live is None else len(live.rows(glance)))
                 value = relation.oid if sql_type is OID else _FROZEN_XID
                 arrays[name] = pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), count)])
         return pa.table([arrays[name] for name in names], names=list(names))

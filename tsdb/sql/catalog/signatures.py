@@ -1,7 +1,7 @@
 """The SQL functions that look into the catalog, by their signatures, in the form of ``tsdb.sql.signature``.
 
 ``catalog_text('question', @, a, b, t)``, ``catalog_number`` and ``catalog_flag`` ask what ``functions`` answers; ``@``
-stands for the statement's moment. What we never have (triggers, partitions, rules) is an expression that gives NULL.
+stands for the statement's glance. What we never have (triggers, partitions, rules) is an expression that gives NULL.
 
 Source: PostgreSQL 15 manual, 9.26 (system information functions) and 9.27.7 (sizes of objects).
 """

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from tsdb.model.catalog import Series
-from tsdb.sql.catalog.live import Moment
+from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.outline import Entry
 
 PAGE_BYTES = 8192
 _UNKNOWN = -1.0
 
 
-def rows_of(moment: Moment, entry: Entry) -> float:
+def rows_of(glance: Glance, entry: Entry) -> float:
     """reltuples: an estimate that counts each version of a point; indexes have as many as their table."""
     model = entry.model
     if isinstance(model, Series):
-        return float(moment.statistics(model).rows)
+        return float(glance.statistics(model).rows)
     return 1.0 if entry.kind == "S" else 0.0 if entry.kind == "v" else _UNKNOWN
 
 
-def bytes_of(moment: Moment, entry: Entry) -> int:
+def bytes_of(glance: Glance, entry: Entry) -> int:
     """On disk. An index is part of its table's blocks, so it has none of its own; a sequence is one page."""
     model = entry.model
     if isinstance(model, Series) and entry.kind != "i":
-        return moment.statistics(model).bytes
+        return glance.statistics(model).bytes
     return PAGE_BYTES if entry.kind == "S" else 0
 
 
-def database_bytes(moment: Moment, number: int) -> int:
+def database_bytes(glance: Glance, number: int) -> int:
     """All series of a database together."""
-    database = moment.outline.catalog.databases_by_number.get(number)
-    return 0 if database is None else sum(moment.statistics(s).bytes for s in database.series.values())
+    database = glance.outline.catalog.databases_by_number.get(number)
+    return 0 if database is None else sum(glance.statistics(s).bytes for s in database.series.values())
 
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
