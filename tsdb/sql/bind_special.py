@@ -75,7 +75,10 @@ def nullif(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     test = bind_operators.compare(binder, "=", left, right)
     left = coerce(left, TEXT, binder.context) if left.unknown else left
     sql = f"CASE WHEN {test.sql} THEN NULL ELSE {left.sql} END"
-    return combine(sql, left.type, "call", (test, left), digits=left.digits)
+    made = combine(sql, left.type, "call", (test, left), digits=left.digits)
+    if left.shown is None:
+        return made
+    return replace(made, shown=f"CASE WHEN {test.sql} THEN NULL ELSE {left.shown} END")
 
 
 @special("round")
