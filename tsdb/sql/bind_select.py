@@ -85,12 +85,18 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
         for expr in (*select.targets, *hidden, *([condition] if having is not None else [])):
             _check_grouped(expr, select)
     distinct = node.args.get("distinct") is not None
-    texts = [None if distinct and e.fields is None else _shown(e, select) for e in select.targets]
+    # What DISTINCT compares is the number, not its text; DISTINCT ON compares its own expressions alone.
+    free = distinct and on is not None and form == "shown"
+    compared = {e.sql for e in hidden}
+    texts = [
+        _shown(e, select) if (e.sql not in compared if free else not distinct or e.fields is not None) else None
+        for e in select.targets
+    ]
     outputs = [
         _output(e, shown=form == "extended" and text is not None) for e, text in zip(select.targets, texts, strict=True)
     ]
     finals = [_final(e) for e in select.targets] or ["NULL"]
-    changed = form == "shown" and on is None
+    changed = form == "shown"
     if changed:
         finals = [text or final for text, final in zip(texts, finals, strict=False)] or finals
     rest = (f" FROM {from_text}{text}" if from_text else text) + group_text
@@ -110,7 +116,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
             )
     limit = limit_text(binder, node, scope.parent)
     sql += limit
-    if select.grouped and having is None and on is None and node.args.get("distinct") is None:
+    if select.grouped and having is None and not distinct:
         block.grouping = _grouping(node, select, order, sql, shown=changed)
     block.outputs = outputs
     block.transparent = not (

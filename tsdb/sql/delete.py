@@ -1,7 +1,7 @@
 """DELETE and TRUNCATE: what to hide, and how many rows that is.
 
 A condition on time and tags alone becomes one RangeDeletion (``deletion_range``); any other is evaluated on the
-visible rows and becomes KeyDeletions in chunks. TRUNCATE is a RangeDeletion of everything.
+visible rows and becomes KeyDeletions in chunks. TRUNCATE is a RangeDeletion of everything. USING is ``joined``'s.
 
 Source of the grammar: PostgreSQL 15 manual, DELETE and TRUNCATE.
 """
@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import SqlSyntaxError
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, Moment, RangeDeletion
 from tsdb.sql import deletion_range, storage_form, trees
 from tsdb.sql.context import Context
 from tsdb.sql.deletion_range import RangeCondition
+from tsdb.sql.joined import Joined
 from tsdb.sql.modification import Effect, Outcome, Reading
 from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
@@ -32,7 +33,8 @@ from tsdb.types import SqlType
 
 @dataclass(frozen=True)
 class PreparedDelete:
-    """``rows`` asks for the keys of what is selected (tags, time_ns, sequence), then for RETURNING's columns."""
+    """``rows`` asks for the keys of what is selected (tags, time_ns, sequence), then for RETURNING's columns, of which
+    those in ``shown`` are the result's."""
 
     series: Series
     rows: Select
@@ -41,6 +43,7 @@ class PreparedDelete:
     range: RangeCondition | None
     count: Select
     catalog_version: int
+    shown: tuple[int, ...]
     reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
@@ -70,10 +73,9 @@ class PreparedDelete:
         if not batch.num_rows:
             return
         outcome.count += batch.num_rows
-        keys = key_width(self.series)
         if self.columns:
             names = [column.name for column in self.columns]
-            outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[keys:], names))
+            outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
         yield key_deletion(self.series, batch, moment)
 
 
@@ -115,28 +117,34 @@ def prepare(
 ) -> PreparedDelete:
     """Raises UndefinedTable, FeatureNotSupported, and whatever the condition's query raises."""
     tree = statement.tree
-    if tree.args.get("using") or tree.args.get("tables"):
-        raise FeatureNotSupported("DELETE … USING is not supported", hint="Use WHERE … IN (SELECT …).")
+    if tree.args.get("tables"):
+        raise SqlSyntaxError("DELETE FROM names one table", hint="Name the others after USING.")
     table = tree.this
     series = target_series(context, catalog.find(context.database), table, "delete from")
     alias = trees.alias_of(table)
     where = tree.args.get("where")
     condition = where.this if where is not None else None
-    clause = tree.args.get("returning")
-    returned = [item.copy() for item in clause.expressions] if clause is not None else []
+    joined = Joined.read(tree, series)
 
-    def query(role: str, items: list[exp.Expr]) -> Select:
-        selected = trees.select(items, table.copy(), condition)
-        if (with_ := tree.args.get("with_")) is not None:
-            selected.set("with_", with_.copy())
-        return trees.derived(statement.fragment, role, selected)
+    def width(query: exp.Expr) -> int:
+        select = trees.derived(statement.fragment, "width " + query.sql(), query)
+        return len(queries.prepare(select, context, catalog, parameter_types).columns)
 
-    rows = query("rows", key_items(series, alias or series.name) + returned)
+    returned, dropped = joined.returned(tree, lambda item: item, width)
+    keys = key_items(series, joined.name)
+    rows = trees.derived(statement.fragment, "rows", joined.select(keys + returned, tree, once=True))
     prepared = queries.prepare(rows, context, catalog, parameter_types)
-    columns = prepared.columns[key_width(series) :]
-    span = None if columns else deletion_range.recognize(series, alias, condition)
-    count = query("count", [trees.expression("count(*)")])
-    return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version)
+    shown = shown_of(len(prepared.columns), key_width(series), dropped)
+    columns = tuple(prepared.columns[i] for i in shown)
+    span = None if columns or joined.others else deletion_range.recognize(series, alias, condition)
+    count = trees.derived(statement.fragment, "count", joined.select([trees.expression("count(*)")], tree))
+    return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version, shown)
+
+
+def shown_of(count: int, first: int, dropped: Sequence[int]) -> tuple[int, ...]:
+    """The columns of a query from ``first`` on but those that are ``dropped``, counted from there."""
+    gone = {first + i for i in dropped}
+    return tuple(i for i in range(first, count) if i not in gone)
 
 
 def truncate(statement: Truncate, context: Context, catalog: Catalog) -> list[RangeDeletion]:

@@ -22,7 +22,8 @@ from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import Moment
 from tsdb.sql import trees
 from tsdb.sql.context import Context
-from tsdb.sql.delete import key_deletion, key_items, key_width
+from tsdb.sql.delete import key_deletion, key_items, key_width, shown_of
+from tsdb.sql.joined import Joined
 from tsdb.sql.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
@@ -34,7 +35,8 @@ from tsdb.types import SqlType
 
 @dataclass(frozen=True)
 class PreparedUpdate:
-    """``rows`` asks for keys, the fields that stay, the fields that are ``changed``, and RETURNING's columns."""
+    """``rows`` asks for keys, the fields that stay, the fields that are ``changed``, and RETURNING's
+    columns, of which those in ``shown`` are the result's."""
 
     series: Series
     rows: Select
@@ -43,6 +45,7 @@ class PreparedUpdate:
     kept: tuple[Column, ...]
     changed: tuple[Column, ...]
     catalog_version: int
+    shown: tuple[int, ...]
     reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
@@ -59,7 +62,7 @@ class PreparedUpdate:
         news = batch.columns[at : at + len(self.changed)]
         if self.columns:
             names = [column.name for column in self.columns]
-            outcome.returned.append(pa.RecordBatch.from_arrays(batch.columns[at + len(news) :], names))
+            outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
         if not self.series.keyed:
             yield self._rewritten(batch, moment)
             return
@@ -104,27 +107,33 @@ def prepare(
 ) -> PreparedUpdate:
     """Raises UndefinedTable, UndefinedColumn, FeatureNotSupported, and whatever the query raises."""
     tree = statement.tree
-    if tree.args.get("from_") is not None:
-        raise FeatureNotSupported("UPDATE … FROM is not supported", hint="Use a subquery in SET and WHERE … IN.")
     table = tree.this
     series = target_series(context, catalog.find(context.database), table, "update")
-    name = trees.alias_of(table) or series.name
+    joined = Joined.read(tree, series)
+    name = joined.name
     assigned = _assigned(series, tree.expressions)
     changed = tuple(assigned)
     kept = tuple(c for c in series.fields if c not in assigned)
     items = key_items(series, name)
     items += [trees.aliased(trees.column(c.name, name), f"o{i}") for i, c in enumerate(kept)]
     items += [trees.aliased(trees.cast(assigned[c].copy(), c), f"n{i}") for i, c in enumerate(changed)]
-    items += _returned(tree, series, assigned)
-    where = tree.args.get("where")
-    selected = trees.select(items, table.copy(), where.this if where is not None else None)
-    if (with_ := tree.args.get("with_")) is not None:
-        selected.set("with_", with_.copy())
     role = "; ".join(["update", *(c.default or "" for c in changed)])
+
+    def width(query: exp.Expr) -> int:
+        select = trees.derived(statement.fragment, f"{role}; width {query.sql()}", query)
+        return len(queries.prepare(select, context, catalog, parameter_types).columns)
+
+    by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
+    returned, dropped = joined.returned(tree, lambda item: _with_new(item, by_name, joined), width)
+    if joined.others and returned:
+        # The new values stand for names that may be ambiguous: those are found in the clause as it is written.
+        width(joined.select([item.copy() for item in tree.args["returning"].expressions], tree))
+    selected = joined.select(items + returned, tree, once=True)
     rows = trees.derived(statement.fragment, role, selected)
     prepared = queries.prepare(rows, context, catalog, parameter_types)
-    columns = prepared.columns[key_width(series) + len(kept) + len(changed) :]
-    return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version)
+    shown = shown_of(len(prepared.columns), len(items), dropped)
+    columns = tuple(prepared.columns[i] for i in shown)
+    return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version, shown)
 
 
 def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.Expr]:
@@ -158,33 +167,18 @@ def _pairs(assignments: list[exp.Expr]) -> Iterator[tuple[exp.Expr, exp.Expr]]:
         yield from zip(target.expressions, value.expressions, strict=True)
 
 
-def _returned(tree: exp.Expr, series: Series, assigned: dict[Column, exp.Expr]) -> list[exp.Expr]:
+def _with_new(item: exp.Expr, by_name: dict[str, exp.Expr], joined: Joined) -> exp.Expr:
     """RETURNING sees the new values."""
-    clause = tree.args.get("returning")
-    if clause is None:
-        return []
-    by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
-    items: list[exp.Expr] = []
-    for item in clause.expressions:
-        if isinstance(item, exp.Star):
-            stars: list[exp.Expr] = [exp.Column(this=exp.to_identifier(c.name, quoted=True)) for c in series.columns]
-        else:
-            stars = [item.copy()]
-        for each in stars:
-            items.append(_with_new(each, by_name))
-    return items
 
+    def is_new(node: exp.Expr) -> bool:
+        return (
+            isinstance(node, exp.Column)
+            and not isinstance(node.this, exp.Star)
+            and trees.name_of(node) in by_name
+            and joined.owns(node)
+        )
 
-def _with_new(item: exp.Expr, by_name: dict[str, exp.Expr]) -> exp.Expr:
-    if isinstance(item, exp.Column) and trees.name_of(item) in by_name:
+    if is_new(item):
         return trees.aliased(by_name[trees.name_of(item)].copy(), trees.name_of(item))
-
-    def new(node: exp.Expr) -> exp.Expr:
-        return by_name[trees.name_of(node)].copy() if _is_new(node, by_name) else node
-
-    replaced: exp.Expr = item.transform(new)
+    replaced: exp.Expr = item.transform(lambda node: by_name[trees.name_of(node)].copy() if is_new(node) else node)
     return replaced
-
-
-def _is_new(node: exp.Expr, by_name: dict[str, exp.Expr]) -> bool:
-    return isinstance(node, exp.Column) and not isinstance(node.this, exp.Star) and trees.name_of(node) in by_name
