@@ -90,7 +90,7 @@ def held(connection: Connection) -> list[list[str]]:
     return [
         ordered(connection.execute(each).fetchall())
         for each in ("SELECT * FROM d", "SELECT * FROM s", "SELECT * FROM u")
-    ]  # type: ignore[call-overload]
+    ]
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
@@ -103,7 +103,7 @@ def test_joined_modifications_do_what_postgresql_does(
 
 
 def test_inside_a_transaction_they_see_what_it_wrote(both: tuple[Connection, Connection]) -> None:
-    found = []
+    found: list[object] = []
     for each in both:
         with suppress(psycopg.Rollback), each.transaction():
             each.execute("INSERT INTO d VALUES ('2027-01-01', 'h0', 1, 'new', 1), ('2027-01-01', 'h9', 1, 'new', 1)")
