@@ -17,7 +17,7 @@ from tsdb.errors import (
     UndefinedFunction,
     UndefinedTable,
 )
-from tsdb.sql import bind_view, limits
+from tsdb.sql import bind_view, given, limits
 from tsdb.sql.bind_calls import SETS, function_name
 from tsdb.sql.bind_operators import compare
 from tsdb.sql.bind_view import output_columns
@@ -131,7 +131,9 @@ def _named(binder: Binder, node: exp.Table, scope: Scope) -> str:
             f'cross-database references are not implemented: "{catalog}.{schema}.{name}"', position=position
         )
     common = scope.table(name) if not schema else None
-    if common is not None:
+    if (series := node.args.get(given.GIVEN)) is not None:
+        text, relation = bind_view.of_given(binder, series)
+    elif common is not None:
         common.references += 1
         columns = output_columns(common.outputs)
         relation = Relation(name, binder.alias(), columns, block=common.block, table=common)

@@ -16,7 +16,7 @@ from sqlglot import exp
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError, UndefinedTable, WrongObjectType
 from tsdb.model.relations import Definition, SqlSequence, SqlView, Use
 from tsdb.model.schema import Series
-from tsdb.sql import names
+from tsdb.sql import given, names
 from tsdb.sql.binder import Binder
 from tsdb.sql.block import BoundQuery, Output
 from tsdb.sql.catalog import oids
@@ -69,6 +69,13 @@ def _series(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
     source = binder.source(Source(len(binder.sources) + 1, series, role=role))
     relation = Relation(name, binder.alias(), series_columns(series), source)
     relation.oid = oids.of(series.identity)
+    return f"{source.name} AS {relation.alias}", relation
+
+
+def of_given(binder: Binder, series: Series) -> tuple[str, Relation]:
+    """Points of a series that are in hand (``tsdb.sql.given``)."""
+    source = binder.source(Source(len(binder.sources) + 1, given.beside(series)))
+    relation = Relation(series.name, binder.alias(), series_columns(series), source)
     return f"{source.name} AS {relation.alias}", relation
 
 

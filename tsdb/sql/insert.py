@@ -31,9 +31,9 @@ from tsdb.sql.constant_rows import ConstantRows
 from tsdb.sql.context import Context
 from tsdb.sql.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.names import target_series
-from tsdb.sql.query import Queries
+from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
-from tsdb.sql.returning import Returned
+from tsdb.sql.returning import Evaluated, Returned
 from tsdb.sql.statement import Insert, Select
 from tsdb.sql.to_points import points_of
 from tsdb.types import BOOL, INT8, TEXT, Kind, SqlType
@@ -49,7 +49,7 @@ class PreparedInsert:
     source: Select
     parameters: tuple[SqlType, ...]
     conflict: Conflict | None
-    returned: Returned
+    returned: Returned | Evaluated
     catalog_version: int
     constants: ConstantRows | None = None
     counted: tuple[tuple[Column, SqlSequence], ...] = ()
@@ -60,7 +60,8 @@ class PreparedInsert:
 
     @cached_property
     def reads(self) -> bool:
-        return self.conflict is not None or self.source.tree.find(exp.Table) is not None
+        evaluates = isinstance(self.returned, Evaluated)
+        return evaluates or self.conflict is not None or self.source.tree.find(exp.Table) is not None
 
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:
@@ -88,8 +89,8 @@ class PreparedInsert:
             batch = batch.take(pa.array(rows))
             values = {c.name: batch.column(i) for i, c in enumerate(self.targets)}
         outcome.count += len(points)
-        if self.returned.columns:
-            outcome.returned.append(self.returned.inserted(values, points))
+        if self.columns:
+            outcome.returned += self.returned.inserted(reading, outcome, values, points)
         if len(points):
             yield Write(points)
 
@@ -114,7 +115,7 @@ def prepare(
     body = _Body(queries, statement, context, catalog, parameter_types)
     if rows is None:
         given, source = body.query(given, explicit=names is not None)
-    conflict, returned = Conflict.read(tree, series, context.database), returning.of_insert(tree, series)
+    conflict = Conflict.read(tree, series, context.database)
     omitted = [
         c for c in series.columns
         if (c.default is not None or c.sequence) and c not in given and not _covered(c, given)
@@ -127,9 +128,7 @@ def prepare(
         constants = constant_rows.recognize(targets, every, defaults, parameter_types)
         if constants is not None and not tree.args.get("with_"):
             empty = trees.derived(statement.fragment, "constants", trees.select([]))
-            return PreparedInsert(
-                series, targets, empty, constants.parameters, conflict, returned, catalog.version, constants, counted
-            )
+            return body.finished(series, targets, empty, constants.parameters, conflict, constants, counted)
         source = _values(targets, every, defaults)
     else:
         for i, (column, default) in enumerate(zip(omitted, defaults[len(given) :], strict=True)):
@@ -139,9 +138,7 @@ def prepare(
     role = "; ".join(["insert", *(c.default or "" for c in targets)])
     query = trees.derived(statement.fragment, role, source)
     prepared = queries.prepare(query, context, catalog, parameter_types)
-    return PreparedInsert(
-        series, targets, query, prepared.parameters, conflict, returned, catalog.version, counted=counted
-    )
+    return body.finished(series, targets, query, prepared.parameters, conflict, None, counted)
 
 
 def _rows(tree: exp.Expr) -> list[list[exp.Expr]] | None:
@@ -200,7 +197,7 @@ def given_columns(series: Series, names: list[str] | None) -> list[Column]:
 
 
 class _Body:
-    """A query as the source, each column cast to its target."""
+    """What of a statement is a query: its source, RETURNING."""
 
     def __init__(
         self,
@@ -217,7 +214,7 @@ class _Body:
         self._parameter_types = parameter_types
 
     def query(self, given: list[Column], *, explicit: bool) -> tuple[list[Column], exp.Expr]:
-        """(columns that get values, the query with a column for each)."""
+        """(columns that get values, the query with a column for each, cast to it)."""
         select = _cast_literals(self._statement.tree.expression, given)
         source = select.copy()
         source.set("with_", self._statement.tree.args.get("with_") or source.args.get("with_"))
@@ -233,6 +230,30 @@ class _Body:
         names = [f"c{i}" for i in range(len(given))]
         items = [trees.aliased(trees.cast(trees.column(n, "source"), c), n) for n, c in zip(names, given, strict=True)]
         return given, trees.select(items, trees.subquery(select, "source", names))
+
+    def finished(
+        self,
+        series: Series,
+        targets: tuple[Column, ...],
+        source: Select,
+        parameters: tuple[SqlType, ...],
+        conflict: Conflict | None,
+        constants: ConstantRows | None,
+        counted: tuple[tuple[Column, SqlSequence], ...],
+    ) -> PreparedInsert:
+        """The insert with its RETURNING, in which a parameter has the type that the source gave it."""
+        types = (*parameters, *self._parameter_types[len(parameters) :])
+
+        def prepare(tree: exp.Expr) -> tuple[Select, Prepared]:
+            query = trees.derived(self._statement.fragment, "returning", tree)
+            return query, self._queries.prepare(query, self._context, self._catalog, types)
+
+        returned = returning.of_insert(self._statement.tree, series, prepare)
+        if isinstance(returned, Evaluated):
+            parameters = returned.parameters
+        return PreparedInsert(
+            series, targets, source, parameters, conflict, returned, self._catalog.version, constants, counted
+        )
 
 
 def _matched(given: list[Column], count: int, explicit: bool) -> list[Column]:

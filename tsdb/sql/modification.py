@@ -69,11 +69,12 @@ class Outcome:
         permission.check_views(reading.catalog, reading.context, prepared.viewed)
         values = reading.values[: len(prepared.parameters)]
         rows = reading.queries.run(prepared, reading.view, values, reading.context)
-        self._rows = rows
+        # A query may be asked while another one is read.
+        around, self._rows = self._rows, rows
         try:
             yield from rows
         finally:
-            self._rows = None
+            self._rows = around
             rows.close()
 
     def close(self) -> None:

@@ -1,0 +1,90 @@
+"""Points in hand as a relation of a query: what an INSERT writes, for RETURNING; EXCLUDED, for ON CONFLICT.
+
+They are read as a series that stands beside the target's: the target's columns and rights under the negative of its
+number, which no other series has. ``GivenView`` answers its scans from memory; all other scans are the view's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+from sqlglot import exp
+
+from tsdb.model.points import Points, decode_tagset
+from tsdb.model.schema import Catalog, Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, View
+from tsdb.model.time import us_of_ns
+from tsdb.sql import storage_form
+
+# The argument of a table in a tree that says which series' points are given; no parser sets it.
+GIVEN = "given"
+
+
+def table(series: Series, name: str) -> exp.Expr:
+    """The given points of a series in FROM, under a name."""
+    identifier = exp.to_identifier(name, quoted=True)
+    made = exp.Table(this=exp.to_identifier(series.name, quoted=True), alias=exp.TableAlias(this=identifier))
+    made.set(GIVEN, series)
+    return made
+
+
+def beside(series: Series) -> Series:
+    """The series as which its given points are read."""
+    return replace(series, number=-series.number, relation=series.identity)
+
+
+@dataclass(frozen=True)
+class GivenView:
+    """Implements ``View``: a view and, beside it, points of one series."""
+
+    view: View
+    points: Points
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.view.catalog
+
+    @property
+    def moment(self) -> Moment:
+        return self.view.moment
+
+    def scan(self, request: ScanRequest) -> Scan:
+        """Of the given points all are answered, whatever is asked: the query filters them itself."""
+        if request.series.number != -self.points.series.number:
+            return self.view.scan(request)
+        arrays = [column_of(self.points, request.series, key) for key in request.columns]
+        names = [f"c{i}" for i in range(len(arrays))]
+        if arrays:
+            batch = pa.RecordBatch.from_arrays(arrays, names)
+        else:
+            bare = pa.Array.from_buffers(pa.struct([]), len(self.points), [None], children=[])
+            batch = pa.RecordBatch.from_struct_array(bare)
+        statistics = ScanStatistics(rows_returned=len(self.points))
+        return Scan(batch.schema, _once(batch), statistics)
+
+    def close(self) -> None:
+        self.view.close()
+
+
+def _once(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    yield batch
+
+
+def column_of(points: Points, series: Series, key: int | str) -> pa.Array:
+    """A column of points as scans give it."""
+    if key == TIME:
+        return pa.array(us_of_ns(points.times))
+    if key == TIME_NS:
+        return pa.array(points.times)
+    if key == SEQUENCE:
+        return pa.array(np.arange(len(points), dtype=np.int64))
+    assert isinstance(key, int)
+    column = series.by_number[key]
+    if column.role is Role.TAG:
+        values = pa.array([decode_tagset(each).get(key) for each in points.tagsets], pa.string())
+        return values.take(pa.array(points.tagset)).dictionary_encode()
+    found = points.fields.get(key)
+    return found if found is not None else pa.nulls(len(points), storage_form.stored_type(column))
