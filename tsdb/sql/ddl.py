@@ -107,7 +107,6 @@ def _create_database(reader: DdlReader) -> SchemaPlan:
     reader.accept("with")
     while not reader.at_end:
         if reader.accept("owner"):
-            reader.accept_sign("=")
             owner = _owner(reader)
         else:
             # ENCODING, TEMPLATE, LC_COLLATE …: databases here have one encoding.
