@@ -13,7 +13,8 @@ from tsdb.model.store import TagIn
 from tsdb.model.time import BUCKET_NS
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_BITS
-from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.rules import KeptRules, Rules, rules_of
+from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, Tombstone
 from tsdb.storage.visibility import Visibility
 
@@ -61,6 +62,14 @@ def series(keyed: bool) -> Series:
     return Series(SERIES, "m", (), keyed)
 
 
+def added_in_turn(of: Series, stones: list[AnyTombstone], tagsets: TagSets) -> Rules:
+    """As reads between the DELETEs make them: a rule is added to those that are kept."""
+    kept = KeptRules()
+    for count in range(len(stones)):
+        kept.rules(of, tuple(stones[:count]), tagsets)
+    return kept.rules(of, tuple(stones), tagsets)
+
+
 def is_hidden(row: Row, stone: AnyTombstone, keyed: bool) -> bool:
     tagset, time, sequence = row
     if sequence >= stone.counter:
@@ -88,7 +97,7 @@ def test_a_tombstone_hides_exactly_the_older_versions_in_its_interval_range_and_
 ) -> None:
     index = TagSetIndex()
     assert index.ids(TAGSETS).tolist() == [0, 1, 2]
-    visibility = Visibility(DATABASE, series(keyed), stones, index.snapshot())
+    visibility = Visibility(DATABASE, series(keyed), added_in_turn(series(keyed), stones, index.snapshot()))
     tagset = np.array([row[0] for row in history], np.int32)
     at = np.array([row[1] for row in history], np.int64)
     sequences = np.array([row[2] for row in history], np.int64)
@@ -110,7 +119,7 @@ def test_a_tag_set_that_is_newer_than_the_view_is_not_hidden() -> None:
     index = TagSetIndex()
     index.ids(TAGSETS[:1])
     stone = Tombstone(SERIES, 0, RING_SIZE, NODE | 9, tags=(TagIn(TAG, frozenset(["zz"]), True),))
-    visibility = Visibility(DATABASE, series(True), [stone], index.snapshot())
+    visibility = Visibility(DATABASE, series(True), rules_of(series(True), [stone], index.snapshot()))
     hidden = visibility.hidden(np.array([0, 5], np.int32), np.zeros(2, np.int64), np.array([NODE | 1, NODE | 2]))
     assert hidden is not None
     assert hidden.tolist() == [True, False]

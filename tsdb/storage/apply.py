@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.model.points import Points
+from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.storage.append import Write, WritePart
 from tsdb.storage.head import Runs, add, alike, joins, run_of
 from tsdb.storage.merge import concat
@@ -118,7 +119,10 @@ def add_tombstones(
         # One pass over those there are, however many come: a DELETE makes one for each location.
         last = {_extent(stone): stone for stone in new if isinstance(stone, Tombstone)}
         ranges = {(stone.range_low, stone.range_high) for stone in last.values()}
-        kept = [old for old in changed.get(series, ()) if not _is_replaced(old, ranges, last)]
+        widest = _widest(last.values())
+        kept = [
+            old for old in changed.get(series, ()) if not (_is_covered(old, widest) or _is_replaced(old, ranges, last))
+        ]
         kept += [stone for stone in new if isinstance(stone, KeyTombstone) or last[_extent(stone)] is stone]
         changed[series] = tuple(kept)
     return changed
@@ -131,3 +135,29 @@ def _extent(stone: Tombstone) -> tuple[object, ...]:
 
 def _is_replaced(old: AnyTombstone, ranges: Container[tuple[int, int]], last: Container[tuple[object, ...]]) -> bool:
     return isinstance(old, Tombstone) and (old.range_low, old.range_high) in ranges and _extent(old) in last
+
+
+_Widest = Mapping[tuple[int, int, bool], Tombstone]
+
+
+def _widest(stones: Iterable[Tombstone]) -> _Widest:
+    """By interval, and whether it has tags: the one with the longest time range: each old one is compared with two."""
+    widest: dict[tuple[int, int, bool], Tombstone] = {}
+    for stone in stones:
+        other = widest.setdefault((stone.low, stone.high, bool(stone.tags)), stone)
+        if stone.range_high - stone.range_low > other.range_high - other.range_low:
+            widest[stone.low, stone.high, bool(stone.tags)] = stone
+    return widest
+
+
+def _is_covered(old: AnyTombstone, widest: _Widest) -> bool:
+    """Does a newer one of the same interval hide all that ``old`` hides? Deletions up to a time that moves on do."""
+    new = widest.get((old.low, old.high, False))
+    if isinstance(old, KeyTombstone):
+        return new is not None and new.range_low == NS_MIN and new.range_high == NS_MAX
+    if new is not None and new.range_low <= old.range_low and old.range_high <= new.range_high:
+        return True
+    new = widest.get((old.low, old.high, True))
+    return (
+        new is not None and new.range_low <= old.range_low and old.range_high <= new.range_high and new.tags == old.tags
+    )

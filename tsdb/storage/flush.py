@@ -39,6 +39,7 @@ from tsdb.storage.options import Options
 from tsdb.storage.part import Part, RunPart, stored_numbers
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.storage.rows import Rows
+from tsdb.storage.rules import rules_of
 from tsdb.storage.selection import Selection, select, take_selected, take_selected_ints
 from tsdb.storage.tagsets import TagSetIndex, TagSets, encode_tagset_record
 from tsdb.storage.version import FrozenHead, Version
@@ -144,7 +145,7 @@ def _all_blocks(
         _put_tagsets(values, number, tagsets, durable(number))
         flushed.tagsets[number] = tagsets.count
         flushed.headers[number] = []
-        visibility = Visibility(database.number, series, version.tombstones.get(number, ()), tagsets)
+        visibility = Visibility(database.number, series, rules_of(series, version.tombstones.get(number, ()), tagsets))
         yield from _blocks(series, runs, flushed.head.moments, visibility, next_block, options)
 
 

@@ -93,5 +93,5 @@ def _is_needed(stone: AnyTombstone, blocks: SeriesBlocks) -> bool:
         low, last = int(stone.times.min()), int(stone.times.max())
     else:
         low, last = stone.range_low, stone.range_high - 1
-    counter = stone.counter & COUNTER_MASK
-    return any(h.low_counter < counter and h.min_time <= last and low <= h.max_time for h in blocks.headers)
+    older = blocks.low_counter < stone.counter & COUNTER_MASK
+    return bool((older & (blocks.min_time <= last) & (blocks.max_time >= low)).any())

@@ -24,6 +24,7 @@ from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.storage.rules import KeptRules
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import FrozenHead, Version
@@ -61,6 +62,7 @@ class Shard:
         self.syncs = 0
         self.moments = Moments()
         self.cache = RunsCache(options.runs_cache_bytes)
+        self.rules = KeptRules()
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
@@ -86,7 +88,7 @@ class Shard:
     def view(self) -> StorageView:
         """The newest version, open to be read. Any thread may ask."""
         version, moment = self.moments.open(lambda: self.version)
-        return StorageView(version, moment, self.rocks, self.cache)
+        return StorageView(version, moment, self.rocks, self.cache, self.rules)
 
     # ---- appends
 

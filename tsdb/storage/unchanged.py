@@ -16,6 +16,7 @@ import numpy.typing as npt
 from tsdb.model.store import TimeRange
 from tsdb.storage.append import Seen
 from tsdb.storage.rows import COUNTER_MASK
+from tsdb.storage.rules import rules_of
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone
 from tsdb.storage.view import StorageView
 from tsdb.storage.visibility import Visibility
@@ -47,7 +48,7 @@ def is_unchanged(view: StorageView, seen: Seen, since: int | None) -> bool:
     stones = [each for each in view.tombstones(series.number) if _may_hide(each, since, span)]
     if stones and rows.sequences is not None:
         named = rows.sequences != 0
-        visibility = Visibility(database.number, series, stones, tagsets)
+        visibility = Visibility(database.number, series, rules_of(series, stones, tagsets))
         if visibility.hidden(tagset[named], rows.times[named], rows.sequences[named]) is not None:
             return False
     return not (series.keyed and seen.exactly) or not _is_written(view, seen, tagset, span, wanted, since)

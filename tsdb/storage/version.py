@@ -35,6 +35,10 @@ class SeriesBlocks:
     def max_time(self) -> npt.NDArray[np.int64]:
         return np.array([header.max_time for header in self.headers], np.int64)
 
+    @cached_property
+    def low_counter(self) -> npt.NDArray[np.int64]:
+        return np.array([header.low_counter for header in self.headers], np.int64)
+
     def with_added(self, headers: Iterable[BlockHeader]) -> SeriesBlocks:
         return SeriesBlocks(tuple(sorted([*self.headers, *headers], key=lambda h: (h.window, h.block_id))))
 

@@ -16,6 +16,7 @@ from tsdb.storage.field_bounds import within_bounds
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, Part, RunPart
 from tsdb.storage.rocks import Rocks
+from tsdb.storage.rules import KeptRules
 from tsdb.storage.scan import ScanInput, SeriesScan
 from tsdb.storage.selection import Mask
 from tsdb.storage.tagsets import TagSetIndex, TagSets
@@ -30,11 +31,12 @@ _NO_BLOCKS = SeriesBlocks()
 class StorageView:
     """One version of the data. Implements ``tsdb.model.store.View``."""
 
-    def __init__(self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache) -> None:
+    def __init__(self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules) -> None:
         self.version = version
         self._moment: Moment | None = moment
         self._rocks = rocks
         self._cache = cache
+        self._rules = rules
 
     @property
     def catalog(self) -> Catalog:
@@ -77,7 +79,9 @@ class StorageView:
         found = version.catalog.series_by_number.get(number)
         database, series = (0, request.series) if found is None else (found[0].number, found[1])
         low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
-        visibility = Visibility(database, series, self.tombstones(number), self.tagsets(number))
+        visibility = Visibility(
+            database, series, self._rules.rules(series, self.tombstones(number), self.tagsets(number))
+        )
         chosen = _Chooser(low, high, wanted, statistics)
         headers = [h for h in chosen.blocks(version.blocks.get(number, _NO_BLOCKS)) if h.high_counter > since]
         runs = chosen.runs([RunPart(run) for run in version.runs(number) if run.max_counter > since])
