@@ -8,6 +8,7 @@ Source of the grammar: PostgreSQL 15 manual, INSERT, ON CONFLICT Clause.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidColumnReference, UndefinedColumn
-from tsdb.model.points import Points
+from tsdb.model.points import Int32s, Int64s, Points
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import TIME_NS, ScanRequest, TimeRange, View
 from tsdb.sql import trees
@@ -67,7 +68,7 @@ class Conflict:
         every = np.arange(len(points), dtype=np.int64)
         if self.updated is None:
             first = np.zeros(len(points), np.bool_)
-            first[np.unique(_keys(points), return_index=True)[1]] = True
+            first[np.unique(keys_of(points), return_index=True)[1]] = True
             rows = every[first & ~existing]
             return Kept(points.take(rows), rows)
         mask = pa.array(existing)
@@ -108,7 +109,8 @@ def _assigned(assignment: exp.Expr, series: Series) -> int:
     return column.number
 
 
-def _keys(points: Points) -> npt.NDArray[np.void]:
+def keys_of(points: Points) -> npt.NDArray[np.void]:
+    """The points' keys (tag set, time) as comparable records."""
     keys = np.empty(len(points), dtype=[("tagset", np.int32), ("time", np.int64)])
     keys["tagset"] = points.tagset
     keys["time"] = points.times
@@ -123,14 +125,19 @@ def existing_rows(view: View, points: Points) -> npt.NDArray[np.bool_]:
     series = points.series
     low, high = int(points.times.min()), int(points.times.max())
     request = ScanRequest(series, (*(c.number for c in series.tags), TIME_NS), TimeRange(low, high + 1))
-    numbers = {tagset: i for i, tagset in enumerate(points.tagsets)}
-    keys = _keys(points)
     for batch in view.scan(request).batches:
         columns = [(c.number, batch.column(i).cast(pa.string())) for i, c in enumerate(series.tags)]
         tagsets, tagset = tagsets_of(columns, batch.num_rows)
-        ours = np.array([numbers.get(each, -1) for each in tagsets], np.int32)[tagset]
-        stored = np.empty(batch.num_rows, dtype=keys.dtype)
-        stored["tagset"] = ours
-        stored["time"] = batch.column(len(columns)).to_numpy(zero_copy_only=False)
-        found |= np.isin(keys, stored[ours >= 0])
+        found |= among(points, tagsets, tagset, batch.column(len(columns)).to_numpy(zero_copy_only=False))
     return found
+
+
+def among(points: Points, tagsets: Sequence[bytes], tagset: Int32s, times: Int64s) -> npt.NDArray[np.bool_]:
+    """Which of the points have one of the keys: tag sets by value, each key's index into them, its time."""
+    numbers = {each: i for i, each in enumerate(points.tagsets)}
+    ours = np.array([numbers.get(each, -1) for each in tagsets], np.int32)[tagset]
+    keys = keys_of(points)
+    others = np.empty(len(times), dtype=keys.dtype)
+    others["tagset"] = ours
+    others["time"] = times
+    return np.isin(keys, others[ours >= 0])

@@ -1,8 +1,8 @@
-"""UPDATE: new versions of the rows that a condition selects; their time stays.
+"""UPDATE: new versions of the rows that a condition selects.
 
 In a keyed series only the fields that are set are written, and merge. Where a field becomes NULL (which in merges means
-absent), and in a keyless series, the row is deleted and written anew as a whole. Tags and time name a row: to change
-them, delete and insert.
+absent), and in a keyless series, the row is deleted and written anew as a whole. So it is where a tag or the time
+changes, which name a row (``new_keys``).
 
 Source of the grammar: PostgreSQL 15 manual, UPDATE.
 """
@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from tsdb.errors import DuplicateColumn, FeatureNotSupported, SqlSyntaxError, UndefinedColumn
+from tsdb.errors import DuplicateColumn, SqlSyntaxError, UndefinedColumn
 from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import Moment
-from tsdb.sql import trees
+from tsdb.model.store import TIME_NS, Moment, View
+from tsdb.sql import new_keys, trees
 from tsdb.sql.context import Context
 from tsdb.sql.delete import key_deletion, key_items, key_width, shown_of
 from tsdb.sql.joined import Joined
@@ -50,21 +50,31 @@ class PreparedUpdate:
 
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:
-            for batch in outcome.query(reading, self.rows, self.parameters):
+            batches = outcome.query(reading, self.rows, self.parameters)
+            for batch in new_keys.whole(batches) if self.moves and self.series.keyed else batches:
                 if batch.num_rows:
-                    yield from self._effects(outcome, batch, reading.view.moment)
+                    yield from self._effects(outcome, batch, reading.view)
 
         return Outcome("UPDATE", effects, target=self.series)
 
-    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, moment: Moment) -> Iterator[Effect]:
+    @property
+    def moves(self) -> bool:
+        """Whether it changes what names a point."""
+        return any(column.role is not Role.FIELD for column in self.changed)
+
+    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, view: View) -> Iterator[Effect]:
+        moment = view.moment
         outcome.count += batch.num_rows
         at = key_width(self.series) + len(self.kept)
         news = batch.columns[at : at + len(self.changed)]
         if self.columns:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
-        if not self.series.keyed:
-            yield self._rewritten(batch, moment)
+        if self.moves or not self.series.keyed:
+            made = self._rewritten(batch, moment)
+            if self.series.keyed and made.replaces is not None:
+                new_keys.check_free(view, made.points, made.replaces)
+            yield made
             return
         emptied = np.zeros(batch.num_rows, np.bool_)
         for array in news:
@@ -89,7 +99,11 @@ class PreparedUpdate:
             if with_kept or column in self.changed:
                 values[column.name] = batch.column(at + i)
         series = self.series if with_kept else _without(self.series, self.kept)
-        points = points_of(series, values, batch.num_rows, now_ns=0, time_ns=batch.column(len(tags)))
+        time_ns: pa.Array | None = batch.column(len(tags))
+        if series.time in self.changed:
+            time_ns = None
+            new_keys.check_time(series, values[series.time.name])
+        points = points_of(series, values, batch.num_rows, now_ns=0, time_ns=time_ns)
         return Write(type(points)(self.series, points.times, points.tagsets, points.tagset, points.fields))
 
 
@@ -124,6 +138,8 @@ def prepare(
         return len(queries.prepare(select, context, catalog, parameter_types).columns)
 
     by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
+    if series.time in assigned:
+        by_name[TIME_NS] = _nanoseconds(by_name[series.time.name])
     returned, dropped = joined.returned(tree, lambda item: _with_new(item, by_name, joined), width)
     if joined.others and returned:
         # The new values stand for names that may be ambiguous: those are found in the clause as it is written.
@@ -136,6 +152,11 @@ def prepare(
     return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version, shown)
 
 
+def _nanoseconds(time: exp.Expr) -> exp.Expr:
+    made: exp.Expr = trees.expression("CAST(extract(epoch FROM moment) * 1000000000 AS int8)")
+    return made.transform(lambda node: time.copy() if isinstance(node, exp.Column) else node)
+
+
 def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.Expr]:
     found: dict[Column, exp.Expr] = {}
     for target, value in _pairs(assignments):
@@ -143,11 +164,6 @@ def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.E
         column = series.by_name.get(name)
         if column is None:
             raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
-        if column.role is not Role.FIELD:
-            raise FeatureNotSupported(
-                f'UPDATE cannot change "{name}": it is part of what names a point',
-                hint="Delete the row and insert it with the new value.",
-            )
         if column in found:
             raise DuplicateColumn(f'multiple assignments to same column "{name}"')
         if isinstance(value, exp.Column) and trees.name_of(value) == "default" and value.args.get("table") is None:
