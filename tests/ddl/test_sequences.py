@@ -80,3 +80,14 @@ def test_values_are_given_once_across_restarts(tmp_path: Path) -> None:
     node.close()
     assert len(set(seen)) == len(seen) == 50
     assert seen == sorted(seen)
+
+
+def test_a_key_without_a_time_says_which_row_is_meant(run: Run) -> None:
+    run("CREATE TABLE users (id serial PRIMARY KEY, name text, seen timestamptz)")
+    run("INSERT INTO users (name, seen) VALUES ('a', NULL), ('b', '2026-01-01 00:00:00+00')")
+    run("INSERT INTO users (id, name, seen) VALUES (2, 'c', '2026-01-02 00:00:00+00') ON CONFLICT (id) DO NOTHING")
+    run("UPDATE users SET seen = '2026-01-03 00:00:00+00' WHERE id = 1")
+    assert run("SELECT id, name, seen::text FROM users ORDER BY id") == [
+        (1, "a", "2026-01-03 00:00:00+00"),
+        (2, "b", "2026-01-01 00:00:00+00"),
+    ]

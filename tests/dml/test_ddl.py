@@ -91,7 +91,9 @@ def test_a_table_without_a_primary_key_keeps_every_point(schema: Schema) -> None
     [
         ("a timestamp, time timestamptz, primary key (a, time)", "time"),
         ("a timestamp, b timestamptz, primary key (b)", "b"),
-        ("a timestamptz, b timestamptz, c int, primary key (c)", "a"),
+        ("a timestamptz, b timestamptz, c int", "a"),
+        ("a timestamptz, b timestamptz, c int, primary key (c)", None),
+        ("time timestamptz, c int, primary key (c)", "time"),
         ("id int primary key, name text", None),
         ("a text, b timestamptz tag, c timestamp", "c"),
     ],
@@ -127,9 +129,9 @@ def test_what_is_not_enforced_says_so(schema: Schema) -> None:
         " v float8 CHECK (v > -1e9), name text UNIQUE NOT NULL, FOREIGN KEY (d) REFERENCES r, UNIQUE (d, v),"
         " CONSTRAINT c CHECK (v > (1)))"
     )
-    assert len(notices) == 7
-    assert all("not enforced" in n for n in notices[:-1])
-    assert "time column" in notices[-1]
+    assert len(notices) == 6
+    assert all("not enforced" in n for n in notices)
+    assert "time column" in schema.run("CREATE TABLE s (time timestamptz, id int PRIMARY KEY)")[-1]
     assert schema.run("CREATE UNIQUE INDEX IF NOT EXISTS i ON r USING btree (v DESC)") != []
 
 

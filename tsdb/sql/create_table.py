@@ -1,8 +1,9 @@
 """CREATE TABLE: columns, key and options as declared, and the series that they make (design section 2).
 
-The time column is ``time``, else the first timestamptz or timestamp in the key, else the first such column; a table
-without one is a reference table. Key columns other than the time are tags, with or without the word TAG. With a PRIMARY
-KEY points of equal key merge; without one every point is kept. What is accepted but not enforced says so by a NOTICE.
+The time column is ``time``, else the first timestamptz or timestamp in the key, else, without a key, the first such
+column. A table without one is a reference table: its key alone says which row is meant (ON CONFLICT (id), UPDATE). Key
+columns other than the time are tags, with or without the word TAG. With a PRIMARY KEY points of equal key merge; without
+one every point is kept. What is accepted but not enforced says so by a NOTICE.
 
 Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 """
@@ -289,7 +290,7 @@ def _time_column(name: str, declared: Declared, key: list[str]) -> DeclaredColum
             f'column "time" of table "{name}" must be timestamptz or timestamp, not {named.type.name}'
         )
     in_key = [by_name[column] for column in key if by_name[column].type in _TIME_TYPES]
-    others = [column for column in declared.columns if column.type in _TIME_TYPES and not column.tag]
+    others = [column for column in declared.columns if column.type in _TIME_TYPES and not column.tag and not key]
     time = named or next(iter(in_key + others), None)
     if time is not None and time.tag:
         raise InvalidTableDefinition(f'column "{time.name}" is the time of table "{name}", it cannot be a tag')
