@@ -2,8 +2,8 @@
 
 The time column is ``time``, else the first timestamptz or timestamp in the key, else, without a key, the first such
 column. A table without one is a reference table: its key alone says which row is meant (ON CONFLICT (id), UPDATE). Key
-columns other than the time are tags, with or without the word TAG. With a PRIMARY KEY points of equal key merge; without
-one every point is kept. What is accepted but not enforced says so by a NOTICE.
+columns other than the time are tags, with or without the word TAG. With a PRIMARY KEY points of equal key merge;
+without one every point is kept. What is accepted but not enforced says so by a NOTICE.
 
 Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 """
