@@ -28,7 +28,7 @@ STATEMENTS = [
     "SELECT 1", "SELECT * FROM fuzzed", "SELECT i FROM generate_series(1, 3000) AS g(i)", "SELECT $1::int8 + 1", "",
     "BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT a", "ROLLBACK TO a", "SELECT 1/0", "SELEC", ";;", "SELECT 1; SELECT 2",
     "INSERT INTO fuzzed VALUES (now(), 'h', 1)", "INSERT INTO fuzzed VALUES ($1, $2, $3)",
-    "DELETE FROM fuzzed WHERE f > 1e300",
+    "DELETE FROM fuzzed", "DELETE FROM fuzzed WHERE f > 1e300", "UPDATE fuzzed SET f = f + 1",
     "DECLARE c CURSOR FOR SELECT * FROM generate_series(1, 5000)", "FETCH 10 FROM c", "CLOSE c", "MOVE ALL IN c",
     "PREPARE p AS SELECT $1::text", "EXECUTE p ('x')", "DEALLOCATE ALL", "SHOW ALL", "SET TimeZone = 'Europe/Berlin'",
     "COPY fuzzed FROM STDIN", "COPY fuzzed TO STDOUT", "COPY fuzzed FROM STDIN (FORMAT binary)", "LISTEN a", "NOTIFY a",

@@ -142,6 +142,7 @@ class Exchange:
         core.fail()
         self.say()
         self.connection.error(condition)
+        _forget_frames(error)
 
     def say(self) -> None:
         """Notices and changed settings, before the answer that they belong to."""
@@ -237,3 +238,16 @@ def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[Fiel
         FieldDescription(c.name, c.type, code, c.table_oid, c.attnum, c.typmod)
         for c, code in zip(columns, formats, strict=True)
     ]
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Drop the tracebacks of an error and of what caused it.
+
+    Futures that frames in them know hold the error, so all of it, and the view and rows of the statement, would wait
+    for the collector of cycles: on an idle server a moment of the data was held for minutes.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__

@@ -54,6 +54,8 @@ class Work:
             raise
         finally:
             cancellation.wait(None)
+            if self._running is not None and self._running.done():
+                self._running = None  # a future keeps its error's traceback, and that the statement's view
 
     async def _room(self, claim: Claim) -> None:
         """Wait until the claim has entered."""
