@@ -24,6 +24,7 @@ STATEMENTS: list[tuple[LiteralString, Sequence[object]]] = [
     ("INSERT INTO s (name) VALUES ('c') RETURNING *, length(name), s.*, weight IS NULL", ()),
     ("INSERT INTO s AS x (name, weight) VALUES ('c', 1.5) RETURNING x.id, weight, weight * 2 AS twice, x.*", ()),
     ("INSERT INTO s (name, size) SELECT name || '2', size + 10 FROM s RETURNING id, name || size AS both", ()),
+    ("INSERT INTO d (time, host, n) VALUES ('2026-01-01', 'a', 1.50), ('2026-01-01', 'b', 2) RETURNING n", ()),
     ("INSERT INTO s DEFAULT VALUES RETURNING name || id", ()),
     ("INSERT INTO s (name, size) VALUES ('c', 3) RETURNING (SELECT count(*) FROM s), (SELECT max(q.size) FROM s AS q"
      " WHERE q.size < s.size)", ()),

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported, InvalidColumnReference, UndefinedColumn
+from tsdb.errors import InvalidColumnReference, UndefinedColumn
 from tsdb.model.points import Int32s, Int64s, Points
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import TIME_NS, ScanRequest, TimeRange, View
@@ -37,10 +37,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Conflict:
-    """``updated`` are the numbers of the fields to write where the key exists; None is DO NOTHING."""
+    """``updated`` are the numbers of the fields to write where the key exists; None is DO NOTHING, or
+    ``computed``: new values that are expressions, which are ``upsert``'s."""
 
     series: Series
     updated: frozenset[int] | None
+    computed: bool = False
 
     @staticmethod
     def read(tree: exp.Expr, series: Series, database: str) -> Conflict | None:
@@ -51,16 +53,16 @@ class Conflict:
         keys = [trees.name_of(each) for each in clause.args.get("conflict_keys") or ()]
         _check_target(series, keys, bool(clause.args.get("constraint")))
         nothing = "NOTHING" in str(clause.args.get("action") or "DO NOTHING").upper()
-        if not nothing and not keys:
+        if not nothing and not keys and not clause.args.get("constraint"):
             raise InvalidColumnReference("ON CONFLICT DO UPDATE requires inference specification or constraint name")
         if not series.keyed:
             return None
         if nothing:
             return Conflict(series, None)
-        if clause.args.get("where") is not None:
-            raise FeatureNotSupported("ON CONFLICT DO UPDATE … WHERE is not supported")
-        updated = frozenset(_assigned(each, series) for each in clause.expressions)
-        return Conflict(series, updated)
+        updated = frozenset(_merged(each, series) for each in clause.expressions)
+        if clause.args.get("where") is not None or None in updated:
+            return Conflict(series, None, computed=True)
+        return Conflict(series, frozenset(number for number in updated if number is not None))
 
     def resolve(self, view: View, points: Points) -> Kept:
         """The points to write. Rows of equal key inside the INSERT: DO NOTHING keeps the first."""
@@ -90,23 +92,21 @@ def _check_target(series: Series, keys: list[str], constraint: bool) -> None:
         )
 
 
-def _assigned(assignment: exp.Expr, series: Series) -> int:
+def _merged(assignment: exp.Expr, series: Series) -> int | None:
+    """The number of a field that is set to EXCLUDED's; None for anything else."""
+    if isinstance(assignment.this, exp.Tuple):
+        return None
     name = trees.name_of(assignment.this)
-    column = series.by_name.get(name)
+    column, value = series.by_name.get(name), assignment.expression
     if column is None:
         raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
-    value = assignment.expression
     excluded = (
         isinstance(value, exp.Column)
         and value.args.get("table") is not None
         and trees.name_of(value.args["table"]) == "excluded"
         and trees.name_of(value) == name
     )
-    if not excluded:
-        raise FeatureNotSupported(
-            f'ON CONFLICT DO UPDATE can set "{name}" to EXCLUDED."{name}" only', hint="Use UPDATE for anything else."
-        )
-    return column.number
+    return column.number if excluded else None
 
 
 def keys_of(points: Points) -> npt.NDArray[np.void]:

@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from tsdb.model.points import Points, decode_tagset
 from tsdb.model.schema import Catalog, Role, Series
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, View
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import us_of_ns
 from tsdb.sql import storage_form
 
@@ -38,10 +38,11 @@ def beside(series: Series) -> Series:
 
 @dataclass(frozen=True)
 class GivenView:
-    """Implements ``View``: a view and, beside it, points of one series."""
+    """Implements ``View``: a view and, beside it, points of one series, of which ``within`` is all that is read."""
 
     view: View
     points: Points
+    within: TimeRange | None = None
 
     @property
     def catalog(self) -> Catalog:
@@ -53,7 +54,11 @@ class GivenView:
 
     def scan(self, request: ScanRequest) -> Scan:
         """Of the given points all are answered, whatever is asked: the query filters them itself."""
-        if request.series.number != -self.points.series.number:
+        number = self.points.series.number
+        if self.within is not None and request.series.number == number:
+            low, high = max(request.range.low, self.within.low), min(request.range.high, self.within.high)
+            return self.view.scan(replace(request, range=TimeRange(low, max(low, high))))
+        if request.series.number != -number:
             return self.view.scan(request)
         arrays = [column_of(self.points, request.series, key) for key in request.columns]
         names = [f"c{i}" for i in range(len(arrays))]

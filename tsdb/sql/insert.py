@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from sqlglot import exp
 
@@ -22,10 +24,11 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedColumn,
 )
+from tsdb.model.points import Points
 from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
-from tsdb.sql import constant_rows, returning, serial, trees
+from tsdb.sql import constant_rows, new_keys, returning, serial, trees, upsert
 from tsdb.sql.conflict import Conflict
 from tsdb.sql.constant_rows import ConstantRows
 from tsdb.sql.context import Context
@@ -36,6 +39,7 @@ from tsdb.sql.result import ResultColumn
 from tsdb.sql.returning import Evaluated, Returned
 from tsdb.sql.statement import Insert, Select
 from tsdb.sql.to_points import points_of
+from tsdb.sql.upsert import Upsert
 from tsdb.types import BOOL, INT8, TEXT, Kind, SqlType
 
 # Stands for the hidden column time_ns, which takes exact times.
@@ -53,6 +57,7 @@ class PreparedInsert:
     catalog_version: int
     constants: ConstantRows | None = None
     counted: tuple[tuple[Column, SqlSequence], ...] = ()
+    upsert: Upsert | None = None
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -68,7 +73,8 @@ class PreparedInsert:
             if self.constants is not None:
                 yield from self._write(reading, outcome, self.constants.batch(reading.values, reading.context))
                 return
-            for batch in outcome.query(reading, self.source, self.parameters):
+            batches = outcome.query(reading, self.source, self.parameters)
+            for batch in new_keys.whole(batches, "one ON CONFLICT DO UPDATE takes") if self.upsert else batches:
                 yield from self._write(reading, outcome, batch)
 
         return Outcome("INSERT", effects)
@@ -83,6 +89,9 @@ class PreparedInsert:
         time_ns = values.pop(TIME_NS, None)
         now_ns = reading.context.now_us * 1000
         points = points_of(self.series, values, batch.num_rows, now_ns=now_ns, time_ns=time_ns)
+        if self.upsert is not None:
+            yield from self._upserted(reading, outcome, batch, points, self.upsert)
+            return
         if self.conflict is not None:
             kept = self.conflict.resolve(reading.view, points)
             points, rows = kept.points, kept.rows
@@ -93,6 +102,19 @@ class PreparedInsert:
             outcome.returned += self.returned.inserted(reading, outcome, values, points)
         if len(points):
             yield Write(points)
+
+    def _upserted(
+        self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch, points: Points, upsert: Upsert
+    ) -> Iterator[Effect]:
+        def values(rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+            taken = batch.take(pa.array(rows))
+            return {c.name: taken.column(i) for i, c in enumerate(self.targets)}
+
+        def show(values: dict[str, pa.Array], points: Points) -> None:
+            if self.columns:
+                outcome.returned += self.returned.inserted(reading, outcome, values, points)
+
+        yield from upsert.effects(reading, outcome, points, values, show)
 
 
 def prepare(
@@ -242,17 +264,23 @@ class _Body:
         counted: tuple[tuple[Column, SqlSequence], ...],
     ) -> PreparedInsert:
         """The insert with its RETURNING, in which a parameter has the type that the source gave it."""
+        tree = self._statement.tree
         types = (*parameters, *self._parameter_types[len(parameters) :])
+        made = None
+        if conflict is not None and conflict.computed:
+            made = upsert.prepare(self._queries, self._statement, series, self._context, self._catalog, types)
+            parameters = made.update.parameters
+            types = (*parameters, *self._parameter_types[len(parameters) :])
 
         def prepare(tree: exp.Expr) -> tuple[Select, Prepared]:
             query = trees.derived(self._statement.fragment, "returning", tree)
             return query, self._queries.prepare(query, self._context, self._catalog, types)
 
-        returned = returning.of_insert(self._statement.tree, series, prepare)
+        returned = returning.of_insert(tree, series, prepare)
         if isinstance(returned, Evaluated):
             parameters = returned.parameters
         return PreparedInsert(
-            series, targets, source, parameters, conflict, returned, self._catalog.version, constants, counted
+            series, targets, source, parameters, conflict, returned, self._catalog.version, constants, counted, made
         )
 
 

@@ -24,7 +24,7 @@ from tsdb.sql.modification import ROWS_PER_EFFECT
 BYTES_MAX = 64 << 20
 
 
-def whole(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def whole(batches: Iterable[pa.RecordBatch], what: str = "one UPDATE changes the keys of") -> Iterator[pa.RecordBatch]:
     """All batches as one, none if there are no rows. Raises ProgramLimitExceeded."""
     found: list[pa.RecordBatch] = []
     rows = size = 0
@@ -32,8 +32,8 @@ def whole(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         rows, size = rows + batch.num_rows, size + batch.nbytes
         if rows > ROWS_PER_EFFECT or size > BYTES_MAX:
             raise ProgramLimitExceeded(
-                f"one UPDATE changes the keys of at most {ROWS_PER_EFFECT} rows and {BYTES_MAX >> 20} MiB",
-                hint="Update fewer rows with a statement.",
+                f"{what} at most {ROWS_PER_EFFECT} rows and {BYTES_MAX >> 20} MiB",
+                hint="Write fewer rows with a statement.",
             )
         found.append(batch)
     if rows:

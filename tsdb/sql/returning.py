@@ -71,7 +71,7 @@ def _column_of(column: Column, values: Mapping[str, pa.Array], points: Points) -
     if column.name not in values:
         return pa.nulls(len(points), arrow)
     stored = storage_form.to_stored(values[column.name], column)
-    return storage_form.from_stored(stored, column)
+    return stored if storage_form.is_identity(column) else storage_form.from_stored(stored, column)
 
 
 def of_insert(
