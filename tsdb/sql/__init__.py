@@ -48,5 +48,8 @@ Relations about the system and the functions that look into them are the package
 COPY: ``copy_statement`` and ``copy_options`` read the statement; ``copy_cut`` cuts the input to fields by kernels,
 ``copy_values`` and ``copy_binary_values`` read columns of them, ``copy_tags`` tag sets, ``copy_input`` makes points.
 
-What is not here: DDL's meaning, INSERT, DELETE (``ddl``, ``dml`` and friends), transactions, settings (``session``).
+What is written: ``insert``, ``update`` and ``delete`` prepare a ``modification``; ``joined`` is its FROM or USING,
+``new_keys`` the move of rows, ``conflict`` and ``upsert`` ON CONFLICT, ``given`` the points in hand as a relation.
+
+What is not here: DDL's meaning (``ddl`` and friends), transactions, settings (``session``).
 """
