@@ -1,8 +1,8 @@
 """ON CONFLICT: which points of an INSERT exist already, and what is written then.
 
 Keys are unique in keyed series alone. DO NOTHING keeps what exists; DO UPDATE SET writes, where the key exists, the
-columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent. With expressions or
-WHERE it is an UPDATE (``upsert``), where NULL erases.
+columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent. With expressions
+or WHERE it is an UPDATE (``upsert``), where NULL erases.
 
 Source of the grammar: PostgreSQL 15 manual, INSERT, ON CONFLICT Clause.
 """
