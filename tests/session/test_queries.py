@@ -302,3 +302,11 @@ def test_modes_of_a_transaction_come_before_its_queries(connection: psycopg.Conn
     with pytest.raises(errors.ActiveSqlTransaction, match="must be called before any query"):
         connection.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
     connection.execute("ROLLBACK")
+
+
+def test_a_window_is_ordered_by_arithmetic_that_may_fail(connection: psycopg.Connection) -> None:
+    text = "SELECT row_number() OVER (PARTITION BY g % 2 ORDER BY g * 1.5::float8 / 2 + 1) FROM generate_series(1, 4) g"
+    assert sorted(connection.execute(text).fetchall()) == [(1,), (1,), (2,), (2,)]
+    for sql in ("1e300::float8 * (g * 1e300::float8)", "g / (g - g)::float8", "1e308::float8 + g * 1e308::float8"):
+        with pytest.raises((errors.NumericValueOutOfRange, errors.DivisionByZero)):
+            connection.execute(f"SELECT {sql} FROM generate_series(1, 1) g")

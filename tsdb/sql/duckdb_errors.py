@@ -53,7 +53,11 @@ _STATES: dict[str, type[TsdbError]] = {
     )
 }  # fmt: skip
 _FROM_CATALOG = re.compile(ERROR_MARK + r"([0-9A-Z]{5}):([^\n]*)")
-_OWN = re.compile(r"(?:Invalid Input Error|UDF: ValueError): ([0-9A-Z]{5}):(.*)", re.DOTALL)
+_OWN = re.compile(
+    r"(?:Invalid Input Error|UDF: ValueError): ([0-9A-Z]{5}):(.*)"
+    r"|Could not convert string '([0-9A-Z]{5}):([^~']*)~[^']*' to DOUBLE",
+    re.DOTALL,
+)
 
 
 def _out_of_range(found: re.Match[str]) -> TsdbError:
@@ -136,7 +140,7 @@ def to_error(error: BaseException) -> TsdbError:
         return QueryCanceled("canceling statement due to user request")
     own = _OWN.search(text) or _FROM_CATALOG.search(text)
     if own is not None:
-        return _raised(own[1], own[2])
+        return _raised(*(group for group in own.groups() if group is not None))
     if isinstance(error, duckdb.OutOfMemoryException):
         return OutOfMemory("out of memory", hint="Read a shorter time range, group by less, or raise the memory limit.")
     # What follows quotes our own text, with its types.

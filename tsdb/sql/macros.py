@@ -79,15 +79,19 @@ MACROS = (
     # Quotient of two whole numbers, rounded half away from zero.
     """pg_rounded_quotient(a, b) AS CASE WHEN b = 0 THEN error('22012:division by zero')
         ELSE (CASE WHEN (a < 0) = (b < 0) THEN 1 ELSE -1 END) * ((2 * abs(a) + abs(b)) // (2 * abs(b))) END""",
-    """pg_float_quotient(a, b) AS CASE WHEN b = 0 THEN error('22012:division by zero')
-        WHEN isinf(a / b) AND NOT isinf(a) THEN error('22003:value out of range: overflow')
-        WHEN a / b = 0 AND a <> 0 AND NOT isinf(b) THEN error('22003:value out of range: underflow') ELSE a / b END""",
+    # Unlike error() this is not volatile to DuckDB, which refuses what is volatile in a window's ORDER BY. It must not
+    # be a constant either, or it fails before it is asked for.
+    """pg_fail(message, x) AS CAST(message || '~' || CAST(x AS VARCHAR) AS DOUBLE)""",
+    """pg_float_quotient(a, b) AS CASE WHEN b = 0 THEN pg_fail('22012:division by zero', a)
+        WHEN isinf(a / b) AND NOT isinf(a) THEN pg_fail('22003:value out of range: overflow', a)
+        WHEN a / b = 0 AND a <> 0 AND NOT isinf(b)
+        THEN pg_fail('22003:value out of range: underflow', a) ELSE a / b END""",
     # A sum that is infinite though neither operand is has overflowed.
     """pg_sum_in_range(a, b, s) AS CASE WHEN isinf(s) AND NOT isinf(a) AND NOT isinf(b)
-        THEN error('22003:value out of range: overflow') ELSE s END""",
+        THEN pg_fail('22003:value out of range: overflow', a) ELSE s END""",
     """pg_product(a, b) AS CASE WHEN isinf(a * b) AND NOT isinf(a) AND NOT isinf(b)
-        THEN error('22003:value out of range: overflow')
-        WHEN a * b = 0 AND a <> 0 AND b <> 0 THEN error('22003:value out of range: underflow') ELSE a * b END""",
+        THEN pg_fail('22003:value out of range: overflow', a)
+        WHEN a * b = 0 AND a <> 0 AND b <> 0 THEN pg_fail('22003:value out of range: underflow', a) ELSE a * b END""",
     """pg_clamped(x) AS CASE WHEN abs(x) > 1 THEN 0 ELSE x END""",
     """pg_unit_range(y, x) AS CASE WHEN abs(x) > 1 THEN error('22003:input is out of range') ELSE y END""",
     """pg_acosh(x) AS CASE WHEN x < 1 THEN error('22003:input is out of range') ELSE acosh(x) END""",
