@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.types.json import Json, Jsonb
 
@@ -156,16 +155,7 @@ def test_asyncpg_copies_records_tables_and_queries(server: Server, points: Conne
     assert rows(points)[:50] == ROWS
 
 
-def _needs_catalog(connection: Connection) -> None:
-    try:
-        connection.execute("SELECT relname FROM pg_catalog.pg_class WHERE relkind = ANY (ARRAY['r'::varchar]) LIMIT 0")
-        connection.execute("SELECT 1 FROM pg_catalog.pg_type, pg_catalog.pg_attribute LIMIT 0")
-    except psycopg.Error:
-        pytest.skip("this client asks the catalog for what is not there yet")
-
-
 def test_pandas_writes_by_a_copy_callable(server: Server, points: Connection) -> None:
-    _needs_catalog(points)
     pandas = pytest.importorskip("pandas")
     sqlalchemy = pytest.importorskip("sqlalchemy")
 
@@ -189,7 +179,6 @@ def test_pandas_writes_by_a_copy_callable(server: Server, points: Connection) ->
 
 
 def test_adbc_ingests_and_reads_by_binary_copy(server: Server, points: Connection) -> None:
-    _needs_catalog(points)
     adbc = pytest.importorskip("adbc_driver_postgresql.dbapi")
     import pyarrow as pa
 
