@@ -18,8 +18,8 @@ from tsdb.model import privileges
 from tsdb.model.privileges import Owned, Privilege
 from tsdb.model.schema import LINE_PROTOCOL_TIME as TIME
 from tsdb.model.schema import Catalog, CreateDatabase, CreateSeries, apply
-from tsdb.sql import roles
 from tsdb.sql.context import Context
+from tsdb.sql.ddl import roles
 from tsdb.sql.statement import Ddl, parse, split
 
 TABLES = ("t1", "t2")

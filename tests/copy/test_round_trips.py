@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsdb.errors import TsdbError
-from tsdb.sql.copy_cut import Cutter
-from tsdb.sql.copy_options import CopyOptions, resolve
+from tsdb.sql.copy.cut import Cutter
+from tsdb.sql.copy.options import CopyOptions, resolve
 from tsdb.types import TEXT
 from tsdb.wire.copy_out import CopyEncoder, CopyFormat
 

@@ -16,7 +16,7 @@ from tsdb.model.schema import LINE_PROTOCOL_TIME, Catalog, CreateDatabase, Creat
 from tsdb.session import effects
 from tsdb.session.effects import size_of
 from tsdb.session.spool import Spool
-from tsdb.sql.modification import Write
+from tsdb.sql.dml.modification import Write
 
 
 @pytest.fixture

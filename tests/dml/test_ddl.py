@@ -19,9 +19,9 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.model.schema import Catalog, CreateDatabase, Role, Series, apply
-from tsdb.sql import ddl
 from tsdb.sql.context import Context
-from tsdb.sql.ddl import SchemaPlan
+from tsdb.sql.ddl import statement as ddl
+from tsdb.sql.ddl.statement import SchemaPlan
 from tsdb.sql.statement import Ddl, parse, split
 
 DAY_NS = 86_400 * 10**9

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tsdb.model.schema import Catalog, ColumnDefinition, CreateDatabase, CreateSeries, Role, Series, apply
 from tsdb.model.store import RangeDeletion, TagIn, TimeRange
 from tsdb.model.time import NS_MAX, NS_MIN
-from tsdb.sql import deletion_range, dialect
-from tsdb.sql.deletion_range import RangeCondition
+from tsdb.sql import dialect
+from tsdb.sql.dml import deletion_range
+from tsdb.sql.dml.deletion_range import RangeCondition
 from tsdb.types import FLOAT8, INT4, TEXT, TIMESTAMP, TIMESTAMPTZ
 
 

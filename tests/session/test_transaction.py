@@ -14,7 +14,7 @@ from tsdb.errors import InFailedSqlTransaction, InvalidSavepointSpecification, N
 from tsdb.model.points import encode_tagset
 from tsdb.model.store import KeyDeletion
 from tsdb.session.transaction import State, Transaction
-from tsdb.sql.modification import Write
+from tsdb.sql.dml.modification import Write
 
 
 def written(value: int) -> Write:

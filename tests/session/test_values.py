@@ -18,8 +18,8 @@ from tsdb.model.schema import Catalog, ColumnDefinition, CreateDatabase, CreateS
 from tsdb.session import effects, parameters
 from tsdb.sql import literal
 from tsdb.sql.context import Context
-from tsdb.sql.modification import Write
-from tsdb.sql.to_points import tagsets_of
+from tsdb.sql.dml.modification import Write
+from tsdb.sql.dml.to_points import tagsets_of
 from tsdb.types import DATE, FLOAT8, INT4, INTERVAL, TEXT, TIME, TIMESTAMP, TIMESTAMPTZ, SqlType, array_of
 from tsdb.wire import Bind
 from tsdb.zones import zone

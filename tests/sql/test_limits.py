@@ -10,7 +10,8 @@ from tests.sql import samples
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView
 from tsdb.errors import StatementTooComplex
-from tsdb.sql import limits, literal_lists
+from tsdb.sql import limits
+from tsdb.sql.bind import literal_lists
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Select, parse, split
 

@@ -17,8 +17,8 @@ from tests.sql.answers import CONTEXT, ask, plain
 from tests.sql.memory_view import MemoryView
 from tests.sql.random_statements import Statements
 from tsdb.model.store import ScanRequest
+from tsdb.sql.expressions.relation import series_columns
 from tsdb.sql.query import Queries
-from tsdb.sql.relation import series_columns
 from tsdb.sql.stream import Running, ScanStream
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})

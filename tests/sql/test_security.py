@@ -10,7 +10,7 @@ from tests.sql import samples
 from tests.sql.answers import ask
 from tsdb.errors import InternalError, SqlSyntaxError, TsdbError, UndefinedObject
 from tsdb.sql import settings
-from tsdb.sql.functions import aggregates, datetimes, scalar
+from tsdb.sql.expressions.functions import aggregates, datetimes, scalar
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import parse, split
 

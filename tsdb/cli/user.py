@@ -40,7 +40,7 @@ def add(
     def add_to(node: Node) -> None:
         from tsdb.model.role_changes import CreateRole
         from tsdb.model.roles import Role
-        from tsdb.sql.roles import verifier_of
+        from tsdb.sql.ddl.roles import verifier_of
 
         if name in node.catalog.roles.by_name:
             raise ConfigurationError(f'user "{name}" exists already: "tsdb user password {name}" sets its password')
@@ -57,7 +57,7 @@ def password(name: Name, data: Data = None) -> None:
 
     def change(node: Node) -> None:
         from tsdb.model.role_changes import AlterRole
-        from tsdb.sql.roles import verifier_of
+        from tsdb.sql.ddl.roles import verifier_of
 
         node.catalog.roles.find(name)
         node.change(AlterRole(name, (("verifier", verifier_of(_password())),)))

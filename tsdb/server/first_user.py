@@ -10,7 +10,7 @@ from tsdb.errors import ConfigurationError, TsdbError
 from tsdb.model.access import Access, Policy
 from tsdb.model.role_changes import AlterRole
 from tsdb.model.roles import FIRST
-from tsdb.sql.roles import verifier_of
+from tsdb.sql.ddl.roles import verifier_of
 from tsdb.storage.rocks import is_there
 
 log = logging.getLogger(__name__)

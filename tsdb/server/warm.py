@@ -20,8 +20,10 @@ from tsdb.http.request import Api, WriteRequest
 from tsdb.http.write import submit
 from tsdb.ingest.faults import Limits
 from tsdb.model.time import NS_PER_SECOND
-from tsdb.sql import copy_input, copy_statement, ddl
 from tsdb.sql.context import Context
+from tsdb.sql.copy import input as copy_input
+from tsdb.sql.copy import statement as copy_statement
+from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Ddl, Fragment, Select, Utility, parse, split
 from tsdb.storage.options import Options

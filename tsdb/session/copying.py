@@ -26,8 +26,8 @@ from tsdb.session.exchange import Exchange
 from tsdb.session.execution import Done, Plan
 from tsdb.session.rowset import RowSource, RowStream
 from tsdb.session.spool import Spool
-from tsdb.sql.copy_input import CopyInput, PreparedCopy
-from tsdb.sql.copy_options import CopyOptions
+from tsdb.sql.copy.input import CopyInput, PreparedCopy
+from tsdb.sql.copy.options import CopyOptions
 from tsdb.types import SqlType
 from tsdb.wire import BINARY_FORMAT, CopyData, CopyDone, CopyFail, Event, Malformed
 from tsdb.wire.copy_out import CopyEncoder, CopyFormat

@@ -31,23 +31,17 @@ from tsdb.session.pending import Overlay
 from tsdb.session.rowset import FixedRowset, QueryRowset, Rowset, text_columns, texts
 from tsdb.session.transaction import State, Transaction
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
-from tsdb.sql import (
-    copy_input,
-    copy_output,
-    copy_statement,
-    create_table_as,
-    create_view,
-    ddl,
-    delete,
-    insert,
-    permission,
-    roles,
-    update,
-)
+from tsdb.sql import permission
 from tsdb.sql.context import Context
-from tsdb.sql.copy_input import PreparedCopy
-from tsdb.sql.copy_statement import Copy
-from tsdb.sql.modification import Effect, Modification, Reading, Write
+from tsdb.sql.copy import input as copy_input
+from tsdb.sql.copy import output as copy_output
+from tsdb.sql.copy import statement as copy_statement
+from tsdb.sql.copy.input import PreparedCopy
+from tsdb.sql.copy.statement import Copy
+from tsdb.sql.ddl import create_table_as, create_view, roles
+from tsdb.sql.ddl import statement as ddl
+from tsdb.sql.dml import delete, insert, update
+from tsdb.sql.dml.modification import Effect, Modification, Reading, Write
 from tsdb.sql.names import temporary_schema
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Prepared, Queries

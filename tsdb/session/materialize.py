@@ -18,11 +18,11 @@ from tsdb.model.schema import CreateSeries, DropSeries, SchemaChange, Series, Sw
 from tsdb.model.store import Store, View
 from tsdb.session import effects
 from tsdb.session.cancellation import Cancellation
-from tsdb.sql import create_table_as
 from tsdb.sql.context import Context
-from tsdb.sql.create_table_as import Creation
-from tsdb.sql.ddl import Refresh, Source
-from tsdb.sql.modification import Reading
+from tsdb.sql.ddl import create_table_as
+from tsdb.sql.ddl.create_table_as import Creation
+from tsdb.sql.ddl.statement import Refresh, Source
+from tsdb.sql.dml.modification import Reading
 from tsdb.sql.query import Queries
 
 _numbers = itertools.count(1)

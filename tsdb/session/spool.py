@@ -19,7 +19,7 @@ import pyarrow as pa
 from tsdb.errors import ConfigurationLimitExceeded, DiskFull
 from tsdb.model.points import Points
 from tsdb.session.effects import SpooledPoints, size_of
-from tsdb.sql.modification import Write
+from tsdb.sql.dml.modification import Write
 
 MEMORY_BYTES = 32 << 20
 FILE_BYTES_MAX = 64 << 30

@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 from tsdb.errors import InFailedSqlTransaction, InvalidSavepointSpecification, NoActiveSqlTransaction, OutOfMemory
 from tsdb.session.pending import Pending
-from tsdb.sql.modification import Effect
+from tsdb.sql.dml.modification import Effect
 
 PENDING_BYTES_MAX = 256 << 20
 SAVEPOINTS_MAX = 10_000

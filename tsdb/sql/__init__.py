@@ -9,13 +9,14 @@ A statement flows like this:
 1.  ``statement.split`` cuts a message into fragments by PostgreSQL's lexical rules (``lexer``).
 2.  ``statement.parse`` names the statement: ``Select`` and ``Explain`` go through sqlglot (``dialect``), session and
     utility statements and DDL stay tokens, since sqlglot does not know many of them.
-3.  ``Queries.prepare`` binds a query: ``bind_query``, ``bind_select`` and ``bind_from`` resolve names in scopes
-    (``relation``), the other ``bind_*`` modules bind expressions to types by PostgreSQL's rules (``coercion``,
-    ``casts``, ``signature``) with the tables of ``operators`` and ``functions``. What comes out is DuckDB's text
-    with generated names (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user
-    ever reaches DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise,
-    ``macros`` and ``numerics`` say what PostgreSQL does, and the package ``computed`` what DuckDB cannot say at all.
-    ``rows`` are row values, ``bind_sets`` functions that give rows, ``shown`` the texts of numerics.
+3.  ``Queries.prepare`` binds a query: the package ``bind`` resolves names in scopes (``relation``) and binds
+    expressions to types by PostgreSQL's rules, with the tables of ``expressions`` (``coercion``, ``casts``,
+    ``signature``, ``operators``, ``functions``). What comes out is DuckDB's text with generated names
+    (t1 a scan, r1 a relation, c1 a column) and a tree of ``expression.Expr``. No text of the user ever reaches
+    DuckDB, and no function that is not in our tables. Where DuckDB answers otherwise,
+    ``macros`` and ``expressions.numerics`` say what PostgreSQL does, and the package ``computed`` what DuckDB
+    cannot say at all.
+    ``rows`` are row values, ``bind.sets`` functions that give rows, ``shown`` the texts of numerics.
 4.  ``rules`` turn the ``plan`` into what each scan needs: columns, time range, tags, field bounds. The whole WHERE
     stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version.
 5.  ``Queries.run`` fills in parameters and now() (``values``, ``requests``), opens the scans on a ``View`` as Arrow
@@ -40,16 +41,12 @@ A parameter's value is None, a Python value (bool, int, float, Decimal, str, byt
 the *text* of any type, which is read by that type's own rules. ``literal.read(type, text, context)`` reads such a
 text (22P02, 22007, 22008); ``storage_form`` says in which form a value of a type is stored.
 
-``limits`` bounds a statement's tokens, nesting, terms, joins and lists (54001); ``literal_lists`` makes long IN and
-VALUES lists relations of their own, and ``bind_distinct`` makes DISTINCT ON a window.
+``limits`` bounds a statement's tokens, nesting, terms, joins and lists (54001); ``bind.literal_lists`` makes long IN
+and VALUES lists relations of their own, and ``bind.distinct`` makes DISTINCT ON a window.
 
 Relations about the system and the functions that look into them are the package ``catalog``.
 
-COPY: ``copy_statement`` and ``copy_options`` read the statement; ``copy_cut`` cuts the input to fields by kernels,
-``copy_values`` and ``copy_binary_values`` read columns of them, ``copy_tags`` tag sets, ``copy_input`` makes points.
+What is written is the package ``dml``, COPY the package ``copy``, DDL's meaning the package ``ddl``.
 
-What is written: ``insert``, ``update`` and ``delete`` prepare a ``modification``; ``joined`` is its FROM or USING,
-``new_keys`` the move of rows, ``conflict`` and ``upsert`` ON CONFLICT, ``given`` the points in hand as a relation.
-
-What is not here: DDL's meaning (``ddl`` and friends), transactions, settings (``session``).
+What is not here: transactions and settings (``session``).
 """

@@ -17,7 +17,7 @@ from tsdb.model.privileges import Privilege
 from tsdb.model.relations import PUBLIC, SqlView
 from tsdb.model.schema import Catalog, Series
 from tsdb.sql.context import Context
-from tsdb.sql.relation import Source
+from tsdb.sql.expressions.relation import Source
 from tsdb.sql.statement import Delete, Insert, Statement, Update
 
 

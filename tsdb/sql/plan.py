@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from tsdb.model.store import FieldBound, TagMatch, TimeRange
 from tsdb.sql.aggregation.plan import ScanAggregate
-from tsdb.sql.block import Block, Output
-from tsdb.sql.expression import ColumnReference, Expr, Parameter
-from tsdb.sql.relation import Relation, Source
+from tsdb.sql.expressions.block import Block, Output
+from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
+from tsdb.sql.expressions.relation import Relation, Source
 
 Values = Callable[[Expr], object]
 """The value of a constant expression when the statement runs, in ``literal``'s form. Raises Undecided."""

@@ -15,30 +15,26 @@ from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.relations import SqlView, Use
 from tsdb.model.schema import Catalog, Column, Role
 from tsdb.model.store import ScanRequest, View
-from tsdb.sql import (
-    bind_datetimes,
-    bind_json,
-    bind_numerics,
-    bind_patterns,
-    bind_session,
-    bind_sets,
-    bind_special,
-    bind_system,
-    explain,
-    requests,
-    rules,
-)
+from tsdb.sql import explain, requests, rules
 from tsdb.sql.aggregation.execution import AggregateExecution, columns_of
-from tsdb.sql.bind_query import bind_query
-from tsdb.sql.bind_view import frame_of, uses_of
-from tsdb.sql.binder import Binder
-from tsdb.sql.block import BoundQuery, Output
+from tsdb.sql.bind import datetimes as bind_datetimes
+from tsdb.sql.bind import json as bind_json
+from tsdb.sql.bind import numerics as bind_numerics
+from tsdb.sql.bind import patterns as bind_patterns
+from tsdb.sql.bind import session as bind_session
+from tsdb.sql.bind import sets as bind_sets
+from tsdb.sql.bind import special as bind_special
+from tsdb.sql.bind import system as bind_system
+from tsdb.sql.bind.binder import Binder
+from tsdb.sql.bind.query import bind_query
+from tsdb.sql.bind.view import frame_of, uses_of
 from tsdb.sql.catalog import functions, sets
 from tsdb.sql.context import Context, SettingValues
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
-from tsdb.sql.expression import ColumnReference
+from tsdb.sql.expressions.block import BoundQuery, Output
+from tsdb.sql.expressions.expression import ColumnReference
 from tsdb.sql.instance import Instance
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows

@@ -11,7 +11,7 @@ from tsdb.errors import ProtocolViolation, TsdbError
 from tsdb.sql import literal
 from tsdb.sql.context import Context
 from tsdb.sql.datetime_text import INFINITY, US_PER_DAY, local_of_utc, utc_of_local
-from tsdb.sql.expression import Expr, Parameter
+from tsdb.sql.expressions.expression import Expr, Parameter
 from tsdb.sql.intervals import Interval
 from tsdb.sql.plan import Undecided
 from tsdb.types import REFERENCES, TEXT, TIMESTAMPTZ

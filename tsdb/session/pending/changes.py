@@ -19,7 +19,7 @@ from tsdb.model.schema import Series
 from tsdb.model.store import KeyDeletion, RangeDeletion, TagIn
 from tsdb.session.effects import size_of
 from tsdb.session.pending.keys import KeyIndex
-from tsdb.sql.modification import Effect, Write
+from tsdb.sql.dml.modification import Effect, Write
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -24,7 +24,7 @@ from tsdb.model.time import us_of_ns
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
 from tsdb.session.pending.merged import MergedRows, merged_rows
-from tsdb.sql.to_points import tagsets_of
+from tsdb.sql.dml.to_points import tagsets_of
 
 Mask = npt.NDArray[np.bool_]
 

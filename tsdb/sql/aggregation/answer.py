@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate
-from tsdb.sql.grouping import Ordering
+from tsdb.sql.expressions.grouping import Ordering
 from tsdb.types import SqlType
 
 Int64s = npt.NDArray[np.int64]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tsdb.sql.grouping import Ordering
+from tsdb.sql.expressions.grouping import Ordering
 from tsdb.types import SqlType
 
 

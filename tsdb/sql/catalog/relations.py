@@ -12,7 +12,7 @@ from tsdb.sql.catalog import live_databases, live_information, live_relations, l
 from tsdb.sql.catalog.live import LIVE, glance_of
 from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
-from tsdb.sql.relation import RelationColumn
+from tsdb.sql.expressions.relation import RelationColumn
 from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.

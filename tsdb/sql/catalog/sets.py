@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tsdb.errors import UndefinedFunction
-from tsdb.sql.bind_sets import returns_set
-from tsdb.sql.binder import Binder
-from tsdb.sql.coercion import coerce
-from tsdb.sql.expression import Expr, combine
+from tsdb.sql.bind.binder import Binder
+from tsdb.sql.bind.sets import returns_set
+from tsdb.sql.expressions.coercion import coerce
+from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.types import INT4, REGCLASS, TEXT, SqlType, array_of
 
 

@@ -1,4 +1,4 @@
-"""The SQL functions that look into the catalog, by their signatures, in the form of ``tsdb.sql.signature``.
+"""The SQL functions that look into the catalog, by their signatures, in the form of ``tsdb.sql.expressions.signature``.
 
 ``catalog_text('question', @, a, b, t)``, ``catalog_number`` and ``catalog_flag`` ask what ``functions`` answers; ``@``
 stands for the statement's glance. What we never have (triggers, partitions, rules) is an expression that gives NULL.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tsdb.sql import signature
 from tsdb.sql.catalog.calls import MARKER
+from tsdb.sql.expressions import signature
 from tsdb.types import REFERENCES
 
 _VISIBLE = (

@@ -2,8 +2,9 @@
 
 A *computed function* is a pure function of values, registered by ``registry.computed`` under a name that begins with
 ``py_`` and with DuckDB's types of its arguments. DuckDB calls it with whole vectors; a vector's distinct arguments are
-computed once each, so a template over a million rows of few values costs little. The tables of ``tsdb.sql.functions``
-and ``tsdb.sql.macros`` name these functions; what is hot is said in DuckDB's own functions instead.
+computed once each, so a template over a million rows of few values costs little. The tables of
+``tsdb.sql.expressions.functions`` and ``tsdb.sql.macros`` name these functions; what is hot is said in DuckDB's own
+functions instead.
 
 Values cross as text, whole numbers, booleans, doubles, octets and lists of text: a timestamp is its microseconds, a
 numeric or an interval its text. Errors are TsdbErrors; they reach the client with their SQLSTATE (``duckdb_errors``).

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from tsdb.model.schema import Column, Role
 from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate, TagKey, TimeKey
-from tsdb.sql.bind_datetimes import BUCKET_ORIGIN_US
-from tsdb.sql.expression import Expr
-from tsdb.sql.grouping import AggregateCall, Grouping
+from tsdb.sql.bind.datetimes import BUCKET_ORIGIN_US
+from tsdb.sql.expressions.expression import Expr
+from tsdb.sql.expressions.grouping import AggregateCall, Grouping
 from tsdb.sql.plan import Plan, PlannedScan, both_sides, column_of, is_constant
 from tsdb.sql.rules.prune_by_tags import only_tag
 from tsdb.sql.rules.prune_by_time import clock

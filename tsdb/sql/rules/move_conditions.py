@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tsdb.sql.block import Block
-from tsdb.sql.expression import ColumnReference, Expr
+from tsdb.sql.expressions.block import Block
+from tsdb.sql.expressions.expression import ColumnReference, Expr
+from tsdb.sql.expressions.relation import Relation
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, column_of, relations_of
-from tsdb.sql.relation import Relation
 
 _MAX_DEPTH = 20
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from tsdb.model.schema import Role
 from tsdb.model.store import FieldBound
-from tsdb.sql.expression import Expr
+from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
 
 # Every integer below is a float8.

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from tsdb.model.schema import Role
 from tsdb.model.store import TagMatch
-from tsdb.sql.coercion import is_text
-from tsdb.sql.expression import Expr
+from tsdb.sql.expressions.coercion import is_text
+from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
 
 Test = Callable[[str | None], bool | None]

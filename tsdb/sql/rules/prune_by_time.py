@@ -12,7 +12,7 @@ from tsdb.model.schema import Role
 from tsdb.model.store import TIME_NS, TimeRange
 from tsdb.model.time import NS_MAX, NS_MIN, clamp_ns, ns_from_us_ge, ns_from_us_gt
 from tsdb.sql.datetime_text import INFINITY
-from tsdb.sql.expression import Expr
+from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
 from tsdb.types import INT8
 

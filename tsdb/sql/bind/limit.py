@@ -1,0 +1,51 @@
+"""LIMIT, OFFSET and FETCH FIRST."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from tsdb.errors import (
+    FeatureNotSupported,
+    InvalidColumnReference,
+    InvalidRowCountInLimitClause,
+    InvalidRowCountInOffsetClause,
+)
+from tsdb.sql import literal
+from tsdb.sql.bind.binder import Binder
+from tsdb.sql.expressions.coercion import coerce
+from tsdb.sql.expressions.relation import Scope
+from tsdb.types import INT8
+
+
+def limit_text(binder: Binder, node: exp.Expr, scope: Scope | None) -> str:
+    """LIMIT and OFFSET, also FETCH FIRST n ROWS."""
+    text = ""
+    limit, offset = node.args.get("limit"), node.args.get("offset")
+    if limit is not None:
+        if isinstance(limit, exp.Fetch):
+            options = limit.args.get("limit_options")
+            if options is not None and (options.args.get("with_ties") or options.args.get("percent")):
+                raise FeatureNotSupported("FETCH FIRST with PERCENT or WITH TIES is not supported")
+            count = limit.args.get("count") or exp.Literal.number(1)
+        else:
+            count = limit.expression
+        if not (isinstance(count, exp.Null) or (isinstance(count, exp.Var) and count.name.upper() == "ALL")):
+            text += f" LIMIT {_count(binder, count, scope, 'LIMIT')}"
+    if offset is not None:
+        text += f" OFFSET {_count(binder, offset.expression, scope, 'OFFSET')}"
+    return text
+
+
+def _count(binder: Binder, node: exp.Expr, scope: Scope | None, word: str) -> str:
+    value = coerce(binder.bind(node, Scope(scope)), INT8, binder.context)
+    refused = InvalidRowCountInLimitClause if word == "LIMIT" else InvalidRowCountInOffsetClause
+    if any(e.op == "column" for e in value.walk()):
+        raise InvalidColumnReference(f"argument of {word} must not contain variables")
+    if isinstance(value.value, int) and value.op == "literal":
+        if value.value < 0:
+            raise refused(f"{word} must not be negative")
+        return literal.render(INT8, value.value)
+    code = refused.sqlstate
+    absent = "9223372036854775807" if word == "LIMIT" else "0"
+    checked = f"CASE WHEN {value.sql} < 0 THEN pg_raise('{code}:{word} must not be negative') ELSE {value.sql} END"
+    return f"(SELECT coalesce({checked}, {absent}))"

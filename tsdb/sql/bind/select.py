@@ -1,0 +1,315 @@
+"""One SELECT: its list, WHERE, GROUP BY, HAVING, DISTINCT, ORDER BY and LIMIT, in DuckDB's text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from sqlglot import exp
+
+from tsdb.errors import (
+    AmbiguousColumn,
+    FeatureNotSupported,
+    GroupingError,
+    InvalidColumnReference,
+    SqlSyntaxError,
+    TooManyColumns,
+)
+from tsdb.sql.bind.binder import Binder, fold
+from tsdb.sql.bind.distinct import OrderItem, check_order, columns_of, first_rows
+from tsdb.sql.bind.from_clause import bind_from
+from tsdb.sql.bind.limit import limit_text
+from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
+from tsdb.sql.expressions.coercion import as_bool, coerce
+from tsdb.sql.expressions.expression import ColumnReference, Expr
+from tsdb.sql.expressions.grouping import Grouping, Ordering
+from tsdb.sql.expressions.relation import Relation, Scope
+from tsdb.sql.expressions.rows import fields_of, row_text
+from tsdb.types import TEXT
+
+MAX_COLUMNS = 1664  # PostgreSQL's limit of a target list
+
+
+@dataclass(eq=False)
+class _Select:
+    """What is known of a SELECT while it is bound."""
+
+    scope: Scope
+    block: Block
+    targets: list[Expr] = field(default_factory=list)
+    groups: list[Expr] = field(default_factory=list)
+    grouped: bool = False
+
+
+def bind_select(binder: Binder, node: exp.Select, parent: Scope | None, form: str) -> BoundQuery:
+    if node.args.get("into") is not None:
+        raise FeatureNotSupported("SELECT INTO is not supported", hint="Use CREATE TABLE and INSERT … SELECT.")
+    for clause in ("qualify", "laterals_", "connect", "cluster", "distribute", "sort", "match", "pivots"):
+        if node.args.get(clause):
+            raise FeatureNotSupported(f"{clause.upper()} is not supported")
+    select = _Select(Scope(parent), Block())
+    binder.blocks.append(select.block)
+    saved, binder.windows = binder.windows, {fold(w.this): w for w in node.args.get("windows") or ()}
+    refused, binder.refused = binder.refused, ""
+    try:
+        return _bind(binder, node, select, form)
+    finally:
+        binder.windows, binder.refused = saved, refused
+
+
+def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> BoundQuery:
+    scope, block = select.scope, select.block
+    from_text = bind_from(binder, node, scope, block)
+    block.relations = list(scope.relations)
+    where = node.args.get("where")
+    text = ""
+    if where is not None:
+        condition = as_bool(binder.without_aggregates(where.this, scope, "WHERE"), "WHERE", binder.context)
+        conjuncts = condition.args if condition.op == "and" else (condition,)
+        block.conditions += [Condition(c) for c in conjuncts]
+        text = f" WHERE {condition.sql}"
+    select.targets = list(_projections(binder, node.expressions, scope))
+    if len(select.targets) > MAX_COLUMNS:
+        raise TooManyColumns(f"target lists can have at most {MAX_COLUMNS} entries")
+    group_text = _group(binder, node, select)
+    having = node.args.get("having")
+    if having is not None:
+        condition = as_bool(binder.bind(having.this, scope), "HAVING", binder.context)
+        group_text += f" HAVING {condition.sql}"
+        select.grouped = True
+    order = _order(binder, node, select)
+    on = _distinct_on(binder, node, select)
+    hidden = [*(item.expr for item in order), *(on or ())]
+    select.grouped = select.grouped or any(e.aggregate for e in (*select.targets, *hidden))
+    if select.grouped:
+        for expr in (*select.targets, *hidden, *([condition] if having is not None else [])):
+            _check_grouped(expr, select)
+    distinct = node.args.get("distinct") is not None
+    # What DISTINCT compares is the number, not its text; DISTINCT ON compares its own expressions alone.
+    free = distinct and on is not None and form == "shown"
+    compared = {e.sql for e in hidden}
+    texts = [
+        _shown(e, select) if (e.sql not in compared if free else not distinct or e.fields is not None) else None
+        for e in select.targets
+    ]
+    outputs = [
+        _output(e, shown=form == "extended" and text is not None) for e, text in zip(select.targets, texts, strict=True)
+    ]
+    finals = [_final(e) for e in select.targets] or ["NULL"]
+    changed = form == "shown"
+    if changed:
+        finals = [text or final for text, final in zip(texts, finals, strict=False)] or finals
+    rest = (f" FROM {from_text}{text}" if from_text else text) + group_text
+    if on is not None:
+        check_order(on, order)
+        inner = f"SELECT {columns_of(finals, on, order, select.targets)}{rest}"
+        sql = first_rows(inner, select.targets, on, order)
+    else:
+        listed = [f"{final} AS c{i + 1}" for i, final in enumerate(finals)]
+        listed += [f"{text} AS s{i + 1}" for i, (o, text) in enumerate(zip(outputs, texts, strict=True)) if o.shown]
+        sql = f"SELECT {'DISTINCT ' if distinct else ''}{', '.join(listed)}{rest}"
+        if order:
+            # A text would sort as a text: what is shown is not what is sorted by.
+            sql += " ORDER BY " + ", ".join(
+                item.by_expression if changed and item.target is not None and texts[item.target] else item.by_position
+                for item in order
+            )
+    limit = limit_text(binder, node, scope.parent)
+    sql += limit
+    if select.grouped and having is None and not distinct:
+        block.grouping = _grouping(node, select, order, sql, shown=changed)
+    block.outputs = outputs
+    block.transparent = not (
+        limit or node.args.get("distinct") is not None or select.grouped or group_text
+        or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
+    )  # fmt: skip
+    return BoundQuery(sql, outputs, block)
+
+
+def _grouping(
+    node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, *, shown: bool
+) -> Grouping | None:
+    """The structure of a plain GROUP BY; None when it has more."""
+    group, limit = node.args.get("group"), node.args.get("limit")
+    if group is not None and any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")):
+        return None
+    if group is not None and any(
+        isinstance(e, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets) for e in group.expressions
+    ):
+        return None
+    if node.args.get("offset") is not None or any(e.window for e in select.targets):
+        return None
+    count = limit.expression if isinstance(limit, exp.Limit) else None
+    if limit is not None and not (isinstance(count, exp.Literal) and count.name.isdigit()):
+        return None
+    orderings = [Ordering(i.target, i.descending, i.nulls_first) for i in order if i.target is not None]
+    if len(orderings) < len(order):
+        return None
+    rows = int(count.name) if isinstance(count, exp.Literal) else None
+    return Grouping(tuple(select.groups), tuple(select.targets), sql, tuple(orderings), rows, shown)
+
+
+def _final(expr: Expr) -> str:
+    return expr.sql if not expr.unknown or expr.value is not None or expr.op != "literal" else "CAST(NULL AS VARCHAR)"
+
+
+def _shown(expr: Expr, select: _Select) -> str | None:
+    """The text for a client of a target that has one: a numeric's, a row's."""
+    if expr.fields is not None:
+        return row_text(expr)
+    if expr.shown is None or not select.grouped:
+        return expr.shown
+    if any(expr.sql == g.sql for g in select.groups):
+        return f"any_value({expr.shown})"
+    # A text over the columns of GROUP BY is not in GROUP BY.
+    return expr.shown if not any(e.op == "column" for e in _outside_aggregates(expr)) else None
+
+
+def _outside_aggregates(expr: Expr) -> Iterator[Expr]:
+    if expr.op != "aggregate":
+        yield expr
+        for arg in expr.args:
+            yield from _outside_aggregates(arg)
+
+
+def _output(expr: Expr, *, shown: bool) -> Output:
+    kept = shown and expr.fields is None
+    sql_type = TEXT if expr.unknown else expr.type
+    return Output(expr.name, sql_type, expr.typmod, expr.digits, expr, kept, expr.fields)
+
+
+def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Iterator[Expr]:
+    for node in nodes:
+        inner = node.this if isinstance(node, exp.Alias) else node
+        if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
+            yield from _star(binder, inner, scope)
+            continue
+        if isinstance(inner, exp.Dot) and isinstance(inner.expression, exp.Star):
+            yield from fields_of(binder.bind(inner.this, scope)) or ()
+            continue
+        bound = binder.bind(inner, scope)
+        if isinstance(node, exp.Alias):
+            bound = bound.named(fold(node.args["alias"]))
+        yield bound
+
+
+def _star(binder: Binder, node: exp.Expr, scope: Scope) -> Iterator[Expr]:
+    if node.args.get("except_") or node.args.get("replace") or node.args.get("rename"):
+        raise SqlSyntaxError("* takes no EXCLUDE, REPLACE or RENAME")
+    table = node.args.get("table") if isinstance(node, exp.Column) else None
+    if table is not None:
+        relation = scope.relation(fold(table), binder.position(table))
+        yield from _columns_of(relation, scope, merged=False)
+        return
+    if not scope.relations:
+        raise SqlSyntaxError("SELECT * with no tables specified is not valid")
+    for name, merged in scope.merged.items():
+        yield merged.named(name)
+    for relation in scope.relations:
+        yield from _columns_of(relation, scope, merged=True)
+
+
+def _columns_of(relation: Relation, scope: Scope, *, merged: bool) -> Iterator[Expr]:
+    for index, column in enumerate(relation.columns):
+        if not column.hidden and not (merged and (id(relation), index) in scope.merged_away):
+            yield relation.reference(index)
+
+
+def _group(binder: Binder, node: exp.Select, select: _Select) -> str:
+    group = node.args.get("group")
+    if group is None:
+        return ""
+    if group.args.get("all"):
+        raise SqlSyntaxError('syntax error at or near "ALL"')
+    select.grouped = True
+    parts = [_group_item(binder, item, select) for item in group.expressions]
+    for key, word in (("rollup", "ROLLUP"), ("cube", "CUBE"), ("grouping_sets", "GROUPING SETS")):
+        for item in group.args.get(key) or ():
+            inner = ", ".join(_group_item(binder, e, select) for e in item.expressions)
+            parts.append(f"{word} ({inner})")
+    return f" GROUP BY {', '.join(parts)}" if parts else ""
+
+
+def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
+    if isinstance(node, exp.Tuple):
+        return f"({', '.join(_group_item(binder, e, select) for e in node.expressions)})"
+    for kind, word in ((exp.Rollup, "ROLLUP"), (exp.Cube, "CUBE"), (exp.GroupingSets, "GROUPING SETS")):
+        if isinstance(node, kind):
+            return f"{word} ({', '.join(_group_item(binder, e, select) for e in node.expressions)})"
+    expr = _output_or_input(binder, node, select, "GROUP BY")
+    if expr.aggregate:
+        raise GroupingError("aggregate functions are not allowed in GROUP BY", position=binder.position(node))
+    if expr.unknown:
+        expr = coerce(expr, TEXT, binder.context)
+    select.groups.append(expr)
+    # A bare number would be a position to DuckDB.
+    return f"({expr.sql})" if expr.op != "literal" else f"(SELECT {expr.sql})"
+
+
+def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, clause: str) -> Expr:
+    """GROUP BY prefers an input column to an output name, ORDER BY the other way round; a number is a position."""
+    input_first = clause == "GROUP BY"
+    plain = node.this if isinstance(node, exp.Paren) and input_first else node
+    if isinstance(plain, exp.Literal) and not plain.args["is_string"]:
+        if not plain.name.isdigit():
+            raise SqlSyntaxError(f"non-integer constant in {clause}")
+        if not 1 <= int(plain.name) <= len(select.targets):
+            raise InvalidColumnReference(f"{clause} position {plain.name} is not in select list")
+        return select.targets[int(plain.name) - 1]
+    if isinstance(plain, exp.Column) and plain.args.get("table") is None:
+        name = fold(plain.this)
+        matches = [e for e in select.targets if e.name == name]
+        own = name in select.scope.merged or any(c.name == name for r in select.scope.relations for c in r.columns)
+        if matches and not (input_first and own):
+            if len({e.sql for e in matches}) > 1:
+                raise AmbiguousColumn(f'{clause} "{name}" is ambiguous', position=binder.position(plain))
+            return matches[0]
+    if input_first:
+        return binder.without_aggregates(node, select.scope, "GROUP BY")
+    return binder.bind(node, select.scope)
+
+
+def _order(binder: Binder, node: exp.Select, select: _Select) -> list[OrderItem]:
+    order = node.args.get("order")
+    items: list[OrderItem] = []
+    for item in order.expressions if order is not None else ():
+        expr = _output_or_input(binder, item.this, select, "ORDER BY")
+        at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
+        if at is None:
+            if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
+                raise InvalidColumnReference("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+            if expr.op == "literal":
+                continue
+        items.append(OrderItem(expr, at, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
+    return items
+
+
+def _distinct_on(binder: Binder, node: exp.Select, select: _Select) -> list[Expr] | None:
+    """The expressions of DISTINCT ON; None when there is none."""
+    distinct = node.args.get("distinct")
+    on = distinct.args.get("on") if distinct is not None else None
+    if on is None:
+        return None
+    parts = on.expressions if isinstance(on, exp.Tuple) else [on]
+    return [_output_or_input(binder, p, select, "DISTINCT ON") for p in parts]
+
+
+def _check_grouped(expr: Expr, select: _Select) -> None:
+    """Every column of this query stands in GROUP BY or inside an aggregate."""
+    if expr.op == "aggregate" or any(expr.sql == g.sql for g in select.groups):
+        return
+    if isinstance(expr.value, ColumnReference):
+        relation = expr.value.relation
+        if relation in select.scope.relations and not _key_is_grouped(expr, select):
+            name = relation.columns[expr.value.index].name
+            shown = f"{relation.name}.{name}" if not relation.name.startswith("?") else name
+            raise GroupingError(
+                f'column "{shown}" must appear in the GROUP BY clause or be used in an aggregate function',
+                position=expr.position,
+            )
+    for arg in expr.args:
+        _check_grouped(arg, select)
+
+
+def _key_is_grouped(expr: Expr, select: _Select) -> bool:
+    return any(replace(g, position=None) == replace(expr, position=None) for g in select.groups)

@@ -1,0 +1,158 @@
+"""Series and views in FROM. A view is bound as the subquery that its text is, so every rule sees through it.
+
+The names in a view's text mean what they meant when it was made (``relations.Use``): a renamed table or column is found
+by its number under its old name, columns that came later are not there, and the reader's search path has no say.
+Literals are read in the time zone in which they were written. What the view reads, it reads with its owner's rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from sqlglot import exp
+
+from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError, UndefinedTable, WrongObjectType
+from tsdb.model.relations import Definition, SqlSequence, SqlView, Use
+from tsdb.model.schema import Series
+from tsdb.sql import names
+from tsdb.sql.bind import given
+from tsdb.sql.bind.binder import Binder
+from tsdb.sql.catalog import oids
+from tsdb.sql.expressions.block import BoundQuery, Output
+from tsdb.sql.expressions.relation import Relation, RelationColumn, Source, series_columns
+from tsdb.sql.statement import Fragment, Select, parse
+
+
+def output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
+    """The columns of a subquery, from outside."""
+    return [
+        RelationColumn(
+            o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}", fields=o.fields, shown=f"s{i + 1}" if o.shown else ""
+        )
+        for i, o in enumerate(outputs)
+    ]
+
+
+def stored(binder: Binder, schema: str, name: str) -> tuple[str, Relation] | None:
+    """The text of a series or a view in FROM and its relation; None if the database has none of that name."""
+    use = None
+    if binder.frame is None:
+        found = names.find(binder.context, binder.database, schema, name)
+    else:
+        use = binder.frame.get((schema, name))
+        if use is None:
+            return None
+        found = binder.database.by_identity.get(use.relation)
+        if found is None:
+            raise UndefinedTable(f'relation "{names.shown(schema, name)}", which a view reads, does not exist')
+    if found is None:
+        return None
+    if isinstance(found, SqlSequence):
+        raise WrongObjectType(f'cannot read sequence "{found.name}"', hint="Use nextval, currval or lastval.")
+    text, relation = _view(binder, found, name) if isinstance(found, SqlView) else _series(binder, found, name)
+    if use is not None:
+        relation.columns = _as_used(relation, found, use)
+    else:
+        binder.uses.append((schema, name, found, relation))
+    relation.schema = schema or found.schema
+    return text, relation
+
+
+def _series(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
+    if not series.populated:
+        raise ObjectNotInPrerequisiteState(
+            f'materialized view "{series.name}" has not been populated',
+            hint="Use the REFRESH MATERIALIZED VIEW command.",
+        )
+    role = binder.through[-1].owner if binder.through else None
+    source = binder.source(Source(len(binder.sources) + 1, series, role=role))
+    relation = Relation(name, binder.alias(), series_columns(series), source)
+    relation.oid = oids.of(series.identity)
+    return f"{source.name} AS {relation.alias}", relation
+
+
+def of_given(binder: Binder, series: Series) -> tuple[str, Relation]:
+    """Points of a series that are in hand (``tsdb.sql.bind.given``)."""
+    source = binder.source(Source(len(binder.sources) + 1, given.beside(series)))
+    relation = Relation(series.name, binder.alias(), series_columns(series), source)
+    return f"{source.name} AS {relation.alias}", relation
+
+
+def _view(binder: Binder, view: SqlView, name: str) -> tuple[str, Relation]:
+    role = binder.through[-1].owner if binder.through else None
+    binder.viewed.append((view, role))
+    query = _bound(binder, view)
+    columns = [
+        replace(bound, name=column.name)
+        for bound, column in zip(output_columns(query.outputs), view.columns, strict=False)
+    ]
+    relation = Relation(name, binder.alias(), columns, block=query.block)
+    relation.oid = oids.of(view.number)
+    return f"({query.sql}) AS {relation.alias}", relation
+
+
+def _bound(binder: Binder, view: SqlView) -> BoundQuery:
+    """The view's query, bound in surroundings of its own; positions in its text are nobody's."""
+    before = binder.frame, binder.through, binder.context, binder.refused, binder.windows
+    binder.frame = frame_of(view.definition.uses)
+    binder.through = (*binder.through, view)
+    binder.context = replace(binder.context, written_in=view.definition.time_zone)
+    binder.refused, binder.windows, binder.form = "", {}, "extended"
+    try:
+        return binder.bind_query(binder, tree_of(view.definition), None)
+    except TsdbError as error:
+        error.position = None
+        raise
+    finally:
+        binder.frame, binder.through, binder.context, binder.refused, binder.windows = before
+
+
+def frame_of(uses: Sequence[Use]) -> Mapping[tuple[str, str], Use]:
+    return {(use.schema, use.name): use for use in uses}
+
+
+def tree_of(definition: Definition) -> exp.Expr:
+    return _tree(definition.text)
+
+
+@lru_cache(maxsize=256)
+def _tree(text: str) -> exp.Expr:
+    statement = parse(Fragment(text))
+    assert isinstance(statement, Select), "a view is a query"
+    return statement.tree
+
+
+def _as_used(relation: Relation, found: Series | SqlView, use: Use) -> list[RelationColumn]:
+    """The relation's columns as the view knows them."""
+    then = dict(use.columns)
+    if isinstance(found, SqlView):
+        return [replace(column, name=then[i + 1]) for i, column in enumerate(relation.columns) if i + 1 in then]
+    kept = []
+    for column in relation.columns:
+        number = column.series_column.number if column.series_column is not None else None
+        if number is None:
+            kept.append(column)
+        elif number in then:
+            kept.append(replace(column, name=then[number]))
+    return kept
+
+
+def uses_of(binder: Binder) -> tuple[Use, ...]:
+    """What the names in a query that was bound mean, for the definition of a view."""
+    found: dict[tuple[str, str], tuple[Series | SqlView, dict[int, str]]] = {}
+    for schema, name, target, relation in binder.uses:
+        columns = found.setdefault((schema, name), (target, {}))[1]
+        if isinstance(target, SqlView):
+            columns.update((i + 1, column.name) for i, column in enumerate(target.columns))
+            continue
+        read = set(relation.source.columns) if relation.source is not None else set()
+        by_number = target.by_number
+        columns.update((n, by_number[n].name) for n in read if isinstance(n, int))
+        if target.time is not None and "time" in read:
+            columns[target.time.number] = target.time.name
+    return tuple(
+        Use(target.number if isinstance(target, SqlView) else target.identity, schema, name, tuple(columns.items()))
+        for (schema, name), (target, columns) in found.items()
+    )

@@ -1,0 +1,307 @@
+"""COPY FROM: cut records to points, whole batches at a time; the first thing that is wrong ends it, with its line.
+
+    prepared = prepare(copy, context, catalog)
+    copying = prepared.start(context, decode, defaults)
+    for points in copying.feed(octets): …        of the records that are complete by now
+    for points in copying.finish(): …
+
+Points come out before the end of the data is known to be right: who takes them keeps them until then. An error's
+``where`` is PostgreSQL's context: line, and column or text (CopyFromErrorCallback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from tsdb.errors import CharacterNotInRepertoire, InvalidColumnReference, NotNullViolation, ProgramLimitExceeded
+from tsdb.model.points import Points
+from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.model.store import TIME_NS
+from tsdb.sql import trees
+from tsdb.sql.context import Context
+from tsdb.sql.copy import value_kernels as kernels
+from tsdb.sql.copy.binary_values import BinaryValues, Decode
+from tsdb.sql.copy.cut import Cutter, Fields
+from tsdb.sql.copy.cut_kernels import Int64s
+from tsdb.sql.copy.options import Names
+from tsdb.sql.copy.statement import Copy
+from tsdb.sql.copy.tags import TagSets
+from tsdb.sql.copy.values import PLAIN_TEXTS, Mask, TextValues, Values
+from tsdb.sql.dml import insert, serial
+from tsdb.sql.dml.modification import Outcome, Reading
+from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.names import at_path, writable
+from tsdb.sql.notice import Notice, notice
+from tsdb.sql.statement import Fragment, Select, parse
+
+# How much of a line or a value a message shows.
+_SHOWN_BYTES = 100
+# Skipped rows that are named one by one (LOG_VERBOSITY verbose).
+_NAMED_MAX = 100
+
+# The values of the columns that COPY does not give, for so many rows.
+Defaults = Callable[[int], dict[str, pa.Array]]
+
+
+@dataclass(frozen=True)
+class PreparedCopy:
+    """Valid for one catalog version."""
+
+    copy: Copy
+    series: Series
+    targets: tuple[Column, ...]
+    omitted: tuple[Column, ...]
+    catalog_version: int
+
+    def start(self, context: Context, decode: Decode, defaults: Defaults) -> CopyInput:
+        """``decode`` gives the Python value of a binary field; ``defaults`` the columns ``omitted``."""
+        return CopyInput(self, context, decode, defaults)
+
+    def default_values(self, reading: Reading, rows: int) -> dict[str, pa.Array]:
+        """So many values of each omitted column, by its default."""
+        items = [
+            trees.aliased(trees.cast(trees.expression(c.default or "NULL"), c), f"d{i}")
+            for i, c in enumerate(self.omitted)
+        ]
+        text = f"SELECT FROM generate_series(1, {rows}) AS defaults(row)"
+        source = parse(Fragment(text))
+        assert isinstance(source, Select)
+        tree = source.tree.copy()
+        tree.set("expressions", items)
+        role = "; ".join(["defaults", *(f"{c.number} {c.default}" for c in self.omitted)])
+        outcome = Outcome("COPY", lambda _: iter(()))
+        batches = list(outcome.query(reading, trees.derived(Fragment(text), role, tree), ()))
+        table = pa.Table.from_batches(batches).combine_chunks()
+        values = {c.name: table.column(i).chunk(0) for i, c in enumerate(self.omitted)}
+        database = reading.catalog.find(reading.context.database)
+        for column, sequence in serial.counted(database, (), self.omitted, None):
+            values[column.name] = serial.filled(values[column.name], column, sequence, reading.context)
+        return values
+
+
+def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
+    """Raises UndefinedTable, UndefinedColumn, DuplicateColumn, InvalidColumnReference."""
+    assert copy.relation is not None
+    database = catalog.find(context.database)
+    found = at_path(context, database, copy.relation)
+    series = writable(found or database.find(copy.relation), "copy to")
+    targets = tuple(insert.given_columns(series, list(copy.columns) if copy.columns is not None else None))
+    check_listed(copy, [column.name for column in targets], series)
+    covered = any(column.name == TIME_NS for column in targets)
+    omitted = tuple(
+        c
+        for c in series.columns
+        if (c.default is not None or c.sequence) and c not in targets and not (covered and c is series.time)
+    )
+    return PreparedCopy(copy, series, targets, omitted, catalog.version)
+
+
+def check_listed(copy: Copy, copied: list[str], series: Series | None) -> None:
+    """FORCE's columns must be columns that are copied."""
+    options = copy.options
+    for words, names in (
+        ("FORCE_QUOTE", options.force_quote),
+        ("FORCE_NOT_NULL", options.force_not_null),
+        ("FORCE_NULL", options.force_null),
+    ):
+        for name in names or ():
+            if name == "*" or name in copied:
+                continue
+            if series is not None:
+                insert.given_columns(series, [name])
+            raise InvalidColumnReference(f'{words} column "{name}" not referenced by COPY')
+
+
+class CopyInput:
+    """A running COPY FROM. Not for two threads at a time."""
+
+    def __init__(self, prepared: PreparedCopy, context: Context, decode: Decode, defaults: Defaults) -> None:
+        options = prepared.copy.options
+        self._prepared = prepared
+        self._options = options
+        self._targets = prepared.targets
+        self._now_ns = context.now_us * 1000
+        self._defaults = defaults
+        self._cutter = Cutter(options, [column.name for column in self._targets])
+        self._values: TextValues | BinaryValues
+        self._values = BinaryValues(context, decode) if options.binary else TextValues(context)
+        self._null = np.frombuffer(options.null.encode(), np.uint8)
+        self._tags = _tags(prepared)
+        self.rows = 0
+        self.skipped = 0
+        self.notices: list[Notice] = []
+
+    def feed(self, octets: bytes) -> Iterator[Points]:
+        for fields in self._cutter.feed(octets):
+            yield from self._points(fields)
+
+    def finish(self) -> Iterator[Points]:
+        for fields in self._cutter.finish():
+            yield from self._points(fields)
+        if self.skipped:
+            rows = "1 row was" if self.skipped == 1 else f"{self.skipped} rows were"
+            self.notices.append(notice(f"{rows} skipped due to data type incompatibility"))
+
+    def _points(self, fields: Fields) -> Iterator[Points]:
+        if fields.rows:
+            points = self._whole(fields)
+            if len(points):
+                yield points
+        problem = fields.problem
+        if problem is None:
+            return
+        for at in range(min(problem.fields, len(self._targets))):
+            self._explain(fields, at, fields.rows, problem.line)
+        where = f"COPY {self._prepared.series.name}, line {problem.line}"
+        if problem.text is not None:
+            where += f": {_shown(problem.text)}"
+        elif problem.column is not None:
+            where += f", column {self._targets[problem.column].name}"
+        problem.error.where = where
+        raise problem.error
+
+    def _whole(self, fields: Fields) -> Points:
+        self._force_nulls(fields)
+        read = [self._read(fields, at) for at in range(len(self._targets))]
+        bad = {at: values.bad for at, values in enumerate(read) if values is not None and len(values.bad)}
+        tagged = None
+        if self._tags is not None:
+            tagged, failed = self._tags.of(fields)
+            bad.update(failed)
+        keep = self._without_bad(fields, bad)
+        columns = dict(zip([c.name for c in self._targets], read, strict=True))
+        values = {name: each.array for name, each in columns.items() if each is not None}
+        count = fields.rows
+        if keep is not None:
+            kept = np.flatnonzero(keep)
+            count = len(kept)
+            values = {name: array.take(pa.array(kept)) for name, array in values.items()}
+            tagged = (tagged[0], tagged[1][kept]) if tagged is not None else None
+        self._check_not_null(fields, keep)
+        if self._prepared.omitted:
+            values.update(self._defaults(count))
+        time_ns = values.pop(TIME_NS, None)
+        points = points_of(self._prepared.series, values, count, now_ns=self._now_ns, time_ns=time_ns, tagged=tagged)
+        self.rows += count
+        return points
+
+    def _read(self, fields: Fields, at: int) -> Values | None:
+        column = self._targets[at]
+        if self._tags is not None and column.role is Role.TAG:
+            return None
+        return self._values.read(column, fields, at)
+
+    def _force_nulls(self, fields: Fields) -> None:
+        rows = fields.rows
+        for at, column in enumerate(self._targets):
+            ends, starts = fields.ends[at, :rows], fields.starts[at, :rows]
+            nulls = ends < 0
+            if _named(self._options.force_null, column):
+                same = np.zeros(rows, np.bool_)
+                kernels.equal_to(fields.octets, starts, ends, self._null, same)
+                ends[same] = -1
+            if _named(self._options.force_not_null, column):
+                np.copyto(ends, starts + len(self._null), where=nulls)
+
+    # --- what is wrong ---
+
+    def _without_bad(self, fields: Fields, bad: dict[int, Int64s]) -> Mask | None:
+        """Which rows are right; None for all. Raises the first row's error unless they are to be skipped."""
+        if not bad:
+            return None
+        if not self._options.ignore_errors:
+            row, at = min((int(rows[0]), at) for at, rows in bad.items())
+            self._check_not_null(fields, np.arange(fields.rows) < row)
+            self._explain(fields, at, row, int(fields.lines[row]))
+            raise AssertionError(f"row {row} of column {at} is right after all")
+        keep = np.ones(fields.rows, np.bool_)
+        for rows in bad.values():
+            keep[rows] = False
+        if self._options.verbose:
+            self._name_skipped(fields, bad)
+        self.skipped += int(fields.rows - keep.sum())
+        limit = self._options.reject_limit
+        if limit is not None and self.skipped > limit:
+            raise ProgramLimitExceeded(
+                f"skipped more than REJECT_LIMIT ({limit}) rows due to data type incompatibility"
+            )
+        return keep
+
+    def _explain(self, fields: Fields, at: int, row: int, line: int) -> None:
+        """Raise what is wrong with a field, if anything is."""
+        column = self._targets[at]
+        octets = fields.octets_of(at, row)
+        if octets is None:
+            return
+        error = self._values.explain(column, octets)
+        if error is not None:
+            where = f"COPY {self._prepared.series.name}, line {line}"
+            if isinstance(error, CharacterNotInRepertoire) and not self._options.binary and row < fields.rows:
+                where += f": {_shown(fields.line_text(row))}"  # found when the line was cut, before there were columns
+            elif self._options.binary:
+                where += f", column {column.name}"
+            else:
+                where += f", column {column.name}: {_shown(octets.decode(errors='replace'))}"
+            error.where = where
+            raise error
+
+    def _check_not_null(self, fields: Fields, keep: Mask | None) -> None:
+        series = self._prepared.series
+        given = {column: at for at, column in enumerate(self._targets)}
+        first: tuple[int, Column] | None = None
+        for column in series.columns:
+            if not column.not_null or column in self._prepared.omitted:
+                continue
+            if column in given:
+                nulls = fields.ends[given[column], : fields.rows] < 0
+            elif column is series.time:
+                continue
+            else:
+                nulls = np.ones(fields.rows, np.bool_)
+            found = np.flatnonzero(nulls if keep is None else nulls & keep)
+            if len(found) and (first is None or found[0] < first[0]):
+                first = int(found[0]), column
+        if first is None:
+            return
+        row, column = first
+        error = NotNullViolation(
+            f'null value in column "{column.name}" of relation "{series.name}" violates not-null constraint'
+        )
+        error.where = f"COPY {series.name}, line {fields.lines[row]}"
+        if not self._options.binary:
+            error.where += f": {_shown(fields.line_text(row))}"
+        raise error
+
+    def _name_skipped(self, fields: Fields, bad: dict[int, Int64s]) -> None:
+        first: dict[int, int] = {}
+        for at in sorted(bad, reverse=True):
+            first.update(dict.fromkeys(bad[at].tolist(), at))
+        for row in sorted(first)[: max(0, _NAMED_MAX - len(self.notices))]:
+            name, text = self._targets[first[row]].name, _shown(fields.text(first[row], row) or "")
+            line = f'line {fields.lines[row]} for column "{name}"'
+            self.notices.append(notice(f"skipping row due to data type incompatibility at {line}: {text}"))
+
+
+def _tags(prepared: PreparedCopy) -> TagSets | None:
+    """The way for tags that are plain texts: without a column of values for each."""
+    tags = [(at, c) for at, c in enumerate(prepared.targets) if c.role is Role.TAG]
+    plain = all(c.type in PLAIN_TEXTS and c.typmod < 0 for _, c in tags)
+    if not tags or not plain or any(c.role is Role.TAG for c in prepared.omitted):
+        return None
+    return TagSets([at for at, _ in tags], [c.number for _, c in tags])
+
+
+def _named(names: Names, column: Column) -> bool:
+    return names is not None and (names == "*" or column.name in names)
+
+
+def _shown(text: str) -> str:
+    """PostgreSQL's limit_printout_length, in quotes."""
+    octets = text.encode(errors="replace")
+    if len(octets) > _SHOWN_BYTES:
+        text = octets[:_SHOWN_BYTES].decode(errors="ignore") + "..."
+    return f'"{text}"'

@@ -1,0 +1,5 @@
+"""What is written: INSERT, UPDATE, DELETE and TRUNCATE prepare a ``modification``, which then runs.
+
+``joined`` is its FROM or USING, ``new_keys`` the move of rows, ``conflict`` and ``upsert`` ON CONFLICT, ``returning``
+its result, ``constant_rows`` and ``to_points`` the way of values to points, ``serial`` columns that count.
+"""

@@ -1,0 +1,70 @@
+"""An UPDATE that changes keys, tags or the time: the points move, all of the statement in one effect.
+
+Whether the new keys are free is asked once all old ones are gone, as PostgreSQL does for a DEFERRABLE primary key; its
+others are checked row by row, so that an UPDATE that shifts keys may fail there.
+
+Source: PostgreSQL 15 manual, CREATE TABLE (non-deferred uniqueness constraints).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from tsdb.errors import NotNullViolation, ProgramLimitExceeded, UniqueViolation
+from tsdb.model.points import Points, decode_tagset
+from tsdb.model.schema import Role, Series
+from tsdb.model.store import KeyDeletion, View
+from tsdb.sql.dml.conflict import among, existing_rows, keys_of
+from tsdb.sql.dml.modification import ROWS_PER_EFFECT
+
+# What one effect holds of rows that move.
+BYTES_MAX = 64 << 20
+
+
+def whole(batches: Iterable[pa.RecordBatch], what: str = "one UPDATE changes the keys of") -> Iterator[pa.RecordBatch]:
+    """All batches as one, none if there are no rows. Raises ProgramLimitExceeded."""
+    found: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows > ROWS_PER_EFFECT or size > BYTES_MAX:
+            raise ProgramLimitExceeded(
+                f"{what} at most {ROWS_PER_EFFECT} rows and {BYTES_MAX >> 20} MiB",
+                hint="Write fewer rows with a statement.",
+            )
+        found.append(batch)
+    if rows:
+        yield pa.concat_batches(found)
+
+
+def check_time(series: Series, new: pa.Array) -> None:
+    """Raises NotNullViolation: a point has a time."""
+    if new.null_count and series.time is not None:
+        raise NotNullViolation(
+            f'null value in column "{series.time.name}" of relation "{series.name}" violates not-null constraint'
+        )
+
+
+def check_free(view: View, points: Points, replaced: KeyDeletion) -> None:
+    """Raises UniqueViolation where two of the points have one key, or a row that stays has it."""
+    taken = np.ones(len(points), np.bool_)
+    taken[np.unique(keys_of(points), return_index=True)[1]] = False
+    taken |= existing_rows(view, points) & ~among(points, replaced.tagsets, replaced.tagset, replaced.times)
+    if taken.any():
+        raise _duplicate(points, int(np.flatnonzero(taken)[0]))
+
+
+def _duplicate(points: Points, row: int) -> UniqueViolation:
+    series = points.series
+    tags = decode_tagset(points.tagsets[points.tagset[row]])
+    key = [series.by_number[n] for n in series.key] or [c for c in series.columns if c.role is not Role.FIELD]
+    time = np.datetime_as_string(np.datetime64(int(points.times[row]), "ns")).replace("T", " ").rstrip("0").rstrip(".")
+    values = ", ".join(time + "+00" if c.role is Role.TIME else str(tags.get(c.number, "null")) for c in key)
+    name = series.key_name or f"{series.name}_pkey"
+    return UniqueViolation(
+        f'duplicate key value violates unique constraint "{name}"',
+        detail=f"Key ({', '.join(c.name for c in key)})=({values}) already exists.",
+    )

@@ -1,0 +1,201 @@
+"""UPDATE: new versions of the rows that a condition selects.
+
+In a keyed series only the fields that are set are written, and merge. Where a field becomes NULL (which in merges means
+absent), and in a keyless series, the row is deleted and written anew as a whole. So it is where a tag or the time
+changes, which name a row (``new_keys``).
+
+Source of the grammar: PostgreSQL 15 manual, UPDATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlglot import exp
+
+from tsdb.errors import DuplicateColumn, SqlSyntaxError, UndefinedColumn
+from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.model.store import TIME_NS, Moment, View
+from tsdb.sql import trees
+from tsdb.sql.context import Context
+from tsdb.sql.dml import new_keys
+from tsdb.sql.dml.delete import key_deletion, key_items, key_width, shown_of
+from tsdb.sql.dml.joined import Joined
+from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
+from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.names import target_series
+from tsdb.sql.query import Queries
+from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Select, Update
+from tsdb.types import SqlType
+
+
+@dataclass(frozen=True)
+class PreparedUpdate:
+    """``rows`` asks for keys, the fields that stay, the fields that are ``changed``, and RETURNING's
+    columns, of which those in ``shown`` are the result's."""
+
+    series: Series
+    rows: Select
+    parameters: tuple[SqlType, ...]
+    columns: tuple[ResultColumn, ...]
+    kept: tuple[Column, ...]
+    changed: tuple[Column, ...]
+    catalog_version: int
+    shown: tuple[int, ...]
+    reads: bool = True
+
+    def start(self, reading: Reading) -> Outcome:
+        def effects(outcome: Outcome) -> Iterator[Effect]:
+            batches = outcome.query(reading, self.rows, self.parameters)
+            for batch in new_keys.whole(batches) if self.moves and self.series.keyed else batches:
+                if batch.num_rows:
+                    yield from self._effects(outcome, batch, reading.view)
+
+        return Outcome("UPDATE", effects, target=self.series)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes what names a point."""
+        return any(column.role is not Role.FIELD for column in self.changed)
+
+    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, view: View) -> Iterator[Effect]:
+        moment = view.moment
+        outcome.count += batch.num_rows
+        at = key_width(self.series) + len(self.kept)
+        news = batch.columns[at : at + len(self.changed)]
+        if self.columns:
+            names = [column.name for column in self.columns]
+            outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
+        if self.moves or not self.series.keyed:
+            made = self._rewritten(batch, moment)
+            if self.series.keyed and made.replaces is not None:
+                new_keys.check_free(view, made.points, made.replaces)
+            yield made
+            return
+        emptied = np.zeros(batch.num_rows, np.bool_)
+        for array in news:
+            emptied |= array.is_null().to_numpy(zero_copy_only=False)
+        if emptied.any():
+            yield self._rewritten(batch.filter(pa.array(emptied)), moment)
+        if not emptied.all():
+            yield self._merged(batch.filter(pc.invert(pa.array(emptied))), moment)
+
+    def _rewritten(self, batch: pa.RecordBatch, moment: Moment) -> Write:
+        return replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch, moment))
+
+    def _merged(self, batch: pa.RecordBatch, moment: Moment) -> Write:
+        return replace(self._write(batch, with_kept=False), updates=key_deletion(self.series, batch, moment))
+
+    def _write(self, batch: pa.RecordBatch, *, with_kept: bool) -> Write:
+        tags = self.series.tags
+        values = {c.name: batch.column(i) for i, c in enumerate(tags)}
+        at = key_width(self.series)
+        # A field that is not written is not checked either: it is in the row already.
+        for i, column in enumerate((*self.kept, *self.changed)):
+            if with_kept or column in self.changed:
+                values[column.name] = batch.column(at + i)
+        series = self.series if with_kept else _without(self.series, self.kept)
+        time_ns: pa.Array | None = batch.column(len(tags))
+        if series.time in self.changed:
+            time_ns = None
+            new_keys.check_time(series, values[series.time.name])
+        points = points_of(series, values, batch.num_rows, now_ns=0, time_ns=time_ns)
+        return Write(type(points)(self.series, points.times, points.tagsets, points.tagset, points.fields))
+
+
+def _without(series: Series, columns: tuple[Column, ...]) -> Series:
+    rest = tuple(c for c in series.columns if c not in columns)
+    return Series(series.number, series.name, rest, series.keyed, series.reference, key=series.key)
+
+
+def prepare(
+    queries: Queries,
+    statement: Update,
+    context: Context,
+    catalog: Catalog,
+    parameter_types: Sequence[SqlType | None] = (),
+) -> PreparedUpdate:
+    """Raises UndefinedTable, UndefinedColumn, FeatureNotSupported, and whatever the query raises."""
+    tree = statement.tree
+    table = tree.this
+    series = target_series(context, catalog.find(context.database), table, "update")
+    joined = Joined.read(tree, series)
+    name = joined.name
+    assigned = _assigned(series, tree.expressions)
+    changed = tuple(assigned)
+    kept = tuple(c for c in series.fields if c not in assigned)
+    items = key_items(series, name)
+    items += [trees.aliased(trees.column(c.name, name), f"o{i}") for i, c in enumerate(kept)]
+    items += [trees.aliased(trees.cast(assigned[c].copy(), c), f"n{i}") for i, c in enumerate(changed)]
+    role = "; ".join(["update", *(c.default or "" for c in changed)])
+
+    def width(query: exp.Expr) -> int:
+        select = trees.derived(statement.fragment, f"{role}; width {query.sql()}", query)
+        return len(queries.prepare(select, context, catalog, parameter_types).columns)
+
+    by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
+    if series.time in assigned:
+        by_name[TIME_NS] = _nanoseconds(by_name[series.time.name])
+    returned, dropped = joined.returned(tree, lambda item: _with_new(item, by_name, joined), width)
+    if joined.others and returned:
+        # The new values stand for names that may be ambiguous: those are found in the clause as it is written.
+        width(joined.select([item.copy() for item in tree.args["returning"].expressions], tree))
+    selected = joined.select(items + returned, tree, once=True)
+    rows = trees.derived(statement.fragment, role, selected)
+    prepared = queries.prepare(rows, context, catalog, parameter_types)
+    shown = shown_of(len(prepared.columns), len(items), dropped)
+    columns = tuple(prepared.columns[i] for i in shown)
+    return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version, shown)
+
+
+def _nanoseconds(time: exp.Expr) -> exp.Expr:
+    made: exp.Expr = trees.expression("CAST(extract(epoch FROM moment) * 1000000000 AS int8)")
+    return made.transform(lambda node: time.copy() if isinstance(node, exp.Column) else node)
+
+
+def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.Expr]:
+    found: dict[Column, exp.Expr] = {}
+    for target, value in _pairs(assignments):
+        name = trees.name_of(target)
+        column = series.by_name.get(name)
+        if column is None:
+            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+        if column in found:
+            raise DuplicateColumn(f'multiple assignments to same column "{name}"')
+        if isinstance(value, exp.Column) and trees.name_of(value) == "default" and value.args.get("table") is None:
+            value = trees.expression(column.default) if column.default is not None else exp.Null()
+        found[column] = value
+    return found
+
+
+def _pairs(assignments: list[exp.Expr]) -> Iterator[tuple[exp.Expr, exp.Expr]]:
+    for assignment in assignments:
+        target, value = assignment.this, assignment.expression
+        if not isinstance(target, exp.Tuple):
+            yield target, value
+            continue
+        if not isinstance(value, exp.Tuple) or len(value.expressions) != len(target.expressions):
+            raise SqlSyntaxError("number of columns does not match number of values")
+        yield from zip(target.expressions, value.expressions, strict=True)
+
+
+def _with_new(item: exp.Expr, by_name: dict[str, exp.Expr], joined: Joined) -> exp.Expr:
+    """RETURNING sees the new values."""
+
+    def is_new(node: exp.Expr) -> bool:
+        return (
+            isinstance(node, exp.Column)
+            and not isinstance(node.this, exp.Star)
+            and trees.name_of(node) in by_name
+            and joined.owns(node)
+        )
+
+    if is_new(item):
+        return trees.aliased(by_name[trees.name_of(item)].copy(), trees.name_of(item))
+    replaced: exp.Expr = item.transform(lambda node: by_name[trees.name_of(node)].copy() if is_new(node) else node)
+    return replaced

@@ -1,0 +1,60 @@
+"""Row values: what a row constructor, a whole-row reference or a composite column consists of.
+
+A row's value in DuckDB is a struct with the fields f1, f2 …; its names are PostgreSQL's. Where a row is compared or
+tested for NULL, its fields are; where it is shown, it is written as text.
+
+Source: PostgreSQL 15 manual, 4.2.13 (row constructors), 8.16 (composite types), 9.24.5 (row-wise comparison).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tsdb.sql.expressions import casts
+from tsdb.sql.expressions.expression import Expr, Field, combine
+from tsdb.types import RECORD, TEXT
+
+
+def row_of(values: Sequence[Expr], names: Sequence[str] | None = None) -> Expr:
+    """A row of values; without names its fields are f1, f2 …"""
+    named = [replace(v, name=names[i] if names is not None else f"f{i + 1}", weak=False) for i, v in enumerate(values)]
+    packed = ", ".join(f"f{i + 1} := {v.sql}" for i, v in enumerate(named))
+    fields = tuple(Field(v.name, TEXT if v.unknown else v.type, v.digits) for v in named)
+    made = combine(f"struct_pack({packed})" if named else "struct_pack(f0 := NULL)", RECORD, "row", tuple(named))
+    return replace(made, name="row", fields=fields)
+
+
+def fields_of(expr: Expr) -> tuple[Expr, ...] | None:
+    """The fields of a row, by their names; None for what is no row."""
+    if expr.op == "row":
+        return expr.args
+    if expr.fields is None:
+        return None
+    return tuple(field(expr, index) for index in range(len(expr.fields)))
+
+
+def field(expr: Expr, index: int) -> Expr:
+    """One field of a row, counted from 0."""
+    if expr.op == "row":
+        return expr.args[index]
+    assert expr.fields is not None
+    chosen = expr.fields[index]
+    sql = f"struct_extract({expr.sql}, 'f{index + 1}')"
+    return combine(sql, chosen.type, "field", (expr,), digits=chosen.digits, name=chosen.name)
+
+
+def row_text(expr: Expr) -> str:
+    """DuckDB's text of a row as PostgreSQL writes it: (1,"a b",)."""
+    fields = fields_of(expr)
+    assert fields is not None
+    texts = []
+    for each in fields:
+        if each.type.typname == "bool":
+            texts.append(f"CASE WHEN {each.sql} THEN 't' WHEN NOT {each.sql} THEN 'f' END")
+        elif fields_of(each) is not None:
+            texts.append(row_text(each))
+        else:
+            texts.append(f"CAST({casts.to_text(each.sql, TEXT if each.unknown else each.type)} AS VARCHAR)")
+    inner = f"py_row_text([{', '.join(texts)}])" if texts else "'()'"
+    return inner if expr.op == "row" else f"CASE WHEN {expr.sql} IS NOT NULL THEN {inner} END"
