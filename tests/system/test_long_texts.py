@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fixtures.server import Start
-from tsdb.storage.flush import TEXT_BYTES_MAX
+from tsdb.storage.block_writer import TEXT_BYTES_MAX
 
 
 def test_blocks_are_cut_where_texts_are_long_and_keep_all_rows(start: Start) -> None:

@@ -12,9 +12,8 @@ can delete what never got a header.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -27,17 +26,15 @@ from tsdb.storage.block import (
     SEQUENCE_COLUMN,
     TIME_COLUMN,
     BlockHeader,
-    EncodedBlock,
-    cut_rows,
     delete_values,
-    encode_block,
 )
+from tsdb.storage.block_writer import NewBlock, Values, encode_blocks, new_blocks, rows_of_block, tagset_ranges
 from tsdb.storage.gather import gather
 from tsdb.storage.head import Run
-from tsdb.storage.merge import cut, take
+from tsdb.storage.merge import take
 from tsdb.storage.options import Options
 from tsdb.storage.part import Part, RunPart, stored_numbers
-from tsdb.storage.rocks import Batch, Rocks
+from tsdb.storage.rocks import Rocks
 from tsdb.storage.rows import Rows
 from tsdb.storage.rules import rules_of
 from tsdb.storage.selection import Selection, select, take_selected, take_selected_ints
@@ -45,11 +42,6 @@ from tsdb.storage.tagsets import TagSetIndex, TagSets, encode_tagset_record
 from tsdb.storage.version import FrozenHead, Version
 from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
-
-INLINE_ROWS = 16
-TASK_ROWS = 8192
-# Of one column of a block.
-TEXT_BYTES_MAX = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +55,6 @@ class Flushed:
 
 class FlushAbandoned(Exception):
     """A flush was given up because the node stops: nothing refers to what it wrote, and the log still has it all."""
-
-
-class _Values:
-    """Unsynced writes of bounded size."""
-
-    def __init__(self, rocks: Rocks, limit: int) -> None:
-        self._rocks = rocks
-        self._limit = limit
-        self._batch = rocks.batch()
-
-    @property
-    def batch(self) -> Batch:
-        """Where to put the next value."""
-        if self._batch.size >= self._limit:
-            self.write()
-        return self._batch
-
-    def write(self) -> None:
-        if len(self._batch):
-            self._rocks.write(self._batch, sync=False)
-            self._batch = self._rocks.batch()
 
 
 def write_blocks(
@@ -101,7 +72,7 @@ def write_blocks(
     ``version`` is the newest; ``durable`` gives the number of a series' tag sets that are on disk; ``abandoned`` is
     asked again and again whether to stop. Raises FatalStorageError, FlushAbandoned; after any error ``take_back``.
     """
-    values = _Values(rocks, options.values_batch_bytes)
+    values = Values(rocks, options.values_batch_bytes)
     _announce(values, flushed.head, next_block())
     blocks = _all_blocks(values, flushed, version, durable, next_block, options)
 
@@ -109,7 +80,7 @@ def write_blocks(
         if abandoned():
             raise FlushAbandoned(f"the flush of head {flushed.head.number} was given up")
 
-    for block in _encode(blocks, pool, options.encode_threads, check):
+    for block in encode_blocks(blocks, pool, options.encode_threads, check):
         check()
         flushed.headers[block.header.series].append(block.header)
         block.put_values(values.batch)
@@ -128,13 +99,13 @@ def take_back(rocks: Rocks, flushed: Flushed) -> None:
 
 
 def _all_blocks(
-    values: _Values,
+    values: Values,
     flushed: Flushed,
     version: Version,
     durable: Callable[[int], int],
     next_block: Callable[[], int],
     options: Options,
-) -> Iterator[_Block]:
+) -> Iterator[NewBlock]:
     """The blocks of all series, not yet encoded; the tag sets of each series are put before them."""
     for number, runs in sorted(flushed.head.series.items()):
         found = version.catalog.series_by_number.get(number)
@@ -149,7 +120,7 @@ def _all_blocks(
         yield from _blocks(series, runs, flushed.head.moments, visibility, next_block, options)
 
 
-def _announce(values: _Values, head: FrozenHead, first_block: int) -> None:
+def _announce(values: Values, head: FrozenHead, first_block: int) -> None:
     columns = {
         (number, column)
         for number, runs in head.series.items()
@@ -160,21 +131,10 @@ def _announce(values: _Values, head: FrozenHead, first_block: int) -> None:
     values.write()
 
 
-def _put_tagsets(values: _Values, series: int, tagsets: TagSets, durable: int) -> None:
+def _put_tagsets(values: Values, series: int, tagsets: TagSets, durable: int) -> None:
     for tagset_id in range(durable, tagsets.count):
         record = encode_tagset_record(tagsets.by_value(tagset_id))
         values.batch.put("tagsets", keys.tagset_key(series, tagset_id), record)
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    series: int
-    window: int
-    number: int
-    rows: Rows
-
-    def encode(self, check: Callable[[], None]) -> EncodedBlock:
-        return encode_block(self.series, self.window, self.number, self.rows, check)
 
 
 def _blocks(
@@ -184,14 +144,14 @@ def _blocks(
     visibility: Visibility,
     next_block: Callable[[], int],
     options: Options,
-) -> Iterator[_Block]:
+) -> Iterator[NewBlock]:
     """The blocks of a series, not yet encoded."""
     floor = NS_MIN if series.floor_ns is None else series.floor_ns
     numbers = {number for column in series.fields for number in stored_numbers(column)}
     limit = _rows_of_block(runs, options.rows_per_block)
     if not visibility and _fit_one_block(runs, floor, limit):
         rows = gather([_with_columns(run.rows, numbers) for run in runs], merges=series.keyed, moments=moments)
-        yield _Block(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
+        yield NewBlock(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
         return
     for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
         selections = [select(part.layout(), None, part.times(), window.low, window.high) for part in window.parts]
@@ -201,24 +161,16 @@ def _blocks(
                 for part, selection in zip(window.parts, selections, strict=True)
             ]
             rows = gather(parts, merges=series.keyed, moments=moments)
-            pieces = cut_rows(rows, limit)
-            if len(pieces) > 1:
-                # Each column is made once and not once for each piece.
-                rows = replace(rows, columns=dict(rows.columns))
-            for piece in pieces:
-                part = rows if len(pieces) == 1 else cut(rows, piece.start, piece.stop)
-                yield _Block(series.number, window.low // WINDOW_NS, next_block(), part)
+            yield from new_blocks(series.number, window.low // WINDOW_NS, rows, limit, next_block)
 
 
 def _rows_of_block(runs: Sequence[Run], limit: int) -> int:
-    """How many rows a block has: fewer where a text is long, since a query decodes a block's column at once."""
     texts: dict[int, int] = {}
     for run in runs:
         for number, values in run.rows.columns.items():
             if not pa.types.is_primitive(values.type):
                 texts[number] = texts.get(number, 0) + values.nbytes
-    rows = sum(len(run.rows) for run in runs)
-    return max(1, min(limit, TEXT_BYTES_MAX * rows // max(1, 1, *texts.values())))
+    return rows_of_block(sum(len(run.rows) for run in runs), max(texts.values(), default=0), limit)
 
 
 def _fit_one_block(runs: Sequence[Run], floor: int, limit: int) -> bool:
@@ -230,24 +182,6 @@ def _fit_one_block(runs: Sequence[Run], floor: int, limit: int) -> bool:
 def _with_columns(rows: Rows, numbers: Container[int]) -> Rows:
     """Without columns that were dropped."""
     return replace(rows, columns={number: values for number, values in rows.columns.items() if number in numbers})
-
-
-def tagset_ranges(selections: Sequence[Selection], limit: int) -> list[tuple[int, int]]:
-    """Ranges [low, high) of tag set ids with at most ``limit`` rows each, or of one tag set: a block's worth of rows.
-
-    So a window is never copied as a whole, however many points fall into it.
-    """
-    ids = np.concatenate([selection.tagsets for selection in selections])
-    rows = np.concatenate([selection.stops - selection.starts for selection in selections])
-    distinct, inverse = np.unique(ids, return_inverse=True)
-    ends = np.cumsum(np.bincount(inverse, rows).astype(np.int64))
-    ranges: list[tuple[int, int]] = []
-    at = done = 0
-    while at < len(distinct):
-        stop = max(at + 1, int(np.searchsorted(ends, done + limit, side="right")))
-        ranges.append((int(distinct[at]), int(distinct[stop - 1]) + 1))
-        done, at = int(ends[stop - 1]), stop
-    return ranges
 
 
 def _visible_rows(
@@ -263,37 +197,6 @@ def _visible_rows(
     hides = visibility.touches(part, window.low, window.high)
     hidden = visibility.hidden(rows.tagset, rows.times, rows.sequences) if hides else None
     return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
-
-
-def _encode(
-    blocks: Iterator[_Block], pool: Executor, threads: int, check: Callable[[], None]
-) -> Iterator[EncodedBlock]:
-    """Encode with a few tasks in flight: memory is bounded by them. Blocks may leave in another order.
-
-    A task takes some milliseconds: several blocks where they are small. The smallest are encoded here, since what they
-    take is the interpreter's time, which threads share.
-    """
-    flying: deque[Future[list[EncodedBlock]]] = deque()
-    task: list[_Block] = []
-    rows = 0
-    for block in blocks:
-        if len(block.rows) <= INLINE_ROWS:
-            yield block.encode(check)
-            continue
-        task.append(block)
-        rows += len(block.rows)
-        if rows >= TASK_ROWS:
-            flying.append(pool.submit(_encode_all, task, check))
-            task, rows = [], 0
-        if len(flying) > threads:
-            yield from flying.popleft().result()
-    yield from _encode_all(task, check)
-    while flying:
-        yield from flying.popleft().result()
-
-
-def _encode_all(blocks: Sequence[_Block], check: Callable[[], None]) -> list[EncodedBlock]:
-    return [block.encode(check) for block in blocks]
 
 
 def durable_tagsets(indexes: dict[int, TagSetIndex], series: int) -> int:
