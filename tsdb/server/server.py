@@ -37,6 +37,7 @@ DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
 SCRATCH_FOLDER = "scratch"
 RETENTION_SECONDS = 60.0
+WARM_STOP_SECONDS = 0.5
 
 
 def _cores() -> int:
@@ -65,7 +66,8 @@ class Server:
         self._retention: asyncio.Task[None] | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
-        self._stopping = False
+        self._stopping = threading.Event()
+        self._warming: threading.Thread | None = None
         self._served = False
 
     async def start(self) -> None:
@@ -143,7 +145,8 @@ class Server:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._retention = asyncio.create_task(self._keep_retention(self._node))
         # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
-        threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True).start()
+        self._warming = threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True)
+        self._warming.start()
 
     def _open(self) -> Node:
         settings = self.settings
@@ -222,17 +225,20 @@ class Server:
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
         try:
-            seconds = warm(queries, self.settings.data / SCRATCH_FOLDER)
+            seconds = warm(queries, self.settings.data / SCRATCH_FOLDER, self._stopping)
         except Exception as error:
-            if not self._stopping:
+            if not self._stopping.is_set():
                 log.exception("the kernels could not be made ready in the background")
             self.warm.set_exception(error)
         else:
-            self.warm.set_result(seconds)
+            if seconds is None:
+                self.warm.cancel()
+            else:
+                self.warm.set_result(seconds)
 
     async def stop(self) -> None:
         """End in order: no new work, running work gets its grace, everything is flushed. Can be called again."""
-        self._stopping = True
+        self._stopping.set()
         started = time.monotonic()
         grace_s = self.settings.shutdown_timeout
         loop = asyncio.get_running_loop()
@@ -244,7 +250,10 @@ class Server:
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
-        # While kernels are still compiled in the background, statements of the warm-up may be running.
+        # The warm-up ends after its step, which is short unless kernels are compiled for the first time: then its
+        # statements may be running on, and the end of the process does not wait for them.
+        if self._warming is not None:
+            await loop.run_in_executor(None, self._warming.join, WARM_STOP_SECONDS)
         if self._queries is not None and self.warm.done():
             await loop.run_in_executor(None, self._queries.close)
         if self._node is not None:

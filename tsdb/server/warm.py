@@ -10,7 +10,8 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,8 +50,8 @@ _COPIED = (
 )
 
 
-def warm(queries: Queries, scratch: Path) -> float:
-    """Make the kernels ready; returns the seconds it took. Blocks.
+def warm(queries: Queries, scratch: Path, stopping: threading.Event) -> float | None:
+    """Make the kernels ready; returns the seconds it took, None when it was told to stop between two steps. Blocks.
 
     ``queries`` is the server's own; ``scratch`` is emptied before and gone after (not when the process ends meanwhile).
     """
@@ -60,7 +61,10 @@ def warm(queries: Queries, scratch: Path) -> float:
     note.start()
     try:
         shutil.rmtree(scratch, ignore_errors=True)
-        _rehearse(scratch, queries)
+        with closing(_rehearse(scratch, queries)) as steps:
+            for _ in steps:
+                if stopping.is_set():
+                    return None
     finally:
         note.cancel()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -73,14 +77,18 @@ def warm(queries: Queries, scratch: Path) -> float:
     return seconds
 
 
-def _rehearse(folder: Path, queries: Queries) -> None:
+def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
+    """The steps; each yields when it is done."""
     node = Node.open(folder, Options(head_bytes=_MIB, disk_reserve=0, encode_threads=1))
     try:
         _write(node, 0)
+        yield
         node.flush()
+        yield
         _write(node, 7)
-        _query(node, queries)
-        _copy(node)
+        yield
+        yield from _query(node, queries)
+        yield from _copy(node)
     finally:
         node.close()
 
@@ -99,7 +107,7 @@ def _write(node: Node, shift_s: int) -> None:
         future.result()
 
 
-def _query(node: Node, queries: Queries) -> None:
+def _query(node: Node, queries: Queries) -> Iterator[None]:
     context = Context("tsdb", now_us=time.time_ns() // 1000)
     view = node.view()
     try:
@@ -112,11 +120,12 @@ def _query(node: Node, queries: Queries) -> None:
                 _encode([column.type for column in rows.columns], rows)
             finally:
                 rows.close()
+            yield
     finally:
         view.close()
 
 
-def _copy(node: Node) -> None:
+def _copy(node: Node) -> Iterator[None]:
     """COPY of every type of column to each format, and back."""
     table = parse(Fragment(_COPIED))
     assert isinstance(table, Ddl)
@@ -136,6 +145,7 @@ def _copy(node: Node) -> None:
         copying = prepared.start(context, lambda _type, octets: octets.decode(), lambda _rows: {})
         for points in [*copying.feed(messages[5:]), *copying.finish()]:
             node.write(node.catalog.find("tsdb"), [points]).result()
+        yield
 
 
 def _encode(types: list[SqlType], batches: Iterator[pa.RecordBatch]) -> None:
