@@ -62,7 +62,7 @@ def sample(tagsets: int = 3, per_tagset: int = 40) -> Rows:
 
 
 def test_a_block_reads_back(rocks: Rocks) -> None:
-    rows = sample()
+    rows = sample(per_tagset=200)
     block = encode_block(4, -3, 11, rows)
     batch = rocks.batch()
     block.put_values(batch)
@@ -71,13 +71,13 @@ def test_a_block_reads_back(rocks: Rocks) -> None:
     ((key, value),) = rocks.scan("blocks")
     header = BlockHeader.from_bytes(key, value)
     assert header == block.header
-    assert (header.series, header.window, header.block_id, header.rows) == (4, -3, 11, 120)
-    assert (header.min_time, header.max_time, header.min_tagset, header.max_tagset) == (-100, 290, 1, 5)
-    assert (header.low_counter, header.high_counter, header.unique) == (500, 619, True)
+    assert (header.series, header.window, header.block_id, header.rows) == (4, -3, 11, 600)
+    assert (header.min_time, header.max_time, header.min_tagset, header.max_tagset) == (-100, 1890, 1, 5)
+    assert (header.low_counter, header.high_counter, header.unique) == (500, 1099, True)
     assert sorted(header.columns) == [7, 8, 9]
     reader = BlockReader(rocks, header, RunsCache(1 << 20))
     ids, offsets = reader.runs()
-    assert (ids.tolist(), offsets.tolist()) == ([1, 3, 5], [0, 40, 80, 120])
+    assert (ids.tolist(), offsets.tolist()) == ([1, 3, 5], [0, 200, 400, 600])
     assert reader.times().tolist() == rows.times.tolist()
     assert reader.sequences().tolist() == rows.sequences.tolist()
     found = reader.columns([9, 7, 10, 99])
@@ -88,12 +88,14 @@ def test_a_block_reads_back(rocks: Rocks) -> None:
     assert whole.tagset.tolist() == rows.tagset.tolist()
     assert whole.tagset.dtype == np.int32
     assert whole.columns[8].equals(rows.columns[8])
-    stored = sum(len(v) for family in ("columns", "runs") for _, v in rocks.scan(family))
+    stored = sum(len(v) for family in ("columns", "runs", "summaries") for _, v in rocks.scan(family))
     assert header.value_bytes == stored
+    assert sorted(block.summaries) == [0, 7, 8]
+    assert len(list(rocks.scan("summaries"))) == 3
     batch = rocks.batch()
     delete_values(batch, header)
     rocks.write(batch, sync=False)
-    assert not [*rocks.scan("columns"), *rocks.scan("runs")]
+    assert not [*rocks.scan("columns"), *rocks.scan("runs"), *rocks.scan("summaries")]
 
 
 @pytest.mark.parametrize("family", ["runs", "columns"])
@@ -165,7 +167,7 @@ int64s = st.integers(-(2**63), 2**63 - 1)
 uint64s = st.integers(0, 2**64 - 1)
 headers = st.builds(
     BlockHeader, uint64s, int64s, uint64s, uint32s, int64s, int64s, uint32s, uint32s, uint64s, uint64s, st.booleans(),
-    st.dictionaries(uint32s, stats(), max_size=5), uint32s, uint32s, uint32s,
+    st.dictionaries(uint32s, stats(), max_size=5), uint32s, uint32s, uint32s, uint32s, uint32s,
 )  # fmt: skip
 
 

@@ -13,11 +13,12 @@ from tsdb.storage import block, keys, metadata, state, tagsets, tombstone
 from tsdb.storage.codec import Encoding
 from tsdb.storage.op import OpKind
 from tsdb.storage.rocks import UNCOMPRESSED
+from tsdb.storage.summaries import packed
 from tsdb.types import Kind
 
 FORMATS = Path(__file__).parents[2] / "docs" / "format"
 DOCUMENTS = sorted(FORMATS.glob("*.md"))
-OURS = ("keys", "op", "block", "column", "tagset", "tombstone", "metadata", "frame")
+OURS = ("keys", "op", "block", "column", "summary", "tagset", "tombstone", "metadata", "frame")
 ROW = re.compile(r"^\| `([^`]+)` \| `([^`]+)`", re.MULTILINE)
 
 
@@ -84,7 +85,7 @@ def test_families_their_keys_and_compression_are_documented() -> None:
         ("blocks", keys.block_key(1, 2, 3)),
         ("runs", keys.runs_key(1, 2)),
         ("columns", keys.column_key(1, 2, 3)),
-        ("summaries", keys.summary_key(1, 2)),
+        ("summaries", keys.summary_key(1, 2, 3)),
         ("tagsets", keys.tagset_key(1, 2)),
         ("tombstones", keys.tombstone_key(1, 2)),
         ("masks", keys.mask_key(1, 2, 3)),
@@ -97,6 +98,6 @@ def test_the_widths_in_a_keys_diagram_add_up(family: str, key: bytes) -> None:
 
 
 def test_every_magic_is_documented_once() -> None:
-    ours = [block.MAGIC, block.RUNS_MAGIC, metadata.MAGIC, tagsets.MAGIC, tombstone.MAGIC, state.MAGIC]
+    ours = [block.MAGIC, block.RUNS_MAGIC, metadata.MAGIC, tagsets.MAGIC, tombstone.MAGIC, state.MAGIC, packed.MAGIC]
     assert len(set(ours)) == len(ours)
     assert sorted(re.findall(r"^\| `(T.)` \|", text("frame"), re.MULTILINE)) == sorted(m.decode() for m in ours)

@@ -23,7 +23,7 @@ FAMILIES: list[tuple[str, Callable[..., bytes], Callable[[bytes], Any], st.Searc
     ("blocks", keys.block_key, keys.unpack_block_key, st.tuples(uint64s, int64s, uint64s)),
     ("runs", keys.runs_key, keys.unpack_runs_key, st.tuples(uint64s, uint64s)),
     ("columns", keys.column_key, keys.unpack_column_key, st.tuples(uint64s, uint32s, uint64s)),
-    ("summaries", keys.summary_key, keys.unpack_summary_key, st.tuples(uint64s, uint64s)),
+    ("summaries", keys.summary_key, keys.unpack_summary_key, st.tuples(uint64s, uint32s, uint64s)),
     ("tagsets", keys.tagset_key, keys.unpack_tagset_key, st.tuples(uint64s, uint32s)),
     ("masks", keys.mask_key, keys.unpack_mask_key, st.tuples(uint64s, intervals).map(lambda t: (t[0], *t[1]))),
     ("markers", keys.marker_key, keys.unpack_marker_key, st.tuples(uint64s, int64s)),

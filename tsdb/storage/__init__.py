@@ -15,9 +15,9 @@ A write flows like this (``engine`` is the way in, ``cluster`` cuts by location 
 3. The ops are applied (``apply``): tag sets become ids (``tagsets``), rows are sorted (``merge``) into runs of the live
    head and folded as in a log-structured merge tree (``head``); a DELETE becomes tombstones (``tombstone``).
 4. The next ``version`` of the data is published by one assignment; then writers get their answers.
-5. A head that is large or old is frozen. The ``flusher`` writes its blocks (``flush``, ``block``, ``codec``): values
-   first, unsynced; then the committer makes headers, tag sets, producers, tombstones and the flushed positions durable
-   in one batch (``install``), swaps blocks for head, and drops the ops.
+5. A head that is large or old is frozen. The ``flusher`` writes its blocks with their summaries (``flush``, ``block``,
+   ``codec``, ``summaries``): values first, unsynced; then the committer makes headers, tag sets, producers, tombstones
+   and the flushed positions durable in one batch (``install``), swaps blocks for head, and drops the ops.
 
 A read: ``view`` holds a version and its moment (``moments``); parts (head runs and blocks, ``part``) are chosen by
 time, tag sets and bounds on fields (``field_bounds``), gathered by window (``windows``), and selected by row ranges

@@ -2,7 +2,7 @@
 
 A block is a header (``blocks``, in memory while the engine runs), its row runs (``runs``), and one encoded value for
 each column (``columns``); time and point sequence are columns under reserved numbers. Tag columns are not stored: runs
-say which rows belong to which tag set. Diagram: docs/format/block.md.
+say which rows belong to which tag set. Most blocks have ``summaries`` too. Diagram: docs/format/block.md.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
 from tsdb.storage import codec, keys
 from tsdb.storage.cache import RunsCache
-from tsdb.storage.frame import seal, unseal
+from tsdb.storage.frame import seal, unseal, unseal_any
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.storage.summaries.encode import KINDS as SUMMARY_KINDS
+from tsdb.storage.summaries.encode import LAYOUT, encode_summaries
 from tsdb.types import Kind
 
 Int32s = npt.NDArray[np.int32]
@@ -30,7 +32,8 @@ Int64s = npt.NDArray[np.int64]
 
 MAGIC = b"TB"
 RUNS_MAGIC = b"TR"
-VERSION = 1
+VERSION = 2
+VERSIONS = (1, 2)
 RUNS_VERSION = 1
 ROWS_MAX = 65_536
 
@@ -60,8 +63,9 @@ class ColumnStats:
 class BlockHeader:
     """A block in the index. Times in ns, both ends inclusive, like the tag set ids and the 48-bit counters.
 
-    ``unique``: no two rows have equal tag set and time. ``time_bytes``, ``sequence_bytes`` and ``runs_bytes`` are
-    encoded sizes, like each column's.
+    ``unique``: no two rows have equal tag set and time. ``time_bytes``, ``sequence_bytes``, ``runs_bytes`` and
+    ``summary_bytes`` are encoded sizes, like each column's. ``summary_span`` is the span of its summaries in seconds,
+    0 if it has none.
     """
 
     series: int
@@ -79,12 +83,19 @@ class BlockHeader:
     time_bytes: int = 0
     sequence_bytes: int = 0
     runs_bytes: int = 0
+    summary_span: int = 0
+    summary_bytes: int = 0
 
     @property
     def value_bytes(self) -> int:
         """The encoded size of everything but the header."""
-        own = self.time_bytes + self.sequence_bytes + self.runs_bytes
+        own = self.time_bytes + self.sequence_bytes + self.runs_bytes + self.summary_bytes
         return own + sum(column.bytes for column in self.columns.values())
+
+    def has_summary(self, column: int) -> bool:
+        """Whether a field of the block has statistics of its own."""
+        stats = self.columns.get(column)
+        return self.summary_span > 0 and stats is not None and stats.kind in SUMMARY_KINDS
 
     @property
     def key(self) -> bytes:
@@ -94,7 +105,8 @@ class BlockHeader:
         """The value in ``blocks``; the numbers in its key are not repeated."""
         head = _HEAD.pack(
             self.rows, self.min_time, self.max_time, self.min_tagset, self.max_tagset, self.low_counter,
-            self.high_counter, self.unique, self.time_bytes, self.sequence_bytes, self.runs_bytes, len(self.columns),
+            self.high_counter, self.unique, self.time_bytes, self.sequence_bytes, self.runs_bytes, self.summary_span,
+            self.summary_bytes, len(self.columns),
         )  # fmt: skip
         return seal(MAGIC, VERSION, head, *(_pack_stats(n, stats) for n, stats in self.columns.items()))
 
@@ -102,26 +114,32 @@ class BlockHeader:
     def from_bytes(cls, key: bytes, data: bytes) -> BlockHeader:
         """The header of a key and a value of ``blocks``. Raises DataCorrupted."""
         series, window, block_id = keys.unpack_block_key(key)
-        payload = unseal(data, MAGIC, VERSION, f"header of block {block_id} of series {series}")
+        version, payload = unseal_any(data, MAGIC, VERSIONS, f"header of block {block_id} of series {series}")
         try:
+            head = _HEAD if version == VERSION else _HEAD_1
+            own = head.unpack_from(payload)
+            if version == 1:
+                # Before there were summaries.
+                own = (*own[:-1], 0, 0, own[-1])
             (
                 rows, min_time, max_time, min_tagset, max_tagset, low_counter, high_counter, unique, time_bytes,
-                sequence_bytes, runs_bytes, count,
-            ) = _HEAD.unpack_from(payload)  # fmt: skip
-            columns = dict(map(_unpack_stats, _STATS.iter_unpack(payload[_HEAD.size :])))
+                sequence_bytes, runs_bytes, summary_span, summary_bytes, count,
+            ) = own  # fmt: skip
+            columns = dict(map(_unpack_stats, _STATS.iter_unpack(payload[head.size :])))
         except (struct.error, ValueError) as error:
             raise DataCorrupted(f"header of block {block_id} of series {series}: {error}") from error
         if len(columns) != count:
             raise DataCorrupted(f"header of block {block_id} of series {series}: {len(columns)} of {count} columns")
         return cls(
             series, window, block_id, rows, min_time, max_time, min_tagset, max_tagset, low_counter, high_counter,
-            bool(unique), columns, time_bytes, sequence_bytes, runs_bytes,
+            bool(unique), columns, time_bytes, sequence_bytes, runs_bytes, summary_span, summary_bytes,
         )  # fmt: skip
 
 
 # rows, min and max time, min and max tag set id, low and high counter, unique, bytes of time, sequence and runs,
-# columns
-_HEAD = struct.Struct(">IqqIIQQ?IIII")
+# summaries' span and bytes, columns
+_HEAD = struct.Struct(">IqqIIQQ?IIIIII")
+_HEAD_1 = struct.Struct(">IqqIIQQ?IIII")
 # column, kind, has bounds, nulls, bytes, min, max
 _STATS = struct.Struct(">IB?II8s8s")
 _BOUND_FORMATS = {Kind.FLOAT8: ">d", Kind.INT8: ">q", Kind.UINT8: ">Q", Kind.BOOL: ">?7x"}
@@ -148,11 +166,13 @@ def _unpack_stats(packed: tuple[int, int, bool, int, int, bytes, bytes]) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class EncodedBlock:
-    """A block ready to be written: ``columns`` has the fields and the two reserved numbers."""
+    """A block ready to be written: ``columns`` has the fields and the two reserved numbers, ``summaries`` the layout
+    and the fields."""
 
     header: BlockHeader
     runs: bytes
     columns: dict[int, bytes]
+    summaries: dict[int, bytes]
 
     def put_values(self, batch: Batch) -> None:
         """Put what only the header makes visible; may go to disk before it, unsynced."""
@@ -160,6 +180,8 @@ class EncodedBlock:
         batch.put("runs", keys.runs_key(series, block_id), self.runs)
         for number, value in self.columns.items():
             batch.put("columns", keys.column_key(series, number, block_id), value)
+        for number, value in self.summaries.items():
+            batch.put("summaries", keys.summary_key(series, number, block_id), value)
 
     def put_header(self, batch: Batch) -> None:
         batch.put("blocks", self.header.key, self.header.to_bytes())
@@ -171,6 +193,9 @@ def delete_values(batch: Batch, header: BlockHeader) -> None:
     batch.delete("runs", keys.runs_key(series, block_id))
     for number in (TIME_COLUMN, SEQUENCE_COLUMN, *header.columns):
         batch.delete("columns", keys.column_key(series, number, block_id))
+    if header.summary_span:
+        for number in (LAYOUT, *filter(header.has_summary, header.columns)):
+            batch.delete("summaries", keys.summary_key(series, number, block_id))
 
 
 def _go_on() -> None:
@@ -210,7 +235,7 @@ def _encode_point(series: int, window: int, block_id: int, rows: Rows) -> Encode
     header = BlockHeader(
         series, window, block_id, 1, time, time, tagset, tagset, counter, counter, True, stats, *own
     )  # fmt: skip
-    return EncodedBlock(header, runs, encoded)
+    return EncodedBlock(header, runs, encoded, {})
 
 
 _COUNT_OF_ONE = codec.encode_integer(1)
@@ -234,6 +259,7 @@ def _encode_rows(series: int, window: int, block_id: int, rows: Rows, check: Cal
         stats[number] = ColumnStats(kind, values.null_count, low, high, len(data))
         encoded[number] = data
     runs = encode_runs(rows.tagset)
+    span, summaries = encode_summaries(rows, check)
     counters = rows.sequences & COUNTER_MASK
     header = BlockHeader(
         series=series,
@@ -251,8 +277,10 @@ def _encode_rows(series: int, window: int, block_id: int, rows: Rows, check: Cal
         time_bytes=len(encoded[TIME_COLUMN]),
         sequence_bytes=len(encoded[SEQUENCE_COLUMN]),
         runs_bytes=len(runs),
+        summary_span=span,
+        summary_bytes=sum(map(len, summaries.values())),
     )
-    return EncodedBlock(header, runs, encoded)
+    return EncodedBlock(header, runs, encoded, summaries)
 
 
 _KIND_OF_ARROW = {kind.arrow: kind for kind in Kind}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Collection
 
 from tsdb.errors import DataCorrupted
 
@@ -29,11 +30,16 @@ def unseal(data: bytes, magic: bytes, version: int, what: str) -> memoryview:
 
     Raises DataCorrupted on a wrong magic, an unknown version or a checksum that does not hold.
     """
+    return unseal_any(data, magic, (version,), what)[1]
+
+
+def unseal_any(data: bytes, magic: bytes, versions: Collection[int], what: str) -> tuple[int, memoryview]:
+    """(version, payload) of a frame that may have one of several versions; else as ``unseal``."""
     if len(data) < OVERHEAD or data[:MAGIC_BYTES] != magic:
         raise DataCorrupted(f"{what}: not a frame of its kind ({len(data)} bytes)")
     view = memoryview(data)
     if zlib.crc32(view[:-4]) != _CHECKSUM.unpack_from(data, len(data) - 4)[0]:
         raise DataCorrupted(f"{what}: checksum mismatch in {len(data)} bytes")
-    if data[MAGIC_BYTES] != version:
-        raise DataCorrupted(f"{what}: format version {data[MAGIC_BYTES]}, known is {version}")
-    return view[MAGIC_BYTES + 1 : -4]
+    if data[MAGIC_BYTES] not in versions:
+        raise DataCorrupted(f"{what}: format version {data[MAGIC_BYTES]}, known is {max(versions)}")
+    return data[MAGIC_BYTES], view[MAGIC_BYTES + 1 : -4]

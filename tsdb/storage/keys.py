@@ -98,14 +98,14 @@ def unpack_column_key(key: bytes) -> tuple[int, int, int]:
     return series, column, block_id
 
 
-def summary_key(series: int, block_id: int) -> bytes:
-    return _PAIR.pack(series, block_id)
+def summary_key(series: int, column: int, block_id: int) -> bytes:
+    return _COLUMN.pack(series, column, block_id)
 
 
-def unpack_summary_key(key: bytes) -> tuple[int, int]:
-    """(series, block id)"""
-    series, block_id = _unpack(_PAIR, key, "summaries")
-    return series, block_id
+def unpack_summary_key(key: bytes) -> tuple[int, int, int]:
+    """(series, column, block id)"""
+    series, column, block_id = _unpack(_COLUMN, key, "summaries")
+    return series, column, block_id
 
 
 def tagset_key(series: int, tagset_id: int) -> bytes:

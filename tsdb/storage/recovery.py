@@ -96,6 +96,8 @@ def _delete_unfinished(rocks: Rocks, catalog: Catalog) -> None:
         for series, column in flushing.columns:
             low = keys.column_key(series, column, flushing.first_block)
             batch.delete_range("columns", low, keys.column_key(series, column, 2**64 - 1))
+            # Column 0 is the time in ``columns`` and the layout in ``summaries``; keys of both have one form.
+            batch.delete_range("summaries", low, keys.summary_key(series, column, 2**64 - 1))
         for series in {series for series, _ in flushing.columns}:
             low = keys.runs_key(series, flushing.first_block)
             batch.delete_range("runs", low, keys.runs_key(series, 2**64 - 1))
