@@ -58,6 +58,7 @@ def create_series(draft: Draft, change: CreateSeries) -> None:
         change.keyed,
         change.reference,
         change.retention_ns,
+        change.floor_ns,
         key=tuple(by_name[name] for name in change.key),
         schema=change.schema,
         key_name=change.key_name,

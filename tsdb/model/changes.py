@@ -78,7 +78,8 @@ class RenameDatabase:
 class CreateSeries:
     """``key`` are the names of the PRIMARY KEY's columns; ``columns`` hold at most one with the role TIME.
 
-    Here ``name`` is a plain name, in ``schema``; everywhere else ``name`` and ``series`` are paths.
+    Here ``name`` is a plain name, in ``schema``; everywhere else ``name`` and ``series`` are paths. Points before
+    ``floor_ns`` are refused from the start.
     """
 
     database: str
@@ -96,6 +97,7 @@ class CreateSeries:
     definition: Definition | None = None
     populated: bool = True
     owner: int = FIRST
+    floor_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

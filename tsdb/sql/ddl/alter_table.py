@@ -63,9 +63,10 @@ _FROM_TEXT = (*_INTEGERS, *_FLOATS, *_TEXTS, NUMERIC, BOOL, JSON, JSONB, UUID)
 
 
 class _Actions:
-    def __init__(self, database: str, series: Series) -> None:
+    def __init__(self, database: str, series: Series, now_us: int) -> None:
         self.database = database
         self.series = series
+        self.now_us = now_us
         self.changes: list[SchemaChange] = []
         self.notices: list[Notice] = []
         self.restarts: list[Restart] = []
@@ -81,7 +82,7 @@ def read(reader: DdlReader) -> SchemaPlan:
         return SchemaPlan("ALTER TABLE", notices=(found,))
     if not isinstance(found, Series) or found.definition is not None:
         return _of_another(reader, found)
-    actions = _Actions(reader.database.name, found)
+    actions = _Actions(reader.database.name, found, reader.context.now_us)
     if reader.accept("rename"):
         _rename(reader, actions)
     else:
@@ -161,7 +162,8 @@ def _action(reader: DdlReader, actions: _Actions) -> None:
 def _set_retention(actions: _Actions, retention_ns: int | None) -> None:
     if actions.series.reference and retention_ns is not None:
         raise FeatureNotSupported(f'table "{actions.series.name}" has no time column, so it can have no retention')
-    actions.changes.append(SetRetention(actions.database, actions.series.path, retention_ns))
+    floor = create_table.floor_ns(retention_ns, actions.now_us)
+    actions.changes.append(SetRetention(actions.database, actions.series.path, retention_ns, floor))
 
 
 def _add(reader: DdlReader, actions: _Actions) -> None:

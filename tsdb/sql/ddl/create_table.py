@@ -10,6 +10,8 @@ Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tsdb.errors import (
     DuplicateColumn,
     FeatureNotSupported,
@@ -20,6 +22,7 @@ from tsdb.errors import (
 )
 from tsdb.model.relations import PUBLIC, Definition, SqlView, name_of, path_of
 from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, CreateSeries, Role, Series
+from tsdb.model.time import clamp_ns
 from tsdb.sql import intervals
 from tsdb.sql.ddl import constraints, create_sequence, declared_type
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
@@ -42,6 +45,11 @@ def retention_ns(text: str) -> int | None:
     return nanoseconds
 
 
+def floor_ns(retention: int | None, now_us: int) -> int | None:
+    """The instant below which a series with that retention keeps nothing, from now on."""
+    return None if retention is None else clamp_ns(now_us * 1000 - retention)
+
+
 def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
     """CREATE TABLE, after its words. CREATE TABLE AS is a plan with a source."""
     if_not_exists = reader.accept("if", "not", "exists")
@@ -57,6 +65,7 @@ def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
     options = _read_tail(reader, declared, temporary=temporary)
     reader.finish()
     change = series_of(reader.database.name, name, declared, options, if_not_exists=if_not_exists, schema=schema)
+    change = replace(change, floor_ns=floor_ns(change.retention_ns, reader.context.now_us))
     return SchemaPlan("CREATE TABLE", (change,), tuple(declared.notices))
 
 

@@ -20,6 +20,7 @@ from tsdb.model.schema import (
     RenameViewColumn,
     SchemaChange,
     Series,
+    SetRetention,
 )
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import create_table
@@ -108,8 +109,21 @@ def _alteration(reader: DdlReader, found: SqlView | Series) -> SchemaChange:
         if plain:
             return RenameViewColumn(database, found.path, column, to)
         return RenameColumn(database, found.path, column, to)
+    if isinstance(found, Series) and reader.accept("set"):
+        options = create_table.read_options(reader)
+        return _retention(reader, found, create_table.retention_ns(options.get("retention", "")))
+    if isinstance(found, Series) and reader.accept("reset"):
+        create_table.read_options(reader)
+        return _retention(reader, found, None)
     token = reader.peek()
     raise FeatureNotSupported(f"ALTER VIEW {token.value.upper() if token is not None else ''} is not supported")
+
+
+def _retention(reader: DdlReader, found: Series, retention_ns: int | None) -> SetRetention:
+    if found.reference and retention_ns is not None:
+        raise FeatureNotSupported(f'materialized view "{found.name}" has no time column, so it can have no retention')
+    floor = create_table.floor_ns(retention_ns, reader.context.now_us)
+    return SetRetention(reader.database.name, found.path, retention_ns, floor)
 
 
 # --- with its query ---
