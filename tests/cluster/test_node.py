@@ -452,7 +452,7 @@ def test_values_without_a_header_are_deleted_at_start(tmp_path: Path) -> None:
         setting.write(list(range(1000)), step=WINDOW_NS // 500)
         shard = setting.node.engine._shard
         head = setting.node.engine._committer.call(shard.freeze).result(10)
-        flusher._write(shard, Flushed(head), flusher.BlockIds(shard))
+        flusher._write(shard, Flushed(head, shard.version.number), flusher.BlockIds(shard))
         assert _has_values(setting, setting.series.number)
         shutil.copytree(tmp_path / "one", tmp_path / "two")
         setting.node.engine._flusher.flush(head).result(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,10 @@ def test_cuts_cover_all_rows_within_the_limit_and_never_part_a_point_without_nee
             assert points[s.start][0] == points[s.stop][0]
         if points[s.stop - 1] == points[s.stop]:
             assert points[s.start] == points[s.stop]
+    corners = [(points[s.start], points[s.stop - 1]) for s in slices]
+    for (low, high), (next_low, next_high) in pairwise(corners):
+        # One tag set's block after another of it, or other tag sets: no point of the rectangle is in both.
+        assert high[0] < next_low[0] or low[0] == next_high[0]
 
 
 def test_reserved_columns_are_never_given() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -433,21 +433,34 @@ class BlockReader:
 def cut_rows(rows: Rows, limit: int = ROWS_MAX) -> list[slice]:
     """Cut the sorted rows of a window into blocks of at most ``limit`` rows.
 
-    Cuts are at tag set borders, where a tag set has more rows at a time's border inside it (so that versions of one
-    point stay in one block), and anywhere only if one point has more versions than ``limit``.
+    Cuts are at tag set borders. A tag set with more rows than a block holds gets blocks of its own, of about one size
+    and cut at a time's border (so that versions of one point stay in one block), or anywhere only if one point has
+    more versions than ``limit``. So the blocks, as rectangles of tag sets × times, overlap nowhere.
     """
     total = len(rows)
-    starts = _run_starts(rows.tagset)
+    starts = np.append(_run_starts(rows.tagset), total)
     slices: list[slice] = []
     begin = 0
     while begin < total:
         end = min(begin + limit, total)
-        if end < total:
-            border = int(starts[np.searchsorted(starts, end, side="right") - 1])
-            end = border if border > begin else _time_border(rows.times, begin, end)
-        slices.append(slice(begin, end))
-        begin = end
+        border = int(starts[np.searchsorted(starts, end, side="right") - 1])
+        if border > begin:
+            slices.append(slice(begin, border))
+        else:
+            border = int(starts[np.searchsorted(starts, begin, side="right")])
+            slices += _cut_tagset(rows.times, begin, border, limit)
+        begin = border
     return slices
+
+
+def _cut_tagset(times: Int64s, begin: int, stop: int, limit: int) -> Iterator[slice]:
+    while begin < stop:
+        blocks = -(-(stop - begin) // limit)
+        end = begin + -(-(stop - begin) // blocks)
+        if end < stop:
+            end = _time_border(times, begin, end)
+        yield slice(begin, end)
+        begin = end
 
 
 def _time_border(times: Int64s, begin: int, end: int) -> int:

@@ -16,6 +16,7 @@ from tsdb.model.store import FieldBound
 from tsdb.model.time import WINDOW_NS
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.overlap import Rectangle, overlaps
+from tsdb.storage.windows import Spans
 from tsdb.types import Kind
 
 _KINDS = (Kind.FLOAT8, Kind.INT8, Kind.UINT8)
@@ -51,14 +52,15 @@ def _is_outside(header: BlockHeader, bound: FieldBound) -> bool:
 
 
 def _whole_groups(blocks: Sequence[BlockHeader], outside: set[int], head: Sequence[Rectangle]) -> set[int]:
-    """Of the blocks ``outside`` those that overlap others of them alone. A block lies in one window."""
+    """Of the blocks ``outside`` those that overlap others of them alone. Blocks of different windows do not overlap."""
+    spans = Spans((header.min_time // WINDOW_NS, header.max_time // WINDOW_NS) for header in blocks)
     windows: dict[int, list[BlockHeader]] = {}
     for header in blocks:
-        windows.setdefault(header.window, []).append(header)
+        windows.setdefault(spans.first(header.min_time // WINDOW_NS), []).append(header)
     kept: set[int] = set()
     for window, headers in windows.items():
         if any(header.block_id in outside for header in headers):
-            low, high = window * WINDOW_NS, (window + 1) * WINDOW_NS
+            low, high = window * WINDOW_NS, (spans.last(window) + 1) * WINDOW_NS
             runs = [run for run in head if run.min_time < high and run.max_time >= low]
             kept |= _needed(headers, outside, runs)
     return outside - kept

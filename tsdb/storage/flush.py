@@ -46,9 +46,13 @@ from tsdb.storage.windows import Window, cut_by_window
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """What a flush has written: the headers of its blocks, and up to which id each series' tag sets are on disk."""
+    """What a flush has written: the headers of its blocks, and up to which id each series' tag sets are on disk.
+
+    ``judged`` is the number of the version whose tombstones it has carried out.
+    """
 
     head: FrozenHead
+    judged: int
     headers: dict[int, list[BlockHeader]] = field(default_factory=dict)
     tagsets: dict[int, int] = field(default_factory=dict)
 

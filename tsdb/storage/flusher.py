@@ -64,7 +64,7 @@ def _write(shard: Shard, flushed: Flushed, ids: BlockIds, abandoned: Callable[[]
 
 def flush_now(shard: Shard, head: FrozenHead) -> None:
     """Flush in this thread: for recovery, before any other thread runs."""
-    flushed = Flushed(head)
+    flushed = Flushed(head, shard.version.number)
     _write(shard, flushed, BlockIds(shard))
     install(shard, flushed)
 
@@ -119,7 +119,7 @@ class Flusher:
         """Write and install; what fails is tried again: reads go on, and writers wait for the memory."""
         while True:
             started = time.monotonic()
-            flushed = Flushed(head)
+            flushed = Flushed(head, self._shard.version.number)
             try:
                 self._try(flushed)
             except FatalStorageError as error:

@@ -38,6 +38,11 @@ class Part(Protocol):
     @property
     def min_counter(self) -> int: ...
 
+    @property
+    def divisible(self) -> bool:
+        """Is it all in memory, so that a scan may come back to it in each window?"""
+        ...
+
     def layout(self) -> Layout: ...
 
     def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
@@ -59,6 +64,8 @@ class Part(Protocol):
 
 class RunPart:
     """A run of a head."""
+
+    divisible = True
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -88,6 +95,8 @@ class RunPart:
 
 class BlockPart:
     """A block on disk: ``fetch`` reads, ``release`` forgets."""
+
+    divisible = False
 
     def __init__(self, reader: BlockReader, statistics: ScanStatistics) -> None:
         header = reader.header

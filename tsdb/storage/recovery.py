@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from tsdb.model.store import Producer
 from tsdb.storage import keys, metadata, state
 from tsdb.storage.apply import rows_of
 from tsdb.storage.block import BlockHeader
+from tsdb.storage.block import delete_values as delete_block_values
 from tsdb.storage.flusher import flush_now
 from tsdb.storage.garbage import uncollected
 from tsdb.storage.log import LocationLog, LogPosition, OpLog
@@ -66,8 +67,8 @@ def recover(path: Path, options: Options) -> Shard:
 
 def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     catalog = metadata.load(rocks)
-    _delete_unfinished(rocks, catalog)
     blocks = _load_blocks(rocks, catalog)
+    _delete_unfinished(rocks, catalog, blocks)
     indexes = _load_tagsets(rocks, catalog)
     stones = {key: decode_tombstone(value) for key, value in rocks.scan("tombstones")}
     tombstones: dict[int, tuple[AnyTombstone, ...]] = {}
@@ -89,26 +90,40 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     return shard
 
 
-def _delete_unfinished(rocks: Rocks, catalog: Catalog) -> None:
-    """Values of blocks that never got a header, and all of dropped series."""
+def _delete_unfinished(rocks: Rocks, catalog: Catalog, blocks: Mapping[int, SeriesBlocks]) -> None:
+    """Values of blocks that never got a header or have none any more, and all of dropped series."""
     batch = rocks.batch()
     for number, flushing in state.load_flushing(rocks):
+        series_numbers = {series for series, _ in flushing.columns}
+        ids = {series: blocks[series].ids if series in blocks else frozenset() for series in series_numbers}
+        gaps = {series: _gaps(ids[series], flushing.first_block) for series in series_numbers}
         for series, column in flushing.columns:
-            low = keys.column_key(series, column, flushing.first_block)
-            batch.delete_range("columns", low, keys.column_key(series, column, 2**64 - 1))
-            # Column 0 is the time in ``columns`` and the layout in ``summaries``; keys of both have one form.
-            batch.delete_range("summaries", low, keys.summary_key(series, column, 2**64 - 1))
-        for series in {series for series, _ in flushing.columns}:
-            low = keys.runs_key(series, flushing.first_block)
-            batch.delete_range("runs", low, keys.runs_key(series, 2**64 - 1))
+            for low, high in gaps[series]:
+                # Column 0 is the time in ``columns`` and the layout in ``summaries``; keys of both have one form.
+                span = keys.column_key(series, column, low), keys.column_key(series, column, high)
+                batch.delete_range("columns", *span)
+                batch.delete_range("summaries", *span)
+        for series in series_numbers:
+            for low, high in gaps[series]:
+                batch.delete_range("runs", keys.runs_key(series, low), keys.runs_key(series, high))
             if series not in catalog.series_by_number:
                 delete_series(batch, series)
                 delete_values(batch, series)
         state.delete_flushing(batch, number)
+    for number, headers in state.load_retired(rocks):
+        for header in headers:
+            delete_block_values(batch, header)
+        state.delete_retired(batch, number)
     for series in state.load_dropped(rocks):
         delete_values(batch, series)
     if len(batch):
         rocks.write(batch, sync=True)
+
+
+def _gaps(ids: Iterable[int], first: int) -> list[tuple[int, int]]:
+    """The half-open ranges of block ids from ``first`` on that none of ``ids`` is in."""
+    taken = [first - 1, *sorted(each for each in ids if each >= first), 2**64 - 1]
+    return [(low + 1, high) for low, high in pairwise(taken) if low + 1 < high]
 
 
 def _load_blocks(rocks: Rocks, catalog: Catalog) -> dict[int, SeriesBlocks]:

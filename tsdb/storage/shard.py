@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tsdb.model.schema import Catalog, SchemaChange, applied
 from tsdb.storage import keys, metadata, state
@@ -63,6 +64,8 @@ class Shard:
         self.moments = Moments()
         self.cache = RunsCache(options.runs_cache_bytes)
         self.rules = KeptRules()
+        # In which version a tombstone showed first.
+        self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
@@ -106,6 +109,10 @@ class Shard:
         """Are all tombstones of a series from after ``counter`` still there?"""
         return self._forgotten.get(series, 0) <= counter
 
+    def appeared(self, stone: AnyTombstone) -> int:
+        """The number of the version in which a tombstone showed first; 0 if it was there at the start."""
+        return self._appeared.get(stone, 0)
+
     def deleted(self, series: int) -> int:
         """The number of the version in which a series' last DELETE showed; 0 if there was none since the start."""
         return self._deleted.get(series, 0)
@@ -131,6 +138,7 @@ class Shard:
             self.live_since_ns = self.options.clock.now_ns()
         tombstones = add_tombstones(version.tombstones, stones) if stones else version.tombstones
         self.publish(live=live, tombstones=tombstones, tagsets=self._tagsets(rows))
+        self._appeared.update((stone, self.version.number) for stone in stones)
         self._deleted.update((stone.series, self.version.number) for stone in stones)
         self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
 

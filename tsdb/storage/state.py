@@ -1,4 +1,4 @@
-"""Records of the engine in ``state``: flushed positions, the counter, producers, unfinished flushes and drops.
+"""Records of the engine in ``state``: flushed positions, the counter, producers, what is unfinished.
 
 All of them are written with the batch whose work they describe, and read once, at start.
 """
@@ -13,6 +13,7 @@ import msgspec
 
 from tsdb.errors import DataCorrupted
 from tsdb.storage import keys
+from tsdb.storage.block import BlockHeader
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.log import LogPosition
 from tsdb.storage.rocks import Batch, Rocks
@@ -25,13 +26,15 @@ COUNTER = "counter"
 PRODUCER = "producer"
 FLUSHING = "flushing"
 DROPPED = "dropped"
+RETIRED = "retired"
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.encode
 
 
 class Flushing(msgspec.Struct, array_like=True):
-    """A flush that has begun: values of these (series, column) from ``first_block`` on belong to no block yet."""
+    """A flush or compaction that has begun: of these (series, column) values from ``first_block`` on belong to no block
+    unless it has a header."""
 
     first_block: int
     columns: list[tuple[int, int]]
@@ -86,6 +89,28 @@ def delete_flushing(batch: Batch, number: int) -> None:
 
 def load_flushing(rocks: Rocks) -> list[tuple[int, Flushing]]:
     return [(numbers[0], _decode(value, FLUSHING, Flushing)) for numbers, value in _records(rocks, FLUSHING)]
+
+
+class Retired(msgspec.Struct, array_like=True):
+    """Blocks whose headers are gone and whose values may still be there because a view reads them."""
+
+    headers: list[tuple[bytes, bytes]]
+
+
+def put_retired(batch: Batch, number: int, headers: Iterable[BlockHeader]) -> None:
+    retired = Retired([(header.key, header.to_bytes()) for header in headers])
+    batch.put("state", keys.state_key(RETIRED, number), seal(MAGIC, VERSION, _encode(retired)))
+
+
+def delete_retired(batch: Batch, number: int) -> None:
+    batch.delete("state", keys.state_key(RETIRED, number))
+
+
+def load_retired(rocks: Rocks) -> Iterator[tuple[int, list[BlockHeader]]]:
+    """By number, blocks that have no header any more. Raises DataCorrupted."""
+    for numbers, value in _records(rocks, RETIRED):
+        retired = _decode(value, RETIRED, Retired)
+        yield numbers[0], [BlockHeader.from_bytes(key, header) for key, header in retired.headers]
 
 
 def put_dropped(batch: Batch, series: int) -> None:

@@ -26,7 +26,7 @@ VERSION = 1
 MAX_KEYS = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Tombstone:
     """A DELETE by time and tags, in one ring location.
 
@@ -43,7 +43,7 @@ class Tombstone:
     tags: tuple[TagIn, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class KeyTombstone:
     """A DELETE of named points: row i is the tag set ``tagsets[tagset[i]]`` at ``times[i]``.
 

@@ -6,7 +6,7 @@ reference: nothing that an open version names is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,12 +20,20 @@ from tsdb.storage.log import LogPosition
 from tsdb.storage.tagsets import TagSets
 from tsdb.storage.tombstone import AnyTombstone
 
+# The version of tombstones that were loaded at the start is 0.
+NOT_JUDGED = -1
+
 
 @dataclass(frozen=True)
 class SeriesBlocks:
-    """The index of one series' blocks: their headers, and what pruning asks of all of them as arrays."""
+    """The index of one series' blocks: their headers, and what pruning asks of all of them as arrays.
+
+    ``judged`` says of each block in which version of the data it was written or looked through: no row of it is hidden
+    by a tombstone that was there. It is NOT_JUDGED after a start.
+    """
 
     headers: tuple[BlockHeader, ...] = ()
+    judged: tuple[int, ...] = ()
 
     @cached_property
     def min_time(self) -> npt.NDArray[np.int64]:
@@ -39,8 +47,30 @@ class SeriesBlocks:
     def low_counter(self) -> npt.NDArray[np.int64]:
         return np.array([header.low_counter for header in self.headers], np.int64)
 
-    def with_added(self, headers: Iterable[BlockHeader]) -> SeriesBlocks:
-        return SeriesBlocks(tuple(sorted([*self.headers, *headers], key=lambda h: (h.window, h.block_id))))
+    @cached_property
+    def judged_in(self) -> npt.NDArray[np.int64]:
+        return np.array(self.judged, np.int64)
+
+    @cached_property
+    def ids(self) -> frozenset[int]:
+        return frozenset(header.block_id for header in self.headers)
+
+    def with_added(self, headers: Iterable[BlockHeader], judged: int = NOT_JUDGED) -> SeriesBlocks:
+        """With blocks that were written in version ``judged``."""
+        return _in_order([*zip(self.headers, self.judged, strict=True), *((header, judged) for header in headers)])
+
+    def without(self, ids: Container[int]) -> SeriesBlocks:
+        return _in_order([each for each in zip(self.headers, self.judged, strict=True) if each[0].block_id not in ids])
+
+    def with_judged(self, ids: Container[int], judged: int) -> SeriesBlocks:
+        """As it is; the blocks ``ids`` were looked through in version ``judged``."""
+        looked = zip(self.headers, self.judged, strict=True)
+        return SeriesBlocks(self.headers, tuple(judged if h.block_id in ids else before for h, before in looked))
+
+
+def _in_order(blocks: Iterable[tuple[BlockHeader, int]]) -> SeriesBlocks:
+    ordered = sorted(blocks, key=lambda each: (each[0].window, each[0].block_id))
+    return SeriesBlocks(tuple(header for header, _ in ordered), tuple(judged for _, judged in ordered))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""The windows of a scan: for each 2-hour window the parts that may have rows in it."""
+"""The windows of a scan: for each 2-hour window, or range of windows that a block spans, the parts with rows in it."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -43,12 +44,50 @@ class Window:
 
 
 def cut_by_window(parts: Iterable[Part], low: int, high: int, newest_first: bool) -> Iterator[Window]:
-    """Windows in the order of time, each clipped to [low, high)."""
+    """Windows in the order of time, each clipped to [low, high).
+
+    A part that is not divisible (a block that compaction made of several windows) is in one window with all that is
+    beside it: it is read once.
+    """
     by_window: dict[int, list[Part]] = {}
+    parts = list(parts)
+    spans = Spans(span for part in parts if not part.divisible and (span := _span(part))[0] < span[1])
     for part in parts:
-        for number in windows_of(part):
+        if part.divisible:
+            numbers = dict.fromkeys(map(spans.first, windows_of(part)))
+        else:
+            numbers = dict.fromkeys((spans.first(_span(part)[0]),))
+        for number in numbers:
             by_window.setdefault(number, []).append(part)
     for number in sorted(by_window, reverse=newest_first):
-        start, stop = max(low, number * WINDOW_NS), min(high, (number + 1) * WINDOW_NS)
+        start, stop = max(low, number * WINDOW_NS), min(high, (spans.last(number) + 1) * WINDOW_NS)
         if start < stop:
             yield Window(start, stop, by_window.pop(number))
+
+
+def _span(part: Part) -> tuple[int, int]:
+    return part.rectangle.min_time // WINDOW_NS, part.rectangle.max_time // WINDOW_NS
+
+
+class Spans:
+    """Ranges [first, last] of window numbers, those that overlap joined; every other window is one by itself."""
+
+    def __init__(self, spans: Iterable[tuple[int, int]]) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(spans):
+            if self._lasts and first <= self._lasts[-1]:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def first(self, number: int) -> int:
+        """The first window of the range that a window is in."""
+        at = bisect_right(self._firsts, number) - 1
+        return self._firsts[at] if at >= 0 and number <= self._lasts[at] else number
+
+    def last(self, number: int) -> int:
+        """The last window of the range that starts with window ``number``."""
+        at = bisect_right(self._firsts, number) - 1
+        return self._lasts[at] if at >= 0 and number <= self._lasts[at] else number
