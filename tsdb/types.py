@@ -46,7 +46,8 @@ class SqlType:
 
     ``name`` is what format_type() prints, ``typname`` pg_type's name, ``size`` pg_type.typlen in bytes (-1: variable).
     An array type has ``element`` set; its values are lists of the element's Arrow type. ``vector`` are int2vector and
-    oidvector: arrays whose first index is 0 and whose text form is space separated.
+    oidvector: arrays whose first index is 0 and whose text form is space separated. An enumerated type has its
+    ``labels`` in their order (``tsdb.model.enums``).
     """
 
     name: str
@@ -58,6 +59,7 @@ class SqlType:
     arrow: pa.DataType
     element: SqlType | None = None
     vector: bool = False
+    labels: tuple[str, ...] | None = None
 
     # Types are compared for every value and expression: their OID and stored form say it all.
     def __eq__(self, other: object) -> bool:
@@ -179,7 +181,7 @@ def array_of(element: SqlType) -> SqlType:
     """The array type over ``element``."""
     return SqlType(
         f"{element.name}[]",
-        f"_{element.typname}",
+        "_" + element.typname,
         element.array_oid,
         0,
         -1,
@@ -191,7 +193,8 @@ def array_of(element: SqlType) -> SqlType:
 
 def storable(sql_type: SqlType) -> bool:
     """Whether a table's column may have the type."""
-    return (sql_type.element or sql_type) in _STORABLE and not sql_type.vector
+    plain = sql_type.element or sql_type
+    return (plain in _STORABLE or plain.labels is not None) and not sql_type.vector
 
 
 _ALL = (*_SCALARS, INT2VECTOR, OIDVECTOR)

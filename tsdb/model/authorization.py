@@ -25,10 +25,12 @@ from tsdb.model.changes import (
     AddColumn,
     AddConstraint,
     AddIndex,
+    AddLabel,
     AlterColumn,
     AlterColumnType,
     AlterSequence,
     CreateDatabase,
+    CreateEnum,
     CreateNamespace,
     CreateSequence,
     CreateSeries,
@@ -40,15 +42,18 @@ from tsdb.model.changes import (
     DropNamespace,
     DropSequence,
     DropSeries,
+    DropType,
     DropView,
     MoveRelation,
     RenameColumn,
     RenameConstraint,
     RenameDatabase,
     RenameIndex,
+    RenameLabel,
     RenameNamespace,
     RenameSequence,
     RenameSeries,
+    RenameType,
     RenameView,
     RenameViewColumn,
     SchemaChange,
@@ -137,7 +142,7 @@ def _permitted(catalog: Catalog, role: int, change: SchemaChange) -> SchemaChang
             privileges.check_owner(roles, role, catalog.find(name))
             if not (me.superuser or me.create_database):
                 raise InsufficientPrivilege("permission denied to rename database")
-        case CreateSeries() | CreateView() | CreateSequence():
+        case CreateSeries() | CreateView() | CreateSequence() | CreateEnum():
             check_create(catalog, role, catalog.find(change.database), change.schema)
             if isinstance(change, CreateView) and change.replace:
                 _check_replaced(catalog, role, change)
@@ -147,6 +152,8 @@ def _permitted(catalog: Catalog, role: int, change: SchemaChange) -> SchemaChang
             return replace(change, owner=role) if change.owner == FIRST else change
         case DropNamespace(database, name) | RenameNamespace(database, name):
             privileges.check_owner(roles, role, target_of(catalog.find(database), None, name))
+        case DropType() | AddLabel() | RenameLabel() | RenameType():
+            _check_type(catalog, role, change)
         case SetComment():
             _check_comment(catalog, role, change)
         case _ if isinstance(change, _OF_RELATION_BY_NAME):
@@ -177,6 +184,18 @@ def _check_replaced(catalog: Catalog, role: int, change: CreateView) -> None:
         privileges.check_owner(catalog.roles, role, found)
 
 
+def _check_type(catalog: Catalog, role: int, change: DropType | AddLabel | RenameLabel | RenameType) -> None:
+    database = catalog.find(change.database)
+    found = database.types.get(change.name)
+    if found is None:
+        return  # told where the change is made
+    where = database.namespaces.get(found.schema, database)
+    if not (isinstance(change, DropType) and privileges.owns(catalog.roles, role, where)):
+        privileges.check_owner(catalog.roles, role, found)
+    if isinstance(change, RenameType) and change.schema != found.schema:
+        check_create(catalog, role, database, change.schema)
+
+
 def _check_comment(catalog: Catalog, role: int, change: SetComment) -> None:
     if change.kind == "database":
         privileges.check_owner(catalog.roles, role, catalog.find(change.name))
@@ -184,6 +203,9 @@ def _check_comment(catalog: Catalog, role: int, change: SetComment) -> None:
     database = catalog.find(change.database)
     if change.kind == "schema":
         privileges.check_owner(catalog.roles, role, database.namespaces.get(change.name, database))
+    elif change.kind == "type":
+        if change.name in database.types:
+            privileges.check_owner(catalog.roles, role, database.types[change.name])
     else:
         _check_relation_owner(catalog, role, change.database, change.name)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from tsdb.errors import InvalidCatalogName, UndefinedColumn, UndefinedTable
+from tsdb.model.enums import EnumType
 from tsdb.model.privileges import Grant
 from tsdb.model.relations import (
     PUBLIC,
@@ -138,7 +139,7 @@ Relation = Series | SqlView | SqlSequence
 
 @dataclass(frozen=True)
 class Database:
-    """A set of series on a ring of its own. Series, views and sequences are found by their path; owner and
+    """A set of series on a ring of its own. Series, views, sequences and types are found by their path; owner and
     grants are as a series has them.
 
     ``namespaces`` are those beside ``public``, which is always there (and among them if it has a comment).
@@ -154,6 +155,7 @@ class Database:
     views: Mapping[str, SqlView] = field(default_factory=dict)
     sequences: Mapping[str, SqlSequence] = field(default_factory=dict)
     comment: str | None = None
+    types: Mapping[str, EnumType] = field(default_factory=dict)
 
     @property
     def object_kind(self) -> str:
@@ -175,6 +177,11 @@ class Database:
         found: dict[int, Series | SqlView] = {s.identity: s for s in self.series.values()}
         found.update((v.number, v) for v in self.views.values())
         return found
+
+    @cached_property
+    def type_by_oid(self) -> Mapping[int, SqlType]:
+        """The database's own types and their arrays."""
+        return {t.oid: t for each in self.types.values() for t in (each.sql_type, each.array_type)}
 
     @cached_property
     def sequence_by_number(self) -> Mapping[int, SqlSequence]:

@@ -16,8 +16,10 @@ from tsdb.errors import (
 )
 from tsdb.model.catalog import Database, Series
 from tsdb.model.change_series import drop_relations
-from tsdb.model.changes import CreateDatabase, SetComment
+from tsdb.model.change_types import drop_types_in, found_type, rename_type
+from tsdb.model.changes import CreateDatabase, RenameType, SetComment
 from tsdb.model.draft import Draft, check_name
+from tsdb.model.enums import EnumType
 from tsdb.model.relations import PUBLIC, Namespace, SqlSequence, SqlView
 from tsdb.model.ring import LOCATIONS_PER_DATABASE, equal_locations
 from tsdb.model.roles import FIRST
@@ -69,7 +71,7 @@ def drop_namespace(draft: Draft, database: str, name: str, *, cascade: bool) -> 
     _namespace(found, name)
     inside = [
         each
-        for mapping in (found.views, found.series, found.sequences)
+        for mapping in (found.views, found.series, found.sequences, found.types)
         for each in mapping.values()
         if each.schema == name
     ]
@@ -79,7 +81,8 @@ def drop_namespace(draft: Draft, database: str, name: str, *, cascade: bool) -> 
             detail="\n".join(f"{each.name} depends on schema {name}" for each in inside[:20]),
             hint="Use DROP ... CASCADE to drop the dependent objects too.",
         )
-    drop_relations(draft, database, inside)
+    drop_relations(draft, database, [each for each in inside if not isinstance(each, EnumType)])
+    drop_types_in(draft, database, name)
     found = draft.find(database)
     draft.put_namespaces(found, {n: each for n, each in found.namespaces.items() if n != name})
 
@@ -94,6 +97,9 @@ def rename_namespace(draft: Draft, database: str, name: str, to: str) -> None:
         for each in mapping.values():
             if each.schema == name:
                 draft.rename(found, each, to, each.name)
+    for enum in found.types.values():
+        if enum.schema == name:
+            rename_type(draft, RenameType(database, enum.path, to, enum.name))
     found = draft.find(database)
     rest = {n: each for n, each in found.namespaces.items() if n != name}
     draft.put_namespaces(found, {**rest, to: replace(old, name=to)})
@@ -117,6 +123,9 @@ def set_comment(draft: Draft, change: SetComment) -> None:
         namespace = _namespace(database, change.name)
         commented = replace(namespace, number=namespace.number or draft.relation_number(), comment=change.comment)
         draft.put_namespaces(database, {**database.namespaces, change.name: commented})
+    elif change.kind == "type":
+        enum = replace(found_type(database, change.name), comment=change.comment)
+        draft.put_types(database, {**database.types, enum.path: enum})
     else:
         _comment_on_relation(draft, database, change)
 

@@ -349,9 +349,61 @@ class RenameIndex:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateEnum:
+    """A type with labels in their order. Everywhere else ``name`` of a type is a path."""
+
+    database: str
+    schema: str
+    name: str
+    labels: tuple[str, ...]
+    owner: int = FIRST
+
+
+@dataclass(frozen=True, slots=True)
+class DropType:
+    """Raises DependentObjectsStillExist for what columns have, unless ``cascade``."""
+
+    database: str
+    name: str
+    cascade: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddLabel:
+    """ALTER TYPE … ADD VALUE: at the end, or next to ``neighbour``, ``after`` it or before."""
+
+    database: str
+    name: str
+    label: str
+    if_not_exists: bool = False
+    neighbour: str | None = None
+    after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameLabel:
+    """Raises FeatureNotSupported where columns may hold the label: they hold it as text."""
+
+    database: str
+    name: str
+    label: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameType:
+    """``schema`` other than the type's moves it."""
+
+    database: str
+    name: str
+    schema: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetComment:
-    """``kind``: database, schema, relation, column, constraint or index. ``name`` is a path (a plain name for the first
-    two), ``part`` the column's, constraint's or index's name. None takes the comment away."""
+    """``kind``: database, schema, type, relation, column, constraint or index. ``name`` is a path (a plain name for the
+    first two), ``part`` the column's, constraint's or index's name. None takes the comment away."""
 
     database: str
     kind: str
@@ -393,6 +445,11 @@ SchemaChange = (
     | AddIndex
     | DropIndex
     | RenameIndex
+    | CreateEnum
+    | DropType
+    | AddLabel
+    | RenameLabel
+    | RenameType
     | SetComment
     | RoleChange
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tsdb.errors import DuplicateTable, InvalidName, InvalidSchemaName
 from tsdb.model.catalog import Catalog, Database, Relation, Series, SeriesByNumber, find_database
+from tsdb.model.enums import EnumType
 from tsdb.model.relations import (
     PUBLIC,
     Namespace,
@@ -99,6 +100,9 @@ class Draft:
 
     def put_namespaces(self, database: Database, namespaces: Mapping[str, Namespace]) -> None:
         self.put_database(replace(self.find(database.name), namespaces=namespaces))
+
+    def put_types(self, database: Database, types: Mapping[str, EnumType]) -> None:
+        self.put_database(replace(self.find(database.name), types=types))
 
     # --- relations ---
 

@@ -48,7 +48,7 @@ ON_SERIES = (
 ON_DATABASE = Privilege.CREATE | Privilege.TEMPORARY | Privilege.CONNECT
 ON_SCHEMA = Privilege.USAGE | Privilege.CREATE
 ON_SEQUENCE = Privilege.USAGE | Privilege.SELECT | Privilege.UPDATE
-_ON = {"database": ON_DATABASE, "schema": ON_SCHEMA, "sequence": ON_SEQUENCE}
+_ON = {"database": ON_DATABASE, "schema": ON_SCHEMA, "sequence": ON_SEQUENCE, "type": Privilege.USAGE}
 _OF_PUBLIC_ON_DATABASE = Privilege.TEMPORARY | Privilege.CONNECT
 _READ = Privilege.SELECT | Privilege.USAGE
 _WRITE = Privilege.INSERT | Privilege.UPDATE | Privilege.DELETE | Privilege.USAGE
@@ -63,7 +63,7 @@ class Grant:
 
 
 class Owned(Protocol):
-    """What privileges are on: a database, schema, series, view or sequence."""
+    """What privileges are on: a database, schema, series, view, sequence or type."""
 
     @property
     def name(self) -> str: ...

@@ -22,6 +22,7 @@ from tsdb.errors import (
 from tsdb.model import privileges
 from tsdb.model.catalog import Database, Series
 from tsdb.model.draft import Draft
+from tsdb.model.enums import EnumType
 from tsdb.model.privileges import Grant, Privilege
 from tsdb.model.relations import Namespace, SqlSequence, SqlView
 from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Token
@@ -152,7 +153,7 @@ RoleChange = (
     | DropToken
 )
 
-Target = Database | Namespace | Series | SqlView | SqlSequence
+Target = Database | Namespace | Series | SqlView | SqlSequence | EnumType
 
 
 def apply(draft: Draft, change: RoleChange) -> None:
@@ -300,14 +301,14 @@ def target_of(database: Database, relation: str | None, schema: str | None) -> T
         return found
     if relation is None:
         return database
-    return database.relation(relation) or database.find(relation)
+    return database.relation(relation) or database.types.get(relation) or database.find(relation)
 
 
 def targets_of(database: Database) -> Iterable[Target]:
     """A database and everything in it that has an owner."""
     yield database
     yield from database.namespaces.values()
-    for relations in (database.series, database.views, database.sequences):
+    for relations in (database.series, database.views, database.sequences, database.types):
         yield from relations.values()
 
 
@@ -318,6 +319,8 @@ def _put_target(draft: Draft, database: Database, before: Target, after: Target)
         draft.put_database(after)
     elif isinstance(after, Namespace):
         draft.put_namespaces(database, {**database.namespaces, after.name: after})
+    elif isinstance(after, EnumType):
+        draft.put_types(database, {**database.types, after.path: after})
     else:
         draft.put(database, after)
 

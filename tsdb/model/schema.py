@@ -5,14 +5,23 @@ hold numbers, only the catalog maps names (design section 1). ``apply`` is pure 
 the same order give the same catalog on every node.
 
 ``catalog`` and ``relations`` are what there is, ``changes`` what can be done, ``draft`` a catalog in the making, and
-``change_databases``, ``change_series``, ``change_columns``, ``change_declarations`` and ``change_views`` do it.
+``change_databases``, ``change_series``, ``change_columns``, ``change_declarations``, ``change_views`` and
+``change_types`` do it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tsdb.model import change_columns, change_databases, change_declarations, change_series, change_views, role_changes
+from tsdb.model import (
+    change_columns,
+    change_databases,
+    change_declarations,
+    change_series,
+    change_types,
+    change_views,
+    role_changes,
+)
 from tsdb.model.catalog import Catalog as Catalog
 from tsdb.model.catalog import Column as Column
 from tsdb.model.catalog import Database as Database
@@ -24,12 +33,14 @@ from tsdb.model.change_series import MAX_COLUMNS as MAX_COLUMNS
 from tsdb.model.changes import AddColumn as AddColumn
 from tsdb.model.changes import AddConstraint as AddConstraint
 from tsdb.model.changes import AddIndex as AddIndex
+from tsdb.model.changes import AddLabel as AddLabel
 from tsdb.model.changes import AlterColumn as AlterColumn
 from tsdb.model.changes import AlterColumnType as AlterColumnType
 from tsdb.model.changes import AlterSequence as AlterSequence
 from tsdb.model.changes import ColumnDefinition as ColumnDefinition
 from tsdb.model.changes import ConstraintDefinition as ConstraintDefinition
 from tsdb.model.changes import CreateDatabase as CreateDatabase
+from tsdb.model.changes import CreateEnum as CreateEnum
 from tsdb.model.changes import CreateNamespace as CreateNamespace
 from tsdb.model.changes import CreateSequence as CreateSequence
 from tsdb.model.changes import CreateSeries as CreateSeries
@@ -41,6 +52,7 @@ from tsdb.model.changes import DropIndex as DropIndex
 from tsdb.model.changes import DropNamespace as DropNamespace
 from tsdb.model.changes import DropSequence as DropSequence
 from tsdb.model.changes import DropSeries as DropSeries
+from tsdb.model.changes import DropType as DropType
 from tsdb.model.changes import DropView as DropView
 from tsdb.model.changes import IndexDefinition as IndexDefinition
 from tsdb.model.changes import MoveRelation as MoveRelation
@@ -48,9 +60,11 @@ from tsdb.model.changes import RenameColumn as RenameColumn
 from tsdb.model.changes import RenameConstraint as RenameConstraint
 from tsdb.model.changes import RenameDatabase as RenameDatabase
 from tsdb.model.changes import RenameIndex as RenameIndex
+from tsdb.model.changes import RenameLabel as RenameLabel
 from tsdb.model.changes import RenameNamespace as RenameNamespace
 from tsdb.model.changes import RenameSequence as RenameSequence
 from tsdb.model.changes import RenameSeries as RenameSeries
+from tsdb.model.changes import RenameType as RenameType
 from tsdb.model.changes import RenameView as RenameView
 from tsdb.model.changes import RenameViewColumn as RenameViewColumn
 from tsdb.model.changes import SchemaChange as SchemaChange
@@ -85,6 +99,7 @@ def applied(catalog: Catalog, changes: Iterable[SchemaChange]) -> Applied:
             or _apply_to_series(draft, change)
             or _apply_to_declarations(draft, change)
             or _apply_to_view(draft, change)
+            or _apply_to_type(draft, change)
         ):
             raise AssertionError(f"not a schema change: {change!r}")
     return draft.applied()
@@ -179,6 +194,23 @@ def _apply_to_view(draft: Draft, change: SchemaChange) -> bool:
             change_views.rename_sequence(draft, database, name, to)
         case AlterSequence():
             change_views.alter_sequence(draft, change)
+        case _:
+            return False
+    return True
+
+
+def _apply_to_type(draft: Draft, change: SchemaChange) -> bool:
+    match change:
+        case CreateEnum():
+            change_types.create_enum(draft, change)
+        case DropType(database, name, cascade):
+            change_types.drop_type(draft, database, name, cascade=cascade)
+        case AddLabel():
+            change_types.add_label(draft, change)
+        case RenameLabel():
+            change_types.rename_label(draft, change)
+        case RenameType():
+            change_types.rename_type(draft, change)
         case _:
             return False
     return True

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from tsdb import datetimes
 from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
 from tsdb.session import commands, copying, parameters
+from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange, fields
 from tsdb.session.execution import Done, Plan
 from tsdb.session.portals import Portal, PreparedStatement
@@ -55,7 +56,7 @@ async def _parse(exchange: Exchange, event: Parse) -> None:
         raise SqlSyntaxError("cannot insert multiple commands into a prepared statement")
     if not event.name:
         core.names.close_statement("")
-    types = tuple(_client_type(oid) for oid in event.parameter_oids)
+    types = tuple(_client_type(core, oid) for oid in event.parameter_oids)
     plan: Plan | None = None
     if statements:
         statement = statements[0]
@@ -197,7 +198,9 @@ async def sync(exchange: Exchange) -> None:
     exchange.ready()
 
 
-def _client_type(oid: int) -> SqlType | None:
+def _client_type(core: Core, oid: int) -> SqlType | None:
     """What a client says a parameter is; 0, unknown and what we do not know leave it to us."""
     found = BY_OID.get(oid)
+    if found is None and oid:
+        found = core.execution.catalog.find(core.context().database).type_by_oid.get(oid)
     return None if found is None or found == UNKNOWN else found

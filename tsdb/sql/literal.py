@@ -111,6 +111,8 @@ def read(sql_type: SqlType, text: str, context: Context) -> object:
 
 
 def _read_textual(sql_type: SqlType, text: str) -> object:
+    if sql_type.labels is not None:
+        return _read_label(sql_type, text)
     if sql_type == BYTEA:
         return octets.of_text(text)
     if sql_type == UUID:
@@ -124,6 +126,13 @@ def _read_textual(sql_type: SqlType, text: str) -> object:
         json_text.parse(text)
     if "\0" in text:
         raise CharacterNotInRepertoire('invalid byte sequence for encoding "UTF8": 0x00')
+    return text
+
+
+def _read_label(sql_type: SqlType, text: str) -> str:
+    assert sql_type.labels is not None
+    if text not in sql_type.labels:
+        raise InvalidTextRepresentation(f'invalid input value for enum {sql_type.name}: "{text[:200]}"')
     return text
 
 
@@ -226,6 +235,8 @@ def duckdb_type(sql_type: SqlType, digits: tuple[int, int] | None = None) -> str
     """DuckDB's name of a type; ``digits`` are a numeric's (precision, scale)."""
     if sql_type.element is not None:
         return duckdb_type(sql_type.element, digits) + "[]"
+    if sql_type.labels is not None:
+        return f"ENUM({', '.join(map(quote, sql_type.labels))})" if sql_type.labels else "VARCHAR"
     if sql_type.typname == "numeric":
         precision, scale = digits or (38, 6)
         return f"DECIMAL({precision},{scale})"
@@ -274,6 +285,8 @@ def render(sql_type: SqlType, value: object) -> str:
     if sql_type == BYTEA:
         assert isinstance(value, bytes)
         return f"from_hex('{value.hex()}')"
+    if sql_type.labels:
+        return f"CAST({quote(str(value))} AS {duckdb_type(sql_type)})"
     return quote(str(value))
 
 

@@ -12,10 +12,12 @@ from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedTable, WrongObjectType
 from tsdb.model.catalog import Database, Relation
+from tsdb.model.enums import EnumType
 from tsdb.model.relations import PUBLIC, TEMPORARY, SqlSequence, SqlView, path_of, schema_of
 from tsdb.model.schema import Series
 from tsdb.sql import lexer, trees
 from tsdb.sql.context import Context
+from tsdb.types import SqlType
 
 _DEFAULT_PATH = '"$user", public'
 _SYSTEM = ("pg_catalog", "information_schema")
@@ -48,6 +50,26 @@ def find(context: Context, database: Database, schema: str, name: str) -> Relati
         if found is not None:
             return found
     return None
+
+
+def find_type(context: Context, database: Database, schema: str, name: str) -> EnumType | None:
+    """The type of the database's own that a name means. ``schema`` empty: unqualified."""
+    if not database.types:
+        return None
+    for each in (schema,) if schema else search_path(context, database):
+        found = database.types.get(path_of(each, name))
+        if found is not None:
+            return found
+    return None
+
+
+def sql_type(context: Context, database: Database, schema: str, name: str) -> SqlType | None:
+    """The same as a type of values; ``_name`` is its array."""
+    found = find_type(context, database, schema, name)
+    if found is not None:
+        return found.sql_type
+    element = find_type(context, database, schema, name[1:]) if name.startswith("_") else None
+    return None if element is None else element.array_type
 
 
 def at_path(context: Context, database: Database, path: str) -> Relation | None:

@@ -7,6 +7,7 @@ from tsdb.model.relations import path_of
 from tsdb.sql import lexer
 from tsdb.sql.lexer import Token
 from tsdb.sql.statement import Fragment
+from tsdb.types import SqlType
 
 _OPEN = {"(": 1, "[": 1, ")": -1, "]": -1}
 
@@ -113,6 +114,10 @@ class Reader:
         if len(parts) > 3 or (len(parts) == 3 and parts[0] != database):
             raise UndefinedTable(f'relation "{".".join(parts)}" does not exist')
         return path_of(parts[-2], parts[-1]) if len(parts) > 1 else parts[0]
+
+    def own_type(self, schema: str, name: str) -> SqlType | None:
+        """The database's own type of a name; a reader that knows no database knows none."""
+        return None
 
     def string(self) -> str:
         token = self.peek()

@@ -7,6 +7,8 @@ from functools import lru_cache
 from sqlglot import exp
 
 from tsdb.errors import UndefinedTable
+from tsdb.model.relations import name_of as relation_name
+from tsdb.model.relations import schema_of
 from tsdb.model.schema import Column
 from tsdb.sql import dialect
 from tsdb.sql.statement import Fragment, Select
@@ -56,6 +58,9 @@ def type_text(sql_type: SqlType, typmod: int) -> str:
     if sql_type == NUMERIC and typmod >= 0:
         precision, scale = numeric_precision(typmod)
         return f"numeric({precision},{scale})"
+    if sql_type.labels is not None:
+        parts = (schema_of(sql_type.typname), relation_name(sql_type.typname))
+        return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
     return _CAST_NAMES.get(sql_type.oid, sql_type.typname)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedObject
-from tsdb.sql import storage_form
+from tsdb.sql import storage_form, trees
 from tsdb.types import BY_NAME, TEXT_ONLY, SqlType, array_of
 
 _NAMES = {
@@ -16,7 +18,11 @@ _NAMES = {
 }  # fmt: skip
 
 
-def of_node(node: exp.Expr) -> tuple[SqlType, int]:
+Own = Callable[[str, str], SqlType | None]
+"""The database's own type of a (schema or nothing, name), None where there is none."""
+
+
+def of_node(node: exp.Expr, own: Own | None = None) -> tuple[SqlType, int]:
     """(type, type modifier) of a type node. Raises UndefinedObject."""
     if isinstance(node, exp.ObjectIdentifier):
         name = str(node.this).lower()
@@ -29,31 +35,34 @@ def of_node(node: exp.Expr) -> tuple[SqlType, int]:
         return BY_NAME["interval"], -1
     kind = node.this.name
     if kind == "ARRAY":
-        element, typmod = of_node(node.expressions[0])
+        element, typmod = of_node(node.expressions[0], own)
         return (element, typmod) if element.element is not None else (array_of(element), typmod)
     if kind == "USERDEFINED":
-        return _by_name(node)
+        return _by_name(node, own), -1
     if kind not in _NAMES:
-        return _named(kind.lower()), -1
+        return _named("", kind.lower(), own), -1
     found = BY_NAME[_NAMES[kind]]
     return found, _typmod(found, [int(p.this.name) for p in node.expressions])
 
 
-def _by_name(node: exp.DataType) -> tuple[SqlType, int]:
-    named = node.args.get("kind")
-    name = named.expression.name if isinstance(named, exp.Dot) else getattr(named, "name", str(named))
+def _by_name(node: exp.DataType, own: Own | None) -> SqlType:
+    given = node.args.get("kind")
+    schema, named = (trees.name_of(given.this), given.expression) if isinstance(given, exp.Dot) else ("", given)
+    name = trees.name_of(named) if isinstance(named, exp.Identifier) else str(named).lower()
     # oid[] comes as one name (``dialect``); char without quotes is character(1), which sqlglot knows.
-    name = str(name).lower()
     plain = name.removesuffix("[]")
-    found = _named('"char"' if plain == "char" else plain)
-    return (array_of(found) if name.endswith("[]") else found), -1
+    found = _named(schema, '"char"' if plain == "char" else plain, own)
+    return array_of(found) if plain != name and found.element is None else found
 
 
-def _named(name: str) -> SqlType:
+def _named(schema: str, name: str, own: Own | None) -> SqlType:
     """A type by its name. Raises FeatureNotSupported for those that only the catalog describes."""
-    found = BY_NAME.get(name)
+    found = BY_NAME.get(name) if schema in ("", "pg_catalog") else None
+    if found is None and own is not None:
+        found = own(schema, name)
     if found is None:
-        raise UndefinedObject(f'type "{name}" does not exist')
+        shown = f"{schema}.{name}" if schema else name
+        raise UndefinedObject(f'type "{shown}" does not exist')
     if (found.element or found).typname in TEXT_ONLY:
         raise FeatureNotSupported(f"values of type {found.name} are not supported", hint="Use text.")
     return found

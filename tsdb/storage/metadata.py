@@ -8,6 +8,7 @@ Diagram: docs/format/metadata.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from tsdb.storage.metadata_relations import (
     IndexRecord,
     NamespaceRecord,
     SequenceRecord,
+    TypeRecord,
     ViewRecord,
     constraint_of,
     definition_of,
@@ -39,17 +41,19 @@ from tsdb.storage.metadata_relations import (
     packed_index,
     packed_namespace,
     packed_sequence,
+    packed_type,
     packed_view,
     sequence_of,
     sql_type,
+    type_of,
     view_of,
 )
 from tsdb.storage.rocks import Batch, Rocks
-from tsdb.types import Kind
+from tsdb.types import Kind, SqlType
 
 MAGIC = b"TC"
-VERSION = 3
-VERSIONS_READ = (1, 2, 3)
+VERSION = 4
+VERSIONS_READ = (1, 2, 3, 4)
 NUMBERS = "catalog"
 DATABASE = "database"
 SERIES = "series"
@@ -75,6 +79,7 @@ class _Database(msgspec.Struct, array_like=True):
     grants: Grants = None
     namespaces: list[NamespaceRecord] = []
     comment: str | None = None
+    types: list[TypeRecord] = []
 
 
 class _Column(msgspec.Struct, array_like=True):
@@ -138,44 +143,55 @@ def load(rocks: Rocks) -> Catalog:
     if stored is None:
         return Catalog()
     numbers = _decode(stored, _Numbers)
+    databases = {number: _database(number, record) for number, record in _records(rocks, DATABASE, _Database)}
     series: dict[int, dict[str, Series]] = {}
     for number, record in _records(rocks, SERIES, _Series):
         path = path_of(record.schema, record.name)
-        series.setdefault(record.database, {})[path] = _series(number, record)
+        series.setdefault(record.database, {})[path] = _series(number, record, _own_types(databases, record.database))
     views: dict[int, dict[str, SqlView]] = {}
     for number, stored_view in _records(rocks, VIEW, ViewRecord):
-        view = view_of(number, stored_view)
+        view = view_of(number, stored_view, _own_types(databases, stored_view.database))
         views.setdefault(stored_view.database, {})[view.path] = view
     sequences: dict[int, dict[str, SqlSequence]] = {}
     for number, stored_sequence in _records(rocks, SEQUENCE, SequenceRecord):
         sequence = sequence_of(number, stored_sequence)
         sequences.setdefault(stored_sequence.database, {})[sequence.path] = sequence
-    databases = {
-        record.name: Database(
-            number,
-            record.name,
-            series.pop(number, {}),
-            tuple(Location(n, low, last + 1) for n, low, last in record.locations),
-            record.owner,
-            grants_of(record.grants),
-            {n.name: namespace_of(n) for n in record.namespaces},
-            views.pop(number, {}),
-            sequences.pop(number, {}),
-            record.comment,
-        )
-        for number, record in _records(rocks, DATABASE, _Database)
+    full = {
+        d.name: replace(d, series=series.get(n, {}), views=views.get(n, {}), sequences=sequences.get(n, {}))
+        for n, d in databases.items()
     }
-    if series or views or sequences:
-        raise DataCorrupted(f"the catalog has series of databases that it does not have: {sorted(series)}")
+    lost = (series.keys() | views.keys() | sequences.keys()) - databases.keys()
+    if lost:
+        raise DataCorrupted(f"the catalog has series of databases that it does not have: {sorted(lost)}")
     return Catalog(
         numbers.version,
-        databases,
+        full,
         numbers.next_database,
         numbers.next_series,
         numbers.next_column,
         numbers.next_location,
         _roles(rocks, numbers),
     )
+
+
+def _database(number: int, record: _Database) -> Database:
+    """A database without what has records of its own."""
+    types = [type_of(t) for t in record.types]
+    return Database(
+        number,
+        record.name,
+        {},
+        tuple(Location(n, low, last + 1) for n, low, last in record.locations),
+        record.owner,
+        grants_of(record.grants),
+        {n.name: namespace_of(n) for n in record.namespaces},
+        comment=record.comment,
+        types={t.path: t for t in types},
+    )
+
+
+def _own_types(databases: Mapping[int, Database], number: int) -> Mapping[int, SqlType]:
+    return databases[number].type_by_oid if number in databases else {}
 
 
 def _roles(rocks: Rocks, numbers: _Numbers) -> Roles:
@@ -219,8 +235,9 @@ def _packed_database(database: Database) -> _Database:
     locations = [(location.number, location.low, location.high - 1) for location in database.locations]
     namespaces = [packed_namespace(each) for each in database.namespaces.values()]
     return _Database(
-        database.name, locations, database.owner, packed_grants(database.grants), namespaces, database.comment
-    )
+        database.name, locations, database.owner, packed_grants(database.grants), namespaces, database.comment,
+        [packed_type(each) for each in database.types.values()],
+    )  # fmt: skip
 
 
 def _packed_series(found: tuple[Database, Series]) -> _Series:
@@ -259,11 +276,11 @@ def _role(number: int, record: _Role) -> Role:
     )
 
 
-def _series(number: int, record: _Series) -> Series:
+def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
     try:
         columns = tuple(
             Column(
-                c.number, c.name, ColumnRole(c.role), sql_type(c.type_oid, c.kind), c.typmod, c.not_null,
+                c.number, c.name, ColumnRole(c.role), sql_type(c.type_oid, c.kind, own), c.typmod, c.not_null,
                 c.default, tuple((n, Kind(kind)) for n, kind in c.former), c.sequence, c.identity, c.comment,
             )
             for c in record.columns

@@ -1,12 +1,15 @@
-"""Metadata of what a database has beside series: records of views, sequences, namespaces, constraints and indexes.
+"""Metadata of what a database has beside series: records of views, sequences, namespaces, types, constraints, indexes.
 
 They are parts of the records of ``metadata``: msgpack arrays that only grow. Diagram: docs/format/metadata.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from tsdb.model.enums import EnumLabel, EnumType
 from tsdb.model.privileges import Grant, Privilege
 from tsdb.model.relations import (
     Constraint,
@@ -29,6 +32,16 @@ Grants = list[tuple[int, int]] | None
 class NamespaceRecord(msgspec.Struct, array_like=True):
     number: int
     name: str
+    comment: str | None
+    owner: int
+    grants: Grants
+
+
+class TypeRecord(msgspec.Struct, array_like=True):
+    number: int
+    schema: str
+    name: str
+    labels: list[tuple[int, str, float]]
     comment: str | None
     owner: int
     grants: Grants
@@ -100,9 +113,10 @@ class SequenceRecord(msgspec.Struct, array_like=True):
     grants: Grants = None
 
 
-def sql_type(oid: int, kind: int) -> SqlType:
-    """Type and kind together name a type: numeric has two stored forms. Raises KeyError, ValueError."""
-    return UINT8 if Kind(kind) is Kind.UINT8 else BY_OID[oid]
+def sql_type(oid: int, kind: int, own: Mapping[int, SqlType]) -> SqlType:
+    """Type and kind together name a type: numeric has two stored forms; ``own`` are the database's types. Raises
+    KeyError, ValueError."""
+    return UINT8 if Kind(kind) is Kind.UINT8 else BY_OID.get(oid) or own[oid]
 
 
 def packed_grants(grants: tuple[Grant, ...] | None) -> Grants:
@@ -119,6 +133,16 @@ def packed_namespace(n: Namespace) -> NamespaceRecord:
 
 def namespace_of(record: NamespaceRecord) -> Namespace:
     return Namespace(record.number, record.name, record.comment, record.owner, grants_of(record.grants))
+
+
+def packed_type(t: EnumType) -> TypeRecord:
+    labels = [(label.number, label.text, label.order) for label in t.labels]
+    return TypeRecord(t.number, t.schema, t.name, labels, t.comment, t.owner, packed_grants(t.grants))
+
+
+def type_of(r: TypeRecord) -> EnumType:
+    labels = tuple(EnumLabel(*label) for label in r.labels)
+    return EnumType(r.number, r.schema, r.name, labels, r.comment, r.owner, grants_of(r.grants))
 
 
 def packed_definition(definition: Definition | None) -> DefinitionRecord | None:
@@ -165,9 +189,9 @@ def packed_view(found: tuple[int, SqlView]) -> ViewRecord:
     return ViewRecord(database, v.schema, v.name, definition, columns, v.comment, v.owner, packed_grants(v.grants))
 
 
-def view_of(number: int, r: ViewRecord) -> SqlView:
+def view_of(number: int, r: ViewRecord, own: Mapping[int, SqlType]) -> SqlView:
     columns = tuple(
-        ViewColumn(name, sql_type(oid, kind), typmod, comment) for name, oid, kind, typmod, comment in r.columns
+        ViewColumn(name, sql_type(oid, kind, own), typmod, comment) for name, oid, kind, typmod, comment in r.columns
     )
     definition = definition_of(r.definition)
     return SqlView(number, r.schema, r.name, definition, columns, r.comment, r.owner, grants_of(r.grants))

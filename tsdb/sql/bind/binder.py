@@ -11,6 +11,7 @@ from sqlglot import exp
 from tsdb.errors import FeatureNotSupported, StatementTooComplex, TsdbError, UndefinedParameter
 from tsdb.model.relations import SqlView, Use
 from tsdb.model.schema import Catalog, Database, Series
+from tsdb.sql import names
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.block import Block, BoundQuery
 from tsdb.sql.expressions.coercion import TEXT_TO_NUMERIC
@@ -107,6 +108,10 @@ class Binder:
                 )
             return Expr(slot.marker, slot.type, "parameter", (), slot)
         return Expr(slot.marker, UNKNOWN, "parameter", (), slot)
+
+    def own_type(self, schema: str, name: str) -> SqlType | None:
+        """The type of the database's own that a name means."""
+        return names.sql_type(self.context, self.database, schema, name)
 
     def take_form(self) -> str:
         """The form asked of the query that is bound now; the queries inside it are plain."""

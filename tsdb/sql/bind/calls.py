@@ -202,7 +202,7 @@ def _coerced(binder: Binder, chosen: Signature, args: Sequence[Expr]) -> list[Ex
     bound = []
     for index, arg in enumerate(args):
         wanted = chosen.argument(index)
-        if wanted == "any":
+        if wanted in ("any", "anyenum"):
             bound.append(coerce(arg, TEXT, binder.context) if arg.unknown else arg)
         elif wanted == "anyelement":
             assert element is not None

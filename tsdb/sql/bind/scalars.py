@@ -13,6 +13,7 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedTable,
 )
+from tsdb.model.relations import name_of
 from tsdb.sql import limits, literal, type_names
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.expressions import coercion, shown
@@ -112,13 +113,13 @@ def collate(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Cast)
 def cast(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    target, typmod = type_names.of_node(node.args["to"])
+    target, typmod = type_names.of_node(node.args["to"], binder.own_type)
     inner = binder.bind(node.this, scope)
     made = coercion.explicit_cast(inner, target, typmod, binder.context)
     # PostgreSQL names a column by what is cast, by the type when that has no name of its own.
     if inner.name != "?column?" and not inner.weak:
         return made.named(inner.name)
-    return made.named(target.typname.lstrip("_"), weak=True)
+    return made.named(name_of(target.typname.removeprefix("_")), weak=True)
 
 
 @binds(exp.CurrentTimestamp)

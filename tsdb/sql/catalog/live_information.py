@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from tsdb.model.privileges import Privilege, grants_of
-from tsdb.model.relations import SqlView, passes_with_its_process
+from tsdb.model.relations import SqlView, name_of, passes_with_its_process, schema_of
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
 from tsdb.sql.catalog import definitions, static
@@ -105,8 +105,22 @@ class Column:
 
 
 def data_type(sql_type: SqlType) -> str:
-    """ARRAY, or format_type without a modifier."""
-    return "ARRAY" if sql_type.element is not None and not sql_type.vector else sql_type.name
+    """ARRAY, USER-DEFINED, or format_type without a modifier."""
+    if sql_type.element is not None and not sql_type.vector:
+        return "ARRAY"
+    return "USER-DEFINED" if sql_type.labels is not None else sql_type.name
+
+
+def _udt_schema(sql_type: SqlType) -> str:
+    plain = sql_type.element or sql_type
+    return "pg_catalog" if plain.labels is None else schema_of(plain.typname)
+
+
+def _udt_name(sql_type: SqlType) -> str:
+    plain = sql_type.element or sql_type
+    if plain.labels is None:
+        return sql_type.typname
+    return name_of(plain.typname) if plain is sql_type else "_" + name_of(plain.typname)
 
 
 @live(INFO, "columns", {
@@ -118,7 +132,8 @@ def data_type(sql_type: SqlType) -> str:
     "numeric_precision": lambda c, m: c.numeric_precision,
     "numeric_precision_radix": lambda c, m: 10 if c.typname == "numeric" else 2 if c.typname in _PRECISIONS else None,
     "numeric_scale": lambda c, m: c.numeric_scale, "datetime_precision": lambda c, m: c.datetime_precision,
-    "udt_catalog": catalog_name, "udt_schema": "pg_catalog", "udt_name": lambda c, m: c.typname,
+    "udt_catalog": catalog_name, "udt_schema": lambda c, m: _udt_schema(c.type),
+    "udt_name": lambda c, m: _udt_name(c.type),
     "dtd_identifier": lambda c, m: str(c.of.number), "is_self_referencing": "NO",
     "is_identity": lambda c, m: _yes(bool(c.of.identity)),
     "identity_generation": lambda c, m: {"a": "ALWAYS", "d": "BY DEFAULT"}.get(c.of.identity),
@@ -131,8 +146,9 @@ def columns(glance: Glance) -> Sequence[Column]:
 @live(INFO, "element_types", {
     "object_catalog": catalog_name, "object_schema": lambda c, m: schema_name(c.table, m),
     "object_name": lambda c, m: c.table.name, "object_type": lambda c, m: _TABLE_TYPES[c.table.kind].split()[-1],
-    "collection_type_identifier": lambda c, m: str(c.of.number), "data_type": lambda c, m: c.type.element.name,
-    "udt_catalog": catalog_name, "udt_schema": "pg_catalog", "udt_name": lambda c, m: c.type.element.typname,
+    "collection_type_identifier": lambda c, m: str(c.of.number), "data_type": lambda c, m: data_type(c.type.element),
+    "udt_catalog": catalog_name, "udt_schema": lambda c, m: _udt_schema(c.type.element),
+    "udt_name": lambda c, m: _udt_name(c.type.element),
     "dtd_identifier": lambda c, m: f"a{c.of.number}",
 })  # fmt: skip
 def element_types(glance: Glance) -> Sequence[Column]:

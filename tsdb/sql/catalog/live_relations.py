@@ -1,4 +1,4 @@
-"""Live rows of pg_class and what hangs on it: columns, indexes, constraints, defaults, types, comments, sequences."""
+"""Live rows of pg_class and what hangs on it: columns, indexes, constraints, defaults, comments, sequences."""
 
 from __future__ import annotations
 
@@ -126,28 +126,6 @@ def constraints(glance: Glance) -> Sequence[ConstraintEntry]:
     return glance.outline.constraints
 
 
-def _array(e: tuple[Entry, bool]) -> bool:
-    return e[1]
-
-
-@live(PG, "pg_type", {
-    "oid": lambda e, m: e[0].array_type if e[1] else e[0].row_type,
-    "typname": lambda e, m: ("_" if e[1] else "") + e[0].name, "typnamespace": lambda e, m: e[0].namespace,
-    "typowner": lambda e, m: e[0].owner, "typlen": -1, "typtype": lambda e, m: "b" if e[1] else "c",
-    "typcategory": lambda e, m: "A" if e[1] else "C", "typisdefined": True, "typdelim": ",",
-    "typrelid": lambda e, m: 0 if e[1] else e[0].oid,
-    "typsubscript": lambda e, m: definitions.procedure("array_subscript_handler") if e[1] else 0,
-    "typelem": lambda e, m: e[0].row_type if e[1] else 0, "typarray": lambda e, m: 0 if e[1] else e[0].array_type,
-    "typinput": lambda e, m: definitions.procedure("array_in" if e[1] else "record_in"),
-    "typoutput": lambda e, m: definitions.procedure("array_out" if e[1] else "record_out"),
-    "typreceive": lambda e, m: definitions.procedure("array_recv" if e[1] else "record_recv"),
-    "typsend": lambda e, m: definitions.procedure("array_send" if e[1] else "record_send"),
-    "typalign": "d", "typstorage": "x", "typtypmod": -1,
-})  # fmt: skip
-def types(glance: Glance) -> Sequence[tuple[Entry, bool]]:
-    return [(e, array) for e in glance.outline.tables if e.row_type for array in (False, True)]
-
-
 @dataclass(frozen=True, slots=True)
 class Comment:
     of: int
@@ -167,6 +145,9 @@ def comments(glance: Glance) -> Iterator[Comment]:
     for n in outline.database.namespaces.values():
         if n.comment is not None:
             yield Comment(outline.namespaces[n.name], oids.PG_NAMESPACE, 0, n.comment)
+    for t in outline.database.types.values():
+        if t.comment is not None:
+            yield Comment(oids.of(t.number), oids.PG_TYPE, 0, t.comment)
     for c in outline.constraints:
         if c.model is not None and c.model.comment is not None:
             yield Comment(c.oid, oids.PG_CONSTRAINT, 0, c.model.comment)

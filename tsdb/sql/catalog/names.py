@@ -93,7 +93,12 @@ def _types() -> tuple[Mapping[tuple[int, str], int], Mapping[int, tuple[int, str
 
 def _own_types(outline: Outline) -> Mapping[tuple[int, str], int]:
     made = {(e.namespace, e.name): e.row_type for e in outline.tables if e.row_type}
-    return made | {(e.namespace, f"_{e.name}"): e.array_type for e in outline.tables if e.array_type}
+    made |= {(e.namespace, f"_{e.name}"): e.array_type for e in outline.tables if e.array_type}
+    for enum in outline.database.types.values():
+        namespace = outline.namespaces[enum.schema]
+        made[namespace, enum.name] = enum.sql_type.oid
+        made[namespace, f"_{enum.name}"] = enum.array_type.oid
+    return made
 
 
 def type_number(outline: Outline, text: str) -> int:

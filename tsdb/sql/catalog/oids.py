@@ -6,8 +6,10 @@ are counted apart, and so are their defaults' OIDs, from 2³⁰ on.
 
 from __future__ import annotations
 
-FIRST_OWN = 16384
-_BLOCK = 8
+from tsdb.model import enums
+
+FIRST_OWN = enums.FIRST_OID
+_BLOCK = enums.OIDS_PER_NUMBER
 _ROW_TYPE = 1
 _ARRAY_TYPE = 2
 _INDEX = 3
@@ -34,7 +36,7 @@ DEFAULT_COLLATION = 100
 
 
 def of(number: int) -> int:
-    """A relation, index, constraint or namespace."""
+    """A relation, index, constraint, namespace, type or label."""
     return FIRST_OWN + number * _BLOCK
 
 

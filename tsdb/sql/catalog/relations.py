@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tsdb.model.catalog import Catalog
-from tsdb.sql.catalog import live_databases, live_information, live_relations, live_sessions, live_views, static
+from tsdb.sql.catalog import (
+    live_databases,
+    live_information,
+    live_relations,
+    live_sessions,
+    live_types,
+    live_views,
+    static,
+)
 from tsdb.sql.catalog.live import LIVE, glance_of
 from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
@@ -16,7 +24,7 @@ from tsdb.sql.expressions.relation import RelationColumn
 from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.
-_LIVE = (live_databases, live_information, live_relations, live_sessions, live_views)
+_LIVE = (live_databases, live_information, live_relations, live_sessions, live_types, live_views)
 
 
 _HIDDEN = (("tableoid", OID), ("xmin", XID))

@@ -319,7 +319,7 @@ def _check_cast(column: Column, declared: DeclaredType) -> None:
         raise FeatureNotSupported("a column cannot become serial", hint="ALTER COLUMN … ADD GENERATED … AS IDENTITY.")
     allowed = (
         old == new
-        or (new in _TEXTS and (old in _FROM_TEXT or old == new))
+        or (new in _TEXTS and (old in _FROM_TEXT or old.labels is not None))
         or (old in (*_INTEGERS, *_FLOATS) and new in (*_INTEGERS, *_FLOATS, NUMERIC))
         or (old in _TEXTS and new in _FROM_TEXT)
         or (old == NUMERIC and new in _FLOATS)

@@ -9,7 +9,7 @@ from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedObject
 from tsdb.model.relations import PUBLIC
 from tsdb.model.schema import CreateNamespace, DropNamespace, RenameNamespace, SchemaChange, SetComment
 from tsdb.sql import names
-from tsdb.sql.ddl import create_index
+from tsdb.sql.ddl import create_index, create_type
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
 from tsdb.sql.notice import Notice, notice
 
@@ -86,6 +86,8 @@ def _commented(reader: DdlReader, kind: str) -> SetComment | None:
         return SetComment(name, "database", "", _text(reader))
     if kind == "schema":
         return SetComment(database, "schema", reader.name(), _text(reader))
+    if kind == "type":
+        return SetComment(database, "type", create_type.named(reader).path, _text(reader))
     if kind == "constraint":
         part = reader.name()
         reader.expect("on")
@@ -96,7 +98,7 @@ def _commented(reader: DdlReader, kind: str) -> SetComment | None:
         if found_series is None:
             raise UndefinedObject(f'relation "{names.shown(schema, part)}" does not exist')
         return SetComment(database, "index", found_series.path, _text(reader), part)
-    if kind in ("extension", "role", "function", "type", "domain", "tablespace", "language"):
+    if kind in ("extension", "role", "function", "domain", "tablespace", "language"):
         while not reader.at_words("is"):
             reader.take()
         _text(reader)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedObject
+from tsdb.sql.lexer import Token
 from tsdb.sql.reader import Reader
 from tsdb.sql.storage_form import NUMERIC_PRECISION_MAX, length_typmod, numeric_typmod
 from tsdb.types import BPCHAR, BY_NAME, FLOAT4, FLOAT8, INT2, INT4, INT8, NUMERIC, VARCHAR, SqlType, array_of, storable
@@ -36,7 +37,7 @@ def read(reader: Reader) -> DeclaredType:
         if token is not None and token.kind == "number":
             reader.integer()
         reader.expect_sign("]")
-    if not array:
+    if not array or declared.type.element is not None:
         return declared
     if not declared.type.array_oid or declared.serial:
         raise FeatureNotSupported(f"arrays of {declared.type.name} are not supported")
@@ -47,8 +48,10 @@ def _scalar(reader: Reader) -> DeclaredType:
     start = reader.peek()
     quoted = start is not None and start.kind == "quoted"
     name = reader.name()
-    if name == "pg_catalog" and reader.accept_sign("."):
-        name = reader.name()
+    if reader.accept_sign("."):
+        schema, name = name, reader.name()
+        if schema != "pg_catalog":
+            return DeclaredType(_own(reader, start, schema, name))
     if quoted and name == "char":
         raise FeatureNotSupported('type "char" is not supported', hint="Use text.")
     if name in _SERIAL:
@@ -71,12 +74,20 @@ def _scalar(reader: Reader) -> DeclaredType:
         return DeclaredType(BY_NAME["interval"])
     found = BY_NAME.get(name)
     if found is None or found.element is not None or name in ("unknown", "double precision"):
-        raise UndefinedObject(
-            f'type "{name}" does not exist', position=reader.position(start) if start is not None else None
-        )
+        return DeclaredType(_own(reader, start, "", name))
     if not storable(found):
         raise FeatureNotSupported(f"a column cannot have type {found.name} here", hint="Use text or bigint.")
     return DeclaredType(found)
+
+
+def _own(reader: Reader, start: Token | None, schema: str, name: str) -> SqlType:
+    found = reader.own_type(schema, name)
+    if found is None:
+        position = reader.position(start) if start is not None else None
+        raise UndefinedObject(
+            f'type "{schema}.{name}" does not exist' if schema else f'type "{name}" does not exist', position=position
+        )
+    return found
 
 
 def _modifiers(reader: Reader) -> list[int]:

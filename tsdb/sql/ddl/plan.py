@@ -13,6 +13,7 @@ from tsdb.sql.context import Context
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.reader import Reader
 from tsdb.sql.statement import Fragment
+from tsdb.types import SqlType
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,9 @@ class DdlReader(Reader):
         if len(parts) > 3 or (len(parts) == 3 and parts[0] != self.database.name):
             raise FeatureNotSupported(f'cross-database references are not implemented: "{".".join(parts)}"')
         return ("", parts[0]) if len(parts) == 1 else (parts[-2], parts[-1])
+
+    def own_type(self, schema: str, name: str) -> SqlType | None:
+        return names.sql_type(self.context, self.database, schema, name)
 
     def new_relation(self, *, temporary: bool = False) -> tuple[str, str]:
         """(schema, name) of what is to be made."""

@@ -1,6 +1,6 @@
 """DDL: from tokens to schema changes. Nothing here changes anything; ``tsdb.session`` hands the changes to the store.
 
-``plan`` covers databases, schemas, tables, views, sequences, indexes and comments (roles and grants are in ``roles``).
+``plan`` covers databases, schemas, tables, views, sequences, types, indexes and comments (``roles``: roles and grants).
 What is not enforced is accepted with a NOTICE; what is not supported raises FeatureNotSupported with a hint.
 
 Source of the grammar: PostgreSQL 15 manual, part VI.
@@ -23,7 +23,15 @@ from tsdb.model.schema import (
     Series,
 )
 from tsdb.sql.context import Context
-from tsdb.sql.ddl import alter_table, create_index, create_schema, create_sequence, create_table, create_view
+from tsdb.sql.ddl import (
+    alter_table,
+    create_index,
+    create_schema,
+    create_sequence,
+    create_table,
+    create_type,
+    create_view,
+)
 from tsdb.sql.ddl.plan import DdlReader, Refresh, Restart, SchemaPlan, Source
 from tsdb.sql.ddl.role_names import role_name
 from tsdb.sql.notice import Notice, notice
@@ -35,7 +43,6 @@ _HINTS = {
     "function": "Write the expression where it is needed, or make a view.",
     "procedure": "Send its statements one by one.",
     "trigger": "Nothing runs when rows are written; compute in a view.",
-    "type": "Use text, with a list of values in your application.",
     "domain": "Use its base type.",
     "rule": "Make a view.",
     "policy": "Grant on tables and views.",
@@ -97,6 +104,8 @@ def _create(reader: DdlReader) -> SchemaPlan:
         return create_index.create(reader, unique=True)
     if reader.accept("index"):
         return create_index.create(reader, unique=False)
+    if reader.accept("type"):
+        return create_type.create(reader)
     raise _not_supported(reader, "CREATE")
 
 
@@ -145,6 +154,8 @@ def _drop(reader: DdlReader) -> SchemaPlan:
         return create_schema.drop(reader)
     if reader.accept("index"):
         return create_index.drop(reader)
+    if reader.accept("type"):
+        return create_type.drop(reader)
     if reader.accept("extension"):
         return SchemaPlan("DROP EXTENSION", notices=(notice("there are no extensions to drop"),))
     if reader.accept("materialized", "view"):
@@ -220,4 +231,6 @@ def _alter(reader: DdlReader) -> SchemaPlan:
         return create_sequence.alter(reader)
     if reader.accept("index"):
         return create_index.alter(reader)
+    if reader.accept("type"):
+        return create_type.alter(reader)
     raise _not_supported(reader, "ALTER")

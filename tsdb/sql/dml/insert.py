@@ -41,7 +41,7 @@ from tsdb.sql.names import target_series
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Insert, Select
-from tsdb.types import BOOL, INT8, TEXT, Kind, SqlType
+from tsdb.types import BOOL, INT8, TEXT, UNKNOWN, Kind, SqlType
 
 # Stands for the hidden column time_ns, which takes exact times.
 _TIME_NS = Column(0, TIME_NS, Role.FIELD, INT8)
@@ -318,8 +318,13 @@ def _check_assignable(column: Column, found: SqlType) -> None:
     """Refuse what PostgreSQL has no assignment cast for, as far as a wider cast would let it pass."""
     wanted = column.type
     numbers = (Kind.INT8, Kind.FLOAT8, Kind.UINT8)
+    labelled = wanted.labels is not None and found != wanted and found is not UNKNOWN
     both = {wanted == BOOL, found == BOOL} == {True, False} and (found if wanted == BOOL else wanted).kind in numbers
-    if both or ((wanted.element is None) != (found.element is None) and wanted != TEXT and found.kind is not Kind.TEXT):
+    if (
+        labelled
+        or both
+        or ((wanted.element is None) != (found.element is None) and wanted != TEXT and found.kind is not Kind.TEXT)
+    ):
         raise DatatypeMismatch(
             f'column "{column.name}" is of type {wanted.name} but expression is of type {found.name}',
             hint="You will need to rewrite or cast the expression.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tsdb.sql.catalog.calls import MARKER
-from tsdb.sql.literal import duckdb_type
+from tsdb.sql.literal import duckdb_type, quote
 from tsdb.types import REFERENCES, TEXT, SqlType
 
 _REFERENCES = tuple(t.typname for t in REFERENCES)
@@ -77,6 +77,11 @@ def to_text(sql: str, source: SqlType) -> str:
 
 def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str:
     name = target.typname
+    if target.labels is not None:
+        known = f"list_contains([{', '.join(map(quote, target.labels))}]::VARCHAR[], {sql})"
+        said = quote(f"22P02:invalid input value for enum {target.name}: ")
+        wrong = f"error({said} || '\"' || {sql} || '\"')"
+        return f"CAST(CASE WHEN {sql} IS NULL OR {known} THEN {sql} ELSE {wrong} END AS {duckdb_type(target)})"
     if name == "char":
         return f"left({sql}, 1)"
     if target in REFERENCES:

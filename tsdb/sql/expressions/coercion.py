@@ -50,7 +50,9 @@ TEXT_TO_NUMERIC = (38, 10)
 
 
 def category(sql_type: SqlType) -> str:
-    return "A" if sql_type.element is not None else _CATEGORY.get(sql_type.typname, "U")
+    if sql_type.element is not None:
+        return "A"
+    return "E" if sql_type.labels is not None else _CATEGORY.get(sql_type.typname, "U")
 
 
 def preferred(sql_type: SqlType) -> bool:

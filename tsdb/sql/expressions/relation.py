@@ -13,7 +13,7 @@ import pyarrow as pa
 from tsdb.errors import AmbiguousColumn, UndefinedColumn, UndefinedTable
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS
-from tsdb.sql import storage_form
+from tsdb.sql import literal, storage_form
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Field
 from tsdb.sql.expressions.rows import row_of
@@ -99,6 +99,9 @@ class Relation:
                 sql = f"make_timestamp(epoch_us({sql}))"
             elif column.type == UINT8:
                 sql, sql_type, digits = f"CAST({sql} AS DECIMAL(20,0))", NUMERIC, (20, 0)
+            elif (column.type.element or column.type).labels is not None:
+                # A scan gives the labels as texts; as DuckDB's ENUM they compare in the type's order.
+                sql = f"CAST({sql} AS {literal.duckdb_type(column.type)})"
         reference = ColumnReference(self, index)
         shown = f"{self.alias}.{column.shown}" if column.shown else None
         if column.type.typname == "numeric" and column.key is not None and column.digits == UNCONSTRAINED:

@@ -2,7 +2,8 @@
 
 A line is ``name(type, type) result: template``; ``{0}`` stands for an argument's text. A last ``type...`` takes any
 number, ``{*}`` is all arguments. Types are pg_type's names; ``any`` takes all, ``anyelement`` and ``anyarray`` follow
-each other. A result ``numeric:6`` is a DECIMAL(38,6), ``numeric:@`` has the digits of the numeric argument.
+each other, ``anyenum`` is any enumerated type. A result ``numeric:6`` is a DECIMAL(38,6), ``numeric:@`` has the digits
+of the numeric argument.
 
 Source: PostgreSQL 15 manual, 10.2 (operators) and 10.3 (functions).
 """
@@ -66,6 +67,8 @@ def _fits(wanted: str, given: SqlType) -> bool:
         return True
     if wanted == "anyarray":
         return given.element is not None or given is UNKNOWN
+    if wanted == "anyenum":
+        return given.labels is not None
     return implicit(given, BY_NAME[wanted])
 
 
@@ -74,6 +77,8 @@ def _exact(wanted: str, given: SqlType) -> bool:
         return given.element is not None
     if wanted in ("any", "anyelement"):
         return given is not UNKNOWN
+    if wanted == "anyenum":
+        return given.labels is not None
     return BY_NAME[wanted].typname == given.typname
 
 
@@ -107,7 +112,7 @@ def _best(candidates: list[Signature], score: object) -> list[Signature]:
 
 
 def _takes_preferred(wanted: str, given: SqlType) -> bool:
-    if wanted in ("any", "anyelement", "anyarray") or given is UNKNOWN:
+    if wanted in ("any", "anyelement", "anyarray", "anyenum") or given is UNKNOWN:
         return False
     target = BY_NAME[wanted]
     return target.typname == given.typname or (preferred(target) and category(target) == category(given))
@@ -141,6 +146,8 @@ def _category(wanted: str) -> str:
 def result_type(signature: Signature, args: Sequence[Expr]) -> SqlType:
     """The result's type; polymorphic ones follow the arguments."""
     result = signature.result.partition(":")[0]
+    if result == "anyenum":
+        return next(a.type for a in args if a.type.labels is not None)
     if result not in ("anyelement", "anyarray"):
         return BY_NAME[result]
     for index, arg in enumerate(args):

@@ -16,6 +16,7 @@ from tsdb.sql.expressions.coercion import is_text
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
 
+_ORDERED = ("<", "<=", ">", ">=", "like", "~")
 Test = Callable[[str | None], bool | None]
 # Patterns that mean the same to RE2 and to Python.
 _PLAIN_REGEX = re.compile(r"\^?(?:[A-Za-z0-9_ /:,=@%-]|\.[*+?]?|\|)*\$?")
@@ -35,23 +36,31 @@ def _tested(scan: PlannedScan) -> PlannedScan:
     tags = []
     for condition in scan.conditions:
         number = only_tag(condition)
-        if number is not None and _known(condition):
+        if number is not None and _known(condition) and _in_order(condition):
             tags.append(_match(number, condition))
     return replace(scan, tags=tuple(tags))
 
 
 def only_tag(expr: Expr) -> int | None:
-    """The number of the one tag, of type text, that a condition reads."""
+    """The number of the one tag, of a type of texts or labels, that a condition reads."""
     numbers = set()
     for each in expr.walk():
         reference = column_of(each)
         if reference is not None:
             column = reference.relation.columns[reference.index]
             stored = column.series_column
-            if stored is None or stored.role is not Role.TAG or not is_text(stored.type):
+            if stored is None or stored.role is not Role.TAG:
+                return None
+            if not is_text(stored.type) and stored.type.labels is None:
                 return None
             numbers.add(stored.number)
     return numbers.pop() if len(numbers) == 1 else None
+
+
+def _in_order(condition: Expr) -> bool:
+    """Whether a condition compares as bytes do: labels have an order of their own."""
+    walked = list(condition.walk())
+    return all(e.type.labels is None for e in walked) or all(e.op not in _ORDERED for e in walked)
 
 
 def _match(number: int, condition: Expr) -> Callable[[Values], TagMatch]:

@@ -63,6 +63,8 @@ avg(interval) interval: pg_interval_quotient(sum(pg_interval_months({{a}})){{f}}
 count(any) int8: count({{a}}){{f}}
 {_EXTREMES}
 min(anyarray) anyarray: min({{a}}){{f}}
+min(anyenum) anyenum: min({{a}}){{f}}
+max(anyenum) anyenum: max({{a}}){{f}}
 max(anyarray) anyarray: max({{a}}){{f}}
 bool_and(bool) bool: bool_and({{a}}){{f}}
 every(bool) bool: bool_and({{a}}){{f}}
