@@ -113,7 +113,7 @@ def test_create_table_like_and_as_with_schemas(run: Run) -> None:
 def test_what_has_no_place_here_is_refused_with_a_hint(connection: psycopg.Connection) -> None:
     for statement in (
         "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "CREATE TYPE mood AS ENUM ('a')",
+        "CREATE TYPE pair AS (a int, b int)",
         "CREATE DOMAIN d AS int",
         "CREATE TRIGGER t AFTER INSERT ON x EXECUTE FUNCTION f()",
     ):
