@@ -204,7 +204,7 @@ def test_asyncpg_finds_out_about_the_type(server: Server, database: str, run: Ru
 
 def test_types_are_there_after_a_restart(tmp_path: Path) -> None:
     settings = load({"data": tmp_path / "data", "pg_port": 0, "http_port": 0})
-    with EmbeddedServer(settings) as first, psycopg.connect(_dsn(first), autocommit=True) as connection:
+    with EmbeddedServer(settings) as first, psycopg.connect(_dsn(first.pg_port), autocommit=True) as connection:
         connection.execute("CREATE SCHEMA s")
         connection.execute("CREATE TYPE s.size AS ENUM ('s', 'l')")
         connection.execute("ALTER TYPE s.size ADD VALUE 'm' BEFORE 'l'")
@@ -212,12 +212,12 @@ def test_types_are_there_after_a_restart(tmp_path: Path) -> None:
         connection.execute("CREATE VIEW sizes AS SELECT size FROM shirts")
         connection.execute("INSERT INTO shirts VALUES (now(), 'l', '{m}'), (now(), 's', NULL), (now(), 'm', '{}')")
         before = connection.execute("SELECT 's.size'::regtype::oid").fetchall()
-    with EmbeddedServer(settings) as second, psycopg.connect(_dsn(second), autocommit=True) as connection:
+    with EmbeddedServer(settings) as second, psycopg.connect(_dsn(second.pg_port), autocommit=True) as connection:
         assert connection.execute("SELECT 's.size'::regtype::oid").fetchall() == before
         rows = connection.execute("SELECT size::text, other::text FROM shirts ORDER BY shirts.size").fetchall()
         assert rows == [("s", None), ("m", "{}"), ("l", "{m}")]
         assert connection.execute("SELECT max(size)::text FROM sizes").fetchall() == [("l",)]
 
 
-def _dsn(server: EmbeddedServer) -> str:
-    return f"host=127.0.0.1 port={server.pg_port} user=tsdb dbname=tsdb"
+def _dsn(port: int) -> str:
+    return f"host=127.0.0.1 port={port} user=tsdb dbname=tsdb"
