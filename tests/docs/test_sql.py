@@ -1,4 +1,4 @@
-"""Every example of docs/sql.md runs, in order, and prints what the document says.
+"""Every example of docs/sql.md and docs/timeseries.md runs, in order, and prints what the document says.
 
 A ``sql`` block is one or more statements; the ``text`` block after it is the last result: names of columns, a rule, and
 rows with cells in PostgreSQL's text form. A block labelled ``error`` fails, and its text is ``SQLSTATE message``.
@@ -17,7 +17,7 @@ from tests.fixtures.environment import ROOT
 if TYPE_CHECKING:
     from tsdb.server import Server
 
-EXAMPLES = [block for block in blocks(ROOT / "docs" / "sql.md") if block.language == "sql"]
+DOCUMENTS = ("sql.md", "timeseries.md")
 
 
 def printed(cursor: psycopg.ClientCursor[tuple[object, ...]]) -> list[list[str]]:
@@ -56,8 +56,10 @@ def run(connection: psycopg.Connection, block: Block) -> None:
         assert printed(cursor) == expected(block.expected), f"line {block.line}"
 
 
-def test_every_example_prints_what_the_document_says(server: Server) -> None:
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_example_prints_what_the_document_says(server: Server, document: str) -> None:
+    examples = [block for block in blocks(ROOT / "docs" / document) if block.language == "sql"]
     with psycopg.connect(server.pg_url, user="tsdb", autocommit=True) as connection:
-        for block in EXAMPLES:
+        for block in examples:
             run(connection, block)
-    assert len(EXAMPLES) > 10
+    assert len(examples) > 10

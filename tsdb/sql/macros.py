@@ -175,6 +175,18 @@ MACROS = (
             ELSE CAST(floor((x - lo) / (hi - lo) * n) AS INTEGER) + 1 END
         ELSE CASE WHEN x > lo THEN 0 WHEN x <= hi THEN n + 1
             ELSE CAST(floor((lo - x) / (lo - hi) * n) AS INTEGER) + 1 END END""",
+    # As width_bucket, with NaN above all numbers.
+    """pg_histogram_place(x, lo, hi, n) AS CASE WHEN x IS NULL THEN NULL
+        WHEN lo > hi THEN error('22023:lower bound cannot exceed upper bound')
+        WHEN n > 10000 THEN error('22023:a histogram has at most 10000 buckets')
+        WHEN isnan(x) THEN n + 1
+        ELSE least(pg_width_bucket(x, lo, hi, n), CASE WHEN x < hi THEN n ELSE n + 1 END) END""",
+    """pg_histogram(places, counts, n) AS CASE WHEN len(places) > 0 THEN list_transform(range(0, n + 2),
+        lambda pg_place: CAST(coalesce(list_extract(counts, list_position(places, CAST(pg_place AS INTEGER))), 0)
+            AS INTEGER)) END""",
+    """pg_unit_seconds(unit) AS CASE rtrim(lower(unit), 's') WHEN 'second' THEN 1 WHEN 'minute' THEN 60
+        WHEN 'hour' THEN 3600 WHEN 'day' THEN 86400 WHEN 'millisecond' THEN 0.001 WHEN 'microsecond' THEN 0.000001
+        ELSE error('22023:unit "' || unit || '" not recognized') END""",
     """pg_difference(us) AS to_days(CAST(us // 86400000000 AS INTEGER)) + to_microseconds(us % 86400000000)""",
     # Months and days spill their fractions downwards (interval_mul in timestamp.c).
     """pg_times_parts(m, d, us, f) AS to_months(CAST(trunc(m * f) AS INTEGER))

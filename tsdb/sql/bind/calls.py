@@ -21,12 +21,13 @@ from tsdb.errors import (
     WrongObjectType,
 )
 from tsdb.sql import limits
+from tsdb.sql.bind import summaries
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.catalog import signatures
 from tsdb.sql.expressions import coercion, numerics, shown, signature
 from tsdb.sql.expressions.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
-from tsdb.sql.expressions.functions import aggregates, datetimes, scalar
+from tsdb.sql.expressions.functions import aggregates, datetimes, scalar, timeseries
 from tsdb.sql.expressions.grouping import AggregateCall
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of, row_of
@@ -129,6 +130,10 @@ def call_function(binder: Binder, node: exp.Anonymous, scope: Scope, over: Over)
     arguments = list(node.expressions)
     if len(arguments) > MAX_ARGUMENTS and name not in ("coalesce", "concat", "greatest", "least"):
         raise SqlSyntaxError(f"cannot pass more than {MAX_ARGUMENTS} arguments to a function", position=position)
+    if over == Over() and (direct := summaries.in_one_step(name, arguments)) is not None:
+        return replace(binder.bind(direct, scope), name=name, position=position)
+    if name in timeseries.SUMMARIES:
+        raise summaries.refuse(name)
     if name in aggregates.AGGREGATES or name in aggregates.ORDERED_SETS or name in aggregates.WINDOWS:
         return replace(_aggregate(binder, name, arguments, scope, over), name=name, position=position)
     if over.window is not None or over.filter is not None or over.within is not None:
@@ -274,6 +279,8 @@ def _plain_aggregate(
         chosen = found
         bound = _coerced(binder, chosen, args)
         sql_arguments = ", ".join(b.sql for b in bound)
+    if name in timeseries.TABLE:
+        _check_timeseries(name, bound, distinct=distinct)
     if name == "array_agg" and bound[0].type.element is not None:
         raise FeatureNotSupported("arrays of arrays are not supported")
     order_text = " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order) if order else ""
@@ -293,7 +300,7 @@ def _plain_aggregate(
         shown_total = _shown_sum(total, bound[0], suffix)
         made = _made(sql, NUMERIC, bound, inside, over, made_digits)
         return replace(made, shown=_shown_quotient(shown_total, count))
-    sql = chosen.template.format(a=sql_arguments, f=suffix)
+    sql = chosen.template.format(*(b.sql for b in bound), a=sql_arguments, f=suffix)
     if result.typname == "numeric" and name == "sum" and bound[0].digits is not None:
         made = _made(sql, result, bound, inside, over, (38, bound[0].digits[1]))
         return replace(made, shown=_shown_sum(sql, bound[0], suffix)) if bound[0].shown is not None else made
@@ -306,6 +313,16 @@ def _plain_aggregate(
     if name in ("min", "max") and bound[0].shown is not None:
         return replace(made, shown=f"arg_{name}({bound[0].shown}, {bound[0].sql}){suffix}")
     return made
+
+
+def _check_timeseries(name: str, bound: Sequence[Expr], *, distinct: bool) -> None:
+    if distinct:
+        raise FeatureNotSupported(f"DISTINCT is not supported in {name}")
+    for place in timeseries.CONSTANT.get(name, ()):
+        if place < len(bound) and any(e.op in ("column", "subquery") for e in bound[place].walk()):
+            raise FeatureNotSupported(f"argument {place + 1} of {name} must be a constant")
+    if name in ("approx_percentile", "approx_quantile"):
+        _check_fractions(name, bound[1])
 
 
 def _shown_sum(total: str, value: Expr, suffix: str) -> str:

@@ -11,7 +11,8 @@ numeric or an interval its text. Errors are TsdbErrors; they reach the client wi
 
 ``datetime_template`` and ``number_template`` are to_char and its inverses, ``text_functions`` format() and names,
 ``json_text`` and ``json_functions`` JSON, ``json_path`` its path language, ``array_functions`` arrays and rows,
-``octets`` bytea, ``numeric_text`` numeric's exact texts, ``patterns`` regular expressions.
+``octets`` bytea, ``numeric_text`` numeric's exact texts, ``patterns`` regular expressions. ``over_time`` has kernels
+over groups of points, which DuckDB collects in lists (``registry.over_vectors``).
 """
 
 from tsdb.sql.computed import (
@@ -22,11 +23,12 @@ from tsdb.sql.computed import (
     number_template,
     numeric_text,
     octets,
+    over_time,
     text_functions,
 )
 
 # Imported, since each registers its functions.
 SUBJECTS = (
     array_functions, datetime_parsing, datetime_template, json_functions, numeric_text, number_template,
-    octets, text_functions,
+    octets, over_time, text_functions,
 )  # fmt: skip

@@ -49,9 +49,7 @@ class Computed:
         try:
             return function(*row)
         except TsdbError as error:
-            parts = (f"{error.sqlstate}:{error}", error.detail or "", error.hint or "")
-            # DuckDB hands on nothing but a text.
-            raise ValueError(SEPARATOR.join(parts)) from None
+            raise _as_text(error) from None
 
 
 # DuckDB counts a function's parameters.
@@ -62,7 +60,36 @@ _ARITIES: dict[int, Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]
     4: lambda over: lambda a, b, c, d: over(a, b, c, d),
 }
 
-REGISTERED: dict[str, Computed] = {}
+
+@dataclass(frozen=True, slots=True)
+class OverVectors:
+    """A function that takes whole vectors and gives a whole vector, NULLs and all."""
+
+    name: str
+    arguments: tuple[str, ...]
+    result: str
+    function: Callable[..., pa.Array]
+
+    def over(self, *columns: pa.ChunkedArray) -> pa.Array:
+        """The result for a vector of arguments."""
+        try:
+            return self.function(*(_whole(column) for column in columns))
+        except TsdbError as error:
+            raise _as_text(error) from None
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    made = column.combine_chunks()
+    # An array that begins inside another shows all of the other's values.
+    return made if not made.offset else pa.concat_arrays([made])
+
+
+def _as_text(error: TsdbError) -> ValueError:
+    """DuckDB hands on nothing but a text."""
+    return ValueError(SEPARATOR.join((f"{error.sqlstate}:{error}", error.detail or "", error.hint or "")))
+
+
+REGISTERED: dict[str, Computed | OverVectors] = {}
 
 
 def computed(
@@ -74,6 +101,20 @@ def computed(
         assert name.startswith("py_")
         assert name not in REGISTERED, name
         REGISTERED[name] = Computed(name, arguments, result, function, strict)
+        return function
+
+    return register
+
+
+def over_vectors(
+    name: str, *arguments: str, result: str
+) -> Callable[[Callable[..., pa.Array]], Callable[..., pa.Array]]:
+    """Register a function of whole vectors under DuckDB's ``name``."""
+
+    def register(function: Callable[..., pa.Array]) -> Callable[..., pa.Array]:
+        assert name.startswith("py_")
+        assert name not in REGISTERED, name
+        REGISTERED[name] = OverVectors(name, arguments, result, function)
         return function
 
     return register

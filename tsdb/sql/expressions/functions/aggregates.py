@@ -1,12 +1,13 @@
 """Aggregates and window functions. PostgreSQL 15 manual, 9.21 and 9.22; first and last as TimescaleDB has them.
 
 In an aggregate's template ``{a}`` are its arguments with DISTINCT and ORDER BY, ``{f}`` is its FILTER and OVER, which
-every DuckDB aggregate in the template needs.
+every DuckDB aggregate in the template needs, ``{0}`` a single argument (then there is no DISTINCT).
 """
 
 from __future__ import annotations
 
-from tsdb.sql.expressions.signature import read
+from tsdb.sql.expressions.functions import timeseries
+from tsdb.sql.expressions.signature import merge, read
 
 # PostgreSQL divides an avg(integer) to 16 digits after the point (select_div_scale in numeric.c).
 _AVG_INTEGER = (
@@ -44,7 +45,7 @@ _EXTREMES = "\n".join(
     )
 )  # fmt: skip
 
-AGGREGATES = read(f"""
+_PLAIN = read(f"""
 sum(int2) int8: CAST(sum({{a}}){{f}} AS BIGINT)
 sum(int4) int8: CAST(sum({{a}}){{f}} AS BIGINT)
 sum(int8) numeric:0: CAST(sum({{a}}){{f}} AS DECIMAL(38,0))
@@ -89,6 +90,8 @@ approx_count_distinct(any) int8: approx_count_distinct({{a}}){{f}}
 {_STATISTICS}
 {_PAIRS}
 """)
+
+AGGREGATES = merge(_PLAIN, timeseries.TABLE)
 
 # WITHIN GROUP: the first argument is the fraction, the second what ORDER BY names.
 ORDERED_SETS = read("""
