@@ -10,7 +10,7 @@ from tests.ddl.conftest import Run
 from tests.session.conftest import Server
 from tsdb.cluster.node import Node
 from tsdb.model.relations import SequenceOptions
-from tsdb.model.schema import CreateSequence
+from tsdb.model.schema import AlterSequence, CreateSequence
 
 Refused = Callable[[str], str]
 
@@ -51,6 +51,111 @@ def test_a_sequence_ends_at_its_maximum(run: Run, refused: Refused) -> None:
     run("CREATE TABLE t (id smallserial PRIMARY KEY, v int)", "ALTER SEQUENCE t_id_seq RESTART WITH 32767")
     assert run("INSERT INTO t (v) VALUES (1) RETURNING id") == [(32767,)]
     assert refused("INSERT INTO t (v) VALUES (1)") == "2200H"
+
+
+def test_nextval_currval_lastval_and_setval_as_postgresql_has_them(run: Run, refused: Refused) -> None:
+    run("CREATE SEQUENCE s")
+    assert refused("SELECT currval('s')") == "55000"
+    assert refused("SELECT lastval()") == "55000"
+    assert run("SELECT * FROM s") == [(1, 0, False)]
+    assert run("SELECT nextval('s')") == [(1,)]
+    assert run("SELECT nextval('s'), currval('s'), lastval()") == [(2, 2, 2)]
+    assert run("SELECT last_value, is_called FROM s") == [(2, True)]
+    assert run("SELECT setval('s', 10)", "SELECT nextval('s')") == [(11,)]
+    assert run("SELECT setval('s', 20, false)", "SELECT last_value, is_called FROM s") == [(20, False)]
+    assert run("SELECT currval('s'), nextval('s'), last_value FROM pg_sequences WHERE sequencename = 's'")[0][:2] == (
+        11, 20,
+    )  # fmt: skip
+    assert refused("SELECT setval('s', 0)") == "22003"
+    assert refused("SELECT nextval('nobody')") == "42P01"
+    assert run("SELECT nextval(NULL), setval('s', NULL)") == [(None, None)]
+    run("DISCARD SEQUENCES")
+    assert refused("SELECT lastval()") == "55000"
+
+
+def test_nextval_counts_once_for_each_row_wherever_it_stands(run: Run) -> None:
+    run("CREATE SEQUENCE s", "CREATE TABLE t (id bigint, v int)")
+    assert run("SELECT count(DISTINCT nextval('s')), count(*) FROM generate_series(1, 5000)") == [(5000, 5000)]
+    run("SELECT setval('s', 1, false)")
+    run("INSERT INTO t SELECT nextval('s'), g FROM generate_series(1, 100) g")
+    run("INSERT INTO t VALUES (nextval('s'), 101), (nextval('s') + 1000, 102)")
+    assert run("SELECT min(id), max(id), count(DISTINCT id) FROM t") == [(1, 1102, 102)]
+    assert run("SELECT nextval('s') + 1, nextval('s')::text || 'x', coalesce(nextval('s'), 0)") == [(104, "104x", 105)]
+    assert run("SELECT CASE WHEN g % 2 = 0 THEN nextval('s') END FROM generate_series(1, 4) g ORDER BY g") == [
+        (None,), (106,), (None,), (107,),
+    ]  # fmt: skip
+
+
+def test_an_update_returns_the_values_that_it_wrote(run: Run, refused: Refused) -> None:
+    run("CREATE TABLE t (id serial, v int)", "INSERT INTO t (v) SELECT g FROM generate_series(1, 20) g")
+    returned = run("UPDATE t SET id = nextval('t_id_seq') WHERE v <= 5 RETURNING v, id AS new, *")
+    assert sorted((row[0], row[1]) for row in returned) == run("SELECT v, id FROM t WHERE v <= 5 ORDER BY v")
+    assert run("UPDATE t SET id = DEFAULT WHERE v = 6 RETURNING id") == [(26,)]
+    assert refused("UPDATE t SET id = nextval('t_id_seq') RETURNING id + 1") == "0A000"
+
+
+def test_currval_knows_what_an_insert_counted(run: Run) -> None:
+    run("CREATE TABLE t (id serial PRIMARY KEY, v int)", "INSERT INTO t (v) VALUES (1), (2)")
+    assert run("SELECT currval(pg_get_serial_sequence('t', 'id')), lastval()") == [(2, 2)]
+
+
+def test_a_sequence_is_restored_as_pg_dump_does_it(run: Run) -> None:
+    run("CREATE TABLE t (id serial PRIMARY KEY, v int)", "INSERT INTO t VALUES (41, 1), (42, 1)")
+    assert run("SELECT pg_catalog.setval('public.t_id_seq', (SELECT max(id) FROM t), true)") == [(42,)]
+    assert run("INSERT INTO t (v) VALUES (1) RETURNING id") == [(43,)]
+
+
+def test_sequences_need_their_privileges(run: Run, refused: Refused) -> None:
+    run("CREATE SEQUENCE s", "CREATE TABLE t (id int DEFAULT nextval('s'), v int)", "SELECT nextval('s')")
+    run("CREATE TABLE i (id int GENERATED ALWAYS AS IDENTITY, v int)")
+    run("CREATE ROLE counting", "GRANT INSERT, SELECT ON t, i TO counting", "SET ROLE counting")
+    for statement in ("SELECT nextval('s')", "SELECT currval('s')", "SELECT lastval()", "SELECT setval('s', 5)",
+                      "SELECT * FROM s", "INSERT INTO t (v) VALUES (1)"):  # fmt: skip
+        assert refused(statement) == "42501", statement
+    run("INSERT INTO i (v) VALUES (1)")
+    run("RESET ROLE", "GRANT USAGE ON SEQUENCE s TO counting", "SET ROLE counting")
+    assert run("INSERT INTO t (v) VALUES (1) RETURNING id") == [(2,)]
+    assert run("SELECT nextval('s'), currval('s')") == [(3, 3)]
+    assert refused("SELECT setval('s', 5)") == "42501"
+    assert refused("SELECT * FROM s") == "42501"
+    run("RESET ROLE", "GRANT UPDATE, SELECT ON SEQUENCE s TO counting", "SET ROLE counting")
+    assert run("SELECT setval('s', 5)", "SELECT last_value FROM s") == [(5,)]
+    run("RESET ROLE")
+
+
+def test_a_read_only_transaction_does_not_count(run: Run, refused: Refused) -> None:
+    run("CREATE SEQUENCE s", "CREATE TEMP SEQUENCE mine", "BEGIN READ ONLY")
+    assert run("SELECT nextval('mine')") == [(1,)]
+    assert refused("SELECT nextval('s')") == "25006"
+    run("ROLLBACK", "BEGIN", "SELECT nextval('s')", "ROLLBACK")
+    assert run("SELECT nextval('s')") == [(2,)]
+
+
+def test_overriding_says_whose_values_win(run: Run, refused: Refused) -> None:
+    run("CREATE TABLE a (id int GENERATED ALWAYS AS IDENTITY, v int)")
+    run("CREATE TABLE d (id int GENERATED BY DEFAULT AS IDENTITY, v int)")
+    assert run("INSERT INTO a OVERRIDING SYSTEM VALUE VALUES (7, 1) RETURNING *") == [(7, 1)]
+    assert run("INSERT INTO a (id, v) OVERRIDING USER VALUE VALUES (7, 2) RETURNING *") == [(1, 2)]
+    assert run("INSERT INTO a OVERRIDING USER VALUE SELECT 9, 3 RETURNING *") == [(2, 3)]
+    assert run("INSERT INTO d OVERRIDING USER VALUE VALUES (7, 1), (8, 2) RETURNING *") == [(1, 1), (2, 2)]
+    assert run("INSERT INTO d OVERRIDING SYSTEM VALUE SELECT 5, 5 RETURNING *") == [(5, 5)]
+    assert refused("INSERT INTO a VALUES (3, 3)") == "428C9"
+    assert refused("UPDATE a SET id = 3") == "428C9"
+    assert run("UPDATE a SET id = DEFAULT WHERE v = 2 RETURNING id") == [(3,)]
+
+
+def test_values_are_not_given_again_when_the_increment_changes(tmp_path: Path) -> None:
+    node = Node.open(tmp_path)
+    node.change(CreateSequence("tsdb", "public", "s", SequenceOptions()))
+    first = node.take_values(node.catalog.find("tsdb").sequences["s"], 1).tolist()
+    node.change(AlterSequence("tsdb", "s", SequenceOptions(increment=10)))
+    wide = node.take_values(node.catalog.find("tsdb").sequences["s"], 20).tolist()
+    node.close()
+    node = Node.open(tmp_path)
+    after = node.take_values(node.catalog.find("tsdb").sequences["s"], 5).tolist()
+    node.close()
+    assert wide[:2] == [11, 21]
+    assert max(first + wide) < min(after)
 
 
 def test_many_sessions_never_get_the_same_value(run: Run, server: Server, database: str) -> None:

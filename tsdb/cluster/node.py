@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tsdb.errors import TsdbError, UndefinedTable
 from tsdb.model.points import Int64s, Points
-from tsdb.model.relations import SqlSequence, passes_with_its_process
+from tsdb.model.relations import SequenceState, SqlSequence, passes_with_its_process
 from tsdb.model.ring import Location, cut, locations_of_buckets
 from tsdb.model.role_changes import SetSecret
 from tsdb.model.schema import (
@@ -133,8 +133,11 @@ class Node:
     def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
         return self._engine.take_values(sequence, count)
 
-    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
-        self._engine.restart_sequence(sequence, value)
+    def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
+        self._engine.put_value(sequence, value, called=called)
+
+    def sequence_state(self, sequence: SqlSequence) -> SequenceState:
+        return self._engine.sequence_state(sequence)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)

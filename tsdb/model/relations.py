@@ -123,6 +123,16 @@ class SequenceOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class SequenceState:
+    """The row that SELECT shows of a sequence: the value given last, or, if not ``called``, the one to be given first;
+    ``left`` are so many values more that a crash would skip."""
+
+    last: int
+    left: int
+    called: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SqlSequence:
     """CREATE SEQUENCE's, or the one of a serial or identity column (series and column: their numbers, else 0).
 

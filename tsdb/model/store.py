@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.model.points import Int64s, Points
-from tsdb.model.relations import SqlSequence
+from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.time import NS_MAX, NS_MIN
 
@@ -276,8 +276,10 @@ class Store(Protocol):
         """
         ...
 
-    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
-        """``value`` is given next."""
+    def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
+        """Let a sequence go on as if it had given ``value`` last (``called``), or give it next."""
         ...
+
+    def sequence_state(self, sequence: SqlSequence) -> SequenceState: ...
 
     def statistics(self, series: Series) -> SeriesStatistics: ...

@@ -24,6 +24,7 @@ from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
 from tsdb.session.notifications import Listener, Messages
 from tsdb.session.portals import Names, Portal
+from tsdb.session.sequences import SequenceValues
 from tsdb.session.sessions import Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
@@ -80,9 +81,9 @@ class Core:
             lambda: budget.claim(owner),
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
+        self.sequences = SequenceValues(self, store)
         self.functions = SessionFunctions(self, sessions)
         self._measure = store.statistics
-        self._numbers = store.take_values
         self.clock = clock
         self.cancellation = Cancellation()
         self.deadline: float | None = None
@@ -106,7 +107,6 @@ class Core:
             role=current.role,
             session=self.functions,
             statistics=self._measure,
-            numbers=self._numbers,
         )
 
     def now_us(self) -> int:
@@ -268,6 +268,8 @@ class Core:
         del self._portals[depth:]
 
     def discard(self, what: str) -> None:
+        if what == "sequences":
+            self.sequences.forget()
         if what != "all":
             return
         if self.transaction.in_block:
@@ -276,6 +278,7 @@ class Core:
         self.identity.set_session(None, local=False)
         self.variables.reset_all()
         self.messages.unlisten(None)
+        self.sequences.forget()
 
     def check_block(self, what: str, block: bool | None) -> None:
         """Refuse a statement that needs a transaction block, or cannot be in one."""

@@ -386,7 +386,7 @@ class Execution:
                 self._transaction.forget(number)
         for restart in found.restarts:
             sequence = self.catalog.find(context.database).sequences[restart.path]
-            self._store.restart_sequence(sequence, restart.value)
+            self._store.put_value(sequence, restart.value, called=False)
         return Done(found.tag)
 
     def drop_temporary(self, context: Context) -> None:

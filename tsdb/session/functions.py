@@ -16,6 +16,7 @@ from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, U
 from tsdb.model.roles import READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
+from tsdb.sql.context import SequenceAccess
 from tsdb.types import TIMESTAMPTZ
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class SessionFunctions:
             granted = "try" in function or function in ("pg_advisory_unlock", "pg_advisory_unlock_shared")
             return "true" if granted and None not in arguments else None if None in arguments else ""
         return _FUNCTIONS[function](self, arguments)
+
+    @property
+    def sequences(self) -> SequenceAccess:
+        return self._core.sequences
 
     def rows(self, relation: str) -> list[tuple[Any, ...]]:
         return _RELATIONS[relation](self)

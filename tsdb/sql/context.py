@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from tsdb.errors import InvalidParameterValue
 from tsdb.model.catalog import Series
 from tsdb.model.points import Int64s
-from tsdb.model.relations import SqlSequence, Use
+from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
 from tsdb.model.store import SeriesStatistics
 
@@ -28,8 +28,35 @@ class SettingValues(dict[str, str]):
         return frozenset(self.items())
 
 
+class SequenceAccess(Protocol):
+    """SQL sequences as a session counts them. A sequence is named by its OID where a function names it.
+
+    Raises InsufficientPrivilege, UndefinedTable, WrongObjectType, ReadOnlySqlTransaction,
+    ObjectNotInPrerequisiteState, SequenceGeneratorLimitExceeded.
+    """
+
+    def take(self, sequence: SqlSequence, count: int) -> Int64s:
+        """The next values for an identity column: no privilege is asked for."""
+        ...
+
+    def nextval(self, oid: int, count: int) -> Int64s: ...
+
+    def currval(self, oid: int) -> int: ...
+
+    def lastval(self) -> int: ...
+
+    def setval(self, oid: int, value: int, *, called: bool) -> int: ...
+
+    def state(self, sequence: SqlSequence, role: int | None) -> SequenceState:
+        """What SELECT shows of it; ``role``: the owner of the view that selects."""
+        ...
+
+
 class SessionAccess(Protocol):
     """What functions and relations ask of the session that runs them. Called from any thread while a query runs."""
+
+    @property
+    def sequences(self) -> SequenceAccess: ...
 
     def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
         """A function with effects on sessions (``tsdb.sql.session_calls``): its arguments and its value as texts."""
@@ -49,8 +76,7 @@ class Context:
     ``deadline`` is when the statement must end, in seconds of ``time.monotonic()``; None is never. ``running`` is told
     of each query just before it starts, since starting may take long and be cancelled, too. ``user`` is current_user
     and ``role`` the number of the role whose privileges hold: on an open port a name that no role has stands for the
-    first role. ``statistics`` measures a series, ``numbers`` gives next values of a
-    sequence. ``written_in`` is the time zone of literals, where it is not the
+    first role. ``statistics`` measures a series. ``written_in`` is the time zone of literals, where it is not the
     session's: in a view's text; ``uses`` are what the names in it mean.
     """
 
@@ -65,7 +91,6 @@ class Context:
     session_user: str = "tsdb"
     role: int = FIRST
     statistics: Callable[[Series], SeriesStatistics] | None = field(default=None, compare=False, repr=False)
-    numbers: Callable[[SqlSequence, int], Int64s] | None = field(default=None, compare=False, repr=False)
     written_in: str | None = None
     uses: tuple[Use, ...] | None = None
 

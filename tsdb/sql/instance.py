@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from tsdb.sql import sequence_calls
 from tsdb.sql.catalog.calls import Calls
 from tsdb.sql.computed import registry
 from tsdb.sql.macros import MACROS
@@ -139,5 +140,6 @@ class Instance:
             cursor.connection.close()
         registry.remove(self._connection)
         self._connection.remove_function(FUNCTION)
+        self._connection.remove_function(sequence_calls.FUNCTION)
         self.catalog_calls.close()
         self._connection.close()

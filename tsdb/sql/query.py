@@ -22,6 +22,7 @@ from tsdb.sql.bind import enums as bind_enums
 from tsdb.sql.bind import json as bind_json
 from tsdb.sql.bind import numerics as bind_numerics
 from tsdb.sql.bind import patterns as bind_patterns
+from tsdb.sql.bind import sequences as bind_sequences
 from tsdb.sql.bind import session as bind_session
 from tsdb.sql.bind import sets as bind_sets
 from tsdb.sql.bind import special as bind_special
@@ -48,8 +49,8 @@ _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
-    bind_datetimes, bind_enums, bind_json, bind_numerics, bind_patterns, bind_session, bind_sets, bind_special,
-    bind_system, functions, sets,
+    bind_datetimes, bind_enums, bind_json, bind_numerics, bind_patterns, bind_sequences, bind_session, bind_sets,
+    bind_special, bind_system, functions, sets,
 )  # fmt: skip
 
 

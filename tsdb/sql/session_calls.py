@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from tsdb.errors import FeatureNotSupported, TsdbError
+from tsdb.sql import sequence_calls
 from tsdb.sql.context import SessionAccess
 
 FUNCTION = "session_call"
@@ -33,6 +34,7 @@ class SessionCalls:
             rows = zip(process_ids.to_pylist(), names.to_pylist(), arguments.to_pylist(), strict=True)
             return pa.array([self._call(*row) for row in rows], pa.string())
 
+        sequence_calls.install(connection, lambda process_id: self._session(process_id, "nextval").sequences)
         connection.create_function(  # type: ignore[call-overload]
             FUNCTION,
             over,
@@ -44,11 +46,14 @@ class SessionCalls:
         )
 
     def _call(self, process_id: int, name: str, arguments: list[str | None]) -> str | None:
-        session = self._sessions.get(process_id)
         try:
-            if session is None:
-                raise FeatureNotSupported(f"{name}() needs a session")
-            return session.call(name, arguments)
+            return self._session(process_id, name).call(name, arguments)
         except TsdbError as error:
             # DuckDB hands on nothing but the text.
             raise ValueError(f"{error.sqlstate}:{error.message}") from None
+
+    def _session(self, process_id: int, function: str) -> SessionAccess:
+        session = self._sessions.get(process_id)
+        if session is None:
+            raise FeatureNotSupported(f"{function}() needs a session")
+        return session

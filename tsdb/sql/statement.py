@@ -99,6 +99,9 @@ class Truncate:
     tree: exp.TruncateTable
 
 
+# Where an INSERT's tree says whose values win: "system" or "user".
+OVERRIDING = "overriding"
+
 Statement = Select | Explain | Utility | Ddl | Insert | Delete | Update | Truncate
 
 _QUERY_WORDS = frozenset({"select", "with", "values", "table", "insert", "delete", "update", "truncate"})
@@ -165,6 +168,8 @@ def _parse(fragment: Fragment) -> Statement:
         raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
     first = tokens[0]
     word = first.value if first.kind == "word" else ""
+    if word in ("insert", "with"):
+        return _query(fragment, _insert(text, tokens))
     if word in _QUERY_WORDS or first.value == "(":
         return _query(fragment, dialect.parse(text, tokens))
     if word == "explain":
@@ -174,6 +179,24 @@ def _parse(fragment: Fragment) -> Statement:
     if word in _UTILITY_WORDS:
         return Utility(fragment, word.upper(), tokens)
     raise lexer.syntax_error(text, first.start, first.end)
+
+
+def _insert(text: str, tokens: tuple[Token, ...]) -> exp.Expr:
+    """A statement that may be an INSERT with OVERRIDING … VALUE, which sqlglot does not know."""
+    depth = 0
+    for at, token in enumerate(tokens[:-2]):
+        depth += (token.value == "(") - (token.value == ")")
+        whose = tokens[at + 1]
+        if depth or not token.is_word("overriding") or not whose.is_word("system", "user"):
+            continue
+        last = tokens[at + 2]
+        if last.is_word("value"):
+            blank = " " * (last.end - token.start)
+            rest = (*tokens[:at], *tokens[at + 3 :])
+            tree = dialect.parse(text[: token.start] + blank + text[last.end :], rest)
+            tree.set(OVERRIDING, whose.value)
+            return tree
+    return dialect.parse(text, tokens)
 
 
 _parse_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_parse)

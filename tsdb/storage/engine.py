@@ -10,7 +10,7 @@ from types import TracebackType
 
 from tsdb.errors import TsdbError
 from tsdb.model.points import Int64s, Points
-from tsdb.model.relations import SqlSequence
+from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
 from tsdb.model.store import Producer, SeriesStatistics, Written
 from tsdb.storage.append import Append, DeletePart, Seen, Step, WritePart, delete_step, write_step
@@ -161,8 +161,11 @@ class Engine:
         """The next values of a sequence, each given once."""
         return self._sequences.take(sequence, count)
 
-    def restart_sequence(self, sequence: SqlSequence, value: int) -> None:
-        self._sequences.restart(sequence, value)
+    def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
+        self._sequences.put(sequence, value, called=called)
+
+    def sequence_state(self, sequence: SqlSequence) -> SequenceState:
+        return self._sequences.state(sequence)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return statistics_of(self._shard.version, series.number)

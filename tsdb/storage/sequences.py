@@ -15,7 +15,7 @@ import numpy as np
 
 from tsdb.errors import SequenceGeneratorLimitExceeded
 from tsdb.model.points import Int64s
-from tsdb.model.relations import SqlSequence
+from tsdb.model.relations import SequenceOptions, SequenceState, SqlSequence
 from tsdb.storage import keys
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.metadata import MAGIC, VERSION
@@ -24,14 +24,23 @@ from tsdb.storage.rocks import Rocks
 COUNTED = "counted"
 # PostgreSQL's SEQ_LOG_VALS.
 RESERVED_AT_ONCE = 32
+# Behind a value that is to be given first: setval(…, false), RESTART.
+_NOT_CALLED = "next"
 
 
 @dataclass(slots=True)
 class _Counting:
-    """``next`` is the value to be given next; ``left`` so many are reserved from it on."""
+    """``last`` is the value that was given last, or, before it was ``called``, the one to be given first; from the next
+    on ``left`` values are reserved, as ``options`` count."""
 
-    next: int
+    last: int
+    called: bool
     left: int
+    options: SequenceOptions
+
+    @property
+    def next(self) -> int:
+        return self.last + self.options.increment if self.called else self.last
 
 
 class Sequences:
@@ -46,34 +55,52 @@ class Sequences:
     def take(self, sequence: SqlSequence, count: int) -> Int64s:
         """The next ``count`` values. Raises SequenceGeneratorLimitExceeded."""
         with self._lock:
-            found = self._counting.get(sequence.number)
-            if found is None:
-                found = self._counting[sequence.number] = _Counting(self._load(sequence), 0)
+            found = self._found(sequence)
             values, after = _values(sequence, found.next, count)
             left = found.left - count
             if left < 0:
                 left = RESERVED_AT_ONCE
-                self._store(sequence.number, _after(sequence, after, left))
-            found.next, found.left = after, left
+                self._store(sequence.number, _after(sequence, after, left), called=True)
+            found.last, found.called, found.left = int(values[-1]), True, left
             return values
 
-    def restart(self, sequence: SqlSequence, value: int) -> None:
-        """``value`` is given next."""
+    def put(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
+        """As if ``value`` had been given last (``called``), or to give it next."""
         with self._lock:
-            self._store(sequence.number, value)
-            self._counting[sequence.number] = _Counting(value, 0)
+            self._store(sequence.number, value + sequence.options.increment if called else value, called=called)
+            self._counting[sequence.number] = _Counting(value, called, 0, sequence.options)
 
-    def _load(self, sequence: SqlSequence) -> int:
+    def state(self, sequence: SqlSequence) -> SequenceState:
+        with self._lock:
+            found = self._found(sequence)
+            return SequenceState(found.last, found.left, found.called)
+
+    def _found(self, sequence: SqlSequence) -> _Counting:
+        found = self._counting.get(sequence.number)
+        if found is None:
+            found = self._counting[sequence.number] = self._load(sequence)
+        if found.options != sequence.options:
+            # Values were reserved as it counted then.
+            found.left, found.options = 0, sequence.options
+        return found
+
+    def _load(self, sequence: SqlSequence) -> _Counting:
+        options = sequence.options
         stored = self._rocks.get("state", keys.state_key(COUNTED, sequence.number))
         if stored is None:
-            return sequence.options.start
+            return _Counting(options.start, False, 0, options)
         version = stored[2] if len(stored) > 2 else VERSION
-        return int(bytes(unseal(stored, MAGIC, version, "sequence")).decode())
+        text, _, word = bytes(unseal(stored, MAGIC, version, "sequence")).decode().partition(" ")
+        called = word != _NOT_CALLED
+        return _Counting(int(text) - options.increment if called else int(text), called, 0, options)
 
-    def _store(self, number: int, value: int) -> None:
+    def _store(self, number: int, following: int, *, called: bool) -> None:
+        """``following`` is the first value that is not reserved."""
+        text = str(following) if called else f"{following} {_NOT_CALLED}"
+
         def write() -> None:
             batch = self._rocks.batch()
-            batch.put("state", keys.state_key(COUNTED, number), seal(MAGIC, VERSION, str(value).encode()))
+            batch.put("state", keys.state_key(COUNTED, number), seal(MAGIC, VERSION, text.encode()))
             self._rocks.write(batch, sync=True)
 
         self._durably(write)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, StatementTooComplex, TsdbError, UndefinedParameter
-from tsdb.model.relations import SqlView, Use
+from tsdb.model.relations import SqlSequence, SqlView, Use
 from tsdb.model.schema import Catalog, Database, Series
 from tsdb.sql import names
 from tsdb.sql.context import Context
@@ -64,7 +64,7 @@ class Binder:
     # "extended" values and those texts besides.
     form: str = ""
     windows: dict[str, exp.Window] = field(default_factory=dict)
-    uses: list[tuple[str, str, Series | SqlView, Relation]] = field(default_factory=list)
+    uses: list[tuple[str, str, Series | SqlView | SqlSequence, Relation]] = field(default_factory=list)
     frame: Mapping[tuple[str, str], Use] | None = None
     through: tuple[SqlView, ...] = ()
     viewed: list[tuple[SqlView, int | None]] = field(default_factory=list)

@@ -13,16 +13,18 @@ from functools import lru_cache
 
 from sqlglot import exp
 
-from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError, UndefinedTable, WrongObjectType
+from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError, UndefinedTable
 from tsdb.model.relations import Definition, SqlSequence, SqlView, Use
-from tsdb.model.schema import Series
+from tsdb.model.schema import Database, Series
 from tsdb.sql import names
-from tsdb.sql.bind import given
+from tsdb.sql.bind import given, sequences
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.catalog import oids
 from tsdb.sql.expressions.block import BoundQuery, Output
 from tsdb.sql.expressions.relation import Relation, RelationColumn, Source, series_columns
 from tsdb.sql.statement import Fragment, Select, parse
+
+Stored = Series | SqlView | SqlSequence
 
 
 def output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
@@ -44,20 +46,27 @@ def stored(binder: Binder, schema: str, name: str) -> tuple[str, Relation] | Non
         use = binder.frame.get((schema, name))
         if use is None:
             return None
-        found = binder.database.by_identity.get(use.relation)
+        found = _identified(binder.database, use.relation)
         if found is None:
             raise UndefinedTable(f'relation "{names.shown(schema, name)}", which a view reads, does not exist')
     if found is None:
         return None
     if isinstance(found, SqlSequence):
-        raise WrongObjectType(f'cannot read sequence "{found.name}"', hint="Use nextval, currval or lastval.")
-    text, relation = _view(binder, found, name) if isinstance(found, SqlView) else _series(binder, found, name)
+        text, relation = sequences.relation_of(binder, found, name)
+    elif isinstance(found, SqlView):
+        text, relation = _view(binder, found, name)
+    else:
+        text, relation = _series(binder, found, name)
     if use is not None:
         relation.columns = _as_used(relation, found, use)
     else:
         binder.uses.append((schema, name, found, relation))
     relation.schema = schema or found.schema
     return text, relation
+
+
+def _identified(database: Database, number: int) -> Stored | None:
+    return database.by_identity.get(number) or database.sequence_by_number.get(number)
 
 
 def _series(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
@@ -124,11 +133,13 @@ def _tree(text: str) -> exp.Expr:
     return statement.tree
 
 
-def _as_used(relation: Relation, found: Series | SqlView, use: Use) -> list[RelationColumn]:
+def _as_used(relation: Relation, found: Stored, use: Use) -> list[RelationColumn]:
     """The relation's columns as the view knows them."""
     then = dict(use.columns)
     if isinstance(found, SqlView):
         return [replace(column, name=then[i + 1]) for i, column in enumerate(relation.columns) if i + 1 in then]
+    if isinstance(found, SqlSequence):
+        return relation.columns
     kept = []
     for column in relation.columns:
         number = column.series_column.number if column.series_column is not None else None
@@ -141,11 +152,13 @@ def _as_used(relation: Relation, found: Series | SqlView, use: Use) -> list[Rela
 
 def uses_of(binder: Binder) -> tuple[Use, ...]:
     """What the names in a query that was bound mean, for the definition of a view."""
-    found: dict[tuple[str, str], tuple[Series | SqlView, dict[int, str]]] = {}
+    found: dict[tuple[str, str], tuple[Stored, dict[int, str]]] = {}
     for schema, name, target, relation in binder.uses:
         columns = found.setdefault((schema, name), (target, {}))[1]
         if isinstance(target, SqlView):
             columns.update((i + 1, column.name) for i, column in enumerate(target.columns))
+            continue
+        if isinstance(target, SqlSequence):
             continue
         read = set(relation.source.columns) if relation.source is not None else set()
         by_number = target.by_number
@@ -153,6 +166,6 @@ def uses_of(binder: Binder) -> tuple[Use, ...]:
         if target.time is not None and "time" in read:
             columns[target.time.number] = target.time.name
     return tuple(
-        Use(target.number if isinstance(target, SqlView) else target.identity, schema, name, tuple(columns.items()))
+        Use(target.identity if isinstance(target, Series) else target.number, schema, name, tuple(columns.items()))
         for (schema, name), (target, columns) in found.items()
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from tsdb.errors import InsufficientPrivilege
 from tsdb.model.catalog import Series
+from tsdb.model.relations import SqlSequence
 from tsdb.sql.catalog import definitions, oids, sizes, static
 from tsdb.sql.catalog.live import Fresh, Glance, live
 from tsdb.sql.catalog.live_databases import databases
@@ -66,12 +68,24 @@ def indexes(glance: Glance) -> Sequence[IndexEntry]:
     return glance.outline.indexes
 
 
+def last_value(e: Entry, glance: Glance) -> int | None:
+    """What a sequence gave last; None before, and for who may not read it."""
+    session = glance.context.session
+    if session is None or not isinstance(e.model, SqlSequence):
+        return None
+    try:
+        state = session.sequences.state(e.model, None)
+    except InsufficientPrivilege:
+        return None
+    return state.last if state.called else None
+
+
 @live(PG, "pg_sequences", {
     "schemaname": schema_name, "sequencename": _name, "sequenceowner": owner,
     "data_type": lambda e, m: e.model.options.type.oid, "start_value": lambda e, m: e.model.options.start,
     "min_value": lambda e, m: e.model.options.minimum, "max_value": lambda e, m: e.model.options.maximum,
     "increment_by": lambda e, m: e.model.options.increment, "cycle": lambda e, m: e.model.options.cycle,
-    "cache_size": 1,
+    "cache_size": 1, "last_value": Fresh(last_value),
 })  # fmt: skip
 def sequences(glance: Glance) -> Sequence[Entry]:
     return sequences_of(glance)

@@ -119,8 +119,8 @@ class Outline:
         """Tables and materialized views, views, sequences."""
         return [
             *(self._of_series(s) for s in self.database.series.values() if s.schema in self.namespaces),
-            *(self._of_view(v) for v in self.database.views.values()),
-            *(self._of_sequence(s) for s in self.database.sequences.values()),
+            *(self._of_view(v) for v in self.database.views.values() if v.schema in self.namespaces),
+            *(self._of_sequence(s) for s in self.database.sequences.values() if s.schema in self.namespaces),
         ]
 
     @cached_property

@@ -1,8 +1,8 @@
 """ON CONFLICT: which points of an INSERT exist already, and what is written then.
 
 Keys are unique in keyed series alone. DO NOTHING keeps what exists; DO UPDATE SET writes, where the key exists, the
-columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent. With expressions
-or WHERE it is an UPDATE (``upsert``), where NULL erases.
+columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent. With expressions,
+WHERE or RETURNING it is an UPDATE (``upsert``), where NULL erases.
 
 Source of the grammar: PostgreSQL 15 manual, INSERT, ON CONFLICT Clause.
 """
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from tsdb.errors import InvalidColumnReference, UndefinedColumn
+from tsdb.errors import InvalidColumnReference, UndefinedColumn, UndefinedObject, WrongObjectType
 from tsdb.model.points import Int32s, Int64s, Points
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import TIME_NS, ScanRequest, TimeRange, View
@@ -52,16 +52,18 @@ class Conflict:
         if clause is None:
             return None
         keys = [trees.name_of(each) for each in clause.args.get("conflict_keys") or ()]
-        _check_target(series, keys, bool(clause.args.get("constraint")))
+        constraint = clause.args.get("constraint")
+        _check_target(series, keys if constraint is None else _columns_of(series, trees.name_of(constraint)))
         nothing = "NOTHING" in str(clause.args.get("action") or "DO NOTHING").upper()
-        if not nothing and not keys and not clause.args.get("constraint"):
+        if not nothing and not keys and constraint is None:
             raise InvalidColumnReference("ON CONFLICT DO UPDATE requires inference specification or constraint name")
         if not series.keyed:
             return None
         if nothing:
             return Conflict(series, None)
         updated = frozenset(_merged(each, series) for each in clause.expressions)
-        if clause.args.get("where") is not None or None in updated:
+        # RETURNING shows the row as it is then, not as it was given.
+        if clause.args.get("where") is not None or None in updated or tree.args.get("returning") is not None:
             return Conflict(series, None, computed=True)
         return Conflict(series, frozenset(number for number in updated if number is not None))
 
@@ -82,12 +84,24 @@ class Conflict:
         return Kept(Points(points.series, points.times, points.tagsets, points.tagset, fields), every)
 
 
-def _check_target(series: Series, keys: list[str], constraint: bool) -> None:
-    if not keys and not constraint:
+def _columns_of(series: Series, constraint: str) -> list[str]:
+    """The columns of a unique constraint. Raises UndefinedObject, WrongObjectType."""
+    if constraint == (series.key_name or f"{series.name}_pkey") and series.keyed:
+        return [c.name for c in series.columns if c.role is not Role.FIELD]
+    for each in series.constraints:
+        if each.name == constraint and each.kind != "u":
+            raise WrongObjectType("constraint in ON CONFLICT clause has no associated index")
+        if each.name == constraint:
+            return [series.by_number[number].name for number in each.columns]
+    raise UndefinedObject(f'constraint "{constraint}" for table "{series.name}" does not exist')
+
+
+def _check_target(series: Series, keys: list[str]) -> None:
+    if not keys:
         return
     declared = {series.by_number[n].name for n in series.key}
     whole = {c.name for c in series.columns if c.role is not Role.FIELD}
-    if not series.keyed or (keys and set(keys) not in (declared, whole)):
+    if not series.keyed or set(keys) not in (declared, whole):
         raise InvalidColumnReference(
             "there is no unique or exclusion constraint matching the ON CONFLICT specification"
         )

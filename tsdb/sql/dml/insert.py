@@ -40,7 +40,7 @@ from tsdb.sql.dml.upsert import Upsert
 from tsdb.sql.names import target_series
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
-from tsdb.sql.statement import Insert, Select
+from tsdb.sql.statement import OVERRIDING, Insert, Select
 from tsdb.types import BOOL, INT8, TEXT, UNKNOWN, Kind, SqlType
 
 # Stands for the hidden column time_ns, which takes exact times.
@@ -136,14 +136,22 @@ def prepare(
     if rows is not None:
         given = _matched(given, len(rows[0]), names is not None and rows != [[]])
     body = _Body(queries, statement, context, catalog, parameter_types)
+    overriding = tree.args.get(OVERRIDING, "")
     if rows is None:
         given, source = body.query(given, explicit=names is not None)
+    if overriding == "user":
+        ignored = [i for i, column in enumerate(given) if column.identity]
+        rows = [
+            [exp.Var(this="default") if i in ignored else v for i, v in enumerate(row)] for row in rows or []
+        ] or None
+        for i in ignored if rows is None else ():
+            source.expressions[i].this.set("this", exp.Null())
     conflict = Conflict.read(tree, series, context.database)
     omitted = [
         c for c in series.columns
         if (c.default is not None or c.sequence) and c not in given and not _covered(c, given)
     ]  # fmt: skip
-    counted = serial.counted(catalog.find(context.database), given, omitted, rows)
+    counted = serial.counted(catalog.find(context.database), given, omitted, rows, overriding)
     targets = (*given, *omitted)
     defaults = [_default_of(column, series) for column in targets]
     if rows is not None:

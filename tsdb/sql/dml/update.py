@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlglot import exp
 
-from tsdb.errors import DuplicateColumn, SqlSyntaxError, UndefinedColumn
 from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import TIME_NS, Moment, View
+from tsdb.model.store import Moment, View
 from tsdb.sql import trees
 from tsdb.sql.context import Context
-from tsdb.sql.dml import new_keys
+from tsdb.sql.dml import assignments, new_keys
+from tsdb.sql.dml.assignments import NewValues
 from tsdb.sql.dml.delete import key_deletion, key_items, key_width, shown_of
 from tsdb.sql.dml.joined import Joined
 from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
@@ -126,7 +126,7 @@ def prepare(
     series = target_series(context, catalog.find(context.database), table, "update")
     joined = Joined.read(tree, series)
     name = joined.name
-    assigned = _assigned(series, tree.expressions)
+    assigned = assignments.read(series, tree.expressions)
     changed = tuple(assigned)
     kept = tuple(c for c in series.fields if c not in assigned)
     items = key_items(series, name)
@@ -138,10 +138,8 @@ def prepare(
         select = trees.derived(statement.fragment, f"{role}; width {query.sql()}", query)
         return len(queries.prepare(select, context, catalog, parameter_types).columns)
 
-    by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
-    if series.time in assigned:
-        by_name[TIME_NS] = _nanoseconds(by_name[series.time.name])
-    returned, dropped = joined.returned(tree, lambda item: _with_new(item, by_name, joined), width)
+    new = NewValues(series, assigned, joined)
+    returned, dropped = joined.returned(tree, new.put, width)
     if joined.others and returned:
         # The new values stand for names that may be ambiguous: those are found in the clause as it is written.
         width(joined.select([item.copy() for item in tree.args["returning"].expressions], tree))
@@ -149,53 +147,5 @@ def prepare(
     rows = trees.derived(statement.fragment, role, selected)
     prepared = queries.prepare(rows, context, catalog, parameter_types)
     shown = shown_of(len(prepared.columns), len(items), dropped)
-    columns = tuple(prepared.columns[i] for i in shown)
+    shown, columns = new.shown(shown, prepared.columns, len(items) - len(changed))
     return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version, shown)
-
-
-def _nanoseconds(time: exp.Expr) -> exp.Expr:
-    made: exp.Expr = trees.expression("CAST(extract(epoch FROM moment) * 1000000000 AS int8)")
-    return made.transform(lambda node: time.copy() if isinstance(node, exp.Column) else node)
-
-
-def _assigned(series: Series, assignments: list[exp.Expr]) -> dict[Column, exp.Expr]:
-    found: dict[Column, exp.Expr] = {}
-    for target, value in _pairs(assignments):
-        name = trees.name_of(target)
-        column = series.by_name.get(name)
-        if column is None:
-            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
-        if column in found:
-            raise DuplicateColumn(f'multiple assignments to same column "{name}"')
-        if isinstance(value, exp.Column) and trees.name_of(value) == "default" and value.args.get("table") is None:
-            value = trees.expression(column.default) if column.default is not None else exp.Null()
-        found[column] = value
-    return found
-
-
-def _pairs(assignments: list[exp.Expr]) -> Iterator[tuple[exp.Expr, exp.Expr]]:
-    for assignment in assignments:
-        target, value = assignment.this, assignment.expression
-        if not isinstance(target, exp.Tuple):
-            yield target, value
-            continue
-        if not isinstance(value, exp.Tuple) or len(value.expressions) != len(target.expressions):
-            raise SqlSyntaxError("number of columns does not match number of values")
-        yield from zip(target.expressions, value.expressions, strict=True)
-
-
-def _with_new(item: exp.Expr, by_name: dict[str, exp.Expr], joined: Joined) -> exp.Expr:
-    """RETURNING sees the new values."""
-
-    def is_new(node: exp.Expr) -> bool:
-        return (
-            isinstance(node, exp.Column)
-            and not isinstance(node.this, exp.Star)
-            and trees.name_of(node) in by_name
-            and joined.owns(node)
-        )
-
-    if is_new(item):
-        return trees.aliased(by_name[trees.name_of(item)].copy(), trees.name_of(item))
-    replaced: exp.Expr = item.transform(lambda node: by_name[trees.name_of(node)].copy() if is_new(node) else node)
-    return replaced
