@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.cluster import newest_model
 from tests.cluster.model import (
     Key,
     ModelSeries,
@@ -234,6 +235,13 @@ class History:
             counted = Counter(s.row for s in found)
             assert all(counted[row] == n for row, n in wanted.items())
             assert not counted - Counter(in_range)
+        newest = newest_model.random_newest(self.random, series)
+        chosen, span = ((), TimeRange()) if self.random.random() < 0.5 else (tags, TimeRange(low, high))
+        rows = [r for r in expected.elements() if span.low <= r[1] < span.high]
+        if chosen:
+            rows = [r for r in rows if dict(r[0]).get(series.tags[0].number) == host]
+        newest_found = scan(view, series, newest=newest, range=span, tags=chosen, sequences=self.random.random() < 0.5)
+        newest_model.check(newest, rows, (s.row for s in newest_found))
 
 
 def run(directory: Path, seed: int, steps: int) -> None:

@@ -57,6 +57,21 @@ class FieldBound:
     high: float | int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """Of each group of rows only the ``rows`` newest (``oldest``: its oldest ones) matter.
+
+    A group has equal values in the tags ``by`` (column numbers; without any, all rows of the scan are one group). A scan
+    may leave out a row if ``rows`` others of its group come before it, newer (older) by SQL's time, in whole µs; without
+    ``ties`` also if they are as new as itself. It may give more.
+    """
+
+    rows: int
+    by: tuple[int, ...] = ()
+    oldest: bool = False
+    ties: bool = True
+
+
 # Names of the hidden and the time column in a ScanRequest and in its batches.
 TIME = "time"
 TIME_NS = "time_ns"
@@ -70,7 +85,8 @@ class ScanRequest:
     ``columns`` in the wanted order: column numbers of tags and fields, or the names TIME (timestamp[us, UTC], floored),
     TIME_NS (int64) and SEQUENCE (int64). Tags come as dictionary<int32, string>, fields in their kind's Arrow type.
     ``tags`` are conjuncts. ``newest_first`` asks for windows from the latest to the earliest (rows inside a batch stay
-    in any order). ``prune=False`` reads everything in range and ignores tags and bounds: for comparing.
+    in any order). ``newest`` names the rows that matter, among those in range and of the tags. ``prune=False`` reads
+    everything in range and ignores tags, bounds and ``newest``: for comparing.
     """
 
     series: Series
@@ -80,6 +96,7 @@ class ScanRequest:
     bounds: tuple[FieldBound, ...] = ()
     newest_first: bool = False
     prune: bool = True
+    newest: Newest | None = None
 
 
 @dataclass(slots=True)
@@ -90,6 +107,7 @@ class ScanStatistics:
     blocks_pruned_time: int = 0
     blocks_pruned_tags: int = 0
     blocks_pruned_fields: int = 0
+    blocks_older: int = 0
     blocks_read: int = 0
     rows_head: int = 0
     rows_read: int = 0

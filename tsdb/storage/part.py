@@ -99,13 +99,14 @@ class BlockPart:
     divisible = False
 
     def __init__(self, reader: BlockReader, statistics: ScanStatistics) -> None:
-        header = reader.header
+        header = self.header = reader.header
         self.rectangle = Rectangle(header.min_time, header.max_time, header.min_tagset, header.max_tagset)
         self.rows = header.rows
         self.unique = header.unique
         self.min_counter = header.low_counter
         self._reader = reader
         self._statistics = statistics
+        self._visited = False
         self._times: Int64s | None = None
         self._sequences: Int64s | None = None
         self._columns: dict[int, pa.Array] = {}
@@ -118,8 +119,13 @@ class BlockPart:
         read_times, read_sequences, self._columns = self._reader.read(columns, times=times, sequences=sequences)
         self._times = self._times if read_times is None else read_times
         self._sequences = self._sequences if read_sequences is None else read_sequences
-        self._statistics.blocks_read += 1
+        self.visited()
         self._statistics.bytes_read += self._reader.bytes_read - before
+
+    def visited(self) -> None:
+        """Count it, once, as a block that was looked at."""
+        self._statistics.blocks_read += not self._visited
+        self._visited = True
 
     def release(self) -> None:
         self._times = self._sequences = None

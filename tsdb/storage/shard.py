@@ -21,6 +21,7 @@ from tsdb.storage.head import bytes_of
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
 from tsdb.storage.moments import Moments
+from tsdb.storage.newest.tails import TailsCache
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
@@ -66,6 +67,7 @@ class Shard:
         self.rules = KeptRules()
         # In which version a tombstone showed first.
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
+        self.tails = TailsCache()
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
@@ -91,7 +93,7 @@ class Shard:
     def view(self) -> StorageView:
         """The newest version, open to be read. Any thread may ask."""
         version, moment = self.moments.open(lambda: self.version)
-        return StorageView(version, moment, self.rocks, self.cache, self.rules)
+        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails)
 
     # ---- appends
 

@@ -44,6 +44,14 @@ class SeriesBlocks:
         return np.array([header.max_time for header in self.headers], np.int64)
 
     @cached_property
+    def min_tagset(self) -> npt.NDArray[np.int64]:
+        return np.array([header.min_tagset for header in self.headers], np.int64)
+
+    @cached_property
+    def max_tagset(self) -> npt.NDArray[np.int64]:
+        return np.array([header.max_tagset for header in self.headers], np.int64)
+
+    @cached_property
     def low_counter(self) -> npt.NDArray[np.int64]:
         return np.array([header.low_counter for header in self.headers], np.int64)
 

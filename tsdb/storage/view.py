@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange
+from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import NS_MIN
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.field_bounds import within_bounds
+from tsdb.storage.newest.groups import groups_of
+from tsdb.storage.newest.scan import NewestInput, NewestScan
+from tsdb.storage.newest.tails import TailsCache
+from tsdb.storage.newest.waiting import Waiting
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, Part, RunPart
 from tsdb.storage.rocks import Rocks
@@ -31,12 +36,15 @@ _NO_BLOCKS = SeriesBlocks()
 class StorageView:
     """One version of the data. Implements ``tsdb.model.store.View``."""
 
-    def __init__(self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules) -> None:
+    def __init__(
+        self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache
+    ) -> None:
         self.version = version
         self._moment: Moment | None = moment
         self._rocks = rocks
         self._cache = cache
         self._rules = rules
+        self._tails = tails
 
     @property
     def catalog(self) -> Catalog:
@@ -58,6 +66,9 @@ class StorageView:
         statistics = ScanStatistics()
         statistics.tagsets_total = tagsets.count
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
+        if request.newest is not None and request.prune and request.newest.rows > 0:
+            source = self._newest_input(request, request.newest, wanted, statistics)
+            return NewestScan(request, request.newest, source, statistics).start(output)
         return SeriesScan(request, self._input(request, wanted, statistics), statistics).start(output)
 
     def tombstones(self, series: int) -> Sequence[AnyTombstone]:
@@ -76,12 +87,7 @@ class StorageView:
         self, request: ScanRequest, wanted: Mask | None, statistics: ScanStatistics, since: int = -1
     ) -> ScanInput:
         number, version = request.series.number, self.version
-        found = version.catalog.series_by_number.get(number)
-        database, series = (0, request.series) if found is None else (found[0].number, found[1])
-        low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
-        visibility = Visibility(
-            database, series, self._rules.rules(series, self.tombstones(number), self.tagsets(number))
-        )
+        series, low, high, visibility = self._rules_of(request)
         chosen = _Chooser(low, high, wanted, statistics)
         headers = [h for h in chosen.blocks(version.blocks.get(number, _NO_BLOCKS)) if h.high_counter > since]
         runs = chosen.runs([RunPart(run) for run in version.runs(number) if run.max_counter > since])
@@ -92,6 +98,34 @@ class StorageView:
         blocks = [BlockPart(BlockReader(self._rocks, header, self._cache), statistics) for header in headers]
         parts: list[Part] = [*blocks, *runs]
         return ScanInput(parts, low, high, wanted, visibility, self.moment)
+
+    def _newest_input(
+        self, request: ScanRequest, newest: Newest, wanted: Mask | None, statistics: ScanStatistics
+    ) -> NewestInput:
+        number, version = request.series.number, self.version
+        _, low, high, visibility = self._rules_of(request)
+        tagsets, blocks = self.tagsets(number), version.blocks.get(number, _NO_BLOCKS)
+        if wanted is None:
+            wanted = np.ones(tagsets.count, np.bool_)
+        chooser = _Chooser(low, high, wanted, statistics)
+        chosen = chooser.places(blocks)
+        runs = chooser.runs([RunPart(run) for run in version.runs(number)])
+        waiting = Waiting(
+            blocks, chosen, runs,
+            lambda at: BlockPart(BlockReader(self._rocks, blocks.headers[at], self._cache), statistics),
+            oldest=newest.oldest,
+        )  # fmt: skip
+        groups, total = groups_of(tagsets, newest.by)
+        return NewestInput(waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, self.moment)
+
+    def _rules_of(self, request: ScanRequest) -> tuple[Series, int, int, Visibility]:
+        """The series as it is now, the range above retention's floor, and what tombstones hide."""
+        number = request.series.number
+        found = self.version.catalog.series_by_number.get(number)
+        database, series = (0, request.series) if found is None else (found[0].number, found[1])
+        low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
+        rules = self._rules.rules(series, self.tombstones(number), self.tagsets(number))
+        return series, low, high, Visibility(database, series, rules)
 
     def close(self) -> None:
         """Let go of the version; scans that are still read keep it for themselves."""
@@ -109,18 +143,22 @@ class _Chooser:
         self._below = None if wanted is None else np.concatenate(([0], np.cumsum(wanted)))
 
     def blocks(self, blocks: SeriesBlocks) -> list[BlockHeader]:
-        statistics = self._statistics
+        return [blocks.headers[at] for at in self.places(blocks).tolist()]
+
+    def places(self, blocks: SeriesBlocks) -> npt.NDArray[np.intp]:
+        """The places in the index of the blocks that may hold a wanted row."""
+        statistics, below = self._statistics, self._below
         statistics.blocks_total = len(blocks.headers)
         if self._low >= self._high:
             in_time = np.empty(0, np.intp)
         else:
             in_time = np.flatnonzero((blocks.min_time < self._high) & (blocks.max_time >= self._low))
         statistics.blocks_pruned_time = len(blocks.headers) - len(in_time)
-        with_tags = [
-            header
-            for header in map(blocks.headers.__getitem__, in_time.tolist())
-            if self._has_tagset(header.min_tagset, header.max_tagset)
-        ]
+        if below is None:
+            return in_time
+        last = len(below) - 1
+        first, beyond = blocks.min_tagset[in_time], blocks.max_tagset[in_time] + 1
+        with_tags = in_time[below[np.minimum(beyond, last)] > below[np.minimum(first, last)]]
         statistics.blocks_pruned_tags = len(in_time) - len(with_tags)
         return with_tags
 

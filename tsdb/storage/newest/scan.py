@@ -1,0 +1,191 @@
+"""The scan of the newest (oldest) rows of each group, as it runs: best parts first, until the rest cannot matter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.model.schema import Role
+from tsdb.model.store import SEQUENCE, Moment, Newest, Scan, ScanRequest, ScanStatistics
+from tsdb.model.time import NS_PER_US
+from tsdb.storage.batches import Output, Piece
+from tsdb.storage.merge import merge_versions, sort
+from tsdb.storage.newest.found import Found, fetch
+from tsdb.storage.newest.pool import Pool
+from tsdb.storage.newest.ranges import ends
+from tsdb.storage.newest.tails import BlockTails, TailsCache
+from tsdb.storage.newest.waiting import LAST, Waiting
+from tsdb.storage.part import BlockPart, Part
+from tsdb.storage.rows import Rows
+from tsdb.storage.selection import Mask, Selection, layout_of, select
+from tsdb.storage.visibility import Visibility
+
+Int64s = npt.NDArray[np.int64]
+
+BATCH_ROWS = 128 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NewestInput:
+    """What is read: parts not yet looked at, in range [``low``, ``high``) and of ``wanted`` tag sets (a mask over ids).
+    ``blocks`` of them are on disk.
+
+    ``groups`` is the group of each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``.
+    """
+
+    waiting: Waiting
+    blocks: int
+    low: int
+    high: int
+    wanted: Mask
+    groups: Int64s
+    groups_total: int
+    visibility: Visibility
+    tails: TailsCache
+    moment: Moment
+
+
+class NewestScan:
+    """One scan as it runs."""
+
+    def __init__(self, request: ScanRequest, newest: Newest, source: NewestInput, statistics: ScanStatistics) -> None:
+        self._newest = newest
+        self._source = source
+        self._statistics = statistics
+        columns = [request.series.by_number[c] for c in request.columns if isinstance(c, int)]
+        self._fields = [c for c in columns if c.role is Role.FIELD]
+        self._has_sequences = SEQUENCE in request.columns
+        self._keyed = request.series.keyed
+        self._open: Mask = np.ones(source.groups_total, np.bool_)
+        self._pool = Pool(newest, self._keyed, source.groups, source.groups_total)
+        self._steps = 0
+
+    def start(self, output: Output) -> Scan:
+        return Scan(output.schema, self._batches(output), self._statistics)
+
+    def _batches(self, output: Output) -> Iterator[pa.RecordBatch]:
+        for piece in self.pieces():
+            for start in range(0, piece.rows, BATCH_ROWS):
+                batch = output.batch(piece, start, min(BATCH_ROWS, piece.rows - start))
+                self._statistics.rows_returned += batch.num_rows
+                yield batch
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows that matter, in no order."""
+        source, pool = self._source, self._pool
+        waiting = source.waiting
+        while True:
+            wanted = source.wanted if self._open.all() else source.wanted & self._open[source.groups]
+            waiting.drop_closed(np.concatenate(([0], np.cumsum(wanted))))
+            if not len(waiting):
+                break
+            pool.add([self._look(part, wanted) for part in self._next()])
+            settled = pool.settled(waiting.rank) & self._open
+            if settled.any():
+                if int(pool.worst[settled].max()) >= waiting.rank:
+                    self._complete(wanted)
+                self._open &= ~settled
+                yield from self._piece(settled)
+        self._statistics.blocks_older += source.blocks - self._statistics.blocks_read
+        yield from self._piece(np.ones(source.groups_total, np.bool_))
+
+    def _next(self) -> list[Part]:
+        waiting = self._source.waiting
+        if self._newest.by:
+            return waiting.together()
+        self._steps += 1
+        return waiting.next(1 << (self._steps - 1))
+
+    def _complete(self, wanted: Mask) -> None:
+        """Look for versions of rows that count in parts that have rows as new as these; without ties it may be so."""
+        waiting = self._source.waiting
+        while self._keyed and len(self._pool):
+            parts = waiting.overlapping(self._pool.bounds())
+            if not parts:
+                break
+            self._pool.add([self._look(part, wanted) for part in parts])
+
+    # --- one part ---
+
+    def _look(self, part: Part, wanted: Mask) -> Found:
+        """The rows of a part that may count, as far as the part can say."""
+        source, bounds = self._source, part.rectangle
+        touched = source.visibility.touches(part, source.low, source.high)
+        ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
+        if isinstance(part, BlockPart) and self._newest.rows == 1 and ends_inside and not touched:
+            return self._of_tails(part, wanted)
+        part.fetch((), times=True, sequences=touched)
+        low, high = self._limits()
+        covered = low <= bounds.min_time and bounds.max_time < high
+        selection = select(part.layout(), wanted, None if covered else part.times(), low, high)
+        self._statistics.rows_read += selection.rows
+        made = self._visible(part, selection) if touched else self._ends(part, selection)
+        part.release()
+        return made
+
+    def _limits(self) -> tuple[int, int]:
+        """The times that matter: of one group, not beyond the worst row that counts."""
+        source, worst = self._source, int(self._pool.worst[0])
+        if self._newest.by or worst == LAST:
+            return source.low, source.high
+        if self._newest.oldest:
+            return source.low, min(source.high, (worst + 1) * NS_PER_US)
+        return max(source.low, -worst * NS_PER_US), source.high
+
+    def _of_tails(self, part: BlockPart, wanted: Mask) -> Found:
+        source = self._source
+        tails = BlockTails(part, source.tails, oldest=self._newest.oldest, keyed=self._keyed)
+        part.visited()
+        ends = tails.rows()
+        chosen = (ends.times >= source.low) & (ends.times < source.high) & (ends.tagset < len(wanted))
+        chosen[chosen] = wanted[ends.tagset[chosen]]
+        rows = np.flatnonzero(chosen)
+        self._statistics.rows_read += len(rows)
+        return Found(tails, ends.tagset[rows], ends.times[rows], rows)
+
+    def _ends(self, part: Part, selection: Selection) -> Found:
+        times = part.times()
+        chosen = ends(selection, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed)
+        rows = chosen.index()
+        return Found(part, chosen.tagset_column(), times[rows], rows)
+
+    def _visible(self, part: Part, selection: Selection) -> Found:
+        """Of the rows that no tombstone hides."""
+        rows, tagset = selection.index(), selection.tagset_column()
+        times, sequences = part.times()[rows], part.sequences()[rows]
+        hidden = self._source.visibility.hidden(tagset, times, sequences)
+        if hidden is not None:
+            rows, tagset, times = rows[~hidden], tagset[~hidden], times[~hidden]
+        layout = layout_of(tagset)
+        left = Selection(layout.offsets[:-1], layout.offsets[1:], layout.ids, len(rows))
+        chosen = ends(left, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed).index()
+        return Found(part, tagset[chosen], times[chosen], rows[chosen])
+
+    # --- on the way out ---
+
+    def _piece(self, groups: Mask) -> Iterator[Piece]:
+        """The rows of these groups, versions merged."""
+        source, row, tagset, times = self._pool.take(groups)
+        if not len(row):
+            return
+        merges = self._keyed and _repeats(tagset, times)
+        fetched = fetch(self._pool.sources, source, row, self._fields, sequences=merges or self._has_sequences)
+        if not merges:
+            yield Piece(len(row), tagset, times, fetched.sequences, fetched.columns)
+            return
+        assert fetched.sequences is not None
+        ordered, unique = sort(Rows(tagset, times, fetched.sequences, fetched.columns))
+        self._statistics.merged_rows += len(ordered)
+        rows = ordered if unique else merge_versions(ordered)
+        yield Piece(len(rows), rows.tagset, rows.times, rows.sequences, rows.columns)
+
+
+def _repeats(tagset: npt.NDArray[np.int32], times: Int64s) -> bool:
+    """Has a key several rows?"""
+    order = np.lexsort((times, tagset))
+    tagset, times = tagset[order], times[order]
+    return bool(((tagset[1:] == tagset[:-1]) & (times[1:] == times[:-1])).any())
