@@ -140,7 +140,8 @@ def _node(
 def _counts(counted: ScanStatistics) -> Iterator[str]:
     yield (
         f"        Blocks: {counted.blocks_total} total, {counted.blocks_pruned_time} pruned by time, "
-        f"{counted.blocks_pruned_tags} by tags, {counted.blocks_pruned_fields} by fields, {counted.blocks_read} read"
+        f"{counted.blocks_pruned_tags} by tags, {counted.blocks_pruned_fields} by fields, "
+        f"{counted.blocks_older} by newest first, {counted.blocks_read} read"
     )
     yield (
         f"        Rows: {counted.rows_read} read, {counted.rows_head} from the head, {counted.merged_rows} merged, "

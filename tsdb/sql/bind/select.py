@@ -16,9 +16,10 @@ from tsdb.errors import (
     TooManyColumns,
 )
 from tsdb.sql.bind.binder import Binder, fold
+from tsdb.sql.bind.choice import choice_of
 from tsdb.sql.bind.distinct import OrderItem, check_order, columns_of, first_rows
 from tsdb.sql.bind.from_clause import bind_from
-from tsdb.sql.bind.limit import limit_text
+from tsdb.sql.bind.limit import bind_limit
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.expressions.coercion import as_bool, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
@@ -72,17 +73,17 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     if len(select.targets) > MAX_COLUMNS:
         raise TooManyColumns(f"target lists can have at most {MAX_COLUMNS} entries")
     group_text = _group(binder, node, select)
-    having = node.args.get("having")
-    if having is not None:
-        condition = as_bool(binder.bind(having.this, scope), "HAVING", binder.context)
-        group_text += f" HAVING {condition.sql}"
+    having = None
+    if node.args.get("having") is not None:
+        having = as_bool(binder.bind(node.args["having"].this, scope), "HAVING", binder.context)
+        group_text += f" HAVING {having.sql}"
         select.grouped = True
     order = _order(binder, node, select)
     on = _distinct_on(binder, node, select)
     hidden = [*(item.expr for item in order), *(on or ())]
     select.grouped = select.grouped or any(e.aggregate for e in (*select.targets, *hidden))
     if select.grouped:
-        for expr in (*select.targets, *hidden, *([condition] if having is not None else [])):
+        for expr in (*select.targets, *hidden, *([having] if having is not None else [])):
             _check_grouped(expr, select)
     distinct = node.args.get("distinct") is not None
     # What DISTINCT compares is the number, not its text; DISTINCT ON compares its own expressions alone.
@@ -114,13 +115,15 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
                 item.by_expression if changed and item.target is not None and texts[item.target] else item.by_position
                 for item in order
             )
-    limit = limit_text(binder, node, scope.parent)
-    sql += limit
+    limit = bind_limit(binder, node, scope.parent)
+    sql += limit.text
     if select.grouped and having is None and not distinct:
         block.grouping = _grouping(node, select, order, sql, shown=changed)
+    groups = select.groups if select.grouped else None
+    block.choice = choice_of(node, select.targets, groups, having, on, order, limit, sql)
     block.outputs = outputs
     block.transparent = not (
-        limit or node.args.get("distinct") is not None or select.grouped or group_text
+        limit.text or node.args.get("distinct") is not None or select.grouped or group_text
         or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
     )  # fmt: skip
     return BoundQuery(sql, outputs, block)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tsdb.sql.expressions.choice import Choice
 from tsdb.sql.expressions.expression import Expr, Field
 from tsdb.sql.expressions.grouping import Grouping
 from tsdb.sql.expressions.relation import Relation
@@ -35,13 +36,15 @@ class Condition:
 @dataclass(eq=False)
 class Block:
     """One SELECT: its relations and conjuncts. ``transparent``: a condition on a plain output column may move inside
-    (no LIMIT, grouping, window, DISTINCT or set-returning function). ``grouping``: its GROUP BY, when that is plain."""
+    (no LIMIT, grouping, window, DISTINCT or set-returning function). ``grouping``: its GROUP BY, when that is plain;
+    ``choice``: which rows it gives, when neither windows nor set-returning functions have a part in that."""
 
     relations: list[Relation] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     transparent: bool = False
     grouping: Grouping | None = None
+    choice: Choice | None = None
 
 
 @dataclass(eq=False)
