@@ -61,9 +61,9 @@ class FieldBound:
 class Newest:
     """Of each group of rows only the ``rows`` newest (``oldest``: its oldest ones) matter.
 
-    A group has equal values in the tags ``by`` (column numbers; without any, all rows of the scan are one group). A scan
-    may leave out a row if ``rows`` others of its group come before it, newer (older) by SQL's time, in whole µs; without
-    ``ties`` also if they are as new as itself. It may give more.
+    A group has equal values in the tags ``by`` (column numbers; without any, all rows of the scan are one group). A
+    scan may leave out a row if ``rows`` others of its group come before it, newer (older) by SQL's time, in whole µs;
+    without ``ties`` also if they are as new as itself. It may give more.
     """
 
     rows: int
