@@ -18,6 +18,7 @@ import pyarrow as pa
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
+from tsdb.model.summaries import CellRequest, SummaryCells
 from tsdb.model.time import NS_MAX, NS_MIN
 
 
@@ -86,7 +87,8 @@ class ScanRequest:
     TIME_NS (int64) and SEQUENCE (int64). Tags come as dictionary<int32, string>, fields in their kind's Arrow type.
     ``tags`` are conjuncts. ``newest_first`` asks for windows from the latest to the earliest (rows inside a batch stay
     in any order). ``newest`` names the rows that matter, among those in range and of the tags. ``prune=False`` reads
-    everything in range and ignores tags, bounds and ``newest``: for comparing.
+    everything in range and ignores tags, bounds and ``newest``: for comparing. ``cells``: the scan may say some points
+    in summary cells instead.
     """
 
     series: Series
@@ -97,6 +99,7 @@ class ScanRequest:
     newest_first: bool = False
     prune: bool = True
     newest: Newest | None = None
+    cells: CellRequest | None = None
 
 
 @dataclass(slots=True)
@@ -116,15 +119,21 @@ class ScanStatistics:
     tagsets_total: int = 0
     tagsets_matched: int = 0
     merged_rows: int = 0
+    cells_used: int = 0
+    rows_in_cells: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A running scan: iterate ``batches`` (bounded in memory); ``statistics`` fill up as it goes."""
+    """A running scan: iterate ``batches`` (bounded in memory); ``statistics`` fill up as it goes.
+
+    ``cells``: points that are in no batch, if the request allows for them. Read them to the end before the batches.
+    """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     statistics: ScanStatistics
+    cells: Iterator[SummaryCells] = field(default_factory=lambda: iter(()))
 
 
 class Moment:

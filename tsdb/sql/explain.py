@@ -147,6 +147,8 @@ def _counts(counted: ScanStatistics) -> Iterator[str]:
         f"        Rows: {counted.rows_read} read, {counted.rows_head} from the head, {counted.merged_rows} merged, "
         f"{counted.rows_returned} returned"
     )
+    if counted.cells_used:
+        yield f"        Summaries: {counted.cells_used} spans of {counted.rows_in_cells} rows"
     if counted.tagsets_total:
         yield f"        Tag sets: {counted.tagsets_matched} of {counted.tagsets_total}"
 

@@ -54,6 +54,10 @@ class HiddenKeys:
             COUNTER_MASK, self.named, hidden,
         )  # fmt: skip
 
+    def meet(self, tagset: Int64s, first: Int64s, last: Int64s, found: Mask) -> None:
+        """Set ``found`` where a tag set has a key with a time in [first, last]."""
+        _meet(tagset, first, last, self.tagset, self.times, found)
+
 
 def with_stones(
     levels: tuple[HiddenKeys, ...], stones: Sequence[KeyTombstone], tagsets: TagSets, keyed: bool
@@ -123,6 +127,20 @@ def _find(
     if low < len(keys) and keys[low] == tagset and key_times[low] == time and key_sequences[low] == sequence:
         return low
     return -1
+
+
+@kernel
+def _meet(tagset: Int64s, first: Int64s, last: Int64s, keys: Int32s, key_times: Int64s, found: Mask) -> None:
+    for i in range(len(tagset)):
+        low, high = 0, len(keys)
+        while low < high:
+            middle = (low + high) // 2
+            if keys[middle] < tagset[i] or (keys[middle] == tagset[i] and key_times[middle] < first[i]):
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(keys) and keys[low] == tagset[i] and key_times[low] <= last[i]:
+            found[i] = True
 
 
 @kernel

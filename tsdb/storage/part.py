@@ -16,7 +16,7 @@ from tsdb.storage.block import BlockReader
 from tsdb.storage.casts import cast
 from tsdb.storage.head import Run
 from tsdb.storage.overlap import Rectangle
-from tsdb.storage.selection import Layout
+from tsdb.storage.selection import Layout, Selection
 
 Int64s = npt.NDArray[np.int64]
 
@@ -61,6 +61,10 @@ class Part(Protocol):
         """The values of a column by its stored number; None where no row has one."""
         ...
 
+    def left(self, selection: Selection) -> Selection:
+        """Of some rows those that no summary cell stands for."""
+        ...
+
 
 class RunPart:
     """A run of a head."""
@@ -92,9 +96,13 @@ class RunPart:
     def column(self, number: int) -> pa.Array | None:
         return self._run.rows.columns.get(number)
 
+    def left(self, selection: Selection) -> Selection:
+        return selection
+
 
 class BlockPart:
-    """A block on disk: ``fetch`` reads, ``release`` forgets."""
+    """A block on disk: ``fetch`` reads, ``release`` forgets. ``overlapped``: with another part of its scan, as far as
+    whoever looks at its summaries has found out."""
 
     divisible = False
 
@@ -110,9 +118,18 @@ class BlockPart:
         self._times: Int64s | None = None
         self._sequences: Int64s | None = None
         self._columns: dict[int, pa.Array] = {}
+        self._in_cells: tuple[Int64s, Int64s] | None = None
+        self.overlapped = False
 
     def layout(self) -> Layout:
         return Layout(*self._reader.runs())
+
+    def leave_out(self, starts: Int64s, stops: Int64s) -> None:
+        """Summary cells stand for these rows, ranges that rise."""
+        self._in_cells = starts, stops
+
+    def left(self, selection: Selection) -> Selection:
+        return selection if self._in_cells is None else selection.without(*self._in_cells)
 
     def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
         before = self._reader.bytes_read

@@ -127,7 +127,7 @@ class SeriesScan:
         bounds = part.rectangle
         covered = window.low <= bounds.min_time and bounds.max_time < window.high
         times = None if covered else part.times()
-        selection = select(part.layout(), self._source.wanted, times, window.low, window.high)
+        selection = part.left(select(part.layout(), self._source.wanted, times, window.low, window.high))
         self._statistics.rows_read += selection.rows
         return selection
 

@@ -58,6 +58,14 @@ class Selection:
         starts, stops = self.starts[first:last], self.stops[first:last]
         return Selection(starts, stops, self.tagsets[first:last], int((stops - starts).sum()))
 
+    def without(self, starts: Int64s, stops: Int64s) -> Selection:
+        """Its rows that are in none of some row ranges, which rise."""
+        room = len(self.starts) + len(starts)
+        left_starts, left_stops, origin = (np.empty(room, np.int64) for _ in range(3))
+        count = _without(self.starts, self.stops, starts, stops, left_starts, left_stops, origin)
+        begin, end = left_starts[:count], left_stops[:count]
+        return Selection(begin, end, self.tagsets[origin[:count]], int((end - begin).sum()))
+
     def index(self) -> Int64s:
         return _expand(self.starts, self.stops, self.rows)
 
@@ -101,6 +109,36 @@ def _expand(starts: Int64s, stops: Int64s, rows: int) -> Int64s:
             index[at] = row
             at += 1
     return index
+
+
+@kernel
+def _without(
+    starts: Int64s, stops: Int64s, gone_starts: Int64s, gone_stops: Int64s,
+    left_starts: Int64s, left_stops: Int64s, origin: Int64s,
+) -> int:  # fmt: skip
+    """Row ranges without others; both rise: fills what is left and from which range it is; returns how many."""
+    count = 0
+    g = 0
+    for i in range(len(starts)):
+        at = starts[i]
+        while g < len(gone_starts) and gone_stops[g] <= at:
+            g += 1
+        k = g
+        while at < stops[i]:
+            if k == len(gone_starts) or gone_starts[k] >= stops[i]:
+                end = stops[i]
+                after = stops[i]
+            else:
+                end = max(at, gone_starts[k])
+                after = gone_stops[k]
+                k += 1
+            if at < end:
+                left_starts[count] = at
+                left_stops[count] = end
+                origin[count] = i
+                count += 1
+            at = max(at, after)
+    return count
 
 
 def layout_of(tagset: Int32s) -> Layout:

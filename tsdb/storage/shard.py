@@ -27,6 +27,7 @@ from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.rules import KeptRules
+from tsdb.storage.summaries.cache import SummaryCache
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import FrozenHead, Version
@@ -64,6 +65,7 @@ class Shard:
         self.syncs = 0
         self.moments = Moments()
         self.cache = RunsCache(options.runs_cache_bytes)
+        self.summaries = SummaryCache(options.summaries_cache_bytes)
         self.rules = KeptRules()
         # In which version a tombstone showed first.
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
@@ -93,7 +95,7 @@ class Shard:
     def view(self) -> StorageView:
         """The newest version, open to be read. Any thread may ask."""
         version, moment = self.moments.open(lambda: self.version)
-        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails)
+        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails, self.summaries)
 
     # ---- appends
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ from tsdb.storage.rocks import Rocks
 from tsdb.storage.rules import KeptRules
 from tsdb.storage.scan import ScanInput, SeriesScan
 from tsdb.storage.selection import Mask
+from tsdb.storage.summaries.cache import SummaryCache
+from tsdb.storage.summaries.read import SummaryReader
+from tsdb.storage.summary_scan import SummaryScan
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import SeriesBlocks, Version
@@ -37,12 +41,14 @@ class StorageView:
     """One version of the data. Implements ``tsdb.model.store.View``."""
 
     def __init__(
-        self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache
-    ) -> None:
+        self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache,
+        summaries: SummaryCache,
+    ) -> None:  # fmt: skip
         self.version = version
         self._moment: Moment | None = moment
         self._rocks = rocks
         self._cache = cache
+        self._summaries = summaries
         self._rules = rules
         self._tails = tails
 
@@ -67,9 +73,14 @@ class StorageView:
         statistics.tagsets_total = tagsets.count
         statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
         if request.newest is not None and request.prune and request.newest.rows > 0:
-            source = self._newest_input(request, request.newest, wanted, statistics)
-            return NewestScan(request, request.newest, source, statistics).start(output)
-        return SeriesScan(request, self._input(request, wanted, statistics), statistics).start(output)
+            newest = self._newest_input(request, request.newest, wanted, statistics)
+            return NewestScan(request, request.newest, newest, statistics).start(output)
+        source = self._input(request, wanted, statistics)
+        scan = SeriesScan(request, source, statistics).start(output)
+        if request.cells is None or request.bounds or not request.prune:
+            return scan
+        reader = SummaryReader(self._rocks, self._summaries)
+        return replace(scan, cells=SummaryScan(request, source, reader, tagsets, statistics).cells())
 
     def tombstones(self, series: int) -> Sequence[AnyTombstone]:
         return self.version.tombstones.get(series, ())

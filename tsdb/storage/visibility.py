@@ -54,6 +54,22 @@ class Visibility:
         ranges = any(r.low <= last and first < r.high and least < r.max_counter for r in self._ranges)
         return ranges or any(k.min_time <= last and first <= k.max_time and least <= k.max_limit for k in self._levels)
 
+    def may_hide(self, tagset: Int64s, first: Int64s, last: Int64s, least: int) -> Mask:
+        """For stretches of time of tag sets: may a version in them be hidden? None has a counter below ``least``."""
+        found = np.zeros(len(tagset), np.bool_)
+        for rule in self._ranges:
+            if least < rule.max_counter:
+                meets = (first < rule.high) & (last >= rule.low)
+                if rule.wanted is not None:
+                    known = tagset < len(rule.wanted)
+                    meets[known] &= rule.wanted[tagset[known]]
+                    meets[~known] = False
+                found |= meets
+        for keys in self._levels:
+            if least <= keys.max_limit:
+                keys.meet(tagset, first, last, found)
+        return found
+
     def hidden(self, tagset: Int32s, times: Int64s, sequences: Int64s) -> Mask | None:
         """A mask of the hidden versions; None when there is none."""
         if not self or not len(times):

@@ -75,7 +75,7 @@ class _OverlayScan:
         # A bound on a field prunes by what the store has; a pending row may change it.
         bounds = () if rows.index is not None and len(rows) else request.bounds
         self._at = {key: at for at, key in enumerate(columns)}
-        self._inner = view.scan(replace(request, columns=columns, bounds=bounds))
+        self._inner = view.scan(replace(request, columns=columns, bounds=bounds, cells=None))
         self._schema = pa.schema([self._inner.schema.field(i) for i in range(len(request.columns))])
 
     def start(self) -> Scan:

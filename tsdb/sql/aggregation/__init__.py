@@ -10,7 +10,8 @@ Words: a *cell* is one group; cells lie in a dense table, bucket by bucket, in e
 
 1. ``plan.ScanAggregate``: what to compute, bound to columns of the scan.
 2. ``kernels``: one pass over a column of a batch, adding its values to their cells.
-3. ``cells.Cells``: the table; it grows as buckets and combinations come.
+3. ``cells.Cells``: the table; it grows as buckets and combinations come. A scan gives summary cells first, which say
+   what their points would have (``tsdb.model.summaries``), then batches of all other points.
 4. ``answer``: cells to result columns, ordered and cut.
 5. ``execution.AggregateExecution``: the running query (``tsdb.sql.result.Rows``).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.model.summaries import CellRequest, SummaryCells
 from tsdb.sql.aggregation import kernels
 from tsdb.sql.aggregation.plan import Aggregate
 
@@ -99,6 +100,30 @@ class Cells:
 
     def add(self, times: Int64s | None, tags: Sequence[pa.Array], fields: dict[int, pa.Array], rows: int) -> None:
         """``times`` in ns, when there are buckets. Raises TooManyCells."""
+        cell = self._cells_of(times, tags, rows)
+        kernels.count_rows(cell, self._rows.reshape(-1))
+        for column, array in fields.items():
+            self._add_column(column, array, cell)
+
+    def add_summaries(self, found: SummaryCells) -> None:
+        """What a scan says in cells of its own. Raises TooManyCells."""
+        cell = self._cells_of(found.first_times, found.tags, len(found))
+        kernels.add(cell, found.rows, self._rows.reshape(-1))
+        for column, statistics in found.fields.items():
+            tables = {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
+            if tables:
+                _merge(cell, statistics, tables, floating=column in self._floating)
+
+    def wish(self) -> CellRequest:
+        """What the aggregates need of points that a scan says in cells."""
+        statistics: dict[int, list[str]] = {}
+        for state in self._states:
+            if state.column is not None:
+                statistics.setdefault(state.column, []).append(state.name)
+        return CellRequest(self._width, self._origin, statistics)
+
+    def _cells_of(self, times: Int64s | None, tags: Sequence[pa.Array], rows: int) -> Int32s:
+        """The cell of each row; there is room for all of them."""
         starts, combination = self._combine(tags)
         cell = np.empty(rows, np.int32)
         if self._width is None or times is None:
@@ -109,9 +134,7 @@ class Cells:
             self._grow((low - self._origin) // self._width, (high - self._origin) // self._width)
             first = self._origin + self.first_bucket * self._width
             kernels.cells_of(times, starts, combination, self._width, first, self._room, cell)
-        kernels.count_rows(cell, self._rows.reshape(-1))
-        for column, array in fields.items():
-            self._add_column(column, array, cell)
+        return cell
 
     def _add_column(self, column: int, array: pa.Array, cell: Int32s) -> None:
         if array.null_count == len(array):
@@ -198,6 +221,22 @@ class Cells:
             width = min(self._room, room)
             made[shift : shift + self._buckets, :width] = table[: self._buckets, :width]
         return made
+
+
+def _merge(cell: Int32s, statistics: Mapping[str, Table], tables: Mapping[str, Table], *, floating: bool) -> None:
+    """Add cells' statistics to the tables of one column."""
+    count = statistics["count"]
+    valid = _NOTHING if count.all() else count > 0
+    for name, table in tables.items():
+        match name:
+            case "count" | "low" | "high":
+                kernels.add(cell, statistics[name], table)
+            case "sum":
+                kernels.sum_floats(cell, statistics["sum"], valid, table)
+            case "min":
+                (kernels.min_floats if floating else kernels.min_integers)(cell, statistics["min"], valid, table)
+            case _:
+                (kernels.max_floats if floating else kernels.max_integers)(cell, statistics["max"], valid, table)
 
 
 def _codes(tags: Sequence[pa.Array], sizes: Sequence[int]) -> Int64s:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -90,10 +91,13 @@ class AggregateExecution:
         )
         if self._request.range.empty:
             return cells
-        scan = self._view.scan(self._request)
+        scan = self._view.scan(replace(self._request, cells=cells.wish()))
         self._statistics.scans = [(self._request.series.name, scan.statistics)]
         first_field = len(plan.tags) + (plan.time is not None)
         try:
+            for found in scan.cells:
+                self._check()
+                cells.add_summaries(found)
             for batch in scan.batches:
                 self._check()
                 if len(batch):

@@ -77,6 +77,12 @@ def count_rows(cell: Int32s, rows: Int64s) -> None:
 
 
 @kernel
+def add(cell: Int32s, numbers: Int64s, total: Int64s) -> None:
+    for i in range(len(cell)):
+        total[cell[i]] += numbers[i]
+
+
+@kernel
 def count_values(cell: Int32s, valid: Bools, count: Int64s) -> None:
     i = 0
     while i < len(cell):
