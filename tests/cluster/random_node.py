@@ -131,8 +131,8 @@ class World:
 
     def step(self) -> None:
         steps = {
-            self.write: 8, self.write_late: 2, self.write_again: 0.5, self.node.flush: 4, self.delete: 0.4, self.delete_keys: 0.4,
-            self.change: 0.3, self.restart: 0.4,
+            self.write: 8, self.write_late: 2, self.write_again: 0.5, self.node.flush: 4, self.delete: 0.4,
+            self.delete_keys: 0.4, self.change: 0.3, self.restart: 0.4,
         }  # fmt: skip
         self.random.choices(list(steps), list(steps.values()))[0]()
 
