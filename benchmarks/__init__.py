@@ -25,5 +25,6 @@ DuckDB. A run's figure is the median over the type's variants; the report has th
 and the most. Parameters come anew in every variant, so no system can answer from a cache of results; pages of the
 file system stay cached.
 
-What it leaves out: clusters, concurrent load and queries, and data larger than memory.
+Longer history, reads during ingest, float values, many tag sets and the fetch of other types are tasks of their own:
+`python -m benchmarks TASK`, see `tasks`. What is left out: clusters, and data larger than memory.
 """

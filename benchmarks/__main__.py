@@ -19,6 +19,7 @@ from benchmarks.render import render
 from benchmarks.results import Results
 from benchmarks.systems import SYSTEMS
 from benchmarks.systems.tsdb import Tsdb
+from benchmarks.tasks import TASKS
 from benchmarks.workload import generate
 
 HOME = Path(__file__).parent
@@ -30,7 +31,10 @@ FULL = {"hosts": 1000, "hours": 12.0, "runs": 3}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run; 0 when all that was asked for was measured and all answers agree, 1 when not, 2 for wrong arguments."""
-    parsed = _arguments(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] in TASKS:
+        return TASKS[words[0]](words[1:])
+    parsed = _arguments(words)
     console = Console() if sys.stdout.isatty() else Console(width=WIDTH)
     options = Options(
         runs=parsed.runs,
@@ -53,12 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.print_tables(results, console)
     console.print(f"Written to {parsed.out}", highlight=False)
     if parsed.markdown:
-        (HOME / "RESULTS.md").write_text(report.markdown(results), encoding="utf-8")
+        report.put_main(HOME / "RESULTS.md", report.markdown(results))
     return 1 if results.failures else 0
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="tsdb and its peers do the same work.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=f"tsdb and its peers do the same work. Other tasks, with options of their own: {', '.join(TASKS)}.",
+    )
     add = parser.add_argument
     add("--hosts", type=int, help="hosts that are measured (default 1000)")
     add("--hours", type=float, help="hours of one point each 10 s (default 12)")

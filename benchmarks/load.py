@@ -7,13 +7,12 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import psycopg
 
 from benchmarks.processes import ServerFailed
-from benchmarks.render import Batches
 
 RETRIES_MAX = 100
 REQUEST_SECONDS_MAX = 600
@@ -21,7 +20,15 @@ REQUEST_SECONDS_MAX = 600
 Send = Callable[[memoryview], None]
 
 
-def in_parallel(batches: Batches, workers: int, connect: Callable[[], tuple[Send, Callable[[], None]]]) -> float:
+class Lines(Protocol):
+    """Batches of lines: `render.Batches`, or made when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> memoryview: ...
+
+
+def in_parallel(batches: Lines, workers: int, connect: Callable[[], tuple[Send, Callable[[], None]]]) -> float:
     """Send all batches, each once, by ``workers`` connections; gives the seconds until the last is acknowledged.
 
     ``connect`` opens a connection and gives how to send a batch and how to finish. The first error of any ends all.
@@ -51,30 +58,32 @@ def in_parallel(batches: Batches, workers: int, connect: Callable[[], tuple[Send
     return time.perf_counter() - begin
 
 
-def over_http(batches: Batches, workers: int, port: int, path: str) -> float:
+def over_http(batches: Lines, workers: int, port: int, path: str) -> float:
     """POST all batches as line protocol; every answer must be 204. 503 with Retry-After is obeyed, within limits."""
 
-    def connect() -> tuple[Send, Callable[[], None]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS_MAX)
-
-        def send(batch: memoryview) -> None:
-            for _ in range(RETRIES_MAX):
-                connection.request("POST", path, body=batch, headers={"Content-Type": "text/plain; charset=utf-8"})
-                response = connection.getresponse()
-                body = response.read()
-                if response.status == 204:
-                    return
-                if response.status != 503:
-                    break
-                time.sleep(float(response.getheader("Retry-After") or 1))
-            raise ServerFailed(f"POST {path} was answered {response.status}: {body[:300]!r}")
-
-        return send, connection.close
-
-    return in_parallel(batches, workers, connect)
+    return in_parallel(batches, workers, lambda: http_sender(port, path))
 
 
-def by_copy(batches: Batches, workers: int, conninfo: str, table: str, columns: Sequence[str]) -> float:
+def http_sender(port: int, path: str) -> tuple[Send, Callable[[], None]]:
+    """A kept connection: how to POST a batch over it, and how to close it."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS_MAX)
+
+    def send(batch: memoryview) -> None:
+        for _ in range(RETRIES_MAX):
+            connection.request("POST", path, body=batch, headers={"Content-Type": "text/plain; charset=utf-8"})
+            response = connection.getresponse()
+            body = response.read()
+            if response.status == 204:
+                return
+            if response.status != 503:
+                break
+            time.sleep(float(response.getheader("Retry-After") or 1))
+        raise ServerFailed(f"POST {path} was answered {response.status}: {body[:300]!r}")
+
+    return send, connection.close
+
+
+def by_copy(batches: Lines, workers: int, conninfo: str, table: str, columns: Sequence[str]) -> float:
     """COPY all batches as CSV over the PostgreSQL protocol, a statement each."""
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv)".encode()
 

@@ -26,7 +26,7 @@ MILLISECOND_NS = 10**6
 THRESHOLD = 90  # of high-cpu
 LIMIT = 5  # of groupby-orderby-limit
 FETCH_ROWS = 1_000_000
-QUICK_VARIANTS, HEAVY_VARIANTS = 10, 3
+VARIANTS = 30  # sets of parameters of a query type, as far as its budget of time goes
 
 
 class Kind(Enum):
@@ -89,14 +89,11 @@ class QueryType:
     fields: int
     window_ns: int
     bucket_ns: int = 0
-    is_heavy: bool = False
 
     @property
     def variants(self) -> int:
         """How many sets of parameters are drawn."""
-        if self.kind in (Kind.LAST_POINT, Kind.FETCH):
-            return 1  # they have no parameters
-        return HEAVY_VARIANTS if self.is_heavy else QUICK_VARIANTS
+        return 1 if self.kind is Kind.FETCH else VARIANTS
 
 
 def _single_groupby(fields: int, hosts: int, hours: int) -> QueryType:
@@ -109,7 +106,7 @@ def _cpu_max_all(hosts: int) -> QueryType:
 
 
 def _double_groupby(name: str, fields: int) -> QueryType:
-    return QueryType(f"double-groupby-{name}", Kind.MEAN_BY_BUCKET_AND_HOST, 0, fields, 12 * HOUR_NS, HOUR_NS, True)
+    return QueryType(f"double-groupby-{name}", Kind.MEAN_BY_BUCKET_AND_HOST, 0, fields, 12 * HOUR_NS, HOUR_NS)
 
 
 TYPES = (
@@ -124,12 +121,12 @@ TYPES = (
     _double_groupby("1", 1),
     _double_groupby("5", 5),
     _double_groupby("all", len(FIELDS)),
-    QueryType("groupby-orderby-limit", Kind.LAST_BUCKETS, 0, 1, HOUR_NS, MINUTE_NS, True),
+    QueryType("groupby-orderby-limit", Kind.LAST_BUCKETS, 0, 1, HOUR_NS, MINUTE_NS),
     QueryType("high-cpu-1", Kind.HIGH_CPU, 1, len(FIELDS), 12 * HOUR_NS),
-    QueryType("high-cpu-all", Kind.HIGH_CPU, 0, len(FIELDS), 12 * HOUR_NS, is_heavy=True),
-    QueryType("lastpoint", Kind.LAST_POINT, 0, len(FIELDS), 0, is_heavy=True),
+    QueryType("high-cpu-all", Kind.HIGH_CPU, 0, len(FIELDS), 12 * HOUR_NS),
+    QueryType("lastpoint", Kind.LAST_POINT, 0, len(FIELDS), 0),
 )
-FETCH = QueryType("fetch", Kind.FETCH, 0, 2, 0, is_heavy=True)
+FETCH = QueryType("fetch", Kind.FETCH, 0, 2, 0)
 BY_NAME = {query_type.name: query_type for query_type in (*TYPES, FETCH)}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -12,12 +13,26 @@ from rich.table import Table
 from benchmarks.results import Results, SystemResult, median
 
 MIB = 1024 * 1024
+_TASK = "## Task: "
 NAMES = {
     "tsdb": "tsdb",
     "duckdb": "DuckDB",
     "postgres": "PostgreSQL",
     "influxdb": "InfluxDB",
     "victoriametrics": "VictoriaMetrics",
+}
+TARGETS_MS = {
+    "single-groupby-1-1-1": 1.5,
+    "single-groupby-1-1-12": 2,
+    "single-groupby-5-8-1": 2.5,
+    "cpu-max-all-8": 3,
+    "double-groupby-1": 15,
+    "double-groupby-5": 30,
+    "double-groupby-all": 45,
+    "high-cpu-1": 3,
+    "high-cpu-all": 300,
+    "lastpoint": 3,
+    "groupby-orderby-limit": 3,
 }
 
 
@@ -169,8 +184,8 @@ def markdown(results: Results) -> str:
         f"Python {machine['python']}; servers and client together on it.",
         f"Workload: {workload['hosts']} hosts × {workload['hours']} h, {workload['points']:,} points × 10 fields, "
         f"batches of {workload['batch']:,}, seed {workload['seed']}.",
-        _markdown_table(targets(results)),
-        *(_markdown_table(grid) for grid in grids(results)),
+        markdown_table(targets(results)),
+        *(markdown_table(grid) for grid in grids(results)),
         "\n".join(f"- {line}" for line in remarks(results)),
     ]
     if results.failures:
@@ -189,13 +204,12 @@ def targets(results: Results) -> Grid:
     def latency(name: str) -> float:
         return median(tsdb.queries[name].runs_ms) if name in tsdb.queries else math.nan
 
-    found = (
+    found = [
         ("load over HTTP, rows/s", "≥ 300,000", fastest, fastest >= 300_000),
-        ("bytes a value after settling", "≤ 0.5", tsdb.bytes_per_value or math.nan, 0 < tsdb.bytes_per_value <= 0.5),
-        ("double-groupby-1, ms", "≤ 200", latency("double-groupby-1"), latency("double-groupby-1") <= 200),
-        ("single-groupby-1-1-1, ms", "≤ 5", latency("single-groupby-1-1-1"), latency("single-groupby-1-1-1") <= 5),
+        ("bytes a value after settling", "≤ 0.42", tsdb.bytes_per_value or math.nan, 0 < tsdb.bytes_per_value <= 0.42),
         ("memory while loading, MiB", "< 1,024", memory / MIB or math.nan, 0 < memory < 1024 * MIB),
-    )
+        *((f"{name}, ms", f"≤ {number(ms)}", latency(name), latency(name) <= ms) for name, ms in TARGETS_MS.items()),
+    ]
     rows = [
         (what, target, number(value), "–" if math.isnan(value) else "yes" if met else "no")
         for what, target, value, met in found
@@ -203,6 +217,27 @@ def targets(results: Results) -> Grid:
     return Grid("Targets", ("tsdb", "target", "measured", "met"), rows)
 
 
-def _markdown_table(grid: Grid) -> str:
+def markdown_table(grid: Grid, level: int = 2) -> str:
+    """A grid under a heading of its title."""
     lines = [grid.header, ("---",) + ("---:",) * (len(grid.header) - 1), *grid.rows]
-    return f"## {grid.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{'#' * level} {grid.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def put_section(path: Path, name: str, text: str) -> None:
+    """Replace the section of a task in RESULTS.md, or append it; whatever else is there stays."""
+    whole = path.read_text(encoding="utf-8") if path.exists() else ""
+    main, *sections = whole.split(_TASK)
+    kept = {section.split("\n", 1)[0]: section for section in sections}
+    kept[name] = f"{name}\n\n{text}\n\n"
+    parts = [main.rstrip() + "\n\n" if main.strip() else "", *(_TASK + kept[key] for key in sorted(kept))]
+    path.write_text("".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def put_main(path: Path, text: str) -> None:
+    """Replace what the cpu-only run wrote to RESULTS.md; the tasks' sections stay."""
+    whole = path.read_text(encoding="utf-8") if path.exists() else ""
+    _, *sections = whole.split(_TASK)
+    path.write_text(
+        "".join([text.rstrip() + "\n", *("\n" * (i == 0) + _TASK + s for i, s in enumerate(sections))]),
+        encoding="utf-8",
+    )

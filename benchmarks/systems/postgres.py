@@ -111,7 +111,7 @@ class Postgres(System):
         return self._server.pid
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
-        return load.by_copy(dataset.csv, way.workers, self._conninfo(), SERIES, CSV_COLUMNS)
+        return load.by_copy(dataset.csv, way.workers, self.conninfo(), SERIES, CSV_COLUMNS)
 
     def settle(self) -> None:
         client = self.connect()
@@ -120,16 +120,17 @@ class Postgres(System):
         client.close()
 
     def disk_bytes(self) -> int:
-        with psycopg.connect(self._conninfo()) as connection:
+        with psycopg.connect(self.conninfo()) as connection:
             found = connection.execute("SELECT pg_total_relation_size(%s)", [SERIES]).fetchone()
         assert found is not None
         return int(found[0])
 
-    def _conninfo(self) -> str:
+    def conninfo(self) -> str:
+        """For libpq."""
         return f"host=127.0.0.1 port={self._port} dbname=postgres user=benchmark sslmode=disable"
 
     def connect(self) -> PgClient:
-        return PgClient(self._conninfo(), sql.POSTGRESQL)
+        return PgClient(self.conninfo(), sql.POSTGRESQL)
 
     def stop(self) -> None:
         if self._server is not None:

@@ -73,13 +73,13 @@ class Tsdb(System):
 
     def _load_by_copy(self, dataset: Dataset, workers: int) -> float:
         """As PostgreSQL is loaded, batch by batch; only the table is declared with its tags and their key."""
-        with psycopg.connect(self._conninfo("tsdb"), autocommit=True) as connection:
+        with psycopg.connect(self.conninfo("tsdb"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
-        with psycopg.connect(self._conninfo(DATABASE), autocommit=True) as connection:
+        with psycopg.connect(self.conninfo(), autocommit=True) as connection:
             columns = ["time timestamptz", *(f"{name} text" for name in TAGS), *(f"{name} bigint" for name in FIELDS)]
             key = f"PRIMARY KEY ({', '.join(TAGS)}, time)"
             connection.execute(f"CREATE TABLE {SERIES} ({', '.join(columns)}, {key})".encode())
-        return load.by_copy(dataset.csv, workers, self._conninfo(DATABASE), SERIES, CSV_COLUMNS)
+        return load.by_copy(dataset.csv, workers, self.conninfo(), SERIES, CSV_COLUMNS)
 
     def settle(self) -> None:
         client = self.connect()
@@ -93,13 +93,19 @@ class Tsdb(System):
             client.close()
         wait_until_settled(self.disk_bytes)
 
+    @property
+    def http_port(self) -> int:
+        """Where it takes line protocol."""
+        return self._http_port
+
     def disk_bytes(self) -> int:
         return directory_bytes(self._data)
 
     def connect(self) -> PgClient:
-        return PgClient(self._conninfo(DATABASE), sql.TSDB)
+        return PgClient(self.conninfo(), sql.TSDB)
 
-    def _conninfo(self, database: str) -> str:
+    def conninfo(self, database: str = DATABASE) -> str:
+        """For libpq."""
         return f"host=127.0.0.1 port={self._pg_port} dbname={database} user=benchmark sslmode=disable"
 
     def stop(self) -> None:

@@ -1,0 +1,25 @@
+"""What the cpu-only run does not show, one task each: `python -m benchmarks TASK`, `--help` says its options.
+
+- `fetch`: a million rows of four types sent to libpq, beside PostgreSQL: rows/s, the first row, the server's memory.
+- `scale`: 10, 30, 100 million points: each query's time as history grows, scans of all of it, DELETE of half of
+  the history and of some hosts, and the space that comes back.
+- `mixed`: latencies of a query while the server ingests as fast as it can, beside its idle latencies.
+- `values`: bytes a value on disk of floats, of two decimals and of full precision, beside the peers'.
+- `tagsets`: a series of a million tag sets: ingest, bytes of memory a tag set, look-ups by tag.
+
+Each prints its table, writes its numbers to `out/TASK.json`, and with `--markdown` replaces its section of RESULTS.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from benchmarks.tasks import fetch, mixed, scale, tagsets, values
+
+TASKS: dict[str, Callable[[Sequence[str]], int]] = {
+    "fetch": fetch.main,
+    "scale": scale.main,
+    "mixed": mixed.main,
+    "values": values.main,
+    "tagsets": tagsets.main,
+}
