@@ -71,10 +71,11 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a text may refer to: the session's zone, and the time of its transaction."""
+    """What a text may refer to: the session's zone, the time of its transaction; and the codec of its bytes."""
 
     zone: Zone
     now_us: int
+    codec: str = "utf-8"
 
 
 def days_from_civil(year: int, month: int, day: int) -> int:

@@ -115,6 +115,10 @@ class CharacterNotInRepertoire(DataError):
     sqlstate = "22021"
 
 
+class UntranslatableCharacter(DataError):
+    sqlstate = "22P05"
+
+
 class InvalidRegularExpression(DataError):
     sqlstate = "2201B"
 

@@ -56,9 +56,10 @@ async def send(exchange: Exchange, plan: Plan) -> str:
     exchange.connection.copy_out_response([int(binary)] * len(rowset.columns), binary=binary)
     try:
         names = [column.name for column in rowset.columns]
-        encoder = CopyEncoder([(c.name, c.type) for c in rowset.columns], _format(copy.options, names), core.timezone)
+        how = _format(copy.options, names, core.codec)
+        encoder = CopyEncoder([(c.name, c.type) for c in rowset.columns], how, core.timezone)
         exchange.connection.data_rows(encoder.start())
-        stream = RowStream(RowSource(rowset), (int(binary),) * len(names), core.timezone, encoder)
+        stream = RowStream(RowSource(rowset), (int(binary),) * len(names), core, encoder)
         rows, _ = await exchange.send(stream, None)
     except BaseException:
         exchange.work.later(rowset.close)
@@ -68,7 +69,7 @@ async def send(exchange: Exchange, plan: Plan) -> str:
     return f"COPY {rows}"
 
 
-def _format(options: CopyOptions, names: list[str]) -> CopyFormat:
+def _format(options: CopyOptions, names: list[str], codec: str) -> CopyFormat:
     forced = options.force_quote
     return CopyFormat(
         options.format,
@@ -78,7 +79,7 @@ def _format(options: CopyOptions, names: list[str]) -> CopyFormat:
         options.quote,
         options.escape,
         tuple(forced is not None and (forced == "*" or name in forced) for name in names),
-        options.encoding,
+        codec if options.binary else options.encoding or codec,
     )
 
 
@@ -90,7 +91,7 @@ async def begin(exchange: Exchange, plan: Plan, timer: asyncio.Handle, finish: F
         raise ReadOnlySqlTransaction("cannot execute COPY FROM in a read-only transaction")
     context = core.context()
     prepared = await exchange.work(lambda: core.execution.fresh_copy(plan, context))
-    zoned = datetimes.Context(zone(core.timezone), context.now_us)
+    zoned = datetimes.Context(zone(core.timezone), context.now_us, core.codec)
 
     def decoded(sql_type: SqlType, octets: bytes) -> object:
         return parameters.plain(decode(octets, sql_type, BINARY_FORMAT, zoned))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from tsdb import encodings
 from tsdb.clock import Clock
 from tsdb.errors import (
     ActiveSqlTransaction,
@@ -122,6 +123,11 @@ class Core:
     @property
     def timezone(self) -> str:
         return self.variables.get("TimeZone")
+
+    @property
+    def codec(self) -> str:
+        """Python's name of the client's encoding."""
+        return encodings.codec_of(self.variables.get("client_encoding"))
 
     @property
     def statement_timeout_s(self) -> float:

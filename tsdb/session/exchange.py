@@ -90,7 +90,7 @@ class Exchange:
         self.connection.row_description(fields(rowset.columns, formats))
         rows = 0
         try:
-            stream = RowStream(RowSource(rowset), formats, self.core.timezone)
+            stream = RowStream(RowSource(rowset), formats, self.core)
             rows, _ = await self.send(stream, None)
         except BaseException:
             self.work.later(rowset.close)
@@ -222,6 +222,8 @@ class Exchange:
         for name, value in variables.reported:
             if self._reported.get(name) != value:
                 self._reported[name] = value
+                if name == "client_encoding":
+                    self.connection.codec = self.core.codec
                 self.connection.parameter_status(name, value)
 
 

@@ -79,7 +79,7 @@ def _bind(exchange: Exchange, event: Bind) -> None:
     core.start(statement.plan)
     plan = statement.plan
     types = plan.parameters if plan is not None else ()
-    context = datetimes.Context(zone(core.timezone), core.context().now_us)
+    context = datetimes.Context(zone(core.timezone), core.context().now_us, core.codec)
     values = parameters.values_of(event, types, context)
     columns = commands.columns_of(core, plan) if plan is not None else None
     formats = format_codes(event.result_formats, len(columns or ()))
@@ -135,7 +135,7 @@ async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) ->
                 exchange.connection.command_complete(result.tag)
                 return
             portal.source = RowSource(result)
-        portal.stream = RowStream(portal.source, portal.formats, core.timezone)
+        portal.stream = RowStream(portal.source, portal.formats, core)
     await _continue(exchange, portal, event.max_rows or None)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tsdb import encodings
 from tsdb.datetimes import (
     DAYS_INFINITY,
     DAYS_MINUS_INFINITY,
@@ -38,7 +39,7 @@ def values_of(bind: Bind, types: Sequence[SqlType], context: Context) -> list[ob
         elif code == BINARY_FORMAT:
             values.append(plain(value))
         else:
-            values.append(raw.decode())
+            values.append(encodings.decoded(raw, context.codec))
     return values
 
 

@@ -154,15 +154,27 @@ class Piece:
     rows: int
 
 
+class Written(Protocol):
+    """How a session's client wants texts: its time zone and its encoding's codec."""
+
+    @property
+    def timezone(self) -> str: ...
+
+    @property
+    def codec(self) -> str: ...
+
+
 class RowStream:
     """Encodes a source for one client's formats, or by ``encoder``; may be continued after each limit."""
 
     def __init__(
-        self, source: RowSource, formats: Sequence[int], timezone: str, encoder: Encoder | None = None
+        self, source: RowSource, formats: Sequence[int], written: Written, encoder: Encoder | None = None
     ) -> None:
         self.source = source
         columns = source.rowset.columns
-        self._encoder = encoder or RowEncoder([(c.type, f) for c, f in zip(columns, formats, strict=True)], timezone)
+        self._encoder = encoder or RowEncoder(
+            [(c.type, f) for c, f in zip(columns, formats, strict=True)], written.timezone, written.codec
+        )
         self._pieces: Iterator[bytes] = iter(())
 
     def next(self, limit: int | None) -> Piece | None:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tsdb.encodings import UTF8
 from tsdb.errors import TsdbError
 from tsdb.types import SqlType
 
@@ -38,9 +39,10 @@ def message(letter: bytes, body: bytes = b"") -> bytes:
     return letter + (len(body) + 4).to_bytes(4, "big") + body
 
 
-def cstring(text: str) -> bytes:
-    """A zero-terminated string; a zero character inside would end it early, so it goes as U+FFFD."""
-    return text.replace("\0", "\ufffd").encode(errors="replace") + b"\0"
+def cstring(text: str, codec: str = UTF8) -> bytes:
+    """A zero-terminated string; a zero character inside would end it early, so it goes as U+FFFD. What ``codec`` does
+    not have goes as ``?``: names and messages, never values."""
+    return text.replace("\0", "\ufffd").encode(codec, errors="replace") + b"\0"
 
 
 def authentication(code: int, data: bytes = b"") -> bytes:
@@ -58,8 +60,8 @@ def negotiate_protocol_version(options: Sequence[str]) -> bytes:
     return message(b"v", body + b"".join(cstring(name) for name in options))
 
 
-def parameter_status(name: str, value: str) -> bytes:
-    return message(b"S", cstring(name) + cstring(value))
+def parameter_status(name: str, value: str, codec: str = UTF8) -> bytes:
+    return message(b"S", cstring(name, codec) + cstring(value, codec))
 
 
 def backend_key_data(process_id: int, secret_key: int) -> bytes:
@@ -70,9 +72,9 @@ def ready_for_query(status: str) -> bytes:
     return message(b"Z", status.encode())
 
 
-def row_description(fields: Sequence[FieldDescription]) -> bytes:
+def row_description(fields: Sequence[FieldDescription], codec: str = UTF8) -> bytes:
     columns = (
-        cstring(field.name)
+        cstring(field.name, codec)
         + _COLUMN.pack(
             field.table_oid,
             field.attribute_number,
@@ -104,11 +106,11 @@ def copy_data(data: bytes) -> bytes:
     return message(b"d", data)
 
 
-def notification(process_id: int, channel: str, payload: str) -> bytes:
-    return message(b"A", process_id.to_bytes(4, "big") + cstring(channel) + cstring(payload))
+def notification(process_id: int, channel: str, payload: str, codec: str = UTF8) -> bytes:
+    return message(b"A", process_id.to_bytes(4, "big") + cstring(channel, codec) + cstring(payload, codec))
 
 
-def diagnostic(letter: bytes, severity: str, error: TsdbError) -> bytes:
+def diagnostic(letter: bytes, severity: str, error: TsdbError, codec: str = UTF8) -> bytes:
     """An ErrorResponse (E) or a NoticeResponse (N).
 
     S and V are the severity (V never translated), C the SQLSTATE, M the message, D its detail, H a hint, P the
@@ -123,4 +125,4 @@ def diagnostic(letter: bytes, severity: str, error: TsdbError) -> bytes:
         fields.append((b"P", str(error.position)))
     if error.where is not None:
         fields.append((b"W", error.where))
-    return message(letter, b"".join(code + cstring(text) for code, text in fields) + b"\0")
+    return message(letter, b"".join(code + cstring(text, codec) for code, text in fields) + b"\0")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tsdb.encodings import UTF8
 from tsdb.errors import FeatureNotSupported, ProtocolViolation, TsdbError
 from tsdb.types import SqlType
 from tsdb.wire import backend, copy_data, messages, startup
@@ -46,7 +47,8 @@ _PASSWORD_CLASS: dict[State, type[Password] | type[SaslInitialResponse] | type[S
 
 
 class Connection:
-    """One client's connection. ``message_bytes_max`` bounds a single message after authentication."""
+    """One client's connection. ``message_bytes_max`` bounds a single message after authentication; ``codec`` is
+    Python's name of the client's encoding, in which texts come and go."""
 
     def __init__(self, *, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self._state = State.STARTUP
@@ -56,6 +58,7 @@ class Connection:
         self._message_bytes_max = message_bytes_max
         self._encryption_asked: set[type[startup.Packet]] = set()
         self._speaks_http = False
+        self.codec = UTF8
 
     # --- input ---
 
@@ -169,7 +172,7 @@ class Connection:
         if letter == ord("p"):  # there is no statement yet whose error a wrong body could be
             return messages.parse_password(_PASSWORD_CLASS[state], body)
         try:
-            event = messages.parse(letter, body)
+            event = messages.parse(letter, body, self.codec)
         except TsdbError as error:
             return Malformed(error)
         if isinstance(event, FunctionCall):
@@ -258,7 +261,7 @@ class Connection:
         self._send(Sent.AUTHENTICATED, backend.authentication(0))
 
     def parameter_status(self, name: str, value: str) -> None:
-        self._send(Sent.ANSWER, backend.parameter_status(name, value))
+        self._send(Sent.ANSWER, backend.parameter_status(name, value, self.codec))
 
     def backend_key_data(self, process_id: int, secret_key: int) -> None:
         self._send(Sent.ANSWER, backend.backend_key_data(process_id, secret_key))
@@ -269,7 +272,7 @@ class Connection:
         self._send(Sent.READY, backend.ready_for_query(status))
 
     def row_description(self, fields: Sequence[FieldDescription]) -> None:
-        self._send(Sent.ANSWER, backend.row_description(fields))
+        self._send(Sent.ANSWER, backend.row_description(fields, self.codec))
 
     def data_rows(self, octets: bytes) -> None:
         """Whole DataRow messages, as ``tsdb.wire.rows.RowEncoder`` writes them."""
@@ -314,15 +317,15 @@ class Connection:
         self._send(Sent.ANSWER, backend.message(b"c"))
 
     def notification(self, process_id: int, channel: str, payload: str) -> None:
-        self._send(Sent.ANSWER, backend.notification(process_id, channel, payload))
+        self._send(Sent.ANSWER, backend.notification(process_id, channel, payload, self.codec))
 
     def notice(self, error: TsdbError, severity: str = "NOTICE") -> None:
         """NOTICE, WARNING, INFO, LOG or DEBUG; what is said is in the fields of ``error``."""
-        self._send(Sent.ANSWER, backend.diagnostic(b"N", severity, error))
+        self._send(Sent.ANSWER, backend.diagnostic(b"N", severity, error, self.codec))
 
     def error(self, error: TsdbError) -> None:
         """The statement failed. In the extended protocol, everything up to Sync is skipped from here on."""
-        self._send(Sent.ERROR, backend.diagnostic(b"E", "ERROR", error))
+        self._send(Sent.ERROR, backend.diagnostic(b"E", "ERROR", error, self.codec))
 
     def fatal(self, error: TsdbError) -> None:
         """The last message: the connection is over in every state. An HTTP client is told so in its own tongue."""

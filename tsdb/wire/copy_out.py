@@ -20,7 +20,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from tsdb.errors import CharacterNotInRepertoire, ProgramLimitExceeded
+from tsdb.encodings import UTF8, encoded
+from tsdb.errors import ProgramLimitExceeded
 from tsdb.types import SqlType
 from tsdb.wire import copy_out_kernels as kernels
 from tsdb.wire import octets
@@ -59,7 +60,8 @@ class CopyEncoder:
         self._how = how
         self._names = [name for name, _ in columns]
         binary = how.format == "binary"
-        self._columns = [ColumnImages(sql_type, int(binary), zone(timezone)) for _, sql_type in columns]
+        codec = how.encoding if binary else UTF8
+        self._columns = [ColumnImages(sql_type, int(binary), zone(timezone), codec) for _, sql_type in columns]
         self._null = np.frombuffer(how.null.encode(), np.uint8)
         self._forced = how.force_quote or (False,) * len(columns)
         self._head = _BINARY_HEADER if binary else b""
@@ -169,15 +171,7 @@ class CopyEncoder:
         at = 0
         for size in sizes.tolist():
             line = piece[at + kernels.LINE_HEADER_BYTES : at + size].decode()
-            try:
-                messages.append(copy_data(line.encode(self._how.encoding)))
-            except UnicodeEncodeError as error:
-                character = line[error.start]
-                shown = " ".join(f"0x{octet:02x}" for octet in character.encode())
-                raise CharacterNotInRepertoire(
-                    f'character with byte sequence {shown} in encoding "UTF8" has no equivalent in encoding '
-                    f'"{self._how.encoding.upper()}"'
-                ) from None
+            messages.append(copy_data(encoded(line, self._how.encoding)))
             at += size
         return b"".join(messages)
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
+from tsdb.encodings import UTF8
 from tsdb.errors import (
     FeatureNotSupported,
     InternalError,
@@ -35,6 +36,7 @@ from tsdb.wire import civil, decimals, digits, floats, octets
 from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
+from tsdb.wire.transcoding import transcoded
 from tsdb.zones import Zone
 
 Int64s = npt.NDArray[np.int64]
@@ -68,16 +70,17 @@ class Image:
 class ColumnImages:
     """Writes the columns of one SQL type in one format. Not for two threads at a time: it keeps its buffers."""
 
-    def __init__(self, sql_type: SqlType, format_code: int, zone: Zone) -> None:
+    def __init__(self, sql_type: SqlType, format_code: int, zone: Zone, codec: str = UTF8) -> None:
         self._type = sql_type
         self._zone = zone
+        self._codec = codec
         self._binary = format_code == BINARY_FORMAT
         self._octets = _NO_BYTES
         self._lengths = np.empty(0, np.int32)
         self._writer: Callable[[ColumnImages, Any], Image]
         self._elements: ColumnImages | None = None
         if sql_type.element is not None:
-            self._elements = ColumnImages(sql_type.element, format_code, zone)
+            self._elements = ColumnImages(sql_type.element, format_code, zone, codec)
             as_text = ColumnImages._vector_text if sql_type.vector else ColumnImages._array_text
             self._writer = ColumnImages._array_binary if self._binary else as_text
         else:
@@ -206,6 +209,8 @@ class ColumnImages:
             array = _cast(array, self._type, pa.large_string())
         elif not _has_offsets(array.type):
             array = array.cast(pa.large_binary())
+        if self._codec != UTF8:
+            array = transcoded(array if pa.types.is_string(array.type) else array.cast(pa.large_string()), self._codec)
         wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
         _, offset_buffer, value_buffer = array.buffers()
         dtype: Any = np.int64 if wide else np.int32
@@ -280,7 +285,7 @@ class ColumnImages:
         offsets, children = _list_parts(array)
         nested = pa.types.is_list(children.type) or pa.types.is_large_list(children.type)
         if nested:
-            inner = ColumnImages(self._type, TEXT_FORMAT, self._zone)
+            inner = ColumnImages(self._type, TEXT_FORMAT, self._zone, self._codec)
             image = inner.image(children)
         else:
             image = self._element_image(children)

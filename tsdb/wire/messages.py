@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from tsdb.errors import CharacterNotInRepertoire, InvalidParameterValue, ProtocolViolation, TsdbError
+from tsdb.encodings import UTF8, decoded
+from tsdb.errors import InvalidParameterValue, ProtocolViolation, TsdbError
 
 TEXT_FORMAT = 0
 BINARY_FORMAT = 1
@@ -170,12 +171,13 @@ def format_codes(formats: tuple[int, ...], count: int) -> tuple[int, ...]:
 class Body:
     """A cursor over a message's body. Every method moves on, or raises ``ProtocolViolation``."""
 
-    __slots__ = ("_at", "_data", "_what")
+    __slots__ = ("_at", "_codec", "_data", "_what")
 
-    def __init__(self, data: bytes, what: str) -> None:
+    def __init__(self, data: bytes, what: str, codec: str = UTF8) -> None:
         self._data = data
         self._at = 0
         self._what = what
+        self._codec = codec
 
     def octets(self, count: int) -> bytes:
         end = self._at + count
@@ -200,7 +202,7 @@ class Body:
             raise ProtocolViolation(f"invalid string in {self._what} message: its terminator is missing")
         raw = self._data[self._at : end]
         self._at = end + 1
-        return utf8(raw)
+        return decoded(raw, self._codec)
 
     def end(self) -> None:
         if self._at != len(self._data):
@@ -209,15 +211,6 @@ class Body:
     @property
     def at_end(self) -> bool:
         return self._at == len(self._data)
-
-
-def utf8(raw: bytes) -> str:
-    """Decode text; what is not UTF-8 is an error that names the offending bytes, as PostgreSQL does."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        octets = " ".join(f"0x{byte:02x}" for byte in raw[error.start : error.end])
-        raise CharacterNotInRepertoire(f'invalid byte sequence for encoding "UTF8": {octets}') from None
 
 
 def _query(body: Body) -> Query:
@@ -316,16 +309,16 @@ _PASSWORD_PARSERS: dict[type[Frontend], tuple[str, Callable[[Body], Frontend]]] 
 TYPES = frozenset(_PARSERS) | {ord("p")}
 
 
-def _run(what: str, parser: Callable[[Body], Frontend], data: bytes) -> Frontend:
-    body = Body(data, what)
+def _run(what: str, parser: Callable[[Body], Frontend], data: bytes, codec: str = UTF8) -> Frontend:
+    body = Body(data, what, codec)
     message = parser(body)
     body.end()
     return message
 
 
-def parse(letter: int, data: bytes) -> Frontend:
-    """The message of type ``letter`` (any of ``TYPES`` but p) with the body ``data``."""
-    return _run(*_PARSERS[letter], data)
+def parse(letter: int, data: bytes, codec: str = UTF8) -> Frontend:
+    """The message of type ``letter`` (any of ``TYPES`` but p) with the body ``data``, whose texts are in ``codec``."""
+    return _run(*_PARSERS[letter], data, codec)
 
 
 def parse_password(expected: type[Frontend], data: bytes) -> Frontend:

@@ -44,6 +44,7 @@ from tsdb.datetimes import (
     parse_timestamp,
     parse_timestamptz,
 )
+from tsdb.encodings import UTF8, decoded
 from tsdb.errors import (
     CharacterNotInRepertoire,
     DatetimeFieldOverflow,
@@ -58,7 +59,7 @@ from tsdb.errors import (
 from tsdb.intervals import Interval, parse_interval
 from tsdb.types import REFERENCES, SqlType
 from tsdb.wire.array_text import DIMENSIONS_MAX, parse_array
-from tsdb.wire.messages import BINARY_FORMAT, Bind, format_codes, utf8
+from tsdb.wire.messages import BINARY_FORMAT, Bind, format_codes
 
 Value = bool | int | float | Decimal | str | bytes | Timestamptz | Timestamp | Date | Time | Interval | list[Any] | None
 
@@ -90,8 +91,8 @@ def decode(data: bytes | None, sql_type: SqlType, format_code: int, context: Con
     if data is None:
         return None
     if format_code == BINARY_FORMAT:
-        return _decode_binary(data, sql_type)
-    return decode_text(_text(data), sql_type, context)
+        return _decode_binary(data, sql_type, context.codec)
+    return decode_text(_text(data, context.codec), sql_type, context)
 
 
 def decode_text(text: str, sql_type: SqlType, context: Context) -> Value:
@@ -118,10 +119,10 @@ def _elements(items: list[Any], element: SqlType, context: Context) -> list[Any]
     ]
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes, codec: str = UTF8) -> str:
     if 0 in data:
         raise CharacterNotInRepertoire('invalid byte sequence for encoding "UTF8": 0x00')
-    return utf8(data)
+    return decoded(data, codec)
 
 
 def _invalid(text: str, sql_type: SqlType, detail: str | None = None) -> NoReturn:
@@ -323,10 +324,12 @@ _DATED: dict[str, Callable[[str, Context], Value]] = {
 # --- binary ---
 
 
-def _decode_binary(data: bytes, sql_type: SqlType) -> Value:
+def _decode_binary(data: bytes, sql_type: SqlType, codec: str = UTF8) -> Value:
     if sql_type.element is not None:
-        return _array_binary(data, sql_type.element)
+        return _array_binary(data, sql_type.element, codec)
     reader = _BINARY.get(sql_type.typname)
+    if codec != UTF8 and (reader is None or sql_type.typname in ("json", "jsonb")):
+        data = decoded(data, codec).encode()
     if reader is None:
         return _text(data)
     return reader(data, sql_type)
@@ -440,7 +443,7 @@ _ARRAY_HEAD = struct.Struct("!iiI")
 _DIMENSION = struct.Struct("!ii")
 
 
-def _array_binary(data: bytes, element: SqlType) -> list[Any]:
+def _array_binary(data: bytes, element: SqlType, codec: str) -> list[Any]:
     try:
         dimensions, _, oid = _ARRAY_HEAD.unpack_from(data)
         if not 0 <= dimensions <= DIMENSIONS_MAX:
@@ -448,7 +451,7 @@ def _array_binary(data: bytes, element: SqlType) -> list[Any]:
         if oid != element.oid:
             _incorrect(element, f"The array has elements of type {oid}, not {element.oid}.")
         sizes = [_DIMENSION.unpack_from(data, 12 + 8 * k)[0] for k in range(dimensions)]
-        items = _array_items(data, 12 + 8 * dimensions, sizes, element)
+        items = _array_items(data, 12 + 8 * dimensions, sizes, element, codec)
     except struct.error:
         raise ProtocolViolation("insufficient data left in message") from None
     for size in reversed(sizes[1:]) if items else ():
@@ -456,7 +459,7 @@ def _array_binary(data: bytes, element: SqlType) -> list[Any]:
     return items
 
 
-def _array_items(data: bytes, at: int, sizes: list[int], element: SqlType) -> list[Any]:
+def _array_items(data: bytes, at: int, sizes: list[int], element: SqlType, codec: str) -> list[Any]:
     """The elements in their order. Each takes four bytes at least, which bounds their number."""
     count = math.prod(sizes) if sizes else 0
     if any(size < 0 for size in sizes) or count * 4 > len(data) - at:
@@ -467,7 +470,7 @@ def _array_items(data: bytes, at: int, sizes: list[int], element: SqlType) -> li
         at += 4
         if length < -1 or at + length > len(data):
             raise ProtocolViolation("insufficient data left in message")
-        items.append(None if length == -1 else _decode_binary(data[at : at + length], element))
+        items.append(None if length == -1 else _decode_binary(data[at : at + length], element, codec))
         at += max(length, 0)
     if at != len(data):
         _incorrect(element, "There is data after the last element of the array.")

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from tsdb.encodings import UTF8
 from tsdb.errors import ProgramLimitExceeded
 from tsdb.types import SqlType
 from tsdb.wire import octets
@@ -29,11 +30,12 @@ _ROW_BYTES_MAX = (1 << 31) - 1
 
 class RowEncoder:
     """Encodes the rows of one result. ``columns`` are type and format code (0 text, 1 binary) of each column;
-    ``timezone`` is the session's, as ``tsdb.zones.zone`` takes it. Not for two threads at a time."""
+    ``timezone`` is the session's, as ``tsdb.zones.zone`` takes it, ``codec`` its client's. Not for two threads at a
+    time."""
 
-    def __init__(self, columns: Sequence[tuple[SqlType, int]], timezone: str = "UTC") -> None:
+    def __init__(self, columns: Sequence[tuple[SqlType, int]], timezone: str = "UTC", codec: str = UTF8) -> None:
         session_zone = zone(timezone)
-        self._columns = [ColumnImages(sql_type, code, session_zone) for sql_type, code in columns]
+        self._columns = [ColumnImages(sql_type, code, session_zone, codec) for sql_type, code in columns]
         self._out = np.empty(PIECE_BYTES_MAX, np.uint8)
 
     def encode(self, batch: pa.RecordBatch) -> bytes:

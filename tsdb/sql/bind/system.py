@@ -52,6 +52,11 @@ def current_user(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Exp
     return constant(NAME, binder.context.user)
 
 
+@special("pg_client_encoding")
+def pg_client_encoding(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    return constant(NAME, binder.context.settings.get("client_encoding", "UTF8"))
+
+
 @special("pg_backend_pid")
 def pg_backend_pid(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     return constant(INT4, binder.context.backend_pid)

@@ -85,7 +85,7 @@ class Cutter:
         self._left = b""
         self._header = options.header != "off" or options.binary
         self._ended = False
-        utf8 = options.binary or options.encoding == "utf-8"
+        utf8 = options.binary or options.encoding in ("", "utf-8")
         self._decoder = None if utf8 else codecs.getincrementaldecoder(options.encoding)()
         rows = min(ROWS_MAX, max(16, FIELDS_MAX // len(columns)))
         self._starts = np.zeros((len(columns), rows), np.int32)

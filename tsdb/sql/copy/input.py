@@ -12,12 +12,19 @@ Points come out before the end of the data is known to be right: who takes them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from tsdb.errors import CharacterNotInRepertoire, InvalidColumnReference, NotNullViolation, ProgramLimitExceeded
+from tsdb.encodings import UTF8, codec_of
+from tsdb.errors import (
+    CharacterNotInRepertoire,
+    FeatureNotSupported,
+    InvalidColumnReference,
+    NotNullViolation,
+    ProgramLimitExceeded,
+)
 from tsdb.model.points import Points
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
@@ -126,6 +133,12 @@ class CopyInput:
         self._targets = prepared.targets
         self._now_ns = context.now_us * 1000
         self._defaults = defaults
+        codec = codec_of(context.settings.get("client_encoding", "UTF8"))
+        if options.binary and codec != UTF8:
+            raise FeatureNotSupported(
+                "binary COPY FROM needs the client encoding UTF8", hint="SET client_encoding = UTF8."
+            )
+        options = replace(options, encoding=options.encoding or codec)
         self._cutter = Cutter(options, [column.name for column in self._targets])
         self._values: TextValues | BinaryValues
         self._values = BinaryValues(context, decode) if options.binary else TextValues(context)

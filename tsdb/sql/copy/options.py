@@ -32,7 +32,8 @@ _ENCODINGS = {
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
-    """``delimiter``, ``quote`` and ``escape`` are single bytes; ``encoding`` is Python's name of the client's."""
+    """``delimiter``, ``quote`` and ``escape`` are single bytes; ``encoding`` is Python's name of the one that is
+    asked for, nothing for the client's own."""
 
     format: Format = "text"
     delimiter: str = "\t"
@@ -43,7 +44,7 @@ class CopyOptions:
     force_quote: Names = None
     force_not_null: Names = None
     force_null: Names = None
-    encoding: str = "utf-8"
+    encoding: str = ""
     ignore_errors: bool = False
     reject_limit: int | None = None
     verbose: bool = False

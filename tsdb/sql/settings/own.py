@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from tsdb import encodings
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue
 from tsdb.sql.settings.setting import Check
 from tsdb.zones import zone
@@ -68,31 +69,12 @@ def hours_zone(hours: float) -> str:
     return f"<{'-' if minutes < 0 else '+'}{size}>{'+' if minutes < 0 else '-'}{size}"
 
 
-# Encodings of PostgreSQL (table 24.1), folded as its names are; two of them need no conversion.
-_ENCODINGS = frozenset({
-    "big5", "euccn", "eucjp", "eucjis2004", "euckr", "euctw", "gb18030", "gbk", "iso88595", "iso88596",
-    "iso88597", "iso88598", "johab", "koi8r", "koi8", "koi8u", "latin1", "iso88591", "latin2", "iso88592",
-    "latin3", "iso88593", "latin4", "iso88594", "latin5", "iso88599", "latin6", "iso885910", "latin7",
-    "iso885913", "latin8", "iso885914", "latin9", "iso885915", "latin10", "iso885916", "muleinternal", "sjis",
-    "mskanji", "shiftjis", "win932", "windows932", "shiftjis2004", "uhc", "win949", "windows949", "win866",
-    "alt", "win874", "win1250", "win1251", "win", "win1252", "win1253", "win1254", "win1255", "win1256",
-    "win1257", "win1258", "abc", "tcvn", "tcvn5712", "vscii", "windows1250", "windows1251", "windows1252",
-    "windows1253", "windows1254", "windows1255", "windows1256", "windows1257", "windows1258",
-})  # fmt: skip
-
-
 def client_encoding(name: str, value: str) -> str:
-    """UTF8, or SQL_ASCII, which means bytes as they are."""
-    folded = re.sub(r"[^a-z0-9]", "", value.lower())
-    if folded in ("utf8", "unicode"):
-        return "UTF8"
-    if folded == "sqlascii":
-        return "SQL_ASCII"
-    if folded in _ENCODINGS:
-        raise FeatureNotSupported(
-            f"conversion between {value.upper()} and UTF8 is not supported", hint="Use the client encoding UTF8."
-        )
-    raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"')
+    """An encoding by PostgreSQL's own name of it."""
+    found = encodings.name_of(value)
+    if found is None:
+        raise InvalidParameterValue(f'invalid value for parameter "{name}": "{value}"')
+    return found
 
 
 _STYLES = ("iso", "sql", "postgres", "german")
