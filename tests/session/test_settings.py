@@ -47,7 +47,7 @@ def test_a_value_is_shown_as_postgresql_shows_it(name: str, value: str, shown: s
         ("statement_timeout", "-1", InvalidParameterValue),
         ("timezone", "Mars/Olympus", InvalidParameterValue),
         ("timezone", "5.5", InvalidParameterValue),
-        ("client_encoding", "LATIN1", FeatureNotSupported),
+        ("client_encoding", "SJIS", FeatureNotSupported),
         ("datestyle", "German", FeatureNotSupported),
         ("datestyle", "Roman", InvalidParameterValue),
         ("datestyle", "SQL, DMY", FeatureNotSupported),

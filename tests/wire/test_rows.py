@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.wire.columns import encode, split_rows
+from tsdb.datetimes import Context
 from tsdb.errors import FeatureNotSupported, InternalError, InvalidTextRepresentation, NumericValueOutOfRange
 from tsdb.types import (
     BOOL,
@@ -103,7 +104,7 @@ def test_numeric_reads_back_in_both_formats(scale: int, numbers: list[int | None
         assert read == values
 
 
-CONTEXT: Any = None
+CONTEXT = Context(zone("UTC"), 0)
 
 
 @given(st.lists(st.none() | st.floats(), min_size=1, max_size=50))
