@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView, table_of
 from tests.sql.test_random_statements import bag
 from tsdb.errors import QueryCanceled
-from tsdb.sql.aggregation import cells
+from tsdb.sql.aggregation import answer, averages, cells
 from tsdb.sql.query import Queries
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
@@ -171,3 +172,23 @@ def test_a_running_aggregate_can_be_cancelled(queries: Queries) -> None:
     context = replace(CONTEXT, running=lambda run: run.cancel())
     with pytest.raises(QueryCanceled):
         ask(queries, view, "SELECT count(*) FROM cpu", context=context)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(-(2**62) + 1, 2**62 - 1), st.integers(-20_000, 20_000)),
+            st.one_of(st.integers(0, 3), st.sampled_from([360, 9_999, 10_000, 10**8]), st.integers(0, 10**14)),
+        ),
+        min_size=1,
+    )
+)
+def test_averages_have_postgresqls_digits(pairs: list[tuple[int, int]]) -> None:
+    found = averages.texts(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])).to_pylist()
+    for (total, count), text in zip(pairs, found, strict=True):
+        assert (text is None) == (count == 0)
+        if count:
+            digits = answer._digits_of_one(abs(total), count)
+            assert text == f"{answer._average(total, count, digits):f}"
+            exact = Fraction(total, count)
+            assert abs(Fraction(text) - exact) <= Fraction(1, 2 * 10**digits)

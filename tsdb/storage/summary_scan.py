@@ -65,6 +65,9 @@ class SummaryScan:
         self._statistics = statistics
         self._tags = [c for c in request.columns if isinstance(c, int) and request.series.by_number[c].role is Role.TAG]
         self._fields = [request.series.by_number[number] for number in self._wish.statistics]
+        self._summed = all(column.kind in KINDS for column in self._fields)
+        # The numbers that columns had before an ALTER TYPE.
+        self._former = [number for column in self._fields for number in stored_numbers(column)[1:]]
         self._gone: set[int] = set()
 
     def cells(self) -> Iterator[SummaryCells]:
@@ -85,11 +88,7 @@ class SummaryScan:
             return False
         if width is not None and width < min(header.summary_span * NS_PER_SECOND, header.max_time - header.min_time):
             return False
-        # A column may be under numbers from before an ALTER TYPE.
-        return all(
-            column.kind in KINDS and not any(number in header.columns for number in stored_numbers(column)[1:])
-            for column in self._fields
-        )
+        return self._summed and not any(number in header.columns for number in self._former)
 
     def _of(self, parts: Sequence[BlockPart], others: Sequence[Part]) -> Iterator[SummaryCells]:
         """The used cells of blocks; ``others`` overlap with them, and they may with each other."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.sql.aggregation import averages
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate
 from tsdb.sql.expressions.grouping import Ordering
@@ -21,8 +22,6 @@ Int64s = npt.NDArray[np.int64]
 # numeric's avg of integers has 16 digits after the point (select_div_scale in numeric.c).
 _AVG_DIGITS = 16
 _COUNT_MAX = (1 << 60) // 10_000
-_POWERS = np.array([10_000**k for k in range(1, 5)], np.int64)
-_POWERS_FROM_ONE = np.array([10_000**k for k in range(5)], np.int64)
 
 
 def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
@@ -39,24 +38,40 @@ def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
             starts = (buckets + cells.first_bucket) * plan.time.width_us + plan.time.origin_us
             columns.append(pa.array(starts).view(pa.timestamp("us", "UTC")))
         elif kind == "tag":
-            values = pa.array([each[index] for each in cells.combinations], pa.string())
-            columns.append(values.take(pa.array(combination)))
+            columns.append(_tags(cells, index).take(pa.array(combination)))
         else:
             columns.append(_aggregate(plan.aggregates[index], cells, filled, result, shown=plan.shown))
-    rows = _ordered([_sortable(plan, at, columns, cells, filled) for at in range(len(columns))], plan.order)
+    rows = _ordered([_keys(plan, item, columns, cells, filled, combination) for item in reversed(plan.order)])
     if plan.limit is not None:
         rows = (np.arange(len(filled)) if rows is None else rows)[: plan.limit]
     batch = pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
     return batch if rows is None else batch.take(pa.array(rows))
 
 
-def _sortable(plan: ScanAggregate, at: int, columns: Sequence[pa.Array], cells: Cells, filled: Int64s) -> pa.Array:
-    """What a column is sorted by: a number that is shown as a text sorts as a number."""
-    kind, index = plan.outputs[at]
-    asked = any(item.output == at for item in plan.order)
-    if not asked or kind != "aggregate" or not pa.types.is_string(columns[at].type):
-        return columns[at]
-    return _aggregate(plan.aggregates[index], cells, filled, plan.types[at], shown=False)
+def _tags(cells: Cells, index: int) -> pa.StringArray:
+    """A tag's value in each combination."""
+    return pa.array([each[index] for each in cells.combinations], pa.string())
+
+
+def _keys(
+    plan: ScanAggregate, item: Ordering, columns: Sequence[pa.Array], cells: Cells, filled: Int64s, combination: Int64s
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """What rows are sorted by: (ranks, whether there is no value)."""
+    kind, index = plan.outputs[item.output]
+    if kind == "tag":
+        # There are fewer combinations than rows.
+        ranks, absent = _ranked(_tags(cells, index), item)
+        return ranks[combination], absent[combination]
+    column = columns[item.output]
+    if kind == "aggregate" and pa.types.is_string(column.type):
+        # A number that is shown as a text sorts as a number.
+        column = _aggregate(plan.aggregates[index], cells, filled, plan.types[item.output], shown=False)
+    return _ranked(column, item)
+
+
+def _ranked(column: pa.Array, item: Ordering) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    rank, absent = _rank(column), np.asarray(column.is_null())
+    return -rank if item.descending else rank, ~absent if item.nulls_first else absent
 
 
 def _of_nothing(plan: ScanAggregate) -> pa.RecordBatch:
@@ -146,30 +161,13 @@ def _average(total: int, count: int, digits: int = _AVG_DIGITS) -> Decimal:
 
 def _shown_averages(low: Int64s, high: Int64s, count: Int64s) -> pa.Array:
     """As PostgreSQL prints them: at least 16 significant digits (select_div_scale in numeric.c)."""
-    texts = np.full(len(count), None, object)
-    easy = np.zeros(len(count), np.bool_)
     if _fits(low, high) and len(count) and int(count.max()) <= _COUNT_MAX:
-        total, divisor = (high << 32) + low, np.maximum(count, 1)
-        digits = _digits_of(np.abs(total), divisor)
-        # Numbers below one may have more digits than int64 holds, and Arrow writes some of them with an exponent.
-        easy = (count > 0) & (digits <= _AVG_DIGITS) & (np.abs(total) >= divisor)
-        for number in np.unique(digits[easy]).tolist():
-            rows = np.flatnonzero(easy & (digits == number))
-            made = _quotients(total[rows], divisor[rows], number, np.zeros(len(rows), np.bool_))
-            texts[rows] = made.cast(pa.string()).to_numpy(zero_copy_only=False)
-    for row in np.flatnonzero(~easy & (count > 0)).tolist():
-        exact, divided_by = _exact(int(low[row]), int(high[row])), int(count[row])
-        texts[row] = f"{_average(exact, divided_by, _digits_of_one(abs(exact), divided_by)):f}"
+        return averages.texts((high << 32) + low, count)
+    texts = []
+    for each, others, rows in zip(low.tolist(), high.tolist(), count.tolist(), strict=True):
+        exact = _exact(each, others)
+        texts.append(f"{_average(exact, rows, _digits_of_one(abs(exact), rows)):f}" if rows else None)
     return pa.array(texts, pa.string())
-
-
-def _digits_of(total: Int64s, count: Int64s) -> Int64s:
-    """Digits after the point of total / count; both in base 10,000, the highest digits decide."""
-    weights = [np.searchsorted(_POWERS, each, side="right") for each in (total, count)]
-    firsts = [each // _POWERS_FROM_ONE[weight] for each, weight in zip((total, count), weights, strict=True)]
-    weight = weights[0] - weights[1] - (firsts[0] <= firsts[1])
-    found: Int64s = np.maximum(_AVG_DIGITS - 4 * weight, 0)
-    return found
 
 
 def _digits_of_one(total: int, count: int) -> int:
@@ -182,18 +180,9 @@ def _digits_of_one(total: int, count: int) -> int:
     return max(_AVG_DIGITS - 4 * (weights[0] - weights[1] - int(firsts[0] <= firsts[1])), 0)
 
 
-def _ordered(columns: Sequence[pa.Array], order: Sequence[Ordering]) -> Int64s | None:
-    """The rows' order; None when it is as they lie."""
-    if not order:
-        return None
-    keys: list[npt.NDArray[Any]] = []
-    for item in reversed(order):
-        column = columns[item.output]
-        rank = _rank(column)
-        keys.append(-rank if item.descending else rank)
-        absent = np.asarray(column.is_null())
-        keys.append(~absent if item.nulls_first else absent)
-    return np.lexsort(keys)
+def _ordered(keys: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Int64s | None:
+    """The rows' order by the last pair of keys, then the one before it …; None when it is as they lie."""
+    return np.lexsort([each for pair in keys for each in pair if each.any()] or [keys[0][0]]) if keys else None
 
 
 def _rank(column: pa.Array) -> Int64s:

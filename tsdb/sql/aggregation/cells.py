@@ -22,6 +22,8 @@ Table = npt.NDArray[Any]  # int64 or float64, by cell
 
 # Cells × states of aggregates: at 8 bytes each, 64 MiB at most.
 STATES_MAX = 8 << 20
+# Combinations of dictionaries' values up to which numbers are looked up in a table.
+TABLE_MAX = 1 << 17
 _NOTHING = np.empty(0, np.bool_)
 _INT_MIN, _INT_MAX = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
@@ -76,6 +78,7 @@ class Cells:
         self._combinations: dict[tuple[str | None, ...], int] = {}
         # Codes of rows in the dictionaries of the batches at hand, which are held so that none takes another's place.
         self._codes: dict[int, int] = {}
+        self._table: Int32s | None = None
         self._dictionaries: list[int] = []
         self._kept: list[pa.Array] = []
         self._rows: Int64s = np.zeros((0, 0), np.int64)
@@ -164,27 +167,40 @@ class Cells:
             return np.zeros(1, np.int64), np.array([self._combinations.setdefault((), 0)], np.int32)
         dictionaries = [tag.dictionary for tag in tags]
         places = [d.buffers()[-1].address if d.buffers()[-1] is not None else 0 for d in dictionaries]
+        sizes = [len(d) + 1 for d in dictionaries]
         if places != self._dictionaries:
             # What a code means is a matter of the dictionary.
             self._dictionaries, self._kept, self._codes = places, dictionaries, {}
-        code = _codes(tags, [len(d) + 1 for d in dictionaries])
+            self._table = np.full(math.prod(sizes), -1, np.int32) if math.prod(sizes) <= TABLE_MAX else None
+        code = _codes(tags, sizes)
         starts = kernels.stretch_starts(code)
-        known = self._codes
-        firsts = code[starts].tolist()
-        for each in firsts:
-            if each not in known:
-                known[each] = self._number_of(each, dictionaries)
-        return starts, np.fromiter(map(known.__getitem__, firsts), np.int32, len(firsts))
+        firsts = code[starts]
+        table = self._table
+        if table is None:
+            known = self._codes
+            distinct, inverse = np.unique(firsts, return_inverse=True)
+            new = [each for each in distinct.tolist() if each not in known]
+            known.update(zip(new, self._numbers_of(new, dictionaries), strict=True))
+            found = np.fromiter(map(known.__getitem__, distinct.tolist()), np.int32, len(distinct))
+            return starts, found[inverse]
+        combination = table[firsts]
+        missing = np.unique(firsts[combination < 0])
+        if len(missing):
+            table[missing] = self._numbers_of(missing.tolist(), dictionaries)
+            combination = table[firsts]
+        return starts, combination
 
-    def _number_of(self, code: int, dictionaries: Sequence[pa.Array]) -> int:
-        """The number of the combination that a code stands for, a new one if need be."""
-        if len(self._combinations) >= STATES_MAX:
+    def _numbers_of(self, codes: Sequence[int], dictionaries: Sequence[pa.Array]) -> list[int]:
+        """The numbers of the combinations that codes stand for, new ones if need be. Raises TooManyCells."""
+        if len(self._combinations) + len(codes) > STATES_MAX:
             raise TooManyCells
-        values: list[str | None] = []
+        columns: list[list[str | None]] = []
+        rest = np.array(codes, np.int64)
         for dictionary in reversed(dictionaries):
-            code, place = divmod(code, len(dictionary) + 1)
-            values.append(None if place == 0 else dictionary[place - 1].as_py())
-        return self._combinations.setdefault(tuple(reversed(values)), len(self._combinations))
+            rest, place = np.divmod(rest, len(dictionary) + 1)
+            columns.append(dictionary.take(pa.array(place - 1, mask=place == 0)).to_pylist())
+        combinations = self._combinations
+        return [combinations.setdefault(each, len(combinations)) for each in zip(*reversed(columns), strict=True)]
 
     # --- room ---
 
