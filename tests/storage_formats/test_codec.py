@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from tests.storage_formats.values import bits, columns, every_flip_is_found, int64s, kinds
 from tsdb.errors import DataCorrupted
 from tsdb.storage import bitmaps, codec, decimals
-from tsdb.storage.codec import Encoding, decode_column, decode_integers, encode_column, encode_integers
+from tsdb.storage.codec import (
+    Encoding,
+    StoredColumn,
+    decode_column,
+    decode_integers,
+    encode_column,
+    encode_integers,
+)
+from tsdb.storage.pages import PAGE_NUMBERS, Spans
 from tsdb.types import Kind
 
 
@@ -102,6 +110,50 @@ def test_decimal_text_is_stored_as_integers(exponent: int, integers: list[int]) 
     assert found.view(np.int64).tolist() == values.view(np.int64).tolist()
 
 
+@given(
+    st.sampled_from(list(Kind)),
+    st.sampled_from([0.0, 0.1, 0.9]),
+    st.sampled_from([3, 700, PAGE_NUMBERS, PAGE_NUMBERS + 1, 3 * PAGE_NUMBERS - 5]),
+    st.lists(st.floats(0, 1), max_size=12, unique=True),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=300, deadline=None)
+def test_some_rows_of_a_column_are_those_of_all(
+    kind: Kind, null_share: float, rows: int, cuts: list[float], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.integers(-2, 3, rows)) + 1000
+    plain = {
+        Kind.FLOAT8: walk / 4 if seed % 2 else rng.normal(size=rows),
+        Kind.INT8: walk,
+        Kind.UINT8: walk.astype(np.uint64) + np.uint64(2**63),
+        Kind.BOOL: walk % 3 == 0,
+        Kind.TEXT: np.array([f"text {n}" for n in walk.tolist()], object),
+    }[kind]
+    values = pa.array(plain, kind.arrow, mask=rng.random(rows) < null_share if null_share else None)
+    borders = np.unique(np.array([int(cut * rows) for cut in cuts], np.int64))
+    starts, stops = borders[: len(borders) // 2 * 2 : 2], borders[1::2]
+    spans = Spans(starts, stops, int((stops - starts).sum()))
+    stored = StoredColumn(encode_column(values, kind), kind, rows)
+    expected = values.take(pa.array(np.concatenate([np.arange(0), *map(np.arange, starts, stops)]), pa.int64()))
+    for _ in range(2):
+        found = stored.values(spans)
+        found.validate(full=True)
+        assert found.null_count == expected.null_count
+        assert bits(found) == bits(expected)
+    if kind is Kind.INT8 and not null_share:
+        sequence = StoredColumn(encode_integers(walk), codec.INTEGERS, rows)
+        assert sequence.integers(spans).tolist() == expected.to_pylist()
+
+
+def test_numbers_that_were_handed_out_do_not_change_with_the_next() -> None:
+    first, second = (np.arange(10_000) * factor + np.arange(10_000) % 7 for factor in (1, 3))
+    spans = Spans(np.array([5000]), np.array([5100]), 100)
+    one = StoredColumn(encode_integers(first), codec.INTEGERS, 10_000).integers(spans)
+    StoredColumn(encode_integers(second), codec.INTEGERS, 10_000).integers(spans)
+    assert one.tolist() == first[5000:5100].tolist()
+
+
 def test_one_value_that_is_no_decimal_is_seen_wherever_it_stands() -> None:
     values = np.arange(1000) / 10
     for position in (0, 1, 500, 998, 999):
@@ -159,6 +211,28 @@ SAMPLES: list[tuple[list[object], Kind]] = [
     ([None, None], Kind.INT8),
     ([4, 4], Kind.INT8),
 ]
+MANY: list[tuple[list[object], Kind]] = [
+    ([n * n % 97 for n in range(2 * PAGE_NUMBERS + 9)], Kind.INT8),
+    ([n * n % 97 / 4 for n in range(PAGE_NUMBERS + 9)], Kind.FLOAT8),
+    ([None, *(n * n % 97 for n in range(PAGE_NUMBERS + 9))], Kind.UINT8),
+]
+
+
+@pytest.mark.parametrize(("values", "kind"), MANY)
+def test_wrong_bytes_in_pages_are_an_error_or_the_right_number_of_rows(values: list[object], kind: Kind) -> None:
+    data = encode_column(pa.array(values, kind.arrow), kind)
+    assert encoding_of(data) in (Encoding.PAGES, Encoding.DECIMAL_PAGES)
+    spans = Spans(np.array([10, PAGE_NUMBERS - 1]), np.array([20, PAGE_NUMBERS + 5]), 16)
+    rng = np.random.default_rng(1)
+    for position in (*range(120), *rng.integers(0, len(data) - 4, 400).tolist()):
+        broken = bytearray(data)
+        broken[position] ^= int(rng.integers(1, 256))
+        for part, rows in ((None, len(values)), (spans, 16)):
+            try:
+                found = StoredColumn(with_checksum(bytes(broken)), kind, len(values)).values(part)
+            except DataCorrupted:
+                continue
+            assert len(found) == rows
 
 
 @pytest.mark.parametrize(("values", "kind"), SAMPLES)
@@ -216,6 +290,7 @@ def test_an_array_of_another_type_is_refused() -> None:
 def test_encoding_numbers_are_those_on_disk() -> None:
     assert {e.name: e.value for e in Encoding} == {
         "NULLS": 0, "CONSTANT": 1, "PCODEC": 2, "DECIMAL": 3, "BITMAP": 4, "DICTIONARY": 5, "PLAIN": 6,
+        "PAGES": 7, "DECIMAL_PAGES": 8,
     }  # fmt: skip
     assert {k.name: k.value for k in Kind} == {"FLOAT8": 1, "INT8": 2, "UINT8": 3, "BOOL": 4, "TEXT": 5}
     assert codec.INTEGERS == 0

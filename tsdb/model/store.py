@@ -39,11 +39,13 @@ class TagMatch:
     """A condition on one tag: ``test`` is asked once for each distinct value, None for an absent tag.
 
     A scan leaves out exactly the rows whose value fails it. A planner may keep more (a test that is not sure says True)
-    when the statement's own condition is evaluated again on what is left.
+    when the statement's own condition is evaluated again on what is left. ``values``, where they are given, are all
+    that pass: then they are looked up, and none is asked for.
     """
 
     column: int
     test: Callable[[str | None], bool]
+    values: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from tsdb.model.time import us_of_ns
 from tsdb.storage.tagsets import TagSets
 
 TAG_TYPE = pa.dictionary(pa.int32(), pa.string())
+# Pieces are joined up to so many rows.
+JOINED_ROWS = 16_384
+T = TypeVar("T", bound=np.generic)
 _HIDDEN = {TIME: pa.timestamp("us", "UTC"), TIME_NS: pa.int64(), SEQUENCE: pa.int64()}
 
 
@@ -28,6 +32,47 @@ class Piece:
     times: npt.NDArray[np.int64] | None
     sequences: npt.NDArray[np.int64] | None
     columns: Mapping[int, pa.Array]
+
+
+def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Small pieces as one: a few rows of each of many blocks cost more on their way than in the blocks."""
+    waiting: list[Piece] = []
+    rows = 0
+    for piece in pieces:
+        if waiting and rows + piece.rows > JOINED_ROWS:
+            yield _join(waiting)
+            waiting, rows = [], 0
+        waiting.append(piece)
+        rows += piece.rows
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(pieces: Sequence[Piece]) -> Piece:
+    if len(pieces) == 1:
+        return pieces[0]
+    types = {number: values.type for piece in pieces for number, values in piece.columns.items()}
+    columns = {
+        number: pa.concat_arrays(
+            [
+                pa.nulls(piece.rows, kind) if (values := piece.columns.get(number)) is None else values
+                for piece in pieces
+            ]
+        )
+        for number, kind in types.items()
+    }
+    return Piece(
+        sum(piece.rows for piece in pieces),
+        _concatenated([piece.tagset for piece in pieces]),
+        _concatenated([piece.times for piece in pieces]),
+        _concatenated([piece.sequences for piece in pieces]),
+        columns,
+    )
+
+
+def _concatenated(arrays: Sequence[npt.NDArray[T] | None]) -> npt.NDArray[T] | None:
+    there = [array for array in arrays if array is not None]
+    return np.concatenate(there) if there else None
 
 
 class Output:

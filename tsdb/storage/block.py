@@ -20,6 +20,7 @@ from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
 from tsdb.storage import codec, keys
 from tsdb.storage.cache import RunsCache
+from tsdb.storage.codec import StoredColumn
 from tsdb.storage.frame import seal, unseal, unseal_any
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
@@ -40,6 +41,7 @@ ROWS_MAX = 65_536
 # Column numbers are given from 1 upwards; these two are never given.
 TIME_COLUMN = 0
 SEQUENCE_COLUMN = 2**32 - 1
+_RESERVED = (TIME_COLUMN, SEQUENCE_COLUMN)
 
 Bound = float | int | bool | None
 
@@ -371,49 +373,25 @@ class BlockReader:
             self.bytes_read += len(data)
         return found
 
-    def times(self) -> Int64s:
-        """int64[rows] in ns."""
-        return codec.decode_integers(self._values((TIME_COLUMN,))[0], self.header.rows)
-
-    def sequences(self) -> Int64s:
-        """int64[rows] point sequences."""
-        return codec.decode_integers(self._values((SEQUENCE_COLUMN,))[0], self.header.rows)
-
-    def column(self, number: int) -> pa.Array | None:
-        """The values of a field, None if no row of this block has it."""
-        return self.columns((number,)).get(number)
-
-    def columns(self, numbers: Iterable[int]) -> dict[int, pa.Array]:
-        """The values of fields, read at once; those that no row of this block has are missing."""
-        wanted = [number for number in numbers if number in self.header.columns]
-        values = self._values(wanted)
-        stats = self.header.columns
-        return {
-            number: codec.decode_column(data, stats[number].kind, self.header.rows)
-            for number, data in zip(wanted, values, strict=True)
-        }
-
-    def read(
-        self, numbers: Iterable[int], *, times: bool, sequences: bool
-    ) -> tuple[Int64s | None, Int64s | None, dict[int, pa.Array]]:
-        """(times, sequences, fields) with one look-up of many keys; times and sequences None unless asked for."""
-        wanted = [number for number in numbers if number in self.header.columns]
-        reserved = [TIME_COLUMN] * times + [SEQUENCE_COLUMN] * sequences
-        values = dict(zip(reserved + wanted, self._values(reserved + wanted), strict=True))
+    def stored(self, numbers: Iterable[int]) -> dict[int, StoredColumn]:
+        """Columns, the reserved ones too, read at once and not yet decoded; those that no row has are missing."""
         rows, stats = self.header.rows, self.header.columns
-        return (
-            codec.decode_integers(values[TIME_COLUMN], rows) if times else None,
-            codec.decode_integers(values[SEQUENCE_COLUMN], rows) if sequences else None,
-            {number: codec.decode_column(values[number], stats[number].kind, rows) for number in wanted},
-        )
+        wanted = [number for number in numbers if number in stats or number in _RESERVED]
+        return {
+            number: StoredColumn(data, stats[number].kind if number in stats else codec.INTEGERS, rows)
+            for number, data in zip(wanted, self._values(wanted), strict=True)
+        }
 
     def rows(self) -> Rows:
         """The whole block."""
-        times, sequences, columns = self.read(self.header.columns, times=True, sequences=True)
-        assert times is not None
-        assert sequences is not None
+        found = self.stored((TIME_COLUMN, SEQUENCE_COLUMN, *self.header.columns))
         ids, offsets = self.runs()
-        return Rows(np.repeat(ids, np.diff(offsets)), times, sequences, columns)
+        return Rows(
+            np.repeat(ids, np.diff(offsets)),
+            found[TIME_COLUMN].integers(),
+            found[SEQUENCE_COLUMN].integers(),
+            {number: found[number].values() for number in self.header.columns},
+        )
 
     def _values(self, numbers: Sequence[int]) -> list[bytes]:
         header = self.header

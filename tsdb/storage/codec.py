@@ -9,7 +9,8 @@ Encodings:
 
 - ``NULLS``: no value at all. ``CONSTANT``: all values have the same bytes.
 - ``PCODEC``: 64-bit numbers (pcodec's standalone format). ``DECIMAL``: float8s that are n / 10**e for integers n,
-  as those integers in pcodec: what a sensor with two decimals sends.
+  as those integers in pcodec: what a sensor with two decimals sends. Many numbers are in pages (``PAGES``,
+  ``DECIMAL_PAGES``), so that a query for a few rows decodes only theirs (``tsdb.storage.pages``).
 - ``BITMAP``: booleans, as an Arrow bitmap. ``DICTIONARY`` and ``PLAIN``: texts.
 
 A decoded array's size is ``rows``, which the caller knows from the block's header: a header that says otherwise is
@@ -29,8 +30,9 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
-from tsdb.storage import bitmaps, decimals, numbers, texts
+from tsdb.storage import bitmaps, decimals, numbers, pages, texts
 from tsdb.storage.numbers import Int64s
+from tsdb.storage.pages import Spans
 from tsdb.types import Kind
 
 MAGIC = 0xC7
@@ -51,6 +53,8 @@ class Encoding(IntEnum):
     BITMAP = 4
     DICTIONARY = 5
     PLAIN = 6
+    PAGES = 7
+    DECIMAL_PAGES = 8
 
 
 _HEADER = struct.Struct(">BBBBIII")
@@ -85,18 +89,7 @@ def encode_column(values: pa.Array, kind: Kind) -> bytes:
 
 def decode_column(data: bytes, kind: Kind, rows: int) -> pa.Array:
     """The ``rows`` values of an encoded column, in ``kind``'s Arrow type. Raises DataCorrupted."""
-    encoding, nulls, packed, payload = _unseal(data, kind, rows)
-    if encoding is Encoding.NULLS:
-        return pa.nulls(rows, kind.arrow)
-    try:
-        validity = bitmaps.unpack(packed, rows, rows - nulls) if nulls else None
-        if kind is Kind.BOOL:
-            return _decode_booleans(encoding, payload, rows, nulls, validity)
-        if kind is Kind.TEXT:
-            return _decode_texts(encoding, payload, rows, nulls, validity)
-        return _decode_field(encoding, payload, kind, rows, nulls, validity)
-    except (ValueError, RuntimeError, OSError, struct.error, pa.ArrowException) as error:
-        raise DataCorrupted(f"column of kind {kind.name}: {error}") from error
+    return StoredColumn(data, kind, rows).values()
 
 
 def encode_integers(values: Int64s) -> bytes:
@@ -109,16 +102,7 @@ def encode_integers(values: Int64s) -> bytes:
 
 def decode_integers(data: bytes, rows: int) -> Int64s:
     """The ``rows`` values of an integer sequence. Raises DataCorrupted."""
-    encoding, nulls, _, payload = _unseal(data, INTEGERS, rows)
-    out = np.empty(rows, np.int64)
-    if encoding is Encoding.NULLS:
-        if rows:
-            raise DataCorrupted(f"integers: {rows} values are null")
-        return out
-    if nulls:
-        raise DataCorrupted(f"integers: {nulls} values are null")
-    _decode_numbers(encoding, payload, out)
-    return out
+    return StoredColumn(data, INTEGERS, rows).integers()
 
 
 def encode_integer(value: int) -> bytes:
@@ -192,32 +176,102 @@ def _encode_numbers(values: npt.NDArray[Any]) -> tuple[Encoding, bytes]:
             exponent, integers = scaled
             first = numbers.constant(integers)
             assert first is None, "equal integers come from equal floats"
+            if len(integers) > pages.PAGE_NUMBERS:
+                return Encoding.DECIMAL_PAGES, bytes((exponent,)) + pages.compress(integers)
             return Encoding.DECIMAL, bytes((exponent,)) + numbers.compress(integers)
+    if len(values) > pages.PAGE_NUMBERS:
+        return Encoding.PAGES, pages.compress(values)
     return Encoding.PCODEC, numbers.compress(values)
 
 
-def _decode_numbers(encoding: Encoding, payload: memoryview, out: npt.NDArray[Any]) -> None:
-    """Decode len(out) values into ``out``."""
-    if encoding is Encoding.CONSTANT and len(payload) == 8:
-        out[:] = np.frombuffer(payload, out.dtype)[0]
-    elif encoding is Encoding.PCODEC:
-        numbers.decompress_into(payload, out)
-    elif encoding is Encoding.DECIMAL and out.dtype == np.float64 and len(payload):
-        integers = out.view(np.int64)
-        numbers.decompress_into(payload[1:], integers)
-        decimals.unscale(integers, payload[0], out)
-    else:
+class StoredColumn:
+    """An encoded column whose checksum holds. Decodes all rows or some; several threads may do so at once.
+
+    ``spans`` None means all rows; else only those of the ranges come back, one behind the other.
+    """
+
+    __slots__ = ("_encoding", "_kind", "_nulls", "_packed", "_pages", "_payload", "_rows")
+
+    def __init__(self, data: bytes, kind: int, rows: int) -> None:
+        """Raises DataCorrupted."""
+        self._kind = kind
+        self._rows = rows
+        self._encoding, self._nulls, self._packed, self._payload = _unseal(data, kind, rows)
+        self._pages: pages.Pages | None = None
+
+    def values(self, spans: Spans | None = None) -> pa.Array:
+        """A field's values, in its kind's Arrow type. Raises DataCorrupted."""
+        kind, rows, nulls = Kind(self._kind), self._rows, self._nulls
+        if self._encoding is Encoding.NULLS:
+            return pa.nulls(rows if spans is None else spans.rows, kind.arrow)
+        try:
+            if kind in _DTYPES:
+                return self._numbers_with_nulls(kind, spans) if nulls else self._field(kind, spans)
+            validity = bitmaps.unpack(self._packed, rows, rows - nulls) if nulls else None
+            decode = _decode_booleans if kind is Kind.BOOL else _decode_texts
+            values = decode(self._encoding, self._payload, rows, nulls, validity)
+            return values if spans is None else values.take(pa.array(spans.index()))
+        except (ValueError, RuntimeError, OSError, struct.error, pa.ArrowException) as error:
+            raise DataCorrupted(f"column of kind {kind.name}: {error}") from error
+
+    def integers(self, spans: Spans | None = None) -> Int64s:
+        """The numbers of a sequence. Raises DataCorrupted."""
+        if self._nulls or (self._encoding is Encoding.NULLS and self._rows):
+            raise DataCorrupted(f"integers: {self._nulls} values are null")
+        if self._encoding is Encoding.NULLS:
+            return np.empty(0, np.int64)
+        return self._numbers(self._rows, np.int64, spans)
+
+    def _field(self, kind: Kind, spans: Spans | None) -> pa.Array:
+        values = self._numbers(self._rows, _DTYPES[kind], spans)
+        return pa.Array.from_buffers(kind.arrow, len(values), [None, pa.py_buffer(values)], 0)
+
+    def _numbers_with_nulls(self, kind: Kind, spans: Spans | None) -> pa.Array:
+        rows, present = self._rows, self._rows - self._nulls
+        validity = bitmaps.unpack(self._packed, rows, present)
+        among_present = None
+        if spans is not None:
+            valid = np.unpackbits(np.frombuffer(validity, np.uint8), count=rows, bitorder="little")
+            among_present = spans.among(valid)
+            valid = spans.take(valid)
+            rows, present, validity = (
+                len(valid),
+                among_present.rows,
+                pa.py_buffer(np.packbits(valid, bitorder="little")),
+            )
+        out = np.empty(rows, _DTYPES[kind])
+        out[:present] = self._numbers(self._rows - self._nulls, _DTYPES[kind], among_present)
+        _spread(out.view(np.int64), present, np.frombuffer(validity, np.uint8))
+        return pa.Array.from_buffers(kind.arrow, rows, [validity, pa.py_buffer(out)], rows - present)
+
+    def _numbers(self, count: int, dtype: npt.DTypeLike, spans: Spans | None) -> npt.NDArray[Any]:
+        """Of ``count`` encoded numbers all or those in ``spans``."""
+        encoding, payload = self._encoding, self._payload
+        if encoding is Encoding.CONSTANT and len(payload) == 8:
+            return np.full(count if spans is None else spans.rows, np.frombuffer(payload, dtype)[0])
+        if spans is not None and not spans.rows:
+            return np.empty(0, dtype)
+        if encoding is Encoding.PCODEC:
+            return pages.decompress_whole(payload, count, dtype, spans)
+        if encoding is Encoding.PAGES:
+            return self._opened(payload, count, dtype).read(spans)
+        if dtype == np.float64 and len(payload):
+            if encoding is Encoding.DECIMAL:
+                return _unscaled(pages.decompress_whole(payload[1:], count, np.int64, spans), payload[0])
+            if encoding is Encoding.DECIMAL_PAGES:
+                return _unscaled(self._opened(payload[1:], count, np.int64).read(spans), payload[0])
         raise DataCorrupted(f"column value of encoding {encoding.name} and {len(payload)} bytes is no number column")
 
+    def _opened(self, payload: memoryview, count: int, dtype: npt.DTypeLike) -> pages.Pages:
+        if self._pages is None:
+            self._pages = pages.Pages(payload, count, dtype)
+        return self._pages
 
-def _decode_field(
-    encoding: Encoding, payload: memoryview, kind: Kind, rows: int, nulls: int, validity: pa.Buffer | None
-) -> pa.Array:
-    out = np.empty(rows, _DTYPES[kind])
-    _decode_numbers(encoding, payload, out[: rows - nulls])
-    if validity is not None:
-        _spread(out.view(np.int64), rows - nulls, np.frombuffer(validity, np.uint8))
-    return pa.Array.from_buffers(kind.arrow, rows, [validity, pa.py_buffer(out)], nulls)
+
+def _unscaled(integers: Int64s, exponent: int) -> npt.NDArray[np.float64]:
+    out = integers.view(np.float64)
+    decimals.unscale(integers, exponent, out)
+    return out
 
 
 @kernel

@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 
 from tsdb.model.schema import Column
 from tsdb.model.store import ScanStatistics
-from tsdb.storage.block import BlockReader
+from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockReader
 from tsdb.storage.casts import cast
+from tsdb.storage.codec import StoredColumn
 from tsdb.storage.head import Run
 from tsdb.storage.overlap import Rectangle
-from tsdb.storage.selection import Layout, Selection
+from tsdb.storage.pages import Spans
+from tsdb.storage.selection import Layout, Selection, selected
 
 Int64s = npt.NDArray[np.int64]
 
@@ -53,11 +55,13 @@ class Part(Protocol):
         """Forget what was fetched: the scan has gone on."""
         ...
 
-    def times(self) -> Int64s: ...
+    def times(self, spans: Spans | None = None) -> Int64s:
+        """Of all rows, or of those in ``spans`` one behind the other; so are the others."""
+        ...
 
-    def sequences(self) -> Int64s: ...
+    def sequences(self, spans: Spans | None = None) -> Int64s: ...
 
-    def column(self, number: int) -> pa.Array | None:
+    def column(self, number: int, spans: Spans | None = None) -> pa.Array | None:
         """The values of a column by its stored number; None where no row has one."""
         ...
 
@@ -87,14 +91,15 @@ class RunPart:
     def release(self) -> None:
         """The head keeps its rows."""
 
-    def times(self) -> Int64s:
-        return self._run.rows.times
+    def times(self, spans: Spans | None = None) -> Int64s:
+        return self._run.rows.times if spans is None else spans.take(self._run.rows.times)
 
-    def sequences(self) -> Int64s:
-        return self._run.rows.sequences
+    def sequences(self, spans: Spans | None = None) -> Int64s:
+        return self._run.rows.sequences if spans is None else spans.take(self._run.rows.sequences)
 
-    def column(self, number: int) -> pa.Array | None:
-        return self._run.rows.columns.get(number)
+    def column(self, number: int, spans: Spans | None = None) -> pa.Array | None:
+        values = self._run.rows.columns.get(number)
+        return values if values is None or spans is None else selected(values, spans)
 
     def left(self, selection: Selection) -> Selection:
         return selection
@@ -115,11 +120,9 @@ class BlockPart:
         self._reader = reader
         self._statistics = statistics
         self._visited = False
-        self._times: Int64s | None = None
-        self._sequences: Int64s | None = None
-        self._columns: dict[int, pa.Array] = {}
         self._in_cells: tuple[Int64s, Int64s] | None = None
         self.overlapped = False
+        self._stored: dict[int, StoredColumn] = {}
 
     def layout(self) -> Layout:
         return Layout(*self._reader.runs())
@@ -133,9 +136,8 @@ class BlockPart:
 
     def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
         before = self._reader.bytes_read
-        read_times, read_sequences, self._columns = self._reader.read(columns, times=times, sequences=sequences)
-        self._times = self._times if read_times is None else read_times
-        self._sequences = self._sequences if read_sequences is None else read_sequences
+        wanted = [*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)]
+        self._stored |= self._reader.stored([number for number in wanted if number not in self._stored])
         self.visited()
         self._statistics.bytes_read += self._reader.bytes_read - before
 
@@ -145,21 +147,24 @@ class BlockPart:
         self._visited = True
 
     def release(self) -> None:
-        self._times = self._sequences = None
-        self._columns = {}
+        self._stored = {}
 
-    def times(self) -> Int64s:
-        if self._times is None:
-            self._times = self._reader.times()
-        return self._times
+    def times(self, spans: Spans | None = None) -> Int64s:
+        if TIME_COLUMN not in self._stored:
+            self.fetch((), times=True, sequences=False)
+        return self._stored[TIME_COLUMN].integers(self._within(spans))
 
-    def sequences(self) -> Int64s:
-        if self._sequences is None:
-            self._sequences = self._reader.sequences()
-        return self._sequences
+    def sequences(self, spans: Spans | None = None) -> Int64s:
+        if SEQUENCE_COLUMN not in self._stored:
+            self.fetch((), times=False, sequences=True)
+        return self._stored[SEQUENCE_COLUMN].integers(self._within(spans))
 
-    def column(self, number: int) -> pa.Array | None:
-        return self._columns.get(number)
+    def column(self, number: int, spans: Spans | None = None) -> pa.Array | None:
+        stored = self._stored.get(number)
+        return None if stored is None else stored.values(self._within(spans))
+
+    def _within(self, spans: Spans | None) -> Spans | None:
+        return None if spans is None or spans.rows == self.rows else spans
 
 
 def stored_numbers(column: Column) -> list[int]:
@@ -167,13 +172,13 @@ def stored_numbers(column: Column) -> list[int]:
     return [column.number, *(number for number, _ in column.former)]
 
 
-def read_field(part: Part, column: Column) -> pa.Array | None:
-    """A field's values in its present kind, ``part.rows`` of them; None where no row has one."""
-    values = part.column(column.number)
+def read_field(part: Part, column: Column, spans: Spans | None = None) -> pa.Array | None:
+    """A field's values in its present kind, of all rows or of those in ``spans``; None where no row has one."""
+    values = part.column(column.number, spans)
     for number, kind in column.former:
         if values is not None and values.null_count == 0:
             break
-        older = part.column(number)
+        older = part.column(number, spans)
         if older is not None:
             older = cast(older, kind, column.kind)
             values = older if values is None else pc.coalesce(values, older)

@@ -20,16 +20,17 @@ import pyarrow as pa
 
 from tsdb.model.schema import Role
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics
-from tsdb.storage.batches import Output, Piece
+from tsdb.storage.batches import Output, Piece, joined
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
 from tsdb.storage.part import Part, read_field, stored_numbers
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import Mask, Selection, select, take_selected, take_selected_ints
+from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
 from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
+_NO_TIMES = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class SeriesScan:
         self._has_times = TIME in request.columns or TIME_NS in request.columns
         self._has_sequences = SEQUENCE in request.columns
         self._merges = series.keyed
+        self._stored_numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
 
     def start(self, output: Output) -> Scan:
         return Scan(output.schema, self._batches(output), self._statistics)
@@ -76,7 +78,8 @@ class SeriesScan:
             yield from self._window(window)
 
     def _batches(self, output: Output) -> Iterator[pa.RecordBatch]:
-        for rows in self.pieces():
+        pieces = self.pieces() if self._request.newest_first else joined(self.pieces())
+        for rows in pieces:
             for start in range(0, rows.rows, BATCH_ROWS):
                 batch = output.batch(rows, start, min(BATCH_ROWS, rows.rows - start))
                 self._statistics.rows_returned += batch.num_rows
@@ -123,51 +126,51 @@ class SeriesScan:
         self._statistics.merged_rows += len(ordered)
         return ordered if unique else merge_versions(ordered)
 
-    def _select(self, part: Part, window: Window) -> Selection:
-        bounds = part.rectangle
-        covered = window.low <= bounds.min_time and bounds.max_time < window.high
-        times = None if covered else part.times()
-        selection = part.left(select(part.layout(), self._source.wanted, times, window.low, window.high))
+    def _select(self, part: Part, window: Window, *, times: bool) -> tuple[Selection, Int64s | None]:
+        """The rows of a part that are wanted, and with ``times`` theirs."""
+        bounds, low, high = part.rectangle, window.low, window.high
+        selection = part.left(of_tagsets(part.layout(), self._source.wanted))
+        if not selection.rows:
+            return selection, _NO_TIMES if times else None
+        covered = low <= bounds.min_time and bounds.max_time < high
+        part.fetch(self._stored_numbers, times=times or not covered, sequences=self._has_sequences)
+        found = part.times(selection.spans) if times or not covered else None
+        if not covered:
+            assert found is not None
+            selection, inside = in_time(selection, found, low, high)
+            found = inside.take(found) if times else None
         self._statistics.rows_read += selection.rows
-        return selection
+        return selection, found
 
     def _pass(self, part: Part, window: Window) -> Iterator[Piece]:
         """The selected rows of a part that no other part and no tombstone touches."""
-        bounds = part.rectangle
-        covered = window.low <= bounds.min_time and bounds.max_time < window.high
-        numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
-        part.fetch(numbers, times=self._has_times or not covered, sequences=self._has_sequences)
-        selection = self._select(part, window)
+        selection, times = self._select(part, window, times=self._has_times)
         if selection.rows:
             yield Piece(
                 selection.rows,
                 selection.tagset_column() if self._has_tags else None,
-                take_selected_ints(part.times(), selection) if self._has_times else None,
-                take_selected_ints(part.sequences(), selection) if self._has_sequences else None,
+                times,
+                part.sequences(selection.spans) if self._has_sequences else None,
                 self._columns(part, selection),
             )
 
     def _versions(self, part: Part, window: Window) -> Rows:
         """The selected versions of a part, without those that tombstones hide."""
-        numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
-        part.fetch(numbers, times=True, sequences=True)
-        selection = self._select(part, window)
-        rows = Rows(
-            selection.tagset_column(),
-            take_selected_ints(part.times(), selection),
-            take_selected_ints(part.sequences(), selection),
-            self._columns(part, selection),
-        )
+        selection, times = self._select(part, window, times=True)
+        assert times is not None
+        sequences = part.sequences(selection.spans) if selection.rows else _NO_TIMES
+        rows = Rows(selection.tagset_column(), times, sequences, self._columns(part, selection))
         hidden = self._source.visibility.hidden(rows.tagset, rows.times, rows.sequences)
         return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
 
     def _columns(self, part: Part, selection: Selection) -> dict[int, pa.Array]:
         found: dict[int, pa.Array] = {}
         if selection.rows:
+            spans = selection.spans
             for column in self._fields.values():
-                values = read_field(part, column)
+                values = read_field(part, column, spans)
                 if values is not None:
-                    found[column.number] = take_selected(values, selection)
+                    found[column.number] = values
         return found
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from tsdb.kernels import kernel
 from tsdb.storage.merge import take_values
+from tsdb.storage.pages import Spans
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -42,12 +43,8 @@ class Selection:
     rows: int
 
     @property
-    def contiguous(self) -> tuple[int, int] | None:
-        """(start, stop) when the rows are one piece."""
-        if self.rows == 0:
-            return 0, 0
-        start, stop = int(self.starts[0]), int(self.stops[-1])
-        return (start, stop) if stop - start == self.rows else None
+    def spans(self) -> Spans:
+        return Spans(self.starts, self.stops, self.rows)
 
     def tagset_column(self) -> Int32s:
         return np.repeat(self.tagsets, self.stops - self.starts)
@@ -55,8 +52,7 @@ class Selection:
     def of_tagsets(self, low: int, high: int) -> Selection:
         """Its rows of the tag sets [low, high)."""
         first, last = np.searchsorted(self.tagsets, (low, high))
-        starts, stops = self.starts[first:last], self.stops[first:last]
-        return Selection(starts, stops, self.tagsets[first:last], int((stops - starts).sum()))
+        return _selection(self.starts[first:last], self.stops[first:last], self.tagsets[first:last])
 
     def without(self, starts: Int64s, stops: Int64s) -> Selection:
         """Its rows that are in none of some row ranges, which rise."""
@@ -67,7 +63,11 @@ class Selection:
         return Selection(begin, end, self.tagsets[origin[:count]], int((end - begin).sum()))
 
     def index(self) -> Int64s:
-        return _expand(self.starts, self.stops, self.rows)
+        return self.spans.index()
+
+
+def _selection(starts: Int64s, stops: Int64s, tagsets: Int32s) -> Selection:
+    return Selection(starts, stops, tagsets, int((stops - starts).sum()))
 
 
 @kernel
@@ -98,17 +98,6 @@ def _clip(starts: Int64s, stops: Int64s, times: Int64s, low: int, high: int) -> 
     for i in range(len(starts)):
         starts[i] = _first_at_least(times, starts[i], stops[i], low)
         stops[i] = _first_at_least(times, starts[i], stops[i], high)
-
-
-@kernel
-def _expand(starts: Int64s, stops: Int64s, rows: int) -> Int64s:
-    index = np.empty(rows, np.int64)
-    at = 0
-    for i in range(len(starts)):
-        for row in range(starts[i], stops[i]):
-            index[at] = row
-            at += 1
-    return index
 
 
 @kernel
@@ -147,32 +136,54 @@ def layout_of(tagset: Int32s) -> Layout:
     return Layout(tagset[offsets[:-1]], offsets)
 
 
-def select(layout: Layout, wanted: Mask | None, times: Int64s | None, low: int, high: int) -> Selection:
-    """The rows whose tag set is ``wanted`` (a mask over ids; None: all) and whose time is in [low, high).
+def of_tagsets(layout: Layout, wanted: Mask | None) -> Selection:
+    """The rows whose tag set is ``wanted`` (a mask over ids; None: all).
 
-    ``times`` None says that all are. An id beyond the mask is newer than the scan's view and not wanted.
+    An id beyond the mask is newer than the scan's view and not wanted.
     """
     ids, starts, stops = layout.ids, layout.offsets[:-1], layout.offsets[1:]
     if wanted is not None:
         known = ids[: np.searchsorted(ids, len(wanted))]
         chosen = np.flatnonzero(wanted[known])
         ids, starts, stops = ids[chosen], starts[chosen], stops[chosen]
-    if times is not None:
-        starts, stops = starts.copy(), stops.copy()
-        _clip(starts, stops, times, low, high)
-        filled = starts < stops
-        if not filled.all():
-            ids, starts, stops = ids[filled], starts[filled], stops[filled]
-    return Selection(starts, stops, ids, int((stops - starts).sum()))
+    return _selection(starts, stops, ids)
+
+
+def in_time(selection: Selection, times: Int64s, low: int, high: int) -> tuple[Selection, Spans]:
+    """The rows of a selection whose time is in [low, high), and where they lie in ``times``, those of its rows."""
+    sizes = selection.stops - selection.starts
+    ends = np.cumsum(sizes)
+    firsts, lasts = ends - sizes, ends.copy()
+    shift = selection.starts - firsts
+    _clip(firsts, lasts, times, low, high)
+    filled = firsts < lasts
+    tagsets = selection.tagsets
+    if not filled.all():
+        firsts, lasts, shift, tagsets = firsts[filled], lasts[filled], shift[filled], tagsets[filled]
+    found = _selection(firsts + shift, lasts + shift, tagsets)
+    return found, Spans(firsts, lasts, found.rows)
+
+
+def select(layout: Layout, wanted: Mask | None, times: Int64s | None, low: int, high: int) -> Selection:
+    """The rows whose tag set is ``wanted`` and whose time is in [low, high).
+
+    ``times`` are those of all rows; None says that all are in the range.
+    """
+    selection = of_tagsets(layout, wanted)
+    return selection if times is None else in_time(selection, selection.spans.take(times), low, high)[0]
 
 
 def take_selected(values: pa.Array, selection: Selection) -> pa.Array:
-    piece = selection.contiguous
+    return selected(values, selection.spans)
+
+
+def selected(values: pa.Array, spans: Spans) -> pa.Array:
+    """The values in the ranges."""
+    piece = spans.contiguous
     if piece is not None:
         return values.slice(piece[0], piece[1] - piece[0])
-    return take_values(values, selection.index())
+    return take_values(values, spans.index())
 
 
 def take_selected_ints(values: Int64s, selection: Selection) -> Int64s:
-    piece = selection.contiguous
-    return values[piece[0] : piece[1]] if piece is not None else values[selection.index()]
+    return selection.spans.take(values)

@@ -210,7 +210,7 @@ class TagSets:
         mask = np.ones(self.count, np.bool_)
         for tag in tags:
             codes, values = self.column(tag.column)
-            if isinstance(tag, TagIn):
+            if isinstance(tag, TagIn) or tag.values is not None:
                 found = self._tags.get(tag.column)
                 table = _member(tag, found[0].lookup if found is not None else {}, len(values))
             else:
@@ -233,14 +233,15 @@ class TagSets:
         return pa.DictionaryArray.from_arrays(_nullable(rows), values, safe=False)
 
 
-def _member(tag: TagIn, lookup: Mapping[str, int], count: int) -> Bools:
+def _member(tag: TagIn | TagMatch, lookup: Mapping[str, int], count: int) -> Bools:
     """Entry i: does the value of code i satisfy ``tag``; the last entry: does an absent tag."""
-    table = np.full(count + 1, tag.negated, np.bool_)
-    for value in tag.values:
+    negated = isinstance(tag, TagIn) and tag.negated
+    table = np.full(count + 1, negated, np.bool_)
+    for value in tag.values or ():
         code = -1 if value is None else lookup.get(value, count)
         # A code from ``count`` on was given after we looked.
         if code < count:
-            table[code] = not tag.negated
+            table[code] = not negated
     return table
 
 

@@ -73,9 +73,26 @@ def _match(number: int, condition: Expr) -> Callable[[Values], TagMatch]:
             except Undecided:
                 return True
 
-        return TagMatch(number, lru_cache(maxsize=65_536)(keep))
+        return TagMatch(number, lru_cache(maxsize=65_536)(keep), _passing(condition, values))
 
     return made
+
+
+def _passing(expr: Expr, values: Values) -> frozenset[str] | None:
+    """All values that satisfy a condition, where it names them."""
+    if expr.op in ("and", "or"):
+        sets = [_passing(arg, values) for arg in expr.args]
+        known = [each for each in sets if each is not None]
+        if len(known) < len(sets):
+            return None
+        return frozenset.union(*known) if expr.op == "or" else frozenset.intersection(*known)
+    if expr.op == "=":
+        constant = values(both_sides(expr)[0][2])
+        return frozenset() if constant is None else frozenset((str(constant),))
+    if expr.op == "= any":
+        items = values(expr.args[1])
+        return frozenset(str(item) for item in items if item is not None) if isinstance(items, list) else None
+    return None
 
 
 def _known(expr: Expr) -> bool:
