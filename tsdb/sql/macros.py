@@ -165,6 +165,17 @@ MACROS = (
         WHEN date_part('day', i) * 86400000000 + pg_interval_us(i) <= 0
         THEN error('22008:stride must be greater than zero')
         ELSE CAST(date_part('day', i) * 86400000000 + pg_interval_us(i) AS BIGINT) END""",
+    """pg_shift_us(i) AS CASE WHEN pg_interval_months(i) <> 0
+        THEN error('0A000:an offset of months is not supported for buckets of a fixed width')
+        ELSE CAST(pg_interval_days(i) * 86400000000 + pg_interval_us(i) AS BIGINT) END""",
+    """pg_bucket_months(i) AS CASE WHEN pg_interval_months(i) <> 0 AND (pg_interval_days(i) <> 0
+            OR pg_interval_us(i) <> 0) THEN error('22023:month intervals cannot have day or time component')
+        WHEN pg_interval_months(i) < 0 THEN error('22023:period must be greater than 0')
+        ELSE pg_interval_months(i) END""",
+    """pg_bucket_us(i) AS CASE WHEN pg_interval_months(i) = 0 AND pg_shift_us(i) <= 0
+        THEN error('22023:period must be greater than 0')
+        ELSE CAST(pg_interval_days(i) * 86400000000 + pg_interval_us(i) AS BIGINT) END""",
+    """pg_period(n) AS CASE WHEN n <= 0 THEN error('22023:period must be greater than 0') ELSE n END""",
     """pg_step(s) AS CASE WHEN s = 0 THEN error('22023:step size cannot equal zero') ELSE s END""",
     """pg_step_interval(s) AS CASE WHEN s = INTERVAL '0 days' THEN error('22023:step size cannot equal zero')
         ELSE s END""",

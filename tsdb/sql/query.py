@@ -27,6 +27,7 @@ from tsdb.sql.bind import session as bind_session
 from tsdb.sql.bind import sets as bind_sets
 from tsdb.sql.bind import special as bind_special
 from tsdb.sql.bind import system as bind_system
+from tsdb.sql.bind import time_bucket as bind_time_bucket
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.bind.query import bind_query
 from tsdb.sql.bind.view import frame_of, uses_of
@@ -50,7 +51,7 @@ _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
     bind_datetimes, bind_enums, bind_json, bind_numerics, bind_patterns, bind_sequences, bind_session, bind_sets,
-    bind_special, bind_system, functions, sets,
+    bind_special, bind_system, bind_time_bucket, functions, sets,
 )  # fmt: skip
 
 

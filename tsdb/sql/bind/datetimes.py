@@ -1,8 +1,4 @@
-"""EXTRACT, date_trunc, age and the buckets of time: time_bucket and date_bin.
-
-A bucket of fixed width is plain arithmetic on microseconds, by floor, so that it holds before its origin too; months
-and time zones go through DuckDB's calendar. TimescaleDB's origins: 2000-01-03 (a Monday), 2000-01-01 for months.
-"""
+"""EXTRACT, date_trunc, age and date_bin."""
 
 from __future__ import annotations
 
@@ -22,14 +18,13 @@ from tsdb.sql.bind import operators as bind_operators
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.bind.calls import plain_call, special
 from tsdb.sql.bind.scalars import now
-from tsdb.sql.context import zone_of
 from tsdb.sql.expressions import numerics
 from tsdb.sql.expressions.coercion import coerce
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of
 from tsdb.sql.intervals import Interval
-from tsdb.types import BOOL, DATE, FLOAT8, INT4, INT8, INTERVAL, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, SqlType
+from tsdb.types import BOOL, DATE, FLOAT8, INT4, INTERVAL, NUMERIC, TEXT, TIMESTAMPTZ, SqlType
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -46,7 +41,6 @@ _ALIASES = {
 }  # fmt: skip
 _MONDAY_US = 4 * _DAY  # 1970-01-05
 BUCKET_ORIGIN_US = 946_857_600 * _SECOND  # 2000-01-03
-_MONTH_ORIGIN_US = 946_684_800 * _SECOND  # 2000-01-01
 _FIELDS = {
     "century", "day", "decade", "dow", "doy", "epoch", "hour", "isodow", "isoyear", "julian", "microseconds",
     "millennium", "milliseconds", "minute", "month", "quarter", "second", "week", "year", "timezone",
@@ -285,84 +279,3 @@ def date_bin(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
             sql = f"{name}({args[1].sql}, {us}, epoch_us({origin.sql}))"
             return combine(sql, args[1].type, "bucket", (args[1], origin), value=us)
     return plain_call(binder, "date_bin", args)
-
-
-@special("time_bucket")
-def time_bucket(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    named = {fold(a.this): a.expression for a in arguments if isinstance(a, exp.Kwarg | exp.PropertyEQ)}
-    plain = [binder.bind(a, scope) for a in arguments if not isinstance(a, exp.Kwarg | exp.PropertyEQ)]
-    if len(plain) < 2:
-        raise UndefinedFunction("function time_bucket needs a width and a time")
-    if plain[0].type.typname in ("int2", "int4", "int8"):
-        return _integer_bucket(binder, plain)
-    width = coerce(plain[0], INTERVAL, binder.context)
-    value = coerce(plain[1], TIMESTAMPTZ, binder.context) if plain[1].unknown else plain[1]
-    if value.type.typname not in ("timestamptz", "timestamp", "date"):
-        raise UndefinedFunction(f"function time_bucket(interval, {value.type.name}) does not exist")
-    options = {key: binder.bind(node, scope) for key, node in named.items()}
-    for extra in plain[2:]:
-        kind = extra.type.typname
-        key = "offset" if kind == "interval" else "timezone" if extra.unknown or kind == "text" else "origin"
-        options[key] = extra
-    if set(options) - {"origin", "offset", "timezone", "ts"}:
-        raise UndefinedFunction(f"function time_bucket has no argument {', '.join(sorted(options))}")
-    return _time_bucket(binder, width, value, options)
-
-
-def _integer_bucket(binder: Binder, args: list[Expr]) -> Expr:
-    bound = [coerce(a, INT8, binder.context) for a in args]
-    offset = bound[2].sql if len(bound) > 2 else "0"
-    sql = f"CAST(pg_floor_bucket({bound[1].sql}, pg_step({bound[0].sql}), {offset}) AS BIGINT)"
-    return combine(sql, INT8, "call", tuple(bound))
-
-
-def _time_bucket(binder: Binder, width: Expr, value: Expr, options: dict[str, Expr]) -> Expr:
-    if width.op != "literal" or not isinstance(width.value, Interval):
-        if options:
-            raise FeatureNotSupported("time_bucket with a width that is not constant takes no further arguments")
-        sql = (
-            f"pg_bucket({coerce(value, TIMESTAMPTZ, binder.context).sql}, pg_width_us({width.sql}), {BUCKET_ORIGIN_US})"
-        )
-        return combine(sql, TIMESTAMPTZ, "call", (width, value))
-    months, days, us = width.value
-    fixed = days * _DAY + us
-    if months and fixed:
-        raise InvalidParameterValue("time_bucket's width is months or a fixed time, not both")
-    if months < 0 or fixed < 0 or not (months or fixed):
-        raise InvalidParameterValue("time_bucket's width must be greater than zero")
-    result = value.type
-    if not months and not options and result.typname == "timestamptz":
-        return combine(f"pg_bucket({value.sql}, {fixed}, {BUCKET_ORIGIN_US})", result, "bucket", (value,), value=fixed)
-    zone = options.get("timezone")
-    if zone is not None:
-        zone = coerce(zone, TEXT, binder.context)
-        if isinstance(zone.value, str):
-            zone_of(zone.value)
-        local = f"timezone({zone.sql}, {coerce(value, TIMESTAMPTZ, binder.context).sql})"
-    elif result.typname == "timestamptz":
-        local = f"make_timestamp(epoch_us({value.sql}))"
-    else:
-        local = coerce(value, TIMESTAMP, binder.context).sql
-    origin = str(_MONTH_ORIGIN_US if months else BUCKET_ORIGIN_US)
-    inside: tuple[Expr, ...] = (value,)
-    if "origin" in options:
-        given = coerce(options["origin"], TIMESTAMPTZ if zone is not None else result, binder.context)
-        inside = (*inside, given)
-        origin = f"epoch_us({f'timezone({zone.sql}, {given.sql})' if zone is not None else given.sql})"
-    offset = coerce(options["offset"], INTERVAL, binder.context) if "offset" in options else None
-    if offset is not None:
-        local = f"({local} - {offset.sql})"
-    if months:
-        bucket = f"pg_month_bucket({local}, {months}, make_timestamp(CAST({origin} AS BIGINT)))"
-    else:
-        bucket = f"pg_bucket_timestamp({local}, {fixed}, {origin})"
-    if offset is not None:
-        bucket = f"({bucket} + {offset.sql})"
-    if zone is not None:
-        sql = f"timezone({zone.sql}, {bucket})"
-        result = TIMESTAMPTZ
-    elif result.typname == "timestamptz":
-        sql = f"make_timestamptz(epoch_us({bucket}))"
-    else:
-        sql = f"CAST({bucket} AS {'DATE' if result.typname == 'date' else 'TIMESTAMP'})"
-    return combine(sql, result, "bucket", inside, value=fixed or None)

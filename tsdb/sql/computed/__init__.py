@@ -12,7 +12,8 @@ numeric or an interval its text. Errors are TsdbErrors; they reach the client wi
 ``datetime_template`` and ``number_template`` are to_char and its inverses, ``text_functions`` format() and names,
 ``json_text`` and ``json_functions`` JSON, ``json_path`` its path language, ``array_functions`` arrays and rows,
 ``octets`` bytea, ``numeric_text`` numeric's exact texts, ``patterns`` regular expressions. ``over_time`` has kernels
-over groups of points, which DuckDB collects in lists (``registry.over_vectors``).
+over groups of points, which DuckDB collects in lists (``registry.over_vectors``), ``zone_buckets`` buckets of local
+time by ``zones``' tables.
 """
 
 from tsdb.sql.computed import (
@@ -25,10 +26,11 @@ from tsdb.sql.computed import (
     octets,
     over_time,
     text_functions,
+    zone_buckets,
 )
 
 # Imported, since each registers its functions.
 SUBJECTS = (
     array_functions, datetime_parsing, datetime_template, json_functions, numeric_text, number_template,
-    octets, over_time, text_functions,
+    octets, over_time, text_functions, zone_buckets,
 )  # fmt: skip
