@@ -80,6 +80,11 @@ CONDITIONS: list[tuple[LiteralString, Callable[[Row], bool]]] = [
     ("note LIKE 'n1%' AND time > '2026-01-01 00:12'", lambda r: str(r.note).startswith("n1") and r.time > minute(12)),
     ("date_trunc('hour', time) = '2026-01-01'", lambda r: True),
     ("time > '2030-01-01'", lambda r: False),
+    ("time < to_timestamp(1767225600 + 600)", lambda r: r.time < minute(10)),
+    ("host LIKE '_0' AND time < '2026-01-01 00:10'", lambda r: r.host == "h0" and r.time < minute(10)),
+    ("host NOT LIKE 'h0%'", lambda r: r.host in ("h1", "h2")),
+    ("host ~ '[12]$' AND host !~ '2'", lambda r: r.host == "h1"),
+    ("host ILIKE 'nope%'", lambda r: False),
 ]
 
 

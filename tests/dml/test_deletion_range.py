@@ -43,6 +43,9 @@ HOST = series().column("host").number
         ("time >= '2026-01-01'", [5], RangeDeletion(series(), TimeRange(5000, NS_MAX))),
         ("time > now() - interval '1 day'", [5], RangeDeletion(series(), TimeRange(6000, NS_MAX))),
         ("$1 > t.time", [5], RangeDeletion(series(), TimeRange(NS_MIN, 5000))),
+        ("time < to_timestamp(5) + interval '1 day' - interval '2 h'", [5],
+         RangeDeletion(series(), TimeRange(NS_MIN, 5000))),
+        ("time < date_trunc('day', now() - interval '1 day')", [5], RangeDeletion(series(), TimeRange(NS_MIN, 5000))),
         ("time <= timestamptz '2026-01-01'", [-1], RangeDeletion(series(), TimeRange(NS_MIN, 0))),
         ("time = $1", [-1], RangeDeletion(series(), TimeRange(-1000, 0))),
         ("time between $1 and $2", [1, 2], RangeDeletion(series(), TimeRange(1000, 3000))),
@@ -72,13 +75,33 @@ def test_time_and_tags_become_a_range(where: str, values: list[object], expected
 
 
 @pytest.mark.parametrize(
+    "where", ["host like 'a%'", "host not like $1", "not (host ilike 'a')", "t.host ~ 'a'", "host !~* 'a'::text"]
+)
+def test_a_pattern_becomes_the_values_that_match(where: str) -> None:
+    found = recognized(f"{where} and time < $2")
+    assert found is not None
+    assert len(found.patterns) == 1
+    assert found.deletion([5], [frozenset("ab")]) == RangeDeletion(
+        series(), TimeRange(NS_MIN, 5000), (TagIn(HOST, frozenset("ab")),)
+    )
+    assert found.deletion([5], [frozenset()]) is None
+
+
+@pytest.mark.parametrize(
     "where",
     [
         "v > 1",
         "time > '2026-01-01' and v > 1",
         "time > '2026-01-01' or host = 'a'",
         "not (host = 'a')",
-        "host like 'a%'",
+        "host like v::text",
+        "host like 'a!%' escape '!'",
+        "v::text like 'a%'",
+        "host ~ 5",
+        "time < '2026-01-01' - interval '1 day'",
+        "time < date_trunc('day', '2026-01-01')",
+        "time < date_trunc('day', time)",
+        "time < to_timestamp(v)",
         "host > 'a'",
         "host = v::text",
         "host in (select 'a')",

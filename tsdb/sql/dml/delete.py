@@ -31,11 +31,14 @@ from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Delete, Select, Truncate
 from tsdb.types import SqlType
 
+# Values of tags that a tombstone names; DELETE by a pattern that matches more is by keys.
+MAX_MATCHING = 10_000
+
 
 @dataclass(frozen=True)
 class PreparedDelete:
     """``rows`` asks for the keys of what is selected (tags, time_ns, sequence), then for RETURNING's columns, of which
-    those in ``shown`` are the result's."""
+    those in ``shown`` are the result's. ``matching`` asks for the values of tags that the range's patterns match."""
 
     series: Series
     rows: Select
@@ -45,19 +48,23 @@ class PreparedDelete:
     count: Select
     catalog_version: int
     shown: tuple[int, ...]
+    matching: tuple[Select, ...] = ()
     reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
         return Outcome("DELETE", lambda outcome: self._effects(reading, outcome), target=self.series)
 
     def _effects(self, reading: Reading, outcome: Outcome) -> Iterator[Effect]:
-        if self.range is not None:
-            yield from self._by_range(reading, outcome, self.range)
+        matching = [self._matching(reading, outcome, query) for query in self.matching]
+        if self.range is not None and sum(map(len, matching)) <= MAX_MATCHING:
+            yield from self._by_range(reading, outcome, self.range, matching)
         else:
             for batch in outcome.query(reading, self.rows, self.parameters):
                 yield from self._by_keys(outcome, batch, reading.view.moment)
 
-    def _by_range(self, reading: Reading, outcome: Outcome, condition: RangeCondition) -> Iterator[Effect]:
+    def _by_range(
+        self, reading: Reading, outcome: Outcome, condition: RangeCondition, matching: list[frozenset[str]]
+    ) -> Iterator[Effect]:
         for batch in outcome.query(reading, self.count, self.parameters):
             outcome.count += sum(batch.column(0).to_pylist())
         values: list[object | None] = []
@@ -66,9 +73,16 @@ class PreparedDelete:
             query = trees.derived(self.rows.fragment, "values", trees.select(items))
             for batch in outcome.query(reading, query, self.parameters):
                 values = [_plain(column) for column in batch.columns]
-        deletion = condition.deletion(values)
+        deletion = condition.deletion(values, matching)
         if deletion is not None and outcome.count:
             yield deletion
+
+    def _matching(self, reading: Reading, outcome: Outcome, query: Select) -> frozenset[str]:
+        """The values of a tag that match a pattern."""
+        found: set[str] = set()
+        for batch in outcome.query(reading, query, self.parameters):
+            found.update(batch.column(0).to_pylist())
+        return frozenset(found)
 
     def _by_keys(self, outcome: Outcome, batch: pa.RecordBatch, moment: Moment) -> Iterator[Effect]:
         if not batch.num_rows:
@@ -139,7 +153,18 @@ def prepare(
     columns = tuple(prepared.columns[i] for i in shown)
     span = None if columns or joined.others else deletion_range.recognize(series, alias, condition)
     count = trees.derived(statement.fragment, "count", joined.select([trees.expression("count(*)")], tree))
-    return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version, shown)
+    matching = _matching(statement, table, span)
+    return PreparedDelete(series, rows, prepared.parameters, columns, span, count, catalog.version, shown, matching)
+
+
+def _matching(statement: Delete, table: exp.Expr, span: RangeCondition | None) -> tuple[Select, ...]:
+    queries_ = [
+        trees.select([pattern.tag], table.copy(), pattern.condition)
+        for pattern in (span.patterns if span is not None else ())
+    ]
+    for tree in queries_:
+        tree.set("distinct", exp.Distinct())
+    return tuple(trees.derived(statement.fragment, f"matching {i}", tree) for i, tree in enumerate(queries_))
 
 
 def shown_of(count: int, first: int, dropped: Sequence[int]) -> tuple[int, ...]:

@@ -3,9 +3,11 @@
     time >= X, time < X, time = X, time BETWEEN X AND Y      X without columns: literals, now(), parameters, subqueries
     time_ns, likewise, with integers
     tag = X, tag <> X, tag IN (…), tag NOT IN (…), tag IS [NOT] NULL      for tags of type text
+    tag [NOT] LIKE X, tag [NOT] ILIKE X, tag ~ X, tag !~* X …             likewise: the tag's values that match, by name
 
 ``recognize`` gives the conjuncts in this form, or None if there is one of any other kind: then the caller evaluates the
-condition and deletes by keys. The values are asked from one query (``values_query``) and put in by ``deletion``.
+condition and deletes by keys. The values are asked from one query (``values``), what a pattern matches from one for
+each (``patterns``), and both are put in by ``deletion``.
 """
 
 from __future__ import annotations
@@ -48,6 +50,15 @@ class TagCondition:
     absent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class PatternCondition:
+    """``condition`` is about the tag ``tag`` alone, whose number is ``column``, and never true where it is absent."""
+
+    column: int
+    tag: exp.Expr
+    condition: exp.Expr
+
+
 @dataclass(frozen=True)
 class RangeCondition:
     """``values`` are the expressions to be asked once, each cast to the type it is compared as."""
@@ -55,11 +66,16 @@ class RangeCondition:
     series: Series
     conditions: tuple[TimeBound | TagCondition, ...]
     values: tuple[exp.Expr, ...]
+    patterns: tuple[PatternCondition, ...] = ()
 
-    def deletion(self, values: Sequence[object | None]) -> RangeDeletion | None:
-        """With µs for times and text for tags; None if nothing can match."""
+    def deletion(
+        self, values: Sequence[object | None], matching: Sequence[frozenset[str]] = ()
+    ) -> RangeDeletion | None:
+        """With µs for times and text for tags, and what each pattern matches; None if nothing can match."""
         low, high = NS_MIN, NS_MAX
-        tags: list[TagIn] = []
+        tags = [TagIn(each.column, found) for each, found in zip(self.patterns, matching, strict=True)]
+        if not all(matching):
+            return None
         for condition in self.conditions:
             if isinstance(condition, TimeBound):
                 value = values[condition.value]
@@ -110,6 +126,7 @@ class _Recognition:
         self.names = names
         self.conditions: list[TimeBound | TagCondition] = []
         self.values: list[exp.Expr] = []
+        self.patterns: list[PatternCondition] = []
 
     def column(self, expression: exp.Expr) -> str | None:
         """The name of a column of the series, None for anything else."""
@@ -172,6 +189,8 @@ class _Recognition:
             return self._is_null(condition, negated=False)
         if isinstance(condition, exp.NEQ):
             return self._tag_equal(condition, negated=True)
+        if isinstance(condition, _PATTERNS):
+            return self._pattern(condition, condition)
         comparison = _OPERATORS.get(type(condition))
         if comparison is None:
             return False
@@ -184,6 +203,8 @@ class _Recognition:
             return False
         if isinstance(condition, exp.In):
             return self._in(condition, negated=True)
+        if isinstance(condition, _PATTERNS):
+            return self._pattern(condition, exp.Not(this=exp.Paren(this=condition)))
         return isinstance(condition, exp.Is) and self._is_null(condition, negated=True)
 
     def _in(self, condition: exp.In, *, negated: bool) -> bool:
@@ -191,6 +212,17 @@ class _Recognition:
         if name is None or not condition.expressions:
             return False
         return self.tag(name, list(condition.expressions), negated=negated)
+
+    def _pattern(self, condition: exp.Expr, whole: exp.Expr) -> bool:
+        name = self.column(condition.this)
+        column = self.series.by_name.get(name) if name is not None else None
+        if column is None or column.role is not Role.TAG or column.type not in _TAG_TYPES:
+            return False
+        pattern = condition.expression
+        if not _is_constant(pattern) or not _is_text(pattern):
+            return False
+        self.patterns.append(PatternCondition(column.number, condition.this.copy(), whole.copy()))
+        return True
 
     def _is_null(self, condition: exp.Is, *, negated: bool) -> bool:
         name = self.column(condition.this)
@@ -220,7 +252,7 @@ def recognize(series: Series, alias: str | None, condition: exp.Expr | None) -> 
     for conjunct in trees.conjuncts(condition):
         if not found.conjunct(conjunct):
             return None
-    return RangeCondition(series, tuple(found.conditions), tuple(found.values))
+    return RangeCondition(series, tuple(found.conditions), tuple(found.values), tuple(found.patterns))
 
 
 # The arguments of a node that are understood: any other one (negate, symmetric, query …) may turn its meaning.
@@ -229,8 +261,13 @@ _UNDERSTOOD: dict[type[exp.Expr], set[str]] = {
     exp.In: {"this", "expressions"},
     exp.Is: {"this", "expression", "negate"},
     exp.Not: {"this"},
+    exp.Like: {"this", "expression", "negate"},
+    exp.ILike: {"this", "expression", "negate"},
 }
 _BINARY = {"this", "expression"}
+_PATTERNS = (exp.Like, exp.ILike, exp.RegexpLike, exp.RegexpILike)
+# Calls that give a timestamptz whatever their arguments are.
+_INSTANTS = ("now", "transaction_timestamp", "statement_timestamp", "to_timestamp", "make_timestamptz")
 
 
 def _known(condition: exp.Expr) -> bool:
@@ -259,21 +296,27 @@ def _is_instant(value: exp.Expr) -> bool:
         return _is_instant(value.this)
     if isinstance(value, exp.Add | exp.Sub):
         right = value.expression
-        return _is_now_or_cast(value.this) and (isinstance(right, exp.Interval) or _cast_type(right) == "interval")
+        return _is_typed_instant(value.this) and (isinstance(right, exp.Interval) or _cast_type(right) == "interval")
     return (
         (isinstance(value, exp.Literal) and value.is_string)
         or isinstance(value, exp.Parameter | exp.Placeholder)
-        or _is_now_or_cast(value)
+        or _is_typed_instant(value)
     )
 
 
-def _is_now_or_cast(value: exp.Expr) -> bool:
+def _is_typed_instant(value: exp.Expr) -> bool:
+    """Whether it is a timestamptz by itself, unlike a mere literal, which takes the type of what it meets."""
     if isinstance(value, exp.Paren):
-        return _is_instant(value.this)
+        return _is_typed_instant(value.this)
     if isinstance(value, exp.CurrentTimestamp):
         return True
+    if isinstance(value, exp.Add | exp.Sub):
+        return _is_instant(value)
     if isinstance(value, exp.Anonymous):
-        return str(value.this).lower() in ("now", "transaction_timestamp", "statement_timestamp")
+        name = str(value.this).lower()
+        if name in ("date_trunc", "time_bucket") and len(value.expressions) == 2:
+            return _is_typed_instant(value.expressions[1])
+        return name in _INSTANTS
     return _cast_type(value) in ("timestamptz", "timestamp with time zone")
 
 
