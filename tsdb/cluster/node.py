@@ -159,6 +159,8 @@ def rows_seen(effects: Iterable[Effect]) -> list[Seen]:
                 found.append(Seen(effect.replaces, exactly=True))
             if effect.updates is not None:
                 found.append(Seen(effect.updates, exactly=False))
+            if effect.depends is not None:
+                found.append(Seen(effect.depends, exactly=True, replaced=False))
         elif isinstance(effect, KeyDeletion) and effect.sequences is not None and not effect.series.keyed:
             found.append(Seen(effect, exactly=True))
     return [seen for seen in found if len(seen.rows.times)]

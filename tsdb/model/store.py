@@ -213,12 +213,14 @@ class Write:
     """Points to be written.
 
     ``replaces``: the rows whose place they take; each must still be as it was seen, or the write is refused.
-    ``updates``: rows whose fields they change; each must still be there.
+    ``updates``: rows whose fields they change; each must still be there. ``depends``: the same rows, where what is
+    written was made of what they held; each must still be as it was seen.
     """
 
     points: Points
     replaces: KeyDeletion | None = None
     updates: KeyDeletion | None = None
+    depends: KeyDeletion | None = None
 
 
 # What a statement does to the data.

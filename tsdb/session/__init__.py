@@ -8,12 +8,13 @@ A message passes through like this:
 
 1. ``session.Session.handle`` takes a wire event on the event loop; ``simple`` and ``extended`` answer it by what
    they share, the ``exchange``. ``core.Core`` says what the transaction allows.
-2. ``execution`` plans the statement in a worker thread: queries by ``tsdb.sql.Queries``, INSERT, UPDATE and DELETE by
-   their own modules, DDL to schema changes; ``utility`` reads what is the session's own, ``commands`` does it.
+2. ``planning`` plans the statement in a worker thread: queries by ``tsdb.sql.Queries``, INSERT, UPDATE and DELETE by
+   their own modules. ``execution`` runs it, DDL by ``schema_changes``; ``utility`` reads what is the session's own,
+   ``commands`` does it.
 3. Rows are pulled and encoded piece by piece in worker threads (``rowset``, ``work``) and written with back-pressure;
    one ``budget`` bounds what all results take: a client that reads slowly holds up nobody and fills no memory.
 4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
-   (``effects``).
+   (``writing``, ``effects``); ``temporary`` says which tables go then.
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
 
 ``copying`` answers COPY: rows out are a query's, encoded otherwise; rows in come with many messages and wait in a
@@ -23,8 +24,8 @@ A message passes through like this:
 ``parameters`` hands Bind's values on to queries; ``sessions`` knows who is connected.
 
 Transactions: INSERT, UPDATE and DELETE inside BEGIN … COMMIT are ``pending`` until COMMIT and dropped by ROLLBACK;
-statements of the same transaction see them over the newest data, nobody else does. DDL takes effect at once, with a
-WARNING inside a block. A savepoint is a reference to what was pending then.
+statements of the same transaction see them, over the newest data or (REPEATABLE READ) a view that is held, nobody else
+does. DDL takes effect at once, with a WARNING inside a block. A savepoint is a reference to what was pending then.
 
 What is not here: the protocol (``tsdb.wire``), the meaning of SQL (``tsdb.sql``), who may connect (``tsdb.server``).
 """

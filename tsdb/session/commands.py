@@ -8,8 +8,8 @@ from typing import Any
 from tsdb.errors import NoActiveSqlTransaction
 from tsdb.session import cursors, prepared, role_commands
 from tsdb.session.core import Core, Work
-from tsdb.session.execution import Done, Plan
-from tsdb.session.rowset import Rowset, text_columns, texts
+from tsdb.session.planning import Plan
+from tsdb.session.rowset import Done, Rowset, text_columns, texts
 from tsdb.session.transaction import State
 from tsdb.session.utility import (
     Accepted,
@@ -74,7 +74,7 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
         case Commit(chain):
             return Done(await core.commit(work, chain=chain))
         case Rollback(chain):
-            return Done(core.rollback(chain=chain))
+            return Done(await core.rollback(work, chain=chain))
         case SetSavepoint(name):
             core.savepoint(name)
             return Done("SAVEPOINT")
@@ -90,6 +90,10 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
             return await prepared.run(core, command, work, run)
         case SetRole() | SetSessionAuthorization() | ShowTokens():
             return role_commands.run(core, command)
+        case Discard("temp" | "temporary" | "all" as what):
+            core.discard(what)
+            await work(lambda: core.execution.temporary.drop(core.context()))
+            return Done("DISCARD ALL" if what == "all" else "DISCARD TEMP")
         case Checkpoint():
             role_commands.check_checkpoint(core)
             await work(core.execution.checkpoint)

@@ -23,8 +23,8 @@ from tsdb import datetimes
 from tsdb.errors import InternalError, QueryCanceled, ReadOnlySqlTransaction
 from tsdb.session import parameters
 from tsdb.session.exchange import Exchange
-from tsdb.session.execution import Done, Plan
-from tsdb.session.rowset import RowSource, RowStream
+from tsdb.session.planning import Plan
+from tsdb.session.rowset import Done, RowSource, RowStream
 from tsdb.session.spool import Spool
 from tsdb.sql.copy.input import CopyInput, PreparedCopy
 from tsdb.sql.copy.options import CopyOptions

@@ -20,10 +20,11 @@ from tsdb.model.access import Identity
 from tsdb.model.store import Store
 from tsdb.session.budget import Budget, Owner
 from tsdb.session.cancellation import Cancellation
-from tsdb.session.execution import Execution, Plan
+from tsdb.session.execution import Execution
 from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
 from tsdb.session.notifications import Listener, Messages
+from tsdb.session.planning import Plan
 from tsdb.session.portals import Names, Portal
 from tsdb.session.sequences import SequenceValues
 from tsdb.session.sessions import Sessions
@@ -40,6 +41,7 @@ from tsdb.sql.statement import Ddl, Truncate
 T = TypeVar("T")
 Work = Callable[[Callable[[], T]], Awaitable[T]]
 
+_REPEATABLE = ("repeatable read", "serializable")
 _LEVELS = {"NOTICE": 1, "WARNING": 2}
 _LEAST = {"notice": 1, "warning": 2, "error": 3}
 # What a transaction block does not contain, since it cannot be undone with it (manual, CREATE DATABASE).
@@ -77,9 +79,11 @@ class Core:
             store,
             queries,
             self.transaction,
+            database,
             self.notices.append,
             lambda name: sessions.count(name, but=process_id),
             lambda: budget.claim(owner),
+            lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.sequences = SequenceValues(self, store)
@@ -182,14 +186,21 @@ class Core:
             await self._write(work)
             self.transaction.end()
             self._ended(committed=True)
+            await self._end_temporary(work)
 
     async def _write(self, work: Work[None]) -> None:
         self.messages.check_room()
         if not self.transaction.pending:
             return
-        await work(lambda: self.execution.write_pending())
+        await work(self.execution.writing.commit)
+
+    async def _end_temporary(self, work: Work[None]) -> None:
+        """ON COMMIT of temporary tables; DROP comes with any end, since their making is not undone."""
+        if self.execution.temporary.waiting:
+            await work(lambda: self.execution.temporary.end(self.database))
 
     def _ended(self, *, committed: bool) -> None:
+        self.execution.writing.release()
         self.variables.end(committed=committed)
         self.messages.end(committed=committed)
         self.names.end_transaction(committed=committed)
@@ -207,7 +218,7 @@ class Core:
 
     async def commit(self, work: Work[None], *, chain: bool) -> str:
         if self.transaction.state is State.FAILED:
-            return self.rollback(chain=chain)
+            return await self.rollback(work, chain=chain)
         in_block = self.transaction.state is State.BLOCK
         self._check_chain(in_block, chain, "COMMIT")
         if not in_block:
@@ -221,11 +232,12 @@ class Core:
             raise
         self.transaction.end()
         self._ended(committed=True)
+        await self._end_temporary(work)
         if chain:
             self.begin(modes)
         return "COMMIT"
 
-    def rollback(self, *, chain: bool) -> str:
+    async def rollback(self, work: Work[None], *, chain: bool) -> str:
         in_block = self.transaction.in_block
         self._check_chain(in_block, chain, "ROLLBACK")
         if not in_block:
@@ -233,6 +245,7 @@ class Core:
         modes = self._modes()
         self.transaction.end()
         self._ended(committed=False)
+        await self._end_temporary(work)
         if chain:
             self.begin(modes)
         return "ROLLBACK"

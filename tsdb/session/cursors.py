@@ -10,9 +10,9 @@ from typing import Any
 
 from tsdb.errors import NoActiveSqlTransaction, ObjectNotInPrerequisiteState
 from tsdb.session.core import Core, Work
-from tsdb.session.execution import Done, Plan
+from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
-from tsdb.session.rowset import Rowset, RowSource
+from tsdb.session.rowset import Done, Rowset, RowSource
 from tsdb.session.scrolling import Cursor
 from tsdb.session.transaction import State
 from tsdb.session.utility import CloseCursor, Command, Declare, Fetch

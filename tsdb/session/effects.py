@@ -37,7 +37,7 @@ def size_of(effect: Effect) -> int:
         if isinstance(points, SpooledPoints):
             return 1000 + 200 * len(points.fields)
         arrays: int = sum(array.nbytes for array in points.fields.values())
-        seen = sum(size_of(each) for each in (effect.replaces, effect.updates) if each is not None)
+        seen = sum(size_of(each) for each in (effect.replaces, effect.updates, effect.depends) if each is not None)
         return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + seen
     if isinstance(effect, KeyDeletion):
         return 200 + 20 * len(effect.times) + sum(len(each) + 60 for each in effect.tagsets)
@@ -110,7 +110,7 @@ def _joined(effects: Sequence[Effect]) -> Iterator[Effect]:
 
 def _joins_with(effect: Effect) -> tuple[int, tuple[int, ...]] | None:
     """Mere writes with the same value may become one; None may not."""
-    if not isinstance(effect, Write) or effect.replaces is not None or effect.updates is not None:
+    if not isinstance(effect, Write) or (effect.replaces or effect.updates or effect.depends) is not None:
         return None
     return effect.points.series.number, tuple(effect.points.fields)
 

@@ -18,8 +18,8 @@ from tsdb.errors import IdleInTransactionSessionTimeout, IdleSessionTimeout, Tsd
 from tsdb.session import answers
 from tsdb.session.budget import Budget
 from tsdb.session.core import Core
-from tsdb.session.execution import Plan
 from tsdb.session.notifications import Notification
+from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal
 from tsdb.session.rowset import Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity

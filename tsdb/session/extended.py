@@ -13,9 +13,9 @@ from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
 from tsdb.session import commands, copying, parameters
 from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange, fields
-from tsdb.session.execution import Done, Plan
+from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
-from tsdb.session.rowset import Rowset, RowSource, RowStream
+from tsdb.session.rowset import Done, Rowset, RowSource, RowStream
 from tsdb.sql.statement import Utility
 from tsdb.types import BY_OID, UNKNOWN, SqlType
 from tsdb.wire import TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
@@ -158,7 +158,10 @@ async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan) -> Rowse
     core.check_allowed(plan)
     context = core.context()
     types = portal.statement.types
-    return await exchange.work(lambda: core.execution.run(plan, portal.values, context, types, core.cancellation))
+    alone = exchange.connection.followed_by_sync
+    return await exchange.work(
+        lambda: core.execution.run(plan, portal.values, context, types, core.cancellation, alone=alone)
+    )
 
 
 async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> None:

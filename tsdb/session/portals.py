@@ -15,7 +15,7 @@ from tsdb.errors import (
     InvalidCursorName,
     InvalidSqlStatementName,
 )
-from tsdb.session.execution import Plan
+from tsdb.session.planning import Plan
 from tsdb.session.rowset import RowSource, RowStream
 from tsdb.session.scrolling import Cursor
 from tsdb.types import SqlType

@@ -10,9 +10,9 @@ from typing import Any
 
 from tsdb.errors import SqlSyntaxError
 from tsdb.session.core import Core, Work
-from tsdb.session.execution import Done, Plan
+from tsdb.session.planning import Plan
 from tsdb.session.portals import PreparedStatement
-from tsdb.session.rowset import Rowset
+from tsdb.session.rowset import Done, Rowset
 from tsdb.session.utility import Command, Deallocate, ExecuteStatement, PrepareStatement
 from tsdb.sql.statement import Fragment, Select, parse
 from tsdb.types import SqlType

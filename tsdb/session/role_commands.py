@@ -6,8 +6,7 @@ import numpy as np
 
 from tsdb.errors import InsufficientPrivilege, NoActiveSqlTransaction
 from tsdb.session.core import Core
-from tsdb.session.execution import Done
-from tsdb.session.rowset import Rowset, text_columns, texts
+from tsdb.session.rowset import Done, Rowset, text_columns, texts
 from tsdb.session.transaction import State
 from tsdb.session.utility import SetRole, SetSessionAuthorization, ShowTokens
 

@@ -20,6 +20,13 @@ from tsdb.types import TEXT
 from tsdb.wire.rows import RowEncoder
 
 
+@dataclass
+class Done:
+    """A statement that gave no rows."""
+
+    tag: str
+
+
 class Rowset(Protocol):
     """A running result. ``cancel`` may come from any thread; ``close`` always comes."""
 

@@ -99,7 +99,7 @@ class Session:
             core.names.clear()
             core.cancellation = Cancellation()
             with contextlib.suppress(TsdbError, RuntimeError):
-                await self._exchange.work(lambda: core.execution.drop_temporary(core.context()))
+                await self._exchange.work(lambda: core.execution.temporary.drop(core.context()))
             self._core.messages.close()
         self._sessions.remove(self._client.process_id)
 

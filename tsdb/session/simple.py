@@ -9,8 +9,8 @@ import asyncio
 
 from tsdb.session import commands, copying
 from tsdb.session.exchange import Exchange
-from tsdb.session.execution import Done, Plan
-from tsdb.session.rowset import Rowset
+from tsdb.session.planning import Plan
+from tsdb.session.rowset import Done, Rowset
 from tsdb.sql.statement import Statement, Utility
 
 
@@ -52,7 +52,7 @@ async def _statement(exchange: Exchange, statement: Statement, rest: list[Statem
             if tag is None:
                 return
         else:
-            plan, result = await _planned(exchange, statement)
+            plan, result = await _planned(exchange, statement, alone=not rest)
             tag = result.tag if isinstance(result, Done) else await exchange.send_all(plan, result)
         await _completed(exchange, tag, rest)
     finally:
@@ -86,7 +86,7 @@ async def _copy(exchange: Exchange, statement: Utility, rest: list[Statement], t
     return None
 
 
-async def _planned(exchange: Exchange, statement: Statement) -> tuple[Plan, Rowset | Done]:
+async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> tuple[Plan, Rowset | Done]:
     """Plan and run a statement without parameters: one trip to the pool."""
     core = exchange.core
     if isinstance(statement, Utility):
@@ -99,7 +99,7 @@ async def _planned(exchange: Exchange, statement: Statement) -> tuple[Plan, Rows
     def plan_and_run() -> tuple[Plan, Rowset | Done]:
         plan = core.execution.plan(statement, context)
         core.check_allowed(plan)
-        return plan, core.execution.run(plan, (), context, (), core.cancellation)
+        return plan, core.execution.run(plan, (), context, (), core.cancellation, alone=alone)
 
     return await exchange.work(plan_and_run)
 

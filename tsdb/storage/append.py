@@ -95,10 +95,12 @@ Step = Write | Delete
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Rows that a change was made for: they must still be there, and, ``exactly``, as they were seen."""
+    """Rows that a change was made for: they must still be there, and, ``exactly``, as they were seen. ``replaced``:
+    the change takes their place, which only one can."""
 
     rows: KeyDeletion
     exactly: bool
+    replaced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

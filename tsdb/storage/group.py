@@ -221,7 +221,7 @@ def check_once(seen: Iterable[Seen]) -> None:
     """Raises FeatureNotSupported if a row is replaced twice: statements of a block do not see each other's effects."""
     named: dict[int, list[Seen]] = {}
     for each in seen:
-        if each.exactly and each.rows.sequences is not None:
+        if each.exactly and each.replaced and each.rows.sequences is not None:
             named.setdefault(each.rows.series.number, []).append(each)
     for several in named.values():
         if len(several) < 2:

@@ -103,6 +103,11 @@ class Connection:
         return self._state in (State.COPY_IN_SIMPLE, State.COPY_IN_EXTENDED)
 
     @property
+    def followed_by_sync(self) -> bool:
+        """Whether the next message, as far as input is there, is Sync."""
+        return self._input.startswith(b"S\0\0\0\4")
+
+    @property
     def buffered_bytes(self) -> int:
         """Input that no event has taken yet."""
         return len(self._input)

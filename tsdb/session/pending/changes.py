@@ -36,25 +36,29 @@ class Chunk:
     ordinals: Int64s
     replaces: KeyDeletion | None
     updates: KeyDeletion | None = None
+    depends: KeyDeletion | None = None
+
+    @property
+    def _write(self) -> Write:
+        return Write(self.points, self.replaces, self.updates, self.depends)
 
     @cached_property
     def size(self) -> int:
-        return size_of(Write(self.points, self.replaces, self.updates))
+        return size_of(self._write)
 
     @property
     def weight(self) -> int:
-        return len(self.points) + sum(len(each.times) for each in (self.replaces, self.updates) if each is not None)
+        named = (self.replaces, self.updates, self.depends)
+        return len(self.points) + sum(len(each.times) for each in named if each is not None)
 
     @property
     def effect(self) -> Effect | None:
-        if len(self.points):
-            return Write(self.points, self.replaces, self.updates)
-        return self.replaces
+        return self._write if len(self.points) else self.replaces
 
     def keep(self, rows: Mask) -> Chunk:
         if rows.all():
             return self
-        return Chunk(self.points.take(np.flatnonzero(rows)), self.ordinals[rows], self.replaces, self.updates)
+        return replace(self, points=self.points.take(np.flatnonzero(rows)), ordinals=self.ordinals[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,10 +90,15 @@ class Changes:
         return _joined_keys(found) if found else None
 
     def add_rows(
-        self, points: Points, first: int, replaces: KeyDeletion | None, updates: KeyDeletion | None
+        self,
+        points: Points,
+        first: int,
+        replaces: KeyDeletion | None,
+        updates: KeyDeletion | None,
+        depends: KeyDeletion | None,
     ) -> Changes:
         ordinals = np.arange(first, first + len(points), dtype=np.int64)
-        chunks = [*self.chunks, Chunk(points, ordinals, replaces, updates)]
+        chunks = [*self.chunks, Chunk(points, ordinals, replaces, updates, depends)]
         while len(chunks) > 1 and _belong_together(chunks[-2], chunks[-1]):
             last = chunks.pop()
             chunks[-1] = _joined(self.series, chunks[-1], last)
@@ -147,8 +156,8 @@ class Pending:
                 changes, named = changes.without_keys(named, mark)
             points = effect.points if isinstance(effect, Write) else no_points(series)
             if len(points) or named is not None:
-                updates = effect.updates if isinstance(effect, Write) else None
-                changes = changes.add_rows(points, after, named, _of_store(updates))
+                updates, depends = (effect.updates, effect.depends) if isinstance(effect, Write) else (None, None)
+                changes = changes.add_rows(points, after, named, _of_store(updates), _of_store(depends))
                 after += len(points)
         return Pending({**self.series, series.number: changes}, after)
 
@@ -224,15 +233,19 @@ def _belong_together(before: Chunk, after: Chunk) -> bool:
 
 
 def _joined(series: Series, before: Chunk, after: Chunk) -> Chunk:
-    replaced = [each for each in (before.replaces, after.replaces) if each is not None]
-    updated = [each for each in (before.updates, after.updates) if each is not None]
     filled = [each for each in (before.points, after.points) if len(each)]
     return Chunk(
         _joined_points(series, filled),
         np.concatenate([before.ordinals, after.ordinals]),
-        _joined_keys(replaced) if replaced else None,
-        _joined_keys(updated) if updated else None,
+        _both(before.replaces, after.replaces),
+        _both(before.updates, after.updates),
+        _both(before.depends, after.depends),
     )
+
+
+def _both(before: KeyDeletion | None, after: KeyDeletion | None) -> KeyDeletion | None:
+    named = [each for each in (before, after) if each is not None]
+    return _joined_keys(named) if named else None
 
 
 def _joined_points(series: Series, batches: Sequence[Points]) -> Points:

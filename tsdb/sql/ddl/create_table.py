@@ -58,20 +58,21 @@ def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
     if if_not_exists and found is not None:
         return SchemaPlan("CREATE TABLE", notices=(notice(f'relation "{name}" already exists, skipping'),))
     if any(reader.at_words(word) for word in ("as", "with", "using", "on")) or _only_names(reader):
-        return _create_table_as(reader, schema, name)
+        return _create_table_as(reader, schema, name, temporary=temporary)
     if reader.at_words("partition", "of") or reader.at_words("of"):
         raise FeatureNotSupported("CREATE TABLE … OF is not supported", hint="Series are cut by time by themselves.")
     declared = read_elements(reader, path_of(schema, name))
-    options = _read_tail(reader, declared, temporary=temporary)
+    options, on_commit = _read_tail(reader, declared, temporary=temporary)
     reader.finish()
     change = series_of(reader.database.name, name, declared, options, if_not_exists=if_not_exists, schema=schema)
     change = replace(change, floor_ns=floor_ns(change.retention_ns, reader.context.now_us))
-    return SchemaPlan("CREATE TABLE", (change,), tuple(declared.notices))
+    return SchemaPlan("CREATE TABLE", (change,), tuple(declared.notices), on_commit=on_commit)
 
 
-def _read_tail(reader: DdlReader, declared: Declared, *, temporary: bool = False) -> dict[str, str]:
-    """What follows the columns: WITH, PARTITION BY, TABLESPACE, USING, ON COMMIT."""
+def _read_tail(reader: DdlReader, declared: Declared, *, temporary: bool) -> tuple[dict[str, str], str]:
+    """What follows the columns: (the options of WITH, ON COMMIT's action); PARTITION BY, TABLESPACE, USING."""
     options: dict[str, str] = {}
+    on_commit = ""
     while not reader.at_end:
         if reader.accept("with"):
             options.update(read_options(reader, declared.notices))
@@ -88,14 +89,25 @@ def _read_tail(reader: DdlReader, declared: Declared, *, temporary: bool = False
             reader.name()
         elif reader.accept("without", "oids"):
             pass
-        elif temporary and reader.accept("on", "commit"):
-            if not reader.accept("preserve", "rows"):
-                raise FeatureNotSupported("ON COMMIT DROP and DELETE ROWS are not supported")
+        elif reader.accept("on", "commit"):
+            on_commit = _on_commit(reader, temporary=temporary)
         elif reader.at_words("inherits"):
             raise FeatureNotSupported("INHERITS is not supported")
         else:
             raise reader.error()
-    return options
+    return options, on_commit
+
+
+def _on_commit(reader: DdlReader, *, temporary: bool) -> str:
+    """``PRESERVE ROWS``, ``DELETE ROWS`` or ``DROP``: nothing, delete or drop. Raises InvalidTableDefinition."""
+    action = reader.accept_any("preserve", "delete", "drop")
+    if action is None:
+        raise reader.error()
+    if action != "drop":
+        reader.expect("rows")
+    if not temporary:
+        raise InvalidTableDefinition("ON COMMIT can only be used on temporary tables")
+    return "" if action == "preserve" else action
 
 
 def _only_names(reader: DdlReader) -> bool:
@@ -113,22 +125,23 @@ def _only_names(reader: DdlReader) -> bool:
     return False
 
 
-def _create_table_as(reader: DdlReader, schema: str, name: str) -> SchemaPlan:
+def _create_table_as(reader: DdlReader, schema: str, name: str, *, temporary: bool) -> SchemaPlan:
     columns = tuple(reader.names()) if reader.at_sign("(") else ()
     declared = Declared()
     options: dict[str, str] = {}
+    on_commit = ""
     while not reader.at_words("as"):
         if reader.accept("with"):
             options.update(read_options(reader, declared.notices))
-        elif reader.accept("on", "commit", "preserve", "rows"):
-            pass
+        elif reader.accept("on", "commit"):
+            on_commit = _on_commit(reader, temporary=temporary)
         elif reader.accept("using") or reader.accept("tablespace"):
             reader.name()
         else:
             raise reader.error()
     reader.expect("as")
     text, empty = query_with_data(reader)
-    source = Source("table", text, schema, name, columns, empty, tuple(options.items()))
+    source = Source("table", text, schema, name, columns, empty, tuple(options.items()), on_commit=on_commit)
     return SchemaPlan("SELECT", notices=tuple(declared.notices), source=source)
 
 

@@ -29,6 +29,7 @@ class Source:
     empty: bool = False
     options: tuple[tuple[str, str], ...] = ()
     replace: bool = False
+    on_commit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Restart:
 @dataclass(frozen=True, slots=True)
 class SchemaPlan:
     """What a DDL statement does: ``changes`` in one go, ``notices`` and the command ``tag`` for the client; then
-    ``restarts``. With ``source`` or ``refresh`` a query has its part in it, and ``changes`` are empty."""
+    ``restarts``. With ``source`` or ``refresh`` a query has its part in it, and ``changes`` are empty. ``on_commit``:
+    what the end of the transaction does with a temporary table, drop or delete (its rows)."""
 
     tag: str
     changes: tuple[SchemaChange, ...] = ()
@@ -58,6 +60,7 @@ class SchemaPlan:
     source: Source | None = None
     refresh: Refresh | None = None
     restarts: tuple[Restart, ...] = ()
+    on_commit: str = ""
 
 
 def kind_of(relation: Relation) -> str:

@@ -56,7 +56,7 @@ class PreparedDelete:
 
     def _effects(self, reading: Reading, outcome: Outcome) -> Iterator[Effect]:
         matching = [self._matching(reading, outcome, query) for query in self.matching]
-        if self.range is not None and sum(map(len, matching)) <= MAX_MATCHING:
+        if self.range is not None and sum(map(len, matching)) <= MAX_MATCHING and not reading.repeatable:
             yield from self._by_range(reading, outcome, self.range, matching)
         else:
             for batch in outcome.query(reading, self.rows, self.parameters):

@@ -29,13 +29,15 @@ ROWS_PER_EFFECT = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All that a running modification reads with."""
+    """All that a running modification reads with. ``repeatable``: it changes the rows that ``view`` shows and no
+    others, whatever has come since."""
 
     queries: Queries
     catalog: Catalog
     view: View
     values: Sequence[object | None]
     context: Context
+    repeatable: bool = False
 
 
 @dataclass

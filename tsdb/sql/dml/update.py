@@ -9,7 +9,7 @@ Source of the grammar: PostgreSQL 15 manual, UPDATE.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +37,7 @@ from tsdb.types import SqlType
 @dataclass(frozen=True)
 class PreparedUpdate:
     """``rows`` asks for keys, the fields that stay, the fields that are ``changed``, and RETURNING's
-    columns, of which those in ``shown`` are the result's."""
+    columns, of which those in ``shown`` are the result's. ``depends``: what it does is made of fields of the rows."""
 
     series: Series
     rows: Select
@@ -47,6 +47,7 @@ class PreparedUpdate:
     changed: tuple[Column, ...]
     catalog_version: int
     shown: tuple[int, ...]
+    depends: bool
     reads: bool = True
 
     def start(self, reading: Reading) -> Outcome:
@@ -89,7 +90,9 @@ class PreparedUpdate:
         return replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch, moment))
 
     def _merged(self, batch: pa.RecordBatch, moment: Moment) -> Write:
-        return replace(self._write(batch, with_kept=False), updates=key_deletion(self.series, batch, moment))
+        seen = key_deletion(self.series, batch, moment)
+        made = self._write(batch, with_kept=False)
+        return replace(made, depends=seen) if self.depends else replace(made, updates=seen)
 
     def _write(self, batch: pa.RecordBatch, *, with_kept: bool) -> Write:
         tags = self.series.tags
@@ -148,4 +151,22 @@ def prepare(
     prepared = queries.prepare(rows, context, catalog, parameter_types)
     shown = shown_of(len(prepared.columns), len(items), dropped)
     shown, columns = new.shown(shown, prepared.columns, len(items) - len(changed))
-    return PreparedUpdate(series, rows, prepared.parameters, columns, kept, changed, catalog.version, shown)
+    return PreparedUpdate(
+        series,
+        rows,
+        prepared.parameters,
+        columns,
+        kept,
+        changed,
+        catalog.version,
+        shown,
+        _depends(tree, joined, assigned.values()),
+    )
+
+
+def _depends(tree: exp.Expr, joined: Joined, values: Iterable[exp.Expr]) -> bool:
+    """Whether what is set, or which rows, is decided by fields of the target: names that may be such are taken as such.
+    Tags and the time name a row and do not change while it is there."""
+    where = tree.args.get("where")
+    names = {trees.name_of(c) for each in (*values, where) if each is not None for c in each.find_all(exp.Column)}
+    return not names.isdisjoint([joined.name, *(column.name for column in joined.series.fields)])

@@ -1,0 +1,112 @@
+"""Where a session's statements read and write: a view with the transaction's own changes, and the way to the store.
+
+READ COMMITTED reads the newest data in each statement. REPEATABLE READ and SERIALIZABLE hold the view of the block's
+first statement to its end; what they change and somebody else has changed since is refused at COMMIT (40001). A change
+of the schema in the block renews the view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tsdb.model.schema import Catalog
+from tsdb.model.store import Effect, Moment, Scan, ScanRequest, Store, View
+from tsdb.session import effects
+from tsdb.session.pending import Overlay
+from tsdb.session.temporary import Temporary
+from tsdb.session.transaction import State, Transaction
+
+# An implicit transaction writes what it has collected when it is so much.
+WRITE_BYTES = 8 << 20
+
+
+class _Shared:
+    """A view that several statements read; its holder closes it."""
+
+    def __init__(self, view: View) -> None:
+        self.held = view
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.held.catalog
+
+    @property
+    def moment(self) -> Moment:
+        return self.held.moment
+
+    def scan(self, request: ScanRequest) -> Scan:
+        return self.held.scan(request)
+
+    def close(self) -> None:
+        pass
+
+
+class Writing:
+    """``database`` is the session's; ``repeatable`` says whether a block's statements all read the same."""
+
+    def __init__(
+        self,
+        store: Store,
+        transaction: Transaction,
+        temporary: Temporary,
+        database: str,
+        repeatable: Callable[[], bool],
+    ) -> None:
+        self._store = store
+        self._transaction = transaction
+        self._temporary = temporary
+        self._database = database
+        self._repeatable = repeatable
+        self._snapshot: _Shared | None = None
+        self.written_early = False
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._store.catalog if self._snapshot is None else self._snapshot.catalog
+
+    def view(self) -> View:
+        """What a statement reads: the newest data, or the block's, and what the transaction has changed. Close it."""
+        transaction = self._transaction
+        in_block = transaction.state is State.BLOCK
+        view: View
+        if in_block and self._repeatable():
+            self._snapshot = self._snapshot or _Shared(self._store.view())
+            view = self._snapshot
+        else:
+            view = self._store.view()
+        pending = transaction.pending
+        return Overlay(view, pending.series) if pending and in_block else view
+
+    def renew(self, catalog: Catalog) -> None:
+        """The schema was changed here: what is pending for dropped series is dropped, and a snapshot is taken anew."""
+        for number in [each for each in self._transaction.pending.series if each not in catalog.series_by_number]:
+            self._transaction.forget(number)
+        self.release()
+
+    def release(self) -> None:
+        """The transaction has ended."""
+        snapshot, self._snapshot = self._snapshot, None
+        if snapshot is not None:
+            snapshot.held.close()
+
+    def collect(self, effect: Effect) -> None:
+        """Raises OutOfMemory, and what writing raises."""
+        self._transaction.add(effect)
+        if self._transaction.state is State.IMPLICIT and self._transaction.pending_bytes >= WRITE_BYTES:
+            self.written_early = True
+            self.write_pending()
+
+    def write_pending(self) -> None:
+        """Make what was collected durable and visible: later statements of an implicit transaction read it."""
+        pending = self._transaction.take()
+        if pending:
+            effects.write(self._store, pending)
+
+    def commit(self) -> None:
+        """The same at the transaction's end, but for what ON COMMIT takes away."""
+        if self._temporary.waiting:
+            pending = self._temporary.kept(self._database, self._transaction.take())
+            if pending:
+                effects.write(self._store, pending)
+        else:
+            self.write_pending()
