@@ -6,6 +6,7 @@ prunes too much gives a wrong answer here.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.model.schema import Catalog, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics
 from tsdb.model.time import us_of_ns
 from tsdb.sql import storage_form
 
@@ -37,6 +38,8 @@ class MemoryView:
         statistics = ScanStatistics(blocks_total=1, blocks_read=1, rows_read=len(table))
         if request.prune:
             table = table.filter(pa.array(self._kept(request, table)))
+            if request.newest is not None:
+                table = table.take(pa.array(self._newest(request, request.newest, table), pa.int64()))
         arrays = [self._column(request, table, key) for key in request.columns]
         schema = pa.schema([(str(key), a.type) for key, a in zip(request.columns, arrays, strict=True)])
         # Rows without columns still have a number, which only survives a selection.
@@ -62,6 +65,24 @@ class MemoryView:
                     if compare is pc.greater_equal and pa.types.is_floating(values.type):
                         within = pc.or_(within, pc.is_nan(values))
                     kept &= within.fill_null(False).to_numpy()
+        return kept
+
+    def _newest(self, request: ScanRequest, newest: Newest, table: pa.Table) -> list[int]:
+        """No row more than must be, in any order; which ones of those as new as each other is left to chance."""
+        us = (table.column(TIME_NS).to_numpy() // 1000).tolist()
+        groups: dict[tuple[object, ...], list[int]] = {}
+        keys = [table.column(str(number)).to_pylist() for number in newest.by]
+        for row, key in enumerate(zip(*keys, strict=True) if keys else [()] * len(us)):
+            groups.setdefault(key, []).append(row)
+        kept: list[int] = []
+        chance = random.Random(len(us))
+        for rows in groups.values():
+            chance.shuffle(rows)
+            rows.sort(key=lambda row: us[row] if newest.oldest else -us[row])
+            last = us[rows[min(newest.rows, len(rows)) - 1]]
+            kept += rows[: newest.rows]
+            kept += [row for row in rows[newest.rows :] if newest.ties and us[row] == last]
+        chance.shuffle(kept)
         return kept
 
     def _column(self, request: ScanRequest, table: pa.Table, key: int | str) -> pa.Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tsdb.model.store import FieldBound, ScanRequest, ScanStatistics, View
+from tsdb.model.store import FieldBound, Newest, ScanRequest, ScanStatistics, View
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.context import Context
 from tsdb.sql.plan import Plan
@@ -106,6 +106,8 @@ def _lines(
             yield f"        Tags: {', '.join(names)}"
         for bound in request.bounds:
             yield f"        Field: {_bound(request, bound)}"
+        if request.newest is not None:
+            yield f"        {_newest(request, request.newest)}"
         if statement.analyze and index < len(statistics.scans):
             yield from _counts(statistics.scans[index][1])
     yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
@@ -127,6 +129,8 @@ def _node(
             scan["Tags"] = [request.series.by_number[t.column].name for t in request.tags]
         if request.bounds:
             scan["Fields"] = [_bound(request, bound) for bound in request.bounds]
+        if request.newest is not None:
+            scan["Newest"] = _newest(request, request.newest)
         if statement.analyze and index < len(statistics.scans):
             counted = asdict(statistics.scans[index][1])
             scan |= {name.replace("_", " ").title(): value for name, value in counted.items()}
@@ -161,6 +165,13 @@ def _bound(request: ScanRequest, bound: FieldBound) -> str:
     low, high = bound.low, bound.high
     name = request.series.by_number[bound.column].name
     return f"{'' if low is None else f'{low} <= '}{name}{'' if high is None else f' <= {high}'}"
+
+
+def _newest(request: ScanRequest, newest: Newest) -> str:
+    """Which rows are asked for: Newest first: 1 row of each hostname."""
+    rows = f"{newest.rows} row{'' if newest.rows == 1 else 's'}"
+    tags = ", ".join(request.series.by_number[number].name for number in newest.by)
+    return f"{'Oldest' if newest.oldest else 'Newest'} first: {rows}{f' of each {tags}' if tags else ''}"
 
 
 def _range(request: ScanRequest) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tsdb.model.store import FieldBound, TagMatch, TimeRange
+from tsdb.model.store import FieldBound, Newest, TagMatch, TimeRange
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
@@ -22,7 +22,7 @@ class Undecided(Exception):
 @dataclass(frozen=True, slots=True)
 class PlannedScan:
     """A scan. ``conditions`` are conjuncts on its columns alone; ``ranges``, ``tags`` and ``bounds`` make of them what
-    storage can use once the values are known."""
+    storage can use once the values are known. ``newest``: which of the rows that these leave the statement needs."""
 
     source: Source
     relation: Relation
@@ -31,6 +31,7 @@ class PlannedScan:
     ranges: tuple[Callable[[Values], TimeRange], ...] = ()
     tags: tuple[Callable[[Values], TagMatch], ...] = ()
     bounds: tuple[Callable[[Values], FieldBound], ...] = ()
+    newest: Callable[[Values], Newest] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from tsdb.model.store import ScanRequest, TimeRange
@@ -18,6 +19,11 @@ def of_scan(scan: PlannedScan, values: Values, *, prune: bool) -> ScanRequest:
     series, columns = scan.source.series, scan.columns
     if not prune:
         return ScanRequest(series, columns, prune=False)
+    if scan.newest is not None:
+        try:
+            return replace(exactly(scan, values, columns), newest=scan.newest(values))
+        except Undecided:
+            pass
     ranges = _decided(scan.ranges, values)
     return ScanRequest(
         series,

@@ -25,6 +25,8 @@ class Hidden:
     def __init__(self, changes: Changes) -> None:
         self.ranges = changes.ranges
         deleted = changes.deleted
+        # How many points are named one by one.
+        self.keys = 0 if deleted is None else len(deleted.times)
         self._keys: KeyIndex | None = None
         self._sequences = np.empty(0, np.int64)
         if deleted is None:

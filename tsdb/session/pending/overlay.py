@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tsdb.model.points import decode_tagset
 from tsdb.model.schema import Catalog, Column, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, View
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, View
 from tsdb.model.time import us_of_ns
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
@@ -75,7 +75,8 @@ class _OverlayScan:
         # A bound on a field prunes by what the store has; a pending row may change it.
         bounds = () if rows.index is not None and len(rows) else request.bounds
         self._at = {key: at for at, key in enumerate(columns)}
-        self._inner = view.scan(replace(request, columns=columns, bounds=bounds, cells=None))
+        newest = None if request.newest is None else _of_the_store(request.newest, hidden)
+        self._inner = view.scan(replace(request, columns=columns, bounds=bounds, newest=newest, cells=None))
         self._schema = pa.schema([self._inner.schema.field(i) for i in range(len(request.columns))])
 
     def start(self) -> Scan:
@@ -170,6 +171,14 @@ class _OverlayScan:
     def _own_tags(self, column: Column, part: npt.NDArray[np.int64]) -> pa.Array:
         values = pa.array([decode_tagset(each).get(column.number) for each in self._rows.tagsets], pa.string())
         return values.take(pa.array(self._rows.tagset[part])).dictionary_encode()
+
+
+def _of_the_store(newest: Newest, hidden: Hidden) -> Newest | None:
+    """What must be read for ``newest`` rows to be among what is left and what is pending; None: everything.
+
+    With ties: a pending row may have the key of a stored one, and without that it would be half a row.
+    """
+    return None if hidden.ranges else replace(newest, rows=newest.rows + hidden.keys, ties=True)
 
 
 def _bare(rows: int) -> pa.RecordBatch:

@@ -15,6 +15,7 @@ from tsdb.sql.aggregation import averages
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate
 from tsdb.sql.expressions.grouping import Ordering
+from tsdb.sql.sorting import rank_of
 from tsdb.types import SqlType
 
 Int64s = npt.NDArray[np.int64]
@@ -70,7 +71,7 @@ def _keys(
 
 
 def _ranked(column: pa.Array, item: Ordering) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    rank, absent = _rank(column), np.asarray(column.is_null())
+    rank, absent = rank_of(column), np.asarray(column.is_null())
     return -rank if item.descending else rank, ~absent if item.nulls_first else absent
 
 
@@ -183,21 +184,3 @@ def _digits_of_one(total: int, count: int) -> int:
 def _ordered(keys: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Int64s | None:
     """The rows' order by the last pair of keys, then the one before it …; None when it is as they lie."""
     return np.lexsort([each for pair in keys for each in pair if each.any()] or [keys[0][0]]) if keys else None
-
-
-def _rank(column: pa.Array) -> Int64s:
-    """Numbers in the order of the values: text by its bytes, NaN last."""
-    if pa.types.is_timestamp(column.type):
-        column = column.view(pa.int64())
-    if pa.types.is_int64(column.type) and not column.null_count:
-        values: Int64s = np.asarray(column)
-        if len(values) == 0 or int(values.min()) > np.iinfo(np.int64).min:
-            return values
-    if pa.types.is_string(column.type):
-        column = column.cast(pa.binary())
-    encoded = column.dictionary_encode() if not pa.types.is_dictionary(column.type) else column
-    order = pc.array_sort_indices(encoded.dictionary)
-    ranks = np.empty(len(order), np.int64)
-    ranks[np.asarray(order)] = np.arange(len(order))
-    codes = np.asarray(pc.fill_null(encoded.indices, 0))
-    return ranks[codes] if len(ranks) else np.zeros(len(codes), np.int64)

@@ -20,6 +20,10 @@ from tsdb.sql.expressions.relation import Scope
 from tsdb.types import INT8
 
 
+# DuckDB refuses more.
+_MOST = 2**62
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """DuckDB's text of LIMIT and OFFSET, and their numbers; None: all rows, from the first."""
@@ -68,8 +72,9 @@ def _checked(value: Expr, word: str) -> str:
     if isinstance(value.value, int) and value.op == "literal":
         if value.value < 0:
             raise refused(f"{word} must not be negative")
-        return literal.render(INT8, value.value)
+        return literal.render(INT8, min(value.value, _MOST))
     code = refused.sqlstate
-    absent = "9223372036854775807" if word == "LIMIT" else "0"
-    checked = f"CASE WHEN {value.sql} < 0 THEN pg_raise('{code}:{word} must not be negative') ELSE {value.sql} END"
-    return f"(SELECT coalesce({checked}, {absent}))"
+    absent = str(_MOST) if word == "LIMIT" else "0"
+    checked = f"WHEN {value.sql} < 0 THEN pg_raise('{code}:{word} must not be negative')"
+    bounded = f"WHEN {value.sql} > {_MOST} THEN {_MOST} ELSE {value.sql}"
+    return f"(SELECT coalesce(CASE {checked} {bounded} END, {absent}))"

@@ -5,7 +5,8 @@
 3. ``prune_by_time``: conjuncts on the time column (and ``time_ns``) become the scan's time range.
 4. ``prune_by_tags``: conjuncts on one tag become a test of its distinct values.
 5. ``prune_by_fields``: comparisons of a number column with a constant become bounds for blocks' minima and maxima.
-6. ``aggregate_the_scan``: one aggregate over one series is answered by kernels instead of DuckDB.
+6. ``newest_first``: where a few rows of each group in the order of time are all that is needed, a scan gives those.
+7. ``aggregate_the_scan``: one aggregate over one series is answered by kernels instead of DuckDB.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tsdb.sql.plan import Plan
 from tsdb.sql.rules.aggregate_the_scan import aggregate_the_scan
 from tsdb.sql.rules.move_conditions import move_conditions
 from tsdb.sql.rules.needed_columns import needed_columns
+from tsdb.sql.rules.newest_first import newest_first
 from tsdb.sql.rules.prune_by_fields import prune_by_fields
 from tsdb.sql.rules.prune_by_tags import prune_by_tags
 from tsdb.sql.rules.prune_by_time import prune_by_time
@@ -26,6 +28,7 @@ RULES: tuple[Callable[[Plan], Plan], ...] = (
     prune_by_time,
     prune_by_tags,
     prune_by_fields,
+    newest_first,
     aggregate_the_scan,
 )
 

@@ -12,15 +12,13 @@ from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate, TagKey, TimeKey
 from tsdb.sql.bind.datetimes import BUCKET_ORIGIN_US
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.grouping import AggregateCall, Grouping
-from tsdb.sql.plan import Plan, PlannedScan, both_sides, column_of, is_constant
-from tsdb.sql.rules.prune_by_tags import only_tag
+from tsdb.sql.plan import Plan, PlannedScan, column_of
+from tsdb.sql.rules.exact import is_exact, is_text_column
 from tsdb.sql.rules.prune_by_time import clock
 from tsdb.types import Kind
 
 _FUNCTIONS = ("count", "sum", "avg", "min", "max")
 _INTEGERS = ("int2", "int4", "int8")
-_TEXTS = ("text", "varchar")
-_COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 # Wider buckets overflow int64 in nanoseconds: 100 years are enough.
 _WIDTH_US_MAX = 100 * 365 * 86_400 * 1_000_000
 
@@ -36,39 +34,13 @@ def aggregate_the_scan(plan: Plan) -> Plan:
     grouping = block.grouping
     if grouping is None or grouping.sql != plan.sql or [scan.relation] != block.relations:
         return plan
-    if any(c.expr not in scan.conditions or not _exact(c.expr) for c in block.conditions):
+    if any(c.expr not in scan.conditions or not is_exact(c.expr) for c in block.conditions):
         return plan
     try:
         made = _bound(grouping, scan)
     except _Unfit:
         return plan
     return replace(plan, aggregate=made, rules=(*plan.rules, "aggregate_the_scan"))
-
-
-def _exact(expr: Expr) -> bool:
-    """Whether the scan's time range and tag tests say all that a condition says."""
-    if expr.op in ("<", "<=", ">", ">=", "=") and any(
-        clock(side) is not None and is_constant(other) for side, _, other in both_sides(expr)
-    ):
-        return True
-    if expr.op == "and" and all(_exact(arg) for arg in expr.args):
-        return True
-    return only_tag(expr) is not None and _exact_tag(expr)
-
-
-def _exact_tag(expr: Expr) -> bool:
-    if expr.op in ("and", "or", "not"):
-        return all(_exact_tag(arg) for arg in expr.args)
-    if expr.op in ("is null", "is not null"):
-        return column_of(expr.args[0]) is not None
-    if expr.op in ("= any", "<> all"):
-        return _is_text(expr.args[0]) and is_constant(expr.args[1])
-    sides = both_sides(expr) if expr.op in _COMPARISONS else ()
-    return any(_is_text(side) and is_constant(other) for side, _, other in sides)
-
-
-def _is_text(expr: Expr) -> bool:
-    return column_of(expr) is not None and expr.type.typname in _TEXTS
 
 
 def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
@@ -85,7 +57,7 @@ def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
             kinds.append(("time", 0))
         else:
             tag = TagKey(_stored(key, scan, Role.TAG).number)
-            if not _is_text(key):
+            if not is_text_column(key):
                 raise _Unfit
             if tag not in tags:
                 tags.append(tag)

@@ -1,0 +1,50 @@
+"""The order of rows by ORDER BY, for what is answered without DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tsdb.sql.expressions.grouping import Ordering
+
+Int64s = npt.NDArray[np.int64]
+
+
+def sort_order(columns: Sequence[pa.Array], order: Sequence[Ordering]) -> Int64s | None:
+    """The rows' order; None when it is as they lie."""
+    if not order:
+        return None
+    keys: list[npt.NDArray[Any]] = []
+    for item in reversed(order):
+        column = columns[item.output]
+        rank = rank_of(column)
+        keys.append(-rank if item.descending else rank)
+        absent = np.asarray(column.is_null())
+        keys.append(~absent if item.nulls_first else absent)
+    return np.lexsort(keys)
+
+
+def rank_of(column: pa.Array) -> Int64s:
+    """Numbers in the order of the values: text by its bytes, NaN last."""
+    if pa.types.is_timestamp(column.type):
+        column = column.view(pa.int64())
+    if pa.types.is_int64(column.type) and not column.null_count:
+        values: Int64s = np.asarray(column)
+        if len(values) == 0 or int(values.min()) > np.iinfo(np.int64).min:
+            return values
+    if pa.types.is_string(column.type):
+        column = column.cast(pa.binary())
+    if pa.types.is_floating(column.type):
+        # −0.0 is 0.0.
+        column = pc.add(column, 0.0)
+    encoded = column.dictionary_encode() if not pa.types.is_dictionary(column.type) else column
+    order = pc.array_sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), np.int64)
+    ranks[np.asarray(order)] = np.arange(len(order))
+    codes = np.asarray(pc.fill_null(encoded.indices, 0))
+    return ranks[codes] if len(ranks) else np.zeros(len(codes), np.int64)
