@@ -19,7 +19,6 @@ from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.relation import Scope
 from tsdb.types import INT8
 
-
 # DuckDB refuses more.
 _MOST = 2**62
 

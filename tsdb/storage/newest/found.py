@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tsdb.model.schema import Column
 from tsdb.storage.merge import take_values
-from tsdb.storage.newest.tails import BlockTails
+from tsdb.storage.newest.tails import BlockTails, spans_of
 from tsdb.storage.part import Part, read_field, stored_numbers
 
 Int32s = npt.NDArray[np.int32]
@@ -75,11 +75,9 @@ def _of_source(
         }
         return got, None if tails.sequences is None or not sequences else tails.sequences[rows]
     source.fetch([number for column in columns for number in stored_numbers(column)], times=False, sequences=sequences)
-    got = {}
-    for column in columns:
-        values = read_field(source, column)
-        got[column.number] = None if values is None else take_values(values, rows)
-    own = source.sequences()[rows] if sequences else None
+    spans = spans_of(rows)
+    got = {column.number: read_field(source, column, spans) for column in columns}
+    own = source.sequences(spans) if sequences else None
     source.release()
     return got, own
 

@@ -21,12 +21,13 @@ from tsdb.storage.newest.tails import BlockTails, TailsCache
 from tsdb.storage.newest.waiting import LAST, Waiting
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import Mask, Selection, layout_of, select
+from tsdb.storage.selection import Mask, Selection, in_time, layout_of, of_tagsets
 from tsdb.storage.visibility import Visibility
 
 Int64s = npt.NDArray[np.int64]
 
 BATCH_ROWS = 128 * 1024
+_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +119,17 @@ class NewestScan:
         ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
         if isinstance(part, BlockPart) and self._newest.rows == 1 and ends_inside and not touched:
             return self._of_tails(part, wanted)
+        selection = of_tagsets(part.layout(), wanted)
+        if not selection.rows:
+            return Found(part, selection.tagsets, _NO_ROWS, _NO_ROWS)
         part.fetch((), times=True, sequences=touched)
+        times = part.times(selection.spans)
         low, high = self._limits()
-        covered = low <= bounds.min_time and bounds.max_time < high
-        selection = select(part.layout(), wanted, None if covered else part.times(), low, high)
+        if low > bounds.min_time or bounds.max_time >= high:
+            selection, inside = in_time(selection, times, low, high)
+            times = inside.take(times)
         self._statistics.rows_read += selection.rows
-        made = self._visible(part, selection) if touched else self._ends(part, selection)
+        made = self._ends(part, selection, times, touched=touched)
         part.release()
         return made
 
@@ -147,19 +153,13 @@ class NewestScan:
         self._statistics.rows_read += len(rows)
         return Found(tails, ends.tagset[rows], ends.times[rows], rows)
 
-    def _ends(self, part: Part, selection: Selection) -> Found:
-        times = part.times()
-        chosen = ends(selection, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed)
-        rows = chosen.index()
-        return Found(part, chosen.tagset_column(), times[rows], rows)
-
-    def _visible(self, part: Part, selection: Selection) -> Found:
-        """Of the rows that no tombstone hides."""
+    def _ends(self, part: Part, selection: Selection, times: Int64s, *, touched: bool) -> Found:
+        """Of the selected rows with these times those that may count, without what tombstones hide."""
         rows, tagset = selection.index(), selection.tagset_column()
-        times, sequences = part.times()[rows], part.sequences()[rows]
-        hidden = self._source.visibility.hidden(tagset, times, sequences)
-        if hidden is not None:
-            rows, tagset, times = rows[~hidden], tagset[~hidden], times[~hidden]
+        if touched and len(rows):
+            hidden = self._source.visibility.hidden(tagset, times, part.sequences(selection.spans))
+            if hidden is not None:
+                rows, tagset, times = rows[~hidden], tagset[~hidden], times[~hidden]
         layout = layout_of(tagset)
         left = Selection(layout.offsets[:-1], layout.offsets[1:], layout.ids, len(rows))
         chosen = ends(left, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed).index()

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from tsdb.model.schema import Column
 from tsdb.storage.cache import BoundedCache
-from tsdb.storage.merge import take_values
 from tsdb.storage.newest.ranges import ends
+from tsdb.storage.pages import Spans
 from tsdb.storage.part import BlockPart, read_field, stored_numbers
 from tsdb.storage.selection import Selection
 
@@ -78,12 +78,10 @@ class BlockTails:
             return tails
         numbers = [number for column in missing for number in stored_numbers(column)]
         self._part.fetch(numbers, times=False, sequences=sequences)
-        made = dict(tails.columns)
+        made, spans = dict(tails.columns), spans_of(tails.rows)
         for column in missing:
-            values = read_field(self._part, column)
-            # A copy of few rows: a slice would keep the whole column in memory.
-            made[column.number] = None if values is None else take_values(values, tails.rows)
-        kept = self._part.sequences()[tails.rows] if sequences else tails.sequences
+            made[column.number] = read_field(self._part, column, spans)
+        kept = self._part.sequences(spans) if sequences else tails.sequences
         self._part.release()
         return self._keep(replace(tails, columns=made, sequences=kept))
 
@@ -100,3 +98,11 @@ class BlockTails:
     def _keep(self, tails: Tails) -> Tails:
         self._cache.put(self._key, tails)
         return tails
+
+
+def spans_of(rows: Int64s) -> Spans:
+    """Rows that rise as ranges."""
+    breaks = np.flatnonzero(np.diff(rows) != 1)
+    starts = rows[np.concatenate(([0], breaks + 1))]
+    stops = rows[np.concatenate((breaks, [len(rows) - 1]))] + 1
+    return Spans(starts, stops, len(rows))
