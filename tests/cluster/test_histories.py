@@ -77,6 +77,8 @@ class History:
             head_bytes=self.random.choice([30_000, 1 << 20]),
             rows_per_block=self.random.choice([3, 50, 65_536]),
             ops_kept=self.random.choice([0, 0, 5]),
+            compaction=self.random.random() < 0.5,
+            compaction_quiet=0,
         )
         self.node = Node.open(self.directory, self.options)
         self.node.change(CreateDatabase("db"), *series_definitions("db"))
@@ -159,6 +161,10 @@ class History:
     def flush(self) -> None:
         self.node.flush()
 
+    def compact(self) -> None:
+        chosen = [series for series in self.database.series.values() if self.random.random() < 0.7]
+        self.node.compact(chosen, full=self.random.random() < 0.2)
+
     def restart(self) -> None:
         self.node.close()
         self.clock.time_ns += 400 * 10**9
@@ -202,7 +208,7 @@ class History:
     def step(self) -> str:
         steps = {
             self.write: 12, self.delete_range: 2, self.delete_keys: 2, self.delete_sequences: 1,
-            self.flush: 2, self.restart: 0.7, self.crash: 0.7, self.change_schema: 1.5,
+            self.flush: 2, self.compact: 1, self.restart: 0.7, self.crash: 0.7, self.change_schema: 1.5,
         }  # fmt: skip
         step = self.random.choices(list(steps), list(steps.values()))[0]
         step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from tsdb.model.schema import (
     Series,
 )
 from tsdb.model.store import (
+    Block,
+    Compaction,
     Deletion,
     Effect,
     KeyDeletion,
@@ -141,6 +143,23 @@ class Node:
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        return self._engine.blocks(series)
+
+    def compactions(self) -> Sequence[Compaction]:
+        return self._engine.compactions()
+
+    def compact(
+        self,
+        series: Sequence[Series],
+        *,
+        full: bool = False,
+        told: Callable[[Compaction], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._engine.flush()
+        self._engine.compact([each.number for each in series], full=full, told=told, cancelled=cancelled).result()
 
     def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
         """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""

@@ -244,6 +244,46 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class Compaction:
+    """Blocks of a series that were merged into others, or dropped, for one ``reason``; ``finished_ns`` None: are being.
+
+    ``min_time_ns`` and ``max_time_ns`` are of the blocks before; rows are versions; bytes are those of the values.
+    """
+
+    series: int
+    reason: str
+    started_ns: int
+    finished_ns: int | None
+    min_time_ns: int
+    max_time_ns: int
+    blocks_in: int
+    blocks_out: int
+    rows_in: int
+    rows_out: int
+    bytes_in: int
+    bytes_out: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """An immutable run of a series' points on disk. Times and tag set ids are inclusive; ``rows`` are versions.
+
+    ``unique``: no point has two versions in it. ``bytes`` are those of its values, ``summary_bytes`` of them summaries.
+    """
+
+    number: int
+    min_time_ns: int
+    max_time_ns: int
+    min_tagset: int
+    max_tagset: int
+    rows: int
+    columns: int
+    unique: bool
+    bytes: int
+    summary_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SeriesStatistics:
     """Sizes of one series on this node: ``rows`` counts versions in blocks and head, ``bytes`` what is on disk."""
 
@@ -314,3 +354,26 @@ class Store(Protocol):
     def sequence_state(self, sequence: SqlSequence) -> SequenceState: ...
 
     def statistics(self, series: Series) -> SeriesStatistics: ...
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        """The blocks of a series on this node, by time."""
+        ...
+
+    def compactions(self) -> Sequence[Compaction]:
+        """What compaction on this node has done of late, the oldest first."""
+        ...
+
+    def compact(
+        self,
+        series: Sequence[Series],
+        *,
+        full: bool = False,
+        told: Callable[[Compaction], None] = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Write heads to blocks, merge the blocks of some series as far as they can be, and wait for it.
+
+        ``full``: all of them are written again. ``told`` hears of each task in another thread, ``cancelled`` is asked
+        between tasks. Raises QueryCanceled, AdminShutdown.
+        """
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +12,11 @@ from tsdb.errors import TsdbError
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
-from tsdb.model.store import Producer, SeriesStatistics, Written
+from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, Written
 from tsdb.storage.append import Append, DeletePart, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.committer import Committer, Pending
-from tsdb.storage.flusher import Flusher
+from tsdb.storage.compaction.compactor import Compactor, Request
+from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.group import commit
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
@@ -23,7 +24,7 @@ from tsdb.storage.recovery import recover
 from tsdb.storage.rocks import FatalStorageError
 from tsdb.storage.sequences import Sequences
 from tsdb.storage.shard import Shard, delete_values
-from tsdb.storage.statistics import statistics_of
+from tsdb.storage.statistics import blocks_of, statistics_of
 from tsdb.storage.view import StorageView
 
 log = logging.getLogger("tsdb.storage")
@@ -47,7 +48,9 @@ class Engine:
             group_bytes=options.group_bytes,
             write_wait=options.write_wait,
         )
-        self._flusher = Flusher(shard, self._committer.call)
+        ids = BlockIds(shard)
+        self._flusher = Flusher(shard, self._committer.call, ids)
+        self._compactor = Compactor(shard, self._committer.call, ids.next)
         self._sequences = Sequences(shard.rocks, lambda write: self._committer.call(write).result())
         self._flushing: Future[None] | None = None
         # What was replayed is in the head, and not yet in blocks.
@@ -61,6 +64,7 @@ class Engine:
         engine._committer.set_head_bytes(engine._shard.live_bytes)
         engine._committer.start()
         engine._flusher.start()
+        engine._compactor.start()
         return engine
 
     def __enter__(self) -> Engine:
@@ -131,6 +135,12 @@ class Engine:
             return False
         return True
 
+    def compact(
+        self, series: Sequence[int], *, full: bool, told: Callable[[Compaction], None], cancelled: Callable[[], bool]
+    ) -> Future[None]:
+        """Compact some series now, whatever the settings say; ``told`` hears of each task, in another thread."""
+        return self._compactor.request(Request(series, full, told, cancelled))
+
     def close(self, flush_seconds: float | None = None) -> None:
         """Flush, stop the threads, close the store. Does nothing the second time.
 
@@ -141,6 +151,7 @@ class Engine:
             return
         self._closed = True
         flushed = False
+        self._compactor.stop()
         try:
             flushed = self._flush(flush_seconds)
             if not flushed:
@@ -148,6 +159,7 @@ class Engine:
                 self._flusher.abandon()
         finally:
             self._flusher.close()
+            self._compactor.close()
             self._committer.close()
             try:
                 if flushed:
@@ -169,6 +181,14 @@ class Engine:
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return statistics_of(self._shard.version, series.number)
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        """A series' blocks, by time."""
+        return blocks_of(self._shard.version, series.number)
+
+    def compactions(self) -> Sequence[Compaction]:
+        """What compaction has done of late, the oldest first."""
+        return self._compactor.history.all()
 
     def metrics(self) -> Mapping[str, float]:
         """Counters and sizes for monitoring, by name."""
@@ -192,6 +212,7 @@ class Engine:
             "views": len(shard.moments),
             "producers": len(shard.producers),
             "runs_cache_bytes": shard.cache.bytes,
+            **self._compactor.metrics(),
         }
 
     # ---- in the committer's thread

@@ -37,7 +37,7 @@ def release_memory() -> None:
 
 
 class BlockIds:
-    """Ids of new blocks: above all that are in the index. Only the flushing thread takes them."""
+    """Ids of new blocks: above all that are in the index. Any thread may take one."""
 
     def __init__(self, shard: Shard) -> None:
         ids = (header.block_id for series in shard.version.blocks.values() for header in series.headers)
@@ -72,10 +72,10 @@ def flush_now(shard: Shard, head: FrozenHead) -> None:
 class Flusher:
     """Flushes what is given to it, in order. ``call`` runs a function in the committer's thread."""
 
-    def __init__(self, shard: Shard, call: Callable[[Callable[[], None]], Future[None]]) -> None:
+    def __init__(self, shard: Shard, call: Callable[[Callable[[], None]], Future[None]], ids: BlockIds) -> None:
         self._shard = shard
         self._call = call
-        self._ids = BlockIds(shard)
+        self._ids = ids
         self._queue: queue.SimpleQueue[tuple[FrozenHead, Future[None]] | None] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._abandoned = threading.Event()

@@ -24,11 +24,17 @@ class GatheredColumns(Mapping[int, pa.Array]):
     ``keys`` are the first and the last row of each key, None where nothing is to be merged. Nothing is kept.
     """
 
-    def __init__(self, parts: Sequence[Rows], order: Int64s | None, keys: tuple[Int64s, Int64s] | None) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Rows],
+        types: Mapping[int, pa.DataType],
+        order: Int64s | None,
+        keys: tuple[Int64s, Int64s] | None,
+    ) -> None:
         self._parts = parts
+        self._types = types
         self._order = order
         self._keys = keys
-        self._types = {number: values.type for part in parts for number, values in part.columns.items()}
 
     def __getitem__(self, number: int) -> pa.Array:
         values = concat_column(self._parts, number, self._types[number])
@@ -43,10 +49,12 @@ class GatheredColumns(Mapping[int, pa.Array]):
         return len(self._types)
 
 
-def gather(parts: Sequence[Rows], *, merges: bool, moments: Sequence[int]) -> Rows:
+def gather(
+    parts: Sequence[Rows], *, merges: bool, moments: Sequence[int], types: Mapping[int, pa.DataType] | None = None
+) -> Rows:
     """The rows of all parts, sorted by (tag set, time, version) and, if ``merges``, versions of equal keys merged.
 
-    ``moments``: see ``merge.key_rows``.
+    ``moments``: see ``merge.key_rows``. ``types`` are those of the columns, where to ask the parts would read them.
     """
     tagset = np.concatenate([part.tagset for part in parts])
     times = np.concatenate([part.times for part in parts])
@@ -61,4 +69,6 @@ def gather(parts: Sequence[Rows], *, merges: bool, moments: Sequence[int]) -> Ro
             keys = None
         else:
             tagset, times, sequences = tagset[last], times[last], sequences[last]
-    return Rows(tagset, times, sequences, GatheredColumns(parts, order, keys))
+    if types is None:
+        types = {number: values.type for part in parts for number, values in part.columns.items()}
+    return Rows(tagset, times, sequences, GatheredColumns(parts, types, order, keys))

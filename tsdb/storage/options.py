@@ -38,7 +38,9 @@ class Options:
     next one fills while the last one is written; writers wait at one and a half of it (live and frozen heads and queued
     ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log.
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
-    ``wal_bytes``. ``abort`` must not return in a server.
+    ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
+    most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. ``abort``
+    must not return in a server.
     """
 
     head_bytes: int = 256 * MIB
@@ -59,6 +61,9 @@ class Options:
     node_id: int = 1
     wal_bytes: int = 256 * MIB
     disk_reserve: int | None = None
+    compaction: bool = True
+    compaction_rate: int = 16 * MIB
+    compaction_quiet: float = 60.0
     clock: Clock = field(default_factory=SystemClock)
     free_bytes: Callable[[Path], int] = free_bytes
     abort: Callable[[str], None] = abort

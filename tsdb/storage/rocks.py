@@ -11,6 +11,8 @@ What RocksDB is told and why:
 - **Column values** of 8 KiB and more go to blob files, so that compactions move their keys only. Measured with 1.1 GB
   of 12 and 22 KB values of which half were deleted later: 1.2 GB written beside the WAL instead of 2.0 GB (and more so
   with more levels), 13 % more space, a value read in 22 µs instead of 11. Smaller ones stay inline.
+- **Deleted values** give their space back soon: a file with many deletions is compacted by RocksDB in the background.
+  Of 290 MB of which half was deleted, 145 MB stayed on disk 1.5 s later; without it all of them, for hours (measured).
 - **Ops** are deleted in ranges soon after they were written. ``reclaim`` after such a deletion drops what it covers
   without rewriting it: of 1.5 GB of ops, deleted every 100 MB, at most 80 MB stayed on disk, 240 MB without (measured).
 
@@ -25,7 +27,7 @@ import os
 import struct
 import threading
 import weakref
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -58,6 +60,10 @@ BLOB_FROM_BYTES = 8192
 BLOB_FILE_BYTES = 64 * MIB
 # Families whose values are compressed already, or that live too short to be worth it.
 UNCOMPRESSED = frozenset({"ops", "columns", "runs"})
+# Families whose values are deleted one by one, and files with so many deletions among their entries, in a row or in
+# all, that RocksDB compacts them by itself.
+RECLAIMED = frozenset({"blocks", "runs", "columns", "summaries", "tagsets"})
+DELETIONS_OF, DELETIONS_FROM, DELETIONS_RATIO = 256, 128, 0.5
 
 _FORMAT_KEY = state_key("format")
 _FORMAT = struct.Struct(">I")
@@ -214,11 +220,11 @@ class Rocks:
         except Exception as error:
             raise _read_error(family, error) from error
 
-    def flush(self) -> None:
+    def flush(self, families: Iterable[str] = FAMILIES) -> None:
         """Write all memtables to files, so that the WAL before them can go. Raises FatalStorageError."""
         try:
-            for family in self._families.values():
-                family.flush(wait=True)
+            for family in families:
+                self._families[family].flush(wait=True)
         except Exception as error:
             self._failure = f"flushing {self.path} failed: {error}"
             raise FatalStorageError(self._failure) from error
@@ -376,6 +382,8 @@ def _family_options(name: str, cache: Cache, memtable_bytes: int) -> Options:
     options.set_max_write_buffer_number(3)
     none = DBCompressionType.none()
     options.set_compression_type(none if name in UNCOMPRESSED else DBCompressionType.zstd())
+    if name in RECLAIMED:
+        options.add_compact_on_deletion_collector_factory(DELETIONS_OF, DELETIONS_FROM, DELETIONS_RATIO)
     if name == "columns":
         options.set_enable_blob_files(True)
         options.set_min_blob_size(BLOB_FROM_BYTES)

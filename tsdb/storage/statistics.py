@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tsdb.model.store import SeriesStatistics
+from tsdb.model.store import Block, SeriesStatistics
 from tsdb.storage.head import rows_of
 from tsdb.storage.version import SeriesBlocks, Version
 
@@ -27,3 +27,22 @@ def statistics_of(version: Version, series: int) -> SeriesStatistics:
         max_time_ns=max(latest, default=None),
         column_bytes=column_bytes,
     )
+
+
+def blocks_of(version: Version, series: int) -> list[Block]:
+    """A series' blocks, by time."""
+    return [
+        Block(
+            header.block_id,
+            header.min_time,
+            header.max_time,
+            header.min_tagset,
+            header.max_tagset,
+            header.rows,
+            len(header.columns),
+            header.unique,
+            header.value_bytes,
+            header.summary_bytes,
+        )
+        for header in version.blocks.get(series, SeriesBlocks()).headers
+    ]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tsdb.model.ring import bucket_hash
 from tsdb.model.schema import Series
-from tsdb.model.time import bucket_of
+from tsdb.model.time import BUCKET_NS, bucket_of
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.rules import RangeRule, Rules
@@ -22,6 +22,10 @@ from tsdb.storage.rules import RangeRule, Rules
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
+
+
+# Of 32 days: each bucket is hashed once.
+BUCKETS_COVERED_MAX = 10_000
 
 
 class Bounded(Protocol):
@@ -70,6 +74,20 @@ class Visibility:
                 keys.meet(tagset, first, last, found)
         return found
 
+    def covers(self, bounds: Rectangle, max_counter: int) -> bool:
+        """Is every version up to ``max_counter`` in these bounds hidden, by one rule? False where it takes long."""
+        first, last = bounds.min_time // BUCKET_NS, bounds.max_time // BUCKET_NS
+        if last - first >= BUCKETS_COVERED_MAX:
+            return False
+        return any(
+            rule.low <= bounds.min_time
+            and bounds.max_time < rule.high
+            and max_counter < rule.max_counter
+            and _wants_all(rule, bounds)
+            and all(self._limit(rule, bucket) > max_counter for bucket in range(first, last + 1))
+            for rule in self._ranges
+        )
+
     def hidden(self, tagset: Int32s, times: Int64s, sequences: Int64s) -> Mask | None:
         """A mask of the hidden versions; None when there is none."""
         if not self or not len(times):
@@ -105,3 +123,10 @@ class Visibility:
         if place is None:
             place = self._hashes[bucket] = bucket_hash(self._database, self._series, bucket)
         return max((counter for low, high, counter in rule.intervals if low <= place < high), default=0)
+
+
+def _wants_all(rule: RangeRule, bounds: Rectangle) -> bool:
+    wanted = rule.wanted
+    return wanted is None or (
+        bounds.max_tagset < len(wanted) and bool(wanted[bounds.min_tagset : bounds.max_tagset + 1].all())
+    )

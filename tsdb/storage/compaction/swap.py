@@ -1,0 +1,66 @@
+"""The swap: new blocks in the place of old ones, in the committer's thread and in one synced batch (invariant 16).
+
+After a crash the old blocks are there or the new ones. Tombstones that are carried out go with the same batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tsdb.storage import state
+from tsdb.storage.block import BlockHeader, delete_values
+from tsdb.storage.carried_out import keep_tombstones
+from tsdb.storage.compaction.plan import Task
+from tsdb.storage.compaction.retired import RetiredBlocks
+from tsdb.storage.shard import Shard
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a task came to: blocks to be added in the place of the task's; or ``unchanged``, they stay as they are."""
+
+    task: Task
+    added: list[BlockHeader] = field(default_factory=list)
+    unchanged: bool = False
+    bytes_read: int = 0
+
+
+def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judged: int, number: int) -> list[Outcome]:
+    """Make outcomes real; ``judged`` is the version they were made in, ``number`` that of their record.
+
+    Returns those that took place. A series that was dropped meanwhile takes its new blocks with it.
+    """
+    version = shard.version
+    batch = shard.rocks.batch()
+    blocks = dict(version.blocks)
+    done: list[Outcome] = []
+    removed: list[BlockHeader] = []
+    for outcome in outcomes:
+        task = outcome.task
+        found = blocks.get(task.series)
+        ids = {header.block_id for header in task.blocks}
+        if task.series not in version.catalog.series_by_number or found is None or not ids <= found.ids:
+            for header in outcome.added:
+                delete_values(batch, header)
+            continue
+        done.append(outcome)
+        if outcome.unchanged:
+            blocks[task.series] = found.with_judged(ids, judged)
+            continue
+        for header in outcome.added:
+            batch.put("blocks", header.key, header.to_bytes())
+        removed += task.blocks
+        blocks[task.series] = found.without(ids).with_added(outcome.added, judged)
+    touched = {outcome.task.series for outcome in done}
+    tombstones = keep_tombstones(shard, batch, list(shard.stones_on_disk.values()), blocks, touched)
+    state.delete_flushing(batch, number)
+    # A tombstone or a row that goes may have been all that showed how far the counter had come (invariant 3).
+    state.put_counter(batch, shard.log.counter)
+    if removed:
+        retired.put(batch, removed)
+    shard.write_durably(batch)
+    shard.publish(blocks=blocks, tombstones=tombstones)
+    if removed:
+        retired.add(shard.version.number, removed)
+    return done
