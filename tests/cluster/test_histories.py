@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -174,8 +175,7 @@ class History:
         """Go on with a copy of the directory as it was while the node ran."""
         self.copies += 1
         copy = self.directory.parent / f"copy{self.copies}"
-        # Files that a background thread of RocksDB removes while we copy were obsolete.
-        shutil.copytree(self.directory, copy, ignore_dangling_symlinks=True)
+        copy_at_one_moment(self.directory, copy)
         self.node.close()
         self.directory = copy
         self.node = Node.open(copy, self.options)
@@ -248,6 +248,26 @@ class History:
             rows = [r for r in rows if dict(r[0]).get(series.tags[0].number) == host]
         newest_found = scan(view, series, newest=newest, range=span, tags=chosen, sequences=self.random.random() < 0.5)
         newest_model.check(newest, rows, (s.row for s in newest_found))
+
+
+def copy_at_one_moment(directory: Path, copy: Path) -> None:
+    """Copy it as it was at one moment: again, if threads in the background have changed a file meanwhile."""
+
+    def files() -> list[tuple[Path, int, int]]:
+        stats = [(path, path.stat()) for path in sorted(directory.rglob("*")) if path.is_file()]
+        return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+
+    for _ in range(100):
+        try:
+            before = files()
+            shutil.copytree(directory, copy)
+            if files() == before:
+                return
+        except (OSError, shutil.Error):
+            pass
+        shutil.rmtree(copy, ignore_errors=True)
+        time.sleep(0.05)
+    raise AssertionError(f"{directory} never came to rest")
 
 
 def run(directory: Path, seed: int, steps: int) -> None:
