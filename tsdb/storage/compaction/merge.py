@@ -15,17 +15,18 @@ import pyarrow as pa
 
 from tsdb.model.schema import Series
 from tsdb.model.time import NS_MAX, NS_MIN
-from tsdb.storage.block import BlockHeader, BlockReader
+from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, BlockReader
 from tsdb.storage.block_writer import TEXT_BYTES_MAX, NewBlock, new_blocks, rows_of_block
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.compaction.plan import Reason, Task, rectangle
 from tsdb.storage.compaction.tiles import Lying, Tile, tiles
 from tsdb.storage.gather import gather
 from tsdb.storage.merge import take_values
+from tsdb.storage.pages import Spans
 from tsdb.storage.part import stored_numbers
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import Layout, Selection, select, take_selected, take_selected_ints
+from tsdb.storage.selection import Layout, Selection, select, take_selected_ints
 from tsdb.storage.visibility import Visibility
 from tsdb.types import Kind
 
@@ -153,7 +154,7 @@ class _Input:
     def _weigh(self) -> float:
         """Which part of a new block a row takes. Texts are read: their encoded size says little of what they take."""
         texts = [number for number, kind in self.kinds.items() if kind is Kind.TEXT]
-        sizes = [self.reader.columns((number,))[number].nbytes / self.header.rows for number in texts]
+        sizes = [self.column(number, None).nbytes / self.header.rows for number in texts]
         weight: float = max(1 / self._rows_per_block, *(size / TEXT_BYTES_MAX for size in sizes), 0)
         self.bytes_of_new = int((8 * (len(self.kinds) - len(texts) + 2) + sum(sizes)) / weight)
         return weight
@@ -168,11 +169,13 @@ class _Input:
     def versions(self) -> tuple[Int64s, Int64s]:
         """(times, sequences) of all rows."""
         if self._versions is None:
-            times, sequences, _ = self.reader.read((), times=True, sequences=True)
-            assert times is not None
-            assert sequences is not None
-            self._versions = times, sequences
+            stored = self.reader.stored((TIME_COLUMN, SEQUENCE_COLUMN))
+            self._versions = stored[TIME_COLUMN].integers(), stored[SEQUENCE_COLUMN].integers()
         return self._versions
+
+    def column(self, number: int, spans: Spans | None) -> pa.Array:
+        """The values of a field in some rows; nothing is kept."""
+        return self.reader.stored((number,))[number].values(spans)
 
     def release(self) -> None:
         self._versions = None
@@ -193,7 +196,7 @@ class _Columns(Mapping[int, pa.Array]):
     def __getitem__(self, number: int) -> pa.Array:
         if number not in self._block.kinds:
             raise KeyError(number)
-        values = take_selected(self._block.reader.columns((number,))[number], self._selection)
+        values = self._block.column(number, self._selection.spans)
         return values if self._kept is None else take_values(values, self._kept)
 
     def __iter__(self) -> Iterator[int]:
