@@ -165,16 +165,21 @@ _TEXT_ONLY = (
     _as_text("pg_mcv_list", "pg_mcv_list", 5017, 0),
 )  # fmt: skip
 
+# Those among them whose values are made, stored and sent, all in their text form.
+TEXT_FORMS = frozenset(
+    {"point", "int4range", "int8range", "numrange", "daterange", "tsrange", "timetz", "inet", "cidr", "money"}
+)
+
 # What a column of a table may have; the rest belongs to the catalog or to functions.
 _STORABLE = (
     BOOL, BYTEA, NAME, INT8, INT2, INT4, TEXT, OID, JSON, FLOAT4, FLOAT8, UNKNOWN, BPCHAR, VARCHAR, DATE, TIME,
-    TIMESTAMP, TIMESTAMPTZ, INTERVAL, NUMERIC, UUID, JSONB,
+    TIMESTAMP, TIMESTAMPTZ, INTERVAL, NUMERIC, UUID, JSONB, *(t for t in _TEXT_ONLY if t.typname in TEXT_FORMS),
 )  # fmt: skip
 _SCALARS = (
     *_STORABLE, CHAR, XID, CID, XID8, *REFERENCES, VOID, RECORD, ACLITEM, ANYARRAY, CSTRING, PG_NODE_TREE, REFCURSOR,
     *_TEXT_ONLY,
 )  # fmt: skip
-TEXT_ONLY = frozenset(t.typname for t in _TEXT_ONLY)
+TEXT_ONLY = frozenset(t.typname for t in _TEXT_ONLY) - TEXT_FORMS
 
 
 def array_of(element: SqlType) -> SqlType:

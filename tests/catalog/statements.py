@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 import time
@@ -80,14 +81,29 @@ def run_all(dsn: str) -> Iterator[Outcome]:
     connections: dict[str, psycopg.Connection] = {}
     with psycopg.connect(dsn, autocommit=True) as connection:
         oids = _oids(connection)
+    before = ""
     try:
         for statement in (_translated(s, oids) for s in statements()):
             if statement["client"] not in connections or connections[statement["client"]].closed:
                 connections[statement["client"]] = psycopg.connect(dsn, autocommit=True)
-            yield run_one(connections[statement["client"]], statement)
+            connection = connections[statement["client"]]
+            _prepare(connection, statement["sql"], before)
+            yield run_one(connection, statement)
+            before = statement["sql"]
     finally:
         for each in connections.values():
             each.close()
+
+
+def _prepare(connection: psycopg.Connection, sql: str, before: str) -> None:
+    """What the client did besides and the capture, which has each text once, does not show: asyncpg's cursors are
+    portals that Bind opened for the statement before; DISCARD ALL came after the end of a transaction."""
+    if connection.pgconn.transaction_status == pq.TransactionStatus.INTRANS:
+        if sql == "DISCARD ALL":
+            connection.pgconn.exec_(b"ROLLBACK")
+        portal = re.search(r"__asyncpg_portal_\w+", sql)
+        if portal is not None:
+            connection.pgconn.exec_(f"DECLARE {portal[0]} CURSOR FOR {before}".encode())
 
 
 def run_one(connection: psycopg.Connection, statement: dict[str, Any]) -> Outcome:

@@ -84,6 +84,8 @@ def read_timestamptz(text: str, now_us: int, zone: tzinfo) -> int:
 
 
 def read_time(text: str) -> int:
+    if text.strip().lower() == "allballs":
+        return 0
     found = _CLOCK_FORM.fullmatch(text) if len(text) <= MAX_TEXT else None
     if found is None:
         _, clock_us, _ = _fields(text, "time")

@@ -30,7 +30,7 @@ from tsdb.errors import (
 )
 from tsdb.sql import array_text, datetime_text, intervals
 from tsdb.sql.catalog.calls import MARKER
-from tsdb.sql.computed import json_text, octets
+from tsdb.sql.computed import json_text, octets, text_types
 from tsdb.sql.context import Context
 from tsdb.sql.datetime_text import INFINITY
 from tsdb.sql.intervals import Interval
@@ -50,6 +50,7 @@ from tsdb.types import (
     NUMERIC,
     OID,
     REFERENCES,
+    TEXT_FORMS,
     TIME,
     TIMESTAMP,
     TIMESTAMPTZ,
@@ -107,10 +108,10 @@ def read(sql_type: SqlType, text: str, context: Context) -> object:
         return datetime_text.read_time(text)
     if sql_type == INTERVAL:
         return intervals.parse(text)
-    return _read_textual(sql_type, text)
+    return _read_textual(sql_type, text, context)
 
 
-def _read_textual(sql_type: SqlType, text: str) -> object:
+def _read_textual(sql_type: SqlType, text: str, context: Context) -> object:
     if sql_type.labels is not None:
         return _read_label(sql_type, text)
     if sql_type == BYTEA:
@@ -120,6 +121,8 @@ def _read_textual(sql_type: SqlType, text: str) -> object:
             return str(uuid.UUID(text.strip()))
         except ValueError:
             raise _invalid(sql_type, text) from None
+    if sql_type.typname in TEXT_FORMS:
+        return text_types.read(sql_type.typname, text, context.literal_zone.key)
     if sql_type == JSONB:
         return json_text.canonical(text)
     if sql_type == JSON:

@@ -40,6 +40,8 @@ def of_node(node: exp.Expr, own: Own | None = None) -> tuple[SqlType, int]:
     if kind == "USERDEFINED":
         return _by_name(node, own), -1
     if kind not in _NAMES:
+        if node.expressions:
+            raise FeatureNotSupported(f"type {kind.lower()} has no modifier here", hint="Leave it out.")
         return _named("", kind.lower(), own), -1
     found = BY_NAME[_NAMES[kind]]
     return found, _typmod(found, [int(p.this.name) for p in node.expressions])

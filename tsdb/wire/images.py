@@ -31,8 +31,8 @@ from tsdb.errors import (
     NumericValueOutOfRange,
     ProgramLimitExceeded,
 )
-from tsdb.types import INT8, REFERENCES, TEXT_ONLY, SqlType
-from tsdb.wire import civil, decimals, digits, floats, octets
+from tsdb.types import INT8, REFERENCES, TEXT_FORMS, TEXT_ONLY, SqlType
+from tsdb.wire import civil, decimals, digits, floats, octets, text_binary
 from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
@@ -273,6 +273,12 @@ class ColumnImages:
     def _jsonb_binary(self, array: Any) -> Image:
         return replace(self._string(array), prefix=1)
 
+    def _text_form_binary(self, array: Any) -> Image:
+        """Types that are texts inside: each distinct one is read once."""
+        distinct = array.cast(pa.string()).dictionary_encode()
+        values = _joined([text_binary.octets_of(self._type.typname, t) for t in distinct.dictionary.to_pylist()])
+        return gather(values, distinct.indices)
+
     def _void_binary(self, array: Any) -> Image:
         return Image(_NO_BYTES, np.zeros(len(array), np.int64), np.zeros(len(array), np.int32))
 
@@ -382,6 +388,7 @@ _BINARY: dict[str, Callable[[ColumnImages, Any], Image]] = {
     "xid8": ColumnImages._number_binary,
     **{t.typname: ColumnImages._oid_binary for t in REFERENCES},
     **dict.fromkeys((*TEXT_ONLY, "record", "aclitem", "anyarray", "pg_node_tree"), ColumnImages._no_binary),
+    **dict.fromkeys(TEXT_FORMS, ColumnImages._text_form_binary),
     "void": ColumnImages._void_binary,
     "float4": ColumnImages._number_binary,
     "float8": ColumnImages._number_binary,

@@ -20,6 +20,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from decimal import Context as DecimalContext
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -57,7 +58,8 @@ from tsdb.errors import (
     StatementTooComplex,
 )
 from tsdb.intervals import Interval, parse_interval
-from tsdb.types import REFERENCES, SqlType
+from tsdb.types import BY_NAME, REFERENCES, TEXT_FORMS, SqlType
+from tsdb.wire import text_binary
 from tsdb.wire.array_text import DIMENSIONS_MAX, parse_array
 from tsdb.wire.messages import BINARY_FORMAT, Bind, format_codes
 
@@ -477,8 +479,26 @@ def _array_items(data: bytes, at: int, sizes: list[int], element: SqlType, codec
     return items
 
 
+def _text_form_binary(data: bytes, sql_type: SqlType) -> str:
+    return text_binary.text_of(sql_type.typname, data, _bound_text)
+
+
+def _bound_text(typname: str, data: bytes) -> str:
+    """The text of a range's bound."""
+    value = _decode_binary(data, BY_NAME[typname])
+    if not isinstance(value, Date | Timestamp):
+        return str(value)
+    us = value.us if isinstance(value, Timestamp) else value.days * US_PER_DAY
+    try:
+        shown = datetime(1970, 1, 1) + timedelta(microseconds=us)
+    except OverflowError:
+        raise DatetimeFieldOverflow("a bound of a range is a date from the year 1 to 9999 here") from None
+    return str(shown.date() if isinstance(value, Date) else shown)
+
+
 _BINARY: dict[str, Callable[[bytes, SqlType], Value]] = {
     **dict.fromkeys(_FIXED, _fixed),
+    **dict.fromkeys(TEXT_FORMS, _text_form_binary),
     "bytea": lambda data, _: data,
     "timestamptz": lambda data, sql_type: Timestamptz(_shifted_us(data, sql_type)),
     "timestamp": lambda data, sql_type: Timestamp(_shifted_us(data, sql_type)),

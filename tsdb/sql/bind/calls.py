@@ -484,6 +484,7 @@ def order_item(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     inner = binder.bind(node.this, scope)
     if inner.unknown:
         inner = coerce(inner, TEXT, binder.context)
+    coercion.check_ordered(inner.type)
     return replace(inner, sql=inner.sql + ordering(node), args=(inner,), op="order")
 
 

@@ -164,8 +164,10 @@ def _comparable(symbol: str, left: Expr, right: Expr) -> SqlType:
         target = a
     else:
         raise no_operator(symbol, left, right)
-    if target.typname == "json" or target is UNKNOWN:
+    if target.typname in ("json", "point") or target is UNKNOWN:
         raise no_operator(symbol, left, right)
+    if symbol in ("<", "<=", ">", ">="):
+        coercion.check_ordered(target)
     return target
 
 

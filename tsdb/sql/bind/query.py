@@ -22,7 +22,7 @@ from tsdb.sql.bind.limit import limit_text
 from tsdb.sql.bind.select import bind_select
 from tsdb.sql.expressions import coercion, rows, shown
 from tsdb.sql.expressions.block import BoundQuery, CommonTable, Output
-from tsdb.sql.expressions.coercion import coerce, common_digits, common_type
+from tsdb.sql.expressions.coercion import check_ordered, coerce, common_digits, common_type
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.relation import Scope
 
@@ -248,11 +248,13 @@ def _output_number(query: BoundQuery, item: exp.Expr, prefix: str = "") -> str:
         number = int(node.name)
         if not 1 <= number <= len(query.outputs):
             raise InvalidColumnReference(f"ORDER BY position {number} is not in select list")
+        check_ordered(query.outputs[number - 1].type)
         return f"{prefix}{number}{ordering(item)}"
     if isinstance(node, exp.Column) and node.args.get("table") is None:
         name = fold(node.this)
         for index, output in enumerate(query.outputs):
             if output.name == name:
+                check_ordered(output.type)
                 return f"{prefix}{index + 1}{ordering(item)}"
     raise FeatureNotSupported(
         "invalid UNION/INTERSECT/EXCEPT ORDER BY clause", detail="Only result column names can be used, not "

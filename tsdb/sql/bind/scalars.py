@@ -138,8 +138,9 @@ def current_date(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Localtimestamp, exp.CurrentTime, exp.Localtime)
 def local_now(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    name = "localtimestamp" if isinstance(node, exp.Localtimestamp) else "localtime"
-    target = BY_NAME["timestamp" if name == "localtimestamp" else "time"]
+    kinds = ((exp.Localtimestamp, "localtimestamp", "timestamp"), (exp.CurrentTime, "current_time", "timetz"))
+    name, typname = next(((n, t) for kind, n, t in kinds if isinstance(node, kind)), ("localtime", "time"))
+    target = BY_NAME[typname]
     return replace(coerce(now(name), target, binder.context), name=name)
 
 

@@ -21,7 +21,7 @@ from tsdb.sql.bind.distinct import OrderItem, check_order, columns_of, first_row
 from tsdb.sql.bind.from_clause import bind_from
 from tsdb.sql.bind.limit import bind_limit
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
-from tsdb.sql.expressions.coercion import as_bool, coerce
+from tsdb.sql.expressions.coercion import as_bool, check_ordered, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.expressions.grouping import Grouping, Ordering
 from tsdb.sql.expressions.relation import Relation, Scope
@@ -277,6 +277,7 @@ def _order(binder: Binder, node: exp.Select, select: _Select) -> list[OrderItem]
     items: list[OrderItem] = []
     for item in order.expressions if order is not None else ():
         expr = _output_or_input(binder, item.this, select, "ORDER BY")
+        check_ordered(expr.type)
         at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
         if at is None:
             if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:

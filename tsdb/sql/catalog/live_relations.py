@@ -18,6 +18,7 @@ PG = "pg_catalog"
 _ACCESS_METHODS = {"r": oids.HEAP, "m": oids.HEAP, "i": oids.BTREE}
 _ALIGNMENT = {1: "c", 2: "s", 4: "i", 8: "d"}
 _BY_VALUE = (1, 2, 4, 8)
+_MAIN = ("numeric", "inet", "cidr")
 _COLLATABLE = ("text", "varchar", "bpchar")
 _NO_STATISTICS = -1.0
 
@@ -66,7 +67,7 @@ def collation(sql_type: SqlType) -> int:
     "attndims": lambda a, m: int(a.type.element is not None), "attcacheoff": -1,
     "atttypmod": lambda a, m: a.typmod, "attbyval": lambda a, m: a.type.size in _BY_VALUE,
     "attalign": lambda a, m: _ALIGNMENT.get(a.type.size, "i"),
-    "attstorage": lambda a, m: "p" if a.type.size > 0 else "m" if a.type.typname == "numeric" else "x",
+    "attstorage": lambda a, m: "p" if a.type.size > 0 else "m" if a.type.typname in _MAIN else "x",
     "attcompression": "", "attnotnull": lambda a, m: a.not_null, "atthasdef": lambda a, m: a.default is not None,
     "attidentity": lambda a, m: a.identity, "attgenerated": "", "attislocal": True,
     "attcollation": _attribute_collation,

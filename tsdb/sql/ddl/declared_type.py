@@ -110,8 +110,8 @@ def _time(reader: Reader, name: str) -> DeclaredType:
         name = {"timestamp": "timestamptz", "time": "timetz"}[name]
     else:
         reader.accept("without", "time", "zone")
-    if name == "timetz":
-        raise FeatureNotSupported("type time with time zone is not supported", hint="Use time or timestamptz.")
+    if name == "timetz" and digits:
+        raise FeatureNotSupported("type time with time zone has no precision here", hint="Leave it out.")
     return DeclaredType(BY_NAME[name], min(digits[0], 6) if digits else -1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tsdb.sql.catalog.calls import MARKER
 from tsdb.sql.literal import duckdb_type, quote
-from tsdb.types import REFERENCES, TEXT, SqlType
+from tsdb.types import REFERENCES, TEXT, TEXT_FORMS, SqlType
 
 _REFERENCES = tuple(t.typname for t in REFERENCES)
 _NUMBERS = ("int2", "int4", "int8", "oid", "numeric", "float4", "float8")
@@ -13,7 +13,7 @@ _OIDS = ("int2", "int4", "int8", "oid", *_REFERENCES)
 _TEXTS = ("text", "varchar", "bpchar", "name", "unknown")
 _PLAIN = {
     ("date", "timestamp"), ("date", "timestamptz"), ("timestamp", "timestamptz"), ("timestamptz", "timestamp"),
-    ("timestamp", "date"), ("timestamptz", "date"), ("timestamp", "time"), ("timestamptz", "time"), ("bool", "int4"),
+    ("timestamp", "date"), ("timestamptz", "date"), ("timestamp", "time"), ("bool", "int4"),
     ("int4", "bool"), ("time", "interval"), ("interval", "time"), ("json", "jsonb"), ("jsonb", "json"),
 }  # fmt: skip
 
@@ -36,6 +36,20 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
         if a in ("float4", "float8") and b in _INTEGERS:
             return f"CAST(pg_finite({sql}, '{target.name}') AS {duckdb_type(target, digits)})"
         return f"CAST({sql} AS {duckdb_type(target, digits)})"
+    if b == "money" and a in ("int2", "int4", "int8", "numeric"):
+        return f"py_text_input('money', CAST({sql} AS VARCHAR), 'UTC')"
+    if (a, b) == ("money", "numeric"):
+        return f"CAST(replace(replace({sql}, '$', ''), ',', '') AS DECIMAL(38,2))"
+    if (a, b) == ("timestamptz", "time"):
+        return f"CAST(CAST({sql} AS TIMESTAMP) AS TIME)"
+    if (a, b) == ("timestamptz", "timetz"):
+        return f"substr(pg_datetime_text(CAST({sql} AS VARCHAR)), 12)"
+    if (a, b) == ("timetz", "time"):
+        return f"CAST(regexp_extract({sql}, '^[0-9:.]+') AS TIME)"
+    if (a, b) == ("time", "timetz"):
+        return f"py_text_input('timetz', CAST({sql} AS VARCHAR), current_setting('TimeZone'))"
+    if (a, b) == ("cidr", "inet"):
+        return f"py_text_input('inet', {sql}, 'UTC')"
     if (a, b) == ("interval", "time"):
         return f"CAST(make_timestamp((pg_interval_us({sql}) % 86400000000 + 86400000000) % 86400000000) AS TIME)"
     if (a, b) == ("time", "interval"):
@@ -77,6 +91,8 @@ def to_text(sql: str, source: SqlType) -> str:
 
 def _from_text(sql: str, target: SqlType, digits: tuple[int, int] | None) -> str:
     name = target.typname
+    if name in TEXT_FORMS:
+        return f"py_text_input('{name}', {sql}, current_setting('TimeZone'))"
     if target.labels is not None:
         known = f"list_contains([{', '.join(map(quote, target.labels))}]::VARCHAR[], {sql})"
         said = quote(f"22P02:invalid input value for enum {target.name}: ")

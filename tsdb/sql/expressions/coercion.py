@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from tsdb.errors import CannotCoerce, DatatypeMismatch, TsdbError
+from tsdb.errors import CannotCoerce, DatatypeMismatch, FeatureNotSupported, TsdbError
 from tsdb.sql import literal, storage_form
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.casts import cast_text, float_digits
 from tsdb.sql.expressions.expression import Expr, Parameter, combine
 from tsdb.sql.expressions.rows import row_text
-from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, UINT8, UNKNOWN, SqlType
+from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, TEXT_FORMS, UINT8, UNKNOWN, SqlType
 
 _TEXTS = ("text", "varchar", "bpchar", "name")
 _IMPLICIT = {
@@ -72,6 +72,15 @@ def implicit(source: SqlType, target: SqlType) -> bool:
     if is_text(source) and is_text(target):
         return True
     return target.typname in _IMPLICIT.get(source.typname, ())
+
+
+def check_ordered(sql_type: SqlType) -> None:
+    """Raises FeatureNotSupported for types whose values are texts that do not stand in their order."""
+    plain = sql_type.element or sql_type
+    if plain.typname in TEXT_FORMS:
+        raise FeatureNotSupported(
+            f"values of type {plain.name} have no order here", hint="Order by what they are made of."
+        )
 
 
 def common_type(exprs: Sequence[Expr], what: str) -> SqlType:
@@ -180,6 +189,8 @@ def _shown_as_numeric(expr: Expr) -> str | None:
         return f"py_numeric({float_digits(expr.sql, expr.type)})"
     if is_text(expr.type) or name in ("json", "jsonb"):
         return f"py_numeric({expr.sql})"
+    if name == "money":
+        return f"replace(replace({expr.sql}, '$', ''), ',', '')"
     return f"CAST({expr.sql} AS VARCHAR)"
 
 
