@@ -15,7 +15,7 @@ from tsdb.http.write import submit
 from tsdb.ingest.faults import Limits
 from tsdb.model.schema import SetRetention
 from tsdb.model.store import ScanRequest
-from tsdb.server import server as composition
+from tsdb.server import upkeep
 from tsdb.server.server import Server
 
 HOUR = 3600 * 10**9
@@ -32,7 +32,8 @@ def _rows(node: Node) -> int:
 
 
 def test_points_go_when_time_passes_their_retention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "RETENTION_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "RETENTION_SECONDS", 0.01)
+    monkeypatch.setattr(upkeep, "TICK_SECONDS", 0.01)
     clock = ManualClock(START)
 
     async def run() -> None:

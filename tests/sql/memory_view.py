@@ -7,7 +7,7 @@ prunes too much gives a wrong answer here.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsdb.model.schema import Catalog, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics
+from tsdb.model.continuous import Progress
+from tsdb.model.schema import Catalog, Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import us_of_ns
 from tsdb.sql import storage_form
 
@@ -31,6 +32,12 @@ class MemoryView:
     requests: list[ScanRequest] = field(default_factory=list)
     closed: bool = False
     moment: Moment = field(default_factory=lambda: Moment(0, 0))
+
+    def progress(self, series: Series) -> Progress | None:
+        return None
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        return [(span.low, span.high)]
 
     def scan(self, request: ScanRequest) -> Scan:
         self.requests.append(request)

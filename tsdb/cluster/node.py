@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import TsdbError, UndefinedTable
+from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence, passes_with_its_process
 from tsdb.model.ring import Location, cut, locations_of_buckets
@@ -140,6 +141,9 @@ class Node:
 
     def sequence_state(self, sequence: SqlSequence) -> SequenceState:
         return self._engine.sequence_state(sequence)
+
+    def advance(self, series: Series, progress: Progress) -> None:
+        self._engine.advance(series, progress)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)

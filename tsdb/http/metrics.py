@@ -33,6 +33,9 @@ _COUNTERS = {
     "compaction_bytes_in": ("compaction_read_bytes", "bytes of blocks that compaction merged or dropped"),
     "compaction_bytes_out": ("compaction_written_bytes", "bytes of blocks that compaction wrote"),
     "compaction_bytes_deleted": ("compaction_deleted_bytes", "bytes of blocks that compaction deleted"),
+    "continuous_refreshes": ("continuous_refreshes", "refreshes of continuous views"),
+    "continuous_refresh_failures": ("continuous_refresh_failures", "refreshes of continuous views that failed"),
+    "continuous_refresh_seconds": ("continuous_refresh_seconds", "time spent on refreshing continuous views"),
 }
 _GAUGES = {
     "head_bytes": "recent points in memory that take writes",
@@ -44,6 +47,7 @@ _GAUGES = {
     "tombstones": "deletions that are not carried out on disk yet",
     "tagsets": "tag sets of all series",
     "views": "states of the data that queries read at the moment",
+    "continuous_views": "continuous views in all databases",
     "producers": "producers whose batches are remembered",
     "runs_cache_bytes": "row runs of blocks kept in memory",
     "sql_sessions": "SQL clients that are connected",

@@ -58,6 +58,7 @@ from tsdb.model.changes import (
     RenameViewColumn,
     SchemaChange,
     SetComment,
+    SetContinuous,
     SetIdentity,
     SetRetention,
     Swap,
@@ -85,8 +86,8 @@ from tsdb.model.roles import FIRST, PREDEFINED, Role, Roles
 
 # Changes that the owner of a relation makes, by where they have its path.
 _OF_SERIES = (
-    AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetIdentity | AddConstraint
-    | DropConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
+    AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetContinuous | SetIdentity
+    | AddConstraint | DropConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
 )  # fmt: skip
 _OF_RELATION_BY_NAME = (
     DropSeries | RenameSeries | DropView | RenameView | RenameViewColumn | DropSequence | RenameSequence

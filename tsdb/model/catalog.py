@@ -9,6 +9,7 @@ from functools import cached_property
 from types import MappingProxyType
 
 from tsdb.errors import InvalidCatalogName, UndefinedColumn, UndefinedTable
+from tsdb.model.continuous import Continuous
 from tsdb.model.enums import EnumType
 from tsdb.model.privileges import Grant
 from tsdb.model.relations import (
@@ -102,6 +103,11 @@ class Series:
         return path_of(self.schema, self.name)
 
     @property
+    def continuous(self) -> Continuous | None:
+        """What makes a materialized view a continuous one."""
+        return None if self.definition is None else self.definition.continuous
+
+    @property
     def identity(self) -> int:
         """The number that others know it by: views that use it, PostgreSQL's catalog."""
         return self.relation or self.number
@@ -178,6 +184,13 @@ class Database:
         found.update((v.number, v) for v in self.views.values())
         return found
 
+    def source_of(self, series: Series) -> Series | None:
+        """The series whose buckets a continuous view has; None for anything else."""
+        if series.continuous is None or series.definition is None:
+            return None
+        found = self.by_identity.get(series.definition.uses[0].relation)
+        return found if isinstance(found, Series) else None
+
     @cached_property
     def type_by_oid(self) -> Mapping[int, SqlType]:
         """The database's own types and their arrays."""
@@ -228,6 +241,17 @@ class Catalog:
     def series_by_number(self) -> SeriesByNumber:
         found = {s.number: (d.number, s) for d in self.databases.values() for s in d.series.values()}
         return SeriesByNumber(found, self.databases_by_number)
+
+    @cached_property
+    def continuous_of(self) -> Mapping[int, tuple[Series, ...]]:
+        """The continuous views of each series that has some, by its number."""
+        found: dict[int, tuple[Series, ...]] = {}
+        for database in self.databases.values():
+            for series in database.series.values():
+                source = database.source_of(series)
+                if source is not None:
+                    found[source.number] = (*found.get(source.number, ()), series)
+        return found
 
     @cached_property
     def databases_by_number(self) -> Mapping[int, Database]:

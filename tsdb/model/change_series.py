@@ -17,7 +17,7 @@ from tsdb.errors import (
 )
 from tsdb.model.catalog import Column, Database, Relation, Role, Series
 from tsdb.model.change_declarations import constraint_of, index_of
-from tsdb.model.changes import ColumnDefinition, CreateSeries, SetRetention, Swap
+from tsdb.model.changes import ColumnDefinition, CreateSeries, SetContinuous, SetRetention, Swap
 from tsdb.model.draft import Draft, check_name, unused
 from tsdb.model.relations import SequenceOptions, SqlSequence, SqlView, name_of, path_of
 
@@ -136,6 +136,19 @@ def set_retention(draft: Draft, change: SetRetention) -> None:
     floors = [f for f in (series.floor_ns, change.floor_ns) if f is not None]
     floor = max(floors) if floors else None
     draft.put_series(database, replace(series, retention_ns=change.retention_ns, floor_ns=floor))
+
+
+def set_continuous(draft: Draft, change: SetContinuous) -> None:
+    database = draft.find(change.database)
+    series = database.find(change.series)
+    definition, continuous = series.definition, series.continuous
+    if definition is None or continuous is None:
+        raise WrongObjectType(f'"{series.name}" is not a continuous view')
+    given = {
+        name: value for name in ("lag_ns", "every_ns", "stored_only") if (value := getattr(change, name)) is not None
+    }
+    kept = replace(definition, continuous=replace(continuous, **given))
+    draft.put_series(database, replace(series, definition=kept))
 
 
 # --- dropping ---

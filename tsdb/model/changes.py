@@ -171,12 +171,28 @@ class AlterColumn:
 
 @dataclass(frozen=True, slots=True)
 class SetRetention:
-    """``floor_ns`` only rises; ``retention_ns`` None keeps points for ever."""
+    """``floor_ns`` only rises; ``retention_ns`` None keeps points for ever.
+
+    ``unchanged_since``: a counter, and an instant up to which the series must not have changed since, else the store
+    refuses with SerializationFailure.
+    """
 
     database: str
     series: str
     retention_ns: int | None
     floor_ns: int | None = None
+    unchanged_since: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetContinuous:
+    """How a continuous view is kept; its buckets stay. Raises WrongObjectType."""
+
+    database: str
+    series: str
+    lag_ns: int | None = None
+    every_ns: int | None = None
+    stored_only: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +441,7 @@ SchemaChange = (
     | AlterColumnType
     | AlterColumn
     | SetRetention
+    | SetContinuous
     | CreateNamespace
     | DropNamespace
     | RenameNamespace

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tsdb.model.continuous import Continuous
 from tsdb.model.privileges import Grant
 from tsdb.model.roles import FIRST
 from tsdb.types import INT8, SqlType
@@ -73,11 +74,13 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A view's query. ``time_zone`` is the one in which its literals were written."""
+    """A view's query. ``time_zone`` is the one in which its literals were written; ``continuous``: how a continuous
+    view is kept."""
 
     text: str
     uses: tuple[Use, ...] = ()
     time_zone: str = "UTC"
+    continuous: Continuous | None = None
 
 
 @dataclass(frozen=True, slots=True)

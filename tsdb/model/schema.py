@@ -69,6 +69,7 @@ from tsdb.model.changes import RenameView as RenameView
 from tsdb.model.changes import RenameViewColumn as RenameViewColumn
 from tsdb.model.changes import SchemaChange as SchemaChange
 from tsdb.model.changes import SetComment as SetComment
+from tsdb.model.changes import SetContinuous as SetContinuous
 from tsdb.model.changes import SetIdentity as SetIdentity
 from tsdb.model.changes import SetRetention as SetRetention
 from tsdb.model.changes import Swap as Swap
@@ -140,6 +141,8 @@ def _apply_to_series(draft: Draft, change: SchemaChange) -> bool:
             change_series.swap(draft, change)
         case SetRetention():
             change_series.set_retention(draft, change)
+        case SetContinuous():
+            change_series.set_continuous(draft, change)
         case AddColumn():
             change_columns.add_column(draft, change)
         case DropColumn():

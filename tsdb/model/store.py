@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb.model.continuous import Progress, Spans
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
@@ -91,6 +92,8 @@ class ScanRequest:
     in any order). ``newest`` names the rows that matter, among those in range and of the tags. ``prune=False`` reads
     everything in range and ignores tags, bounds and ``newest``: for comparing. ``cells``: the scan may say some points
     in summary cells instead.
+
+    ``within``: only rows in these spans (disjoint, ascending [low, high) in ns) are there, also without pruning.
     """
 
     series: Series
@@ -102,6 +105,7 @@ class ScanRequest:
     prune: bool = True
     newest: Newest | None = None
     cells: CellRequest | None = None
+    within: Spans | None = None
 
 
 @dataclass(slots=True)
@@ -166,6 +170,16 @@ class View(Protocol):
     def moment(self) -> Moment: ...
 
     def scan(self, request: ScanRequest) -> Scan: ...
+
+    def progress(self, series: Series) -> Progress | None:
+        """How far a continuous view's stored buckets go; None: nothing is stored."""
+        ...
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        """Ranges [low, high) of ns that hold the times of all rows in ``span`` that were written, changed or deleted
+        since a counter; the bounds are multiples of ``quantum_ns``. The changes of a transaction of its own may be
+        everything."""
+        ...
 
     def close(self) -> None: ...
 
@@ -349,6 +363,10 @@ class Store(Protocol):
 
     def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
         """Let a sequence go on as if it had given ``value`` last (``called``), or give it next."""
+        ...
+
+    def advance(self, series: Series, progress: Progress) -> None:
+        """Say how far a continuous view's stored buckets go, durably; those buckets were written before."""
         ...
 
     def sequence_state(self, sequence: SqlSequence) -> SequenceState: ...

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,16 +16,15 @@ from tsdb import __version__
 from tsdb.clock import Clock, SystemClock
 from tsdb.cluster.node import Node
 from tsdb.config import Settings, is_loopback
-from tsdb.errors import StartupError, TsdbError
+from tsdb.errors import StartupError
 from tsdb.http.app import HttpOptions, create_app
 from tsdb.ingest.faults import Limits as LineLimits
-from tsdb.model.retention import due
-from tsdb.model.schema import SetRetention
 from tsdb.server import first_user
 from tsdb.server.tls import CHECK_SECONDS, Certificates
+from tsdb.server.upkeep import Upkeep
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
-from tsdb.session import Budget, SessionFactory
+from tsdb.session import Budget, SessionFactory, Sessions
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
@@ -36,7 +35,6 @@ log = logging.getLogger("tsdb.server")
 DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
 SCRATCH_FOLDER = "scratch"
-RETENTION_SECONDS = 60.0
 WARM_STOP_SECONDS = 0.5
 
 
@@ -63,7 +61,7 @@ class Server:
         self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
         self._rules = first_user.rules_of(settings)
         self._certificates: Certificates | None = None
-        self._retention: asyncio.Task[None] | None = None
+        self._upkeep: Upkeep | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
         self._stopping = threading.Event()
@@ -109,11 +107,13 @@ class Server:
             threads=settings.query_threads or _cores(),
             spill_directory=settings.data / SPILL_FOLDER,
         )
+        present = Sessions()
         sessions = SessionFactory(
             self._node,
             self._queries,
             self._session_pool,
             self.clock,
+            present,
             budget=self._budget,
             pending_bytes_max=settings.transaction_bytes_max,
             rules=self._rules,
@@ -143,7 +143,8 @@ class Server:
         await self._web.start(app, settings.shutdown_timeout, certificates.https if certificates is not None else None)
         if certificates is not None:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
-        self._retention = asyncio.create_task(self._keep_retention(self._node))
+        self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)
+        self._upkeep.start()
         # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
         self._warming = threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True)
         self._warming.start()
@@ -191,17 +192,9 @@ class Server:
             "sql_sessions": self._listener.session_count,
             "sql_result_bytes": self._budget.held_bytes,
             "sql_results_waiting": self._budget.waiting_count,
+            **(self._upkeep.gauges() if self._upkeep is not None else {}),
             **self._node.engine.metrics(),
         }
-
-    async def _keep_retention(self, node: Node) -> None:
-        """Raise the floors of series with a retention, again and again."""
-        loop = asyncio.get_running_loop()
-        while True:
-            changes = due(node.catalog, self.clock.now_ns())
-            if changes:
-                await loop.run_in_executor(self._write_pool, _raise_floors, node, changes)
-            await asyncio.sleep(RETENTION_SECONDS)
 
     async def _keep_certificate(self, certificates: Certificates) -> None:
         """Use a new certificate when its files change."""
@@ -242,10 +235,11 @@ class Server:
         started = time.monotonic()
         grace_s = self.settings.shutdown_timeout
         loop = asyncio.get_running_loop()
-        for task in (self._retention, self._renewal):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
+        if self._upkeep is not None:
+            await loop.run_in_executor(None, self._upkeep.stop)
         closing = [self._web.stop()]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
@@ -292,16 +286,6 @@ class Server:
     def http_url(self) -> str:
         scheme = "http" if self._certificates is None else "https"
         return f"{scheme}://{_in_url(self.host)}:{self.http_port}/"
-
-
-def _raise_floors(node: Node, changes: Sequence[SetRetention]) -> None:
-    for change in changes:
-        try:
-            node.change(change)
-        except TsdbError as error:
-            log.warning("the retention of %s.%s is left for later: %s", change.database, change.series, error.message)
-        except Exception:
-            log.exception("the retention of %s.%s is left for later", change.database, change.series)
 
 
 def _in_url(host: str) -> str:

@@ -84,6 +84,7 @@ class Core:
             lambda name: sessions.count(name, but=process_id),
             lambda: budget.claim(owner),
             lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
+            sessions.refreshes,
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.sequences = SequenceValues(self, store)

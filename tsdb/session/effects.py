@@ -53,12 +53,12 @@ def write(store: Store, effects: Sequence[Effect]) -> None:
     writes = [effect for effect in effects if _joins_with(effect) is not None]
     rows = sum(len(effect.points) for effect in writes if isinstance(effect, Write))
     if rows <= STEP_ROWS_MAX or len(writes) < len(effects):
-        store.commit(list(_joined(effects))).result()
+        store.commit(list(joined(effects))).result()
         return
     written = 0
     steps: deque[tuple[Future[None], int]] = deque()
     try:
-        for step, count in _steps(_joined(effects)):
+        for step, count in _steps(joined(effects)):
             steps.append((store.commit(step), count))
             while len(steps) > _STEPS_AHEAD:
                 written += _finished(steps)
@@ -90,7 +90,7 @@ def _steps(effects: Iterator[Effect]) -> Iterator[tuple[list[Effect], int]]:
         yield step, rows
 
 
-def _joined(effects: Sequence[Effect]) -> Iterator[Effect]:
+def joined(effects: Sequence[Effect]) -> Iterator[Effect]:
     """Mere writes to one series in a row become one, up to a size."""
     for key, group in groupby(effects, key=_joins_with):
         if key is None:

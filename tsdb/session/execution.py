@@ -19,6 +19,7 @@ from tsdb.model.schema import Catalog
 from tsdb.model.store import Store
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.continuous import Refreshes
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
 from tsdb.session.schema_changes import SchemaChanges
@@ -55,6 +56,7 @@ class Execution:
         in_use: Callable[[str], int],
         claim: Callable[[], Claim],
         repeatable: Callable[[], bool],
+        refreshes: Refreshes,
     ) -> None:
         self._store = store
         self._queries = queries
@@ -64,7 +66,7 @@ class Execution:
         self._next_claim: Claim | None = None
         self.temporary = Temporary(store)
         self.writing = Writing(store, transaction, self.temporary, database, repeatable)
-        self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use)
+        self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use, refreshes)
         self._planner = Planner(queries, lambda: self.writing.catalog)
         self.plan = self._planner.plan
 

@@ -11,13 +11,14 @@ import contextlib
 import itertools
 from dataclasses import replace
 
-from tsdb.errors import TsdbError
+from tsdb.errors import FeatureNotSupported, TsdbError
 from tsdb.model import authorization, privileges
 from tsdb.model.relations import BUILDING, path_of
 from tsdb.model.schema import CreateSeries, DropSeries, SchemaChange, Series, Swap
 from tsdb.model.store import Store, View
 from tsdb.session import effects
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import create_table_as
 from tsdb.sql.ddl.create_table_as import Creation
@@ -32,19 +33,30 @@ class Materialization:
     """Makes content out of one view of the data."""
 
     def __init__(
-        self, store: Store, queries: Queries, view: View, context: Context, cancellation: Cancellation
+        self,
+        store: Store,
+        queries: Queries,
+        view: View,
+        context: Context,
+        cancellation: Cancellation,
+        refreshes: Refreshes,
     ) -> None:
         self._store = store
         self._queries = queries
         self._view = view
         self._context = context
         self._cancellation = cancellation
+        self._refreshes = refreshes
 
     def create(self, source: Source) -> int:
         """CREATE MATERIALIZED VIEW: how many rows it has."""
         made = create_table_as.prepare(self._queries, source, self._context, self._view.catalog)
         (change,) = authorization.permitted(self._view.catalog, self._context.role, [made.change])
         assert isinstance(change, CreateSeries)
+        if change.definition is not None and change.definition.continuous is not None:
+            catalog = self._store.change(change)
+            series = catalog.find(self._context.database).find(made.path)
+            return 0 if source.empty else self._refresher().refresh(series).rows
         if source.empty:
             self._store.change(change)
             return 0
@@ -56,9 +68,18 @@ class Materialization:
         catalog = self._view.catalog
         series = catalog.find(self._context.database).find(refresh.path)
         privileges.check_owner(catalog.roles, self._context.role, series)
+        if series.continuous is not None:
+            if refresh.empty:
+                raise FeatureNotSupported(
+                    "a continuous view keeps what is stored of it", hint="DROP it and create it WITH NO DATA."
+                )
+            return self._refresher().refresh(series, lag=False).rows
         content, select, inside = create_table_as.refreshed(series, self._context)
         swap = Swap(self._context.database, refresh.path, "", populated=not refresh.empty)
         return self._fill(content, Creation(content, select, refresh.empty), inside, swap)
+
+    def _refresher(self) -> Refresher:
+        return Refresher(self._store, self._queries, self._refreshes, self._context, self._cancellation.check)
 
     def _fill(self, content: CreateSeries, made: Creation, context: Context, *changes: SchemaChange) -> int:
         """Make and fill the content, then carry out ``changes``, of which the last swaps it in."""

@@ -14,6 +14,7 @@ from tsdb.model import authorization
 from tsdb.model.schema import DropDatabase, RenameDatabase, SchemaChange
 from tsdb.model.store import Store
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.continuous import Refresher, Refreshes, later_floors
 from tsdb.session.materialize import Materialization
 from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, Rowset, texts
@@ -40,6 +41,7 @@ class SchemaChanges:
         temporary: Temporary,
         notify: Callable[[Notice], None],
         in_use: Callable[[str], int],
+        refreshes: Refreshes,
     ) -> None:
         self._store = store
         self._queries = queries
@@ -47,6 +49,7 @@ class SchemaChanges:
         self._temporary = temporary
         self._notify = notify
         self._in_use = in_use
+        self._refreshes = refreshes
 
     def change(self, found: ddl.SchemaPlan, context: Context, cancellation: Cancellation) -> Done:
         for notice in found.notices:
@@ -60,10 +63,13 @@ class SchemaChanges:
             return Done(found.tag)
         changes = self._permitted(context, found.changes)
         self._refuse_in_use(changes, context, cancellation)
+        changes, floors = later_floors(changes, self._store.catalog)
         if changes:
             catalog = self._store.change(*changes)
             self._writing.renew(catalog)
             self._temporary.on_commit(context, changes, found.on_commit)
+        for floor in floors:
+            Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).raise_floor(floor)
         for restart in found.restarts:
             sequence = self._store.catalog.find(context.database).sequences[restart.path]
             self._store.put_value(sequence, restart.value, called=False)
@@ -122,7 +128,7 @@ class SchemaChanges:
     def _materializing(self, context: Context, cancellation: Cancellation) -> Iterator[Materialization]:
         view = self._writing.view()
         try:
-            yield Materialization(self._store, self._queries, view, context, cancellation)
+            yield Materialization(self._store, self._queries, view, context, cancellation, self._refreshes)
         finally:
             view.close()
 

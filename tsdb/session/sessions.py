@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tsdb.model.roles import FIRST
+from tsdb.session.continuous import Refreshes
 from tsdb.session.notifications import Channels
 
 
@@ -42,6 +43,7 @@ class Sessions:
     def __init__(self) -> None:
         self._by_process_id: dict[int, Activity] = {}
         self.channels = Channels()
+        self.refreshes = Refreshes()
 
     def add(self, activity: Activity) -> None:
         self._by_process_id[activity.process_id] = activity

@@ -7,10 +7,11 @@ of the schema in the block renews the view.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tsdb.model.schema import Catalog
-from tsdb.model.store import Effect, Moment, Scan, ScanRequest, Store, View
+from tsdb.model.continuous import Progress
+from tsdb.model.schema import Catalog, Series
+from tsdb.model.store import Effect, Moment, Scan, ScanRequest, Store, TimeRange, View
 from tsdb.session import effects
 from tsdb.session.pending import Overlay
 from tsdb.session.temporary import Temporary
@@ -36,6 +37,12 @@ class _Shared:
 
     def scan(self, request: ScanRequest) -> Scan:
         return self.held.scan(request)
+
+    def progress(self, series: Series) -> Progress | None:
+        return self.held.progress(series)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        return self.held.changes(series, since, span, quantum_ns)
 
     def close(self) -> None:
         pass

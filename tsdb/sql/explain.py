@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tsdb.model.store import FieldBound, Newest, ScanRequest, ScanStatistics, View
+from tsdb.model.continuous import Spans
+from tsdb.model.store import FieldBound, Newest, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.context import Context
 from tsdb.sql.plan import Plan
@@ -22,6 +23,7 @@ from tsdb.types import JSON, TEXT
 if TYPE_CHECKING:
     from tsdb.sql.query import Queries
 
+SPANS_SHOWN = 4
 _TEXT_COLUMNS = (ResultColumn("QUERY PLAN", TEXT),)
 _JSON_COLUMNS = (ResultColumn("QUERY PLAN", JSON),)
 
@@ -66,7 +68,7 @@ def run(
     """The plan's text; with ANALYZE the query runs first, its rows are counted and thrown away."""
     started = time.perf_counter()
     if not plan.parameters or len(values) == len(plan.parameters):
-        requests = queries.scan_requests(plan, queries.values(plan, values, context), context)
+        requests = queries.scan_requests(plan, queries.values(plan, values, context), context, view)
     planning = time.perf_counter() - started
     statistics = Statistics()
     if statement.analyze:
@@ -101,6 +103,8 @@ def _lines(
         yield f"  ->  Scan on {request.series.name}"
         yield f"        Columns: {', '.join(_name(request, key) for key in request.columns)}"
         yield f"        Time: {_range(request)}"
+        if request.within is not None:
+            yield f"        Spans: {_spans(request.within)}"
         if request.tags:
             names = [request.series.by_number[t.column].name for t in request.tags]
             yield f"        Tags: {', '.join(names)}"
@@ -174,9 +178,20 @@ def _newest(request: ScanRequest, newest: Newest) -> str:
     return f"{'Oldest' if newest.oldest else 'Newest'} first: {rows}{f' of each {tags}' if tags else ''}"
 
 
+def _spans(spans: Spans) -> str:
+    """The parts of a continuous view that a scan reads."""
+    shown = [_range_text(TimeRange(low, high)) for low, high in spans[:SPANS_SHOWN]]
+    more = f" and {len(spans) - SPANS_SHOWN} more" if len(spans) > SPANS_SHOWN else ""
+    return (", ".join(shown) or "nothing") + more
+
+
 def _range(request: ScanRequest) -> str:
-    low, high = request.range.low, request.range.high
-    if request.range.empty:
+    return _range_text(request.range)
+
+
+def _range_text(span: TimeRange) -> str:
+    low, high = span.low, span.high
+    if span.empty:
         return "nothing"
     if low == NS_MIN and high == NS_MAX:
         return "all"

@@ -33,6 +33,7 @@ from tsdb.sql.bind.query import bind_query
 from tsdb.sql.bind.view import frame_of, uses_of
 from tsdb.sql.catalog import functions, sets
 from tsdb.sql.context import Context, SettingValues
+from tsdb.sql.continuous import reading
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
@@ -203,7 +204,7 @@ class Queries:
             context.running(execution)
         try:
             run_values = self.values(plan, values, context, execution.glance(view, plan.sql))
-            made = self.scan_requests(plan, run_values, context)
+            made = self.scan_requests(plan, run_values, context, view)
         except BaseException:
             execution.close()
             raise
@@ -213,12 +214,17 @@ class Queries:
     def values(self, plan: Plan, values: Sequence[object | None], context: Context, glance: int = 0) -> RunValues:
         return RunValues(plan.parameters, values, context, lambda sql: self._compute(sql, context), glance)
 
-    def scan_requests(self, plan: Plan, values: RunValues, context: Context) -> list[tuple[str, ScanRequest]]:
-        return [
+    def scan_requests(
+        self, plan: Plan, values: RunValues, context: Context, view: View
+    ) -> list[tuple[str, ScanRequest]]:
+        """What each scan asks of the view, under its generated name."""
+        made = [
             (scan.source.name, requests.of_scan(scan, values, prune=context.prune))
             for scan in plan.scans
             if scan.source.series is not None
         ]
+        parts = {scan.source.name: scan.source.part for scan in plan.scans}
+        return reading.within(made, parts, view) if any(parts.values()) else made
 
     def _compute(self, sql: str, context: Context) -> int | None:
         """One constant by DuckDB: date_trunc('day', now()) and its like."""

@@ -40,7 +40,7 @@ def keep_tombstones(
             found = blocks.get(number, SeriesBlocks())
             left = [s for s in stones if id(s) not in judged_ids or bool(hit_blocks(shard, s, found).any())]
             left_ids = {id(stone) for stone in left}
-            shard.forget_tombstones(stone for stone in stones if id(stone) not in left_ids)
+            shard.forget_tombstones(batch, (stone for stone in stones if id(stone) not in left_ids))
         needed += [stone for stone in left if id(stone) in judged_ids]
         if left:
             kept[number] = tuple(left) if len(left) < len(stones) else stones

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tsdb.errors import TsdbError
+from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
@@ -114,6 +115,10 @@ class Engine:
     def change(self, *changes: SchemaChange) -> Catalog:
         """Apply schema changes, all or none; durable and visible when this returns. Raises their errors."""
         return self._committer.call(lambda: self._change(changes)).result()
+
+    def advance(self, series: Series, progress: Progress) -> None:
+        """How far a continuous view's stored buckets go; durable and visible when this returns."""
+        self._committer.call(lambda: self._shard.advance(series.number, progress)).result()
 
     def flush(self) -> None:
         """Write the head to blocks and wait for it, and let go of the write-ahead log: it is all in files now."""

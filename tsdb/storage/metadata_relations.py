@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from tsdb.model.continuous import Continuous
 from tsdb.model.enums import EnumLabel, EnumType
 from tsdb.model.privileges import Grant, Privilege
 from tsdb.model.relations import (
@@ -54,10 +55,22 @@ class UseRecord(msgspec.Struct, array_like=True):
     columns: list[tuple[int, str]]
 
 
+class ContinuousRecord(msgspec.Struct, array_like=True):
+    months: int
+    width_us: int
+    origin_us: int
+    offset_us: int
+    zone: str
+    lag_ns: int
+    every_ns: int
+    stored_only: bool
+
+
 class DefinitionRecord(msgspec.Struct, array_like=True):
     text: str
     uses: list[UseRecord]
     time_zone: str
+    continuous: ContinuousRecord | None = None
 
 
 class ConstraintRecord(msgspec.Struct, array_like=True):
@@ -149,12 +162,24 @@ def packed_definition(definition: Definition | None) -> DefinitionRecord | None:
     if definition is None:
         return None
     uses = [UseRecord(u.relation, u.schema, u.name, list(u.columns)) for u in definition.uses]
-    return DefinitionRecord(definition.text, uses, definition.time_zone)
+    return DefinitionRecord(definition.text, uses, definition.time_zone, _packed_continuous(definition.continuous))
+
+
+def _packed_continuous(c: Continuous | None) -> ContinuousRecord | None:
+    if c is None:
+        return None
+    return ContinuousRecord(c.months, c.width_us, c.origin_us, c.offset_us, c.zone, c.lag_ns, c.every_ns, c.stored_only)
 
 
 def definition_of(record: DefinitionRecord) -> Definition:
     uses = tuple(Use(u.relation, u.schema, u.name, tuple(u.columns)) for u in record.uses)
-    return Definition(record.text, uses, record.time_zone)
+    c = record.continuous
+    continuous = None
+    if c is not None:
+        continuous = Continuous(
+            c.months, c.width_us, c.origin_us, c.offset_us, c.zone, c.lag_ns, c.every_ns, c.stored_only
+        )
+    return Definition(record.text, uses, record.time_zone, continuous)
 
 
 def packed_constraint(c: Constraint) -> ConstraintRecord:

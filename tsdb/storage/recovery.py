@@ -84,6 +84,8 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
         blocks=blocks,
         tombstones=tombstones,
         tagsets={number: index.snapshot() for number, index in indexes.items()},
+        progress=state.load_progress(rocks),
+        erased=state.load_erased(rocks),
     )
     shard = Shard(path, rocks, options, version, log, producers, indexes)
     shard.stones_on_disk = stones

@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tsdb.model.schema import Catalog, SchemaChange, applied
+from tsdb.errors import SerializationFailure
+from tsdb.model.continuous import Progress
+from tsdb.model.schema import Catalog, SchemaChange, SetRetention, applied
+from tsdb.model.store import TimeRange
+from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN
 from tsdb.storage import keys, metadata, state
 from tsdb.storage.apply import add_rows, add_tombstones
 from tsdb.storage.cache import RunsCache
+from tsdb.storage.changes import ChangesReader, KnownChanges, with_erased
 from tsdb.storage.head import bytes_of
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
@@ -70,6 +75,8 @@ class Shard:
         # In which version a tombstone showed first.
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
         self.tails = TailsCache()
+        self._known = KnownChanges()
+        self._erased = version.erased
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
@@ -90,12 +97,12 @@ class Shard:
     def publish(self, **changes: Any) -> None:
         """The next version of the data: one assignment. All that has a counter is in it: nothing is staged now."""
         number, counter = self.version.number + 1, self.log.counter
-        self.version = replace(self.version, number=number, counter=counter, **changes)
+        self.version = replace(self.version, number=number, counter=counter, erased=self._erased, **changes)
 
     def view(self) -> StorageView:
         """The newest version, open to be read. Any thread may ask."""
         version, moment = self.moments.open(lambda: self.version)
-        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails, self.summaries)
+        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails, self.summaries, self._known)
 
     # ---- appends
 
@@ -103,11 +110,41 @@ class Shard:
         reserve = self.options.reserve_bytes
         return reserve <= 0 or self.options.free_bytes(self.path) >= reserve
 
-    def forget_tombstones(self, stones: Iterable[AnyTombstone]) -> None:
-        """These are carried out; whoever asks what was deleted since an older moment has to look at the rows."""
+    def forget_tombstones(self, batch: Batch, stones: Iterable[AnyTombstone]) -> None:
+        """These are carried out; whoever asks what was deleted since an older moment has to look at the rows, or, for
+        continuous views, at the erasures, which become durable with ``batch`` and visible with the next version."""
+        forgotten: dict[int, list[AnyTombstone]] = {}
         for stone in stones:
             counter = stone.counter & COUNTER_MASK
             self._forgotten[stone.series] = max(self._forgotten.get(stone.series, 0), counter)
+            forgotten.setdefault(stone.series, []).append(stone)
+        for series in forgotten.keys() & self.version.catalog.continuous_of.keys():
+            self._keep_erasures(batch, series, forgotten[series])
+
+    def _keep_erasures(self, batch: Batch, source: int, stones: Iterable[AnyTombstone]) -> None:
+        views = self.version.catalog.continuous_of.get(source, ())
+        progress = [self.version.progress.get(view.number) for view in views]
+        # A view with nothing stored may be on the way: what its first refresh has not seen must be known after it.
+        seen = min((0 if each is None else each.counter for each in progress), default=NS_MAX)
+        erased = with_erased(self._erased.get(source, ()), stones, seen)
+        self._erased = {**self._erased, source: erased}
+        state.put_erased(batch, source, erased)
+
+    def advance(self, series: int, progress: Progress) -> None:
+        """How far a continuous view's stored buckets go, durably. Nothing, if it was dropped meanwhile."""
+        found = self.version.catalog.series_by_number.get(series)
+        if found is None:
+            return
+        batch = self.rocks.batch()
+        state.put_progress(batch, series, progress)
+        self.write_durably(batch)
+        self.publish(progress={**self.version.progress, series: progress})
+        source = found[0].source_of(found[1])
+        if source is not None and self._erased.get(source.number):
+            batch = self.rocks.batch()
+            self._keep_erasures(batch, source.number, ())
+            self.write_durably(batch)
+            self.publish()
 
     def knows_deletions_since(self, series: int, counter: int) -> bool:
         """Are all tombstones of a series from after ``counter`` still there?"""
@@ -199,6 +236,7 @@ class Shard:
     def change(self, changes: Sequence[SchemaChange]) -> tuple[Catalog, list[int]]:
         """Apply schema changes. Returns the catalog and the dropped series, whose values views may still read."""
         before = self.version.catalog
+        self._check_unchanged(changes)
         done = applied(before, changes)
         after = done.catalog
         if after is before:
@@ -209,6 +247,7 @@ class Shard:
         for series in gone:
             delete_series(batch, series)
             state.put_dropped(batch, series)
+            state.delete_continuous(batch, series)
         for number in before.databases_by_number.keys() - after.databases_by_number.keys():
             locations = before.databases_by_number[number].locations
             self.log.forget(batch, locations)
@@ -218,6 +257,18 @@ class Shard:
         self.write_durably(batch)
         self._publish_catalog(after, gone)
         return after, gone
+
+    def _check_unchanged(self, changes: Sequence[SchemaChange]) -> None:
+        """Raises SerializationFailure for a floor that must not rise over changes that nobody has looked at."""
+        for change in changes:
+            if not isinstance(change, SetRetention) or change.unchanged_since is None:
+                continue
+            series = self.version.catalog.find(change.database).find(change.series)
+            counter, until = change.unchanged_since
+            span = TimeRange(NS_MIN if series.floor_ns is None else series.floor_ns, until)
+            reader = ChangesReader(self.version, self.rocks, self.cache, self._known)
+            if reader.changes(series.number, counter, span, BUCKET_NS):
+                raise SerializationFailure(f'"{series.name}" was changed while its floor was to rise')
 
     def _publish_catalog(self, catalog: Catalog, gone: Sequence[int]) -> None:
         version = self.version
@@ -231,6 +282,7 @@ class Shard:
             self._changed.pop(series, None)
             self._forgotten.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))
+        self._erased = _without(self._erased, dropped)
         if not gone:
             self.publish(catalog=catalog)
             return
@@ -240,6 +292,7 @@ class Shard:
             live=_without(version.live, dropped),
             tombstones=_without(version.tombstones, dropped),
             tagsets=_without(version.tagsets, dropped),
+            progress=_without(version.progress, dropped),
         )
 
 

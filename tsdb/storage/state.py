@@ -1,22 +1,25 @@
-"""Records of the engine in ``state``: flushed positions, the counter, producers, what is unfinished.
+"""Records of the engine in ``state``: flushed positions, the counter, producers, what is unfinished, how far
+continuous views go.
 
 All of them are written with the batch whose work they describe, and read once, at start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import mmh3
 import msgspec
 
 from tsdb.errors import DataCorrupted
+from tsdb.model.continuous import Progress
 from tsdb.storage import keys
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.log import LogPosition
 from tsdb.storage.rocks import Batch, Rocks
+from tsdb.storage.tombstone import Erasure
 
 MAGIC = b"TE"
 VERSION = 1
@@ -27,6 +30,8 @@ PRODUCER = "producer"
 FLUSHING = "flushing"
 DROPPED = "dropped"
 RETIRED = "retired"
+PROGRESS = "progress"
+ERASED = "erased"
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.encode
@@ -124,6 +129,39 @@ def delete_dropped(batch: Batch, series: int) -> None:
 
 def load_dropped(rocks: Rocks) -> list[int]:
     return [numbers[0] for numbers, _ in _records(rocks, DROPPED)]
+
+
+def put_progress(batch: Batch, series: int, progress: Progress) -> None:
+    value = seal(MAGIC, VERSION, _encode((progress.counter, progress.watermark_ns)))
+    batch.put("state", keys.state_key(PROGRESS, series), value)
+
+
+def load_progress(rocks: Rocks) -> dict[int, Progress]:
+    return {
+        numbers[0]: Progress(*_decode(value, PROGRESS, tuple[int, int])) for numbers, value in _records(rocks, PROGRESS)
+    }
+
+
+def put_erased(batch: Batch, series: int, erased: Sequence[Erasure]) -> None:
+    """What forgotten tombstones of a source of continuous views had deleted; nothing takes the record away."""
+    key = keys.state_key(ERASED, series)
+    if erased:
+        batch.put("state", key, seal(MAGIC, VERSION, _encode([tuple(each) for each in erased])))
+    else:
+        batch.delete("state", key)
+
+
+def load_erased(rocks: Rocks) -> dict[int, tuple[Erasure, ...]]:
+    return {
+        numbers[0]: tuple(Erasure(*each) for each in _decode(value, ERASED, list[tuple[int, int, int]]))
+        for numbers, value in _records(rocks, ERASED)
+    }
+
+
+def delete_continuous(batch: Batch, series: int) -> None:
+    """What is known of a dropped series as a continuous view, or as a source of some."""
+    batch.delete("state", keys.state_key(PROGRESS, series))
+    batch.delete("state", keys.state_key(ERASED, series))
 
 
 def _records(rocks: Rocks, name: str) -> Iterator[tuple[tuple[int, ...], bytes]]:

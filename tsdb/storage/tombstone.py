@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -72,6 +73,14 @@ class KeyTombstone:
 
 
 AnyTombstone = Tombstone | KeyTombstone
+
+
+class Erasure(NamedTuple):
+    """What a forgotten tombstone had deleted: times [low, high) in ns, and the tombstone's counter."""
+
+    low: int
+    high: int
+    counter: int
 
 
 class _Tag(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

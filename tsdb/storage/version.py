@@ -13,12 +13,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.head import Runs
 from tsdb.storage.log import LogPosition
 from tsdb.storage.tagsets import TagSets
-from tsdb.storage.tombstone import AnyTombstone
+from tsdb.storage.tombstone import AnyTombstone, Erasure
 
 # The version of tombstones that were loaded at the start is 0.
 NOT_JUDGED = -1
@@ -111,6 +112,8 @@ class Version:
     frozen: tuple[FrozenHead, ...] = ()
     tombstones: Mapping[int, tuple[AnyTombstone, ...]] = field(default_factory=dict)
     tagsets: Mapping[int, TagSets] = field(default_factory=dict)
+    progress: Mapping[int, Progress] = field(default_factory=dict)
+    erased: Mapping[int, tuple[Erasure, ...]] = field(default_factory=dict)
 
     def runs(self, series: int) -> Runs:
         """The runs of all heads, oldest first."""

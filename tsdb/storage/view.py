@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import NS_MIN
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
+from tsdb.storage.changes import ChangesReader, KnownChanges
 from tsdb.storage.field_bounds import within_bounds
 from tsdb.storage.newest.groups import groups_of
 from tsdb.storage.newest.scan import NewestInput, NewestScan
@@ -32,6 +34,7 @@ from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.version import SeriesBlocks, Version
 from tsdb.storage.visibility import Visibility
+from tsdb.storage.within import scan_within
 
 _NO_TAGSETS = TagSetIndex().snapshot()
 _NO_BLOCKS = SeriesBlocks()
@@ -42,7 +45,7 @@ class StorageView:
 
     def __init__(
         self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache,
-        summaries: SummaryCache,
+        summaries: SummaryCache, known: KnownChanges,
     ) -> None:  # fmt: skip
         self.version = version
         self._moment: Moment | None = moment
@@ -51,6 +54,7 @@ class StorageView:
         self._summaries = summaries
         self._rules = rules
         self._tails = tails
+        self._known = known
 
     @property
     def catalog(self) -> Catalog:
@@ -66,6 +70,8 @@ class StorageView:
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start a scan. Raises UndefinedColumn."""
+        if request.within is not None:
+            return scan_within(self.scan, request)
         tagsets = self.tagsets(request.series.number)
         output = Output(request, tagsets)
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
@@ -81,6 +87,13 @@ class StorageView:
             return scan
         reader = SummaryReader(self._rocks, self._summaries)
         return replace(scan, cells=SummaryScan(request, source, reader, tagsets, statistics).cells())
+
+    def progress(self, series: Series) -> Progress | None:
+        return self.version.progress.get(series.number)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        reader = ChangesReader(self.version, self._rocks, self._cache, self._known)
+        return reader.changes(series.number, since, span, quantum_ns)
 
     def tombstones(self, series: int) -> Sequence[AnyTombstone]:
         return self.version.tombstones.get(series, ())

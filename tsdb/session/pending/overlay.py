@@ -9,7 +9,7 @@ Source: PostgreSQL 15 manual, 13.2.1 (a query sees the effects of previous updat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.model.continuous import Progress
 from tsdb.model.points import decode_tagset
-from tsdb.model.schema import Catalog, Column, Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, View
+from tsdb.model.schema import Catalog, Column, Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import us_of_ns
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
@@ -56,6 +57,14 @@ class Overlay:
             self._read[number] = Hidden(changes), merged_rows(changes)
         hidden, rows = self._read[number]
         return _OverlayScan(self._view, request, hidden, rows).start()
+
+    def progress(self, series: Series) -> Progress | None:
+        return self._view.progress(series)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        if series.number in self._changes:
+            return [(span.low, span.high)]
+        return self._view.changes(series, since, span, quantum_ns)
 
     def close(self) -> None:
         self._view.close()
@@ -147,6 +156,9 @@ class _OverlayScan:
     def _wanted(self) -> Mask:
         rows, request = self._rows, self._request
         wanted: Mask = (rows.times >= request.range.low) & (rows.times < request.range.high)
+        if request.within is not None:
+            edges = np.array(request.within, np.int64).ravel()
+            wanted &= np.searchsorted(edges, rows.times, side="right") % 2 == 1
         if request.tags and request.prune and wanted.any():
             values = [decode_tagset(each) for each in rows.tagsets]
             matching = [all(tag.test(each.get(tag.column)) for tag in request.tags) for each in values]

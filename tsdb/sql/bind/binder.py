@@ -66,7 +66,7 @@ class Binder:
     windows: dict[str, exp.Window] = field(default_factory=dict)
     uses: list[tuple[str, str, Series | SqlView | SqlSequence, Relation]] = field(default_factory=list)
     frame: Mapping[tuple[str, str], Use] | None = None
-    through: tuple[SqlView, ...] = ()
+    through: tuple[SqlView | Series, ...] = ()
     viewed: list[tuple[SqlView, int | None]] = field(default_factory=list)
     bind_query: Callable[[Binder, exp.Expr, Scope | None], BoundQuery] = field(repr=False, kw_only=True)
 

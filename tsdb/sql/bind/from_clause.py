@@ -18,6 +18,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.sql import limits
+from tsdb.sql.bind import continuous as bind_continuous
 from tsdb.sql.bind import given
 from tsdb.sql.bind import view as bind_view
 from tsdb.sql.bind.binder import Binder, fold
@@ -135,6 +136,8 @@ def _named(binder: Binder, node: exp.Table, scope: Scope) -> str:
     common = scope.table(name) if not schema else None
     if (series := node.args.get(given.GIVEN)) is not None:
         text, relation = bind_view.of_given(binder, series)
+    elif (series := node.args.get(bind_continuous.STORED)) is not None:
+        text, relation = bind_continuous.stored_rows(binder, series)
     elif common is not None:
         common.references += 1
         columns = output_columns(common.outputs)

@@ -6,13 +6,14 @@ number, which no other series has. ``GivenView`` answers its scans from memory; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
+from tsdb.model.continuous import Progress
 from tsdb.model.points import Points, decode_tagset
 from tsdb.model.schema import Catalog, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange, View
@@ -69,6 +70,12 @@ class GivenView:
             batch = pa.RecordBatch.from_struct_array(bare)
         statistics = ScanStatistics(rows_returned=len(self.points))
         return Scan(batch.schema, _once(batch), statistics)
+
+    def progress(self, series: Series) -> Progress | None:
+        return self.view.progress(series)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        return self.view.changes(series, since, span, quantum_ns)
 
     def close(self) -> None:
         self.view.close()

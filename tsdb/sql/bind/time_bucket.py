@@ -178,6 +178,11 @@ def time_bucket(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr
         raise UndefinedFunction("function time_bucket needs a width and a time")
     if plain[0].type.typname in _INTEGERS:
         return integer_bucket(binder, [*plain, *options.values()])
+    return call(binder, *described(binder, plain, options))
+
+
+def described(binder: Binder, plain: Sequence[Expr], options: dict[str, Expr]) -> tuple[Bucket, Expr]:
+    """The bucket that time_bucket's arguments describe, and the time."""
     for place, extra in zip(("timezone", "origin", "offset"), plain[2:], strict=False):
         kind = extra.type.typname
         key = "offset" if kind == "interval" else "timezone" if kind == "text" else "origin"
@@ -186,8 +191,7 @@ def time_bucket(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr
         raise UndefinedFunction(f"function time_bucket has no argument {', '.join(sorted(wrong))}")
     value = coerce(plain[1], TIMESTAMPTZ, binder.context) if plain[1].unknown else plain[1]
     options = {key: option for key, option in options.items() if not is_null(option)}
-    bucket = make(binder, "time_bucket", plain[0], value.type, options)
-    return call(binder, bucket, value)
+    return make(binder, "time_bucket", plain[0], value.type, options), value
 
 
 def call(binder: Binder, bucket: Bucket, value: Expr) -> Expr:

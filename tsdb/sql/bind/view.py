@@ -17,11 +17,11 @@ from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError, UndefinedTable
 from tsdb.model.relations import Definition, SqlSequence, SqlView, Use
 from tsdb.model.schema import Database, Series
 from tsdb.sql import names
-from tsdb.sql.bind import given, sequences
+from tsdb.sql.bind import continuous, given, sequences
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.catalog import oids
 from tsdb.sql.expressions.block import BoundQuery, Output
-from tsdb.sql.expressions.relation import Relation, RelationColumn, Source, series_columns
+from tsdb.sql.expressions.relation import Part, Relation, RelationColumn, Source, series_columns
 from tsdb.sql.statement import Fragment, Select, parse
 
 Stored = Series | SqlView | SqlSequence
@@ -75,8 +75,11 @@ def _series(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
             f'materialized view "{series.name}" has not been populated',
             hint="Use the REFRESH MATERIALIZED VIEW command.",
         )
+    if series.continuous is not None and not series.continuous.stored_only:
+        return _continuous(binder, series, name)
     role = binder.through[-1].owner if binder.through else None
-    source = binder.source(Source(len(binder.sources) + 1, series, role=role))
+    part = Part(series, "stored only") if series.continuous is not None else None
+    source = binder.source(Source(len(binder.sources) + 1, series, role=role, part=part))
     relation = Relation(name, binder.alias(), series_columns(series), source)
     relation.oid = oids.of(series.identity)
     return f"{source.name} AS {relation.alias}", relation
@@ -92,7 +95,7 @@ def of_given(binder: Binder, series: Series) -> tuple[str, Relation]:
 def _view(binder: Binder, view: SqlView, name: str) -> tuple[str, Relation]:
     role = binder.through[-1].owner if binder.through else None
     binder.viewed.append((view, role))
-    query = _bound(binder, view)
+    query = _bound(binder, view, tree_of(view.definition))
     columns = [
         replace(bound, name=column.name)
         for bound, column in zip(output_columns(query.outputs), view.columns, strict=False)
@@ -102,15 +105,31 @@ def _view(binder: Binder, view: SqlView, name: str) -> tuple[str, Relation]:
     return f"({query.sql}) AS {relation.alias}", relation
 
 
-def _bound(binder: Binder, view: SqlView) -> BoundQuery:
+def _continuous(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
+    """A continuous view: what is stored of it and what is computed from its source."""
+    assert series.definition is not None
+    sources, blocks = len(binder.sources), len(binder.blocks)
+    query = _bound(binder, series, continuous.union_of(series, tree_of(series.definition)))
+    continuous.mark_computed(binder, series, sources)
+    columns = [
+        replace(bound, name=column.name)
+        for bound, column in zip(output_columns(query.outputs), series.columns, strict=True)
+    ]
+    relation = Relation(name, binder.alias(), columns, branches=tuple(binder.blocks[blocks:]))
+    relation.oid = oids.of(series.identity)
+    return f"({query.sql}) AS {relation.alias}", relation
+
+
+def _bound(binder: Binder, view: SqlView | Series, tree: exp.Expr) -> BoundQuery:
     """The view's query, bound in surroundings of its own; positions in its text are nobody's."""
     before = binder.frame, binder.through, binder.context, binder.refused, binder.windows
+    assert view.definition is not None
     binder.frame = frame_of(view.definition.uses)
     binder.through = (*binder.through, view)
     binder.context = replace(binder.context, written_in=view.definition.time_zone)
     binder.refused, binder.windows, binder.form = "", {}, "extended"
     try:
-        return binder.bind_query(binder, tree_of(view.definition), None)
+        return binder.bind_query(binder, tree, None)
     except TsdbError as error:
         error.position = None
         raise
@@ -140,6 +159,9 @@ def _as_used(relation: Relation, found: Stored, use: Use) -> list[RelationColumn
         return [replace(column, name=then[i + 1]) for i, column in enumerate(relation.columns) if i + 1 in then]
     if isinstance(found, SqlSequence):
         return relation.columns
+    if relation.branches:
+        columns = zip(relation.columns, found.columns, strict=True)
+        return [replace(column, name=then[of.number]) for column, of in columns if of.number in then]
     kept = []
     for column in relation.columns:
         number = column.series_column.number if column.series_column is not None else None
@@ -160,7 +182,7 @@ def uses_of(binder: Binder) -> tuple[Use, ...]:
             continue
         if isinstance(target, SqlSequence):
             continue
-        read = set(relation.source.columns) if relation.source is not None else set()
+        read = set(relation.source.columns) if relation.source is not None else set(target.by_number)
         by_number = target.by_number
         columns.update((n, by_number[n].name) for n in read if isinstance(n, int))
         if target.time is not None and "time" in read:

@@ -10,6 +10,7 @@ Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tsdb.errors import (
@@ -229,8 +230,9 @@ def _like(reader: DdlReader, declared: Declared) -> None:
 _IGNORED_OPTIONS = ("fillfactor", "autovacuum", "toast", "parallel_workers", "user_catalog", "log_", "oids", "vacuum")
 
 
-def read_options(reader: DdlReader, notices: list[Notice] | None = None) -> dict[str, str]:
-    """``(retention = '30 days', …)``; a name alone means ``on``. Those of PostgreSQL's storage are ignored."""
+def read_options(reader: DdlReader, notices: list[Notice] | None = None, also: Collection[str] = ()) -> dict[str, str]:
+    """``(retention = '30 days', …)``; a name alone means ``on``. Those of PostgreSQL's storage are ignored. ``also``
+    are names of options that are known beside retention, with or without TimescaleDB's prefix."""
     options: dict[str, str] = {}
     reader.expect_sign("(")
     while True:
@@ -238,13 +240,15 @@ def read_options(reader: DdlReader, notices: list[Notice] | None = None) -> dict
         while reader.accept_sign("."):
             name += "." + reader.name()
         value = reader.take().value if reader.accept_sign("=") else "on"
-        if name == "retention":
-            options[name] = value
+        if name == "retention" or name.removeprefix("timescaledb.") in also:
+            options[name.removeprefix("timescaledb.")] = value
         elif name.startswith(_IGNORED_OPTIONS) or "." in name:
             if notices is not None:
                 notices.append(notice(f'storage parameter "{name}" is accepted but has no effect'))
         else:
-            raise InvalidParameterValue(f'unrecognized parameter "{name}"', hint="The only option is retention.")
+            known = ", ".join(("retention", *sorted(also)))
+            hint = "The only option is retention." if not also else f"There are {known}."
+            raise InvalidParameterValue(f'unrecognized parameter "{name}"', hint=hint)
         if not reader.accept_sign(","):
             break
     reader.expect_sign(")")

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from tsdb.errors import InvalidParameterValue
 from tsdb.model.relations import Definition, path_of
 from tsdb.model.schema import Catalog, CreateSeries, Series
 from tsdb.sql import names, trees
 from tsdb.sql.context import Context
+from tsdb.sql.continuous.definition import continuous_of, shaped
+from tsdb.sql.continuous.options import OPTION_NAMES, options_of
 from tsdb.sql.ddl import create_table, create_view
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import SchemaPlan, Source
@@ -76,11 +79,20 @@ def prepare(queries: Queries, source: Source, context: Context, catalog: Catalog
     definition = None
     if source.kind == "materialized view":
         definition = create_view.definition_of(prepared, source.text, context)
+    options = dict(source.options)
+    said = options_of(options)
+    places: list[int] = []
+    if said.continuous:
+        assert definition is not None, "only a materialized view takes the option"
+        continuous, places = continuous_of(select, context, catalog, said)
+        definition = replace(definition, continuous=continuous)
+    elif options.keys() & OPTION_NAMES - {"continuous"}:
+        raise InvalidParameterValue("refresh_lag, refresh_interval and materialized_only belong to a continuous view")
     change = create_table.series_of(
-        context.database, source.name, declared, dict(source.options), if_not_exists=False, schema=source.schema,
+        context.database, source.name, declared, options, if_not_exists=False, schema=source.schema,
         definition=definition,
     )  # fmt: skip
-    return Creation(change, select, source.empty)
+    return Creation(shaped(change, places[0], places[1:]) if places else change, select, source.empty)
 
 
 def _without_into(text: Fragment) -> Select:

@@ -20,9 +20,11 @@ from tsdb.model.schema import (
     RenameViewColumn,
     SchemaChange,
     Series,
+    SetContinuous,
     SetRetention,
 )
 from tsdb.sql.context import Context
+from tsdb.sql.continuous.options import OPTION_NAMES, options_of
 from tsdb.sql.ddl import create_table
 from tsdb.sql.ddl.plan import DdlReader, Refresh, SchemaPlan, Source
 from tsdb.sql.notice import Notice, notice
@@ -57,7 +59,7 @@ def create_materialized(reader: DdlReader) -> SchemaPlan:
     if reader.accept("using"):
         reader.name()
     if reader.accept("with"):
-        options = create_table.read_options(reader, notices)
+        options = create_table.read_options(reader, notices, OPTION_NAMES)
     if reader.accept("tablespace"):
         reader.name()
     reader.expect("as")
@@ -110,13 +112,24 @@ def _alteration(reader: DdlReader, found: SqlView | Series) -> SchemaChange:
             return RenameViewColumn(database, found.path, column, to)
         return RenameColumn(database, found.path, column, to)
     if isinstance(found, Series) and reader.accept("set"):
-        options = create_table.read_options(reader)
-        return _retention(reader, found, create_table.retention_ns(options.get("retention", "")))
+        return _set(reader, found, create_table.read_options(reader, also=OPTION_NAMES))
     if isinstance(found, Series) and reader.accept("reset"):
         create_table.read_options(reader)
         return _retention(reader, found, None)
     token = reader.peek()
     raise FeatureNotSupported(f"ALTER VIEW {token.value.upper() if token is not None else ''} is not supported")
+
+
+def _set(reader: DdlReader, found: Series, options: dict[str, str]) -> SchemaChange:
+    """Retention, or how a continuous view is kept."""
+    if "retention" in options:
+        if len(options) > 1:
+            raise FeatureNotSupported("retention is set alone", hint="Write two ALTER MATERIALIZED VIEW.")
+        return _retention(reader, found, create_table.retention_ns(options["retention"]))
+    said = options_of(options)
+    if "continuous" in options:
+        raise FeatureNotSupported("a view is made continuous, or not, when it is created")
+    return SetContinuous(reader.database.name, found.path, said.lag_ns, said.every_ns, said.stored_only)
 
 
 def _retention(reader: DdlReader, found: Series, retention_ns: int | None) -> SetRetention:

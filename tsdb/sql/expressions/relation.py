@@ -46,11 +46,20 @@ class RelationColumn:
     constant: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which part of a continuous view a source reads: its "stored" rows, all of them ("stored only"), or what is
+    "computed" from its source. When the statement runs it is known which spans of time that is."""
+
+    view: Series
+    kind: str
+
+
 @dataclass(eq=False)
 class Source:
     """One reading of a series (``series``) or of a system relation (``table`` makes it) under the name t<n>;
     with ``delay_seconds`` one row that comes late (pg_sleep). ``role`` is the owner of the view through which it is
-    read (None: the statement itself names it): who must be allowed to.
+    read (None: the statement itself names it): who must be allowed to. ``part``: of a continuous view.
 
     ``columns`` are the keys of the columns that the statement uses, in the order of their first use.
     """
@@ -60,6 +69,7 @@ class Source:
     table: Callable[[Catalog, Context, Sequence[str]], pa.Table] | None = None
     delay_seconds: float | None = None
     role: int | None = None
+    part: Part | None = None
     columns: list[int | str] = field(default_factory=list)
 
     @property
@@ -75,7 +85,8 @@ class Source:
 
 @dataclass(eq=False)
 class Relation:
-    """A relation in FROM under the alias ``r<n>``; ``block`` when it is a subquery the planner may look into."""
+    """A relation in FROM under the alias ``r<n>``; ``block`` when it is a subquery the planner may look into,
+    ``branches`` when it is several, whose rows are the relation's, and whose conditions may be moved into each."""
 
     name: str
     alias: str
@@ -86,6 +97,7 @@ class Relation:
     schema: str = ""
     nullable: bool = False
     oid: int = 0
+    branches: tuple[Block, ...] = ()
 
     def reference(self, index: int, position: int | None = None) -> Expr:
         column = self.columns[index]

@@ -32,7 +32,12 @@ def aggregate_the_scan(plan: Plan) -> Plan:
         return plan
     block, scan = plan.blocks[0], plan.scans[0]
     grouping = block.grouping
-    if grouping is None or grouping.sql != plan.sql or [scan.relation] != block.relations:
+    if (
+        scan.source.part is not None
+        or grouping is None
+        or grouping.sql != plan.sql
+        or [scan.relation] != block.relations
+    ):
         return plan
     if any(c.expr not in scan.conditions or not is_exact(c.expr) for c in block.conditions):
         return plan

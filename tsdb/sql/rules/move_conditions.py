@@ -46,10 +46,16 @@ def _move(relation: Relation, expr: Expr, found: dict[Relation, list[Expr]], dep
     if relation.source is not None:
         found.setdefault(relation, []).append(expr)
         return
+    for branch in relation.branches:
+        _move_into(branch, expr, found, depth)
     block = relation.block
     shared = relation.table is not None and relation.table.references != 1
     if block is None or not block.transparent or shared or depth >= _MAX_DEPTH:
         return
+    _move_into(block, expr, found, depth)
+
+
+def _move_into(block: Block, expr: Expr, found: dict[Relation, list[Expr]], depth: int) -> None:
     inside = _inside(expr, block)
     if inside is None:
         return

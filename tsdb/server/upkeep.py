@@ -1,0 +1,113 @@
+"""Upkeep: what a server does by itself. Floors of series with a retention rise, continuous views are refreshed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+
+from tsdb.clock import Clock
+from tsdb.cluster.node import Node
+from tsdb.errors import TsdbError
+from tsdb.model.retention import due
+from tsdb.model.schema import Series
+from tsdb.session.cancellation import Cancellation
+from tsdb.session.continuous import Refresher, Refreshes
+from tsdb.sql.context import Context
+from tsdb.sql.query import Queries
+
+log = logging.getLogger("tsdb.server")
+
+TICK_SECONDS = 1.0
+RETENTION_SECONDS = 60.0
+# A view whose refresh fails waits longer and longer, at most so many times its interval.
+_PATIENCE_MAX = 60
+_OWN_NAME = "tsdb"
+
+
+class Upkeep:
+    """One thread for all of it, so that it takes little from those who ask. ``stop`` ends it at once."""
+
+    def __init__(self, node: Node, queries: Queries, clock: Clock, refreshes: Refreshes) -> None:
+        self._node = node
+        self._queries = queries
+        self._clock = clock
+        self._refreshes = refreshes
+        self._stopping = threading.Event()
+        self._cancellation = Cancellation()
+        self._next_ns: dict[int, int] = {}
+        self._next_floors_ns = 0
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._cancellation.cancel()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def gauges(self) -> Mapping[str, float]:
+        count, failures, seconds = self._refreshes.totals()
+        return {
+            "continuous_views": sum(map(len, self._node.catalog.continuous_of.values())),
+            "continuous_refreshes": count,
+            "continuous_refresh_failures": failures,
+            "continuous_refresh_seconds": seconds,
+        }
+
+    def _run(self) -> None:
+        while True:
+            self._raise_floors()
+            self._refresh_views()
+            if self._stopping.wait(TICK_SECONDS):
+                return
+
+    def _refresher(self) -> Refresher:
+        context = Context(
+            _OWN_NAME, now_us=self._clock.now_ns() // 1000, user=_OWN_NAME, settings={"timezone": "UTC"},
+            running=self._cancellation.watch,
+        )  # fmt: skip
+        return Refresher(self._node, self._queries, self._refreshes, context, self._cancellation.check)
+
+    def _raise_floors(self) -> None:
+        now = self._clock.now_ns()
+        if now < self._next_floors_ns:
+            return
+        self._next_floors_ns = now + int(RETENTION_SECONDS * 1e9)
+        for change in due(self._node.catalog, now):
+            if self._stopping.is_set():
+                return
+            try:
+                self._refresher().raise_floor(change)
+            except Exception as error:
+                self._tell(f"the retention of {change.database}.{change.series} is left for later", error)
+
+    def _refresh_views(self) -> None:
+        now = self._clock.now_ns()
+        views = [series for each in self._node.catalog.continuous_of.values() for series in each]
+        self._refreshes.keep({series.identity for series in views})
+        self._next_ns = {series.identity: self._next_ns.get(series.identity, 0) for series in views}
+        for series in views:
+            if self._stopping.is_set():
+                return
+            if self._next_ns[series.identity] <= now:
+                self._refresh(series)
+
+    def _refresh(self, series: Series) -> None:
+        assert series.continuous is not None
+        try:
+            self._refresher().refresh(series)
+        except Exception as error:
+            self._tell(f'the continuous view "{series.name}" was not refreshed', error)
+        patience = min(2 ** self._refreshes.of(series).failed_in_a_row, _PATIENCE_MAX)
+        self._next_ns[series.identity] = self._clock.now_ns() + series.continuous.every_ns * patience
+
+    def _tell(self, what: str, error: Exception) -> None:
+        if self._stopping.is_set():
+            return
+        if isinstance(error, TsdbError):
+            log.warning("%s: %s", what, error.message)
+        else:
+            log.error("%s", what, exc_info=error)

@@ -1,0 +1,313 @@
+"""Refreshing continuous views: dirty and new buckets are computed and stored, piece by piece.
+
+A refresh reads one view of the data. First it replaces the dirty buckets, then it says that the stored ones are as the
+source was in that view; then it stores new buckets in ascending pieces and moves the watermark after each. The rows of
+a piece are always there before the progress says so: a crash or an error leaves pieces that are computed again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from tsdb.errors import SerializationFailure, TsdbError, UndefinedTable
+from tsdb.model.continuous import Progress
+from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
+from tsdb.model.store import Effect, Moment, RangeDeletion, Scan, ScanRequest, Store, TimeRange, View, Write
+from tsdb.model.time import NS_MAX
+from tsdb.session import effects
+from tsdb.sql import permission
+from tsdb.sql.context import Context
+from tsdb.sql.continuous.reading import Cut, buckets_of, cut
+from tsdb.sql.ddl.create_view import query_of
+from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.query import Queries
+from tsdb.sql.statement import Fragment
+
+# A piece grows and shrinks so that it has about so many rows.
+_PIECE_ROWS_LOW, _PIECE_ROWS_HIGH = 20_000, 200_000
+_FIRST_PIECE_NS: Final = 86_400 * 10**9
+_FLOOR_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a refresh has done: rows written; the counter of what it read, and the watermark now."""
+
+    rows: int
+    counter: int
+    watermark_ns: int
+
+
+@dataclass(slots=True)
+class Runs:
+    """What is remembered of a continuous view's refreshes since the start of the server."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    started_ns: int = 0
+    seconds: float = 0.0
+    count: int = 0
+    failures: int = 0
+    failed_in_a_row: int = 0
+    error: str = ""
+
+
+class Refreshes:
+    """The runs of all continuous views, by the number that stays. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, Runs] = {}
+        self._lock = threading.Lock()
+
+    def of(self, series: Series) -> Runs:
+        with self._lock:
+            return self._runs.setdefault(series.identity, Runs())
+
+    def keep(self, identities: set[int]) -> None:
+        """Forget views that are gone."""
+        with self._lock:
+            for number in self._runs.keys() - identities:
+                del self._runs[number]
+
+    def totals(self) -> tuple[int, int, float]:
+        """(refreshes, failures, seconds)"""
+        with self._lock:
+            every = list(self._runs.values())
+        return sum(r.count for r in every), sum(r.failures for r in every), sum(r.seconds for r in every)
+
+
+def _never() -> None:
+    """Nobody cancels."""
+
+
+class Refresher:
+    """Refreshes continuous views. ``context`` is the surroundings of whoever asks; ``check`` raises to cancel."""
+
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        refreshes: Refreshes,
+        context: Context,
+        check: Callable[[], None] = _never,
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._refreshes = refreshes
+        self._context = context
+        self._check = check
+
+    def refresh(self, series: Series, *, lag: bool = True) -> Stored:
+        """Bring one up to date; without ``lag`` up to the last bucket that has ended. Raises UndefinedTable."""
+        runs = self._refreshes.of(series)
+        while not runs.lock.acquire(timeout=0.1):
+            self._check()
+        started = time.monotonic()
+        try:
+            runs.started_ns = self._context.now_us * 1000
+            view = self._store.view()
+            try:
+                done = _Refresh(self, view, series.identity).run(lag=lag)
+            finally:
+                view.close()
+            runs.error, runs.failed_in_a_row = "", 0
+            return done
+        except Exception as error:
+            runs.failures, runs.failed_in_a_row = runs.failures + 1, runs.failed_in_a_row + 1
+            runs.error = error.message if isinstance(error, TsdbError) else type(error).__name__
+            raise
+        finally:
+            runs.count += 1
+            runs.seconds += time.monotonic() - started
+            runs.lock.release()
+
+    def raise_floor(self, change: SetRetention) -> None:
+        """Raise a series' floor after its continuous views have stored what goes with it.
+
+        Raises SerializationFailure when the series keeps changing there; the floor stays.
+        """
+        for attempt in range(_FLOOR_ATTEMPTS):
+            try:
+                self._store.change(self._prepared(change))
+                return
+            except SerializationFailure:
+                if attempt == _FLOOR_ATTEMPTS - 1:
+                    raise
+
+    def _prepared(self, change: SetRetention) -> SetRetention:
+        catalog = self._store.catalog
+        series = catalog.find(change.database).find(change.series)
+        floor, views = change.floor_ns, catalog.continuous_of.get(series.number, ())
+        if floor is None or not views:
+            return change
+        done = [(self.refresh(each, lag=False), buckets_of(each.continuous)) for each in views if each.continuous]
+        until = max(min(buckets.high(floor), stored.watermark_ns) for stored, buckets in done)
+        return replace(change, unchanged_since=(min(stored.counter for stored, _ in done), until))
+
+    # --- for a running refresh ---
+
+    @property
+    def store(self) -> Store:
+        return self._store
+
+    @property
+    def queries(self) -> Queries:
+        return self._queries
+
+    @property
+    def context(self) -> Context:
+        return self._context
+
+    def check(self) -> None:
+        self._check()
+
+
+class _Refresh:
+    """One refresh as it runs, over one view of the data."""
+
+    def __init__(self, refresher: Refresher, view: View, identity: int) -> None:
+        self._refresher = refresher
+        self._store = refresher.store
+        self._view = view
+        database, series, source = _found(view.catalog, identity)
+        assert series.continuous is not None
+        assert series.definition is not None
+        self._series, self._source = series, source
+        self._continuous = series.continuous
+        self._buckets = buckets_of(series.continuous)
+        self._query = query_of(Fragment(series.definition.text))
+        self._inside = replace(
+            refresher.context, database=database.name, role=series.owner, written_in=series.definition.time_zone,
+            uses=series.definition.uses, deadline=refresher.context.deadline,
+        )  # fmt: skip
+        self._size_ns = _FIRST_PIECE_NS
+        self._rows = 0
+
+    def run(self, *, lag: bool) -> Stored:
+        counter = self._view.moment.counter
+        found = cut(self._view, self._series, self._source)
+        progress = self._view.progress(self._series)
+        for low, high in found.dirty:
+            for piece in self._pieces(low, high):
+                self._replace(*piece)
+        if progress is not None and progress.watermark_ns > found.low and progress.counter != counter:
+            self._store.advance(self._series, Progress(counter, found.watermark))
+        return Stored(self._rows, counter, self._new(found, counter, lag=lag))
+
+    def _new(self, found: Cut, counter: int, *, lag: bool) -> int:
+        """Store the buckets that have ended; the watermark after that."""
+        ended = self._refresher.context.now_us * 1000 - (self._continuous.lag_ns if lag else 0)
+        goal = self._buckets.low(ended)
+        first = self._store.statistics(self._source).min_time_ns
+        begin = max(found.watermark, self._buckets.low(first)) if first is not None else goal
+        if goal <= found.watermark:
+            return found.watermark
+        if self._view.changes(self._series, 0, TimeRange(found.watermark, NS_MAX), self._buckets.quantum_ns):
+            # A refresh that did not end left them.
+            self._commit([RangeDeletion(self._series, TimeRange(found.watermark, NS_MAX))])
+        for low, high in self._pieces(begin, goal):
+            self._commit(list(self._computed(low, high)))
+            self._store.advance(self._series, Progress(counter, high))
+        if begin >= goal:
+            self._store.advance(self._series, Progress(counter, goal))
+        return goal
+
+    def _pieces(self, low: int, high: int) -> Iterator[tuple[int, int]]:
+        """[low, high), which are edges, in pieces; how long they are changes with what comes of them."""
+        at = low
+        while at < high:
+            before = self._rows
+            end = min(high, self._buckets.high(at + self._size_ns)) if high - at > self._size_ns else high
+            yield at, end
+            if self._rows - before < _PIECE_ROWS_LOW:
+                self._size_ns = min(self._size_ns * 2, 2**60)
+            elif self._rows - before > _PIECE_ROWS_HIGH:
+                self._size_ns = max(self._size_ns // 2, self._buckets.quantum_ns)
+            at = end
+
+    def _replace(self, low: int, high: int) -> None:
+        self._commit([RangeDeletion(self._series, TimeRange(low, high)), *self._computed(low, high)])
+
+    def _commit(self, changes: list[Effect]) -> None:
+        self._refresher.check()
+        if changes:
+            self._store.commit(list(effects.joined(changes))).result()
+
+    def _computed(self, low: int, high: int) -> Iterator[Write]:
+        """The rows of the buckets in [low, high), with the rights of the view's owner."""
+        queries, view, inside = self._refresher.queries, self._view, self._inside
+        prepared = queries.prepare(self._query, inside, view.catalog)
+        permission.check_sources(view.catalog, inside, prepared.plan.sources)
+        only = OnlyWithin(view, self._source.number, (low, high))
+        rows = queries.run(prepared, only, (), inside)
+        try:
+            for batch in rows:
+                self._refresher.check()
+                values = {column.name: batch.column(i) for i, column in enumerate(self._series.columns)}
+                points = points_of(self._series, values, batch.num_rows, now_ns=inside.now_us * 1000)
+                self._rows += len(points)
+                if len(points):
+                    yield Write(points)
+        finally:
+            rows.close()
+
+
+def later_floors(
+    changes: Sequence[SchemaChange], catalog: Catalog
+) -> tuple[tuple[SchemaChange, ...], list[SetRetention]]:
+    """Changes without the floors of sources of continuous views, and those, for ``Refresher.raise_floor``."""
+    now: list[SchemaChange] = []
+    later = []
+    for change in changes:
+        if isinstance(change, SetRetention) and change.floor_ns is not None:
+            series = catalog.find(change.database).series.get(change.series)
+            if series is not None and series.number in catalog.continuous_of:
+                later.append(change)
+                change = replace(change, floor_ns=None)
+        now.append(change)
+    return tuple(now), later
+
+
+def _found(catalog: Catalog, identity: int) -> tuple[Database, Series, Series]:
+    """(database, view, source) as a catalog has them now."""
+    for database in catalog.databases.values():
+        series = database.by_identity.get(identity)
+        if isinstance(series, Series) and series.continuous is not None:
+            source = database.source_of(series)
+            assert source is not None, "a source is not dropped without its views"
+            return database, series, source
+    raise UndefinedTable("the continuous view does not exist any more")
+
+
+@dataclass(frozen=True)
+class OnlyWithin:
+    """Implements ``View``: of one series it has the rows in a span of time alone."""
+
+    view: View
+    series: int
+    span: tuple[int, int]
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.view.catalog
+
+    @property
+    def moment(self) -> Moment:
+        return self.view.moment
+
+    def progress(self, series: Series) -> Progress | None:
+        return self.view.progress(series)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        return self.view.changes(series, since, span, quantum_ns)
+
+    def close(self) -> None:
+        """The view is somebody else's."""
+
+    def scan(self, request: ScanRequest) -> Scan:
+        if request.series.number != self.series:
+            return self.view.scan(request)
+        return self.view.scan(replace(request, within=(self.span,)))
