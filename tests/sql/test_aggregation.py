@@ -16,8 +16,8 @@ from tests.sql import samples
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView, table_of
 from tests.sql.test_random_statements import bag
-from tsdb.errors import QueryCanceled
-from tsdb.sql.aggregation import answer, averages, cells
+from tsdb.errors import NumericValueOutOfRange, QueryCanceled
+from tsdb.sql.aggregation import averages, cells, results
 from tsdb.sql.query import Queries
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
@@ -38,6 +38,10 @@ ROWS = st.lists(
 BUCKET = "time_bucket('{}', time)"
 KEYS = (
     (), (BUCKET.format("7 minutes"),), (BUCKET.format("1 day"),), ("host",), ("region", "host"),
+    ("date_trunc('hour', time)", "host"), ("date_bin('11 minutes', time, '2001-01-01 00:03:00+00')",),
+    ("floor(extract(epoch FROM time) / 300) * 300",), ("to_timestamp(floor((extract(epoch FROM time)) / 900) * 900)",),
+    ("time_bucket('2 hours', time, '90 minutes'::interval)",), ("date_trunc('week', time)",),
+    ("time_bucket('1 day', time, origin => '1999-12-31 17:00:00+00')",),
     (BUCKET.format("1 hour"), "host"), ("host", BUCKET.format("90 seconds"), "region"),
 )  # fmt: skip
 AGGREGATES = (
@@ -136,7 +140,12 @@ def test_too_many_groups_go_to_duckdb(queries: Queries, monkeypatch: pytest.Monk
     "text",
     [
         "SELECT count(DISTINCT host) FROM cpu",
-        "SELECT host, count(*) FROM cpu GROUP BY host HAVING count(*) > 1",
+        "SELECT host, count(*) FROM cpu GROUP BY host HAVING avg(n) > 1",
+        "SELECT host, count(*) FROM cpu GROUP BY host HAVING count(*) > 1 OR count(n) > 1",
+        "SELECT count(*) FROM cpu HAVING count(*) > 1",
+        "SELECT first(n, usage) FROM cpu",
+        "SELECT floor(extract(epoch FROM time) / 300) * 600 AS t, count(*) FROM cpu GROUP BY t",
+        "SELECT floor(extract(epoch FROM time) / 0.5) * 0.5 AS t, count(*) FROM cpu GROUP BY t",
         "SELECT host, count(*) FROM cpu WHERE usage > 5 GROUP BY host",
         "SELECT host, count(*) FILTER (WHERE n > 1) FROM cpu GROUP BY host",
         "SELECT host, max(n) + 1 FROM cpu GROUP BY host",
@@ -188,7 +197,55 @@ def test_averages_have_postgresqls_digits(pairs: list[tuple[int, int]]) -> None:
     for (total, count), text in zip(pairs, found, strict=True):
         assert (text is None) == (count == 0)
         if count:
-            digits = answer._digits_of_one(abs(total), count)
-            assert text == f"{answer._average(total, count, digits):f}"
+            digits = results._digits_of_one(abs(total), count)
+            assert text == f"{results._average(total, count, digits):f}"
             exact = Fraction(total, count)
             assert abs(Fraction(text) - exact) <= Fraction(1, 2 * 10**digits)
+
+
+HAVING = (
+    "count(*) > 2", "2 <= count(n)", "max(n) <> 1 AND count(*) < 9", "min(n) >= -5", "count(usage) = 0",
+    "sum(small) > 0 AND min(small) < 0",
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from(HAVING), st.sampled_from([("host",), (BUCKET.format("1 hour"), "region")]))
+def test_having_leaves_the_groups_that_duckdb_leaves(
+    queries: Queries, rows: list[tuple[Any, ...]], having: str, keys: tuple[str, ...]
+) -> None:
+    text = f"SELECT {', '.join(keys)}, count(n) FROM cpu GROUP BY {', '.join(keys)} HAVING {having}"
+    ours, theirs = kernels_and_duckdb(queries, rows, 10, text)
+    assert bag(ours) == bag(theirs), text
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from(["n", "usage", "small"]), st.sampled_from(["host", "time_bucket('1 hour', time)"]))
+def test_first_and_last_are_values_of_the_outermost_rows(
+    queries: Queries, rows: list[tuple[Any, ...]], column: str, key: str
+) -> None:
+    distinct = list({row[0]: row for row in rows}.values())
+    text = f"SELECT {key}, first({column}, time), last({column}, time) FROM cpu GROUP BY 1"
+    ours, theirs = kernels_and_duckdb(queries, distinct, 3, text)
+    assert bag(ours) == bag(theirs), text
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from(["small", "usage"]), st.sampled_from(["stddev", "stddev_pop", "var_samp", "variance"]))
+def test_spreads_are_duckdbs(queries: Queries, rows: list[tuple[Any, ...]], column: str, function: str) -> None:
+    usual = [(*row[:4], None if row[4] is None or not -10 < row[4] < 10 else row[4], row[5]) for row in rows]
+    text = f"SELECT host, {function}({column}) FROM cpu GROUP BY host ORDER BY host"
+    ours, theirs = kernels_and_duckdb(queries, usual, 7, text)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine[0] == other[0]
+        assert (mine[1] is None) == (other[1] is None)
+        assert mine[1] is None or np.isclose(float(mine[1]), float(other[1]), rtol=1e-12, atol=1e-12)
+
+
+def test_a_sum_beyond_float8_is_an_error_and_one_of_infinity_is_none(queries: Queries) -> None:
+    text = "SELECT host, sum(usage), avg(usage) FROM cpu GROUP BY host"
+    ours, theirs = kernels_and_duckdb(queries, [(1, "a", "x", None, float("inf"), None)], 2, text)
+    assert ours == theirs == [("a", float("inf"), float("inf"))]
+    rows = [(k, "a", "x", None, 1.7e308, None) for k in range(3)]
+    with pytest.raises(NumericValueOutOfRange):
+        ask(queries, view_of(rows, 2), text)

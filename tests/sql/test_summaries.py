@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,14 +12,13 @@ import pytest
 from tests.cluster.random_node import World
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.test_random_statements import bag
+from tsdb.model.store import View
 from tsdb.sql.query import Queries
 from tsdb.storage.summaries import layout
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
 BUCKETS = ("5 minutes", "7 minutes", "15 minutes", "1 hour", "1 day")
-AGGREGATES = (
-    "count(*)", "count({})", "sum({})", "avg({})", "min({})", "max({})",
-)  # fmt: skip
+AGGREGATES = ("count(*)", "count({})", "sum({})", "avg({})", "min({})", "max({})")
 WHERE = (
     "", "", "WHERE host = 'a'", "WHERE host IN ('a', 'b')", "WHERE time >= '2023-11-14 22:30:00+00'",
     "WHERE time >= '2023-11-14 22:15:00+00' AND time < '2023-11-15 00:07:00+00'",
@@ -38,6 +38,20 @@ def statement(random: Random, fields: list[str]) -> str:
     return f"SELECT {', '.join(shown + chosen)} FROM cpu {random.choice(WHERE)}{group}"
 
 
+def check_ends(queries: Queries, view: View, random: Random, fields: list[str]) -> None:
+    """First, last and spread, by host: no two points of a host have one time."""
+    field, bucket = random.choice(fields), random.choice(BUCKETS)
+    text = f"""SELECT host, time_bucket('{bucket}', time) AS t, first({field}, time), last({field}, time),
+        stddev({field}), var_pop({field}) FROM cpu {random.choice(WHERE)} GROUP BY host, t ORDER BY host, t"""
+    _, found = ask(queries, view, text)
+    _, plain = ask(queries, view, text, context=UNPRUNED)
+    assert [row[:4] for row in found] == [row[:4] for row in plain], text
+    for mine, other in zip(found, plain, strict=True):
+        for a, b in zip(mine[4:], other[4:], strict=True):
+            assert (a is None) == (b is None), text
+            assert a is None or math.isclose(float(a), float(b), rel_tol=1e-9, abs_tol=1e-9), text
+
+
 def run(queries: Queries, path: Path, seed: int, *, keyed: bool, steps: int) -> int:
     world, used = World(path, seed, keyed=keyed, odd=0.0), 0
     try:
@@ -52,6 +66,8 @@ def run(queries: Queries, path: Path, seed: int, *, keyed: bool, steps: int) -> 
                 _, found = ask(queries, view, text)
                 _, plain = ask(queries, view, text, context=UNPRUNED)
                 assert bag(found) == bag(plain), text
+                if keyed:
+                    check_ends(queries, view, world.random, fields)
                 _, plan = ask(queries, view, f"EXPLAIN ANALYZE {text}")
                 used += any("Summaries" in line for (line,) in plan)
             finally:

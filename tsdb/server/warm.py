@@ -42,6 +42,9 @@ SELECT time_bucket('5 minutes', time) AS at, host, max(f) AS f, sum(i) AS i, fir
 FROM warm WHERE time >= '2026-01-01' AND host = 'h1' GROUP BY at, host ORDER BY at;
 SELECT time_bucket('5 minutes', time) AS at, host, count(*) AS c, count(i) AS ci, sum(i) AS i, avg(f) AS f,
     min(f) AS low, max(f) AS high, min(i) AS least, max(i) AS most FROM warm GROUP BY at, host ORDER BY at;
+SELECT host, count(*) AS c, count(i) AS ci, sum(i) AS i, avg(i) AS ai, avg(f) AS f, min(f) AS low, max(f) AS high,
+    min(i) AS least, max(i) AS most, stddev(i) AS si, stddev(f) AS sf, first(i, time) AS fi, last(f, time) AS lf
+FROM warm GROUP BY host ORDER BY host;
 SELECT 1::int2, 1::int4, 1.5::float4, 1.5::numeric, interval '1 month 2 days 03:04:05', ARRAY['a', NULL], ARRAY[1, 2],
     '2026-01-01'::date, '12:34:56'::time, '2026-01-01'::timestamp, 'x'::varchar, now(), NULL;
 """
@@ -85,6 +88,8 @@ def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
         yield
         node.flush()
         yield
+        # From summaries; then from points that are interleaved with others.
+        yield from _query(node, queries)
         _write(node, 7)
         yield
         yield from _query(node, queries)

@@ -41,12 +41,14 @@ CHUNK_BLOCKS = 1024
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """The used cells of some blocks. ``counts``: the cells of each block; ``used``: which of all of them."""
+    """The used cells of some blocks. ``counts``: the cells of each block; ``used``: which of all of them; ``other``:
+    those that need not be read, used or not wanted."""
 
     parts: Sequence[BlockPart]
     layout: Int64s
     counts: Int64s
     used: Int64s
+    other: Int64s
 
 
 class SummaryScan:
@@ -114,7 +116,8 @@ class SummaryScan:
         if others or any(part.overlapped for part in parts):
             found[_clashing(layout, others) & (found == choose.USABLE)] = choose.READ
         self._drop(parts, starts, found)
-        return _Chosen(parts, layout, counts, np.flatnonzero(found == choose.USABLE))
+        used, other = np.flatnonzero(found == choose.USABLE), np.flatnonzero(found != choose.READ)
+        return _Chosen(parts, layout, counts, used, other)
 
     def _drop(self, parts: Sequence[BlockPart], starts: Int64s, found: npt.NDArray[np.int8]) -> None:
         """Parts that nothing is left of need not be read."""
@@ -123,15 +126,15 @@ class SummaryScan:
         self._gone.update(id(part) for part, gone in zip(parts, whole.tolist(), strict=True) if gone)
 
     def _leave_out(self, chosen: _Chosen) -> None:
-        """Tell the parts that are read nevertheless which of their rows to leave out."""
+        """Tell the parts that are read nevertheless which of their rows need not be."""
         borders = np.concatenate(([0], np.cumsum(chosen.counts)))
-        between = np.searchsorted(chosen.used, borders)
+        between = np.searchsorted(chosen.other, borders)
         for at, part in enumerate(chosen.parts):
-            used = chosen.used[between[at] : between[at + 1]]
-            if id(part) not in self._gone and len(used):
+            other = chosen.other[between[at] : between[at + 1]]
+            if id(part) not in self._gone and len(other):
                 ends = np.cumsum(chosen.layout[ROWS, borders[at] : borders[at + 1]])
-                stops = ends[used - borders[at]]
-                part.leave_out(stops - chosen.layout[ROWS, used], stops)
+                stops = ends[other - borders[at]]
+                part.leave_out(stops - chosen.layout[ROWS, other], stops)
 
     def _made(self, chosen: _Chosen) -> SummaryCells:
         layout, used = chosen.layout, chosen.used

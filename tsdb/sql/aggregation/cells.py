@@ -3,72 +3,39 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tsdb.model.summaries import CellRequest, SummaryCells
-from tsdb.sql.aggregation import kernels
+from tsdb.sql.aggregation import kernels, states
 from tsdb.sql.aggregation.plan import Aggregate
+from tsdb.sql.aggregation.states import State, Table, states_of
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
-Table = npt.NDArray[Any]  # int64 or float64, by cell
 
 # Cells × states of aggregates: at 8 bytes each, 64 MiB at most.
 STATES_MAX = 8 << 20
 # Combinations of dictionaries' values up to which numbers are looked up in a table.
 TABLE_MAX = 1 << 17
-_NOTHING = np.empty(0, np.bool_)
-_INT_MIN, _INT_MAX = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
-class TooManyCells(Exception):
-    """The groups do not fit into a dense table: DuckDB, which can spill, has to do it."""
+class Unsuitable(Exception):
+    """DuckDB has to do it after all."""
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """One array of numbers by cell; ``start`` is what a new cell holds."""
-
-    name: str
-    column: int | None
-    start: int | float
-
-
-def _states_of(aggregate: Aggregate) -> tuple[_State, ...]:
-    column, floating = aggregate.column, aggregate.floating
-    if column is None:
-        return ()
-    count = _State("count", column, 0)
-    match aggregate.function, floating:
-        case "count", _:
-            return (count,)
-        case (("sum" | "avg"), True):
-            return count, _State("sum", column, 0.0)
-        case (("sum" | "avg"), False):
-            return count, _State("low", column, 0), _State("high", column, 0)
-        case "min", True:
-            return count, _State("min", column, np.nan)
-        case "min", False:
-            return count, _State("min", column, int(_INT_MAX))
-        case "max", True:
-            return count, _State("max", column, -np.inf)
-        case _:
-            return count, _State("max", column, int(_INT_MIN))
+class TooManyCells(Unsuitable):
+    """The groups do not fit into a dense table: DuckDB can spill."""
 
 
 class Cells:
     """``width_ns`` None: there are no buckets, all rows are in one."""
 
     def __init__(self, aggregates: Sequence[Aggregate], width_ns: int | None, origin_ns: int) -> None:
-        states = dict.fromkeys(state for each in aggregates for state in _states_of(each))
-        self._states = tuple(states)
+        self._states = tuple(dict.fromkeys(state for each in aggregates for state in states_of(each)))
         self._floating = {each.column for each in aggregates if each.floating}
         self._width = width_ns
         self._origin = origin_ns
@@ -82,7 +49,7 @@ class Cells:
         self._dictionaries: list[int] = []
         self._kept: list[pa.Array] = []
         self._rows: Int64s = np.zeros((0, 0), np.int64)
-        self._tables: dict[_State, Table] = {}
+        self._tables: dict[State, Table] = {}
 
     @property
     def combinations(self) -> list[tuple[str | None, ...]]:
@@ -106,24 +73,26 @@ class Cells:
         cell = self._cells_of(times, tags, rows)
         kernels.count_rows(cell, self._rows.reshape(-1))
         for column, array in fields.items():
-            self._add_column(column, array, cell)
+            states.add_points(self._tables_of(column), cell, array, times, floating=column in self._floating)
 
     def add_summaries(self, found: SummaryCells) -> None:
         """What a scan says in cells of its own. Raises TooManyCells."""
         cell = self._cells_of(found.first_times, found.tags, len(found))
         kernels.add(cell, found.rows, self._rows.reshape(-1))
-        for column, statistics in found.fields.items():
-            tables = {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
-            if tables:
-                _merge(cell, statistics, tables, floating=column in self._floating)
+        for column in dict.fromkeys(state.column for state in self._states):
+            statistics = found.fields.get(column, {})
+            states.add_cells(self._tables_of(column), cell, found, statistics, floating=column in self._floating)
+
+    def _tables_of(self, column: int) -> dict[str, Table]:
+        return {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
 
     def wish(self) -> CellRequest:
         """What the aggregates need of points that a scan says in cells."""
-        statistics: dict[int, list[str]] = {}
+        wanted: dict[int, list[str]] = {}
         for state in self._states:
-            if state.column is not None:
-                statistics.setdefault(state.column, []).append(state.name)
-        return CellRequest(self._width, self._origin, statistics)
+            needed = states.statistics_for(state.name, floating=state.column in self._floating)
+            wanted.setdefault(state.column, []).extend(needed)
+        return CellRequest(self._width, self._origin, {c: tuple(dict.fromkeys(names)) for c, names in wanted.items()})
 
     def _cells_of(self, times: Int64s | None, tags: Sequence[pa.Array], rows: int) -> Int32s:
         """The cell of each row; there is room for all of them."""
@@ -138,28 +107,6 @@ class Cells:
             first = self._origin + self.first_bucket * self._width
             kernels.cells_of(times, starts, combination, self._width, first, self._room, cell)
         return cell
-
-    def _add_column(self, column: int, array: pa.Array, cell: Int32s) -> None:
-        if array.null_count == len(array):
-            return
-        valid = np.asarray(array.is_valid()) if array.null_count else _NOTHING
-        filled = pc.fill_null(array, 0) if array.null_count else array
-        values = filled.to_numpy(zero_copy_only=False)
-        tables = {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
-        count = tables["count"]
-        if array.null_count:
-            kernels.count_values(cell, valid, count)
-        else:
-            kernels.count_rows(cell, count)
-        floating = column in self._floating
-        if "low" in tables:
-            kernels.sum_integers(cell, values, valid, tables["low"], tables["high"])
-        if "sum" in tables:
-            kernels.sum_floats(cell, values, valid, tables["sum"])
-        if "min" in tables:
-            (kernels.min_floats if floating else kernels.min_integers)(cell, values, valid, tables["min"])
-        if "max" in tables:
-            (kernels.max_floats if floating else kernels.max_integers)(cell, values, valid, tables["max"])
 
     def _combine(self, tags: Sequence[pa.Array]) -> tuple[Int64s, Int32s]:
         """(the first row of each stretch of rows with equal tags, the stretches' combinations)."""
@@ -237,22 +184,6 @@ class Cells:
             width = min(self._room, room)
             made[shift : shift + self._buckets, :width] = table[: self._buckets, :width]
         return made
-
-
-def _merge(cell: Int32s, statistics: Mapping[str, Table], tables: Mapping[str, Table], *, floating: bool) -> None:
-    """Add cells' statistics to the tables of one column."""
-    count = statistics["count"]
-    valid = _NOTHING if count.all() else count > 0
-    for name, table in tables.items():
-        match name:
-            case "count" | "low" | "high":
-                kernels.add(cell, statistics[name], table)
-            case "sum":
-                kernels.sum_floats(cell, statistics["sum"], valid, table)
-            case "min":
-                (kernels.min_floats if floating else kernels.min_integers)(cell, statistics["min"], valid, table)
-            case _:
-                (kernels.max_floats if floating else kernels.max_integers)(cell, statistics["max"], valid, table)
 
 
 def _codes(tags: Sequence[pa.Array], sizes: Sequence[int]) -> Int64s:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from tsdb.errors import QueryCanceled
 from tsdb.model.store import TIME_NS, ScanRequest, View
 from tsdb.sql.aggregation.answer import answer
-from tsdb.sql.aggregation.cells import Cells, TooManyCells
+from tsdb.sql.aggregation.cells import Cells, Unsuitable
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
@@ -26,7 +26,7 @@ BATCH_ROWS = 16_384
 
 def columns_of(plan: ScanAggregate) -> tuple[int | str, ...]:
     """What the scan reads: the time, then tags, then each field once."""
-    times = () if plan.time is None else (TIME_NS,)
+    times = (TIME_NS,) if plan.needs_times else ()
     fields = dict.fromkeys(each.column for each in plan.aggregates if each.column is not None)
     return (*times, *(tag.column for tag in plan.tags), *fields)
 
@@ -73,7 +73,7 @@ class AggregateExecution:
         if self._rows is None:
             try:
                 self._rows = _pieces(self._named(answer(self._plan, self._filled())))
-            except TooManyCells:
+            except Unsuitable:
                 self._instead = self._otherwise()
                 self._rows = self._instead
         batch = next(self._rows)
@@ -93,7 +93,7 @@ class AggregateExecution:
             return cells
         scan = self._view.scan(replace(self._request, cells=cells.wish()))
         self._statistics.scans = [(self._request.series.name, scan.statistics)]
-        first_field = len(plan.tags) + (plan.time is not None)
+        first_field = len(plan.tags) + plan.needs_times
         try:
             for found in scan.cells:
                 self._check()
@@ -102,7 +102,7 @@ class AggregateExecution:
                 self._check()
                 if len(batch):
                     arrays = batch.columns
-                    times = np.asarray(arrays[0]) if plan.time is not None else None
+                    times = np.asarray(arrays[0]) if plan.needs_times else None
                     tags = arrays[first_field - len(plan.tags) : first_field]
                     fields = dict(zip(self._fields, arrays[first_field:], strict=True))
                     cells.add(times, tags, fields, len(batch))
@@ -113,9 +113,7 @@ class AggregateExecution:
     @property
     def _fields(self) -> Sequence[int]:
         return [
-            c
-            for c in self._request.columns[len(self._plan.tags) + (self._plan.time is not None) :]
-            if isinstance(c, int)
+            c for c in self._request.columns[len(self._plan.tags) + (self._plan.needs_times) :] if isinstance(c, int)
         ]
 
     def _named(self, batch: pa.RecordBatch) -> pa.RecordBatch:

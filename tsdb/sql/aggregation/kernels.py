@@ -6,6 +6,8 @@ gathers in registers until the cell changes. NaN is greater than every number, a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -179,3 +181,68 @@ def max_floats(cell: Int32s, values: Float64s, valid: Bools, most: Float64s) -> 
                 kept = values[i]
             i += 1
         most[at] = kept
+
+
+@kernel
+def _merge_spread(
+    at: int, count: int, own: float, squares: float, n: Int64s, mean: Float64s, m2: Float64s
+) -> None:  # fmt: skip
+    together = n[at] + count
+    apart = own - mean[at]
+    m2[at] += squares + apart * apart * (n[at] * (count / together))
+    mean[at] += apart * (count / together)
+    n[at] = together
+
+
+@kernel
+def spread(cell: Int32s, values: Any, valid: Bools, n: Int64s, mean: Float64s, m2: Float64s) -> None:
+    """Counts, means and sums of squared deviations: two passes over each stretch, which are then merged with the cell's
+    (Chan, Golub and LeVeque 1979)."""
+    everything = len(valid) == 0
+    i = 0
+    while i < len(cell):
+        at, begin, count, total = cell[i], i, 0, 0.0
+        while i < len(cell) and cell[i] == at:
+            if everything or valid[i]:
+                count += 1
+                total += values[i]
+            i += 1
+        if count == 0:
+            continue
+        own = total / count
+        squares = 0.0
+        for j in range(begin, i):
+            if everything or valid[j]:
+                squares += (values[j] - own) ** 2
+        _merge_spread(at, count, own, squares, n, mean, m2)
+
+
+@kernel
+def spread_cells(
+    cell: Int32s, count: Int64s, means: Float64s, squares: Float64s, n: Int64s, mean: Float64s, m2: Float64s
+) -> None:
+    for i in range(len(cell)):
+        if count[i] > 0:
+            _merge_spread(cell[i], count[i], means[i], squares[i], n, mean, m2)
+
+
+@kernel
+def keep_first(cell: Int32s, times: Int64s, values: Any, valid: Bools, first: Int64s, kept: Any, there: Int64s) -> None:
+    """The value of the earliest row, and whether it has one."""
+    for i in range(len(cell)):
+        at = cell[i]
+        if times[i] < first[at]:
+            first[at] = times[i]
+            kept[at] = values[i]
+            there[at] = 1 if len(valid) == 0 or valid[i] else 0
+
+
+@kernel
+def keep_last(cell: Int32s, times: Int64s, values: Any, valid: Bools, last: Int64s, kept: Any, there: Int64s) -> None:
+    """The value of the latest row, and whether it has one."""
+    for i in range(len(cell)):
+        at = cell[i]
+        if times[i] > last[at]:
+            last[at] = times[i]
+            kept[at] = values[i]
+            there[at] = 1 if len(valid) == 0 or valid[i] else 0

@@ -10,10 +10,12 @@ from tsdb.types import SqlType
 
 @dataclass(frozen=True, slots=True)
 class TimeKey:
-    """Buckets of ``width_us`` from ``origin_us`` on, both in µs since 1970."""
+    """Buckets of ``width_us`` from ``origin_us`` on, both in µs since 1970. ``form``: whether a bucket is shown by its
+    first instant ("time") or by the seconds until then ("seconds")."""
 
     width_us: int
     origin_us: int
+    form: str = "time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class Having:
+    """Only groups in which an aggregate, by its index, compares so with a number; NULL does not."""
+
+    aggregate: int
+    operator: str
+    value: int | float
+    type: SqlType
+
+
+@dataclass(frozen=True, slots=True)
 class ScanAggregate:
     """``outputs`` are the select list: ("time", 0), ("tag", index into ``tags``) or ("aggregate", index into
     ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers
@@ -47,3 +59,9 @@ class ScanAggregate:
     limit: int | None
     grouped: bool
     shown: bool
+    having: tuple[Having, ...] = ()
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the points' times matter, beyond the scan's range."""
+        return self.time is not None or any(each.function in ("first", "last") for each in self.aggregates)

@@ -117,8 +117,8 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
             )
     limit = bind_limit(binder, node, scope.parent)
     sql += limit.text
-    if select.grouped and having is None and not distinct:
-        block.grouping = _grouping(node, select, order, sql, shown=changed)
+    if select.grouped and not distinct:
+        block.grouping = _grouping(node, select, order, sql, having, shown=changed)
     groups = select.groups if select.grouped else None
     block.choice = choice_of(node, select.targets, groups, having, on, order, limit, sql)
     block.outputs = outputs
@@ -130,7 +130,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
 
 
 def _grouping(
-    node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, *, shown: bool
+    node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, having: Expr | None, *, shown: bool
 ) -> Grouping | None:
     """The structure of a plain GROUP BY; None when it has more."""
     group, limit = node.args.get("group"), node.args.get("limit")
@@ -149,7 +149,7 @@ def _grouping(
     if len(orderings) < len(order):
         return None
     rows = int(count.name) if isinstance(count, exp.Literal) else None
-    return Grouping(tuple(select.groups), tuple(select.targets), sql, tuple(orderings), rows, shown)
+    return Grouping(tuple(select.groups), tuple(select.targets), sql, tuple(orderings), rows, shown, having)
 
 
 def _final(expr: Expr) -> str:

@@ -29,7 +29,7 @@ class Ordering:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A SELECT of one relation with plain GROUP BY: no HAVING, no DISTINCT, no windows, no grouping sets.
+    """A SELECT of one relation with plain GROUP BY: no DISTINCT, no windows, no grouping sets.
 
     ``targets`` are the select list, ``sql`` the whole SELECT as DuckDB's text; ``limit`` None is all rows. ``shown``:
     numerics are to be texts with PostgreSQL's number of digits (``tsdb.sql.expressions.shown``).
@@ -41,3 +41,4 @@ class Grouping:
     order: tuple[Ordering, ...] = ()
     limit: int | None = None
     shown: bool = False
+    having: Expr | None = None

@@ -5,22 +5,25 @@ The conditions must be ones that the scan decides exactly, since nothing looks a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from tsdb.model.schema import Column, Role
-from tsdb.sql.aggregation.plan import Aggregate, ScanAggregate, TagKey, TimeKey
-from tsdb.sql.bind.datetimes import BUCKET_ORIGIN_US
+from tsdb.sql.aggregation.plan import Aggregate, Having, ScanAggregate, TagKey, TimeKey
+from tsdb.sql.aggregation.states import SPREADS
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.grouping import AggregateCall, Grouping
 from tsdb.sql.plan import Plan, PlannedScan, column_of
 from tsdb.sql.rules.exact import is_exact, is_text_column
 from tsdb.sql.rules.prune_by_time import clock
+from tsdb.sql.rules.time_keys import time_key
 from tsdb.types import Kind
 
-_FUNCTIONS = ("count", "sum", "avg", "min", "max")
+_FUNCTIONS = ("count", "sum", "avg", "min", "max", *SPREADS)
+_ENDS = ("first", "last")
 _INTEGERS = ("int2", "int4", "int8")
-# Wider buckets overflow int64 in nanoseconds: 100 years are enough.
-_WIDTH_US_MAX = 100 * 365 * 86_400 * 1_000_000
+_COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
+_TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
 
 
 class _Unfit(Exception):
@@ -54,8 +57,8 @@ def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
     tags: list[TagKey] = []
     kinds: list[tuple[str, int]] = []
     for key in grouping.keys:
-        if key.op == "bucket":
-            found = _time_key(key)
+        found = time_key(key)
+        if found is not None:
             if time not in (None, found):
                 raise _Unfit
             time = found
@@ -71,13 +74,8 @@ def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
     outputs: list[tuple[str, int]] = []
     for target in grouping.targets:
         at = next((i for i, key in enumerate(grouping.keys) if key.sql == target.sql), None)
-        if at is not None:
-            outputs.append(kinds[at])
-            continue
-        aggregate = _aggregate(target, scan)
-        if aggregate not in aggregates:
-            aggregates.append(aggregate)
-        outputs.append(("aggregate", aggregates.index(aggregate)))
+        outputs.append(kinds[at] if at is not None else ("aggregate", _place(_aggregate(target, scan), aggregates)))
+    having = tuple(_having(grouping, scan, aggregates))
     types = tuple(target.type for target in grouping.targets)
     return ScanAggregate(
         time,
@@ -89,17 +87,36 @@ def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
         grouping.limit,
         bool(grouping.keys),
         grouping.shown,
+        having,
     )
 
 
-def _time_key(key: Expr) -> TimeKey:
-    """A bucket of a fixed width over the time column itself."""
-    width, time = key.value, key.args[0]
-    plain = isinstance(width, int) and key.sql == f"pg_bucket({time.sql}, {width}, {BUCKET_ORIGIN_US})"
-    in_us = clock(time) is False and key.type.typname == time.type.typname == "timestamptz"
-    if not plain or not in_us or not isinstance(width, int) or width > _WIDTH_US_MAX:
+def _place(aggregate: Aggregate, aggregates: list[Aggregate]) -> int:
+    """Its index among the aggregates, which it joins if it is new."""
+    if aggregate not in aggregates:
+        aggregates.append(aggregate)
+    return aggregates.index(aggregate)
+
+
+def _having(grouping: Grouping, scan: PlannedScan, aggregates: list[Aggregate]) -> Iterator[Having]:
+    """The conjuncts of HAVING, which must compare aggregates with numbers. Raises _Unfit."""
+    condition = grouping.having
+    if condition is None:
+        return
+    if not grouping.keys:
         raise _Unfit
-    return TimeKey(width, BUCKET_ORIGIN_US)
+    for each in condition.args if condition.op == "and" else (condition,):
+        if each.op not in _COMPARISONS or len(each.args) != 2:
+            raise _Unfit
+        left, right = each.args
+        operator = each.op
+        if left.op == "literal":
+            left, right, operator = right, left, _TURNED.get(operator, operator)
+        number = right.value if right.op == "literal" else None
+        same = left.type.typname == right.type.typname and left.type.typname in (*_INTEGERS, "float8")
+        if not same or isinstance(number, bool) or not isinstance(number, int | float):
+            raise _Unfit
+        yield Having(_place(_aggregate(left, scan), aggregates), operator, number, left.type)
 
 
 def _stored(expr: Expr, scan: PlannedScan, role: Role) -> Column:
@@ -114,11 +131,12 @@ def _stored(expr: Expr, scan: PlannedScan, role: Role) -> Column:
 
 def _aggregate(target: Expr, scan: PlannedScan) -> Aggregate:
     call = target.value
-    if target.op != "aggregate" or not isinstance(call, AggregateCall) or call.name not in _FUNCTIONS:
+    if target.op != "aggregate" or not isinstance(call, AggregateCall):
         raise _Unfit
-    if not target.args:
+    if call.name == "count" and not target.args:
         return Aggregate("count", None)
-    if len(target.args) != 1:
+    ends = call.name in _ENDS and len(target.args) == 2 and clock(target.args[1]) is not None
+    if not ends and (call.name not in _FUNCTIONS or len(target.args) != 1):
         raise _Unfit
     column = _stored(target.args[0], scan, Role.FIELD)
     integer = column.kind is Kind.INT8 and column.type.typname in _INTEGERS

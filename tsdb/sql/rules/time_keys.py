@@ -1,0 +1,65 @@
+"""Keys of GROUP BY that are buckets of time: time_bucket, date_bin, date_trunc, Grafana's arithmetic with the epoch.
+
+The binder writes all of them in few forms; they are known by the text it writes.
+"""
+
+from __future__ import annotations
+
+import re
+
+from tsdb.sql.aggregation.plan import TimeKey
+from tsdb.sql.expressions.expression import Expr
+from tsdb.sql.rules.prune_by_time import clock
+
+# Wider buckets overflow int64 in nanoseconds: 100 years are enough.
+_WIDTH_US_MAX = 100 * 365 * 86_400 * 1_000_000
+_US_PER_SECOND = 1_000_000
+_BUCKET = re.compile(r"pg_bucket\((.+), (\d+), (?:(-?\d+)|epoch_us\(make_timestamptz\(CAST\((-?\d+) AS BIGINT\)\)\))\)")
+
+
+def time_key(key: Expr) -> TimeKey | None:
+    """The buckets of the time column that a key of GROUP BY makes; None if it is something else."""
+    made = _bucket(key) if key.op == "bucket" else _seconds(key) or _instant(key)
+    return made if made is not None and 0 < made.width_us <= _WIDTH_US_MAX else None
+
+
+def _bucket(key: Expr) -> TimeKey | None:
+    """time_bucket, date_bin and date_trunc without a time zone of their own."""
+    found = _BUCKET.fullmatch(key.sql)
+    if found is None or key.type.typname != "timestamptz":
+        return None
+    time, width, origin, instant = found.groups()
+    if not any(_is_time(arg) and arg.sql == time for arg in key.args):
+        return None
+    return TimeKey(int(width), int(origin if origin is not None else instant))
+
+
+def _seconds(key: Expr) -> TimeKey | None:
+    """floor(extract(epoch FROM time) / n) * n, as Grafana's $__timeGroup writes it."""
+    if key.op != "*" or key.type.typname != "numeric" or len(key.args) != 2:
+        return None
+    floor, factor = key.args
+    seconds = factor.args[0].value if factor.op == "cast" and factor.args[0].op == "literal" else None
+    if not isinstance(seconds, int) or isinstance(seconds, bool):
+        return None
+    times = [each for each in floor.walk() if _is_time(each)]
+    if len(times) != 1:
+        return None
+    width = seconds * _US_PER_SECOND
+    if floor.sql != f"CAST(pg_floor_quotient(epoch_us({times[0].sql}), {width}) AS DECIMAL(18,0))":
+        return None
+    return TimeKey(width, 0, "seconds")
+
+
+def _instant(key: Expr) -> TimeKey | None:
+    """to_timestamp of such seconds."""
+    if key.op != "call" or len(key.args) != 1 or key.args[0].op != "cast" or len(key.args[0].args) != 1:
+        return None
+    cast = key.args[0]
+    made = _seconds(cast.args[0])
+    whole = cast.type.typname == "float8" and key.sql == f"pg_to_timestamp({cast.sql})"
+    return TimeKey(made.width_us, 0) if made is not None and whole else None
+
+
+def _is_time(expr: Expr) -> bool:
+    return clock(expr) is False and expr.type.typname == "timestamptz"
