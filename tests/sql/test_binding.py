@@ -113,7 +113,7 @@ def test_a_plain_column_names_its_table_and_place(queries: Queries) -> None:
          'cross-database references are not implemented: "x.public.cpu"', 24),
         ("select * from cpu, cpu", "42712", 'table name "cpu" specified more than once', 20),
         ("select " + "9" * 300, "22003", "numeric value has more than 38 digits", 8),
-        ("select time_bucket_gapfill('1 day', time) from cpu", "0A000", "time_bucket_gapfill is not supported yet", 8),
+        ("select locf(max(n)) from cpu", "0A000", "locf can only be used with time_bucket_gapfill", None),
     ],
 )  # fmt: skip
 def test_an_error_has_postgres_state_text_and_place(

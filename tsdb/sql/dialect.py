@@ -26,6 +26,10 @@ _CONSTANT_TYPES = (
 )  # fmt: skip
 _INTERVAL_UNITS = ("year", "month", "day", "hour", "minute", "second")
 _COMPARISONS = ("=", "<>", "!=", "<", "<=", ">", ">=")
+_CLAUSES = (
+    TokenType.SELECT, TokenType.FROM, TokenType.WHERE, TokenType.GROUP_BY, TokenType.HAVING, TokenType.ORDER_BY,
+)  # fmt: skip
+_BEFORE_AN_ITEM = (TokenType.COMMA, TokenType.GROUP_BY, TokenType.DOT, TokenType.L_PAREN)
 _WORDS_AFTER_AS = (TokenType.SELECT, TokenType.UPDATE, TokenType.INSERT, TokenType.DELETE)
 
 _parser = Postgres.parser_class
@@ -59,7 +63,7 @@ def parse(text: str, lexed: Sequence[lexer.Token] | None = None) -> exp.Expr:
     _check_nesting(lexed)
     try:
         plain = _plain_strings(text, lexed)
-        tokens = _postgres_precedence(_dialect.tokenize(plain))
+        tokens = _fill_apart(_postgres_precedence(_dialect.tokenize(plain)))
         trees = [tree for tree in _dialect.parser().parse(tokens, plain) if tree is not None]
     except (ParseError, TokenError) as error:
         raise _syntax_error(text, lexed, error) from None
@@ -153,6 +157,28 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
                 made.insert(first, _token(TokenType.L_PAREN, "(", made[first]))
                 made.append(_token(TokenType.R_PAREN, ")", token))
     return made
+
+
+def _fill_apart(tokens: list[Token]) -> list[Token]:
+    """``GROUP BY a, b FILL(…)`` with FILL as the last item of GROUP BY: what the binder knows it by."""
+    made: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.text.lower() == "fill" and index + 1 < len(tokens) and _ends_group_by(tokens, index):
+            made.append(_token(TokenType.COMMA, ",", token))
+        made.append(token)
+    return made
+
+
+def _ends_group_by(tokens: list[Token], index: int) -> bool:
+    """Whether FILL( follows an item of GROUP BY."""
+    if tokens[index + 1].token_type is not TokenType.L_PAREN or tokens[index - 1].token_type in _BEFORE_AN_ITEM:
+        return False
+    depth = 0
+    for token in reversed(tokens[:index]):
+        depth += (token.token_type is TokenType.R_PAREN) - (token.token_type is TokenType.L_PAREN)
+        if depth < 0 or (depth == 0 and token.token_type in _CLAUSES):
+            return depth == 0 and token.token_type is TokenType.GROUP_BY
+    return False
 
 
 def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:

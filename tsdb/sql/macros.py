@@ -176,6 +176,16 @@ MACROS = (
         THEN error('22023:period must be greater than 0')
         ELSE CAST(pg_interval_days(i) * 86400000000 + pg_interval_us(i) AS BIGINT) END""",
     """pg_period(n) AS CASE WHEN n <= 0 THEN error('22023:period must be greater than 0') ELSE n END""",
+    """pg_gap_bound(t, which) AS CASE WHEN t IS NULL
+        THEN error('22023:invalid time_bucket_gapfill argument: ' || which || ' cannot be NULL') ELSE t END""",
+    """pg_gap_series(t, u, step) AS CASE WHEN u <= t THEN []
+        WHEN (CAST(u AS HUGEINT) - t) // step > 5000000
+        THEN error('54000:time_bucket_gapfill would make more than 5000000 buckets')
+        ELSE generate_series(CAST(t AS BIGINT), CAST(u AS BIGINT) - 1, CAST(step AS BIGINT)) END""",
+    """pg_between(x, x0, y0, x1, y1) AS CASE WHEN y0 = y1 THEN y0
+        ELSE (y0 * (x1 - x) + y1 * (x - x0)) / (x1 - x0) END""",
+    """pg_whole_between(x, x0, y0, x1, y1) AS CASE WHEN y0 = y1 THEN y0 ELSE pg_rounded_quotient(
+        CAST(y0 AS HUGEINT) * (x1 - x) + CAST(y1 AS HUGEINT) * (x - x0), nullif(CAST(x1 AS HUGEINT) - x0, 0)) END""",
     """pg_step(s) AS CASE WHEN s = 0 THEN error('22023:step size cannot equal zero') ELSE s END""",
     """pg_step_interval(s) AS CASE WHEN s = INTERVAL '0 days' THEN error('22023:step size cannot equal zero')
         ELSE s END""",

@@ -20,6 +20,9 @@ from tsdb.sql.expressions.relation import Relation, Scope, Source
 from tsdb.types import UNKNOWN, SqlType
 
 if TYPE_CHECKING:
+    from tsdb.sql.bind.gapfill import Filling
+    from tsdb.sql.bind.time_bucket import Bucket
+
     Bind = Callable[["Binder", exp.Expr, Scope], Expr]
 
 MAX_PARAMETERS = 65_535
@@ -68,6 +71,11 @@ class Binder:
     frame: Mapping[tuple[str, str], Use] | None = None
     through: tuple[SqlView | Series, ...] = ()
     viewed: list[tuple[SqlView, int | None]] = field(default_factory=list)
+    # Of time_bucket_gapfill (``gapfill``): what replaces expressions while a SELECT is bound again, the calls that need
+    # it in the SELECT that is bound now, and the calls of time_bucket by their text.
+    filling: Filling | None = None
+    gap_calls: list[str] = field(default_factory=list)
+    buckets: dict[str, tuple[Bucket, Expr]] = field(default_factory=dict)
     bind_query: Callable[[Binder, exp.Expr, Scope | None], BoundQuery] = field(repr=False, kw_only=True)
 
     def bind(self, node: exp.Expr, scope: Scope) -> Expr:
@@ -79,7 +87,8 @@ class Binder:
         if self.depth > MAX_DEPTH:
             raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.")
         try:
-            return function(self, node, scope)
+            made = function(self, node, scope)
+            return made if self.filling is None else self.filling.of(self, made, scope)
         except TsdbError as error:
             if error.position is None:
                 error.position = self.position(node)

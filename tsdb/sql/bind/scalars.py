@@ -225,7 +225,10 @@ def scalar_subquery(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         raise SqlSyntaxError("subquery must return only one column")
     output = query.outputs[0]
     # DuckDB would take the first of several rows when told so; PostgreSQL's 21000 is its default.
-    return Expr(f"({query.sql})", output.type, "subquery", (), query, output.typmod, output.digits, name=output.name)
+    return Expr(
+        f"({query.sql})", output.type, "subquery", (), query, output.typmod, output.digits, name=output.name,
+        fields=output.fields,
+    )  # fmt: skip
 
 
 @binds(exp.Exists)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -16,9 +16,12 @@ from tsdb.errors import (
     TooManyColumns,
 )
 from tsdb.sql.bind.binder import Binder, fold
+from tsdb.sql.bind.calls import function_name
 from tsdb.sql.bind.choice import choice_of
 from tsdb.sql.bind.distinct import OrderItem, check_order, columns_of, first_rows
 from tsdb.sql.bind.from_clause import bind_from
+from tsdb.sql.bind.gap_functions import fill_of
+from tsdb.sql.bind.gapfill import Filling, filling
 from tsdb.sql.bind.limit import bind_limit
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.expressions.coercion import as_bool, check_ordered, coerce
@@ -40,6 +43,8 @@ class _Select:
     targets: list[Expr] = field(default_factory=list)
     groups: list[Expr] = field(default_factory=list)
     grouped: bool = False
+    # FILL(…) at the end of GROUP BY.
+    fill: Callable[[Binder, Expr], Expr] | None = None
 
 
 def bind_select(binder: Binder, node: exp.Select, parent: Scope | None, form: str) -> BoundQuery:
@@ -52,23 +57,18 @@ def bind_select(binder: Binder, node: exp.Select, parent: Scope | None, form: st
     binder.blocks.append(select.block)
     saved, binder.windows = binder.windows, {fold(w.this): w for w in node.args.get("windows") or ()}
     refused, binder.refused = binder.refused, ""
+    outer, gap_calls, binder.gap_calls = binder.filling, binder.gap_calls, []
     try:
         return _bind(binder, node, select, form)
     finally:
-        binder.windows, binder.refused = saved, refused
+        binder.windows, binder.refused, binder.filling, binder.gap_calls = saved, refused, outer, gap_calls
 
 
 def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> BoundQuery:
     scope, block = select.scope, select.block
     from_text = bind_from(binder, node, scope, block)
     block.relations = list(scope.relations)
-    where = node.args.get("where")
-    text = ""
-    if where is not None:
-        condition = as_bool(binder.without_aggregates(where.this, scope, "WHERE"), "WHERE", binder.context)
-        conjuncts = condition.args if condition.op == "and" else (condition,)
-        block.conditions += [Condition(c) for c in conjuncts]
-        text = f" WHERE {condition.sql}"
+    text = _where(binder, node, select)
     select.targets = list(_projections(binder, node.expressions, scope))
     if len(select.targets) > MAX_COLUMNS:
         raise TooManyColumns(f"target lists can have at most {MAX_COLUMNS} entries")
@@ -78,6 +78,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
         having = as_bool(binder.bind(node.args["having"].this, scope), "HAVING", binder.context)
         group_text += f" HAVING {having.sql}"
         select.grouped = True
+    filled = _filled(binder, node, select)
     order = _order(binder, node, select)
     on = _distinct_on(binder, node, select)
     hidden = [*(item.expr for item in order), *(on or ())]
@@ -101,6 +102,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     if changed:
         finals = [text or final for text, final in zip(texts, finals, strict=False)] or finals
     rest = (f" FROM {from_text}{text}" if from_text else text) + group_text
+    rest = f" FROM {filled.text(rest)}" if filled is not None else rest
     if on is not None:
         check_order(on, order)
         inner = f"SELECT {columns_of(finals, on, order, select.targets)}{rest}"
@@ -117,16 +119,36 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
             )
     limit = bind_limit(binder, node, scope.parent)
     sql += limit.text
-    if select.grouped and not distinct:
+    if select.grouped and not distinct and filled is None:
         block.grouping = _grouping(node, select, order, sql, having, shown=changed)
-    groups = select.groups if select.grouped else None
-    block.choice = choice_of(node, select.targets, groups, having, on, order, limit, sql)
+    if filled is None:
+        groups = select.groups if select.grouped else None
+        block.choice = choice_of(node, select.targets, groups, having, on, order, limit, sql)
     block.outputs = outputs
     block.transparent = not (
         limit.text or node.args.get("distinct") is not None or select.grouped or group_text
         or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
     )  # fmt: skip
     return BoundQuery(sql, outputs, block)
+
+
+def _where(binder: Binder, node: exp.Select, select: _Select) -> str:
+    where = node.args.get("where")
+    if where is None:
+        return ""
+    condition = as_bool(binder.without_aggregates(where.this, select.scope, "WHERE"), "WHERE", binder.context)
+    conjuncts = condition.args if condition.op == "and" else (condition,)
+    select.block.conditions += [Condition(c) for c in conjuncts]
+    return f" WHERE {condition.sql}"
+
+
+def _filled(binder: Binder, node: exp.Select, select: _Select) -> Filling | None:
+    """The rows that time_bucket_gapfill fills, if it is asked for: then the select list is bound again over them."""
+    filled = filling(binder, select.scope, select.groups, select.block, select.fill)
+    if filled is not None:
+        binder.filling, filled.outer = filled, binder.filling
+        select.targets = list(_projections(binder, node.expressions, select.scope))
+    return filled
 
 
 def _grouping(
@@ -225,7 +247,10 @@ def _group(binder: Binder, node: exp.Select, select: _Select) -> str:
     if group.args.get("all"):
         raise SqlSyntaxError('syntax error at or near "ALL"')
     select.grouped = True
-    parts = [_group_item(binder, item, select) for item in group.expressions]
+    items = list(group.expressions)
+    if items and isinstance(items[-1], exp.Anonymous) and function_name(items[-1]) == "fill":
+        select.fill = fill_of(binder, items.pop())
+    parts = [_group_item(binder, item, select) for item in items]
     for key, word in (("rollup", "ROLLUP"), ("cube", "CUBE"), ("grouping_sets", "GROUPING SETS")):
         for item in group.args.get(key) or ():
             inner = ", ".join(_group_item(binder, e, select) for e in item.expressions)

@@ -84,11 +84,3 @@ def grouping(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     args = [binder.bind(a, scope) for a in arguments]
     sql = f"CAST(grouping({', '.join(a.sql for a in args)}) AS INTEGER)"
     return Expr(sql, INT4, "aggregate", tuple(args), aggregate=True)
-
-
-@special("time_bucket_gapfill", "locf", "interpolate")
-def gapfill(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    raise FeatureNotSupported(
-        "time_bucket_gapfill is not supported yet",
-        hint="Join with generate_series(start, end, width) and time_bucket to see empty buckets.",
-    )

@@ -198,7 +198,9 @@ def call(binder: Binder, bucket: Bucket, value: Expr) -> Expr:
     """The bucket of a bound time; "bucket" is what rules look for."""
     value = coerce(value, bucket.type, binder.context)
     inside = (value,) if bucket.plain else (value, *bucket.inside)
-    return combine(bucket.of(value.sql), bucket.type, "bucket", inside, value=bucket.fixed or None)
+    made = combine(bucket.of(value.sql), bucket.type, "bucket", inside, value=bucket.fixed or None)
+    binder.buckets[made.sql] = bucket, value
+    return made
 
 
 def integer_bucket(binder: Binder, args: list[Expr]) -> Expr:
