@@ -171,8 +171,12 @@ class Settings(BaseSettings):
         60, "a client that takes nothing of its result for so long is disconnected when others wait for that memory",
         topic="queries", ge=0.1
     )  # fmt: skip
-    session_threads: int = _setting(
-        8, "statements executed at a time; more wait for their turn", topic="queries", ge=1, le=256
+    running_queries: int = _setting(
+        8, "statements that compute at a time, and as many more that have for over a second; others wait",
+        topic="queries", ge=1, le=256
+    )  # fmt: skip
+    waiting_queries: int = _setting(
+        500, "statements that wait for their turn; more fail with 53300", topic="queries", ge=1, le=10_000
     )
     transaction_bytes_max: Size = _bytes(
         256 * MIB, "changes that one transaction may hold until COMMIT", topic="queries", ge=MIB

@@ -24,7 +24,7 @@ THREADS = 4
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    running = Process(tmp_path_factory.mktemp("cancel") / "data", "--session-threads", str(THREADS))
+    running = Process(tmp_path_factory.mktemp("cancel") / "data", "--running-queries", str(THREADS))
     while True:
         with contextlib.suppress(AssertionError):
             get(running.http_port, "/ready")
@@ -90,9 +90,9 @@ def test_a_result_that_its_client_does_not_read_ends_before_it_reads(process: Pr
         assert b"57014" in client.read_all()[1]
 
 
-def test_what_waits_for_a_thread_ends_soon_and_so_do_those_that_have_one(process: Process) -> None:
+def test_what_waits_for_its_turn_ends_soon_and_so_do_those_that_have_one(process: Process) -> None:
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(SlowClient(process.pg_port, LONG["sleep"])) for _ in range(THREADS + 3)]
+        clients = [stack.enter_context(SlowClient(process.pg_port, LONG["sleep"])) for _ in range(2 * THREADS + 3)]
         time.sleep(0.3)
         for client in reversed(clients):
             assert cancelled_after_s(client) < SOON_S

@@ -53,6 +53,9 @@ _GAUGES = {
     "sql_sessions": "SQL clients that are connected",
     "sql_result_bytes": "memory claimed by results on their way to SQL clients",
     "sql_results_waiting": "statements that wait for memory for their result",
+    "sql_queries_running": "statements that compute now",
+    "sql_queries_waiting": "statements that wait for their turn",
+    "sql_queries_refused": "statements that found too many waiting",
 }
 
 

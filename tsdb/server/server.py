@@ -24,7 +24,7 @@ from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
-from tsdb.session import Budget, SessionFactory, Sessions
+from tsdb.session import Budget, SessionFactory, Sessions, Turns
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
@@ -36,6 +36,7 @@ DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
 SCRATCH_FOLDER = "scratch"
 WARM_STOP_SECONDS = 0.5
+SHORT_THREADS = 8
 
 
 def _cores() -> int:
@@ -58,7 +59,9 @@ class Server:
         self._web = Web(settings.host, settings.http_port)
         cores = _cores()
         self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
-        self._session_pool = ThreadPoolExecutor(settings.session_threads, "session")
+        # Statements that run, those of them that have run for long, and threads for what is short.
+        self._session_pool = ThreadPoolExecutor(2 * settings.running_queries + SHORT_THREADS, "session")
+        self._turns = Turns(settings.running_queries, settings.waiting_queries)
         self._rules = first_user.rules_of(settings)
         self._certificates: Certificates | None = None
         self._upkeep: Upkeep | None = None
@@ -115,6 +118,7 @@ class Server:
             self.clock,
             present,
             budget=self._budget,
+            turns=self._turns,
             pending_bytes_max=settings.transaction_bytes_max,
             rules=self._rules,
         )
@@ -192,6 +196,9 @@ class Server:
             "sql_sessions": self._listener.session_count,
             "sql_result_bytes": self._budget.held_bytes,
             "sql_results_waiting": self._budget.waiting_count,
+            "sql_queries_running": self._turns.held_count,
+            "sql_queries_waiting": self._turns.waiting_count,
+            "sql_queries_refused": self._turns.refused_count,
             **(self._upkeep.gauges() if self._upkeep is not None else {}),
             **self._node.engine.metrics(),
         }

@@ -12,7 +12,8 @@ A message passes through like this:
    their own modules. ``execution`` runs it, DDL by ``schema_changes``; ``utility`` reads what is the session's own,
    ``commands`` does it.
 3. Rows are pulled and encoded piece by piece in worker threads (``rowset``, ``work``) and written with back-pressure;
-   one ``budget`` bounds what all results take: a client that reads slowly holds up nobody and fills no memory.
+   ``turns`` say whose statement is in a thread, one ``budget`` bounds what all results take: a client that reads slowly
+   holds up nobody and fills no memory.
 4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
    (``writing``, ``effects``); ``temporary`` says which tables go then.
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
@@ -41,10 +42,11 @@ from tsdb.session.budget import Budget
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX
+from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
 from tsdb.wire import Client
 
-__all__ = ["Activity", "Budget", "Session", "SessionFactory", "Sessions"]
+__all__ = ["Activity", "Budget", "Session", "SessionFactory", "Sessions", "Turns"]
 
 
 class SessionFactory:
@@ -59,6 +61,7 @@ class SessionFactory:
         sessions: Sessions | None = None,
         *,
         budget: Budget | None = None,
+        turns: Turns | None = None,
         pending_bytes_max: int = PENDING_BYTES_MAX,
         rules: Access | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class SessionFactory:
         self.sessions = sessions or Sessions()
         self._rules = rules or Access()
         self.budget = budget or Budget()
+        self.turns = turns or Turns()
 
     def __call__(self, client: Client) -> Session:
         return Session(
@@ -81,5 +85,6 @@ class SessionFactory:
             self.sessions,
             self._rules,
             self.budget,
+            self.turns,
             self._pending_bytes_max,
         )

@@ -111,6 +111,8 @@ class Claim:
         """The end, also of waiting. May be called again."""
         self._budget.release(self)
 
+    leave = release
+
 
 class Budget:
     """``limit_bytes`` over all claims; ``stall_s`` is what a client may stall while others wait."""

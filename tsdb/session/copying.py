@@ -173,7 +173,10 @@ class Incoming:
         self._parts.clear()
         self._bytes = 0
 
+        turn = self._exchange.work.turn
+
         def read() -> None:
+            turn.enter()
             for points in self._reading.feed(octets):
                 self._cancellation.check()
                 self._spool.add(points)

@@ -29,6 +29,7 @@ from tsdb.session.portals import Names, Portal
 from tsdb.session.sequences import SequenceValues
 from tsdb.session.sessions import Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
+from tsdb.session.turns import Turn
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
 from tsdb.session.variables import OF_TRANSACTION, Variables
 from tsdb.sql import settings
@@ -63,6 +64,7 @@ class Core:
         release: Callable[[Portal], None],
         budget: Budget,
         owner: Owner,
+        turn: Turn,
         sessions: Sessions,
         wake: Callable[[], None],
         pending_bytes_max: int = PENDING_BYTES_MAX,
@@ -83,6 +85,7 @@ class Core:
             self.notices.append,
             lambda name: sessions.count(name, but=process_id),
             lambda: budget.claim(owner),
+            turn,
             lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
             sessions.refreshes,
         )

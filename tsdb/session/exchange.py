@@ -24,8 +24,9 @@ from tsdb.session.portals import Portal
 from tsdb.session.rowset import Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity
 from tsdb.session.transaction import State
+from tsdb.session.turns import Turns
 from tsdb.session.utility import Fetch
-from tsdb.session.work import Work
+from tsdb.session.work import WaitEvent, Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Statement, parse, split
@@ -58,16 +59,19 @@ class Exchange:
     core: Core
     activity: Activity
 
-    def __init__(self, client: Client, pool: Executor, clock: Clock, budget: Budget) -> None:
+    def __init__(self, client: Client, pool: Executor, clock: Clock, budget: Budget, turns: Turns) -> None:
         self.client = client
         self.connection = client.connection
         self.clock = clock
-        self.work = Work(pool, budget, lambda: self.core.cancellation)
+        self.work = Work(pool, budget, turns, lambda: self.core.cancellation, self._waits)
         self._reported: dict[str, str] = {}
         self._reported_generation = -1
         self._idle_timer: asyncio.TimerHandle | None = None
         self._delivering: asyncio.Task[None] | None = None
         self.incoming: Incoming | None = None
+
+    def _waits(self, event: WaitEvent | None) -> None:
+        self.activity.wait_event = event
 
     def release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""
@@ -125,6 +129,7 @@ class Exchange:
         cancellation = self.core.cancellation
         if self.client.blocked:
             cancellation.wait(sending.cancel)
+            self._waits(("Client", "ClientWrite"))
         try:
             await sending
         except asyncio.CancelledError:
@@ -132,6 +137,7 @@ class Exchange:
             raise
         finally:
             cancellation.wait(None)
+            self._waits(None)
 
     # --- what every message ends with ---
 

@@ -25,6 +25,7 @@ from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
 from tsdb.session.schema_changes import SchemaChanges
 from tsdb.session.temporary import Temporary
 from tsdb.session.transaction import State, Transaction
+from tsdb.session.turns import Turn
 from tsdb.session.writing import Writing
 from tsdb.sql import permission
 from tsdb.sql.context import Context
@@ -55,6 +56,7 @@ class Execution:
         notify: Callable[[Notice], None],
         in_use: Callable[[str], int],
         claim: Callable[[], Claim],
+        turn: Turn,
         repeatable: Callable[[], bool],
         refreshes: Refreshes,
     ) -> None:
@@ -63,6 +65,7 @@ class Execution:
         self._transaction = transaction
         self._repeatable = repeatable
         self._claim = claim
+        self.turn = turn
         self._next_claim: Claim | None = None
         self.temporary = Temporary(store)
         self.writing = Writing(store, transaction, self.temporary, database, repeatable)
@@ -117,11 +120,13 @@ class Execution:
         *,
         alone: bool = False,
     ) -> Rowset | Done:
-        """Start a plan (no utility statement). Rows are to be closed. Raises Crowded: then run it again later.
+        """Start a plan (no utility statement). Rows are to be closed. Raises Crowded, NoTurn: then run it again later.
 
         ``alone``: nothing comes after it in its transaction.
         """
         cancellation.check()
+        if plan.long:
+            self.turn.enter()
         self._transaction.start_statement()
         if len(values) < len(plan.parameters):
             raise UndefinedParameter(f"there is no parameter ${len(values) + 1}")
@@ -131,7 +136,10 @@ class Execution:
             of_roles = roles.plan(plan.statement, context, self.catalog)
             if of_roles is not None:
                 return self._schema.change_roles(of_roles, plan, context)
-            return self._schema.change(ddl.plan(plan.statement, context, self.catalog), context, cancellation)
+            found = ddl.plan(plan.statement, context, self.catalog)
+            if found.source is not None or found.refresh is not None:
+                self.turn.enter()
+            return self._schema.change(found, context, cancellation)
         if isinstance(plan.statement, Truncate):
             deletions = delete.truncate(plan.statement, context, self.catalog)
             for deletion in deletions:
@@ -140,8 +148,8 @@ class Execution:
                 self.writing.collect(deletion)
             return Done("TRUNCATE TABLE")
         if isinstance(plan.statement, Select) and plan.query is None:
-            found = create_table_as.plan_of(plan.statement, context, self.catalog)
-            return self._schema.change(found, context, cancellation)
+            into = create_table_as.plan_of(plan.statement, context, self.catalog)
+            return self._schema.change(into, context, cancellation)
         if plan.query is not None:
             return self._query(plan, values, context, types)
         return self._modify(plan, values, context, types, cancellation, alone=alone)
@@ -166,7 +174,8 @@ class Execution:
             view.close()
             claim.release()
             raise
-        return QueryRowset(rows, view, claim, "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT")
+        verb = "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT"
+        return QueryRowset(rows, view, claim, self.turn if plan.long else None, verb)
 
     def _entered_claim(self, query: Prepared) -> Claim:
         """The claim of a result that is to start. Raises Crowded; run again, it takes the claim that has entered."""

@@ -127,14 +127,14 @@ class SessionFunctions:
 
     def _activity(self, each: Activity, databases: dict[str, int]) -> tuple[Any, ...]:
         host, _, port = each.address.rpartition(":")
-        idle = each.state != "active"
+        waits_for = ("Client", "ClientRead") if each.state != "active" else each.wait_event or (None, None)
         visible = self._may_see(each)
         return (
             databases.get(each.database), each.database, each.process_id, None, each.role, each.user,
             each.application_name(), host or None, None, int(port) if port.isdigit() else -1,
             _instant(each.started_ns // 1000), _instant(each.transaction_started_us() or None),
             _instant(each.query_started_ns and each.query_started_ns // 1000),
-            _instant(each.state_changed_ns // 1000 or None), "Client" if idle else None, "ClientRead" if idle else None,
+            _instant(each.state_changed_ns // 1000 or None), *waits_for,
             each.state if visible else None, None, None, None, each.query if visible else _HIDDEN_QUERY,
             "client backend",
         )  # fmt: skip

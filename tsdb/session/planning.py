@@ -61,6 +61,13 @@ class Plan:
             return bool(self.query.plan.scans)
         return isinstance(self.statement, Ddl | Truncate)
 
+    @property
+    def long(self) -> bool:
+        """Whether it may take long, so that it waits for its turn."""
+        if self.modification is not None:
+            return self.modification.reads
+        return self.query.computes if self.query is not None else isinstance(self.statement, Select)
+
 
 class Planner:
     """Binds statements by ``queries``; ``catalog`` gives the one that holds where none is said."""

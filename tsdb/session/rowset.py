@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tsdb.model.store import View
 from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
+from tsdb.session.turns import Turn
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.types import TEXT
 from tsdb.wire.rows import RowEncoder
@@ -34,7 +35,7 @@ class Rowset(Protocol):
     def columns(self) -> tuple[ResultColumn, ...]: ...
 
     def next(self) -> pa.RecordBatch | None:
-        """Raises Crowded, having done nothing, when there is no memory for more rows now."""
+        """Raises Crowded or NoTurn, having done nothing, when there is no memory or no turn for more rows now."""
         ...
 
     def tag(self, rows: int) -> str:
@@ -51,12 +52,14 @@ class Rowset(Protocol):
 
 
 class QueryRowset:
-    """A query's rows, the view that they are read from, and the claim of their memory (which has entered)."""
+    """A query's rows, the view that they are read from, the claim of their memory (which has entered), and the turn
+    that computing more of them needs, if it may take long."""
 
-    def __init__(self, rows: Rows, view: View, claim: Claim, verb: str = "SELECT") -> None:
+    def __init__(self, rows: Rows, view: View, claim: Claim, turn: Turn | None = None, verb: str = "SELECT") -> None:
         self._rows = rows
         self._view = view
         self._claim = claim
+        self._turn = turn
         self._wanted = max(SMALL_BYTES, claim.bytes)
         self._verb = verb
         self._open = True
@@ -66,6 +69,8 @@ class QueryRowset:
         return self._rows.columns
 
     def next(self) -> pa.RecordBatch | None:
+        if self._turn is not None:
+            self._turn.enter()
         if not self._claim.enter(self._wanted):
             raise Crowded(self._claim)
         batch = next(iter(self._rows), None)

@@ -25,6 +25,7 @@ from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import PENDING_BYTES_MAX
+from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
 from tsdb.wire import Client, Event, Malformed, Query, Startup, Sync
 
@@ -44,6 +45,7 @@ class Session:
         sessions: Sessions,
         rules: Access,
         budget: Budget,
+        turns: Turns,
         pending_bytes_max: int = PENDING_BYTES_MAX,
     ) -> None:
         self._client = client
@@ -55,7 +57,7 @@ class Session:
         self._pending_bytes_max = pending_bytes_max
         self._login = Login(client, store, clock, rules)
         self._asked: Startup | None = None
-        self._exchange = Exchange(client, pool, clock, budget)
+        self._exchange = Exchange(client, pool, clock, budget, turns)
         self._core: Core | None = None
 
     # --- tsdb.wire.Session ---
@@ -131,6 +133,7 @@ class Session:
             wake=self._exchange.deliver,
             release=self._exchange.release,
             budget=self._budget,
+            turn=self._exchange.work.turn,
             owner=client,
             pending_bytes_max=self._pending_bytes_max,
         )

@@ -12,7 +12,8 @@ from tsdb.session.notifications import Channels
 
 @dataclass
 class Activity:
-    """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity.
+    """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity; ``wait_event`` its
+    type and name, while something is running and waits.
 
     ``cancel`` and ``terminate`` may be called from any thread.
     """
@@ -31,6 +32,7 @@ class Activity:
     query: str = ""
     query_started_ns: int | None = None
     role: int = FIRST
+    wait_event: tuple[str, str] | None = None
 
     def change(self, state: str, now_ns: int) -> None:
         self.state = state

@@ -1,6 +1,8 @@
-"""Where a session's blocking work runs: in the pool that all sessions share, in turn, and within the budget of results.
+"""Where a session's blocking work runs: in the pool that all sessions share, in its turn, within the budget of
+results.
 
-What waits, for a thread or for memory, is cancelled at once; what runs is cancelled by its ``Cancellation``'s target.
+What waits, for a turn, a thread or memory, is cancelled at once; what runs is cancelled by its ``Cancellation``'s
+target.
 """
 
 from __future__ import annotations
@@ -14,22 +16,38 @@ from typing import Any, TypeVar
 from tsdb.errors import TsdbError
 from tsdb.session.budget import Budget, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.turns import NoTurn, Turn, Turns
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How often a session that waits for memory looks for clients that hold it and do not read.
+# How often a session that waits looks at what it waits for: clients that hold memory and do not read, turns that last.
 _LOOK_S = 0.25
+# pg_stat_activity's wait_event_type and wait_event.
+WaitEvent = tuple[str, str]
+FOR_TURN: WaitEvent = ("Extension", "QueryTurn")
+FOR_MEMORY: WaitEvent = ("Extension", "ResultMemory")
 
 
 class Work:
-    """``await work(function)`` runs it in a thread. ``cancellation`` says which message it belongs to."""
+    """``await work(function)`` runs it in a thread. ``cancellation`` says which message it belongs to; ``waits`` is
+    told what for, and None when that is over."""
 
-    def __init__(self, pool: Executor, budget: Budget, cancellation: Callable[[], Cancellation]) -> None:
+    def __init__(
+        self,
+        pool: Executor,
+        budget: Budget,
+        turns: Turns,
+        cancellation: Callable[[], Cancellation],
+        waits: Callable[[WaitEvent | None], None],
+    ) -> None:
         self._pool = pool
         self._budget = budget
+        self._turns = turns
+        self.turn = turns.turn()
         self._cancellation = cancellation
+        self._waits = waits
         self._running: asyncio.Future[Any] | None = None
 
     async def __call__(self, function: Callable[[], T]) -> T:
@@ -38,11 +56,20 @@ class Work:
             try:
                 return await self._in_thread(function)
             except Crowded as crowded:
-                await self._room(crowded.claim)
+                await self._wait_for(crowded.claim, self._budget.cut_stalled, FOR_MEMORY)
+            except NoTurn as without:
+                await self._wait_for(without.turn, self._turns.look, FOR_TURN)
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         cancellation = self._cancellation()
-        submitted = self._pool.submit(function)
+
+        def run() -> T:
+            try:
+                return function()
+            finally:
+                self.turn.leave()
+
+        submitted = self._pool.submit(run)
         self._running = asyncio.wrap_future(submitted)
         cancellation.wait(submitted.cancel)
         try:
@@ -50,6 +77,7 @@ class Work:
             return await asyncio.shield(self._running)
         except asyncio.CancelledError:
             if submitted.cancelled():
+                self.turn.leave()
                 cancellation.check()
             raise
         finally:
@@ -57,8 +85,8 @@ class Work:
             if self._running is not None and self._running.done():
                 self._running = None  # a future keeps its error's traceback, and that the statement's view
 
-    async def _room(self, claim: Claim) -> None:
-        """Wait until the claim has entered."""
+    async def _wait_for(self, awaited: Claim | Turn, look: Callable[[], None], event: WaitEvent) -> None:
+        """Until a claim has entered, or a turn has come. Raises QueryCanceled, TooManyConnections."""
         loop = asyncio.get_running_loop()
         entered = loop.create_future()
         cancellation = self._cancellation()
@@ -67,16 +95,18 @@ class Work:
             if not entered.done():
                 entered.set_result(None)
 
-        claim.wait(lambda: loop.call_soon_threadsafe(ready))
+        awaited.wait(lambda: loop.call_soon_threadsafe(ready))
         cancellation.wait(entered.cancel)
+        self._waits(event)
         try:
             while not (await asyncio.wait([entered], timeout=_LOOK_S))[0]:
-                self._budget.cut_stalled()
+                look()
             cancellation.check()
         except BaseException:
-            claim.release()
+            awaited.leave()
             raise
         finally:
+            self._waits(None)
             cancellation.wait(None)
 
     async def ended(self) -> None:

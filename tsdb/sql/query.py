@@ -48,6 +48,7 @@ from tsdb.types import TEXT, SqlType
 
 CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
+_MAKING_ROWS = ("generate_series(", "unnest(", "range(", "RECURSIVE")
 _MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
@@ -81,6 +82,14 @@ class Prepared:
             if scan.source.series is not None
             for key in scan.columns
         )
+
+    @property
+    def computes(self) -> bool:
+        """Whether it may take long: it reads series, sleeps, or makes rows of its own and not for the catalog."""
+        if self.plan.scans or any(source.delay_seconds is not None for source in self.plan.sources):
+            return True
+        catalog = any(source.table is not None for source in self.plan.sources)
+        return not catalog and any(name in self.plan.sql for name in _MAKING_ROWS)
 
     @property
     def widens(self) -> bool:
