@@ -156,6 +156,11 @@ class Settings(BaseSettings):
     )
     disk_reserve: Size = _bytes(512 * MIB, "free space below which writes are refused and reads go on", topic="storage")
 
+    compaction: bool = _setting(True, "blocks are merged and cleaned in the background", topic="storage")
+    compaction_rate: Size = _bytes(
+        16 * MIB, "bytes a second that compaction reads and writes at most; 0: as fast as it can", topic="storage"
+    )
+
     query_memory: Size = _bytes(
         GIB, "memory of all running statements together; beyond it they spill to disk or fail", topic="queries",
         ge=64 * MIB

@@ -536,7 +536,8 @@ def test_newest_first_goes_backwards_window_by_window(tmp_path: Path) -> None:
                 scan = view.scan(ScanRequest(setting.series, ("time_ns", SEQUENCE), newest_first=newest_first))
                 windows = [int(np.asarray(batch.column(0))[0]) // WINDOW_NS for batch in scan.batches]
                 assert windows == sorted(windows, reverse=newest_first)
-                assert len(windows) >= 10
+                # Small pieces are joined, but not where somebody may stop early.
+                assert len(windows) >= (10 if newest_first else 1)
             view.close()
             setting.node.flush()
 

@@ -33,6 +33,11 @@ def instant_text(ns: int) -> str:
     return f"{date} {clock.rstrip('0').rstrip('.') if '.' in clock else clock}+00"
 
 
+def us_of_one(ns: int) -> int:
+    """Microseconds of one time, floored."""
+    return ns // NS_PER_US
+
+
 def us_of_ns(times: Int64s) -> Int64s:
     """Microseconds, floored."""
     return np.floor_divide(times, NS_PER_US)

@@ -159,6 +159,8 @@ class Server:
             head_bytes=settings.head_bytes,
             head_age=settings.head_age,
             disk_reserve=settings.disk_reserve,
+            compaction=settings.compaction,
+            compaction_rate=settings.compaction_rate,
             clock=self.clock,
         )
         try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tsdb.errors import NoActiveSqlTransaction
-from tsdb.session import cursors, prepared, role_commands
+from tsdb.session import cursors, prepared, role_commands, vacuum
 from tsdb.session.core import Core, Work
 from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, Rowset, text_columns, texts
@@ -37,6 +37,7 @@ from tsdb.session.utility import (
     Show,
     ShowTokens,
     Unlisten,
+    Vacuum,
 )
 from tsdb.session.variables import OF_TRANSACTION
 from tsdb.sql import settings
@@ -94,6 +95,10 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
             core.discard(what)
             await work(lambda: core.execution.temporary.drop(core.context()))
             return Done("DISCARD ALL" if what == "all" else "DISCARD TEMP")
+        case Vacuum():
+            core.check_block("VACUUM", False)
+            await work(lambda: vacuum.run(core, command))
+            return Done("VACUUM")
         case Checkpoint():
             role_commands.check_checkpoint(core)
             await work(core.execution.checkpoint)

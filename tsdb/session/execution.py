@@ -15,8 +15,8 @@ import pyarrow as pa
 from tsdb.errors import SerializationFailure, UndefinedParameter, UndefinedTable
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
-from tsdb.model.schema import Catalog
-from tsdb.model.store import Store
+from tsdb.model.schema import Catalog, Series
+from tsdb.model.store import Block, Compaction, Store
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes
@@ -80,6 +80,18 @@ class Execution:
     def checkpoint(self) -> None:
         """Write recent points to blocks and wait for it. Blocks."""
         self._store.flush()
+
+    def compact(
+        self, series: Series, *, full: bool, told: Callable[[Compaction], None], cancelled: Callable[[], bool]
+    ) -> None:
+        """Compact a table and wait for it. Blocks."""
+        self._store.compact([series], full=full, told=told, cancelled=cancelled)
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        return self._store.blocks(series)
+
+    def compactions(self) -> Sequence[Compaction]:
+        return self._store.compactions()
 
     def fresh_copy(self, plan: Plan, context: Context) -> PreparedCopy:
         """COPY FROM for the catalog that is there now."""

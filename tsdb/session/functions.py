@@ -14,6 +14,8 @@ import pyarrow as pa
 
 from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, UndefinedObject
 from tsdb.model.roles import READ_ALL_STATS, SIGNAL_BACKEND, Roles
+from tsdb.model.schema import Series
+from tsdb.model.store import Block, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.context import SequenceAccess
@@ -41,6 +43,12 @@ class SessionFunctions:
     @property
     def sequences(self) -> SequenceAccess:
         return self._core.sequences
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        return self._core.execution.blocks(series)
+
+    def compactions(self) -> Sequence[Compaction]:
+        return self._core.execution.compactions()
 
     def rows(self, relation: str) -> list[tuple[Any, ...]]:
         return _RELATIONS[relation](self)

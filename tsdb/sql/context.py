@@ -13,7 +13,7 @@ from tsdb.model.catalog import Series
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
-from tsdb.model.store import SeriesStatistics
+from tsdb.model.store import Block, Compaction, SeriesStatistics
 
 
 class Cancellable(Protocol):
@@ -60,6 +60,14 @@ class SessionAccess(Protocol):
 
     def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
         """A function with effects on sessions (``tsdb.sql.session_calls``): its arguments and its value as texts."""
+        ...
+
+    def blocks(self, series: Series) -> Sequence[Block]:
+        """What a series has on disk."""
+        ...
+
+    def compactions(self) -> Sequence[Compaction]:
+        """What compaction has done of late."""
         ...
 
     def rows(self, relation: str) -> list[tuple[Any, ...]]:

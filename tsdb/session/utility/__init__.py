@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.session.utility import names, others, settings, transactions
+from tsdb.session.utility import names, others, settings, transactions, vacuums
 from tsdb.session.utility.command import (
     Accepted,
     Begin,
@@ -36,6 +36,7 @@ from tsdb.session.utility.command import (
     Show,
     ShowTokens,
     Unlisten,
+    Vacuum,
 )
 from tsdb.sql.reader import Reader
 from tsdb.sql.statement import Utility
@@ -66,6 +67,7 @@ __all__ = [
     "SetSessionAuthorization",
     "Show",
     "ShowTokens",
+    "Vacuum",
     "command",
 ]
 
@@ -107,7 +109,7 @@ _READERS: dict[str, Callable[[Reader], Command]] = {
     "unlisten": others.unlisten,
     "lock": others.accepted("LOCK TABLE", block=True),
     "checkpoint": others.checkpoint,
-    "vacuum": others.accepted("VACUUM", "VACUUM has nothing to do: space is freed in the background", block=False),
+    "vacuum": vacuums.vacuum,
     "analyze": others.accepted("ANALYZE", "ANALYZE has nothing to do: statistics are always there"),
     "reindex": others.accepted("REINDEX", "REINDEX has nothing to do: there are no indexes to rebuild"),
     "cluster": others.accepted("CLUSTER", "CLUSTER has nothing to do: points are always sorted"),

@@ -49,6 +49,15 @@ class Set:
 
 
 @dataclass(frozen=True, slots=True)
+class Vacuum:
+    """``relations``: (schema or "", name); none are all."""
+
+    relations: tuple[tuple[str, str], ...] = ()
+    full: bool = False
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """``name`` None is ALL."""
 
@@ -199,6 +208,7 @@ Command = (
     | Fetch
     | CloseCursor
     | Checkpoint
+    | Vacuum
     | Listen
     | Unlisten
     | Notify

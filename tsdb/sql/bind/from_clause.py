@@ -161,7 +161,7 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> tup
         made = _system(binder, name, found)
         assert made.source is not None
         return f"{made.source.name} AS {made.alias}", made
-    known = ("public", "pg_temp", "pg_catalog", "information_schema", *binder.database.namespaces)
+    known = ("public", "pg_temp", "pg_catalog", "information_schema", "tsdb", *binder.database.namespaces)
     if schema and schema not in known:
         raise InvalidSchemaName(f'schema "{schema}" does not exist', position=position)
     qualified = f"{schema}.{name}" if schema else name

@@ -13,6 +13,7 @@ from tsdb.sql.catalog import (
     live_information,
     live_relations,
     live_sessions,
+    live_storage,
     live_types,
     live_views,
     static,
@@ -24,7 +25,7 @@ from tsdb.sql.expressions.relation import RelationColumn
 from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.
-_LIVE = (live_databases, live_information, live_relations, live_sessions, live_types, live_views)
+_LIVE = (live_databases, live_information, live_relations, live_sessions, live_storage, live_types, live_views)
 
 
 _HIDDEN = (("tableoid", OID), ("xmin", XID))
@@ -74,7 +75,8 @@ class SystemRelation:
 
 def find(schema: str, name: str) -> SystemRelation | None:
     """A system relation by its name; information_schema's need their schema, pg_catalog's do not."""
-    found = static.relations().get((schema or PG_CATALOG, name))
+    key = (schema or PG_CATALOG, name)
+    found = static.relations().get(key) or live_storage.relations().get(key)
     return None if found is None else SystemRelation(found)
 
 
