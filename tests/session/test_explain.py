@@ -20,7 +20,7 @@ def test_json_is_one_value_of_type_json_as_in_postgresql(connection: psycopg.Con
     rows = cursor.fetchall()
     assert len(rows) == 1
     (explained,) = rows[0][0]
-    assert explained["Plan"]["Node Type"] == "Query in DuckDB"
+    assert explained["Plan"]["Node Type"] == "Query in the scan"
     (scan,) = explained["Plan"]["Plans"]
     assert (scan["Relation Name"], scan["Tags"]) == ("explained", ["host"])
     assert "Execution Time" not in explained

@@ -249,3 +249,10 @@ def test_a_sum_beyond_float8_is_an_error_and_one_of_infinity_is_none(queries: Qu
     rows = [(k, "a", "x", None, 1.7e308, None) for k in range(3)]
     with pytest.raises(NumericValueOutOfRange):
         ask(queries, view_of(rows, 2), text)
+
+
+def test_conditions_on_two_tags_in_brackets_both_hold(queries: Queries) -> None:
+    rows = [(k, "ab"[k % 2], "xy"[k // 2 % 2], k, None, None) for k in range(40)]
+    text = "SELECT count(*) FROM cpu WHERE time >= '2025-01-01' AND (host = 'a' AND region = 'x')"
+    _, found = ask(queries, view_of(rows, 7), text)
+    assert found == [(10,)]

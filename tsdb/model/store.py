@@ -51,7 +51,8 @@ class TagMatch:
 
 @dataclass(frozen=True, slots=True)
 class FieldBound:
-    """Some row must have ``low`` <= value <= ``high`` (None: open): prunes blocks by their field's min and max.
+    """A row is wanted only if ``low`` <= value <= ``high`` (None: open): a scan may leave out the others, and blocks
+    by their field's min and max; it may give more.
 
     NaN lies above every number and within any bound that is open above.
     """

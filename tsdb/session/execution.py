@@ -181,7 +181,7 @@ class Execution:
             assert plan.query is not None
             permission.check_sources(view.catalog, context, plan.query.plan.sources)
             permission.check_views(view.catalog, context, plan.query.viewed)
-            rows = self._queries.run(plan.query, view, values, context)
+            rows = self._queries.run(plan.query, view, values, context, dictionaries=True)
         except BaseException:
             view.close()
             claim.release()

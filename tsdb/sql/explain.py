@@ -97,7 +97,7 @@ def _lines(
     plan: Plan, requests: Sequence[ScanRequest], statistics: Statistics, statement: Explain, context: Context
 ) -> Iterator[str]:
     rows = f" (actual rows={statistics.rows})" if statement.analyze else ""
-    where = "kernels" if plan.aggregate is not None and context.prune else "DuckDB"
+    where = _where(plan, context)
     yield f"Query in {where} over {len(requests)} scan{'' if len(requests) == 1 else 's'}{rows}"
     for index, request in enumerate(requests):
         yield f"  ->  Scan on {request.series.name}"
@@ -115,6 +115,13 @@ def _lines(
         if statement.analyze and index < len(statistics.scans):
             yield from _counts(statistics.scans[index][1])
     yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
+
+
+def _where(plan: Plan, context: Context) -> str:
+    """What answers the query, if all of its constants are known when it starts."""
+    if not context.prune:
+        return "DuckDB"
+    return "kernels" if plan.aggregate is not None else "the scan" if plan.selection is not None else "DuckDB"
 
 
 def _node(
@@ -139,7 +146,7 @@ def _node(
             counted = asdict(statistics.scans[index][1])
             scan |= {name.replace("_", " ").title(): value for name, value in counted.items()}
         scans.append(scan)
-    node: dict[str, Any] = {"Node Type": "Query in DuckDB"}
+    node: dict[str, Any] = {"Node Type": f"Query in {_where(plan, context)}"}
     if statement.analyze:
         node["Actual Rows"] = statistics.rows
     return {**node, "Rules": list(plan.rules) if context.prune else [], "Plans": scans}

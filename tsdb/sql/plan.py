@@ -10,6 +10,7 @@ from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Source
+from tsdb.sql.selection.plan import ScanSelection
 
 Values = Callable[[Expr], object]
 """The value of a constant expression when the statement runs, in ``literal``'s form. Raises Undecided."""
@@ -37,7 +38,7 @@ class PlannedScan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
-    ``aggregate`` is the same statement for kernels, when they can answer it."""
+    ``aggregate`` or ``selection`` is the same statement without DuckDB, when it can be answered so."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -47,6 +48,7 @@ class Plan:
     scans: tuple[PlannedScan, ...] = ()
     rules: tuple[str, ...] = ()
     aggregate: ScanAggregate | None = None
+    selection: ScanSelection | None = None
 
 
 def column_of(expr: Expr) -> ColumnReference | None:

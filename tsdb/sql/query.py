@@ -38,10 +38,12 @@ from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
 from tsdb.sql.expressions.block import BoundQuery, Output
-from tsdb.sql.expressions.expression import ColumnReference
+from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.instance import Instance
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
+from tsdb.sql.selection.execution import SelectionExecution
+from tsdb.sql.selection.plan import ScanSelection
 from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, Select
 from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
@@ -165,14 +167,23 @@ class Queries:
         parameters = tuple(p.type or TEXT for p in binder.parameters)
         return Prepared(columns, parameters, catalog.version, plan, explained, tuple(binder.viewed), uses_of(binder))
 
-    def run(self, prepared: Prepared, view: View, values: Sequence[object | None], context: Context) -> Rows:
+    def run(
+        self,
+        prepared: Prepared,
+        view: View,
+        values: Sequence[object | None],
+        context: Context,
+        *,
+        dictionaries: bool = False,
+    ) -> Rows:
         """Start a bound query. The first batch is there as soon as DuckDB has it. Close what is returned.
 
-        The view's catalog must be the version the query was bound with; the caller binds again when it is not.
+        With ``dictionaries`` columns of text may come as Arrow's dictionaries: the wire writes each of their values
+        once. The view's catalog must be the version the query was bound with; the caller binds again when it is not.
         """
         if prepared.explained is not None:
             return explain.run(self, prepared.explained, prepared.plan, view, values, context)
-        return self.execute(prepared.plan, prepared.columns, view, values, context)
+        return self.execute(prepared.plan, prepared.columns, view, values, context, dictionaries=dictionaries)
 
     def execute(
         self,
@@ -181,8 +192,12 @@ class Queries:
         view: View,
         values: Sequence[object | None],
         context: Context,
+        *,
+        dictionaries: bool = False,
     ) -> Rows:
         """Run a plan; ``columns`` are its result's."""
+        if plan.selection is not None and context.prune:
+            return self._selected(plan, plan.selection, columns, view, values, context, dictionaries=dictionaries)
         if plan.aggregate is None or not context.prune:
             return self._in_duckdb(plan, columns, view, values, context)
         try:
@@ -193,6 +208,31 @@ class Queries:
             plan.aggregate, request, view, columns, self._deadlines, context,
             lambda: self._in_duckdb(plan, columns, view, values, context),
         )  # fmt: skip
+        if context.running is not None:
+            context.running(execution)
+        return execution
+
+    def _selected(
+        self,
+        plan: Plan,
+        selection: ScanSelection,
+        columns: tuple[ResultColumn, ...],
+        view: View,
+        values: Sequence[object | None],
+        context: Context,
+        *,
+        dictionaries: bool,
+    ) -> Rows:
+        try:
+            run_values = self.values(plan, values, context)
+            matches = tuple(make(run_values) for make in selection.matches)
+            span = _count(selection.limit, run_values, None), _count(selection.offset, run_values, 0) or 0
+            request = requests.exactly(plan.scans[0], run_values, selection.columns(matches))
+        except Undecided:
+            return self._in_duckdb(plan, columns, view, values, context)
+        execution = SelectionExecution(
+            selection, request, matches, span, view, columns, self._deadlines, context, dictionaries=dictionaries
+        )
         if context.running is not None:
             context.running(execution)
         return execution
@@ -251,6 +291,16 @@ class Queries:
         """Close the instance. Running queries fail."""
         self._deadlines.close()
         self._instance.close()
+
+
+def _count(expr: Expr | None, values: RunValues, absent: int | None) -> int | None:
+    """The number of rows of LIMIT or OFFSET. Raises Undecided: DuckDB has the right error for a negative one."""
+    found = None if expr is None else values(expr)
+    if found is None:
+        return absent
+    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+        raise Undecided
+    return found
 
 
 def _key_of(settings: Mapping[str, str]) -> frozenset[tuple[str, str]]:

@@ -35,7 +35,7 @@ def of_scan(scan: PlannedScan, values: Values, *, prune: bool) -> ScanRequest:
 
 
 def exactly(scan: PlannedScan, values: Values, columns: tuple[int | str, ...]) -> ScanRequest:
-    """A scan whose range and tags are all that is asked. Raises Undecided when a constant is not known yet."""
+    """A scan whose range and tags are all that it decides. Raises Undecided when a constant is not known yet."""
     assert scan.source.series is not None
     ranges = [make(values) for make in scan.ranges]
     return ScanRequest(
@@ -43,6 +43,7 @@ def exactly(scan: PlannedScan, values: Values, columns: tuple[int | str, ...]) -
         columns,
         intersection(ranges) if ranges else TimeRange(),
         tuple(make(values) for make in scan.tags),
+        tuple(_decided(scan.bounds, values)),
     )
 
 

@@ -28,14 +28,15 @@ def within_bounds(
     """The blocks, in their order, that may matter to rows within all ``bounds``. ``head``: where its runs lie."""
     gone: set[int] = set()
     for bound in bounds:
-        if _is_usable(series, bound):
+        if is_usable(series, bound):
             # Bound by bound: a row may take one field's value from one of two blocks, and another's from the other.
             outside = {header.block_id for header in blocks if _is_outside(header, bound)}
             gone |= _whole_groups(blocks, outside, head) if series.keyed and outside else outside
     return [header for header in blocks if header.block_id not in gone]
 
 
-def _is_usable(series: Series, bound: FieldBound) -> bool:
+def is_usable(series: Series, bound: FieldBound) -> bool:
+    """Whether the column's values can be compared with a bound as they are stored."""
     column = series.by_number.get(bound.column)
     return column is not None and column.role is Role.FIELD and column.kind in _KINDS and not column.former
 

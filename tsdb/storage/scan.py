@@ -7,13 +7,15 @@
 4. Tombstones hide versions one by one *before* versions are merged: else merging v1 and v2 across a DELETE between
    them would resurrect v1's fields.
 
-Columns that the request does not name are not read.
+Columns that the request does not name are not read, and where bounds on fields decide which rows are wanted
+(``row_bounds``) the others only for those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +26,7 @@ from tsdb.storage.batches import Output, Piece, joined
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
 from tsdb.storage.part import Part, read_field, stored_numbers
+from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
 from tsdb.storage.visibility import Visibility
@@ -67,6 +70,7 @@ class SeriesScan:
         self._has_sequences = SEQUENCE in request.columns
         self._merges = series.keyed
         self._stored_numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
+        self._bounds = RowBounds(series, request.bounds if request.prune else ())
 
     def start(self, output: Output) -> Scan:
         return Scan(output.schema, self._batches(output), self._statistics)
@@ -126,14 +130,16 @@ class SeriesScan:
         self._statistics.merged_rows += len(ordered)
         return ordered if unique else merge_versions(ordered)
 
-    def _select(self, part: Part, window: Window, *, times: bool) -> tuple[Selection, Int64s | None]:
-        """The rows of a part that are wanted, and with ``times`` theirs."""
+    def _select(
+        self, part: Part, window: Window, numbers: Sequence[int], *, times: bool
+    ) -> tuple[Selection, Int64s | None]:
+        """The rows of a part that are wanted, and with ``times`` theirs. Columns are fetched if there are any rows."""
         bounds, low, high = part.rectangle, window.low, window.high
         selection = part.left(of_tagsets(part.layout(), self._source.wanted))
         if not selection.rows:
             return selection, _NO_TIMES if times else None
         covered = low <= bounds.min_time and bounds.max_time < high
-        part.fetch(self._stored_numbers, times=times or not covered, sequences=self._has_sequences)
+        part.fetch(numbers, times=times or not covered, sequences=self._has_sequences)
         found = part.times(selection.spans) if times or not covered else None
         if not covered:
             assert found is not None
@@ -144,31 +150,46 @@ class SeriesScan:
 
     def _pass(self, part: Part, window: Window) -> Iterator[Piece]:
         """The selected rows of a part that no other part and no tombstone touches."""
-        selection, times = self._select(part, window, times=self._has_times)
-        if selection.rows:
-            yield Piece(
-                selection.rows,
-                selection.tagset_column() if self._has_tags else None,
-                times,
-                part.sequences(selection.spans) if self._has_sequences else None,
-                self._columns(part, selection),
-            )
+        bounds = self._bounds
+        first = bounds.columns if bounds else self._stored_numbers
+        selection, times = self._select(part, window, first, times=self._has_times)
+        if not selection.rows:
+            return
+        known: Mapping[int, pa.Array] = {}
+        if bounds:
+            narrowed = bounds.narrowed(part, selection)
+            if narrowed is None:
+                return
+            selection, known = narrowed.selection, narrowed.columns
+            times = None if times is None else narrowed.inside.take(times)
+            part.fetch(self._stored_numbers, times=False, sequences=False)
+        yield Piece(
+            selection.rows,
+            selection.tagset_column() if self._has_tags else None,
+            times,
+            part.sequences(selection.spans) if self._has_sequences else None,
+            self._columns(part, selection, known),
+        )
 
     def _versions(self, part: Part, window: Window) -> Rows:
         """The selected versions of a part, without those that tombstones hide."""
-        selection, times = self._select(part, window, times=True)
+        selection, times = self._select(part, window, self._stored_numbers, times=True)
         assert times is not None
         sequences = part.sequences(selection.spans) if selection.rows else _NO_TIMES
         rows = Rows(selection.tagset_column(), times, sequences, self._columns(part, selection))
         hidden = self._source.visibility.hidden(rows.tagset, rows.times, rows.sequences)
         return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
 
-    def _columns(self, part: Part, selection: Selection) -> dict[int, pa.Array]:
+    def _columns(
+        self, part: Part, selection: Selection, known: Mapping[int, pa.Array] = MappingProxyType({})
+    ) -> dict[int, pa.Array]:
         found: dict[int, pa.Array] = {}
         if selection.rows:
             spans = selection.spans
             for column in self._fields.values():
-                values = read_field(part, column, spans)
+                values = known.get(column.number)
+                if values is None:
+                    values = read_field(part, column, spans)
                 if values is not None:
                     found[column.number] = values
         return found

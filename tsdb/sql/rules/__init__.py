@@ -7,6 +7,7 @@
 5. ``prune_by_fields``: comparisons of a number column with a constant become bounds for blocks' minima and maxima.
 6. ``newest_first``: where a few rows of each group in the order of time are all that is needed, a scan gives those.
 7. ``aggregate_the_scan``: one aggregate over one series is answered by kernels instead of DuckDB.
+8. ``select_from_the_scan``: columns of one series are given as the scan has them, without DuckDB.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tsdb.sql.rules.newest_first import newest_first
 from tsdb.sql.rules.prune_by_fields import prune_by_fields
 from tsdb.sql.rules.prune_by_tags import prune_by_tags
 from tsdb.sql.rules.prune_by_time import prune_by_time
+from tsdb.sql.rules.select_from_the_scan import select_from_the_scan
 
 RULES: tuple[Callable[[Plan], Plan], ...] = (
     needed_columns,
@@ -30,6 +32,7 @@ RULES: tuple[Callable[[Plan], Plan], ...] = (
     prune_by_fields,
     newest_first,
     aggregate_the_scan,
+    select_from_the_scan,
 )
 
 

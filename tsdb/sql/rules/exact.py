@@ -13,13 +13,19 @@ _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 
 def is_exact(expr: Expr) -> bool:
     """Whether the scan's time range and tag tests say all that a condition says."""
-    if expr.op in ("<", "<=", ">", ">=", "=") and any(
-        clock(side) is not None and is_constant(other) for side, _, other in both_sides(expr)
-    ):
+    if is_of_time(expr):
         return True
-    if expr.op == "and" and all(is_exact(arg) for arg in expr.args):
-        return True
+    # A conjunct that speaks of two tags makes no test of either, nor a range if it speaks of the time as well.
     return only_tag(expr) is not None and _exact_tag(expr)
+
+
+def is_of_time(expr: Expr) -> bool:
+    """Whether the scan's time range says all that a condition says."""
+    if expr.op == "and":
+        return all(is_of_time(arg) for arg in expr.args)
+    return expr.op in ("<", "<=", ">", ">=", "=") and any(
+        clock(side) is not None and is_constant(other) for side, _, other in both_sides(expr)
+    )
 
 
 def _exact_tag(expr: Expr) -> bool:

@@ -14,7 +14,8 @@ from decimal import Decimal
 from tsdb.model.schema import Role
 from tsdb.model.store import FieldBound
 from tsdb.sql.expressions.expression import Expr
-from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, both_sides, column_of, is_constant
+from tsdb.sql.plan import Plan, PlannedScan, Undecided, Values, column_of, is_constant
+from tsdb.sql.rules.comparison import sides
 
 # Every integer below is a float8.
 _EXACT_BELOW = 2.0**53
@@ -35,7 +36,7 @@ def _bounded(scan: PlannedScan) -> PlannedScan:
 def _bound(expr: Expr) -> Callable[[Values], FieldBound] | None:
     if expr.op not in ("=", "<", "<=", ">", ">="):
         return None
-    for side, operator, other in both_sides(expr):
+    for side, operator, other in sides(expr):
         reference = column_of(side)
         assert reference is not None
         stored = reference.relation.columns[reference.index].series_column
@@ -62,7 +63,10 @@ def _integers(value: float | Decimal) -> tuple[int, int]:
     """The greatest integer that is not above a number, and the least one not below."""
     if math.isinf(value) or (isinstance(value, float) and abs(value) >= _EXACT_BELOW):
         raise Undecided
-    return math.floor(value), math.ceil(value)
+    low, high = math.floor(value), math.ceil(value)
+    if not -(2**63) <= low <= high < 2**63:
+        raise Undecided
+    return low, high
 
 
 def _floats(value: float | Decimal) -> tuple[float, float]:

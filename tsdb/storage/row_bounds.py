@@ -1,0 +1,135 @@
+"""Rows that no bound on a field lets pass are left out before their other columns are decoded.
+
+Only where a block's or run's rows are the visible ones: a version that another merges with, or that a tombstone hides,
+says nothing yet. What is left may still fail the statement's condition; whoever asks judges it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.kernels import kernel
+from tsdb.model.schema import Series
+from tsdb.model.store import FieldBound
+from tsdb.storage.field_bounds import is_usable
+from tsdb.storage.pages import Spans
+from tsdb.storage.part import Part
+from tsdb.storage.selection import Selection, selected
+from tsdb.types import Kind
+
+Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+_INT8 = np.iinfo(np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Narrowed:
+    """What is left of a selection; ``inside`` says which of its rows that is. ``columns`` are decoded already."""
+
+    selection: Selection
+    inside: Spans
+    columns: Mapping[int, pa.Array]
+
+
+class RowBounds:
+    """The bounds of a request that rows can be judged by. ``columns`` are theirs."""
+
+    def __init__(self, series: Series, bounds: Iterable[FieldBound]) -> None:
+        self._kinds = {column.number: column.kind for column in series.fields}
+        self._bounds = [
+            bound for bound in bounds if is_usable(series, bound) and _fits(self._kinds[bound.column], bound)
+        ]
+        self.columns = tuple(dict.fromkeys(bound.column for bound in self._bounds))
+
+    def __bool__(self) -> bool:
+        return bool(self._bounds)
+
+    def narrowed(self, part: Part, selection: Selection) -> Narrowed | None:
+        """What is left of a selection of a part that has fetched ``columns``; None when nothing is."""
+        spans = selection.spans
+        keep = np.ones(selection.rows, np.bool_)
+        columns: dict[int, pa.Array] = {}
+        for number in self.columns:
+            values = part.column(number, spans)
+            if values is None:
+                return None
+            columns[number] = values
+        for bound in self._bounds:
+            _mark(columns[bound.column], bound, keep)
+        rows = int(np.count_nonzero(keep))
+        if rows == 0:
+            return None
+        if rows == selection.rows:
+            return Narrowed(selection, Spans(np.zeros(1, np.int64), np.array([rows]), rows), columns)
+        room = rows + 1
+        starts, stops, firsts, origin = (np.empty(room, np.int64) for _ in range(4))
+        count = _kept(spans.starts, spans.stops, keep, starts, stops, firsts, origin)
+        starts, stops, firsts = starts[:count], stops[:count], firsts[:count]
+        left = Selection(starts, stops, selection.tagsets[origin[:count]], rows)
+        inside = Spans(firsts, firsts + (stops - starts), rows)
+        return Narrowed(left, inside, {number: selected(values, inside) for number, values in columns.items()})
+
+
+def _fits(kind: Kind, bound: FieldBound) -> bool:
+    if kind is Kind.INT8:
+        limits = [limit for limit in (bound.low, bound.high) if limit is not None]
+        return all(isinstance(limit, int) and _INT8.min <= limit <= _INT8.max for limit in limits)
+    return kind is Kind.FLOAT8
+
+
+def _mark(values: pa.Array, bound: FieldBound, keep: Mask) -> None:
+    """Take away the rows without a value within the bound."""
+    numbers = np.frombuffer(values.buffers()[1], values.type.to_pandas_dtype())[values.offset :][: len(values)]
+    if values.null_count:
+        keep &= np.asarray(values.is_valid())
+    if numbers.dtype == np.float64:
+        least = -np.inf if bound.low is None else float(bound.low)
+        most = np.inf if bound.high is None else float(bound.high)
+        _mark_floats(numbers, least, most, bound.high is None, keep)
+    else:
+        low = _INT8.min if bound.low is None else int(bound.low)
+        _mark_integers(numbers, low, _INT8.max if bound.high is None else int(bound.high), keep)
+
+
+@kernel
+def _mark_integers(values: Int64s, low: int, high: int, keep: Mask) -> None:
+    for i in range(len(values)):
+        keep[i] &= (values[i] >= low) & (values[i] <= high)
+
+
+@kernel
+def _mark_floats(values: npt.NDArray[np.float64], low: float, high: float, above: bool, keep: Mask) -> None:
+    """``above``: there is no upper bound, and NaN is above all numbers."""
+    for i in range(len(values)):
+        keep[i] &= (above & (values[i] != values[i])) | ((values[i] >= low) & (values[i] <= high))
+
+
+@kernel
+def _kept(
+    starts: Int64s, stops: Int64s, keep: Mask, out_starts: Int64s, out_stops: Int64s, firsts: Int64s, origin: Int64s
+) -> int:
+    """The stretches of rows that are kept: their rows, the first's place among all, and their range; how many."""
+    count = 0
+    at = 0
+    for i in range(len(starts)):
+        begin = -1
+        for row in range(starts[i], stops[i]):
+            if keep[at]:
+                if begin < 0:
+                    begin = row
+                    firsts[count] = at
+            elif begin >= 0:
+                out_starts[count], out_stops[count], origin[count] = begin, row, i
+                count += 1
+                begin = -1
+            at += 1
+        if begin >= 0:
+            out_starts[count], out_stops[count], origin[count] = begin, stops[i], i
+            count += 1
+    return count
