@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tests.cluster.setting import START
 from tsdb.cluster.node import Node
+from tsdb.model.changes import SetRetention
 from tsdb.model.points import Points, encode_tagset
 from tsdb.model.schema import (
     AddColumn,
@@ -24,6 +25,7 @@ from tsdb.model.schema import (
     Series,
 )
 from tsdb.model.store import KeyDeletion, RangeDeletion, TagIn, TimeRange
+from tsdb.model.time import NS_MIN
 from tsdb.storage.options import Options
 from tsdb.types import FLOAT8, INT8, TEXT, TIMESTAMPTZ, Kind
 
@@ -44,7 +46,7 @@ class World:
         self.odd = odd
         self.random = Random(seed)
         self.path = path
-        self.options = Options(disk_reserve=0, rows_per_block=self.random.choice([8, 40, 200]))
+        self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice([8, 40, 200]))
         self.node = Node.open(path, self.options)
         self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
         self.clock = START
@@ -61,6 +63,8 @@ class World:
         return encode_tagset([] if name is None else [(self.series.column("host").number, name)])
 
     def put(self, times: list[int], hosts: list[int]) -> None:
+        floor = NS_MIN if self.series.floor_ns is None else self.series.floor_ns
+        times = [max(time, floor) for time in times]
         random, rows = self.random, len(times)
         fields: dict[int, pa.Array] = {}
         for column in self.series.fields:
@@ -86,7 +90,7 @@ class World:
     def write_late(self) -> None:
         random = self.random
         rows = random.choice([1, 2, 10])
-        whens = [START + random.randrange(-30, 300) * MINUTE + random.choice([0, 0, 1]) for _ in range(rows)]
+        whens = [START + random.randrange(-30, 300) * MINUTE + random.choice([0, 0, 1000]) for _ in range(rows)]
         self.put(whens, [random.randrange(7) for _ in range(rows)])
 
     def delete(self) -> None:
@@ -125,6 +129,15 @@ class World:
         self.node.flush()
         assert moment.counter >= 0
 
+    def compact(self) -> None:
+        self.node.compact([self.series], full=self.random.random() < 0.3)
+
+    def forget(self) -> None:
+        """Raise retention's floor."""
+        floor = START + self.random.randrange(100) * MINUTE
+        if floor > (self.series.floor_ns or NS_MIN):
+            self.node.change(SetRetention("tsdb", "cpu", None, floor))
+
     def restart(self) -> None:
         self.node.close()
         self.node = Node.open(self.path, self.options)
@@ -132,7 +145,8 @@ class World:
     def step(self) -> None:
         steps = {
             self.write: 8, self.write_late: 2, self.write_again: 0.5, self.node.flush: 4, self.delete: 0.4,
-            self.delete_keys: 0.4, self.change: 0.3, self.restart: 0.4,
+            self.delete_keys: 0.4, self.change: 0.3, self.restart: 0.4, self.compact: 1,
+            self.forget: 0.15,
         }  # fmt: skip
         self.random.choices(list(steps), list(steps.values()))[0]()
 
