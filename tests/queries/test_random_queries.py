@@ -1,0 +1,61 @@
+"""Random queries on random data, changed, deleted from, compacted and restarted in between, are DuckDB's over one plain
+table. Source of the idea: differential testing, W. M. McKeeman, 1998."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.queries.generator import Queries
+from tests.queries.world import World
+
+STEPS, QUERIES = 5, 5
+
+
+def shown(value: Any) -> str:
+    """Numbers by their value: sums of floats may differ in their last digits."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int | float | Decimal):
+        rounded = f"{float(value):.9g}"
+        return "0" if rounded in ("-0", "0") else rounded
+    return str(value.astimezone(dt.UTC)) if isinstance(value, dt.datetime) else repr(value)
+
+
+def comparable(rows: list[tuple[Any, ...]], ordered: bool) -> Any:
+    """As they came, or as a bag."""
+    texts = [tuple(map(shown, row)) for row in rows]
+    return texts if ordered else Counter(texts)
+
+
+def run(directory: Path, seed: int, rounds: int) -> None:
+    """Steps, then queries, again and again."""
+    world = World(directory, seed)
+    queries = Queries(world.random)
+    try:
+        for _ in range(rounds):
+            for _ in range(world.random.randrange(1, 2 * STEPS)):
+                world.step()
+            for _ in range(QUERIES):
+                ours, plain, ordered = queries.one()
+                found, expected = world.ours(ours), world.plain(plain)
+                said = f"seed {seed}, after {world.steps}: {ours}"
+                assert comparable(found, ordered) == comparable(expected, ordered), said
+    finally:
+        world.close()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_queries_are_those_of_a_plain_table(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 10)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(1000, 1200))
+def test_queries_are_those_of_a_plain_table_at_length(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 20)
