@@ -11,7 +11,9 @@ from tests.sql import samples
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.test_random_statements import bag
 from tsdb.model.store import Newest
+from tsdb.sql.newest import execution
 from tsdb.sql.query import Queries
+from tsdb.sql.statement import Select, parse, split
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
 LATERAL = (
@@ -133,6 +135,67 @@ def test_parameters_say_how_many(queries: Queries) -> None:
 )
 def test_what_needs_all_rows_reads_all_rows(queries: Queries, text: str) -> None:
     assert set(asked(queries, text)) <= {None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT DISTINCT ON (host) host, time, usage, n, ok, note, day, small FROM cpu ORDER BY host, time DESC",
+        "SELECT DISTINCT ON (host, region) * FROM (SELECT time, host, region, n FROM cpu) AS q "
+        "ORDER BY region DESC, host, time, n",
+        "SELECT DISTINCT ON (host) time, host FROM cpu",
+        "SELECT note, time FROM cpu ORDER BY time DESC, note NULLS FIRST, usage, n DESC LIMIT 7 OFFSET 1",
+        "SELECT max(time) AS latest FROM cpu",
+        "SELECT last(usage, time), max(time), last(note, time) FROM cpu WHERE host = 'nobody'",
+        "SELECT last(usage, time) FROM cpu WHERE host = 'nobody' OFFSET 1",
+        "SELECT last(n, time) AS n, region FROM cpu GROUP BY region ORDER BY max(time) DESC, region LIMIT 2",
+        "SELECT DISTINCT region, host FROM cpu ORDER BY host DESC NULLS LAST, region LIMIT 9",
+        "SELECT host FROM cpu GROUP BY host, region ORDER BY region, host",
+        "SELECT time_ns, sequence FROM cpu ORDER BY time_ns LIMIT 3",
+    ],
+)
+def test_choices_of_columns_are_answered_without_duckdb(queries: Queries, text: str) -> None:
+    _, plan = ask(queries, samples.view(100), f"EXPLAIN {text}")
+    assert plan[0][0].startswith("Query in kernels")
+    answers = []
+    for context in (CONTEXT, UNPRUNED):
+        (fragment,) = split(text)
+        statement = parse(fragment)
+        assert isinstance(statement, Select)
+        view = samples.view(300, batch_rows=70)
+        rows = queries.run(queries.prepare(statement, context, view.catalog), view, [], context)
+        batches = list(rows)
+        answers.append(({batch.schema for batch in batches}, sum(map(len, batches))))
+        rows.close()
+    assert answers[0] == answers[1]
+    if "DISTINCT ON (host) time" not in text:
+        found, expected = (ask(queries, samples.view(300), text, context=c)[1] for c in (CONTEXT, UNPRUNED))
+        assert list(map(repr, found)) == list(map(repr, expected))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT DISTINCT ON (host) * FROM cpu ORDER BY host, time DESC",
+        "SELECT DISTINCT ON (host) price FROM cpu ORDER BY host, time DESC",
+        "SELECT host, last(n + 1, time) FROM cpu GROUP BY host",
+        "SELECT upper(host), max(time) FROM cpu GROUP BY upper(host)",
+        "SELECT host, max(time) FROM cpu GROUP BY host HAVING max(time) > '2020-01-01'",
+        "SELECT time, n FROM cpu ORDER BY time DESC, n + 1 LIMIT 3",
+        "SELECT count(*) FROM (SELECT DISTINCT ON (host) host FROM cpu ORDER BY host, time DESC) AS q",
+    ],
+)
+def test_the_rest_runs_in_duckdb_over_few_rows(queries: Queries, text: str) -> None:
+    _, plan = ask(queries, samples.view(100), f"EXPLAIN {text}")
+    assert plan[0][0].startswith("Query in DuckDB")
+    assert asked(queries, text) != [None]
+
+
+def test_too_many_rows_go_to_duckdb(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "SELECT DISTINCT ON (host, region) host, region, time FROM cpu ORDER BY host, region, time DESC"
+    expected = ask(queries, samples.view(300), text)[1]
+    monkeypatch.setattr(execution, "VALUES_MAX", 20)
+    assert ask(queries, samples.view(300), text)[1] == expected
 
 
 class Statements:

@@ -97,7 +97,7 @@ def _lines(
     plan: Plan, requests: Sequence[ScanRequest], statistics: Statistics, statement: Explain, context: Context
 ) -> Iterator[str]:
     rows = f" (actual rows={statistics.rows})" if statement.analyze else ""
-    where = _where(plan, context)
+    where = _where(plan, requests, context)
     yield f"Query in {where} over {len(requests)} scan{'' if len(requests) == 1 else 's'}{rows}"
     for index, request in enumerate(requests):
         yield f"  ->  Scan on {request.series.name}"
@@ -117,11 +117,12 @@ def _lines(
     yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
 
 
-def _where(plan: Plan, context: Context) -> str:
+def _where(plan: Plan, requests: Sequence[ScanRequest], context: Context) -> str:
     """What answers the query, if all of its constants are known when it starts."""
     if not context.prune:
         return "DuckDB"
-    return "kernels" if plan.aggregate is not None else "the scan" if plan.selection is not None else "DuckDB"
+    few = plan.first_rows is not None and any(request.newest is not None for request in requests)
+    return "kernels" if few or plan.aggregate is not None else "the scan" if plan.selection is not None else "DuckDB"
 
 
 def _node(
@@ -146,7 +147,7 @@ def _node(
             counted = asdict(statistics.scans[index][1])
             scan |= {name.replace("_", " ").title(): value for name, value in counted.items()}
         scans.append(scan)
-    node: dict[str, Any] = {"Node Type": f"Query in {_where(plan, context)}"}
+    node: dict[str, Any] = {"Node Type": f"Query in {_where(plan, requests, context)}"}
     if statement.analyze:
         node["Actual Rows"] = statistics.rows
     return {**node, "Rules": list(plan.rules) if context.prune else [], "Plans": scans}

@@ -10,6 +10,7 @@ from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Source
+from tsdb.sql.newest.plan import FirstRows
 from tsdb.sql.selection.plan import ScanSelection
 
 Values = Callable[[Expr], object]
@@ -38,7 +39,7 @@ class PlannedScan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
-    ``aggregate`` or ``selection`` is the same statement without DuckDB, when it can be answered so."""
+    ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -49,6 +50,7 @@ class Plan:
     rules: tuple[str, ...] = ()
     aggregate: ScanAggregate | None = None
     selection: ScanSelection | None = None
+    first_rows: FirstRows | None = None
 
 
 def column_of(expr: Expr) -> ColumnReference | None:

@@ -40,10 +40,10 @@ from tsdb.sql.execution import Execution
 from tsdb.sql.expressions.block import BoundQuery, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.instance import Instance
+from tsdb.sql.newest.execution import FirstRowsExecution, limits_of
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.selection.execution import SelectionExecution
-from tsdb.sql.selection.plan import ScanSelection
 from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, Select
 from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
@@ -196,46 +196,48 @@ class Queries:
         dictionaries: bool = False,
     ) -> Rows:
         """Run a plan; ``columns`` are its result's."""
-        if plan.selection is not None and context.prune:
-            return self._selected(plan, plan.selection, columns, view, values, context, dictionaries=dictionaries)
-        if plan.aggregate is None or not context.prune:
+        execution = self._without_duckdb(plan, columns, view, values, context, dictionaries) if context.prune else None
+        if execution is None:
             return self._in_duckdb(plan, columns, view, values, context)
-        try:
-            request = requests.exactly(plan.scans[0], self.values(plan, values, context), columns_of(plan.aggregate))
-        except Undecided:
-            return self._in_duckdb(plan, columns, view, values, context)
-        execution = AggregateExecution(
-            plan.aggregate, request, view, columns, self._deadlines, context,
-            lambda: self._in_duckdb(plan, columns, view, values, context),
-        )  # fmt: skip
         if context.running is not None:
             context.running(execution)
         return execution
 
-    def _selected(
+    def _without_duckdb(
         self,
         plan: Plan,
-        selection: ScanSelection,
         columns: tuple[ResultColumn, ...],
         view: View,
         values: Sequence[object | None],
         context: Context,
-        *,
         dictionaries: bool,
-    ) -> Rows:
-        try:
-            run_values = self.values(plan, values, context)
-            matches = tuple(make(run_values) for make in selection.matches)
-            span = _count(selection.limit, run_values, None), _count(selection.offset, run_values, 0) or 0
-            request = requests.exactly(plan.scans[0], run_values, selection.columns(matches))
-        except Undecided:
+    ) -> Rows | None:
+        """None when DuckDB must answer it."""
+        if plan.aggregate is None and plan.selection is None and plan.first_rows is None:
+            return None
+
+        def otherwise() -> Rows:
             return self._in_duckdb(plan, columns, view, values, context)
-        execution = SelectionExecution(
-            selection, request, matches, span, view, columns, self._deadlines, context, dictionaries=dictionaries
-        )
-        if context.running is not None:
-            context.running(execution)
-        return execution
+
+        given = self.values(plan, values, context)
+        rest = (view, columns, self._deadlines, context)
+        scan = plan.scans[0]
+        try:
+            if plan.first_rows is not None:
+                request, bounds = requests.of_scan(scan, given, prune=True), limits_of(plan.first_rows, given)
+                if request.newest is None:
+                    return None
+                return FirstRowsExecution(plan.first_rows, bounds, request, *rest, otherwise, dictionaries=dictionaries)
+            if plan.selection is not None:
+                matches = tuple(make(given) for make in plan.selection.matches)
+                span = _count(plan.selection.limit, given, None), _count(plan.selection.offset, given, 0) or 0
+                request = requests.exactly(scan, given, plan.selection.columns(matches))
+                return SelectionExecution(plan.selection, request, matches, span, *rest, dictionaries=dictionaries)
+            assert plan.aggregate is not None
+            request = requests.exactly(scan, given, columns_of(plan.aggregate))
+            return AggregateExecution(plan.aggregate, request, *rest, otherwise)
+        except Undecided:
+            return None
 
     def _in_duckdb(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,8 @@ from tsdb.sql.expressions.grouping import Ordering
 Int64s = npt.NDArray[np.int64]
 
 
-def sort_order(columns: Sequence[pa.Array], order: Sequence[Ordering]) -> Int64s | None:
-    """The rows' order; None when it is as they lie."""
+def sort_order(columns: Mapping[int, pa.Array], order: Sequence[Ordering]) -> Int64s | None:
+    """The rows' order; None when it is as they lie. ``columns`` are named by the orderings' outputs."""
     if not order:
         return None
     keys: list[npt.NDArray[Any]] = []

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsdb.sql.aggregation.cells import Cells, Unsuitable
+from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.aggregation.results import result_of
 from tsdb.sql.expressions.grouping import Ordering
+from tsdb.sql.kernel_execution import Unsuitable
 from tsdb.sql.sorting import rank_of
 from tsdb.types import SqlType
 

@@ -13,6 +13,7 @@ from tsdb.model.summaries import CellRequest, SummaryCells
 from tsdb.sql.aggregation import kernels, states
 from tsdb.sql.aggregation.plan import Aggregate
 from tsdb.sql.aggregation.states import State, Table, states_of
+from tsdb.sql.kernel_execution import Unsuitable
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -21,10 +22,6 @@ Int64s = npt.NDArray[np.int64]
 STATES_MAX = 8 << 20
 # Combinations of dictionaries' values up to which numbers are looked up in a table.
 TABLE_MAX = 1 << 17
-
-
-class Unsuitable(Exception):
-    """DuckDB has to do it after all."""
 
 
 class TooManyCells(Unsuitable):

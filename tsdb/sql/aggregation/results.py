@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.sql.aggregation import averages
-from tsdb.sql.aggregation.cells import Cells, Unsuitable
+from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import Aggregate
 from tsdb.sql.aggregation.states import SPREADS
+from tsdb.sql.kernel_execution import Unsuitable
 from tsdb.types import SqlType
 
 Int64s = npt.NDArray[np.int64]

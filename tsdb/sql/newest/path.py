@@ -127,7 +127,10 @@ def path_of(block: Block, plan: Plan) -> Path:
 
 def _scan_of(relation: Relation, scans: Sequence[PlannedScan]) -> tuple[PlannedScan, int]:
     for at, scan in enumerate(scans):
-        series = scan.source.series
-        if scan.relation is relation and series is not None and series.time is not None and not series.reference:
+        series, part = scan.source.series, scan.source.part
+        # What a continuous view reads is cut into spans of time once more when it runs.
+        if scan.relation is relation and series is not None and part is None:
+            if series.time is None or series.reference:
+                break
             return scan, at
     raise Unfit

@@ -36,7 +36,8 @@ def aggregate_the_scan(plan: Plan) -> Plan:
     block, scan = plan.blocks[0], plan.scans[0]
     grouping = block.grouping
     if (
-        scan.source.part is not None
+        scan.newest is not None
+        or scan.source.part is not None
         or grouping is None
         or grouping.sql != plan.sql
         or [scan.relation] != block.relations

@@ -1,0 +1,107 @@
+"""A running statement that is answered without DuckDB, in one piece; or by DuckDB after all."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+
+from tsdb.errors import QueryCanceled
+from tsdb.model.store import View
+from tsdb.sql.context import Context
+from tsdb.sql.deadline import Deadlines
+from tsdb.sql.result import ResultColumn, Rows, Statistics
+from tsdb.sql.stream import Running
+
+# Rows of one result batch.
+BATCH_ROWS = 16_384
+
+
+class Unsuitable(Exception):
+    """DuckDB has to do it after all."""
+
+
+class KernelExecution(ABC):
+    """``Rows`` of a statement. ``otherwise`` runs it in DuckDB, when ``answer`` raises Unsuitable."""
+
+    def __init__(
+        self,
+        view: View,
+        columns: tuple[ResultColumn, ...],
+        deadlines: Deadlines,
+        context: Context,
+        otherwise: Callable[[], Rows],
+    ) -> None:
+        self.view = view
+        self.running = Running()
+        self.own_statistics = Statistics()
+        self._columns = columns
+        self._otherwise = otherwise
+        self._timed_out = False
+        self._started = time.perf_counter()
+        self._rows: Iterator[pa.RecordBatch] | None = None
+        self._instead: Rows | None = None
+        self._deadlines = deadlines
+        self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
+
+    @abstractmethod
+    def answer(self) -> pa.RecordBatch:
+        """All rows, their columns in the types that were promised, under any names. Raises Unsuitable."""
+
+    @property
+    def columns(self) -> tuple[ResultColumn, ...]:
+        return self._columns
+
+    @property
+    def statistics(self) -> Statistics:
+        return self.own_statistics if self._instead is None else self._instead.statistics
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        if self._rows is None:
+            try:
+                self._rows = _pieces(self._named(self.answer()))
+            except Unsuitable:
+                self._instead = self._otherwise()
+                self._rows = self._instead
+        batch = next(self._rows)
+        if self._instead is None:
+            self.own_statistics.rows += len(batch)
+            self.own_statistics.seconds = time.perf_counter() - self._started
+        return batch
+
+    def _named(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        return pa.RecordBatch.from_arrays(batch.columns, names=[c.name for c in self._columns])
+
+    def check(self) -> None:
+        """Called between batches. Raises QueryCanceled."""
+        if self._timed_out:
+            raise QueryCanceled("canceling statement due to statement timeout")
+        if self.running.cancelled.is_set():
+            raise QueryCanceled("canceling statement due to user request")
+
+    def cancel(self) -> None:
+        self.running.cancelled.set()
+        if self._instead is not None:
+            self._instead.cancel()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self.cancel()
+
+    def close(self) -> None:
+        if self._deadline is not None:
+            self._deadlines.remove(self._deadline)
+            self._deadline = None
+        self.running.cancelled.set()
+        if self._instead is not None:
+            self._instead.close()
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(batch), BATCH_ROWS):
+        yield batch.slice(start, BATCH_ROWS)
