@@ -1,7 +1,7 @@
 """The statements that real clients send (../shared/clients), run here, and how their answers differ from PostgreSQL's.
 
-``python -m tests.catalog.statements`` prints the differences; with ``--rewrite`` it writes what is left to
-``not_yet.json`` and what is right to ``same_rows.json``. Read the difference before you commit it.
+``python -m tests.catalog.statements`` prints the differences, ``--rows`` those of rows too. Rows that cannot be equal
+are listed with their reasons in ``differences``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import psycopg
 from psycopg import pq
+from psycopg.abc import Loader
+from psycopg.adapt import Transformer
 
 from tsdb.config import load
 from tsdb.server import EmbeddedServer
@@ -29,19 +31,30 @@ SCHEMA = SHARED / "schema.sql"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a statement gave. ``difference`` is empty when columns and types are PostgreSQL's."""
+    """What a statement gave. ``difference`` is empty when columns and types are PostgreSQL's; ``rows`` are (those of
+    PostgreSQL alone, those of ours alone), None where they cannot be compared."""
 
     id: int
     client: str
     sql: str
     difference: str
-    rows_equal: bool | None = None
+    rows: tuple[list[Any], list[Any]] | None = None
     milliseconds: float = 0
 
 
 def statements() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(STATEMENTS.read_text())
     return found
+
+
+def rename_first_role(dsn: str) -> None:
+    """The capture's superuser is called postgres. Nobody renames himself, so somebody else does it."""
+    with psycopg.connect(dsn.replace("tsuser", "tsdb"), autocommit=True) as connection:
+        connection.execute("CREATE ROLE renames SUPERUSER LOGIN")
+    with psycopg.connect(dsn.replace("tsuser", "renames"), autocommit=True) as connection:
+        connection.execute("ALTER ROLE tsdb RENAME TO postgres")
+    with psycopg.connect(dsn.replace("tsuser", "postgres"), autocommit=True) as connection:
+        connection.execute("DROP ROLE renames")
 
 
 def create_schema(connection: psycopg.Connection) -> list[str]:
@@ -60,35 +73,49 @@ def create_schema(connection: psycopg.Connection) -> list[str]:
     return refused
 
 
-def _oids(connection: psycopg.Connection) -> dict[str, str]:
-    """The OIDs that psql had from its first statement, as they are here."""
+@dataclass(frozen=True)
+class Numbers:
+    """The OIDs of the clients' objects when they were captured, and as they are here."""
+
+    relations: dict[str, str]
+    types: dict[str, str]
+
+    def here(self, value: str) -> str:
+        return self.relations.get(value) or self.types.get(value) or value
+
+
+def _numbers(connection: psycopg.Connection) -> Numbers:
     relations = {"16390": "metrics", "16399": "devices", "16411": "readings", "16422": "v_cpu", "16433": "events"}
     text = "SELECT oid::text FROM pg_class WHERE relname = %s"
     found = {old: connection.execute(text, (name,)).fetchone() for old, name in relations.items()}
-    return {old: row[0] for old, row in found.items() if row is not None}
+    types = connection.execute("SELECT oid::text, typarray::text FROM pg_type WHERE typname = 'metrics'").fetchone()
+    assert types is not None
+    here = {old: row[0] for old, row in found.items() if row is not None}
+    return Numbers(here, {"16392": types[0], "16391": types[1]})
 
 
-def _translated(statement: dict[str, Any], oids: dict[str, str]) -> dict[str, Any]:
+def _translated(statement: dict[str, Any], numbers: Numbers) -> dict[str, Any]:
     sql, parameters = statement["sql"], dict(statement["params"])
-    for old, new in oids.items():
-        sql = sql.replace(f"'{old}'", f"'{new}'")
+    for old, new in numbers.relations.items():
+        sql = re.sub(rf"\b{old}\b", new, sql)
         parameters = {k: new if v == old else v for k, v in parameters.items()}
     return {**statement, "sql": sql, "params": parameters}
 
 
 def run_all(dsn: str) -> Iterator[Outcome]:
     """Each client's statements in their order, on one connection a client."""
+    rename_first_role(dsn)
     connections: dict[str, psycopg.Connection] = {}
     with psycopg.connect(dsn, autocommit=True) as connection:
-        oids = _oids(connection)
+        numbers = _numbers(connection)
     before = ""
     try:
-        for statement in (_translated(s, oids) for s in statements()):
+        for statement in (_translated(s, numbers) for s in statements()):
             if statement["client"] not in connections or connections[statement["client"]].closed:
                 connections[statement["client"]] = psycopg.connect(dsn, autocommit=True)
             connection = connections[statement["client"]]
             _prepare(connection, statement["sql"], before)
-            yield run_one(connection, statement)
+            yield run_one(connection, statement, numbers)
             before = statement["sql"]
     finally:
         for each in connections.values():
@@ -106,7 +133,7 @@ def _prepare(connection: psycopg.Connection, sql: str, before: str) -> None:
             connection.pgconn.exec_(f"DECLARE {portal[0]} CURSOR FOR {before}".encode())
 
 
-def run_one(connection: psycopg.Connection, statement: dict[str, Any]) -> Outcome:
+def run_one(connection: psycopg.Connection, statement: dict[str, Any], numbers: Numbers) -> Outcome:
     wanted = statement.get("postgres")
     if wanted is not None and "cols" not in wanted:
         wanted = None
@@ -118,15 +145,16 @@ def run_one(connection: psycopg.Connection, statement: dict[str, Any]) -> Outcom
         return Outcome(statement["id"], statement["client"], statement["sql"], difference)
     result = _sent(connection.pgconn, statement)
     took = (time.perf_counter() - started) * 1000
-    difference, equal = "", None
+    difference, rows = "", None
     if result.status == pq.ExecStatus.FATAL_ERROR:
         state = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         difference = f"{state} {(result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b'').decode()[:150]}"
         if wanted is None and _fails_in_postgres(statement["sql"], state):
             difference = ""
     elif wanted is not None:
-        difference, equal = _compared(result, wanted)
-    return Outcome(statement["id"], statement["client"], statement["sql"], difference, equal, took)
+        difference = _compared(result, wanted)
+        rows = None if difference else _compared_rows(result, wanted, statement["sql"], numbers)
+    return Outcome(statement["id"], statement["client"], statement["sql"], difference, rows, took)
 
 
 _EMPTY_BINARY = b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
@@ -164,29 +192,44 @@ def _sent(pgconn: pq.abc.PGconn, statement: dict[str, Any]) -> pq.abc.PGresult:
     return result
 
 
-def _compared(result: pq.abc.PGresult, wanted: dict[str, Any]) -> tuple[str, bool | None]:
+def _compared(result: pq.abc.PGresult, wanted: dict[str, Any]) -> str:
     names = [(result.fname(i) or b"").decode() for i in range(result.nfields)]
     oids = [result.ftype(i) for i in range(result.nfields)]
     if names != wanted["cols"]:
-        return f"columns {names}, not {wanted['cols']}", None
+        return f"columns {names}, not {wanted['cols']}"
     if oids != wanted["oids"]:
         pairs = [f"{n}: {a}, not {b}" for n, a, b in zip(names, oids, wanted["oids"], strict=True) if a != b]
-        return f"types {'; '.join(pairs)}", None
-    rows = [
-        [_shown(result.get_value(r, c), oids[c]) for c in range(result.nfields)]
-        for r in range(min(result.ntuples, len(wanted["rows"])))
-    ]
-    equal = result.ntuples == wanted["n"] and rows == [
-        [None if v is None else str(v) for v in row] for row in wanted["rows"]
-    ]
-    return "", equal
+        return f"types {'; '.join(pairs)}"
+    return ""
 
 
-def _shown(value: bytes | None, oid: int) -> str | None:
-    """As the capture shows it: by Python."""
-    if value is None:
-        return None
-    return {b"t": "True", b"f": "False"}[value] if oid == 16 else value.decode()
+def _compared_rows(
+    result: pq.abc.PGresult, wanted: dict[str, Any], sql: str, numbers: Numbers
+) -> tuple[list[Any], list[Any]]:
+    loaders = [Transformer().get_loader(result.ftype(c), pq.Format.TEXT) for c in range(result.nfields)]
+    ours = [[_shown(result.get_value(r, c), loaders[c]) for c in range(result.nfields)] for r in range(result.ntuples)]
+    theirs = [[None if v is None else numbers.here(str(v)) for v in row] for row in wanted["rows"]]
+    if len(theirs) < wanted["n"]:
+        # The capture was cut; which rows it holds, only a sorted answer tells.
+        ours = ours[: len(theirs)]
+    if not _is_sorted(sql):
+        ours, theirs = sorted(ours, key=str), sorted(theirs, key=str)
+    if ours == theirs:
+        return [], []
+    return [r for r in theirs if r not in ours] or ["in this order"], [r for r in ours if r not in theirs]
+
+
+def _is_sorted(sql: str) -> bool:
+    """Whether the statement itself, outside parentheses, has an ORDER BY."""
+    before = None
+    while before != sql:
+        before, sql = sql, re.sub(r"\([^()]*\)", "", sql)
+    return "order by" in sql.lower()
+
+
+def _shown(value: bytes | memoryview | bytearray | None, loader: Loader) -> str | None:
+    """As the capture shows it: as psycopg's Python value, printed."""
+    return None if value is None else str(loader.load(value))
 
 
 def main() -> None:
@@ -198,29 +241,21 @@ def main() -> None:
             for line in create_schema(connection):
                 print("refused:", line.replace("\n", " "))
         outcomes = list(run_all(dsn))
+    known = [o for o in outcomes if o.rows is not None]
     for o in outcomes:
         if o.difference:
-            shown = " ".join(o.sql.split())[:100] if len(sys.argv) < 2 else o.sql
-            print(o.id, o.client, o.difference, "|", shown)
-    known = [o for o in outcomes if o.rows_equal is not None]
+            print(o.id, o.client, o.difference, "|", " ".join(o.sql.split())[:100])
+        elif o.rows and any(o.rows) and "--rows" in sys.argv:
+            print(f"{o.id} {o.client}: {' '.join(o.sql.split())[:160]}")
+            for sign, rows in zip("-+", o.rows, strict=True):
+                for row in rows[:4]:
+                    print(f"    {sign} {str(row)[:500]}")
     print("slowest:", [(o.id, round(o.milliseconds)) for o in sorted(outcomes, key=lambda o: -o.milliseconds)[:8]])
-    print("rows differ:", [o.id for o in known if not o.rows_equal])
+    print("rows differ:", [o.id for o in known if o.rows and any(o.rows)])
     print(
         f"{sum(not o.difference for o in outcomes)} of {len(outcomes)} right, rows equal in "
-        f"{sum(bool(o.rows_equal) for o in known)} of {len(known)}"
+        f"{sum(o.rows == ([], []) for o in known)} of {len(known)}"
     )
-    if "--rewrite" in sys.argv:
-        _rewrite(outcomes)
-
-
-def _rewrite(outcomes: list[Outcome]) -> None:
-    left: dict[str, list[int]] = {}
-    for o in outcomes:
-        if o.difference:
-            left.setdefault(o.difference.partition("(")[0].partition(":")[0][:60], []).append(o.id)
-    here = Path(__file__).parent
-    (here / "not_yet.json").write_text(json.dumps(left, indent=1, sort_keys=True) + "\n")
-    (here / "same_rows.json").write_text(json.dumps([o.id for o in outcomes if o.rows_equal]) + "\n")
 
 
 if __name__ == "__main__":

@@ -179,16 +179,16 @@ def acl(roles: Roles, target: Owned, *, default: bool = False) -> list[str] | No
     """relacl and datacl as texts of aclitems (``grantee=arw/owner``); None for the defaults, unless they are wanted."""
     if target.grants is None and not default:
         return None
-    owner = _quoted(roles.name_of(target.owner))
+    owner = quoted(roles.name_of(target.owner))
     grants = [(_grantee(roles, grant.grantee), letters(grant.privileges)) for grant in grants_of(target)]
     return [f"{grantee}={privileges}/{owner}" for grantee, privileges in grants]
 
 
 def _grantee(roles: Roles, number: int) -> str:
-    return "" if number == PUBLIC else _quoted(roles.name_of(number))
+    return "" if number == PUBLIC else quoted(roles.name_of(number))
 
 
-def _quoted(name: str) -> str:
+def quoted(name: str) -> str:
     """putid of acl.c: a name with anything but letters, digits and _ goes into double quotes."""
     if all(c == "_" or (c.isascii() and c.isalnum()) for c in name) and name:
         return name

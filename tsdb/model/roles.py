@@ -24,7 +24,12 @@ FIRST_OWN_NUMBER = 16384
 MONITOR = 3373
 READ_ALL_SETTINGS = 3374
 READ_ALL_STATS = 3375
+STAT_SCAN_TABLES = 3377
 SIGNAL_BACKEND = 4200
+CHECKPOINT = 4544
+READ_SERVER_FILES = 4569
+WRITE_SERVER_FILES = 4570
+EXECUTE_SERVER_PROGRAM = 4571
 DATABASE_OWNER = 6171
 READ_ALL_DATA = 6181
 WRITE_ALL_DATA = 6182
@@ -69,14 +74,20 @@ class Role:
 
 FIRST_ROLE = Role(FIRST, FIRST_NAME, superuser=True, create_role=True, create_database=True, login=True)
 
-_MONITORED = (Membership(READ_ALL_SETTINGS), Membership(READ_ALL_STATS))
+_MONITORED = (Membership(READ_ALL_SETTINGS), Membership(READ_ALL_STATS), Membership(STAT_SCAN_TABLES))
+# Some of them give nothing here, where no SQL reaches files and programs: scripts grant them.
 PREDEFINED: Mapping[int, Role] = {
     role.number: role
     for role in (
         Role(MONITOR, "pg_monitor", member_of=_MONITORED),
         Role(READ_ALL_SETTINGS, "pg_read_all_settings"),
         Role(READ_ALL_STATS, "pg_read_all_stats"),
+        Role(STAT_SCAN_TABLES, "pg_stat_scan_tables"),
         Role(SIGNAL_BACKEND, "pg_signal_backend"),
+        Role(CHECKPOINT, "pg_checkpoint"),
+        Role(READ_SERVER_FILES, "pg_read_server_files"),
+        Role(WRITE_SERVER_FILES, "pg_write_server_files"),
+        Role(EXECUTE_SERVER_PROGRAM, "pg_execute_server_program"),
         Role(DATABASE_OWNER, "pg_database_owner"),
         Role(READ_ALL_DATA, "pg_read_all_data"),
         Role(WRITE_ALL_DATA, "pg_write_all_data"),

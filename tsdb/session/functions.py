@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, UndefinedObject
-from tsdb.model.roles import READ_ALL_STATS, SIGNAL_BACKEND, Roles
+from tsdb.model.roles import READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
 from tsdb.model.store import Block, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.context import SequenceAccess
+from tsdb.sql.settings import SUPERUSERS_ONLY
 from tsdb.types import TIMESTAMPTZ
 
 if TYPE_CHECKING:
@@ -148,7 +149,8 @@ class SessionFunctions:
         )  # fmt: skip
 
     def _settings(self) -> list[tuple[Any, ...]]:
-        return self._core.variables.rows()
+        all_seen = self._roles.has_rights_of(self._core.identity.current.role, READ_ALL_SETTINGS)
+        return [row for row in self._core.variables.rows() if all_seen or row[0] not in SUPERUSERS_ONLY]
 
     def _cursors(self) -> list[tuple[Any, ...]]:
         return [

@@ -44,14 +44,15 @@ _WHERE = {
     "pg_collation": "collname IN ('default', 'C', 'POSIX', 'ucs_basic', 'unicode', 'C.UTF-8') AND collprovider <> 'i'",
     "pg_constraint": "contype = 'c'",
     "pg_conversion": "true",
-    "pg_description": f"classoid <> 'pg_extension'::regclass AND (classoid <> 'pg_class'::regclass OR objoid IN "
-    f"(SELECT oid FROM pg_class WHERE {_OURS})) AND (classoid <> 'pg_language'::regclass OR objoid < 13000)",
-    "pg_language": "lanname <> 'plpgsql'",
+    "pg_depend": "deptype = 'e'",
+    "pg_description": f"classoid <> 'pg_class'::regclass OR objoid IN (SELECT oid FROM pg_class WHERE {_OURS})",
+    "pg_extension": "true",
+    "pg_language": "true",
     "pg_namespace": "nspname NOT LIKE 'pg_temp%' AND nspname NOT LIKE 'pg_toast_temp%'",
     "pg_opclass": "true",
     "pg_operator": "true",
     "pg_opfamily": "true",
-    "pg_proc": "proname NOT LIKE 'plpgsql%'",
+    "pg_proc": "true",
     "pg_range": "true",
     "pg_tablespace": "true",
     "pg_ts_config": "true",
@@ -69,8 +70,9 @@ _WHERE = {
 _EMPTY = {
     "pg_proc": {"proargdefaults", "prosqlbody", "probin", "proacl"},
     "pg_class": {"relacl"},
-    "pg_namespace": {"nspacl"},
 }
+# Columns that only some rows keep: the others' values name the cluster's first role.
+_KEPT = {("pg_namespace", "nspacl"): "CASE WHEN nspname = 'public' THEN nspacl::text[] END"}
 _ORDER = {"pg_views": "schemaname, viewname"}
 
 # What pg_get_function_*() say, which needs the parser's trees.
@@ -116,8 +118,10 @@ def _captured(connection: psycopg.Connection[tuple[Any, ...]], name: str, where:
     columns = [(row[4], BY_OID[row[5]]) for row in rows.fetchall()]
     more = _MORE.get(name, {})
     empty = _EMPTY.get(name, set())
-    texts = ["NULL" if c in empty else _expression(c, t) for c, t in columns] + list(more.values())
-    order = _ORDER.get(name, "oid" if columns[0][0] == "oid" else "1, 2, 3")
+    texts = ["NULL" if c in empty else _KEPT.get((name, c)) or _expression(c, t) for c, t in columns]
+    texts += list(more.values())
+    # As they lie in the table: what has no ORDER BY comes in that order from PostgreSQL, too.
+    order = _ORDER.get(name, "ctid")
     values = connection.execute(f"SELECT {', '.join(texts)} FROM {schema}.{relation} WHERE {where} ORDER BY {order}")
     made = list(zip(*values.fetchall(), strict=True))
     arrays = [

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from tsdb.errors import InvalidParameterValue
-from tsdb.model.privileges import Privilege, privileges_of
+from tsdb.model.privileges import ON_DATABASE, Privilege, privileges_of
 from tsdb.model.relations import SqlSequence
-from tsdb.sql.catalog import definitions, names, oids, sizes, static
+from tsdb.model.roles import FIRST
+from tsdb.sql.catalog import definitions, described, names, oids, sizes, static
 from tsdb.sql.catalog.calls import ANSWERS, Answer
 from tsdb.sql.catalog.live import Glance
+from tsdb.sql.catalog.live_databases import TEMPLATES, database_oid, databases
 from tsdb.sql.catalog.live_relations import comments
 from tsdb.sql.catalog.live_views import total_bytes
 from tsdb.sql.catalog.outline import qualified
@@ -38,6 +40,9 @@ def _about(kind: str) -> None:
 
 for _type in REFERENCES:
     _about(_type.typname)
+
+
+ANSWERS["describe"] = lambda m, a, b, t: described.describe(m, a, b, t)
 
 
 @answers("format_type")
@@ -113,7 +118,7 @@ def _column_comment(m: Glance, a: int | None, b: int | None, t: str | None) -> s
 
 @answers("shared comment")
 def _shared_comment(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
-    found = (d for d in m.outline.catalog.databases.values() if oids.database(d.number) == a)
+    found = (d for d in databases(m) if database_oid(d) == a)
     return next((d.comment for d in found), None) if t == "pg_database" else None
 
 
@@ -144,9 +149,8 @@ def _size(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
 
 @answers("database size")
 def _database_size(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
-    if t is not None:
-        return sizes.database_bytes(m, m.outline.catalog.find(t).number)
-    return None if a is None else sizes.database_bytes(m, a - oids.FIRST_OWN)
+    number = _database_number(m, None, None, t) if a is None else a
+    return None if number is None else sizes.database_bytes(m, number - oids.FIRST_OWN)
 
 
 ANSWERS["pretty"] = lambda m, a, b, t: None if a is None else sizes.pretty(a)
@@ -187,12 +191,16 @@ def _may_use_database(m: Glance, a: int | None, b: int | None, t: str | None) ->
         return None
     database = m.outline.catalog.databases_by_number.get(a - oids.FIRST_OWN)
     role = m.context.role if b is None else b
+    if a in {template.number for template in TEMPLATES}:
+        wanted, mine = _wanted(t), m.outline.catalog.roles.has_rights_of(role, FIRST)
+        return bool(wanted & (ON_DATABASE if mine else Privilege.CONNECT))
     return None if database is None else bool(privileges_of(m.outline.catalog.roles, role, database) & _wanted(t))
 
 
 @answers("database number")
 def _database_number(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
-    return None if t is None else oids.database(m.outline.catalog.find(t).number)
+    template = next((each.number for each in TEMPLATES if each.name == t), None)
+    return None if t is None else template or oids.database(m.outline.catalog.find(t).number)
 
 
 @answers("has role")

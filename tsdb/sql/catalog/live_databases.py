@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from tsdb.model import privileges
 from tsdb.model.catalog import Database
+from tsdb.model.privileges import quoted as quoted_role
 from tsdb.model.relations import PUBLIC, Namespace, passes_with_its_process
-from tsdb.model.roles import Membership, Role
+from tsdb.model.roles import FIRST, Membership, Role
 from tsdb.sql.catalog import oids
 from tsdb.sql.catalog.live import Glance, live
 
@@ -18,23 +19,48 @@ _TABLESPACE = 1663
 HIDDEN = "********"
 
 
-def _database_acl(d: Database, glance: Glance) -> list[str] | None:
-    return privileges.acl(glance.outline.catalog.roles, d)
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A database that CREATE DATABASE copies in PostgreSQL. Tools expect it; nobody can connect to it."""
+
+    number: int
+    name: str
+    comment: str
+    owner: int = FIRST
+
+
+TEMPLATES = (
+    Template(1, "template1", "default template for new databases"),
+    Template(4, "template0", "unmodifiable empty database"),
+)
+
+
+def database_oid(d: Database | Template) -> int:
+    return d.number if isinstance(d, Template) else oids.database(d.number)
+
+
+def _database_acl(d: Database | Template, glance: Glance) -> list[str] | None:
+    roles = glance.outline.catalog.roles
+    if isinstance(d, Database):
+        return privileges.acl(roles, d)
+    owner = quoted_role(roles.name_of(d.owner))
+    return [f"=c/{owner}", f"{owner}=CTc/{owner}"]
 
 
 @live(PG, "pg_database", {
-    "oid": lambda d, m: oids.database(d.number), "datname": lambda d, m: d.name, "datdba": lambda d, m: d.owner,
-    "encoding": UTF8, "datlocprovider": "c", "datallowconn": True, "datconnlimit": -1, "dattablespace": _TABLESPACE,
+    "oid": lambda d, m: database_oid(d), "datname": lambda d, m: d.name, "datdba": lambda d, m: d.owner,
+    "encoding": UTF8, "datlocprovider": "c", "datistemplate": lambda d, m: isinstance(d, Template),
+    "datallowconn": lambda d, m: isinstance(d, Database), "datconnlimit": -1, "dattablespace": _TABLESPACE,
     "datcollate": "C.UTF-8", "datctype": "C.UTF-8", "datacl": _database_acl,
 })  # fmt: skip
-def databases(glance: Glance) -> Sequence[Database]:
-    return list(glance.outline.catalog.databases.values())
+def databases(glance: Glance) -> Sequence[Database | Template]:
+    return [*glance.outline.catalog.databases.values(), *TEMPLATES]
 
 
 @live(PG, "pg_shdescription", {
-    "objoid": lambda d, m: oids.database(d.number), "classoid": oids.PG_DATABASE, "description": lambda d, m: d.comment,
+    "objoid": lambda d, m: database_oid(d), "classoid": oids.PG_DATABASE, "description": lambda d, m: d.comment,
 })  # fmt: skip
-def shared_descriptions(glance: Glance) -> Sequence[Database]:
+def shared_descriptions(glance: Glance) -> Sequence[Database | Template]:
     return [d for d in databases(glance) if d.comment is not None]
 
 
@@ -58,7 +84,7 @@ _ROLE = {
     "oid": lambda r, m: r.number, "rolname": lambda r, m: r.name, "rolsuper": lambda r, m: r.superuser,
     "rolinherit": lambda r, m: r.inherit, "rolcreaterole": lambda r, m: r.create_role,
     "rolcreatedb": lambda r, m: r.create_database, "rolcanlogin": lambda r, m: r.login,
-    "rolreplication": False, "rolbypassrls": lambda r, m: r.superuser,
+    "rolreplication": lambda r, m: r.number == FIRST, "rolbypassrls": lambda r, m: r.superuser,
     "rolconnlimit": lambda r, m: r.connection_limit, "rolvaliduntil": lambda r, m: r.valid_until_us,
 }  # fmt: skip
 
@@ -76,7 +102,8 @@ def roles(glance: Glance) -> Sequence[Role]:
 
 _USER = {
     "usename": lambda r, m: r.name, "usesysid": lambda r, m: r.number, "usecreatedb": lambda r, m: r.create_database,
-    "usesuper": lambda r, m: r.superuser, "userepl": False, "usebypassrls": lambda r, m: r.superuser,
+    "usesuper": lambda r, m: r.superuser, "userepl": lambda r, m: r.number == FIRST,
+    "usebypassrls": lambda r, m: r.superuser,
     "valuntil": lambda r, m: r.valid_until_us,
 }  # fmt: skip
 

@@ -8,9 +8,9 @@ from functools import cache
 from tsdb.errors import InsufficientPrivilege
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlSequence
-from tsdb.sql.catalog import definitions, oids, sizes, static
+from tsdb.sql.catalog import definitions, sizes, static
 from tsdb.sql.catalog.live import Fresh, Glance, live
-from tsdb.sql.catalog.live_databases import databases
+from tsdb.sql.catalog.live_databases import database_oid, databases
 from tsdb.sql.catalog.live_relations import sequences_of
 from tsdb.sql.catalog.outline import Entry, IndexEntry
 
@@ -131,7 +131,7 @@ def user_index_statistics(glance: Glance) -> Sequence[IndexEntry]:
     return glance.outline.indexes
 
 
-@live(PG, "pg_stat_database", {"datid": lambda d, m: oids.database(d.number), "datname": lambda d, m: d.name})
+@live(PG, "pg_stat_database", {"datid": lambda d, m: database_oid(d), "datname": lambda d, m: d.name})
 def database_statistics(glance: Glance) -> Sequence[object]:
     return databases(glance)
 

@@ -114,7 +114,7 @@ pg_char_to_encoding(name) int4: CASE WHEN upper(replace({0}, '-', '')) = 'UTF8' 
 pg_relation_is_publishable(regclass) bool: CASE WHEN {0} IS NOT NULL THEN {0} >= 16384 END
 pg_relation_is_updatable(regclass, bool) int4: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN 28 END
 pg_stat_get_numscans(oid) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
-pg_describe_object(oid, oid, int4) text: CASE WHEN {0} < 0 AND {1} < 0 AND {2} < 0 THEN '' END
+pg_describe_object(oid, oid, int4) text: catalog_text('describe', @, {0}, {1}, CAST({2} AS VARCHAR))
 pg_filenode_relation(oid, oid) regclass: CASE WHEN {0} < 0 AND {1} < 0 THEN CAST(0 AS BIGINT) END
 pg_relation_filenode(regclass) oid: CASE WHEN {0} IS NOT NULL THEN {0} END
 pg_column_is_updatable(regclass, int2, bool) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL AND {2} IS NOT NULL

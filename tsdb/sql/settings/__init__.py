@@ -14,7 +14,7 @@ Source: PostgreSQL 15 manual, chapter 20; 55.2.7 (ParameterStatus); guc.c.
 
 from __future__ import annotations
 
-from tsdb.sql.settings.own import SERVER_VERSION, SERVER_VERSION_NUM, hours_zone, iana_name
+from tsdb.sql.settings.own import SERVER_VERSION, SERVER_VERSION_NUM, SUPERUSERS_ONLY, hours_zone, iana_name
 from tsdb.sql.settings.setting import Setting
 from tsdb.sql.settings.table import SETTINGS, checked, find, is_custom
 
@@ -22,6 +22,7 @@ __all__ = [
     "SERVER_VERSION",
     "SERVER_VERSION_NUM",
     "SETTINGS",
+    "SUPERUSERS_ONLY",
     "Setting",
     "checked",
     "find",

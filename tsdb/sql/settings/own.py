@@ -25,6 +25,13 @@ VALUES = {
     "autovacuum": "off",
     "listen_addresses": "",
 }
+# What only superusers and members of pg_read_all_settings see (guc.c, GUC_SUPERUSER_ONLY).
+SUPERUSERS_ONLY = frozenset({
+    "config_file", "data_directory", "dynamic_library_path", "external_pid_file", "hba_file", "ident_file",
+    "jit_provider", "krb_server_keyfile", "log_directory", "log_filename", "primary_conninfo",
+    "session_preload_libraries", "shared_preload_libraries", "ssl_ciphers", "ssl_dh_params_file", "ssl_ecdh_curve",
+    "ssl_max_protocol_version", "ssl_min_protocol_version", "ssl_passphrase_command", "unix_socket_directories",
+})  # fmt: skip
 # ParameterStatus, in PostgreSQL's order (guc.c, GUC_REPORT).
 REPORTED = (
     "in_hot_standby", "integer_datetimes", "TimeZone", "IntervalStyle", "is_superuser", "application_name",
