@@ -28,6 +28,7 @@ from tsdb.session.transaction import State, Transaction
 from tsdb.session.turns import Turn
 from tsdb.session.writing import Writing
 from tsdb.sql import permission
+from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.copy import input as copy_input
 from tsdb.sql.copy.input import PreparedCopy
@@ -141,7 +142,8 @@ class Execution:
             self.turn.enter()
         self._transaction.start_statement()
         if len(values) < len(plan.parameters):
-            raise UndefinedParameter(f"there is no parameter ${len(values) + 1}")
+            name, position = places.of_parameter(plan.statement.fragment, len(values)) or ("$1", None)
+            raise UndefinedParameter(f"there is no parameter {name}", position=position)
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
             self.writing.write_pending()
         if isinstance(plan.statement, Ddl):

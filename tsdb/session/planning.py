@@ -12,6 +12,7 @@ from tsdb.errors import FeatureNotSupported, UndefinedParameter
 from tsdb.model.schema import Catalog
 from tsdb.session.rowset import text_columns
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
+from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.copy import input as copy_input
 from tsdb.sql.copy import output as copy_output
@@ -153,7 +154,8 @@ class Planner:
         copy_output.check_columns(copy, context, catalog)
         body = self.plan(copy_output.query_of(copy), context, (), catalog)
         if body.parameters:
-            raise UndefinedParameter("there is no parameter $1")
+            name, position = places.of_parameter(statement.fragment, 0) or ("$1", None)
+            raise UndefinedParameter(f"there is no parameter {name}", position=position)
         copy_output.check_result(copy, body.columns)
         return Plan(statement, body=body, copy=copy)
 

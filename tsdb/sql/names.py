@@ -17,6 +17,7 @@ from tsdb.model.relations import PUBLIC, TEMPORARY, SqlSequence, SqlView, path_o
 from tsdb.model.schema import Series
 from tsdb.sql import lexer, trees
 from tsdb.sql.context import Context
+from tsdb.sql.statement import Fragment
 from tsdb.types import SqlType
 
 _DEFAULT_PATH = '"$user", public'
@@ -113,13 +114,24 @@ def creation_schema(context: Context, database: Database, schema: str) -> str:
     return path[0]
 
 
-def target_series(context: Context, database: Database, table: exp.Expr, verb: str) -> Series:
-    """The series that INSERT, UPDATE, DELETE or TRUNCATE names. Raises UndefinedTable, WrongObjectType …"""
+def target_series(
+    context: Context, database: Database, table: exp.Expr, verb: str, fragment: Fragment | None = None
+) -> Series:
+    """The series that INSERT, UPDATE, DELETE or TRUNCATE names; ``fragment``: whose errors have a place.
+
+    Raises UndefinedTable, WrongObjectType …
+    """
     catalog = table.args.get("catalog")
     schema = trees.name_of(table.args["db"]) if table.args.get("db") is not None else ""
     if catalog is not None and trees.name_of(catalog) != database.name:
         raise FeatureNotSupported(f'cross-database references are not implemented: "{table.sql()}"')
-    return writable(require(context, database, schema, trees.name_of(table)), verb)
+    name = trees.name_of(table)
+    found = find(context, database, schema, name)
+    if found is None:
+        start = trees.start_of(table.args.get("db") or table.this) if fragment is not None else None
+        position = start + 1 + fragment.offset if fragment is not None and start is not None else None
+        raise UndefinedTable(f'relation "{shown(schema, name)}" does not exist', position=position)
+    return writable(found, verb)
 
 
 def writable(found: Relation, verb: str) -> Series:

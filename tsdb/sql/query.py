@@ -151,7 +151,9 @@ class Queries:
         inner = statement.statement if isinstance(statement, Explain) else statement
         if not isinstance(inner, Select):
             raise FeatureNotSupported("EXPLAIN is supported for queries only")
-        binder = Binder(context, catalog, catalog.find(context.database), inner.fragment.offset, bind_query=bind_query)
+        binder = Binder(
+            context, catalog, catalog.find(context.database), inner.fragment.original, bind_query=bind_query
+        )
         binder.typed(tuple(parameter_types))
         binder.form = "shown"
         if context.uses is not None:

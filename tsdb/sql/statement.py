@@ -31,6 +31,11 @@ class Fragment:
     def tokens(self) -> tuple[Token, ...]:
         return tuple(lexer.tokens(self.text))
 
+    @cached_property
+    def original(self) -> Fragment:
+        """What a query that was made of a statement was made of (``trees.derived``); places count in it."""
+        return self
+
     def tail(self, start: int) -> Fragment:
         """The fragment from one of its characters on: the query inside EXPLAIN, DECLARE, PREPARE or COPY."""
         return Fragment(self.text[start:], self.offset + start)
@@ -202,7 +207,32 @@ def _insert(text: str, tokens: tuple[Token, ...]) -> exp.Expr:
 _parse_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_parse)
 
 
+# The word that the first one needs behind it, where sqlglot does without.
+_SECOND = {"insert": "into", "delete": "from"}
+
+
+def _check_words(fragment: Fragment, tree: exp.Expr) -> None:
+    """What sqlglot reads and PostgreSQL does not: INSERT without INTO, DELETE without FROM, UPDATE without values."""
+    text, tokens = fragment.text, fragment.tokens
+    wanted = _SECOND.get(tokens[0].value)
+    if wanted is not None and len(tokens) > 1 and not tokens[1].is_word(wanted):
+        raise lexer.syntax_error(text, tokens[1].start, tokens[1].end)
+    if not isinstance(tree, exp.Update):
+        return
+    if not tree.expressions:
+        raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+    for each in tree.expressions:
+        if isinstance(each, exp.EQ):
+            continue
+        ends = [int(n.meta["end"]) for n in each.walk() if n._meta and "end" in n.meta]
+        following = next((t for t in tokens if ends and t.start > max(ends)), None)
+        if following is None:
+            raise SqlSyntaxError("syntax error at end of input", position=len(text) + 1)
+        raise lexer.syntax_error(text, following.start, following.end)
+
+
 def _query(fragment: Fragment, tree: exp.Expr) -> Statement:
+    _check_words(fragment, tree)
     if isinstance(tree, exp.Insert):
         return Insert(fragment, tree)
     if isinstance(tree, exp.Delete):

@@ -27,6 +27,12 @@ def name_of(identifier: exp.Expr) -> str:
     return str(this) if identifier.args.get("quoted") else str(this).lower()
 
 
+def start_of(node: exp.Expr) -> int | None:
+    """Where a name starts in its fragment, from 0."""
+    start = node.meta.get("start") if node._meta else None
+    return None if start is None else int(start)
+
+
 def table_name(table: exp.Expr, database: str) -> str:
     """The name of a target table in ``database``. Raises UndefinedTable for another schema."""
     schema = table.args.get("db")
@@ -64,9 +70,15 @@ def type_text(sql_type: SqlType, typmod: int) -> str:
     return _CAST_NAMES.get(sql_type.oid, sql_type.typname)
 
 
+# Where a cast says which column its value is assigned to.
+ASSIGNED_TO = "assigned_to"
+
+
 def cast(value: exp.Expr, column: Column) -> exp.Expr:
-    """``CAST(value AS the column's type)``."""
-    return exp.Cast(this=value, to=_type(type_text(column.type, column.typmod)).copy())
+    """``value`` as the column's type, where it may be assigned to it without a cast."""
+    made = exp.Cast(this=value, to=_type(type_text(column.type, column.typmod)).copy())
+    made.set(ASSIGNED_TO, column.name)
+    return made
 
 
 def cast_to(value: exp.Expr, text: str) -> exp.Expr:
@@ -92,7 +104,9 @@ def expression(text: str) -> exp.Expr:
 def derived(fragment: Fragment, role: str, tree: exp.Expr) -> Select:
     """A query that is made from a statement. ``role`` and the statement's text name it: prepared queries are cached by
     text. Positions in the tree still count from the fragment."""
-    return Select(Fragment(f"/*{role.replace('*/', '')}*/{fragment.text}", fragment.offset), tree)
+    made = Fragment(f"/*{role.replace('*/', '')}*/{fragment.text}", fragment.offset)
+    made.__dict__["original"] = fragment.original
+    return Select(made, tree)
 
 
 def conjuncts(condition: exp.Expr | None) -> list[exp.Expr]:

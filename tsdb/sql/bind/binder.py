@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +13,13 @@ from tsdb.errors import FeatureNotSupported, StatementTooComplex, TsdbError, Und
 from tsdb.model.relations import SqlSequence, SqlView, Use
 from tsdb.model.schema import Catalog, Database, Series
 from tsdb.sql import names
+from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.block import Block, BoundQuery
 from tsdb.sql.expressions.coercion import TEXT_TO_NUMERIC
 from tsdb.sql.expressions.expression import Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Scope, Source
+from tsdb.sql.statement import Fragment
 from tsdb.types import UNKNOWN, SqlType
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ class Binder:
     context: Context
     catalog: Catalog
     database: Database
-    offset: int = 0
+    fragment: Fragment = field(default_factory=lambda: Fragment(""), repr=False)
     parameters: list[Parameter] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
@@ -91,10 +94,20 @@ class Binder:
             return made if self.filling is None else self.filling.of(self, made, scope)
         except TsdbError as error:
             if error.position is None:
-                error.position = self.position(node)
+                error.position = places.of_error(self.fragment, node, error) or self.position(node)
             raise
         finally:
             self.depth -= 1
+
+    @contextmanager
+    def at(self, position: int | None) -> Iterator[None]:
+        """An error inside without a place of its own is there."""
+        try:
+            yield
+        except TsdbError as error:
+            if error.position is None:
+                error.position = position
+            raise
 
     def position(self, node: exp.Expr) -> int | None:
         """The 1-based character of a node in the whole message, where sqlglot kept it."""
@@ -102,7 +115,7 @@ class Binder:
         if start is None:
             inner = node.args.get("this")
             return self.position(inner) if isinstance(inner, exp.Expr) else None
-        return int(start) + 1 + self.offset
+        return int(start) + 1 + self.fragment.offset
 
     def parameter(self, number: int) -> Expr:
         if not 1 <= number <= MAX_PARAMETERS:

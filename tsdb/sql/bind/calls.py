@@ -434,7 +434,7 @@ def _of_window(binder: Binder, node: exp.Window, key: str) -> Any:
             return None
         at = binder.windows.get(fold(named))
         if at is None:
-            raise UndefinedObject(f'window "{fold(named)}" does not exist')
+            raise UndefinedObject(f'window "{fold(named)}" does not exist', position=binder.position(named))
     return at.args.get(key) if at is not None else None
 
 

@@ -41,7 +41,9 @@ def check_order(on: Sequence[Expr], order: Sequence[OrderItem]) -> None:
     items = [item.expr.sql for item in order]
     first_other = next((i for i, sql in enumerate(items) if sql not in wanted), None)
     if first_other is not None and wanted - set(items[:first_other]):
-        raise InvalidColumnReference("SELECT DISTINCT ON expressions must match initial ORDER BY expressions")
+        raise InvalidColumnReference(
+            "SELECT DISTINCT ON expressions must match initial ORDER BY expressions", position=on[0].position
+        )
 
 
 def columns_of(targets: Sequence[str], on: Sequence[Expr], order: Sequence[OrderItem], known: Sequence[Expr]) -> str:

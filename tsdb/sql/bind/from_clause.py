@@ -11,7 +11,6 @@ from tsdb.errors import (
     DuplicateAlias,
     FeatureNotSupported,
     InvalidColumnReference,
-    InvalidSchemaName,
     SqlSyntaxError,
     UndefinedColumn,
     UndefinedFunction,
@@ -144,7 +143,8 @@ def _named(binder: Binder, node: exp.Table, scope: Scope) -> str:
         relation = Relation(name, binder.alias(), columns, block=common.block, table=common)
         text = f"{common.alias} AS {relation.alias}"
     else:
-        text, relation = _stored(binder, name, schema, position)
+        qualifier = node.args.get("db")
+        text, relation = _stored(binder, name, schema, binder.position(qualifier) if qualifier else position)
     _aliased(relation, node.args.get("alias"))
     binder.relations.append(relation)
     _add(scope, relation, position)
@@ -161,9 +161,6 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> tup
         made = _system(binder, name, found)
         assert made.source is not None
         return f"{made.source.name} AS {made.alias}", made
-    known = ("public", "pg_temp", "pg_catalog", "information_schema", "tsdb", *binder.database.namespaces)
-    if schema and schema not in known:
-        raise InvalidSchemaName(f'schema "{schema}" does not exist', position=position)
     qualified = f"{schema}.{name}" if schema else name
     raise UndefinedTable(f'relation "{qualified}" does not exist', position=position)
 

@@ -15,7 +15,7 @@ from tsdb.errors import (
     SqlSyntaxError,
 )
 from tsdb.sql import limits
-from tsdb.sql.bind import literal_lists
+from tsdb.sql.bind import literal_lists, places
 from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import ordering
 from tsdb.sql.bind.limit import limit_text
@@ -122,7 +122,9 @@ def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None, form: st
         sides.append(bind_query(binder, side, scope))
     left, right = sides
     if len(left.outputs) != len(right.outputs):
-        raise SqlSyntaxError(f"each {word} query must have the same number of columns")
+        listed = node.expression.selects
+        position = places.of_node(binder.fragment, listed[0]) if listed else None
+        raise SqlSyntaxError(f"each {word} query must have the same number of columns", position=position)
     outputs = []
     for a, b in zip(left.outputs, right.outputs, strict=True):
         both = [_as_expr(a), _as_expr(b)]
@@ -137,7 +139,8 @@ def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None, form: st
 def _as_expr(output: Output) -> Expr:
     if output.expr is not None and output.expr.unknown:
         return output.expr
-    return Expr("", output.type, digits=output.digits)
+    position = output.expr.position if output.expr is not None else None
+    return Expr("", output.type, digits=output.digits, position=position)
 
 
 def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
@@ -163,8 +166,10 @@ def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
 def _values(binder: Binder, node: exp.Expr, scope: Scope | None, form: str) -> BoundQuery:
     inner = Scope(scope)
     nodes = [row.expressions if isinstance(row, exp.Tuple) else [row] for row in node.expressions]
-    if any(len(row) != len(nodes[0]) for row in nodes):
-        raise SqlSyntaxError("VALUES lists must all be the same length")
+    odd = next((row for row in nodes if len(row) != len(nodes[0])), None)
+    if odd is not None:
+        place = places.of_node(binder.fragment, odd[0])
+        raise SqlSyntaxError("VALUES lists must all be the same length", position=place)
     long = _long_values(binder, nodes) if len(nodes) >= literal_lists.MIN_LONG else None
     if long is not None:
         return long

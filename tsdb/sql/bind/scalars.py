@@ -8,13 +8,15 @@ from decimal import Decimal
 from sqlglot import exp
 
 from tsdb.errors import (
+    DatatypeMismatch,
     FeatureNotSupported,
     NumericValueOutOfRange,
     SqlSyntaxError,
     UndefinedTable,
 )
 from tsdb.model.relations import name_of
-from tsdb.sql import limits, literal, type_names
+from tsdb.sql import limits, literal, trees, type_names
+from tsdb.sql.bind import places
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.expressions import coercion, shown
 from tsdb.sql.expressions.coercion import coerce, constant, unify
@@ -115,6 +117,13 @@ def collate(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 def cast(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     target, typmod = type_names.of_node(node.args["to"], binder.own_type)
     inner = binder.bind(node.this, scope)
+    column = node.args.get(trees.ASSIGNED_TO)
+    if column is not None and not coercion.assignable(inner.type, target):
+        raise DatatypeMismatch(
+            f'column "{column}" is of type {target.name} but expression is of type {inner.type.name}',
+            hint="You will need to rewrite or cast the expression.",
+            position=inner.position,
+        )
     made = coercion.explicit_cast(inner, target, typmod, binder.context)
     # PostgreSQL names a column by what is cast, by the type when that has no name of its own.
     if inner.name != "?column?" and not inner.weak:
@@ -171,7 +180,9 @@ def case(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     branches = [binder.bind(each.args["true"], scope) for each in node.args["ifs"]]
     default = node.args.get("default")
     last = Expr("NULL", UNKNOWN, "literal") if default is None else binder.bind(default, scope)
-    target, results = unify([*branches, last], "CASE", binder.context)
+    # PostgreSQL looks at ELSE first (transformCaseExpr).
+    target, (other, *results) = unify([last, *branches], "CASE", binder.context)
+    results.append(other)
     conditions = []
     for each in node.args["ifs"]:
         test = exp.EQ(this=node.this, expression=each.this) if node.this is not None else each.this
@@ -222,7 +233,8 @@ def _index(binder: Binder, node: exp.Expr | None, scope: Scope, absent: str) -> 
 def scalar_subquery(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     query = binder.bind_query(binder, node, scope)
     if len(query.outputs) != 1:
-        raise SqlSyntaxError("subquery must return only one column")
+        place = places.of_subquery(binder.fragment, node)
+        raise SqlSyntaxError("subquery must return only one column", position=place)
     output = query.outputs[0]
     # DuckDB would take the first of several rows when told so; PostgreSQL's 21000 is its default.
     return Expr(

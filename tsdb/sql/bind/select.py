@@ -282,7 +282,9 @@ def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, clause: st
         if not plain.name.isdigit():
             raise SqlSyntaxError(f"non-integer constant in {clause}")
         if not 1 <= int(plain.name) <= len(select.targets):
-            raise InvalidColumnReference(f"{clause} position {plain.name} is not in select list")
+            raise InvalidColumnReference(
+                f"{clause} position {plain.name} is not in select list", position=binder.position(plain)
+            )
         return select.targets[int(plain.name) - 1]
     if isinstance(plain, exp.Column) and plain.args.get("table") is None:
         name = fold(plain.this)
@@ -306,7 +308,9 @@ def _order(binder: Binder, node: exp.Select, select: _Select) -> list[OrderItem]
         at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
         if at is None:
             if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
-                raise InvalidColumnReference("for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+                raise InvalidColumnReference(
+                    "for SELECT DISTINCT, ORDER BY expressions must appear in select list", position=expr.position
+                )
             if expr.op == "literal":
                 continue
         items.append(OrderItem(expr, at, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))

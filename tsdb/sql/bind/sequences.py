@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from sqlglot import exp
 
-from tsdb.errors import FeatureNotSupported, UndefinedFunction
+from tsdb.errors import FeatureNotSupported, UndefinedFunction, UndefinedTable
 from tsdb.model.catalog import Catalog
 from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Series
@@ -72,7 +72,7 @@ def _named(binder: Binder, argument: Expr) -> Expr | None:
         return None
     found = names.find(binder.context, binder.database, parts[0] if len(parts) == 2 else "", parts[-1])
     if found is None:
-        return None
+        raise UndefinedTable(f'relation "{argument.value}" does not exist', position=argument.position)
     number = found.identity if isinstance(found, Series) else found.number
     return constant(REGCLASS, oids.of(number), argument)
 

@@ -10,14 +10,16 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from tsdb.errors import DuplicateColumn, FeatureNotSupported, GeneratedAlways, SqlSyntaxError, UndefinedColumn
+from tsdb.errors import FeatureNotSupported, GeneratedAlways, SqlSyntaxError, UndefinedColumn
 from tsdb.model.schema import Column, Series
 from tsdb.model.store import TIME_NS
 from tsdb.sql import trees
+from tsdb.sql.bind import places
 from tsdb.sql.dml.joined import Joined
 from tsdb.sql.dml.serial import next_value
 from tsdb.sql.expressions.functions import scalar
 from tsdb.sql.result import ResultColumn
+from tsdb.sql.statement import Fragment
 
 _COUNTING = ("nextval", "setval", "currval", "lastval")
 _MARK = "?new "
@@ -29,19 +31,21 @@ def is_volatile(value: exp.Expr) -> bool:
     return any(name in scalar.VOLATILE or name in _COUNTING for name in names)
 
 
-def read(series: Series, assignments: Sequence[exp.Expr]) -> dict[Column, exp.Expr]:
+def read(series: Series, assignments: Sequence[exp.Expr], fragment: Fragment) -> dict[Column, exp.Expr]:
     """The value of each column that is set.
 
-    Raises UndefinedColumn, DuplicateColumn, GeneratedAlways, SqlSyntaxError, FeatureNotSupported.
+    Raises UndefinedColumn, GeneratedAlways, SqlSyntaxError, FeatureNotSupported.
     """
     found: dict[Column, exp.Expr] = {}
     for target, value in _pairs(assignments):
         name = trees.name_of(target)
         column = series.by_name.get(name)
         if column is None:
-            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+            raise UndefinedColumn(
+                f'column "{name}" of relation "{series.name}" does not exist', position=places.of_node(fragment, target)
+            )
         if column in found:
-            raise DuplicateColumn(f'multiple assignments to same column "{name}"')
+            raise SqlSyntaxError(f'multiple assignments to same column "{name}"')
         found[column] = _value(value, column)
     return found
 

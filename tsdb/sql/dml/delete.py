@@ -135,7 +135,7 @@ def prepare(
     if tree.args.get("tables"):
         raise SqlSyntaxError("DELETE FROM names one table", hint="Name the others after USING.")
     table = tree.this
-    series = target_series(context, catalog.find(context.database), table, "delete from")
+    series = target_series(context, catalog.find(context.database), table, "delete from", statement.fragment)
     alias = trees.alias_of(table)
     where = tree.args.get("where")
     condition = where.this if where is not None else None

@@ -29,6 +29,7 @@ from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
 from tsdb.sql import trees
+from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.dml import constant_rows, new_keys, returning, serial, upsert
 from tsdb.sql.dml.conflict import Conflict
@@ -37,11 +38,12 @@ from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.dml.returning import Evaluated, Returned
 from tsdb.sql.dml.to_points import points_of
 from tsdb.sql.dml.upsert import Upsert
+from tsdb.sql.expressions.coercion import assignable
 from tsdb.sql.names import target_series
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
-from tsdb.sql.statement import OVERRIDING, Insert, Select
-from tsdb.types import BOOL, INT8, TEXT, UNKNOWN, Kind, SqlType
+from tsdb.sql.statement import OVERRIDING, Fragment, Insert, Select
+from tsdb.types import INT8, UINT8, SqlType
 
 # Stands for the hidden column time_ns, which takes exact times.
 _TIME_NS = Column(0, TIME_NS, Role.FIELD, INT8)
@@ -130,10 +132,12 @@ def prepare(
     target = tree.this
     names = [trees.name_of(each) for each in target.expressions] if isinstance(target, exp.Schema) else None
     table = target.this if isinstance(target, exp.Schema) else target
-    series = target_series(context, catalog.find(context.database), table, "insert into")
-    given = given_columns(series, names)
+    series = target_series(context, catalog.find(context.database), table, "insert into", statement.fragment)
+    idents = list(target.expressions) if isinstance(target, exp.Schema) else []
+    given = given_columns(series, names, [places.of_node(statement.fragment, each) for each in idents])
     rows = _rows(tree)
     if rows is not None:
+        _check_width(statement.fragment, rows[0], given, idents)
         given = _matched(given, len(rows[0]), names is not None and rows != [[]])
     body = _Body(queries, statement, context, catalog, parameter_types)
     overriding = tree.args.get(OVERRIDING, "")
@@ -207,20 +211,21 @@ def _covered(column: Column, given: list[Column]) -> bool:
     return column.role is Role.TIME and _TIME_NS in given
 
 
-def given_columns(series: Series, names: list[str] | None) -> list[Column]:
-    """The target columns; None is all of them. Raises UndefinedColumn, DuplicateColumn."""
+def given_columns(series: Series, names: list[str] | None, positions: Sequence[int | None] = ()) -> list[Column]:
+    """The target columns; None is all of them. Raises UndefinedColumn, DuplicateColumn, at the name's position."""
     if names is None:
         return list(series.columns)
     found: list[Column] = []
-    for name in names:
+    for i, name in enumerate(names):
+        position = positions[i] if i < len(positions) else None
         if name == TIME_NS and not series.reference:
             column = _TIME_NS
         elif name in series.by_name:
             column = series.by_name[name]
         else:
-            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist', position=position)
         if column in found:
-            raise DuplicateColumn(f'column "{name}" specified more than once')
+            raise DuplicateColumn(f'column "{name}" specified more than once', position=position)
         found.append(column)
     if _TIME_NS in found and series.time in found:
         raise DuplicateColumn(f'columns "{TIME_NS}" and "{series.time.name}" are both the time')
@@ -256,11 +261,22 @@ class _Body:
             self._parameter_types,
         )
         given = _matched(given, len(prepared.columns), explicit)
-        for column, found in zip(given, prepared.columns, strict=True):
-            _check_assignable(column, found.type)
+        self._check_assignable(given, prepared, select)
         names = [f"c{i}" for i in range(len(given))]
         items = [trees.aliased(trees.cast(trees.column(n, "source"), c), n) for n, c in zip(names, given, strict=True)]
         return given, trees.select(items, trees.subquery(select, "source", names))
+
+    def _check_assignable(self, given: Sequence[Column], prepared: Prepared, select: exp.Expr) -> None:
+        """Raises DatatypeMismatch, at the column of the query."""
+        listed = select.selects if isinstance(select, exp.Query) else []
+        for i, (column, found) in enumerate(zip(given, prepared.columns, strict=True)):
+            if column.type != UINT8 and not assignable(found.type, column.type):
+                place = places.of_node(self._statement.fragment, listed[i]) if len(listed) == len(given) else None
+                raise DatatypeMismatch(
+                    f'column "{column.name}" is of type {column.type.name} but expression is of type {found.type.name}',
+                    hint="You will need to rewrite or cast the expression.",
+                    position=place,
+                )
 
     def finished(
         self,
@@ -293,6 +309,18 @@ class _Body:
         )
 
 
+def _check_width(
+    fragment: Fragment, values: Sequence[exp.Expr], given: Sequence[Column], idents: Sequence[exp.Expr]
+) -> None:
+    """Raises SqlSyntaxError, at the first value or column that has no other."""
+    if len(values) > len(given):
+        place = places.of_node(fragment, values[len(given)])
+        raise SqlSyntaxError("INSERT has more expressions than target columns", position=place)
+    if values and len(values) < len(idents):
+        place = places.of_node(fragment, idents[len(values)])
+        raise SqlSyntaxError("INSERT has more target columns than expressions", position=place)
+
+
 def _matched(given: list[Column], count: int, explicit: bool) -> list[Column]:
     if count > len(given):
         raise SqlSyntaxError("INSERT has more expressions than target columns")
@@ -320,20 +348,3 @@ def _cast_literals(body: exp.Expr, given: list[Column]) -> exp.Expr:
             ):
                 value.replace(trees.cast(value.copy(), column))
     return copy
-
-
-def _check_assignable(column: Column, found: SqlType) -> None:
-    """Refuse what PostgreSQL has no assignment cast for, as far as a wider cast would let it pass."""
-    wanted = column.type
-    numbers = (Kind.INT8, Kind.FLOAT8, Kind.UINT8)
-    labelled = wanted.labels is not None and found != wanted and found is not UNKNOWN
-    both = {wanted == BOOL, found == BOOL} == {True, False} and (found if wanted == BOOL else wanted).kind in numbers
-    if (
-        labelled
-        or both
-        or ((wanted.element is None) != (found.element is None) and wanted != TEXT and found.kind is not Kind.TEXT)
-    ):
-        raise DatatypeMismatch(
-            f'column "{column.name}" is of type {wanted.name} but expression is of type {found.name}',
-            hint="You will need to rewrite or cast the expression.",
-        )

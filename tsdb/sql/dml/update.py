@@ -126,10 +126,10 @@ def prepare(
     """Raises UndefinedTable, UndefinedColumn, FeatureNotSupported, and whatever the query raises."""
     tree = statement.tree
     table = tree.this
-    series = target_series(context, catalog.find(context.database), table, "update")
+    series = target_series(context, catalog.find(context.database), table, "update", statement.fragment)
     joined = Joined.read(tree, series)
     name = joined.name
-    assigned = assignments.read(series, tree.expressions)
+    assigned = assignments.read(series, tree.expressions, statement.fragment)
     changed = tuple(assigned)
     kept = tuple(c for c in series.fields if c not in assigned)
     items = key_items(series, name)

@@ -74,6 +74,23 @@ def implicit(source: SqlType, target: SqlType) -> bool:
     return target.typname in _IMPLICIT.get(source.typname, ())
 
 
+_ASSIGNED = {
+    "timestamptz": ("timestamp", "date", "time"), "timestamp": ("date", "time"), "interval": ("time",),
+    "json": ("jsonb",), "jsonb": ("json",), "text": ("char",), "varchar": ("char",), "bpchar": ("char",),
+}  # fmt: skip
+
+
+def assignable(source: SqlType, target: SqlType) -> bool:
+    """Whether a value of one type is put into a column of another without a cast (10.4, pg_cast's assignment casts)."""
+    if implicit(source, target) or is_text(target):
+        return True
+    if source.element is not None and target.element is not None:
+        return assignable(source.element, target.element)
+    if category(source) == category(target) == "N":
+        return source.element is None and target.element is None
+    return target.typname in _ASSIGNED.get(source.typname, ())
+
+
 def check_ordered(sql_type: SqlType) -> None:
     """Raises FeatureNotSupported for types whose values are texts that do not stand in their order."""
     plain = sql_type.element or sql_type
@@ -171,7 +188,7 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
             return constant(target, expr.value, expr)
     sql = cast_text(expr.sql, expr.type, target, digits)
     if sql is None:
-        raise CannotCoerce(f"cannot cast type {expr.type.name} to {target.name}", position=expr.position)
+        raise CannotCoerce(f"cannot cast type {expr.type.name} to {target.name}")
     made = combine(sql, target, "cast", (expr,), digits=digits, name=expr.name, position=expr.position)
     if target.typname == "numeric":
         return replace(made, shown=_shown_as_numeric(expr))
