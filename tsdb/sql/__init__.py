@@ -18,7 +18,8 @@ A statement flows like this:
     cannot say at all.
     ``rows`` are row values, ``bind.sets`` functions that give rows, ``shown`` the texts of numerics.
 4.  ``rules`` turn the ``plan`` into what each scan needs: columns, time range, tags, field bounds. The whole WHERE
-    stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version.
+    stays in the statement: pruning may only read too much, never decide. Plans are kept by text and catalog version,
+    or by what is left of a text when those that it compares with are lifted out of it (``lifting``, ``templates``).
 5.  ``Queries.run`` fills in parameters and now() (``values``, ``requests``), opens the scans on a ``View`` as Arrow
     streams (``stream``), runs the text on a cursor of the one ``instance`` and yields batches (``execution``) whose
     columns have exactly ``SqlType.arrow`` (numeric: decimal128 of any precision, or texts). ``duckdb_errors``

@@ -157,16 +157,19 @@ def _read_float(sql_type: SqlType, text: str) -> float:
     return value
 
 
+_NOT_FINITE = ("nan", "infinity", "-infinity", "inf", "-inf")
+
+
 def _read_numeric(text: str) -> Decimal:
-    if text.strip().lower() in ("nan", "infinity", "-infinity", "inf", "-inf"):
-        raise NumericValueOutOfRange(f'numeric has no "{text.strip()}" here', hint="Use double precision.")
-    if _NUMERIC.fullmatch(text) is None:
+    if text.strip().lower() not in _NOT_FINITE and _NUMERIC.fullmatch(text) is None:
         raise _invalid(NUMERIC, text)
     return numeric_value(text)
 
 
 def numeric_value(text: str) -> Decimal:
     """A number of at most 38 digits. Raises NumericValueOutOfRange."""
+    if text.strip().lower() in _NOT_FINITE:
+        raise NumericValueOutOfRange(f'numeric has no "{text.strip()}" here', hint="Use double precision.")
     try:
         value = Decimal(text.strip())
     except InvalidOperation:

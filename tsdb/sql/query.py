@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -40,18 +39,19 @@ from tsdb.sql.execution import Execution
 from tsdb.sql.expressions.block import BoundQuery, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.instance import Instance
+from tsdb.sql.lifting import MOMENT_WORD
 from tsdb.sql.newest.execution import FirstRowsExecution, limits_of
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.selection.execution import SelectionExecution
-from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, Select
+from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, LiftedSelect, Select
+from tsdb.sql.templates import Templates
 from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
 
 CACHED_PLANS = 512
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MAKING_ROWS = ("generate_series(", "unnest(", "range(", "RECURSIVE")
-_MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
     bind_datetimes, bind_enums, bind_json, bind_numerics, bind_patterns, bind_sequences, bind_session, bind_sets,
@@ -65,6 +65,8 @@ class Prepared:
 
     ``explained`` is the EXPLAIN around it, if any: then the columns are EXPLAIN's. ``viewed`` are the views it reads,
     each with the role that must be allowed to (None: the session's); ``uses`` what a view of this query keeps.
+    ``lifted`` are the values of the plan's parameters where they were texts of the statement
+    (``tsdb.sql.templates``), which then has no others.
     """
 
     columns: tuple[ResultColumn, ...]
@@ -74,6 +76,7 @@ class Prepared:
     explained: Explain | None = None
     viewed: tuple[tuple[SqlView, int | None], ...] = ()
     uses: tuple[Use, ...] = ()
+    lifted: tuple[object | None, ...] = ()
 
     @property
     def reads_texts(self) -> bool:
@@ -109,6 +112,7 @@ class Queries:
         self._deadlines = Deadlines()
         self.spill_directory = spill_directory
         self._cache: OrderedDict[Hashable, Prepared] = OrderedDict()
+        self._templates = Templates()
         self._lock = threading.Lock()
 
     def prepare(
@@ -132,8 +136,18 @@ class Queries:
             if found is not None:
                 self._cache.move_to_end(key)
                 return found
+        lifted = None
+        if isinstance(statement, LiftedSelect) and not parameter_types:
+            lifted = (statement.template.fragment.text, *key[1:])
+            found = self._templates.find(lifted, statement, context)
+            if found is not None:
+                return found
         made = self._prepare(statement, context, catalog, parameter_types)
         if len(text) <= CACHED_STATEMENT_CHARACTERS and not _reads_the_clock(statement):
+            if lifted is not None and isinstance(statement, LiftedSelect):
+                self._templates.learn(
+                    lifted, statement, made, context, lambda template: self._prepare(template, context, catalog, ())
+                )
             with self._lock:
                 self._cache[key] = made
                 while len(self._cache) > CACHED_PLANS:
@@ -185,6 +199,7 @@ class Queries:
         """
         if prepared.explained is not None:
             return explain.run(self, prepared.explained, prepared.plan, view, values, context)
+        values = prepared.lifted or values
         return self.execute(prepared.plan, prepared.columns, view, values, context, dictionaries=dictionaries)
 
     def execute(
@@ -317,7 +332,7 @@ def _is_long(column: Column) -> bool:
 
 def _reads_the_clock(statement: Select | Explain) -> bool:
     """Whether a constant may be read by the clock ('now', 'today'): then its plan is for this run alone."""
-    return any(t.kind == "string" and _MOMENT_WORD.search(t.value) for t in statement.fragment.tokens)
+    return any(t.kind == "string" and MOMENT_WORD.search(t.value) for t in statement.fragment.tokens)
 
 
 def _plan(binder: Binder, query: BoundQuery) -> Plan:

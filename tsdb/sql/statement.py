@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, SqlSyntaxError, StatementTooComplex, TsdbError
-from tsdb.sql import dialect, lexer, limits
+from tsdb.sql import dialect, lexer, lifting, limits
 from tsdb.sql.lexer import Token
 
 CACHED_STATEMENTS = 1024
@@ -50,6 +50,35 @@ class Select:
 
     fragment: Fragment
     tree: exp.Expr
+
+    @property
+    def shape(self) -> exp.Expr:
+        """Its tree, but for the values of some texts."""
+        return self.tree
+
+
+class LiftedSelect(Select):
+    """A query that is ``template`` with ``texts`` for its parameters; its own tree is made when it is asked for."""
+
+    template: Select
+    texts: tuple[str, ...]
+
+    def __init__(self, fragment: Fragment, template: Select, texts: tuple[str, ...]) -> None:
+        self.__dict__.update(fragment=fragment, template=template, texts=texts)
+
+    @cached_property
+    def tree(self) -> exp.Expr:
+        """Raises SqlSyntaxError."""
+        try:
+            return dialect.parse(self.fragment.text, self.fragment.tokens)
+        except TsdbError as error:
+            if error.position is not None:
+                error.position += self.fragment.offset
+            raise
+
+    @property
+    def shape(self) -> exp.Expr:
+        return self.template.tree
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +204,10 @@ def _parse(fragment: Fragment) -> Statement:
     word = first.value if first.kind == "word" else ""
     if word in ("insert", "with"):
         return _query(fragment, _insert(text, tokens))
+    if word in ("select", "with"):
+        lifted = _lifted(fragment)
+        if lifted is not None:
+            return lifted
     if word in _QUERY_WORDS or first.value == "(":
         return _query(fragment, dialect.parse(text, tokens))
     if word == "explain":
@@ -202,6 +235,19 @@ def _insert(text: str, tokens: tuple[Token, ...]) -> exp.Expr:
             tree.set(OVERRIDING, whose.value)
             return tree
     return dialect.parse(text, tokens)
+
+
+def _lifted(fragment: Fragment) -> LiftedSelect | None:
+    """The query as a template with texts, if it is one that can be parsed."""
+    lifted = lifting.lift(fragment.text, fragment.tokens)
+    if lifted is None or len(lifted.text) > CACHED_STATEMENT_CHARACTERS:
+        return None
+    try:
+        template = _parse_cached(Fragment(lifted.text))
+    except TsdbError:
+        # The statement itself says what is wrong, and where.
+        return None
+    return LiftedSelect(fragment, template, lifted.texts) if isinstance(template, Select) else None
 
 
 _parse_cached = lru_cache(maxsize=CACHED_STATEMENTS)(_parse)

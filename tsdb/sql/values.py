@@ -45,6 +45,11 @@ class RunValues:
         self._types = [p.type or TEXT for p in parameters]
         self._values = [literal.of_python(t, value, context) for t, value in zip(self._types, given, strict=True)]
 
+    @property
+    def given(self) -> Sequence[object | None]:
+        """The parameters' values, in ``literal``'s form."""
+        return self._values
+
     def fill(self, sql: str) -> str:
         """DuckDB's text with values in place of markers."""
         return _MARKER.sub(self._text, sql) if "\x01" in sql else sql

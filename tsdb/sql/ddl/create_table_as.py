@@ -55,7 +55,7 @@ class Creation:
 
 def target_of(statement: Select) -> str | None:
     """The table that SELECT … INTO names."""
-    into = statement.tree.args.get("into")
+    into = statement.shape.args.get("into")
     return trees.name_of(into.this) if into is not None else None
 
 
