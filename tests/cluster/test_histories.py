@@ -25,6 +25,7 @@ from tests.cluster.model import (
     tag_predicate,
     values_of,
 )
+from tests.compaction.disk import NO_STRAYS, strays
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
 from tsdb.errors import PointsBeyondRetention
@@ -170,6 +171,12 @@ class History:
         self.node.close()
         self.clock.time_ns += 400 * 10**9
         self.node = Node.open(self.directory, self.options)
+        self.check_disk()
+
+    def check_disk(self) -> None:
+        """Values without a block would be there for ever."""
+        if not self.options.compaction:
+            assert strays(self.node) == NO_STRAYS
 
     def crash(self) -> None:
         """Go on with a copy of the directory as it was while the node ran."""
@@ -179,6 +186,7 @@ class History:
         self.node.close()
         self.directory = copy
         self.node = Node.open(copy, self.options)
+        self.check_disk()
 
     def change_schema(self) -> None:
         random = self.random

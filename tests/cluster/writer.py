@@ -21,7 +21,7 @@ IN_FLIGHT = 5
 
 def main(directory: Path, first: int, seed: int) -> None:
     random = Random(seed)
-    setting = Setting(directory, keyed=False, head_bytes=60_000, rows_per_block=200)
+    setting = Setting(directory, keyed=False, head_bytes=60_000, rows_per_block=200, compaction_quiet=0)
     print("ready", flush=True)
     flying: list[tuple[int, Future[Written]]] = []
     batch = first

@@ -23,6 +23,7 @@ from tsdb.storage.compaction.plan import Task
 from tsdb.storage.compaction.retired import FAMILIES, RetiredBlocks
 from tsdb.storage.compaction.schedule import Schedule, rounds
 from tsdb.storage.compaction.swap import Outcome, swap
+from tsdb.storage.keys import FAMILIES as ALL_FAMILIES
 from tsdb.storage.keys import number_prefix
 from tsdb.storage.rocks import FatalStorageError
 from tsdb.storage.rules import rules_of
@@ -33,6 +34,8 @@ from tsdb.storage.visibility import Visibility
 log = logging.getLogger("tsdb.storage")
 
 IDLE_SECONDS = 1.0
+# When nothing else is to do, RocksDB is told of so many deleted bytes.
+IDLE_FLUSH_BYTES = 1 << 20
 RETRY_SECONDS = 5.0
 RETRY_SECONDS_MAX = 300.0
 # A round of tasks is carried out with one swap, and lost if it is interrupted.
@@ -116,6 +119,8 @@ class Compactor:
                 elif self._shard.options.compaction:
                     self._work()
                 self._delete_retired()
+                # All families, so that no write-ahead log is left either.
+                self._retired.flush(IDLE_FLUSH_BYTES, ALL_FAMILIES)
                 failures, wait = 0, IDLE_SECONDS
             except Interrupted:
                 self.history.count("interruptions")
@@ -179,7 +184,7 @@ class Compactor:
             for number in request.series:
                 self._serve_series(request, number)
             self._delete_retired()
-            self._retired.flush()
+            self._retired.flush(1, ALL_FAMILIES)
         except Interrupted:
             request.done.set_exception(AdminShutdown("the storage engine is closed"))
             raise
@@ -249,7 +254,7 @@ class Compactor:
             self.history.run(None)
             self.history.count("seconds", time.monotonic() - started)
         took_place = {id(outcome) for outcome in done}
-        return [self._ended(*each) for each in outcomes if id(each[0]) in took_place and not each[0].unchanged]
+        return [self._ended(*each) for each in outcomes if id(each[0]) in took_place and each[0].removed]
 
     def _announce(self, values: Values, tasks: Sequence[Task], number: int) -> None:
         """So that recovery deletes what gets no header."""
@@ -280,15 +285,15 @@ class Compactor:
         if source is None:
             return
         merge = Merge(source, outcome.task, self._pace.check)
-        outcome.unchanged = merge.changes_nothing()
+        outcome.kept = merge.kept()
         before = 0
-        for block in () if outcome.unchanged else merge.blocks(self._next_block):
+        for block in merge.blocks(self._next_block):
             encoded = block.encode(self._pace.check)
             outcome.added.append(encoded.header)
             encoded.put_values(values.batch)
             self._pace.worked(encoded.header.value_bytes + merge.bytes_read - before)
             before = merge.bytes_read
-        outcome.bytes_read = merge.bytes_read
+        self._pace.worked(merge.bytes_read - before)
 
     def _take_back(self, outcomes: Sequence[Outcome], number: int) -> None:
         batch = self._shard.rocks.batch()
@@ -314,13 +319,15 @@ class Compactor:
         )
 
     def _ended(self, outcome: Outcome, begun: Compaction) -> Compaction:
-        added, task = outcome.added, outcome.task
+        added, removed, task = outcome.added, outcome.removed, outcome.task
         self._tasks += 1
-        removed = [header.block_id for header in task.blocks]
-        self._schedule.settled(task.series, removed, [header.block_id for header in added], self._tasks)
+        self._schedule.settled(task.series, [h.block_id for h in removed], [h.block_id for h in added], self._tasks)
         done = replace(
             begun,
             finished_ns=self._shard.options.clock.now_ns(),
+            blocks_in=len(removed),
+            rows_in=sum(header.rows for header in removed),
+            bytes_in=sum(header.value_bytes for header in removed),
             blocks_out=len(added),
             rows_out=sum(header.rows for header in added),
             bytes_out=sum(header.value_bytes for header in added),

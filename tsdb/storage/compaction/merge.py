@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -64,39 +65,49 @@ class Merge:
         self.bytes_read = 0
         self._inputs = [_Input(source, header) for header in task.blocks]
 
-    def changes_nothing(self) -> bool:
-        """Does a block that is only read for its tombstones turn out to have no row that they hide?"""
-        if self._task.reason is not Reason.TOMBSTONES or len(self._inputs) > 1:
-            return False
-        block = self._inputs[0]
-        if block.header.min_time < self._source.floor:
-            return False
-        selection = block.select(Tile(0, 2**31))
-        hidden = self._source.visibility.hidden(
-            selection.tagset_column(), *(take_selected_ints(each, selection) for each in block.versions())
-        )
-        self._count(block)
-        return hidden is None
+    def kept(self) -> list[BlockHeader]:
+        """The blocks that stay as they are: of those that are read for tombstones alone, those without a hidden row."""
+        return [
+            block.header for block in self._inputs if self._task.reason is Reason.TOMBSTONES and self._is_kept(block)
+        ]
+
+    def _is_kept(self, block: _Input) -> bool:
+        self._check()
+        if block.kept is None:
+            selection = block.select(Tile(0, 2**31))
+            hidden = self._source.visibility.hidden(
+                selection.tagset_column(), *(take_selected_ints(each, selection) for each in block.versions())
+            )
+            block.kept = hidden is None
+            block.release()
+            self._count(block)
+        return block.kept
 
     def blocks(self, next_block: Callable[[], int]) -> Iterator[NewBlock]:
         """The new blocks, not yet encoded; none where no row is left."""
+        for kept, neighbours in groupby(self._inputs, lambda block: bool(block.kept)):
+            # A block that stays lies between others: what is left of them does not reach over it.
+            if not kept:
+                yield from self._merged(list(neighbours), next_block)
+
+    def _merged(self, inputs: Sequence[_Input], next_block: Callable[[], int]) -> Iterator[NewBlock]:
         lying: list[Lying] = []
-        for block in self._inputs:
+        for block in inputs:
             self._check()
             lying.append(block.lying())
-        low = np.array([block.header.min_tagset for block in self._inputs])
-        high = np.array([block.header.max_tagset for block in self._inputs])
-        together = max(1, min(TILE_BLOCKS, TILE_BYTES // max(block.bytes_of_new for block in self._inputs)))
+        low = np.array([block.header.min_tagset for block in inputs])
+        high = np.array([block.header.max_tagset for block in inputs])
+        together = max(1, min(TILE_BLOCKS, TILE_BYTES // max(block.bytes_of_new for block in inputs)))
         for tile in tiles(lying, together):
             near = np.flatnonzero((low < tile.high) & (high >= tile.low))
-            parts = [part for at in near.tolist() if len(part := self._rows(self._inputs[at], tile))]
+            parts = [part for at in near.tolist() if len(part := self._rows(inputs[at], tile))]
             if parts:
                 yield from self._blocks(parts, next_block)
             for at in near.tolist():
-                self._count(self._inputs[at])
+                self._count(inputs[at])
                 # The next tile may begin with the tag set after this one's, in the same block.
-                if tile.high > self._inputs[at].header.max_tagset and tile.high_time == NS_MAX:
-                    self._inputs[at].release()
+                if tile.high > inputs[at].header.max_tagset and tile.high_time == NS_MAX:
+                    inputs[at].release()
 
     def _blocks(self, parts: Sequence[Rows], next_block: Callable[[], int]) -> Iterator[NewBlock]:
         source = self._source
@@ -143,6 +154,7 @@ class _Input:
         stored = {n for column in source.series.fields for n in stored_numbers(column)}
         self.kinds: Mapping[int, Kind] = {n: s.kind for n, s in header.columns.items() if n in stored}
         self._rows_per_block = source.rows_per_block
+        self.kept: bool | None = None
         # What a new block of such rows takes in memory; known when it is weighed.
         self.bytes_of_new = 1
         self._versions: tuple[Int64s, Int64s] | None = None

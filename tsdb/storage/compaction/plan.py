@@ -33,6 +33,8 @@ Mask = npt.NDArray[np.bool_]
 FAN = 8
 # Wide spans in windows, the widest first, each with what it is made of.
 WIDTHS = ((384, 12), (12, 1))
+# Neighbours that tombstones may have left less of are looked through together: what is left of them shares blocks.
+TOGETHER = 8
 # A block with one tag set alone and at least this part of a block's rows is as good as can be.
 FULL_ENOUGH = 4
 
@@ -145,9 +147,15 @@ class _Planner:
     def join_wide(self, left: Sequence[int], width: int, part: int) -> list[int]:
         """Join what lies in one closed span of ``width`` windows, where its parts hold little. Returns the rest."""
         spans: dict[int, list[int]] = {}
+        # What lies under a block of several spans is planned with it.
+        wider = Spans(
+            (int(self._first[at]) // width, int(self._last[at]) // width)
+            for at in left
+            if self._first[at] // width < self._last[at] // width
+        )
         for at in left:
             span = int(self._first[at]) // width
-            if int(self._last[at]) // width == span:
+            if wider.first(span) == wider.last(wider.first(span)):
                 spans.setdefault(span, []).append(at)
         joined: set[int] = set()
         for span, found in spans.items():
@@ -199,17 +207,28 @@ class _Planner:
         for cluster in self._clusters([at for at in found if at not in lone]):
             units.append((self._why(cluster, quiet, closed), cluster))
         units += [(None, [at]) for at in lone]
+        hit: list[int] = []
         for reason, unit in _joined(units, self, lone) if closed else units:
-            if reason is None and len(unit) == 1:
-                reason = self._needs(unit[0])
-            if reason is not None:
+            at = unit[0]
+            joins = reason is None and len(unit) == 1 and at not in lone and self._situation.hit[at]
+            if hit and (not joins or len(hit) == TOGETHER):
+                self._add(Reason.TOMBSTONES, hit)
+                hit = []
+            if joins:
+                hit.append(at)
+            elif reason is not None:
                 self._add(reason, unit)
             else:
-                # Blocks that are not merged with others yet may have a reason of their own.
-                for at in unit:
-                    own = self._needs(at)
-                    if own is not None:
-                        self._add(own, [at])
+                self._add_each(unit)
+        if hit:
+            self._add(Reason.TOMBSTONES, hit)
+
+    def _add_each(self, unit: Sequence[int]) -> None:
+        """Blocks that are not merged with others, or not yet, may have a reason of their own."""
+        for at in unit:
+            reason = self._needs(at)
+            if reason is not None:
+                self._add(reason, [at])
 
     def _clusters(self, found: Sequence[int]) -> Iterator[list[int]]:
         """Blocks that hang together by their tag sets, by lowest tag set."""
@@ -227,19 +246,23 @@ class _Planner:
     def _lone(self, found: Sequence[int]) -> set[int]:
         """Full blocks of one tag set, apart from all others of it in time: there is nothing to gain."""
         rows_min = self._limit // FULL_ENOUGH
-        lone: set[int] = set()
-        for at in found:
-            if self._low[at] == self._high[at] and self._rows[at] >= rows_min:
-                tagset, header = self._low[at], self._blocks[at]
-                others = [
-                    other for other in found
-                    if other != at and self._low[other] <= tagset <= self._high[other]
-                    and self._blocks[other].min_time <= header.max_time
-                    and header.min_time <= self._blocks[other].max_time
-                ]  # fmt: skip
-                if not others:
-                    lone.add(at)
-        return lone
+        return {
+            at
+            for at in found
+            if self._low[at] == self._high[at]
+            and self._rows[at] >= rows_min
+            and not any(self._is_beside(at, other) for other in found if other != at)
+        }
+
+    def _is_beside(self, at: int, other: int) -> bool:
+        """Has a block rows of the only tag set of another, at times between its own?"""
+        if not self._low[other] <= self._low[at] <= self._high[other]:
+            return False
+        one, two = self._blocks[at], self._blocks[other]
+        if self._situation.series.keyed:
+            return two.min_time <= one.max_time and one.min_time <= two.max_time
+        # There may be more rows of one time than a block holds.
+        return two.min_time < one.max_time and one.min_time < two.max_time
 
     def _why(self, cluster: Sequence[int], quiet: bool, closed: bool) -> Reason | None:
         if len(cluster) < 2 or self._is_settled(cluster):
@@ -279,7 +302,7 @@ class _Planner:
         if situation.hit[at]:
             return Reason.TOMBSTONES
         if situation.series.keyed and not header.unique and not self._is_split(header):
-            return Reason.VERSIONS if header.block_id not in situation.settled else None
+            return Reason.VERSIONS
         if not self._stored.issuperset(header.columns):
             return Reason.COLUMNS
         return None

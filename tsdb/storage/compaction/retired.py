@@ -6,7 +6,7 @@ Their values are deleted when the last moment from before goes; a record in ``st
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tsdb.storage import keys, state
@@ -75,8 +75,8 @@ class RetiredBlocks:
             self.flush()
         return deleted
 
-    def flush(self) -> None:
-        """Tell RocksDB's own compaction what was deleted."""
-        if self._unflushed:
+    def flush(self, least: int = 1, families: Iterable[str] = FAMILIES) -> None:
+        """Tell RocksDB's own compaction what was deleted, if that is ``least`` bytes."""
+        if self._unflushed >= least:
             self._unflushed = 0
-            self._rocks.flush(FAMILIES)
+            self._rocks.flush(families)

@@ -18,12 +18,16 @@ from tsdb.storage.shard import Shard
 
 @dataclass(slots=True)
 class Outcome:
-    """What a task came to: blocks to be added in the place of the task's; or ``unchanged``, they stay as they are."""
+    """What a task came to: blocks to be added in the place of the task's, but for those that were ``kept``."""
 
     task: Task
     added: list[BlockHeader] = field(default_factory=list)
-    unchanged: bool = False
-    bytes_read: int = 0
+    kept: list[BlockHeader] = field(default_factory=list)
+
+    @property
+    def removed(self) -> list[BlockHeader]:
+        kept = {header.block_id for header in self.kept}
+        return [header for header in self.task.blocks if header.block_id not in kept]
 
 
 def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judged: int, number: int) -> list[Outcome]:
@@ -45,13 +49,12 @@ def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judg
                 delete_values(batch, header)
             continue
         done.append(outcome)
-        if outcome.unchanged:
-            blocks[task.series] = found.with_judged(ids, judged)
-            continue
         for header in outcome.added:
             batch.put("blocks", header.key, header.to_bytes())
-        removed += task.blocks
-        blocks[task.series] = found.without(ids).with_added(outcome.added, judged)
+        removed += outcome.removed
+        left = found.without({header.block_id for header in outcome.removed})
+        left = left.with_judged({header.block_id for header in outcome.kept}, judged)
+        blocks[task.series] = left.with_added(outcome.added, judged)
     touched = {outcome.task.series for outcome in done}
     tombstones = keep_tombstones(shard, batch, list(shard.stones_on_disk.values()), blocks, touched)
     state.delete_flushing(batch, number)
