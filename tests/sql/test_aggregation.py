@@ -17,7 +17,9 @@ from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView, table_of
 from tests.sql.test_random_statements import bag
 from tsdb.errors import NumericValueOutOfRange, QueryCanceled
+from tsdb.model.store import TimeRange
 from tsdb.sql.aggregation import averages, cells, results
+from tsdb.sql.aggregation.plan import TimeKey
 from tsdb.sql.query import Queries
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
@@ -155,7 +157,6 @@ def test_too_many_groups_go_to_duckdb(queries: Queries, monkeypatch: pytest.Monk
         "SELECT host, count(*) FROM cpu WHERE host LIKE 'a%' GROUP BY host",
         "SELECT host, count(*) FROM cpu WHERE host = 'a' OR time > '2026-01-01' GROUP BY host",
         "SELECT time_bucket('1 month', time) AS t, count(*) FROM cpu GROUP BY t",
-        "SELECT time_bucket('1 hour', time, 'Europe/Berlin') AS t, count(*) FROM cpu GROUP BY t",
         "(SELECT host, count(*) FROM cpu GROUP BY host) ORDER BY 1 LIMIT 1",
         "SELECT host, count(*) FROM cpu GROUP BY host UNION ALL SELECT 'x', 1",
         "SELECT a.host, count(*) FROM cpu a JOIN mem b ON a.host = b.host GROUP BY a.host",
@@ -201,6 +202,35 @@ def test_averages_have_postgresqls_digits(pairs: list[tuple[int, int]]) -> None:
             assert text == f"{results._average(total, count, digits):f}"
             exact = Fraction(total, count)
             assert abs(Fraction(text) - exact) <= Fraction(1, 2 * 10**digits)
+
+
+ZONED = (
+    "time_bucket('1 hour', time, 'Asia/Kolkata')", "time_bucket('1 day', time, 'Europe/Berlin')",
+    "time_bucket('90 minutes', time, 'America/St_Johns')", "date_trunc('day', time)", "date_trunc('week', time)",
+    "date_trunc('hour', time)", "date_trunc('day', time, 'Asia/Kathmandu')",
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from(ZONED), st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "UTC"]))
+def test_buckets_of_a_time_zone_are_duckdbs(queries: Queries, rows: list[tuple[Any, ...]], key: str, zone: str) -> None:
+    """Half the ranges are in winter alone, half have a change of the clocks."""
+    shifted = [(row[0] * 20, *row[1:]) for row in rows]
+    for end in ("2026-01-05", "2026-04-05"):
+        text = f"SELECT {key}, count(*), sum(n) FROM cpu WHERE time >= '2025-12-20' AND time < '{end}' GROUP BY 1"
+        session = replace(CONTEXT, settings={"timezone": zone})
+        plain = replace(CONTEXT, settings={"timezone": zone, "tsdb.prune": "off"})
+        _, ours = ask(queries, view_of(shifted, 9), text, context=session)
+        _, theirs = ask(queries, view_of(shifted, 9), text, context=plain)
+        assert bag(ours) == bag(theirs), text
+
+
+def test_a_time_zone_is_for_kernels_where_its_clocks_are_not_changed() -> None:
+    key = TimeKey(3600 * 10**6, 0, zone="Europe/Berlin")
+    winter, spring = 1_767_225_600 * 10**9, 1_774_742_400 * 10**9
+    assert key.in_utc(TimeRange(winter, winter + 10**15), "UTC") == TimeKey(3600 * 10**6, -3600 * 10**6)
+    assert key.in_utc(TimeRange(winter, spring), "UTC") is None
+    assert key.in_utc(TimeRange(), "UTC") is None
 
 
 HAVING = (

@@ -121,8 +121,11 @@ def _where(plan: Plan, requests: Sequence[ScanRequest], context: Context) -> str
     """What answers the query, if all of its constants are known when it starts."""
     if not context.prune:
         return "DuckDB"
-    few = plan.first_rows is not None and any(request.newest is not None for request in requests)
-    return "kernels" if few or plan.aggregate is not None else "the scan" if plan.selection is not None else "DuckDB"
+    if plan.first_rows is not None and any(request.newest is not None for request in requests):
+        return "kernels"
+    if plan.aggregate is not None:
+        return "kernels" if plan.aggregate.in_utc(requests[0].range, context.time_zone) is not None else "DuckDB"
+    return "the scan" if plan.selection is not None else "DuckDB"
 
 
 def _node(

@@ -252,7 +252,8 @@ class Queries:
                 return SelectionExecution(plan.selection, request, matches, span, *rest, dictionaries=dictionaries)
             assert plan.aggregate is not None
             request = requests.exactly(scan, given, columns_of(plan.aggregate))
-            return AggregateExecution(plan.aggregate, request, *rest, otherwise)
+            aggregate = plan.aggregate.in_utc(request.range, context.time_zone)
+            return None if aggregate is None else AggregateExecution(aggregate, request, *rest, otherwise)
         except Undecided:
             return None
 

@@ -35,6 +35,7 @@ from tsdb.storage.tagsets import TagSets
 
 Int64s = npt.NDArray[np.int64]
 
+_NONE = np.empty(0, np.int64)
 # Blocks whose cells are looked at together: bounds the memory.
 CHUNK_BLOCKS = 1024
 
@@ -96,6 +97,7 @@ class SummaryScan:
         """The used cells of blocks; ``others`` overlap with them, and they may with each other."""
         chosen = self._choose(parts, others)
         self._leave_out(chosen)
+        chosen = _without_unused(chosen)
         if len(chosen.used):
             self._statistics.cells_used += len(chosen.used)
             self._statistics.rows_in_cells += int(chosen.layout[ROWS, chosen.used].sum())
@@ -152,11 +154,7 @@ class SummaryScan:
         """A field's statistics for all cells of the chosen blocks; where a block does not have it, zeros."""
         column, wanted = self._request.series.by_number[number], [COUNT, *self._wish.statistics[number]]
         wanted = list(dict.fromkeys(wanted))
-        # Blocks without a used cell are not asked.
-        borders = np.concatenate(([0], np.cumsum(chosen.counts)))
-        asked = np.diff(np.searchsorted(chosen.used, borders)) > 0
         have = np.fromiter((part.header.has_summary(number) for part in chosen.parts), np.bool_, len(chosen.parts))
-        have &= asked
         if not have.any():
             return None
         before = self._reader.bytes_read
@@ -171,6 +169,18 @@ class SummaryScan:
             spread[name] = np.zeros(len(where), values.dtype)
             spread[name][where] = values
         return spread
+
+
+def _without_unused(chosen: _Chosen) -> _Chosen:
+    """Without the blocks of which no cell is used: nobody asks for their statistics."""
+    borders = np.concatenate(([0], np.cumsum(chosen.counts)))
+    asked = np.diff(np.searchsorted(chosen.used, borders)) > 0
+    if asked.all():
+        return chosen
+    kept = np.repeat(asked, chosen.counts)
+    parts = [part for part, there in zip(chosen.parts, asked.tolist(), strict=True) if there]
+    place = np.cumsum(kept) - 1
+    return _Chosen(parts, chosen.layout[:, kept], chosen.counts[asked], place[chosen.used], _NONE)
 
 
 def _overlapping(parts: Sequence[Part], candidates: Sequence[BlockPart]) -> set[int]:

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from tsdb import zones
+from tsdb.model.store import TimeRange
+from tsdb.model.time import NS_MAX, NS_MIN, NS_PER_US
 from tsdb.sql.expressions.grouping import Ordering
 from tsdb.types import SqlType
+
+# Zones by the name of a place; others are written in ways that not everybody reads alike.
+_PLACE = re.compile(r"[A-Za-z_]+(/[A-Za-z_-]+)*")
+_US_PER_SECOND = 1_000_000
+_DAY_US = 86_400 * _US_PER_SECOND
 
 
 @dataclass(frozen=True, slots=True)
 class TimeKey:
     """Buckets of ``width_us`` from ``origin_us`` on, both in µs since 1970. ``form``: whether a bucket is shown by its
-    first instant ("time") or by the seconds until then ("seconds")."""
+    first instant ("time") or by the seconds until then ("seconds"). ``zone``: the time zone whose clocks are meant,
+    "" is the session's, None UTC."""
 
     width_us: int
     origin_us: int
     form: str = "time"
+    zone: str | None = None
+
+    def in_utc(self, range_ns: TimeRange, session_zone: str) -> TimeKey | None:
+        """The same buckets in UTC; None where the zone's clocks may be changed near the range, or it has no bounds."""
+        if self.zone is None:
+            return self
+        name = self.zone or session_zone
+        if range_ns.low == NS_MIN or range_ns.high == NS_MAX or not _PLACE.fullmatch(name):
+            return None
+        zone = zones.zone(name)
+        # A bucket begins at most a width before the range; what a local time means depends on the days around it.
+        around = self.width_us + 2 * _DAY_US
+        low, high = range_ns.low // NS_PER_US - around, range_ns.high // NS_PER_US + around
+        first, last = np.searchsorted(zone.transitions_us, (low, high), side="right")
+        if first != last or high >= zone.end_us:
+            return None
+        return TimeKey(self.width_us, self.origin_us - zone.offset_s(low) * _US_PER_SECOND, self.form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +89,11 @@ class ScanAggregate:
     grouped: bool
     shown: bool
     having: tuple[Having, ...] = ()
+
+    def in_utc(self, range_ns: TimeRange, session_zone: str) -> ScanAggregate | None:
+        """With buckets that are right in UTC, for a scan of a range; None where there are none."""
+        time = None if self.time is None else self.time.in_utc(range_ns, session_zone)
+        return None if time is None and self.time is not None else replace(self, time=time)
 
     @property
     def needs_times(self) -> bool:

@@ -16,10 +16,23 @@ _WIDTH_US_MAX = 100 * 365 * 86_400 * 1_000_000
 _US_PER_SECOND = 1_000_000
 _BUCKET = re.compile(r"pg_bucket\((.+), (\d+), (?:(-?\d+)|epoch_us\(make_timestamptz\(CAST\((-?\d+) AS BIGINT\)\)\))\)")
 
+_ZONED = re.compile(
+    r"make_timestamptz\(py_zone_bucket\(epoch_us\(([^()]+)\), \('([^|\\]+)' \|\| '\|' \|\| 0 \|\| '\|' \|\| (\d+)"
+    r" \|\| '\|' \|\| (-?\d+) \|\| '\|' \|\| 0\)\)\)"
+)
+_TRUNCATED = re.compile(r"date_trunc\('(?P<unit>hour|day|week)', (?P<time>[^()]+)\)")
+_TRUNCATED_ELSEWHERE = re.compile(
+    r"timezone\('(?P<zone>[^'|\\]+)', "
+    r"date_trunc\('(?P<unit>hour|day|week)', timezone\('(?P=zone)', (?P<time>[^()]+)\)\)\)"
+)
+_HOUR_US = 3600 * _US_PER_SECOND
+# Weeks begin on Mondays; 1970 began on a Thursday.
+_UNITS = {"hour": (_HOUR_US, 0), "day": (24 * _HOUR_US, 0), "week": (7 * 24 * _HOUR_US, 4 * 24 * _HOUR_US)}
+
 
 def time_key(key: Expr) -> TimeKey | None:
     """The buckets of the time column that a key of GROUP BY makes; None if it is something else."""
-    made = _bucket(key) if key.op == "bucket" else _seconds(key) or _instant(key)
+    made = _bucket(key) if key.op == "bucket" else _seconds(key) or _instant(key) or _truncated(key)
     return made if made is not None and 0 < made.width_us <= _WIDTH_US_MAX else None
 
 
@@ -27,11 +40,26 @@ def _bucket(key: Expr) -> TimeKey | None:
     """time_bucket, date_bin and date_trunc without a time zone of their own."""
     found = _BUCKET.fullmatch(key.sql)
     if found is None or key.type.typname != "timestamptz":
-        return None
+        return _zoned(key)
     time, width, origin, instant = found.groups()
-    if not any(_is_time(arg) and arg.sql == time for arg in key.args):
+    return TimeKey(int(width), int(origin if origin is not None else instant)) if _names_time(key, time) else None
+
+
+def _zoned(key: Expr) -> TimeKey | None:
+    """time_bucket with a time zone."""
+    found = _ZONED.fullmatch(key.sql)
+    if found is None or not _names_time(key, found[1]):
         return None
-    return TimeKey(int(width), int(origin if origin is not None else instant))
+    return TimeKey(int(found[3]), int(found[4]), zone=found[2].replace("''", "'"))
+
+
+def _truncated(key: Expr) -> TimeKey | None:
+    """date_trunc by a time zone's clocks, the session's or another."""
+    found = _TRUNCATED.fullmatch(key.sql) or _TRUNCATED_ELSEWHERE.fullmatch(key.sql)
+    if found is None or not _names_time(key, found["time"]):
+        return None
+    width, origin = _UNITS[found["unit"]]
+    return TimeKey(width, origin, zone=found.groupdict().get("zone", ""))
 
 
 def _seconds(key: Expr) -> TimeKey | None:
@@ -59,6 +87,11 @@ def _instant(key: Expr) -> TimeKey | None:
     made = _seconds(cast.args[0])
     whole = cast.type.typname == "float8" and key.sql == f"pg_to_timestamp({cast.sql})"
     return TimeKey(made.width_us, 0) if made is not None and whole else None
+
+
+def _names_time(key: Expr, text: str) -> bool:
+    """Whether a text is the time column, which the key contains."""
+    return any(_is_time(arg) and arg.sql == text for arg in key.walk())
 
 
 def _is_time(expr: Expr) -> bool:
