@@ -125,7 +125,7 @@ class Refresher:
             runs.lock.release()
 
     def raise_floor(self, change: SetRetention) -> None:
-        """Raise a series' floor after its continuous views have stored what goes with it.
+        """Raise a series' floor after its continuous views have stored what goes with it, and no higher than that.
 
         Raises SerializationFailure when the series keeps changing there; the floor stays.
         """
@@ -144,8 +144,10 @@ class Refresher:
         if floor is None or not views:
             return change
         done = [(self.refresh(each, lag=False), buckets_of(each.continuous)) for each in views if each.continuous]
-        until = max(min(buckets.high(floor), stored.watermark_ns) for stored, buckets in done)
-        return replace(change, unchanged_since=(min(stored.counter for stored, _ in done), until))
+        floor = min(floor, *(stored.watermark_ns for stored, _ in done))
+        until = max(buckets.high(floor) for _, buckets in done)
+        counter = min(stored.counter for stored, _ in done)
+        return replace(change, floor_ns=floor, unchanged_since=(counter, until))
 
     # --- for a running refresh ---
 
