@@ -196,7 +196,7 @@ class _Refresh:
             for piece in self._pieces(low, high):
                 self._replace(*piece)
         if progress is not None and progress.watermark_ns > found.low and progress.counter != counter:
-            self._store.advance(self._series, Progress(counter, found.watermark))
+            self._advance(Progress(counter, found.watermark))
         return Stored(self._rows, counter, self._new(found, counter, lag=lag))
 
     def _new(self, found: Cut, counter: int, *, lag: bool) -> int:
@@ -212,10 +212,14 @@ class _Refresh:
             self._commit([RangeDeletion(self._series, TimeRange(found.watermark, NS_MAX))])
         for low, high in self._pieces(begin, goal):
             self._commit(list(self._computed(low, high)))
-            self._store.advance(self._series, Progress(counter, high))
+            self._advance(Progress(counter, high))
         if begin >= goal:
-            self._store.advance(self._series, Progress(counter, goal))
+            self._advance(Progress(counter, goal))
         return goal
+
+    def _advance(self, progress: Progress) -> None:
+        self._refresher.check()
+        self._store.advance(self._series, progress)
 
     def _pieces(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """[low, high), which are edges, in pieces; how long they are changes with what comes of them."""
