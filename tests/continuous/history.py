@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.random_node import MINUTE, World
 from tests.cluster.setting import START
+from tests.cluster.test_histories import copy_at_one_moment
 from tests.sql.answers import ask
 from tsdb.cluster.node import Node
 from tsdb.errors import PointsBeyondRetention, QueryCanceled
@@ -111,7 +111,7 @@ class History(World):
     def crash(self) -> None:
         self.copies += 1
         copy = self.path.parent / f"{self.path.name.split('-')[0]}-{self.copies}"
-        shutil.copytree(self.path, copy)
+        copy_at_one_moment(self.path, copy)
         self.node.close()
         self.path = copy
         self.node = Node.open(copy, self.options)

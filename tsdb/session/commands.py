@@ -26,6 +26,7 @@ from tsdb.session.utility import (
     Listen,
     Notify,
     PrepareStatement,
+    RefreshContinuous,
     ReleaseSavepoint,
     Reset,
     Rollback,
@@ -95,6 +96,10 @@ async def run(core: Core, plan: Plan, values: Sequence[object | None], work: Wor
             core.discard(what)
             await work(lambda: core.execution.temporary.drop(core.context()))
             return Done("DISCARD ALL" if what == "all" else "DISCARD TEMP")
+        case RefreshContinuous(schema, name):
+            core.check_block("CALL refresh_continuous_aggregate()", False)
+            await work(lambda: core.execution.refresh_continuous(schema, name, core.context(), core.cancellation))
+            return Done("CALL")
         case Vacuum():
             core.check_block("VACUUM", False)
             await work(lambda: vacuum.run(core, command))

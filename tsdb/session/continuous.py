@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from tsdb.session import effects
 from tsdb.sql import permission
 from tsdb.sql.context import Context
 from tsdb.sql.continuous.reading import Cut, buckets_of, cut
+from tsdb.sql.continuous.state import ContinuousState
 from tsdb.sql.ddl.create_view import query_of
 from tsdb.sql.dml.to_points import points_of
 from tsdb.sql.query import Queries
@@ -259,6 +260,22 @@ class _Refresh:
                     yield Write(points)
         finally:
             rows.close()
+
+
+def states_of(view: View, views: Iterable[Series], refreshes: Refreshes) -> dict[int, ContinuousState]:
+    """What is known of continuous views, by series number."""
+    found = {}
+    for each in views:
+        there = view.catalog.series_by_number.get(each.number)
+        source = None if there is None else there[0].source_of(each)
+        if source is None:
+            continue
+        at, runs = cut(view, each, source), refreshes.of(each)
+        found[each.number] = ContinuousState(
+            source.name, at.watermark, at.history, at.dirty, runs.started_ns or None, runs.count, runs.failures,
+            runs.seconds, runs.error or None,
+        )  # fmt: skip
+    return found
 
 
 def later_floors(

@@ -19,7 +19,7 @@ from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import Block, Compaction, Store
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
-from tsdb.session.continuous import Refreshes
+from tsdb.session.continuous import Refreshes, states_of
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
 from tsdb.session.schema_changes import SchemaChanges
@@ -30,6 +30,7 @@ from tsdb.session.writing import Writing
 from tsdb.sql import permission
 from tsdb.sql.bind import places
 from tsdb.sql.context import Context
+from tsdb.sql.continuous.state import ContinuousState
 from tsdb.sql.copy import input as copy_input
 from tsdb.sql.copy.input import PreparedCopy
 from tsdb.sql.ddl import create_table_as, roles
@@ -66,6 +67,7 @@ class Execution:
         self._transaction = transaction
         self._repeatable = repeatable
         self._claim = claim
+        self._refreshes = refreshes
         self.turn = turn
         self._next_claim: Claim | None = None
         self.temporary = Temporary(store)
@@ -87,6 +89,18 @@ class Execution:
     ) -> None:
         """Compact a table and wait for it. Blocks."""
         self._store.compact([series], full=full, told=told, cancelled=cancelled)
+
+    def refresh_continuous(self, schema: str, name: str, context: Context, cancellation: Cancellation) -> None:
+        """Store what is new or dirty of a continuous view. Blocks."""
+        self._schema.refresh_continuous(schema, name, context, cancellation)
+
+    def continuous(self, views: Sequence[Series]) -> dict[int, ContinuousState]:
+        """How far continuous views are stored, by series number; those that are gone are missing."""
+        view = self.writing.view()
+        try:
+            return states_of(view, views, self._refreshes)
+        finally:
+            view.close()
 
     def blocks(self, series: Series) -> Sequence[Block]:
         return self._store.blocks(series)

@@ -19,6 +19,7 @@ from tsdb.model.store import Block, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.context import SequenceAccess
+from tsdb.sql.continuous.state import ContinuousState
 from tsdb.sql.settings import SUPERUSERS_ONLY
 from tsdb.types import TIMESTAMPTZ
 
@@ -50,6 +51,9 @@ class SessionFunctions:
 
     def compactions(self) -> Sequence[Compaction]:
         return self._core.execution.compactions()
+
+    def continuous(self, views: Sequence[Series]) -> dict[int, ContinuousState]:
+        return self._core.execution.continuous(views)
 
     def rows(self, relation: str) -> list[tuple[Any, ...]]:
         return _RELATIONS[relation](self)

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tsdb.errors import ObjectInUse
-from tsdb.model import authorization
-from tsdb.model.schema import DropDatabase, RenameDatabase, SchemaChange
+from tsdb.errors import ObjectInUse, WrongObjectType
+from tsdb.model import authorization, privileges
+from tsdb.model.schema import DropDatabase, RenameDatabase, SchemaChange, Series
 from tsdb.model.store import Store
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refresher, Refreshes, later_floors
@@ -20,6 +20,7 @@ from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, Rowset, texts
 from tsdb.session.temporary import Temporary
 from tsdb.session.writing import Writing
+from tsdb.sql import names
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import create_table_as, create_view, roles
 from tsdb.sql.ddl import statement as ddl
@@ -74,6 +75,14 @@ class SchemaChanges:
             sequence = self._store.catalog.find(context.database).sequences[restart.path]
             self._store.put_value(sequence, restart.value, called=False)
         return Done(found.tag)
+
+    def refresh_continuous(self, schema: str, name: str, context: Context, cancellation: Cancellation) -> None:
+        catalog = self._store.catalog
+        found = names.require(context, catalog.find(context.database), schema, name)
+        if not isinstance(found, Series) or found.continuous is None:
+            raise WrongObjectType(f'relation "{name}" is not a continuous aggregate')
+        privileges.check_owner(catalog.roles, context.role, found)
+        Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).refresh(found, lag=False)
 
     def _permitted(self, context: Context, changes: Iterable[SchemaChange]) -> tuple[SchemaChange, ...]:
         permitted = authorization.permitted(self._store.catalog, context.role, changes)

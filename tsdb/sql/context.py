@@ -14,6 +14,7 @@ from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
 from tsdb.model.store import Block, Compaction, SeriesStatistics
+from tsdb.sql.continuous.state import ContinuousState
 
 
 class Cancellable(Protocol):
@@ -68,6 +69,10 @@ class SessionAccess(Protocol):
 
     def compactions(self) -> Sequence[Compaction]:
         """What compaction has done of late."""
+        ...
+
+    def continuous(self, views: Sequence[Series]) -> Mapping[int, ContinuousState]:
+        """How far continuous views are stored, by series number."""
         ...
 
     def rows(self, relation: str) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.session.utility import names, others, settings, transactions, vacuums
+from tsdb.session.utility import calls, names, others, settings, transactions, vacuums
 from tsdb.session.utility.command import (
     Accepted,
     Begin,
@@ -25,6 +25,7 @@ from tsdb.session.utility.command import (
     Listen,
     Notify,
     PrepareStatement,
+    RefreshContinuous,
     ReleaseSavepoint,
     Reset,
     Rollback,
@@ -57,6 +58,7 @@ __all__ = [
     "Notify",
     "Unlisten",
     "PrepareStatement",
+    "RefreshContinuous",
     "ReleaseSavepoint",
     "Reset",
     "Rollback",
@@ -110,6 +112,7 @@ _READERS: dict[str, Callable[[Reader], Command]] = {
     "lock": others.accepted("LOCK TABLE", block=True),
     "checkpoint": others.checkpoint,
     "vacuum": vacuums.vacuum,
+    "call": calls.call,
     "analyze": others.accepted("ANALYZE", "ANALYZE has nothing to do: statistics are always there"),
     "reindex": others.accepted("REINDEX", "REINDEX has nothing to do: there are no indexes to rebuild"),
     "cluster": others.accepted("CLUSTER", "CLUSTER has nothing to do: points are always sorted"),

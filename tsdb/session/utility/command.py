@@ -58,6 +58,14 @@ class Vacuum:
 
 
 @dataclass(frozen=True, slots=True)
+class RefreshContinuous:
+    """CALL refresh_continuous_aggregate of a view in ``schema`` (or "")."""
+
+    schema: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reset:
     """``name`` None is ALL."""
 
@@ -209,6 +217,7 @@ Command = (
     | CloseCursor
     | Checkpoint
     | Vacuum
+    | RefreshContinuous
     | Listen
     | Unlisten
     | Notify

@@ -1,5 +1,5 @@
 """Our own system views: ``tsdb.blocks`` and ``tsdb.compactions``, what a session's database has on disk and what is
-done with it.
+done with it (``live_continuous`` has another one).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tsdb.sql.catalog.live import Glance, Value, live
 from tsdb.sql.catalog.live_views import schema_name
 from tsdb.sql.catalog.outline import Entry
 from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
-from tsdb.types import BOOL, INT4, INT8, NAME, OID, TEXT, TIMESTAMPTZ, SqlType
+from tsdb.types import BOOL, FLOAT8, INT4, INT8, INTERVAL, NAME, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
 
 SCHEMA = "tsdb"
 # Of pg_catalog none is as high, and of a database's own none as low.
@@ -34,6 +34,12 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         *_RELATION, ("reason", TEXT), ("state", TEXT), ("started_at", TIMESTAMPTZ), ("finished_at", TIMESTAMPTZ),
         ("min_time", TIMESTAMPTZ), ("max_time", TIMESTAMPTZ), ("blocks_before", INT8), ("blocks_after", INT8),
         ("rows_before", INT8), ("rows_after", INT8), ("bytes_before", INT8), ("bytes_after", INT8),
+    ),
+    "continuous_aggregates": (
+        *_RELATION, ("source", NAME), ("materialized_only", BOOL), ("refresh_lag", INTERVAL),
+        ("refresh_interval", INTERVAL), ("watermark", TIMESTAMPTZ), ("history_until", TIMESTAMPTZ),
+        ("dirty", array_of(TEXT)), ("last_run", TIMESTAMPTZ), ("runs", INT8), ("failures", INT8), ("seconds", FLOAT8),
+        ("error", TEXT),
     ),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tsdb.model.catalog import Catalog
 from tsdb.sql.catalog import (
+    live_continuous,
     live_databases,
     live_information,
     live_relations,
@@ -25,7 +26,16 @@ from tsdb.sql.expressions.relation import RelationColumn
 from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.
-_LIVE = (live_databases, live_information, live_relations, live_sessions, live_storage, live_types, live_views)
+_LIVE = (
+    live_continuous,
+    live_databases,
+    live_information,
+    live_relations,
+    live_sessions,
+    live_storage,
+    live_types,
+    live_views,
+)
 
 
 _HIDDEN = (("tableoid", OID), ("xmin", XID))

@@ -28,6 +28,7 @@ from tsdb.types import TEXT
 
 _MANY_YEARS_US = 500 * 366 * US_PER_DAY
 _MANY_MONTHS = 500 * 12
+_OTHER_CLAUSES = ("with_", "having", "distinct", "order", "limit", "offset", "fetch")
 # Of timestamps with time zone these depend on no session's time zone; an aggregate does if it makes texts of them.
 _ZONELESS = frozenset(
     ("=", "<>", "<", "<=", ">", ">=", "and", "or", "not", "is null", "is not null", "= any", "<> all", "aggregate")
@@ -73,7 +74,8 @@ def _checked(binder: Binder, query: BoundQuery, tree: exp.Expr) -> tuple[Block, 
     block = query.block
     grouping = block.grouping if block is not None else None
     series = binder.sources[0].series if len(binder.sources) == 1 else None
-    if block is None or grouping is None or len(binder.blocks) != 1 or grouping.order or grouping.limit is not None:
+    more = any(tree.args.get(clause) for clause in _OTHER_CLAUSES)
+    if block is None or grouping is None or len(binder.blocks) != 1 or more:
         raise FeatureNotSupported(
             "a continuous view is one SELECT … FROM … WHERE … GROUP BY, without subqueries, HAVING, DISTINCT, ORDER BY "
             "and LIMIT",
