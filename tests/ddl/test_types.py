@@ -89,7 +89,7 @@ create type s."Odd Type" as enum ('it''s', 'b"c', '')
 select 'it''s'::s."Odd Type", '{"b\\"c",""}'::s."Odd Type"[], to_regtype('s."Odd Type"')
 select 'it''s'::"Odd Type"
 set search_path = s
-select 'b"c'::"Odd Type", ''::s."Odd Type"
+select 'b"c'::"Odd Type", pg_typeof(''::s."Odd Type")
 create table t (n int primary key, k "Odd Type")
 insert into t values (1, 'it''s'), (2, ''), (3, 'b"c')
 select k, n from t where k >= 'b"c' order by k

@@ -41,6 +41,9 @@ _LETTERS = {
     Privilege.CONNECT: "c",
 }  # fmt: skip
 
+# As texts of aclitems have them; X, s, A are of objects that only the catalog knows.
+LETTERS = {letter: str(p.name) for p, letter in _LETTERS.items()} | {"X": "EXECUTE", "s": "SET", "A": "ALTER SYSTEM"}
+
 ON_SERIES = (
     Privilege.INSERT | Privilege.SELECT | Privilege.UPDATE | Privilege.DELETE | Privilege.TRUNCATE
     | Privilege.REFERENCES | Privilege.TRIGGER

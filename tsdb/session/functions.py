@@ -93,6 +93,9 @@ class SessionFunctions:
         self._core.messages.notify(arguments[0] or "", arguments[1] or "")
         return ""
 
+    def _listening(self, arguments: Sequence[str | None]) -> str:
+        return "\x1f".join(sorted(self._core.messages.listener.channels))
+
     def _cancel(self, arguments: Sequence[str | None]) -> str | None:
         return self._signal(arguments, "canceled", lambda activity: activity.cancel())
 
@@ -179,6 +182,7 @@ _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | N
     "set_config": SessionFunctions._set_config,
     "current_setting": SessionFunctions._current_setting,
     "pg_notify": SessionFunctions._notify,
+    "pg_listening_channels": SessionFunctions._listening,
     "pg_cancel_backend": SessionFunctions._cancel,
     "pg_terminate_backend": SessionFunctions._terminate,
 }

@@ -28,13 +28,18 @@ def temporary_schema(context: Context) -> str:
     return f"{TEMPORARY}{context.backend_pid}"
 
 
-def search_path(context: Context, database: Database) -> list[str]:
-    """The schemas of ``search_path`` that are there, in its order; the temporary one and pg_catalog left out."""
-    text = context.settings.get("search_path", _DEFAULT_PATH)
+def path_names(context: Context) -> list[str]:
+    """The names in ``search_path``, whether there are such schemas or not."""
     names = []
-    for token in lexer.tokens(text):
+    for token in lexer.tokens(context.settings.get("search_path", _DEFAULT_PATH)):
         if token.kind in ("word", "quoted", "string"):
             names.append(context.user if token.value == "$user" else token.value)
+    return names
+
+
+def search_path(context: Context, database: Database) -> list[str]:
+    """The schemas of ``search_path`` that are there, in its order; the temporary one and pg_catalog left out."""
+    names = path_names(context)
     return [n for n in dict.fromkeys(names) if n == PUBLIC or n in database.namespaces]
 
 

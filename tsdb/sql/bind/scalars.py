@@ -15,7 +15,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.model.relations import name_of
-from tsdb.sql import limits, literal, trees, type_names
+from tsdb.sql import limits, literal, names, trees, type_names
 from tsdb.sql.bind import places
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.expressions import coercion, shown
@@ -23,7 +23,7 @@ from tsdb.sql.expressions.coercion import coerce, constant, unify
 from tsdb.sql.expressions.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import row_of
-from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
+from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NAME, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
 
 
 @binds(exp.Column)
@@ -167,11 +167,12 @@ def current_catalog(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.CurrentSchema)
 def current_schema(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    return _text("public", "current_schema")
+    path = names.search_path(binder.context, binder.database)
+    return _text(path[0] if path else None, "current_schema")
 
 
-def _text(value: str, name: str) -> Expr:
-    return replace(constant(TEXT, value), name=name)
+def _text(value: str | None, name: str) -> Expr:
+    return replace(constant(NAME, value), name=name)
 
 
 @binds(exp.Case)

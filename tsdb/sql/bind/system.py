@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, UndefinedFunction
+from tsdb.sql import names
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.bind.calls import special
 from tsdb.sql.bind.special import VERSION, constant_text
@@ -27,7 +28,7 @@ def current_database(binder: Binder, arguments: list[exp.Expr], scope: Scope) ->
 
 @special("current_schema")
 def current_schema(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    return constant(NAME, "public")
+    return constant(NAME, next(iter(names.search_path(binder.context, binder.database)), None))
 
 
 @special("current_schemas")
@@ -38,10 +39,8 @@ def current_schemas(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> 
     implicit = coerce(binder.bind(arguments[0], scope), BOOL, binder.context)
     if not isinstance(implicit.value, bool):
         raise FeatureNotSupported("current_schemas needs a constant")
-    path = binder.context.settings.get("search_path", '"$user", public').split(",")
     there = outline_of(binder.catalog, binder.context.database).namespaces
-    names = [name.strip().strip('"').replace("$user", binder.context.user) for name in path]
-    found = [name for name in names if name in there]
+    found = [name for name in names.path_names(binder.context) if name in there]
     if implicit.value and "pg_catalog" not in found:
         found.insert(0, "pg_catalog")
     return constant(array_of(NAME), found)

@@ -81,6 +81,7 @@ _MORE = {
         "+arguments": "pg_get_function_arguments(oid)",
         "+identity_arguments": "pg_get_function_identity_arguments(oid)",
         "+result": "pg_get_function_result(oid)",
+        "+everybody": "has_function_privilege('public', oid, 'EXECUTE')::text",
     }
 }
 _KEYWORDS = "word, catcode::text, barelabel, catdesc, baredesc"

@@ -211,6 +211,16 @@ def function_text(oid: int | None, part: int) -> str | None:
     return None if found is None else str(found[part])
 
 
+@cache
+def _callable() -> Mapping[int, bool]:
+    return {oid: text == "true" for oid, text in static.values("pg_proc", "oid", "+everybody")}
+
+
+def everybody_may_call(oid: int) -> bool | None:
+    """Whether PUBLIC has EXECUTE on a function; None for what is not there."""
+    return _callable().get(oid)
+
+
 _VOLATILITY = {"i": "IMMUTABLE", "s": "STABLE"}
 _PARALLEL = {"s": "PARALLEL SAFE", "r": "PARALLEL RESTRICTED"}
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from tsdb.errors import InvalidParameterValue
-from tsdb.model.privileges import ON_DATABASE, Privilege, privileges_of
-from tsdb.model.relations import SqlSequence
+from tsdb.model.privileges import LETTERS, ON_DATABASE, Privilege, privileges_of
+from tsdb.model.relations import PUBLIC, SqlSequence
 from tsdb.model.roles import FIRST
 from tsdb.sql.catalog import definitions, described, names, oids, sizes, static
 from tsdb.sql.catalog.calls import ANSWERS, Answer
@@ -127,16 +127,12 @@ def _shared_comment(m: Glance, a: int | None, b: int | None, t: str | None) -> s
 
 @answers("relation is visible")
 def _relation_is_visible(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
-    found = m.outline.names.get(a or 0)
-    return None if found is None else found[0] in (oids.PG_CATALOG, oids.PUBLIC)
+    return names.relation_is_visible(m.outline, a or 0)
 
 
 @answers("type is visible")
 def _type_is_visible(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
-    if a is None:
-        return None
-    name = names.type_name(m.outline, a)
-    return None if name is None else not name.startswith(("information_schema.", "pg_toast."))
+    return names.type_is_visible(m.outline, a or 0)
 
 
 # --- sizes ---
@@ -161,12 +157,13 @@ ANSWERS["pretty"] = lambda m, a, b, t: None if a is None else sizes.pretty(a)
 _WORDS = {p.name: p for p in Privilege if p} | {"TEMP": Privilege.TEMPORARY}
 
 
-def _wanted(text: str) -> Privilege:
-    """``SELECT, INSERT WITH GRANT OPTION``: any of them is enough, as PostgreSQL says; unknown words are its error."""
+def _wanted(text: str, *words: str) -> Privilege:
+    """``SELECT, INSERT WITH GRANT OPTION``: any of them is enough, as PostgreSQL says; unknown words, or others than
+    ``words``, are its error."""
     wanted = Privilege.NONE
     for word in text.split(","):
         plain = re.sub(r"\s+WITH\s+GRANT\s+OPTION$", "", word.strip().upper())
-        if plain not in _WORDS and plain != "USAGE":
+        if (plain not in _WORDS and plain != "USAGE") or (words and plain not in words):
             raise InvalidParameterValue(f'unrecognized privilege type: "{word.strip()[:50]}"')
         wanted |= _WORDS.get(plain, Privilege.SELECT)
     return wanted
@@ -195,6 +192,51 @@ def _may_use_database(m: Glance, a: int | None, b: int | None, t: str | None) ->
         wanted, mine = _wanted(t), m.outline.catalog.roles.has_rights_of(role, FIRST)
         return bool(wanted & (ON_DATABASE if mine else Privilege.CONNECT))
     return None if database is None else bool(privileges_of(m.outline.catalog.roles, role, database) & _wanted(t))
+
+
+@answers("may use schema")
+def _may_use_schema(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
+    """CREATE on the schema public is CREATE on the database; everybody may use it and the system's own."""
+    name = None if a is None or t is None else m.outline.namespace_names.get(a)
+    if name is None or t is None:
+        return None
+    wanted = _wanted(t, "CREATE", "USAGE")
+    role, roles = (m.context.role if b is None else b), m.outline.catalog.roles
+    namespace = m.outline.database.namespaces.get(name)
+    if namespace is not None and name != PUBLIC:
+        return bool(privileges_of(roles, role, namespace) & wanted)
+    if wanted & Privilege.USAGE:
+        return True
+    if name == PUBLIC:
+        return bool(privileges_of(roles, role, m.outline.database) & wanted & Privilege.CREATE)
+    return roles.has_rights_of(role, FIRST)
+
+
+@answers("may call")
+def _may_call(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
+    everybody = None if a is None or t is None else definitions.everybody_may_call(a)
+    if everybody is None or t is None:
+        return None
+    plain = re.sub(r"\s+WITH\s+GRANT\s+OPTION$", "", t.strip().upper())
+    if plain != "EXECUTE":
+        raise InvalidParameterValue(f'unrecognized privilege type: "{t.strip()[:50]}"')
+    role = m.context.role if b is None else b
+    return everybody or m.outline.catalog.roles.has_rights_of(role, FIRST)
+
+
+@answers("explode acl")
+def _explode_acl(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
+    """Items with U+001F between them to rows of grantor, grantee, privilege, grantable; U+001E between the four."""
+    if t is None:
+        return None
+    rows = []
+    for item in filter(None, t.split("\x1f")):
+        grantee, _, rest = item.rpartition("=")
+        letters, _, grantor = rest.partition("/")
+        numbers = [names.number("regrole", m.outline, grantor), names.number("regrole", m.outline, grantee or "-")]
+        for letter, star in re.findall(r"([a-zA-Z])(\*?)", letters):
+            rows.append(f"{numbers[0]}\x1e{numbers[1]}\x1e{LETTERS[letter]}\x1e{'true' if star else 'false'}")
+    return "\x1f".join(rows)
 
 
 @answers("database number")

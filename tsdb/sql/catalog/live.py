@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from tsdb.model.catalog import Series
 from tsdb.model.store import SeriesStatistics
+from tsdb.sql.catalog import oids
 from tsdb.sql.catalog.outline import Outline, outline_of
 from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
+from tsdb.sql.names import path_names
 
 NOTHING = SeriesStatistics()
 
@@ -38,7 +40,15 @@ class Glance:
 
 
 def glance_of(context: Context, catalog: Any) -> Glance:
-    return Glance(outline_of(catalog, context.database), context)
+    outline = outline_of(catalog, context.database)
+    return Glance(outline.seen_from(_path(outline, context)), context)
+
+
+def _path(outline: Outline, context: Context) -> tuple[int, ...]:
+    """search_path's namespaces; pg_catalog comes first where it is not named (manual, 5.9.5)."""
+    wanted = [outline.namespaces[name] for name in path_names(context) if name in outline.namespaces]
+    before = () if oids.PG_CATALOG in wanted else (oids.PG_CATALOG,)
+    return (*before, *dict.fromkeys(wanted))
 
 
 Value = Callable[[Any, Glance], Any]

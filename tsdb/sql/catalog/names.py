@@ -19,12 +19,11 @@ from tsdb.errors import (
     UndefinedObject,
     UndefinedTable,
 )
-from tsdb.sql.catalog import oids, static
-from tsdb.sql.catalog.outline import Outline, qualified, quote_ident
+from tsdb.sql.catalog import static
+from tsdb.sql.catalog.outline import Outline, quote_ident
 from tsdb.types import BY_NAME, BY_OID, array_of
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s".(),]+))\s*')
-_DEFAULT_PATH = (oids.PG_CATALOG, oids.PUBLIC)
 
 
 def parts(text: str) -> list[str]:
@@ -64,7 +63,7 @@ def _split(outline: Outline, text: str) -> tuple[int | None, str]:
 
 def relation_number(outline: Outline, text: str) -> int:
     namespace, name = _split(outline, text)
-    for at in _DEFAULT_PATH if namespace is None else (namespace,):
+    for at in outline.path if namespace is None else (namespace,):
         found = outline.by_name.get((at, name))
         if found is not None:
             return found
@@ -76,10 +75,17 @@ def relation_name(outline: Outline, oid: int, *, always: bool = False) -> str | 
     found = outline.names.get(oid)
     if found is None:
         return None
-    schema = outline.namespace_names.get(found[0], "")
-    if always:
-        return f"{quote_ident(schema)}.{quote_ident(found[1])}"
-    return qualified(schema, found[1])
+    if not always and relation_is_visible(outline, oid):
+        return quote_ident(found[1])
+    return f"{quote_ident(outline.namespace_names.get(found[0], ''))}.{quote_ident(found[1])}"
+
+
+def relation_is_visible(outline: Outline, oid: int) -> bool | None:
+    """Whether its name alone means it; None for what is not there."""
+    found = outline.names.get(oid)
+    if found is None:
+        return None
+    return next((outline.by_name[at, found[1]] for at in outline.path if (at, found[1]) in outline.by_name), 0) == oid
 
 
 # --- types ---
@@ -109,7 +115,7 @@ def type_number(outline: Outline, text: str) -> int:
     if known is not None and "." not in plain.removeprefix("pg_catalog."):
         return array_of(known).oid if array else known.oid
     namespace, name = _split(outline, plain)
-    for at in _DEFAULT_PATH if namespace is None else (namespace,):
+    for at in outline.path if namespace is None else (namespace,):
         key = (at, f"_{name}" if array else name)
         found = _types()[0].get(key) or _own_types(outline).get(key)
         if found is not None:
@@ -121,16 +127,28 @@ def type_name(outline: Outline, oid: int) -> str | None:
     known = BY_OID.get(oid)
     if known is not None:
         return known.name
-    found = _types()[1].get(oid)
-    if found is None:
-        found = next((key for key, number in _own_types(outline).items() if number == oid), None)
+    found = _type_key(outline, oid)
     if found is None:
         return None
-    schema = outline.namespace_names.get(found[0], "")
-    if found[1].startswith("_"):
-        element = qualified(schema, found[1][1:])
-        return f"{element}[]"
-    return qualified(schema, found[1])
+    array = found[1].startswith("_")
+    name = quote_ident(found[1][1:] if array else found[1])
+    if not type_is_visible(outline, oid):
+        name = f"{quote_ident(outline.namespace_names.get(found[0], ''))}.{name}"
+    return f"{name}[]" if array else name
+
+
+def _type_key(outline: Outline, oid: int) -> tuple[int, str] | None:
+    found = _types()[1].get(oid)
+    return found or next((key for key, number in _own_types(outline).items() if number == oid), None)
+
+
+def type_is_visible(outline: Outline, oid: int) -> bool | None:
+    """Whether its name alone means it; None for what is not there."""
+    found = _type_key(outline, oid)
+    if found is None:
+        return None
+    keys = [(at, found[1]) for at in outline.path]
+    return next((n for n in (_types()[0].get(k) or _own_types(outline).get(k) for k in keys) if n), 0) == oid
 
 
 # --- functions and operators ---

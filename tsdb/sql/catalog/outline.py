@@ -6,6 +6,7 @@ itself are not here (``static``).
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections import OrderedDict
@@ -97,11 +98,21 @@ class ConstraintEntry:
 
 @dataclass(frozen=True)
 class Outline:
-    """One database of a catalog. ``kept`` are arrays made of it."""
+    """One database of a catalog. ``kept`` are arrays made of it; ``path`` are the namespaces that a name without one
+    is looked for in, in their order."""
 
     catalog: Catalog
     database: Database
     kept: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+    path: tuple[int, ...] = (oids.PG_CATALOG, oids.PUBLIC)
+
+    def seen_from(self, path: tuple[int, ...]) -> Outline:
+        """The same under another search path: all that was made of it is shared, since nothing of it knows the path."""
+        if path == self.path:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "path", path)
+        return other
 
     @cached_property
     def namespaces(self) -> Mapping[str, int]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from tsdb.errors import UndefinedFunction
+from tsdb.sql.bind import session
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.bind.sets import returns_set
+from tsdb.sql.catalog.calls import MARKER
 from tsdb.sql.expressions.coercion import coerce
 from tsdb.sql.expressions.expression import Expr, combine
-from tsdb.types import INT4, REGCLASS, TEXT, SqlType, array_of
+from tsdb.types import ACLITEM, BOOL, INT4, OID, REGCLASS, TEXT, SqlType, array_of
 
 
 def _one(name: str, args: list[Expr]) -> Expr:
@@ -38,6 +40,33 @@ def options(binder: Binder, args: list[Expr]) -> list[Expr]:
     after = "CASE WHEN contains(pg_item, '=') THEN substring(pg_item, strpos(pg_item, '=') + 1) END"
     values = f"list_transform({array.sql}, lambda pg_item: {after})"
     return [_listed(names, array, "option_name"), _listed(values, array, "option_value")]
+
+
+@returns_set("aclexplode")
+def acl_items(binder: Binder, args: list[Expr]) -> list[Expr]:
+    """An array of aclitems in rows, one for each privilege."""
+    acl = coerce(_one("aclexplode", args), array_of(ACLITEM), binder.context)
+    text = f"catalog_text('explode acl', {MARKER}, NULL, NULL, array_to_string({acl.sql}, chr(31)))"
+    items = f"list_filter(string_split({text}, chr(31)), lambda pg_item: pg_item <> '')"
+    names = (("grantor", OID, "BIGINT"), ("grantee", OID, "BIGINT"), ("privilege_type", TEXT, "VARCHAR"),
+             ("is_grantable", BOOL, "BOOLEAN"))  # fmt: skip
+    return [
+        _listed(
+            f"list_transform({items}, lambda pg_item: CAST(split_part(pg_item, chr(30), {i + 1}) AS {cast}))",
+            acl, name, sql_type,
+        )
+        for i, (name, sql_type, cast) in enumerate(names)
+    ]  # fmt: skip
+
+
+@returns_set("pg_listening_channels")
+def listening_channels(binder: Binder, args: list[Expr]) -> list[Expr]:
+    """The channels that the session listens to. Channel names hold no U+001F."""
+    if args:
+        raise UndefinedFunction("function pg_listening_channels takes no arguments")
+    text = session.call(binder, "pg_listening_channels", [], TEXT)
+    items = f"list_filter(string_split({text.sql}, chr(31)), lambda pg_item: pg_item <> '')"
+    return [_listed(items, text, "pg_listening_channels")]
 
 
 @returns_set("pg_partition_ancestors", "pg_partition_tree")

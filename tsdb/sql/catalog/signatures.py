@@ -93,9 +93,24 @@ has_database_privilege(name, text, text) bool: catalog_flag('may use database', 
     @, NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
 has_database_privilege(name, oid, text) bool: catalog_flag('may use database', @, {1}, catalog_number('regrole
     number', @, NULL, NULL, {0}), {2})
-has_schema_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
-has_schema_privilege(name, any, text) bool: CASE WHEN {1} IS NOT NULL AND {2} IS NOT NULL THEN true END
-has_function_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
+has_schema_privilege(oid, text) bool: catalog_flag('may use schema', @, {0}, NULL, {1})
+has_schema_privilege(text, text) bool: catalog_flag('may use schema', @, catalog_number('regnamespace number', @, NULL,
+    NULL, {0}), NULL, {1})
+has_schema_privilege(name, oid, text) bool: catalog_flag('may use schema', @, {1}, catalog_number('regrole number', @,
+    NULL, NULL, {0}), {2})
+has_schema_privilege(name, text, text) bool: catalog_flag('may use schema', @, catalog_number('regnamespace number', @,
+    NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
+has_schema_privilege(oid, oid, text) bool: catalog_flag('may use schema', @, {1}, {0}, {2})
+has_database_privilege(oid, oid, text) bool: catalog_flag('may use database', @, {1}, {0}, {2})
+has_table_privilege(oid, text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @,
+    NULL, NULL, {1}), {0}, {2})
+has_function_privilege(oid, text) bool: catalog_flag('may call', @, {0}, NULL, {1})
+has_function_privilege(text, text) bool: catalog_flag('may call', @, catalog_number('regprocedure number', @, NULL,
+    NULL, {0}), NULL, {1})
+has_function_privilege(name, oid, text) bool: catalog_flag('may call', @, {1}, catalog_number('regrole number', @,
+    NULL, NULL, {0}), {2})
+has_function_privilege(name, text, text) bool: catalog_flag('may call', @, catalog_number('regprocedure number', @,
+    NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
 has_language_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
 has_type_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
 has_tablespace_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
