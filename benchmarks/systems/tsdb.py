@@ -1,7 +1,7 @@
 """tsdb itself, started as a user starts it, loaded over HTTP and by COPY, and queried over the PostgreSQL protocol.
 
-Settled means: flushed to blocks by CHECKPOINT (where that is refused, by a clean stop and a new start), merged by the
-compactions that follow.
+Settled means: flushed to blocks by CHECKPOINT (where that is refused, by a clean stop and a new start) and merged by
+VACUUM and the compactions that follow.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ class Tsdb(System):
         client = self.connect()
         try:
             client.execute("CHECKPOINT")
+            client.execute("VACUUM")
         except psycopg.Error as error:
             self.notes = (f"tsdb refused CHECKPOINT ({first_line(error)}): settled by a restart instead.",)
             self.stop()
