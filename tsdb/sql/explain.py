@@ -14,6 +14,7 @@ from tsdb.model.continuous import Spans
 from tsdb.model.store import FieldBound, Newest, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.context import Context
+from tsdb.sql.newest.plan import Widening
 from tsdb.sql.plan import Plan
 from tsdb.sql.result import ResultColumn, Statistics
 from tsdb.sql.statement import Explain
@@ -112,6 +113,8 @@ def _lines(
             yield f"        Field: {_bound(request, bound)}"
         if request.newest is not None:
             yield f"        {_newest(request, request.newest)}"
+        if plan.widening is not None and context.prune:
+            yield f"        {_widening(plan.widening)}"
         if statement.analyze and index < len(statistics.scans):
             yield from _counts(statistics.scans[index][1])
     yield f"Rules: {', '.join(plan.rules) if context.prune else 'none (tsdb.prune is off)'}"
@@ -146,6 +149,8 @@ def _node(
             scan["Fields"] = [_bound(request, bound) for bound in request.bounds]
         if request.newest is not None:
             scan["Newest"] = _newest(request, request.newest)
+        elif plan.widening is not None and context.prune:
+            scan["Newest"] = _widening(plan.widening)
         if statement.analyze and index < len(statistics.scans):
             counted = asdict(statistics.scans[index][1])
             scan |= {name.replace("_", " ").title(): value for name, value in counted.items()}
@@ -194,6 +199,10 @@ def _spans(spans: Spans) -> str:
     shown = [_range_text(TimeRange(low, high)) for low, high in spans[:SPANS_SHOWN]]
     more = f" and {len(spans) - SPANS_SHOWN} more" if len(spans) > SPANS_SHOWN else ""
     return (", ".join(shown) or "nothing") + more
+
+
+def _widening(widening: Widening) -> str:
+    return f"{'Oldest' if widening.oldest else 'Newest'} first: wider parts of the range until LIMIT has its rows"
 
 
 def _range(request: ScanRequest) -> str:

@@ -10,7 +10,7 @@ from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Source
-from tsdb.sql.newest.plan import FirstRows
+from tsdb.sql.newest.plan import FirstRows, Widening
 from tsdb.sql.selection.plan import ScanSelection
 
 Values = Callable[[Expr], object]
@@ -39,7 +39,8 @@ class PlannedScan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
-    ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so."""
+    ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so.
+    ``widening``: it may be answered from the newest part of its range alone."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -51,6 +52,7 @@ class Plan:
     aggregate: ScanAggregate | None = None
     selection: ScanSelection | None = None
     first_rows: FirstRows | None = None
+    widening: Widening | None = None
 
 
 def column_of(expr: Expr) -> ColumnReference | None:

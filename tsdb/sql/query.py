@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow as pa
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.relations import SqlView, Use
 from tsdb.model.schema import Catalog, Column, Role
-from tsdb.model.store import ScanRequest, View
+from tsdb.model.store import ScanRequest, TimeRange, View
 from tsdb.sql import explain, requests, rules
 from tsdb.sql.aggregation.execution import AggregateExecution, columns_of
 from tsdb.sql.bind import datetimes as bind_datetimes
@@ -41,6 +41,7 @@ from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.instance import Instance
 from tsdb.sql.lifting import MOMENT_WORD
 from tsdb.sql.newest.execution import FirstRowsExecution, limits_of
+from tsdb.sql.newest.widening import WideningExecution, rows_of
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.selection.execution import SelectionExecution
@@ -230,7 +231,8 @@ class Queries:
         dictionaries: bool,
     ) -> Rows | None:
         """None when DuckDB must answer it."""
-        if plan.aggregate is None and plan.selection is None and plan.first_rows is None:
+        ways = (plan.aggregate, plan.selection, plan.first_rows, plan.widening)
+        if all(way is None for way in ways):
             return None
 
         def otherwise() -> Rows:
@@ -240,6 +242,15 @@ class Queries:
         rest = (view, columns, self._deadlines, context)
         scan = plan.scans[0]
         try:
+            if plan.widening is not None:
+                request, wanted = requests.of_scan(scan, given, prune=True), rows_of(plan.widening, given)
+
+                def within(span: TimeRange) -> Rows:
+                    part = replace(scan, ranges=(*scan.ranges, lambda _: span))
+                    inner = replace(plan, scans=(part,), widening=None)
+                    return self.execute(inner, columns, view, values, replace(context, running=None))
+
+                return WideningExecution(plan.widening, wanted, request, within, *rest, otherwise)
             if plan.first_rows is not None:
                 request, bounds = requests.of_scan(scan, given, prune=True), limits_of(plan.first_rows, given)
                 if request.newest is None:

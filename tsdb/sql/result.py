@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol
 
 import pyarrow as pa
@@ -30,6 +30,15 @@ class Statistics:
     scans: list[tuple[str, ScanStatistics]] = field(default_factory=list)
     rows: int = 0
     seconds: float = 0.0
+
+    def add(self, other: Statistics) -> None:
+        """Take in the scans of one more run of the same statement."""
+        for at, (name, counted) in enumerate(other.scans):
+            if at == len(self.scans):
+                self.scans.append((name, ScanStatistics()))
+            known = self.scans[at][1]
+            for each in fields(known):
+                setattr(known, each.name, getattr(known, each.name) + getattr(counted, each.name))
 
 
 class Rows(Protocol):

@@ -24,3 +24,19 @@ class FirstRows:
     limit: Expr | None
     offset: Expr | None
     always: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """``limit`` and ``offset`` of a statement whose rows come newest first, or ``oldest`` first (``widening``).
+
+    ``width_us`` and ``origin_us``: of the buckets by which they come (1 and 0: by the time itself). ``grouped``: each
+    bucket makes rows of its own, however many points it has.
+    """
+
+    limit: Expr
+    offset: Expr | None
+    oldest: bool
+    width_us: int
+    origin_us: int
+    grouped: bool
