@@ -204,7 +204,6 @@ STATEMENTS: list[LiteralString] = [
 # The code is the same; we tell a place where PostgreSQL does not, or none where it does.
 OTHER_PLACE: dict[LiteralString, str] = {
     "SELECT * FROM wrong w JOIN wrong w ON true": "the second name",
-    "COPY nobody TO STDOUT": "the name",
     "SELECT 'nobody'::regclass": "names of the catalog are looked up when a statement runs",
     "SELECT id FROM wrong WHERE id IN (SELECT id, n FROM wrong)": "the operand",
     "INSERT INTO wrong VALUES ('a')": "constants of VALUES are read when the statement runs",

@@ -157,9 +157,9 @@ def test_a_silent_client_is_sent_away(server: Server, setting: str, begin: str, 
 
 
 def test_set_config_is_set(connection: psycopg.Connection) -> None:
-    found = connection.execute("SELECT current_setting('jit') AS cur, set_config('jit', 'on', false) AS new")
-    assert found.fetchone() == ("off", "on")
-    assert connection.execute("SHOW jit").fetchone() == ("on",)
+    found = connection.execute("SELECT current_setting('jit') AS cur, set_config('jit', 'off', false) AS new")
+    assert found.fetchone() == ("on", "off")
+    assert connection.execute("SHOW jit").fetchone() == ("off",)
     with connection.transaction():
         connection.execute("SELECT set_config('my.tenant', 'seven', true)")
         assert connection.execute("SELECT current_setting('my.tenant')").fetchone() == ("seven",)

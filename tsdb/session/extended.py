@@ -18,7 +18,7 @@ from tsdb.session.portals import Portal, PreparedStatement
 from tsdb.session.rowset import Done, Rowset, RowSource, RowStream
 from tsdb.sql.statement import Utility
 from tsdb.types import BY_OID, UNKNOWN, SqlType
-from tsdb.wire import TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
+from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
 from tsdb.zones import zone
 
 
@@ -135,7 +135,10 @@ async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) ->
                 exchange.connection.command_complete(result.tag)
                 return
             portal.source = RowSource(result)
-        portal.stream = RowStream(portal.source, portal.formats, core)
+        columns, formats = portal.source.rowset.columns, portal.formats
+        if len(formats) != len(columns):  # a cursor of DECLARE, which has none
+            formats = (BINARY_FORMAT if portal.binary else TEXT_FORMAT,) * len(columns)
+        portal.stream = RowStream(portal.source, formats, core)
     await _continue(exchange, portal, event.max_rows or None)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tsdb.errors import FeatureNotSupported, UndefinedParameter
+from tsdb.errors import FeatureNotSupported, TsdbError, UndefinedParameter
 from tsdb.model.schema import Catalog
 from tsdb.session.rowset import text_columns
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
@@ -152,7 +152,12 @@ class Planner:
             copy_input.prepare(copy, context, catalog)
             return Plan(statement, copy=copy)
         copy_output.check_columns(copy, context, catalog)
-        body = self.plan(copy_output.query_of(copy), context, (), catalog)
+        try:
+            body = self.plan(copy_output.query_of(copy), context, (), catalog)
+        except TsdbError as error:
+            if copy.query is None:
+                error.position = None  # it counts in a query that nobody has written
+            raise
         if body.parameters:
             name, position = places.of_parameter(statement.fragment, 0) or ("$1", None)
             raise UndefinedParameter(f"there is no parameter {name}", position=position)

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from tsdb.model.schema import Column, Series
 from tsdb.model.store import ScanStatistics
+from tsdb.sql.catalog import oids
 from tsdb.types import SqlType
 
 
@@ -21,6 +23,14 @@ class ResultColumn:
     typmod: int = -1
     table_oid: int = 0
     attnum: int = 0
+
+
+def of_column(name: str, column: Column, series: Series) -> ResultColumn:
+    """A series' own column; one that is hidden is none of a table's."""
+    places = {each.number: i + 1 for i, each in enumerate(series.columns)}
+    if column.number not in places:
+        return ResultColumn(name, column.type, column.typmod)
+    return ResultColumn(name, column.type, column.typmod, oids.of(series.identity), places[column.number])
 
 
 @dataclass(slots=True)

@@ -154,6 +154,8 @@ def _comparable(symbol: str, left: Expr, right: Expr) -> SqlType:
         return TEXT
     if left.unknown or right.unknown:
         target = b if left.unknown else a
+        if target.typname == "varchar":
+            target = TEXT  # which has the operators
     elif a.typname == b.typname:
         target = a
     elif is_text(a) and is_text(b):

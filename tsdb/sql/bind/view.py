@@ -88,7 +88,7 @@ def _series(binder: Binder, series: Series, name: str) -> tuple[str, Relation]:
 def of_given(binder: Binder, series: Series) -> tuple[str, Relation]:
     """Points of a series that are in hand (``tsdb.sql.bind.given``)."""
     source = binder.source(Source(len(binder.sources) + 1, given.beside(series)))
-    relation = Relation(series.name, binder.alias(), series_columns(series), source)
+    relation = Relation(series.name, binder.alias(), series_columns(series), source, oid=oids.of(series.identity))
     return f"{source.name} AS {relation.alias}", relation
 
 

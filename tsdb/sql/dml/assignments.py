@@ -18,7 +18,7 @@ from tsdb.sql.bind import places
 from tsdb.sql.dml.joined import Joined
 from tsdb.sql.dml.serial import next_value
 from tsdb.sql.expressions.functions import scalar
-from tsdb.sql.result import ResultColumn
+from tsdb.sql.result import ResultColumn, of_column
 from tsdb.sql.statement import Fragment
 
 _COUNTING = ("nextval", "setval", "currval", "lastval")
@@ -107,11 +107,12 @@ def _of_subquery(value: exp.Subquery, count: int) -> list[exp.Expr]:
 class NewValues:
     """What RETURNING sees in place of the columns that are set.
 
-    A value that is new at each evaluation is computed once: such a column is shown as it is written, and marked until
-    the query's columns are known.
+    A column by itself is marked until the query's columns are known: it is a table's column to the client, and a value
+    that is new at each evaluation is shown as it is written.
     """
 
     def __init__(self, series: Series, assigned: Mapping[Column, exp.Expr], joined: Joined) -> None:
+        self._series = series
         self._joined = joined
         self._by_name = {column.name: trees.cast(value, column) for column, value in assigned.items()}
         self._once = {column.name: i for i, (column, value) in enumerate(assigned.items()) if is_volatile(value)}
@@ -127,13 +128,12 @@ class NewValues:
         if self._is_new(plain):
             name = trees.name_of(plain)
             shown = trees.name_of(item.args["alias"]) if isinstance(item, exp.Alias) else name
-            if self._once.get(name, -1) >= 0:
+            if name not in self._once or self._once[name] >= 0:
                 self._marked.append((name, shown))
-                stand_in = self._by_name[name].copy()
-                stand_in.set("this", exp.Null())
-                return trees.aliased(stand_in, f"{_MARK}{len(self._marked) - 1}")
-            if name not in self._once:
-                return trees.aliased(self._by_name[name].copy(), shown)
+                value = self._by_name[name].copy()
+                if name in self._once:
+                    value.set("this", exp.Null())
+                return trees.aliased(value, f"{_MARK}{len(self._marked) - 1}")
         once = [trees.name_of(node) for node in item.find_all(exp.Column) if self._is_new(node)]
         for name in once:
             if name in self._once:
@@ -156,7 +156,9 @@ class NewValues:
             column = columns[place]
             if column.name.startswith(_MARK):
                 name, alias = self._marked[int(column.name.removeprefix(_MARK))]
-                place, column = first + self._once[name], replace(column, name=alias)
+                place = first + self._once[name] if name in self._once else place
+                own = self._series.by_name.get(name)
+                column = replace(column, name=alias) if own is None else of_column(alias, own, self._series)
             places.append(place)
             found.append(column)
         return tuple(places), tuple(found)

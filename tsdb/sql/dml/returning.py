@@ -20,20 +20,21 @@ from tsdb.sql.bind import given
 from tsdb.sql.bind.given import GivenView
 from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.query import Prepared
-from tsdb.sql.result import ResultColumn
+from tsdb.sql.result import ResultColumn, of_column
 from tsdb.sql.statement import Select
 from tsdb.types import INT8, SqlType
 
 
 @dataclass(frozen=True)
 class Returned:
-    """``items`` are (name in the result, column); no columns are no RETURNING."""
+    """``items`` are (name in the result, column of the series); no columns are no RETURNING."""
 
+    series: Series
     items: tuple[tuple[str, Column], ...] = ()
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
-        return tuple(ResultColumn(name, column.type, column.typmod) for name, column in self.items)
+        return tuple(of_column(name, column, self.series) for name, column in self.items)
 
     def inserted(
         self, reading: Reading, outcome: Outcome, values: Mapping[str, pa.Array], points: Points
@@ -81,11 +82,11 @@ def of_insert(
     """``prepare`` makes a query of the statement of a tree. Raises whatever binding the expressions raises."""
     clause = tree.args.get("returning")
     if clause is None:
-        return Returned()
+        return Returned(series)
     name = name_of_target(tree, series)
     items = _columns(clause.expressions, series, name)
     if items is not None:
-        return Returned(tuple(items))
+        return Returned(series, tuple(items))
     # With the time beside them aggregates are refused, as they must be.
     listed = [trees.aliased(trees.column(TIME_NS, name), "k"), *(item.copy() for item in clause.expressions)]
     query = trees.select(listed, given.table(series, name))
