@@ -110,6 +110,31 @@ def test_a_missing_value_is_named(rocks: Rocks, family: str) -> None:
         BlockReader(rocks, block.header, RunsCache(1 << 20)).rows()
 
 
+def test_columns_that_are_kept_are_read_once_and_within_the_limit(rocks: Rocks) -> None:
+    cache = RunsCache(1 << 20, 24_000)
+    blocks = [encode_block(1, 0, block_id, sample()) for block_id in range(4)]
+    for block in blocks:
+        batch = rocks.batch()
+        block.put_values(batch)
+        rocks.write(batch, sync=False)
+    first = BlockReader(rocks, blocks[0].header, cache)
+    expected = first.stored((TIME_COLUMN, 7))
+    assert len(cache.columns) == 0, "nothing is kept unless that is asked for"
+    for _ in range(2):
+        found = BlockReader(rocks, blocks[0].header, cache).stored((TIME_COLUMN, 7, 99), keep=True)
+        assert list(found) == [TIME_COLUMN, 7]
+        assert found[TIME_COLUMN].integers().tolist() == expected[TIME_COLUMN].integers().tolist()
+        assert found[7].values().equals(expected[7].values())
+    assert (len(cache.columns), cache.columns.hits) == (2, 2)
+    reader = BlockReader(rocks, blocks[0].header, cache)
+    reader.stored((TIME_COLUMN, 7))
+    assert reader.bytes_read == 0
+    for block in blocks:
+        BlockReader(rocks, block.header, cache).stored(block.header.columns, keep=True)
+    assert 0 < cache.columns.bytes <= 24_000
+    assert len(cache.columns) < 4 * len(blocks[0].header.columns)
+
+
 def test_runs_are_read_once_and_kept_within_the_limit(rocks: Rocks) -> None:
     cache = RunsCache(1600)
     readers = []

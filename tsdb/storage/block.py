@@ -373,14 +373,28 @@ class BlockReader:
             self.bytes_read += len(data)
         return found
 
-    def stored(self, numbers: Iterable[int]) -> dict[int, StoredColumn]:
-        """Columns, the reserved ones too, read at once and not yet decoded; those that no row has are missing."""
-        rows, stats = self.header.rows, self.header.columns
-        wanted = [number for number in numbers if number in stats or number in _RESERVED]
-        return {
-            number: StoredColumn(data, stats[number].kind if number in stats else codec.INTEGERS, rows)
-            for number, data in zip(wanted, self._values(wanted), strict=True)
-        }
+    def stored(self, numbers: Iterable[int], *, keep: bool = False) -> dict[int, StoredColumn]:
+        """Columns, the reserved ones too, read at once and not yet decoded; those that no row has are missing.
+
+        With ``keep`` they are cached: a scan of all rows would drive out what others come back to.
+        """
+        header, cache = self.header, self._cache.columns
+        rows, stats = header.rows, header.columns
+        found: dict[int, StoredColumn] = {}
+        missing: list[int] = []
+        for number in numbers:
+            if number in stats or number in _RESERVED:
+                known = cache.get((header.series, header.block_id, number))
+                if known is None:
+                    missing.append(number)
+                else:
+                    found[number] = known
+        for number, data in zip(missing, self._values(missing) if missing else (), strict=True):
+            kind = stats[number].kind if number in stats else codec.INTEGERS
+            column = found[number] = StoredColumn(data, kind, rows)
+            if keep:
+                cache.put((header.series, header.block_id, number), column)
+        return found
 
     def rows(self) -> Rows:
         """The whole block."""

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.storage.codec import StoredColumn
+
 Runs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 V = TypeVar("V")
 
@@ -62,8 +64,16 @@ class BoundedCache(Generic[V]):
             self.bytes -= self._size(value)
 
 
-class RunsCache(BoundedCache[Runs]):
-    """Key in ``runs`` → (tag set ids, offsets)."""
+class ColumnsCache(BoundedCache[StoredColumn]):
+    """(series, block id, column) → the column, read and checked, as it is encoded: what dashboards ask for again."""
 
     def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes, lambda column: column.nbytes + _OVERHEAD_BYTES)
+
+
+class RunsCache(BoundedCache[Runs]):
+    """Key in ``runs`` → (tag set ids, offsets). ``columns`` is the cache beside it."""
+
+    def __init__(self, limit_bytes: int, columns_bytes: int = 0) -> None:
+        self.columns = ColumnsCache(columns_bytes)
         super().__init__(limit_bytes, lambda runs: runs[0].nbytes + runs[1].nbytes + _OVERHEAD_BYTES)

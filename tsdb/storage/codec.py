@@ -184,6 +184,10 @@ def _encode_numbers(values: npt.NDArray[Any]) -> tuple[Encoding, bytes]:
     return Encoding.PCODEC, numbers.compress(values)
 
 
+# Views of the bytes, and pcodec's tables of a chunk.
+_OPENED_BYTES = 2048
+
+
 class StoredColumn:
     """An encoded column whose checksum holds. Decodes all rows or some; several threads may do so at once.
 
@@ -198,6 +202,11 @@ class StoredColumn:
         self._rows = rows
         self._encoding, self._nulls, self._packed, self._payload = _unseal(data, kind, rows)
         self._pages: pages.Pages | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """About what it takes in memory."""
+        return len(self._packed) + len(self._payload) + _OPENED_BYTES
 
     def values(self, spans: Spans | None = None) -> pa.Array:
         """A field's values, in its kind's Arrow type. Raises DataCorrupted."""

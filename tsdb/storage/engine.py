@@ -217,6 +217,7 @@ class Engine:
             "views": len(shard.moments),
             "producers": len(shard.producers),
             "runs_cache_bytes": shard.cache.bytes,
+            "columns_cache_bytes": shard.cache.columns.bytes,
             **self._compactor.metrics(),
         }
 

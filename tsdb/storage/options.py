@@ -53,6 +53,7 @@ class Options:
     encode_threads: int = 2
     values_batch_bytes: int = 4 * MIB
     runs_cache_bytes: int = 32 * MIB
+    columns_cache_bytes: int = 32 * MIB
     summaries_cache_bytes: int = 64 * MIB
     ops_kept: int = 0
     producers_max: int = 10_000

@@ -47,8 +47,8 @@ class Part(Protocol):
 
     def layout(self) -> Layout: ...
 
-    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
-        """Announce what will be asked for, so that it is read in one go."""
+    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool, keep: bool = False) -> None:
+        """Announce what will be asked for, so that it is read in one go; ``keep`` what others may ask for again."""
         ...
 
     def release(self) -> None:
@@ -85,7 +85,7 @@ class RunPart:
     def layout(self) -> Layout:
         return self._run.layout
 
-    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
+    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool, keep: bool = False) -> None:
         """All is in memory."""
 
     def release(self) -> None:
@@ -134,10 +134,10 @@ class BlockPart:
     def left(self, selection: Selection) -> Selection:
         return selection if self._in_cells is None else selection.without(*self._in_cells)
 
-    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool) -> None:
+    def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool, keep: bool = False) -> None:
         before = self._reader.bytes_read
         wanted = [*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)]
-        self._stored |= self._reader.stored([number for number in wanted if number not in self._stored])
+        self._stored |= self._reader.stored((n for n in wanted if n not in self._stored), keep=keep)
         self.visited()
         self._statistics.bytes_read += self._reader.bytes_read - before
 

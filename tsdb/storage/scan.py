@@ -33,6 +33,8 @@ from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
+# Columns of which a scan reads less than one in so many rows are kept for the next.
+_KEPT_SHARE = 4
 _NO_TIMES = np.empty(0, np.int64)
 
 
@@ -139,7 +141,8 @@ class SeriesScan:
         if not selection.rows:
             return selection, _NO_TIMES if times else None
         covered = low <= bounds.min_time and bounds.max_time < high
-        part.fetch(numbers, times=times or not covered, sequences=self._has_sequences)
+        keep = selection.rows * _KEPT_SHARE <= part.rows
+        part.fetch(numbers, times=times or not covered, sequences=self._has_sequences, keep=keep)
         found = part.times(selection.spans) if times or not covered else None
         if not covered:
             assert found is not None
@@ -162,7 +165,8 @@ class SeriesScan:
                 return
             selection, known = narrowed.selection, narrowed.columns
             times = None if times is None else narrowed.inside.take(times)
-            part.fetch(self._stored_numbers, times=False, sequences=False)
+            keep = selection.rows * _KEPT_SHARE <= part.rows
+            part.fetch(self._stored_numbers, times=False, sequences=False, keep=keep)
         yield Piece(
             selection.rows,
             selection.tagset_column() if self._has_tags else None,
