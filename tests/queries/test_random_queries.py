@@ -14,8 +14,15 @@ import pytest
 
 from tests.queries.generator import Queries
 from tests.queries.world import World
+from tsdb.storage.summaries import layout
 
 STEPS, QUERIES = 5, 5
+
+
+@pytest.fixture(autouse=True)
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of a few rows have summaries too."""
+    monkeypatch.setattr(layout, "CELL_ROWS", 2)
 
 
 def shown(value: Any) -> str:

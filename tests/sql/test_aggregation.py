@@ -145,6 +145,12 @@ def test_too_many_groups_go_to_duckdb(queries: Queries, monkeypatch: pytest.Monk
         "SELECT host, count(*) FROM cpu GROUP BY host HAVING avg(n) > 1",
         "SELECT host, count(*) FROM cpu GROUP BY host HAVING count(*) > 1 OR count(n) > 1",
         "SELECT count(*) FROM cpu HAVING count(*) > 1",
+        "SELECT host, max(n) FROM (SELECT host, n + 1 AS n FROM cpu) AS q GROUP BY host",
+        "SELECT host, max(n) FROM (SELECT host, n FROM cpu WHERE usage > 5) AS q GROUP BY host",
+        "SELECT host, max(n) FROM (SELECT host, n FROM cpu LIMIT 5) AS q GROUP BY host",
+        "SELECT host, max(n) FROM (SELECT host, n FROM cpu UNION ALL SELECT host, n FROM cpu) AS q GROUP BY host",
+        "SELECT host, max(n) FROM (SELECT DISTINCT host, n FROM cpu) AS q GROUP BY host",
+        "WITH q AS (SELECT host, n FROM cpu) SELECT a.host, max(a.n) FROM q AS a JOIN q USING (host) GROUP BY a.host",
         "SELECT first(n, usage) FROM cpu",
         "SELECT floor(extract(epoch FROM time) / 300) * 600 AS t, count(*) FROM cpu GROUP BY t",
         "SELECT floor(extract(epoch FROM time) / 0.5) * 0.5 AS t, count(*) FROM cpu GROUP BY t",
@@ -231,6 +237,23 @@ def test_a_time_zone_is_for_kernels_where_its_clocks_are_not_changed() -> None:
     assert key.in_utc(TimeRange(winter, winter + 10**15), "UTC") == TimeKey(3600 * 10**6, -3600 * 10**6)
     assert key.in_utc(TimeRange(winter, spring), "UTC") is None
     assert key.in_utc(TimeRange(), "UTC") is None
+
+
+THROUGH = (
+    "(SELECT * FROM cpu)", "(SELECT time AS t0, host AS region, region AS host, n AS usage, usage AS n, time FROM cpu)",
+    "(SELECT q.host, q.time, q.n, q.usage FROM (SELECT * FROM cpu WHERE host <> 'b') AS q WHERE q.host > '')",
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from(THROUGH), st.sampled_from(["", "WHERE host = 'a'", "WHERE time > '2026-01-01'"]))
+def test_a_series_is_read_through_subqueries_that_only_name_columns(
+    queries: Queries, rows: list[tuple[Any, ...]], source: str, where: str
+) -> None:
+    text = f"""SELECT time_bucket('1 hour', time) AS t, host, min(n), max(usage), count(*) FROM {source} AS s {where}
+        GROUP BY t, host HAVING count(n) > 0"""
+    ours, theirs = kernels_and_duckdb(queries, rows, 10, text)
+    assert bag(ours) == bag(theirs), text
 
 
 HAVING = (

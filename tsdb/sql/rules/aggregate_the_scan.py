@@ -11,11 +11,13 @@ from dataclasses import replace
 from tsdb.model.schema import Column, Role
 from tsdb.sql.aggregation.plan import Aggregate, Having, ScanAggregate, TagKey, TimeKey
 from tsdb.sql.aggregation.states import SPREADS
+from tsdb.sql.expressions.block import Block
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.grouping import AggregateCall, Grouping
 from tsdb.sql.plan import Plan, PlannedScan, column_of
 from tsdb.sql.rules.exact import is_exact, is_text_column
 from tsdb.sql.rules.prune_by_time import clock
+from tsdb.sql.rules.read_through import NotPlain, blocks_to_the_scan, of_the_scan
 from tsdb.sql.rules.time_keys import time_key
 from tsdb.types import Kind
 
@@ -31,25 +33,30 @@ class _Unfit(Exception):
 
 
 def aggregate_the_scan(plan: Plan) -> Plan:
-    if len(plan.blocks) != 1 or len(plan.scans) != 1 or len(plan.sources) != 1:
+    blocks = blocks_to_the_scan(plan)
+    if blocks is None:
         return plan
-    block, scan = plan.blocks[0], plan.scans[0]
-    grouping = block.grouping
-    if (
-        scan.newest is not None
-        or scan.source.part is not None
-        or grouping is None
-        or grouping.sql != plan.sql
-        or [scan.relation] != block.relations
-    ):
+    scan, grouping = plan.scans[0], blocks[0].grouping
+    if scan.newest is not None or scan.source.part is not None or grouping is None:
         return plan
-    if any(c.expr not in scan.conditions or not is_exact(c.expr) for c in block.conditions):
+    # Conditions that are not the scan's, as those inside a view, have to be looked at by somebody else.
+    moved = len(scan.conditions) == sum(len(block.conditions) for block in blocks)
+    if not moved or not all(map(is_exact, scan.conditions)):
         return plan
     try:
-        made = _bound(grouping, scan)
-    except _Unfit:
+        made = _bound(_of_the_scan(grouping, blocks), scan)
+    except (_Unfit, NotPlain):
         return plan
     return replace(plan, aggregate=made, rules=(*plan.rules, "aggregate_the_scan"))
+
+
+def _of_the_scan(grouping: Grouping, blocks: list[Block]) -> Grouping:
+    """A grouping in the scan's columns. Raises NotPlain."""
+    if len(blocks) == 1:
+        return grouping
+    having = None if grouping.having is None else of_the_scan(grouping.having, blocks)
+    keys, targets = (tuple(of_the_scan(e, blocks) for e in each) for each in (grouping.keys, grouping.targets))
+    return replace(grouping, keys=keys, targets=targets, having=having)
 
 
 def _bound(grouping: Grouping, scan: PlannedScan) -> ScanAggregate:
