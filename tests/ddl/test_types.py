@@ -33,6 +33,7 @@ insert into people values ('d', 'zz')
 insert into people (name, m) select 'e', 'ok'
 insert into people (name, m) select 'f', x from (values ('ok')) v(x)
 insert into people (name, m) select 'f', x::mood from (values ('ok')) v(x)
+select column_default from information_schema.columns where table_name = 'people' order by column_name
 select * from people order by m desc nulls last, name
 select m, count(*) from people group by m order by m
 select min(m), max(m), min(d) from people
@@ -102,6 +103,14 @@ select 'ok'::s.feeling
 drop schema s
 drop schema s cascade
 select name from people order by name
+create table defaults (a text default 'x', b varchar(9) default 'it''s', c int default -5, d bigint default 7,
+ e char(2) default 'a', k int[] default '{1,2}', f bool default true, g float8 default 1.5,
+ h timestamptz default now(), i int2 default 0, j json default '{}')
+select attname, pg_get_expr(adbin, adrelid) from pg_attrdef join pg_attribute on adrelid = attrelid and adnum = attnum
+ where adrelid = 'defaults'::regclass order by adnum
+select column_name, column_default from information_schema.columns where table_name = 'defaults'
+ order by ordinal_position
+insert into defaults (c) values (1) returning a, b, c, d, e, f, g, i, j
 select count(*) from pg_enum
 """
 STATEMENTS = [" ".join(s.split("\n ")) for s in re.split(r"\n(?! )", SCRIPT.strip())]

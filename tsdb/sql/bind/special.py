@@ -230,8 +230,13 @@ def array_to_string(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> 
     separator = coerce(args[1], TEXT, binder.context)
     if len(args) == 3:
         item = f"coalesce({item}, {coerce(args[2], TEXT, binder.context).sql})"
-    listed = f"list_filter(list_transform({items.sql}, lambda pg_item: {item}), lambda pg_item: pg_item IS NOT NULL)"
-    sql = f"CASE WHEN {items.sql} IS NOT NULL THEN coalesce(array_to_string({listed}, {separator.sql}), '') END"
+    # What is not a mere column stands once: DuckDB plans a subquery as often as it is written.
+    once = items.op not in ("column", "literal")
+    name = "pg_array" if once else items.sql
+    listed = f"list_filter(list_transform({name}, lambda pg_item: {item}), lambda pg_item: pg_item IS NOT NULL)"
+    sql = f"CASE WHEN {name} IS NOT NULL THEN coalesce(array_to_string({listed}, {separator.sql}), '') END"
+    if once:
+        sql = f"list_extract(list_transform([{items.sql}], lambda pg_array: {sql}), 1)"
     return combine(sql, TEXT, "call", tuple(args))
 
 
