@@ -1,4 +1,4 @@
-"""The swap: new blocks in the place of old ones, in the committer's thread and in one synced batch (invariant 16).
+"""The swap: new blocks in the place of old ones, in the committer's thread and in one synced batch (invariant 20).
 
 After a crash the old blocks are there or the new ones. Tombstones that are carried out go with the same batch.
 """
