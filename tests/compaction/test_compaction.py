@@ -170,6 +170,7 @@ def test_little_data_of_many_windows_becomes_one_block_that_is_read_once(tmp_pat
         found = view.scan(ScanRequest(setting.series, ("time_ns", setting.series.column("v").number)))
         assert sum(batch.num_rows for batch in found.batches) == 12
         assert found.statistics.blocks_read == 1
+        assert found.statistics.bytes_read <= setting.node.blocks(setting.series)[0].bytes
         view.close()
         late = start + 5 * WINDOW_NS
         setting.write([100], start=late)

@@ -21,7 +21,7 @@ from tsdb.storage.compaction.merge import Merge
 from tsdb.storage.flush import Flushed
 from tsdb.storage.rocks import Batch, Rocks
 
-OPTIONS: dict[str, Any] = {"compaction": False, "compaction_quiet": 0, "rows_per_block": 20}
+OPTIONS: dict[str, Any] = {"compaction": False, "compaction_quiet": 0, "rows_per_block": 20, "values_batch_bytes": 500}
 
 
 def fill(setting: Setting) -> list[int]:
@@ -57,7 +57,7 @@ class Crashes:
 def test_after_a_crash_at_any_write_the_rows_are_there_and_no_values_without_a_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Setting(tmp_path / "data", values_batch_bytes=500, **OPTIONS) as setting:
+    with Setting(tmp_path / "data", **OPTIONS) as setting:
         expected = fill(setting)
         view = setting.node.view()
         with monkeypatch.context() as patched:

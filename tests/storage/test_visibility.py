@@ -109,6 +109,32 @@ def test_a_tombstone_hides_exactly_the_older_versions_in_its_interval_range_and_
         assert visibility.touches(part, -(2**63), 2**63 - 1)
 
 
+@given(rows, st.lists(ranges(), max_size=4))
+@settings(max_examples=400, deadline=None)
+def test_bounds_that_are_covered_hold_nothing_that_is_not_hidden(history: list[Row], stones: list[Tombstone]) -> None:
+    index = TagSetIndex()
+    index.ids(TAGSETS)
+    visibility = Visibility(DATABASE, series(True), rules_of(series(True), stones, index.snapshot()))
+    tagset, at = [row[0] for row in history], [row[1] for row in history]
+    bounds = Rectangle(min(at), max(at), min(tagset), max(tagset))
+    if visibility.covers(bounds, max(row[2] - NODE for row in history)):
+        assert all(any(is_hidden(row, stone, True) for stone in stones) for row in history)
+
+
+def test_what_one_deletion_hides_in_all_locations_is_covered() -> None:
+    index = TagSetIndex()
+    index.ids(TAGSETS)
+    halves = [Tombstone(SERIES, 0, HALF, NODE | 8), Tombstone(SERIES, HALF, RING_SIZE, NODE | 9)]
+    both, one = (
+        Visibility(DATABASE, series(True), rules_of(series(True), stones, index.snapshot()))
+        for stones in (halves, halves[:1])
+    )
+    bounds = Rectangle(0, 40 * BUCKET_NS, 0, 2)
+    assert both.covers(bounds, 7)
+    assert not both.covers(bounds, 8)
+    assert not one.covers(bounds, 7)
+
+
 class _Part:
     def __init__(self, rectangle: Rectangle, min_counter: int) -> None:
         self.rectangle = rectangle

@@ -32,7 +32,7 @@ positions, each op checked by number and by the chain of hashes.
 Everything that changes belongs to the committer's thread and needs no lock; everything a reader holds is immutable.
 Merge, selection, overlap and visibility are pure. Only ``rocks`` touches the disk.
 
-Blocks are merged, and what is deleted gives its space back, by ``compaction``; a view keeps what it reads (``retired``).
+``compaction`` merges blocks and gives back the space of what is deleted; a view keeps what it reads.
 
 Not here: which locations there are and who has them (``cluster``), what a statement means (``sql``).
 """
