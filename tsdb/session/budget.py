@@ -88,6 +88,11 @@ class Claim:
         return max(SMALL_BYTES, self._budget.limit_bytes // share) if widens or reads_texts else SMALL_BYTES
 
     @property
+    def most_bytes(self) -> int:
+        """What one result may hold as a whole."""
+        return self._budget.limit_bytes // 2
+
+    @property
     def entered(self) -> bool:
         return self.state is State.ACTIVE
 

@@ -21,6 +21,7 @@ from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
 from tsdb.session.planning import Plan, Planner
+from tsdb.session.returned import Returned
 from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
 from tsdb.session.schema_changes import SchemaChanges
 from tsdb.session.temporary import Temporary
@@ -38,7 +39,7 @@ from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.dml import delete
 from tsdb.sql.dml.modification import Outcome, Reading, Write
 from tsdb.sql.notice import Notice
-from tsdb.sql.query import Prepared, Queries
+from tsdb.sql.query import Queries
 from tsdb.sql.statement import Ddl, Explain, Select, Truncate
 from tsdb.types import SqlType
 
@@ -190,7 +191,7 @@ class Execution:
         types: Sequence[SqlType | None],
     ) -> Rowset:
         assert plan.query is not None
-        claim = self._entered_claim(plan.query)
+        claim = self._entered_claim(widens=plan.query.widens, reads_texts=plan.query.reads_texts)
         view = self.writing.view()
         try:
             plan = self._planner.fresh(plan, context, types, view.catalog)
@@ -205,10 +206,10 @@ class Execution:
         verb = "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT"
         return QueryRowset(rows, view, claim, self.turn if plan.long else None, verb)
 
-    def _entered_claim(self, query: Prepared) -> Claim:
+    def _entered_claim(self, *, widens: bool, reads_texts: bool) -> Claim:
         """The claim of a result that is to start. Raises Crowded; run again, it takes the claim that has entered."""
         claim = self._next_claim or self._claim()
-        if not claim.entered and not claim.enter(claim.first_bytes(widens=query.widens, reads_texts=query.reads_texts)):
+        if not claim.entered and not claim.enter(claim.first_bytes(widens=widens, reads_texts=reads_texts)):
             self._next_claim = claim
             raise Crowded(claim)
         self._next_claim = None
@@ -230,23 +231,45 @@ class Execution:
         *,
         alone: bool,
     ) -> Rowset | Done:
+        claim = self._entered_claim(widens=plan.widens, reads_texts=True) if plan.long else None
+        try:
+            plan, outcome = self._run_again(plan, values, context, types, cancellation, claim, alone=alone)
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
+        if plan.columns is not None:
+            return FixedRowset(plan.columns, outcome.returned, outcome.tag, claim)
+        if claim is not None:
+            claim.release()
+        return Done(outcome.tag)
+
+    def _run_again(
+        self,
+        plan: Plan,
+        values: Sequence[object | None],
+        context: Context,
+        types: Sequence[SqlType | None],
+        cancellation: Cancellation,
+        claim: Claim | None,
+        *,
+        alone: bool,
+    ) -> tuple[Plan, Outcome]:
+        """A modification; one that is a transaction of its own is written, and looks again when it has lost a race."""
         transaction = self._transaction
         again = alone and transaction.state is State.IMPLICIT and not transaction.pending and not self._repeatable()
         retries = RETRIES if again else 0
         while True:
             self.writing.written_early = False
-            plan, outcome = self._collected(plan, values, context, types, cancellation)
+            found = self._collected(plan, values, context, types, cancellation, claim)
             try:
                 if again:
                     self.writing.commit()
-                break
+                return found
             except SerializationFailure:
                 if not retries or self.writing.written_early:
                     raise
                 retries -= 1
-        if plan.columns is None:
-            return Done(outcome.tag)
-        return FixedRowset(plan.columns, outcome.returned, outcome.tag)
 
     def _collected(
         self,
@@ -255,20 +278,24 @@ class Execution:
         context: Context,
         types: Sequence[SqlType | None],
         cancellation: Cancellation,
+        claim: Claim | None,
     ) -> tuple[Plan, Outcome]:
-        """What a modification does to the data that is there now, in the transaction."""
+        """What a modification does to the data that is there now, in the transaction. ``claim`` holds what it reads at
+        a time, and what RETURNING gives. Raises OutOfMemory."""
+        returned = Returned(claim)
         view = self.writing.view()
         try:
             plan = self._planner.fresh(plan, context, types, view.catalog)
             assert plan.modification is not None
             permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
             repeatable = self._transaction.state is State.BLOCK and self._repeatable()
-            reading = Reading(self._queries, view.catalog, view, values, context, repeatable)
+            reading = Reading(self._queries, view.catalog, view, values, context, repeatable, returned.reads)
             outcome = plan.modification.start(reading)
             try:
                 for effect in outcome:
                     cancellation.check()
                     self.writing.collect(effect)
+                    returned.holds(outcome.returned)
             finally:
                 cancellation.watch(None)
                 outcome.close()

@@ -63,6 +63,11 @@ class Plan:
         return isinstance(self.statement, Ddl | Truncate)
 
     @property
+    def widens(self) -> bool:
+        """Whether a modification calls what makes long texts of short ones."""
+        return any(token.is_word("repeat", "lpad", "rpad") for token in self.statement.fragment.tokens)
+
+    @property
     def long(self) -> bool:
         """Whether it may take long, so that it waits for its turn."""
         if self.modification is not None:

@@ -97,12 +97,19 @@ class QueryRowset:
 
 
 class FixedRowset:
-    """Rows that are there: of SHOW, of RETURNING."""
+    """Rows that are there: of SHOW, of RETURNING. ``claim`` is of their memory."""
 
-    def __init__(self, columns: tuple[ResultColumn, ...], batches: Sequence[pa.RecordBatch], tag: str) -> None:
+    def __init__(
+        self,
+        columns: tuple[ResultColumn, ...],
+        batches: Sequence[pa.RecordBatch],
+        tag: str,
+        claim: Claim | None = None,
+    ) -> None:
         self.columns = columns
         self._batches = iter(batches)
         self._tag = tag
+        self._claim = claim
 
     def next(self) -> pa.RecordBatch | None:
         return next(self._batches, None)
@@ -117,7 +124,9 @@ class FixedRowset:
         pass
 
     def close(self) -> None:
-        pass
+        self._batches = iter(())
+        if self._claim is not None:
+            self._claim.release()
 
 
 def text_columns(*names: str) -> tuple[ResultColumn, ...]:

@@ -30,7 +30,7 @@ ROWS_PER_EFFECT = 65_536
 @dataclass(frozen=True, slots=True)
 class Reading:
     """All that a running modification reads with. ``repeatable``: it changes the rows that ``view`` shows and no
-    others, whatever has come since."""
+    others, whatever has come since. ``reads`` is told the bytes of each batch of its queries."""
 
     queries: Queries
     catalog: Catalog
@@ -38,6 +38,7 @@ class Reading:
     values: Sequence[object | None]
     context: Context
     repeatable: bool = False
+    reads: Callable[[int], None] = lambda size: None
 
 
 @dataclass
@@ -74,7 +75,9 @@ class Outcome:
         # A query may be asked while another one is read.
         around, self._rows = self._rows, rows
         try:
-            yield from rows
+            for batch in rows:
+                reading.reads(batch.nbytes)
+                yield batch
         finally:
             self._rows = around
             rows.close()
