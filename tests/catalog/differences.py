@@ -13,4 +13,5 @@ REASONS: dict[str, tuple[int, ...]] = {
     "check-text": (14, 408, 424),
     "version": (388,),
     "time-not-null": (427,),
+    "own-functions": (40, 41, 43),
 }

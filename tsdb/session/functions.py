@@ -20,6 +20,7 @@ from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.context import SequenceAccess
 from tsdb.sql.continuous.state import ContinuousState
+from tsdb.sql.notice import notice
 from tsdb.sql.settings import SUPERUSERS_ONLY
 from tsdb.types import TIMESTAMPTZ
 
@@ -86,6 +87,10 @@ class SessionFunctions:
             if missing_ok:
                 return None
             raise
+
+    def _notice(self, arguments: Sequence[str | None]) -> str:
+        self._core.notices.append(notice(arguments[0] or ""))
+        return ""
 
     # --- other sessions ---
 
@@ -180,6 +185,7 @@ class _NoSuchProcess(TsdbError):
 
 _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | None]] = {
     "set_config": SessionFunctions._set_config,
+    "notice": SessionFunctions._notice,
     "current_setting": SessionFunctions._current_setting,
     "pg_notify": SessionFunctions._notify,
     "pg_listening_channels": SessionFunctions._listening,

@@ -63,7 +63,7 @@ def parse(text: str, lexed: Sequence[lexer.Token] | None = None) -> exp.Expr:
     _check_nesting(lexed)
     try:
         plain = _plain_strings(text, lexed)
-        tokens = _fill_apart(_postgres_precedence(_dialect.tokenize(plain)))
+        tokens = _tolerances(_fill_apart(_postgres_precedence(_dialect.tokenize(plain))))
         trees = [tree for tree in _dialect.parser().parse(tokens, plain) if tree is not None]
     except (ParseError, TokenError) as error:
         raise _syntax_error(text, lexed, error) from None
@@ -166,6 +166,25 @@ def _fill_apart(tokens: list[Token]) -> list[Token]:
         if token.text.lower() == "fill" and index + 1 < len(tokens) and _ends_group_by(tokens, index):
             made.append(_token(TokenType.COMMA, ",", token))
         made.append(token)
+    return made
+
+
+def _tolerances(tokens: list[Token]) -> list[Token]:
+    """``ASOF JOIN … ON … TOLERANCE '1 minute'`` with the tolerance as one more condition, a call of a name that only
+    the binder of ASOF JOIN knows."""
+    made: list[Token] = []
+    until = -1
+    for index, token in enumerate(tokens):
+        following = tokens[index + 1].token_type if index + 1 < len(tokens) else None
+        if token.text.lower() == "tolerance" and following in (TokenType.STRING, TokenType.PARAMETER):
+            casts = tokens[index + 2].token_type is TokenType.DCOLON if index + 2 < len(tokens) else False
+            until = index + (3 if casts else 2 if following is TokenType.PARAMETER else 1)
+            call = ((TokenType.AND, "AND"), (TokenType.VAR, "asof_tolerance"), (TokenType.L_PAREN, "("))
+            made += [_token(kind, text, token) for kind, text in call]
+            continue
+        made.append(token)
+        if index == until:
+            made.append(_token(TokenType.R_PAREN, ")", token))
     return made
 
 

@@ -17,8 +17,8 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.sql import limits
+from tsdb.sql.bind import asof, downsampling, given
 from tsdb.sql.bind import continuous as bind_continuous
-from tsdb.sql.bind import given
 from tsdb.sql.bind import view as bind_view
 from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import SETS, function_name
@@ -199,6 +199,13 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
     """generate_series and unnest; any scalar function is a relation of one row."""
     if isinstance(node, exp.Dot):
         node = node.expression
+    thinned = downsampling.call_of(node)
+    if thinned is not None:
+        text, relation = downsampling.relation_of(binder, thinned, scope)
+        _aliased(relation, outer.args.get("alias"))
+        binder.relations.append(relation)
+        _add(scope, relation, None)
+        return text
     name = function_name(node) if isinstance(node, exp.Anonymous) else node.key
     # sqlglot says offset=False for an UNNEST without WITH ORDINALITY.
     ordinality = bool(outer.args.get("ordinality")) or outer.args.get("offset") not in (None, False)
@@ -265,7 +272,7 @@ def _counted(args: Sequence[Expr]) -> str:
 
 
 def _join(binder: Binder, left_text: str, join: exp.Expr, scope: Scope, block: Block) -> str:
-    if join.args.get("method") == "ASOF" or str(join.args.get("kind") or "").upper() in ("SEMI", "ANTI", "ASOF"):
+    if str(join.args.get("kind") or "").upper() in ("SEMI", "ANTI", "ASOF"):
         raise FeatureNotSupported("this kind of join is not supported")
     before = list(scope.relations)
     right_text = _item(binder, join.this, scope, block)
@@ -278,7 +285,9 @@ def _join(binder: Binder, left_text: str, join: exp.Expr, scope: Scope, block: B
     condition: Expr | None = None
     if using:
         condition = _using(binder, using, before, added, scope, side)
-    elif join.args.get("on") is not None:
+    if str(join.args.get("method") or "").upper() == "ASOF":
+        return asof.join_text(binder, left_text, right_text, join, condition, scope, block, before, added)
+    if condition is None and join.args.get("on") is not None:
         condition = as_bool(
             binder.without_aggregates(join.args["on"], scope, "JOIN conditions"), "JOIN/ON", binder.context
         )

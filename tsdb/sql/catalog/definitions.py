@@ -12,6 +12,7 @@ from tsdb.sql.catalog import static
 from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.names import relation_name, type_name
 from tsdb.sql.catalog.outline import ConstraintEntry, IndexEntry, quote_ident
+from tsdb.sql.catalog.own_functions import FIRST_OID, own_functions
 from tsdb.sql.storage_form import numeric_precision
 from tsdb.types import BY_OID
 
@@ -202,7 +203,10 @@ def _functions() -> Mapping[int, tuple[Any, ...]]:
         "pg_proc", "oid", "proname", "+arguments", "+identity_arguments", "+result", "provolatile", "proparallel",
         "proisstrict", "prosecdef",
     )  # fmt: skip
-    return {oid: tuple(rest) for oid, *rest in rows}
+    own = {
+        f.oid: (f.name, f.arguments, f.identity_arguments, f.result, "i", "s", False, False) for f in own_functions()
+    }
+    return {oid: tuple(rest) for oid, *rest in rows} | own
 
 
 def function_text(oid: int | None, part: int) -> str | None:
@@ -233,7 +237,8 @@ def function_definition(oid: int | None) -> str | None:
     name, arguments, _, result, volatility, parallel, strict, definer = found
     words = [_VOLATILITY.get(volatility), _PARALLEL.get(parallel), strict and "STRICT", definer and "SECURITY DEFINER"]
     properties = " ".join(word for word in words if word)
+    schema = "public" if oid is not None and oid >= FIRST_OID else "pg_catalog"
     return (
-        f"CREATE OR REPLACE FUNCTION pg_catalog.{quote_ident(name)}({arguments})\n RETURNS {result}\n"
+        f"CREATE OR REPLACE FUNCTION {schema}.{quote_ident(name)}({arguments})\n RETURNS {result}\n"
         f" LANGUAGE internal\n{f' {properties}{chr(10)}' if properties else ''}AS $function${name}$function$\n"
     )

@@ -21,6 +21,7 @@ from tsdb.errors import (
 )
 from tsdb.sql.catalog import static
 from tsdb.sql.catalog.outline import Outline, quote_ident
+from tsdb.sql.catalog.own_functions import FIRST_OID, own_functions
 from tsdb.types import BY_NAME, BY_OID, array_of
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s".(),]+))\s*')
@@ -161,6 +162,9 @@ def _functions() -> tuple[Mapping[str, list[tuple[int, tuple[int, ...]]]], Mappi
     for oid, name, arguments in static.values("pg_proc", "oid", "proname", "proargtypes"):
         by_name.setdefault(name, []).append((oid, tuple(arguments)))
         by_oid[oid] = (name, tuple(arguments))
+    for own in own_functions():
+        by_name.setdefault(own.name, []).append((own.oid, own.types))
+        by_oid[own.oid] = (own.name, own.types)
     return by_name, by_oid
 
 
@@ -179,7 +183,8 @@ def function_name(outline: Outline, oid: int) -> str | None:
     if found is None:
         return None
     alone = len(_functions()[0][found[0]]) == 1
-    return quote_ident(found[0]) if alone else f"pg_catalog.{quote_ident(found[0])}"
+    schema = "public" if oid >= FIRST_OID else "pg_catalog"
+    return quote_ident(found[0]) if alone else f"{schema}.{quote_ident(found[0])}"
 
 
 def procedure_number(outline: Outline, text: str) -> int:

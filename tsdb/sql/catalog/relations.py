@@ -17,6 +17,7 @@ from tsdb.sql.catalog import (
     live_storage,
     live_types,
     live_views,
+    own_functions,
     static,
 )
 from tsdb.sql.catalog.live import LIVE, glance_of
@@ -35,6 +36,7 @@ _LIVE = (
     live_storage,
     live_types,
     live_views,
+    own_functions,
 )
 
 

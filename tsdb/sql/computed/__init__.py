@@ -13,13 +13,15 @@ numeric or an interval its text. Errors are TsdbErrors; they reach the client wi
 ``json_text`` and ``json_functions`` JSON, ``json_path`` its path language, ``array_functions`` arrays and rows,
 ``octets`` bytea, ``numeric_text`` numeric's exact texts, ``patterns`` regular expressions. ``over_time`` has kernels
 over groups of points, which DuckDB collects in lists (``registry.over_vectors``), ``zone_buckets`` buckets of local
-time by ``zones``' tables, ``gaps`` the rows that time_bucket_gapfill adds.
+time by ``zones``' tables, ``gaps`` the rows that time_bucket_gapfill adds,
+``downsampling`` lttb.
 """
 
 from tsdb.sql.computed import (
     array_functions,
     datetime_parsing,
     datetime_template,
+    downsampling,
     gaps,
     json_functions,
     number_template,
@@ -32,6 +34,6 @@ from tsdb.sql.computed import (
 
 # Imported, since each registers its functions.
 SUBJECTS = (
-    array_functions, datetime_parsing, datetime_template, gaps, json_functions, numeric_text, number_template,
-    octets, over_time, text_functions, zone_buckets,
+    array_functions, datetime_parsing, datetime_template, downsampling, gaps, json_functions, numeric_text,
+    number_template, octets, over_time, text_functions, zone_buckets,
 )  # fmt: skip

@@ -138,7 +138,7 @@ def _create_extension(reader: DdlReader) -> SchemaPlan:
     """Accepted, so that scripts go on: what they use of it is there, or its own error says that it is not."""
     reader.accept("if", "not", "exists")
     name = reader.name()
-    detail = "time_bucket, first and last are built in." if name == "timescaledb" else None
+    detail = "Its functions are built in." if name in ("timescaledb", "timescaledb_toolkit") else None
     return SchemaPlan(
         "CREATE EXTENSION", notices=(notice(f'extension "{name}" is accepted but not loaded', detail=detail),)
     )

@@ -98,6 +98,8 @@ class Relation:
     nullable: bool = False
     oid: int = 0
     branches: tuple[Block, ...] = ()
+    # A condition without which its columns are NULL, though the row is there (ASOF LEFT JOIN).
+    guard: str = ""
 
     def reference(self, index: int, position: int | None = None) -> Expr:
         column = self.columns[index]
@@ -119,6 +121,9 @@ class Relation:
         if column.type.typname == "numeric" and column.key is not None and column.digits == UNCONSTRAINED:
             # A scan gives the stored text; what is computed with is as much of it as a DECIMAL holds.
             sql, shown = f"CAST({sql} AS DECIMAL(38,{UNCONSTRAINED[1]}))", sql
+        if self.guard:
+            sql = f"CASE WHEN {self.guard} THEN {sql} END"
+            shown = f"CASE WHEN {self.guard} THEN {shown} END" if shown is not None else None
         return Expr(
             sql, sql_type, "column", (), reference, column.typmod, digits, position=position, name=column.name,
             fields=column.fields, shown=shown,
