@@ -68,13 +68,14 @@ class Newest:
 
     A group has equal values in the tags ``by`` (column numbers; without any, all rows of the scan are one group). A
     scan may leave out a row if ``rows`` others of its group come before it, newer (older) by SQL's time, in whole µs;
-    without ``ties`` also if they are as new as itself. It may give more.
+    without ``ties`` also if they are as new as itself, where less than ``slack_us`` is no difference. It may give more.
     """
 
     rows: int
     by: tuple[int, ...] = ()
     oldest: bool = False
     ties: bool = True
+    slack_us: int = 0
 
 
 # Names of the hidden and the time column in a ScanRequest and in its batches.

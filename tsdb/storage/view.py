@@ -137,6 +137,7 @@ class StorageView:
         waiting = Waiting(
             blocks, chosen, runs,
             lambda at: BlockPart(BlockReader(self._rocks, blocks.headers[at], self._cache), statistics),
+            TimeRange(low, high),
             oldest=newest.oldest,
         )  # fmt: skip
         groups, total = groups_of(tagsets, newest.by)

@@ -98,8 +98,10 @@ class _Spans:
         return max(FIRST_NS, 0 if last is None else abs(near - last))
 
     def _edge(self, rows: int, *, oldest: bool) -> int | None:
-        """The time of the last of the ``rows`` points that come first, conditions on fields aside; None: no point."""
-        request, newest = self._request, Newest(rows, oldest=oldest, ties=False)
+        """About the time of the last of the ``rows`` points that come first, conditions on fields aside; None: no
+        point. A part that begins a little late or early is as right."""
+        slack_us = self._plan.width_us if self._plan.grouped else FIRST_NS // NS_PER_US
+        request, newest = self._request, Newest(rows, oldest=oldest, ties=False, slack_us=slack_us)
         scan = self._view.scan(ScanRequest(request.series, (TIME_NS,), request.range, request.tags, newest=newest))
         times = [np.asarray(batch.column(0)) for batch in scan.batches if len(batch)]
         if not times:

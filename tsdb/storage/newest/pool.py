@@ -64,7 +64,10 @@ class Pool:
 
     def settled(self, best: int) -> Mask:
         """By group: no row of rank ``best`` or above changes which rows count."""
-        return self.worst < best if self._newest.ties else self.worst <= best
+        if self._newest.ties:
+            return self.worst < best
+        # LAST is no rank: of such groups more rows are wanted.
+        return (self.worst - self._newest.slack_us <= best) & (self.worst < LAST)
 
     def take(self, settled: Mask) -> tuple[Int64s, Int64s, Int32s, Int64s]:
         """(source, row, tag set, time) of the rows of these groups, which leave the pool."""

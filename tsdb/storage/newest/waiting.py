@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.store import TimeRange
 from tsdb.model.time import us_of_ns
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import Part, RunPart
@@ -28,7 +29,7 @@ def ranks(times: Int64s, *, oldest: bool) -> Int64s:
 
 
 class Waiting:
-    """Blocks and head runs of one scan, best first. ``below``: entry i counts the open tag sets below id i."""
+    """Blocks and head runs of one scan of ``span``, in which each has times, best first."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Waiting:
         chosen: npt.NDArray[np.intp],
         runs: Sequence[RunPart],
         open_block: Callable[[int], Part],
+        span: TimeRange,
         *,
         oldest: bool,
     ) -> None:
@@ -44,7 +46,9 @@ class Waiting:
         ).reshape(-1, 4)
         columns = (blocks.min_time, blocks.max_time, blocks.min_tagset, blocks.max_tagset)
         joined = [np.concatenate((column[chosen], bounds[:, at])) for at, column in enumerate(columns)]
-        first, last = (ranks(each, oldest=oldest) for each in (joined[:2] if oldest else joined[1::-1]))
+        # What lies outside of the range says nothing about what may come.
+        within = [np.maximum(joined[0], span.low), np.minimum(joined[1], span.high - 1)]
+        first, last = (ranks(each, oldest=oldest) for each in (within if oldest else within[::-1]))
         order = np.argsort(first, kind="stable")
         self._min_time, self._max_time, self._min_tagset, self._max_tagset = (each[order] for each in joined)
         self._first, self._last = first[order], last[order]
@@ -66,7 +70,7 @@ class Waiting:
         return int(self._first[0]) if len(self._first) else LAST
 
     def drop_closed(self, below: Int64s) -> None:
-        """Leave out what has no open tag set by its bounds."""
+        """Leave out what has no open tag set by its bounds. Entry i of ``below`` counts the open ones below id i."""
         highest = len(below) - 1
         has = below[np.minimum(self._max_tagset + 1, highest)] > below[np.minimum(self._min_tagset, highest)]
         if not has.all():
