@@ -65,6 +65,36 @@ def test_a_tag_set_that_ended_long_ago_is_found_in_its_own_blocks(tmp_path: Path
         }  # fmt: skip
 
 
+def test_what_a_tag_set_is_not_in_is_looked_at_once(tmp_path: Path) -> None:
+    with Setting(tmp_path, rows_per_block=1000) as setting:
+        for window in range(30):
+            for host in ("a", "gone", "z") if window <= 2 else ("a", "z"):
+                setting.write(list(range(12)), start=START + window * WINDOW_NS, step=600 * SECOND, host=host)
+            setting.node.flush()
+        newest = Newest(1, (setting.series.column("host").number,))
+        first, looked = read_once(setting, newest)
+        again, known = read_once(setting, newest)
+        assert first == again
+        assert looked > 25
+        assert known <= 4
+        setting.write([5], start=START + 3 * WINDOW_NS, host="gone")
+        setting.node.flush()
+        seen, _ = read_once(setting, newest)
+        assert seen["gone"] == START + 3 * WINDOW_NS
+
+
+def read_once(setting: Setting, newest: Newest) -> tuple[dict[str, int], int]:
+    """The time of each host's point, and how many blocks were looked at."""
+    view: View = setting.node.view()
+    try:
+        tag = setting.series.column("host").number
+        running = view.scan(ScanRequest(setting.series, (tag, "time_ns"), newest=newest))
+        rows = [row for batch in running.batches for row in zip(*batch.to_pydict().values(), strict=True)]
+        return dict(rows), running.statistics.blocks_read
+    finally:
+        view.close()
+
+
 def test_newer_rows_of_the_head_leave_blocks_unread(tmp_path: Path) -> None:
     with Setting(tmp_path, rows_per_block=24) as setting:
         filled(setting)

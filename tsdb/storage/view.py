@@ -141,7 +141,10 @@ class StorageView:
             oldest=newest.oldest,
         )  # fmt: skip
         groups, total = groups_of(tagsets, newest.by)
-        return NewestInput(waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, self.moment)
+        reach = self._tails.reaches.of(number, oldest=newest.oldest)
+        return NewestInput(
+            waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, reach, blocks, self.moment
+        )
 
     def _rules_of(self, request: ScanRequest) -> tuple[Series, int, int, Visibility]:
         """The series as it is now, the range above retention's floor, and what tombstones hide."""

@@ -9,5 +9,6 @@ some tags; without such tags all rows are one group.
 3. What was found goes by place into the ``pool``, which decides in the order of time which rows count.
 4. A group is settled when no waiting part can have a row before its last one that counts. Its rows' fields are then
    fetched (``found``), versions of equal keys merged, and its tag sets want nothing more: parts without an open tag set
-   are dropped unread.
+   are dropped unread. What a scan learns of the blocks that tag sets are in is kept (``reach``): one that ended long
+   ago is looked for once.
 """

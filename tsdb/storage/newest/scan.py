@@ -17,11 +17,13 @@ from tsdb.storage.merge import merge_versions, sort
 from tsdb.storage.newest.found import Found, fetch
 from tsdb.storage.newest.pool import Pool
 from tsdb.storage.newest.ranges import ends
+from tsdb.storage.newest.reach import Reach
 from tsdb.storage.newest.tails import BlockTails, TailsCache
 from tsdb.storage.newest.waiting import LAST, Waiting
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Mask, Selection, in_time, layout_of, of_tagsets
+from tsdb.storage.version import SeriesBlocks
 from tsdb.storage.visibility import Visibility
 
 Int64s = npt.NDArray[np.int64]
@@ -33,9 +35,9 @@ _NO_ROWS = np.empty(0, np.int64)
 @dataclass(frozen=True, slots=True)
 class NewestInput:
     """What is read: parts not yet looked at, in range [``low``, ``high``) and of ``wanted`` tag sets (a mask over ids).
-    ``blocks`` of them are on disk.
 
-    ``groups`` is the group of each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``.
+    ``blocks`` of them are on disk; ``index`` has all there are, and ``reach`` knows some. ``groups`` is the group of
+    each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``.
     """
 
     waiting: Waiting
@@ -47,6 +49,8 @@ class NewestInput:
     groups_total: int
     visibility: Visibility
     tails: TailsCache
+    reach: Reach
+    index: SeriesBlocks
     moment: Moment
 
 
@@ -64,6 +68,8 @@ class NewestScan:
         self._open: Mask = np.ones(source.groups_total, np.bool_)
         self._pool = Pool(newest, self._keyed, source.groups, source.groups_total)
         self._steps = 0
+        # Tag sets of the blocks that were looked at.
+        self._met: Mask = np.zeros(len(source.wanted), np.bool_)
 
     def start(self, output: Output) -> Scan:
         return Scan(output.schema, self._batches(output), self._statistics)
@@ -82,6 +88,9 @@ class NewestScan:
         while True:
             wanted = source.wanted if self._open.all() else source.wanted & self._open[source.groups]
             waiting.drop_closed(np.concatenate(([0], np.cumsum(wanted))))
+            if not (wanted & self._met).any():
+                # What no block that was looked at has is only in blocks that may have it.
+                waiting.drop_known(source.reach.known(source.index), source.reach.best(wanted))
             if not len(waiting):
                 break
             pool.add([self._look(part, wanted) for part in self._next()])
@@ -115,6 +124,8 @@ class NewestScan:
     def _look(self, part: Part, wanted: Mask) -> Found:
         """The rows of a part that may count, as far as the part can say."""
         source, bounds = self._source, part.rectangle
+        if isinstance(part, BlockPart):
+            self._learn(part)
         touched = source.visibility.touches(part, source.low, source.high)
         ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
         if isinstance(part, BlockPart) and self._newest.rows == 1 and ends_inside and not touched:
@@ -132,6 +143,12 @@ class NewestScan:
         made = self._ends(part, selection, times, touched=touched)
         part.release()
         return made
+
+    def _learn(self, part: BlockPart) -> None:
+        ids, header = part.layout().ids, part.header
+        self._met[ids[ids < len(self._met)]] = True
+        rank = header.min_time // NS_PER_US if self._newest.oldest else -(header.max_time // NS_PER_US)
+        self._source.reach.learn(header.block_id, ids, rank)
 
     def _limits(self) -> tuple[int, int]:
         """The times that matter: of one group, not beyond the worst row that counts."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from tsdb.model.schema import Column
 from tsdb.storage.cache import BoundedCache
 from tsdb.storage.newest.ranges import ends
+from tsdb.storage.newest.reach import Reaches
 from tsdb.storage.pages import Spans
 from tsdb.storage.part import BlockPart, read_field, stored_numbers
 from tsdb.storage.selection import Selection
@@ -49,10 +50,11 @@ class Tails:
 
 
 class TailsCache(BoundedCache[Tails]):
-    """(series, block id, oldest) → its tails."""
+    """(series, block id, oldest) → its tails; and ``reaches``, in which blocks tag sets are."""
 
     def __init__(self, limit_bytes: int = TAILS_BYTES) -> None:
         super().__init__(limit_bytes, lambda tails: tails.nbytes)
+        self.reaches = Reaches()
 
 
 class BlockTails:

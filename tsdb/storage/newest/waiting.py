@@ -56,6 +56,7 @@ class Waiting:
         self._what = np.concatenate((chosen, -1 - np.arange(len(runs))))[order]
         self._runs = runs
         self._open_block = open_block
+        self._oldest = oldest
 
     def __len__(self) -> int:
         return len(self._what)
@@ -75,6 +76,14 @@ class Waiting:
         has = below[np.minimum(self._max_tagset + 1, highest)] > below[np.minimum(self._min_tagset, highest)]
         if not has.all():
             self._keep(has)
+
+    def drop_known(self, known: Mask, best: int) -> None:
+        """Leave out blocks, ``known`` by their place, whose best time is of a lower rank than ``best``."""
+        real = ranks(self._min_time if self._oldest else self._max_time, oldest=self._oldest)
+        gone = (self._what >= 0) & (real < best)
+        gone[gone] = known[self._what[gone]]
+        if gone.any():
+            self._keep(~gone)
 
     def together(self) -> list[Part]:
         """The best part and those that overlap it in time: whoever wants each tag set's rows needs them all."""
