@@ -198,7 +198,8 @@ class _Refresh:
                 self._replace(*piece)
         if progress is not None and progress.watermark_ns > found.low and progress.counter != counter:
             self._advance(Progress(counter, found.watermark))
-        return Stored(self._rows, counter, self._new(found, counter, lag=lag))
+        watermark = self._new(found, counter, lag=lag)
+        return Stored(self._rows, counter, watermark)
 
     def _new(self, found: Cut, counter: int, *, lag: bool) -> int:
         """Store the buckets that have ended; the watermark after that."""

@@ -78,13 +78,18 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     for name, value in state.load_producers(rocks):
         if database_of(name) in catalog.databases_by_number:
             producers.load(name, value)
-    log = OpLog(options.clock, options.node_id, _highest_counter(rocks, blocks, stones.values()))
+    progress = state.load_progress(rocks)
+    # What came after a continuous view's progress must have a higher counter: that is how it is found.
+    counter = max(
+        _highest_counter(rocks, blocks, stones.values()), max((p.counter for p in progress.values()), default=0)
+    )
+    log = OpLog(options.clock, options.node_id, counter)
     version = Version(
         catalog=catalog,
         blocks=blocks,
         tombstones=tombstones,
         tagsets={number: index.snapshot() for number, index in indexes.items()},
-        progress=state.load_progress(rocks),
+        progress=progress,
         erased=state.load_erased(rocks),
     )
     shard = Shard(path, rocks, options, version, log, producers, indexes)
