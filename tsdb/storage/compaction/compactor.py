@@ -254,7 +254,9 @@ class Compactor:
             self.history.run(None)
             self.history.count("seconds", time.monotonic() - started)
         took_place = {id(outcome) for outcome in done}
-        return [self._ended(*each) for each in outcomes if id(each[0]) in took_place and each[0].removed]
+        ended = [self._ended(*each) for each in outcomes if id(each[0]) in took_place and each[0].removed]
+        _log(ended)
+        return ended
 
     def _announce(self, values: Values, tasks: Sequence[Task], number: int) -> None:
         """So that recovery deletes what gets no header."""
@@ -333,9 +335,16 @@ class Compactor:
             bytes_out=sum(header.value_bytes for header in added),
         )
         self.history.done(done)
-        log.info(
-            "compacted series %d (%s): %d blocks, %d rows, %d bytes became %d blocks, %d rows, %d bytes",
-            done.series, done.reason, done.blocks_in, done.rows_in, done.bytes_in, done.blocks_out, done.rows_out,
-            done.bytes_out,
-        )  # fmt: skip
         return done
+
+
+def _log(done: Sequence[Compaction]) -> None:
+    """One line for all that one swap has changed."""
+    if done:
+        log.info(
+            "compacted %d blocks of %d rows and %d bytes to %d of %d rows and %d bytes (%s)",
+            *(sum(each.blocks_in for each in done), sum(each.rows_in for each in done)),
+            *(sum(each.bytes_in for each in done), sum(each.blocks_out for each in done)),
+            *(sum(each.rows_out for each in done), sum(each.bytes_out for each in done)),
+            ", ".join(sorted({f"{each.reason} in series {each.series}" for each in done})[:8]),
+        )
