@@ -45,6 +45,10 @@ _IDLE: dict[bool, tuple[str, TsdbError]] = {
 }
 
 
+# What ends a small result goes with its rows, in one packet.
+SENT_TOGETHER_BYTES = 64 << 10
+
+
 class Incoming(Protocol):
     """A COPY FROM that takes the client's data: see ``copying``."""
 
@@ -109,7 +113,7 @@ class Exchange:
         def step() -> Any:
             cancellation.check()
             piece = stream.next(None if limit is None else limit - rows)
-            if piece is None and (limit is None or rows < limit):
+            if piece.last if piece is not None else limit is None or rows < limit:
                 stream.source.rowset.close()
             return piece
 
@@ -119,7 +123,10 @@ class Exchange:
                 return rows, limit is None or rows < limit
             rows += piece.rows
             self.connection.data_rows(piece.octets)
-            await self._flush()
+            if not piece.last or self.connection.output_bytes > SENT_TOGETHER_BYTES:
+                await self._flush()
+            if piece.last:
+                return rows, True
 
     async def _flush(self) -> None:
         """Send rows. A cancel does not wait until the client reads: raises QueryCanceled, and the client reads of it

@@ -38,6 +38,11 @@ class Rowset(Protocol):
         """Raises Crowded or NoTurn, having done nothing, when there is no memory or no turn for more rows now."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is known that no more rows come."""
+        ...
+
     def tag(self, rows: int) -> str:
         """The command tag after so many rows."""
         ...
@@ -77,6 +82,10 @@ class QueryRowset:
         self._wanted = max(SMALL_BYTES, self._claim.hold(batch.nbytes if batch is not None else 0))
         return batch
 
+    @property
+    def ended(self) -> bool:
+        return self._rows.ended
+
     def tag(self, rows: int) -> str:
         return f"{self._verb} {rows}" if self._verb == "SELECT" else self._verb
 
@@ -114,6 +123,10 @@ class FixedRowset:
     def next(self) -> pa.RecordBatch | None:
         return next(self._batches, None)
 
+    @property
+    def ended(self) -> bool:
+        return False
+
     def tag(self, rows: int) -> str:
         return self._tag
 
@@ -147,6 +160,11 @@ class RowSource:
         self._left: pa.RecordBatch | None = None
         self._left_bytes = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether all rows are taken, as far as that is known without looking for more."""
+        return self._left is None and self.rowset.ended
+
     def take(self, limit: int | None) -> pa.RecordBatch | None:
         """The next rows, at most ``limit``; None at the end."""
         batch, self._left = self._left, None
@@ -165,14 +183,21 @@ class RowSource:
         self.rowset.rest(self._left_bytes if self._left is not None else 0)
 
 
+# So few rows are one piece, sent with what ends their result.
+LAST_ROWS_MAX = 1024
+
+
 class Encoder(Protocol):
     def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
+    """``last``: no more rows come, in this or any other piece."""
+
     octets: bytes
     rows: int
+    last: bool = False
 
 
 class Written(Protocol):
@@ -210,6 +235,8 @@ class RowStream:
         if batch is None:
             return None
         self._pieces = self._encoder.encode_chunks(batch)
+        if limit is None and batch.num_rows <= LAST_ROWS_MAX and self.source.ended:
+            return Piece(b"".join(self._pieces), batch.num_rows, last=True)
         return Piece(next(self._pieces, b""), batch.num_rows)
 
 
@@ -225,6 +252,10 @@ class LimitedRowset:
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
         return self._source.rowset.columns
+
+    @property
+    def ended(self) -> bool:
+        return False
 
     @property
     def wants_more(self) -> bool:

@@ -70,6 +70,10 @@ class Execution:
         self._statistics.scans = [(n, s) for n, stream in self._streams for s in stream.statistics]
         return self._statistics
 
+    @property
+    def ended(self) -> bool:
+        return self._ended and self._running.error is None
+
     def glance(self, view: View, sql: str) -> int:
         """The token by which the catalog's functions in ``sql`` know this statement; 0 when there are none."""
         named = any(_is_named(c.type) for c in self._columns)

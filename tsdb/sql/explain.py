@@ -50,6 +50,10 @@ class ExplainRows:
     def statistics(self) -> Statistics:
         return self._statistics
 
+    @property
+    def ended(self) -> bool:
+        return False
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 

@@ -42,6 +42,7 @@ class KernelExecution(ABC):
         self._timed_out = False
         self._started = time.perf_counter()
         self._rows: Iterator[pa.RecordBatch] | None = None
+        self._left = -1
         self._instead: Rows | None = None
         self._deadlines = deadlines
         self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
@@ -58,18 +59,24 @@ class KernelExecution(ABC):
     def statistics(self) -> Statistics:
         return self.own_statistics if self._instead is None else self._instead.statistics
 
+    @property
+    def ended(self) -> bool:
+        return self._left == 0
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
     def __next__(self) -> pa.RecordBatch:
         if self._rows is None:
             try:
-                self._rows = _pieces(self._named(self.answer()))
+                found = self._named(self.answer())
+                self._rows, self._left = _pieces(found), len(found)
             except Unsuitable:
                 self._instead = self._otherwise()
                 self._rows = self._instead
         batch = next(self._rows)
         if self._instead is None:
+            self._left -= len(batch)
             self.own_statistics.rows += len(batch)
             self.own_statistics.seconds = time.perf_counter() - self._started
         return batch

@@ -69,6 +69,10 @@ class SelectionExecution:
         self._statistics.scans = [(self._name, each) for each in self._stream.statistics]
         return self._statistics
 
+    @property
+    def ended(self) -> bool:
+        return False
+
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self
 
