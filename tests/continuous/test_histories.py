@@ -18,8 +18,9 @@ from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.query import Queries
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def queries() -> Iterator[Queries]:
+    """Of one node: plans are kept by the version of its catalog."""
     made = Queries(memory_limit_bytes=1 << 28, threads=1)
     yield made
     made.close()
