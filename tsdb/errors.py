@@ -269,6 +269,10 @@ class DuplicateCursor(TsdbError):
     sqlstate = "42P03"
 
 
+class AmbiguousAlias(TsdbError):
+    sqlstate = "42P09"
+
+
 class AmbiguousColumn(TsdbError):
     sqlstate = "42702"
 

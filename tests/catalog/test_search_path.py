@@ -72,6 +72,28 @@ select * from pg_listening_channels() order by 1
 select pg_listening_channels() as c order by 1
 unlisten *
 select count(*) from pg_listening_channels()
+set search_path = public
+insert into s1.a values (1), (2)
+insert into s2.a values (2, 1) returning s2.a.id, s2.a.r
+select s1.a.id, s2.a.r from s1.a join s2.a on s1.a.id = s2.a.id where s1.a.id > 0 order by s1.a.id
+select s2.a.*, s1.a.* from s1.a, s2.a where s2.a.r = s1.a.id
+select count(s1.a.id) from s1.a group by s1.a.id % 2 order by 1
+select (select max(s1.a.id) from s2.a) from s1.a group by ()
+select a.id from s1.a, s2.a
+select s1.a.id from s2.a
+select s1.a.id from s1.a as a
+select s1.a.* from s2.a
+select s1.a.nope from s1.a
+select pg_catalog.pg_class.relname from pg_catalog.pg_class where pg_catalog.pg_class.oid = 's1.a'::regclass
+update s2.a set r = s2.a.r + 1 where s2.a.id = 2 returning s2.a.r
+create view reads as select s1.a.id from s1.a, s2.a where s1.a.id = s2.a.id
+create schema s3
+alter table s1.a set schema s3
+select * from reads
+select s3.a.id from s3.a where s3.a.id = 1
+delete from s3.a where s3.a.id = 1 returning s3.a.id
+drop view reads
+drop schema s3 cascade
 drop schema s1 cascade
 drop schema s2 cascade
 drop table b

@@ -146,6 +146,8 @@ def _named(binder: Binder, node: exp.Table, scope: Scope) -> str:
         qualifier = node.args.get("db")
         text, relation = _stored(binder, name, schema, binder.position(qualifier) if qualifier else position)
     _aliased(relation, node.args.get("alias"))
+    if (series := node.args.get(given.GIVEN)) is not None and relation.name == series.name:
+        relation.schema = series.schema  # What RETURNING calls by its own name.
     binder.relations.append(relation)
     _add(scope, relation, position)
     return text

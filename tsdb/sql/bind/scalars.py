@@ -21,28 +21,36 @@ from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.expressions import coercion, shown
 from tsdb.sql.expressions.coercion import coerce, constant, unify
 from tsdb.sql.expressions.expression import NOW_MARKER, Expr, combine
-from tsdb.sql.expressions.relation import Scope
+from tsdb.sql.expressions.relation import Relation, Scope
 from tsdb.sql.expressions.rows import row_of
 from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NAME, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
 
 
 @binds(exp.Column)
 def column(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    assert isinstance(node, exp.Column)
     if isinstance(node.this, exp.Star):
-        table = node.args.get("table")
-        if table is None:
+        if node.args.get("table") is None:
             raise SqlSyntaxError("syntax error: * stands in a select list")
-        return scope.relation(fold(table), binder.position(table)).row()
+        return qualifier(binder, node, scope).row()
     name, position = fold(node.this), binder.position(node.this)
     if node.args.get("table") is None:
         if name == "user" and not node.this.args.get("quoted"):
             return _text(binder.context.user, "user")
         return scope.column(name, position)
-    for part, known in (("db", ("public", "pg_catalog", "information_schema")), ("catalog", (binder.database.name,))):
-        given = node.args.get(part)
-        if given is not None and fold(given) not in known:
-            raise UndefinedTable(f'invalid reference to FROM-clause entry for table "{fold(node.args["table"])}"')
-    return scope.qualified(fold(node.args["table"]), name, binder.position(node.args["table"]))
+    first = node.args.get("catalog") or node.args.get("db") or node.args["table"]
+    return scope.qualified(qualifier(binder, node, scope), name, binder.position(first))
+
+
+def qualifier(binder: Binder, node: exp.Column, scope: Scope) -> Relation:
+    """What stands before the dot: ``relation``, ``schema.relation`` or ``database.schema.relation``."""
+    table, schema, database = (fold(node.args.get(part)) for part in ("table", "db", "catalog"))
+    position = binder.position(node.args.get("catalog") or node.args.get("db") or node.args["table"])
+    if database and database != binder.database.name:
+        raise UndefinedTable(f'invalid reference to FROM-clause entry for table "{table}"', position=position)
+    if schema and binder.frame is not None and scope.find(table, position, schema) is None:
+        schema = ""  # A view's text: what it reads has moved to another schema since.
+    return scope.relation(table, position, schema)
 
 
 @binds(exp.Literal)

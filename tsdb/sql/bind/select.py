@@ -23,6 +23,7 @@ from tsdb.sql.bind.from_clause import bind_from
 from tsdb.sql.bind.gap_functions import fill_of
 from tsdb.sql.bind.gapfill import Filling, filling
 from tsdb.sql.bind.limit import bind_limit
+from tsdb.sql.bind.scalars import qualifier
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.expressions.coercion import as_bool, check_ordered, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
@@ -221,10 +222,8 @@ def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Ite
 def _star(binder: Binder, node: exp.Expr, scope: Scope) -> Iterator[Expr]:
     if node.args.get("except_") or node.args.get("replace") or node.args.get("rename"):
         raise SqlSyntaxError("* takes no EXCLUDE, REPLACE or RENAME")
-    table = node.args.get("table") if isinstance(node, exp.Column) else None
-    if table is not None:
-        relation = scope.relation(fold(table), binder.position(table))
-        yield from _columns_of(relation, scope, merged=False)
+    if isinstance(node, exp.Column) and node.args.get("table") is not None:
+        yield from _columns_of(qualifier(binder, node, scope), scope, merged=False)
         return
     if not scope.relations:
         raise SqlSyntaxError("SELECT * with no tables specified is not valid")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from tsdb.errors import AmbiguousColumn, UndefinedColumn, UndefinedTable
+from tsdb.errors import AmbiguousAlias, AmbiguousColumn, UndefinedColumn, UndefinedTable
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS
 from tsdb.sql import literal, storage_form
@@ -181,14 +181,26 @@ class Scope:
             scope = scope.parent
         return None
 
-    def relation(self, name: str, position: int | None) -> Relation:
+    def relation(self, name: str, position: int | None, schema: str = "") -> Relation:
+        """The relation that a name before a dot means, of ``schema`` if one is said: an alias has none."""
+        found = self.find(name, position, schema)
+        if found is not None:
+            return found
+        if schema and self.find(name, position) is not None:
+            raise UndefinedTable(f'invalid reference to FROM-clause entry for table "{name}"', position=position)
+        raise UndefinedTable(f'missing FROM-clause entry for table "{name}"', position=position)
+
+    def find(self, name: str, position: int | None, schema: str = "") -> Relation | None:
+        """The same, None if FROM has none of that name."""
         scope: Scope | None = self
         while scope is not None:
-            for relation in scope.relations:
-                if relation.name == name:
-                    return relation
+            found = [r for r in scope.relations if r.name == name and schema in ("", r.schema)]
+            if len(found) > 1:
+                raise AmbiguousAlias(f'table reference "{name}" is ambiguous', position=position)
+            if found:
+                return found[0]
             scope = scope.parent
-        raise UndefinedTable(f'missing FROM-clause entry for table "{name}"', position=position)
+        return None
 
     def column(self, name: str, position: int | None) -> Expr:
         """The column an unqualified name means: the innermost query that has one."""
@@ -223,12 +235,11 @@ class Scope:
             scope = scope.parent
         return None
 
-    def qualified(self, table: str, name: str, position: int | None) -> Expr:
-        relation = self.relation(table, position)
+    def qualified(self, relation: Relation, name: str, position: int | None) -> Expr:
         for index, column in enumerate(relation.columns):
             if column.name == name:
                 return relation.reference(index, position)
-        raise UndefinedColumn(f"column {table}.{name} does not exist", hint=self._near(name), position=position)
+        raise UndefinedColumn(f"column {relation.name}.{name} does not exist", hint=self._near(name), position=position)
 
     def _near(self, name: str) -> str | None:
         names = {c.name: r.name for r in self.relations for c in r.columns if not c.hidden}
