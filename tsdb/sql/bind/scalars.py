@@ -23,7 +23,21 @@ from tsdb.sql.expressions.coercion import coerce, constant, unify
 from tsdb.sql.expressions.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.expressions.relation import Relation, Scope
 from tsdb.sql.expressions.rows import row_of
-from tsdb.types import BOOL, BY_NAME, DATE, FLOAT8, INT4, INT8, NAME, NUMERIC, TEXT, TIMESTAMPTZ, UNKNOWN, array_of
+from tsdb.types import (
+    BOOL,
+    BY_NAME,
+    DATE,
+    FLOAT8,
+    INT4,
+    INT8,
+    JSONB,
+    NAME,
+    NUMERIC,
+    TEXT,
+    TIMESTAMPTZ,
+    UNKNOWN,
+    array_of,
+)
 
 
 @binds(exp.Column)
@@ -218,6 +232,13 @@ def array(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 @binds(exp.Bracket)
 def subscript(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     inner = binder.bind(node.this, scope)
+    if inner.type == JSONB:
+        if isinstance(node.expressions[0], exp.Slice):
+            raise DatatypeMismatch("jsonb subscript does not support slices")
+        # A subscript is one step of a path, numbers too.
+        key = trees.cast_to(node.expressions[0].copy(), "text")
+        path = exp.Array(expressions=[key])
+        return binder.bind(exp.JSONBExtract(this=node.this, expression=path), scope).named(inner.name)
     if inner.type.element is None:
         raise FeatureNotSupported(f"cannot subscript type {inner.type.name} because it does not support subscripting")
     index = node.expressions[0]
