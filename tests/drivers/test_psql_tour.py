@@ -38,7 +38,7 @@ CREATE = (
 SAME = (
     r"\d", r"\d tour", r"\d+ tour", r"\dt", r"\dt tour", r"\dv", r"\di", r"\dm", r"\ds", r"\dE", r"\dP", r"\d nothing*",
     r"\dT", r"\dD", r"\dy", r"\dew", r"\des", r"\det", r"\deu", r"\dRp", r"\dRs", r"\ddp", r"\dX",
-    r"\df", r"\dp tour", r"\z tour", r"\dd", r"\db", r"\dF", r"\dc public.*", r"\encoding", r"\dAf nothing",
+    r"\dp tour", r"\z tour", r"\dd", r"\db", r"\dF", r"\dc public.*", r"\encoding", r"\dAf nothing",
     r"\dconfig nothing", r"SELECT * FROM tour \gdesc", r"SELECT 1 AS a, 'x' AS b \gx",
     r"SELECT 5 AS n \gset \\ \echo :n",
     r"SELECT 'SELECT 7 AS seven' \gexec", r"SELECT host, n, cpu FROM tour ORDER BY 1 \crosstabview",
@@ -51,7 +51,7 @@ SAME = (
 )  # fmt: skip
 TITLES = (
     r"\l", r"\l+", r"\du", r"\du+", r"\dg", r"\dt+", r"\di+", r"\dv+", r"\dn+", r"\dS", r"\da", r"\do", r"\dC", r"\dO",
-    r"\df pg_*", r"\dfS+ version", r"\dTS", r"\dconfig work_mem", r"\drds", r"\dx", r"\dFd", r"\dFp", r"\dFt", r"\dA",
+    r"\df", r"\df pg_*", r"\dfS+ version", r"\dTS", r"\dconfig work_mem", r"\drds", r"\dx", r"\dFd", r"\dFp", r"\dFt", r"\dA",
     r"\dAc", r"\dAo", r"\dAp", r"\dn", r"\dL", r"\dLS", r"\db+", r"\dcS",
 )  # fmt: skip
 

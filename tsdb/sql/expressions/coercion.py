@@ -75,8 +75,10 @@ def implicit(source: SqlType, target: SqlType) -> bool:
 
 
 _ASSIGNED = {
-    "timestamptz": ("timestamp", "date", "time"), "timestamp": ("date", "time"), "interval": ("time",),
+    "timestamptz": ("timestamp", "date", "time", "timetz"), "timestamp": ("date", "time"), "interval": ("time",),
     "json": ("jsonb",), "jsonb": ("json",), "text": ("char",), "varchar": ("char",), "bpchar": ("char",),
+    "int4": ("money",), "int8": ("money",), "numeric": ("money",), "money": ("numeric",), "inet": ("cidr",),
+    "cidr": ("inet",), "timetz": ("time",), "time": ("timetz",),
 }  # fmt: skip
 
 
