@@ -51,8 +51,8 @@ SAME = (
 )  # fmt: skip
 TITLES = (
     r"\l", r"\l+", r"\du", r"\du+", r"\dg", r"\dt+", r"\di+", r"\dv+", r"\dn+", r"\dS", r"\da", r"\do", r"\dC", r"\dO",
-    r"\df", r"\df pg_*", r"\dfS+ version", r"\dTS", r"\dconfig work_mem", r"\drds", r"\dx", r"\dFd", r"\dFp", r"\dFt", r"\dA",
-    r"\dAc", r"\dAo", r"\dAp", r"\dn", r"\dL", r"\dLS", r"\db+", r"\dcS",
+    r"\df pg_*", r"\dfS+ version", r"\dTS", r"\dconfig work_mem", r"\drds", r"\dx", r"\dFd", r"\dFp", r"\dFt", r"\dA",
+    r"\df", r"\dAc", r"\dAo", r"\dAp", r"\dn", r"\dL", r"\dLS", r"\db+", r"\dcS",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tsdb.errors import NotNullViolation
 from tsdb.model.continuous import Continuous
 from tsdb.model.privileges import Grant
 from tsdb.model.roles import FIRST
@@ -37,6 +38,15 @@ def schema_of(path: str) -> str:
 
 def name_of(path: str) -> str:
     return path.rpartition(_SEPARATOR)[2]
+
+
+def null_in(path: str, column: str) -> NotNullViolation:
+    """The error of a NULL in a column that has none, with the fields that drivers read."""
+    error = NotNullViolation(
+        f'null value in column "{column}" of relation "{name_of(path)}" violates not-null constraint'
+    )
+    error.column = (schema_of(path), name_of(path), column)
+    return error
 
 
 def passes_with_its_process(schema: str) -> bool:

@@ -175,6 +175,8 @@ class Execution:
                 permission.check(self.catalog, context, deletion.series, Privilege.TRUNCATE)
             for deletion in deletions:
                 self.writing.collect(deletion)
+            for sequence in delete.restarted(plan.statement, context, self.catalog):
+                self._store.put_value(sequence, sequence.options.start, called=False)
             return Done("TRUNCATE TABLE")
         if isinstance(plan.statement, Select) and plan.query is None:
             into = create_table_as.plan_of(plan.statement, context, self.catalog)

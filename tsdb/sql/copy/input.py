@@ -22,10 +22,10 @@ from tsdb.errors import (
     CharacterNotInRepertoire,
     FeatureNotSupported,
     InvalidColumnReference,
-    NotNullViolation,
     ProgramLimitExceeded,
 )
 from tsdb.model.points import Points
+from tsdb.model.relations import null_in
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import TIME_NS
 from tsdb.sql import trees
@@ -281,9 +281,7 @@ class CopyInput:
         if first is None:
             return
         row, column = first
-        error = NotNullViolation(
-            f'null value in column "{column.name}" of relation "{series.name}" violates not-null constraint'
-        )
+        error = null_in(series.name, column.name)
         error.where = f"COPY {series.name}, line {fields.lines[row]}"
         if not self._options.binary:
             error.where += f": {_shown(fields.line_text(row))}"

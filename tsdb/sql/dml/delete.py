@@ -16,6 +16,7 @@ import pyarrow as pa
 from sqlglot import exp
 
 from tsdb.errors import SqlSyntaxError
+from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, Moment, RangeDeletion
 from tsdb.sql import storage_form, trees
@@ -178,3 +179,13 @@ def truncate(statement: Truncate, context: Context, catalog: Catalog) -> list[Ra
     database = catalog.find(context.database)
     tables = statement.tree.expressions
     return [RangeDeletion(target_series(context, database, each, "truncate")) for each in tables]
+
+
+def restarted(statement: Truncate, context: Context, catalog: Catalog) -> list[SqlSequence]:
+    """The sequences of the tables' columns that TRUNCATE … RESTART IDENTITY starts again."""
+    if statement.tree.args.get("identity") != "RESTART":
+        return []
+    database = catalog.find(context.database)
+    columns = [column for deletion in truncate(statement, context, catalog) for column in deletion.series.columns]
+    sequences = database.sequence_by_number
+    return [sequences[column.sequence] for column in columns if column.sequence in sequences]

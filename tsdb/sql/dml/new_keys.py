@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from tsdb.errors import NotNullViolation, ProgramLimitExceeded, UniqueViolation
+from tsdb.errors import ProgramLimitExceeded, UniqueViolation
 from tsdb.model.points import Points, decode_tagset
+from tsdb.model.relations import null_in
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import KeyDeletion, View
 from tsdb.sql.dml.conflict import among, existing_rows, keys_of
@@ -43,9 +44,7 @@ def whole(batches: Iterable[pa.RecordBatch], what: str = "one UPDATE changes the
 def check_time(series: Series, new: pa.Array) -> None:
     """Raises NotNullViolation: a point has a time."""
     if new.null_count and series.time is not None:
-        raise NotNullViolation(
-            f'null value in column "{series.time.name}" of relation "{series.name}" violates not-null constraint'
-        )
+        raise null_in(series.name, series.time.name)
 
 
 def check_free(view: View, points: Points, replaced: KeyDeletion) -> None:

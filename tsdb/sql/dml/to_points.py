@@ -13,8 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsdb.errors import DatetimeFieldOverflow, NotNullViolation
+from tsdb.errors import DatetimeFieldOverflow
 from tsdb.model.points import Int32s, Int64s, Points, encode_tagset
+from tsdb.model.relations import null_in
 from tsdb.model.schema import Column, Role, Series
 from tsdb.model.time import NS_PER_US, POINT_NS_MAX, POINT_NS_MIN
 from tsdb.sql import storage_form
@@ -51,9 +52,7 @@ def points_of(
 
 def _check_not_null(series: Series, column: Column, array: pa.Array | None, count: int) -> None:
     if column.not_null and count and (array is None or array.null_count):
-        raise NotNullViolation(
-            f'null value in column "{column.name}" of relation "{series.name}" violates not-null constraint'
-        )
+        raise null_in(series.name, column.name)
 
 
 def _times(series: Series, values: Mapping[str, pa.Array], count: int, now_ns: int, time_ns: pa.Array | None) -> Int64s:

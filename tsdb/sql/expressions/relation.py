@@ -14,6 +14,7 @@ from tsdb.errors import AmbiguousAlias, AmbiguousColumn, UndefinedColumn, Undefi
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS
 from tsdb.sql import literal, storage_form
+from tsdb.sql.catalog import oids
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Field
 from tsdb.sql.expressions.rows import row_of
@@ -143,7 +144,7 @@ def series_columns(series: Series) -> list[RelationColumn]:
     hidden = ((TIME_NS, INT8), (SEQUENCE, INT8))
     columns += [RelationColumn(n, t, hidden=True, key=n) for n, t in hidden if n not in names]
     # PostgreSQL's system columns: which table, and a transaction that has long been over.
-    system = (("tableoid", OID, series.number + 16384), ("xmin", XID, 2), ("cmin", CID, 0), ("xmax", XID, 0))
+    system = (("tableoid", OID, oids.of(series.identity)), ("xmin", XID, 2), ("cmin", CID, 0), ("xmax", XID, 0))
     return columns + [
         RelationColumn(n, t, hidden=True, constant=f"CAST({value} AS BIGINT)")
         for n, t, value in system
