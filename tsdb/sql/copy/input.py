@@ -281,7 +281,7 @@ class CopyInput:
         if first is None:
             return
         row, column = first
-        error = null_in(series.name, column.name)
+        error = null_in(series.path, column.name)
         error.where = f"COPY {series.name}, line {fields.lines[row]}"
         if not self._options.binary:
             error.where += f": {_shown(fields.line_text(row))}"

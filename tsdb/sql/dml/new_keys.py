@@ -44,7 +44,7 @@ def whole(batches: Iterable[pa.RecordBatch], what: str = "one UPDATE changes the
 def check_time(series: Series, new: pa.Array) -> None:
     """Raises NotNullViolation: a point has a time."""
     if new.null_count and series.time is not None:
-        raise null_in(series.name, series.time.name)
+        raise null_in(series.path, series.time.name)
 
 
 def check_free(view: View, points: Points, replaced: KeyDeletion) -> None:

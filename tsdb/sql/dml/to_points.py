@@ -52,7 +52,7 @@ def points_of(
 
 def _check_not_null(series: Series, column: Column, array: pa.Array | None, count: int) -> None:
     if column.not_null and count and (array is None or array.null_count):
-        raise null_in(series.name, column.name)
+        raise null_in(series.path, column.name)
 
 
 def _times(series: Series, values: Mapping[str, pa.Array], count: int, now_ns: int, time_ns: pa.Array | None) -> Int64s:
