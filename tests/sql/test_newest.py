@@ -225,6 +225,28 @@ def test_a_statement_reads_the_newest_part_of_its_range_first(queries: Queries, 
         assert not edges
 
 
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+@pytest.mark.parametrize("where", ["", "WHERE time >= '2026-01-01'", "WHERE time < '2026-01-01 01:00:30' AND n > 10"])
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "time_bucket('7 minutes', time)",
+        "date_trunc('minute', time)",
+        "floor(extract(epoch FROM time) / 90) * 90",
+        "date_bin('1 hour', time, '2001-01-01 00:10:00Z')",
+    ],
+)
+def test_groups_at_the_end_of_the_range_are_whole(queries: Queries, bucket: str, where: str, direction: str) -> None:
+    for limit in (1, 2, 3, 7, 50):
+        for keys, order in (("b", f"b {direction}"), ("b, host", f"b {direction}, host")):
+            text = (
+                f"SELECT {bucket} AS b, count(*), sum(n), min(time) FROM cpu {where} GROUP BY {keys} "
+                f"ORDER BY {order} LIMIT {limit}"
+            )
+            found, expected = (ask(queries, samples.view(400), text, context=c)[1] for c in (CONTEXT, UNPRUNED))
+            assert list(map(repr, found)) == list(map(repr, expected)), text
+
+
 class Statements:
     """Random statements that few rows answer, with one answer each: what ties leave open is not in the list."""
 

@@ -68,8 +68,6 @@ class NewestScan:
         self._open: Mask = np.ones(source.groups_total, np.bool_)
         self._pool = Pool(newest, self._keyed, source.groups, source.groups_total)
         self._steps = 0
-        # Tag sets of the blocks that were looked at.
-        self._met: Mask = np.zeros(len(source.wanted), np.bool_)
 
     def start(self, output: Output) -> Scan:
         return Scan(output.schema, self._batches(output), self._statistics)
@@ -88,9 +86,7 @@ class NewestScan:
         while True:
             wanted = source.wanted if self._open.all() else source.wanted & self._open[source.groups]
             waiting.drop_closed(np.concatenate(([0], np.cumsum(wanted))))
-            if not (wanted & self._met).any():
-                # What no block that was looked at has is only in blocks that may have it.
-                waiting.drop_known(source.reach.known(source.index), source.reach.best(wanted))
+            waiting.drop_known(source.reach.known(source.index), source.reach.best(wanted))
             if not len(waiting):
                 break
             pool.add([self._look(part, wanted) for part in self._next()])
@@ -145,10 +141,9 @@ class NewestScan:
         return made
 
     def _learn(self, part: BlockPart) -> None:
-        ids, header = part.layout().ids, part.header
-        self._met[ids[ids < len(self._met)]] = True
+        header = part.header
         rank = header.min_time // NS_PER_US if self._newest.oldest else -(header.max_time // NS_PER_US)
-        self._source.reach.learn(header.block_id, ids, rank)
+        self._source.reach.learn(header.block_id, part.layout().ids, rank)
 
     def _limits(self) -> tuple[int, int]:
         """The times that matter: of one group, not beyond the worst row that counts."""
