@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
@@ -45,6 +48,36 @@ def value(connection: psycopg.Connection, query: LiteralString) -> Any:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row[0]
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["BEGIN ISOLATION LEVEL REPEATABLE READ", "SELECT * FROM counters"],
+        ["BEGIN", "DECLARE c CURSOR FOR SELECT * FROM counters", "FETCH 1 FROM c"],
+        ["BEGIN", "UPDATE counters SET n = n + 1 WHERE n >= 0"],
+        ["BEGIN", "UPDATE counters SET n = n + 1 WHERE n >= 0", "SELECT 1 / 0"],
+        ["UPDATE counters SET n = n + 1 WHERE n >= 0"],
+    ],
+)
+def test_a_client_that_goes_leaves_no_view(
+    server: Server, connect: Callable[[], psycopg.Connection], statements: list[LiteralString]
+) -> None:
+    client = connect()
+    client.autocommit = True
+    gc.collect()
+    gc.disable()  # what only the collector would find stays
+    try:
+        for statement in statements:
+            with contextlib.suppress(psycopg.errors.DivisionByZero):
+                client.execute(statement)
+        client.pgconn.finish()
+        deadline = time.monotonic() + 10
+        while server.node.engine.metrics()["views"]:
+            assert time.monotonic() < deadline, "a view is held"
+            time.sleep(0.01)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])

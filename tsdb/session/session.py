@@ -98,6 +98,7 @@ class Session:
         if self._core is not None:
             core = self._core
             core.fail()
+            core.transaction.end()
             core.execution.writing.release()
             core.names.clear()
             core.cancellation = Cancellation()

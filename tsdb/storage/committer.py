@@ -169,6 +169,7 @@ class Committer(Generic[T]):
                 return
             if taken:
                 self._serve(taken)
+                taken.clear()  # or the wait for the next would hold its bodies, and the views it was made from
             if time.monotonic() >= due:
                 self._guarded(self._tick)
                 due = time.monotonic() + self._tick_seconds
