@@ -10,9 +10,8 @@ import pytest
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
 from tsdb.config import load
-from tsdb.http.request import Api, WriteRequest
-from tsdb.http.write import submit
 from tsdb.ingest.faults import Limits
+from tsdb.ingest.write import WriteRequest, submit
 from tsdb.model.schema import SetRetention
 from tsdb.model.store import ScanRequest
 from tsdb.server import upkeep
@@ -41,7 +40,7 @@ def test_points_go_when_time_passes_their_retention(tmp_path: Path, monkeypatch:
         await server.start()
         try:
             lines = f"m f=1 {START}\nm f=2 {START + 2 * HOUR}".encode()
-            for future in submit(server.node, WriteRequest(Api.V1, "tsdb"), lines, START, Limits(), True).futures:
+            for future in submit(server.node, WriteRequest("tsdb"), lines, START, Limits(), True).futures:
                 future.result()
             server.node.change(SetRetention("tsdb", "m", HOUR))
             assert _rows(server.node) == 2

@@ -28,6 +28,7 @@ from tsdb.errors import (
 from tsdb.http.authentication import Unauthorized
 from tsdb.http.request import Api, BadRequest, SlowBody
 from tsdb.ingest.faults import LineError
+from tsdb.ingest.write import Outcome
 
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
@@ -42,24 +43,6 @@ _RETRY = (
     UndefinedColumn,
     PointsBeyondRetention,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
-    ``errors``.
-
-    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
-    """
-
-    written: int
-    errors: tuple[LineError, ...] = ()
-    error_count: int = 0
-    beyond_retention: int = 0
-
-    @property
-    def dropped(self) -> int:
-        return self.error_count + self.beyond_retention
 
 
 @dataclass(frozen=True, slots=True)

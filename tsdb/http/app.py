@@ -30,12 +30,12 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.http import guard, influxql
-from tsdb.http.answers import Outcome, Reply, exception_reply, outcome_reply
+from tsdb.http.answers import Reply, exception_reply, outcome_reply
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.http.metrics import Gauges, Metrics
-from tsdb.http.request import Api, BadRequest, SlowBody, WriteRequest, decode_body, too_large, write_request
-from tsdb.http.write import Submitted, submit
+from tsdb.http.request import Api, BadRequest, SlowBody, decode_body, too_large, write_request
 from tsdb.ingest.faults import Limits
+from tsdb.ingest.write import Outcome, Submitted, WriteRequest, submit
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store

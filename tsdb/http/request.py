@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 import pyarrow as pa
 
+from tsdb.ingest.write import WriteRequest
 from tsdb.model.store import Producer
 
 PRODUCER_HEADER = "x-tsdb-producer"
@@ -48,17 +48,6 @@ class SlowBody(BadRequest):
         super().__init__(f"the body came too slowly: less than {bytes_min} bytes in {seconds:g} s; send it again", 503)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRequest:
-    """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless."""
-
-    api: Api
-    database: str
-    precision: str = "ns"
-    accept_partial: bool = True
-    producer: Producer | None = None
-
-
 def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]) -> WriteRequest:
     """The write an HTTP request asks for. Raises BadRequest."""
     database = query.get("bucket" if api is Api.V2 else "db", "")
@@ -73,7 +62,7 @@ def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]
         precision = _V3_PRECISIONS.get(precision, precision)
     if api is Api.V2 and precision not in V2_PRECISIONS:
         raise BadRequest(f'invalid precision "{precision[:40]}" (use ns, us, ms or s)')
-    return WriteRequest(api, database, precision, _accept_partial(query), _producer(headers))
+    return WriteRequest(database, precision, _accept_partial(query), _producer(headers))
 
 
 def _accept_partial(query: Mapping[str, str]) -> bool:

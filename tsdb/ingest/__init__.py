@@ -14,6 +14,8 @@ A request body flows through here as follows:
     then does a write wait for the metadata.
  6. ``bind.bind`` makes ``Points`` of the lines that fit the schema (``convert`` widens integers) and errors of the
     others.
+ 7. ``write.submit`` does all of that with a store: parse, make the schema, bind, hand the points on. Every edge that
+    takes line protocol goes through it: HTTP (``tsdb.http``), TCP and UDP (``tsdb.lines``).
 
 Words: a *series key* is measurement and tags as written; a *name* is a series key, measurement, tag key or field key
 as written; a *kind* is ``tsdb.types.Kind``. Nothing per row happens in Python.
@@ -27,5 +29,5 @@ Three rules decide where servers differ:
 - A comma, blank or equals sign is escaped by one backslash right before it; in strings, quotes and backslashes are.
 - An error belongs to one line. The list of errors is capped, their count is exact.
 
-Not done here: sockets, decompression, answers (``tsdb.http``), and where points go (``tsdb.storage``).
+Not done here: sockets, decompression, answers, and where points go (``tsdb.storage``).
 """

@@ -17,9 +17,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from tsdb.cluster.node import Node
-from tsdb.http.request import Api, WriteRequest
-from tsdb.http.write import submit
 from tsdb.ingest.faults import Limits
+from tsdb.ingest.write import WriteRequest, submit
 from tsdb.model.time import NS_PER_SECOND
 from tsdb.sql.context import Context
 from tsdb.sql.copy import input as copy_input
@@ -100,7 +99,7 @@ def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
 
 def _write(node: Node, shift_s: int) -> None:
     """Lines with every kind of value, out of order the second time, so that flush and merge have work."""
-    request = WriteRequest(Api.V1, "tsdb", "ns")
+    request = WriteRequest("tsdb", "ns")
     start_s = 1_767_225_600 - shift_s
     lines = (
         f'warm,host=h{i % 3} f={i}.5,i={i}i,u={i}u,b=true,s="text {i}" {(start_s + i * 10) * NS_PER_SECOND}'

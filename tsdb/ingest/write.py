@@ -21,20 +21,46 @@ from tsdb.errors import (
     UndefinedColumn,
     UndefinedTable,
 )
-from tsdb.http.answers import Outcome
-from tsdb.http.request import WriteRequest
 from tsdb.ingest.bind import Bound, bind, missing
-from tsdb.ingest.faults import Limits
+from tsdb.ingest.faults import Limits, LineError
 from tsdb.ingest.lineprotocol import Lines, Parsed, parse, split
 from tsdb.model import authorization
 from tsdb.model.points import Points
 from tsdb.model.roles import FIRST
 from tsdb.model.schema import CreateDatabase, Database
-from tsdb.model.store import Store, Written
+from tsdb.model.store import Producer, Store, Written
 
 PART_BYTES = 8 * 1024 * 1024
 MAX_ERRORS = 100
 _SCHEMA_ATTEMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRequest:
+    """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless."""
+
+    database: str
+    precision: str = "ns"
+    accept_partial: bool = True
+    producer: Producer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
+    ``errors``.
+
+    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
+    """
+
+    written: int
+    errors: tuple[LineError, ...] = ()
+    error_count: int = 0
+    beyond_retention: int = 0
+
+    @property
+    def dropped(self) -> int:
+        return self.error_count + self.beyond_retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +82,8 @@ def submit(
 ) -> Submitted:
     """Parse ``body`` and hand its good points to the store; does not wait for the disk.
 
-    ``now_ns`` is the time of points without one, ``role`` whose privileges hold. Raises InvalidCatalogName (404),
-    InvalidParameterValue (precision), InsufficientPrivilege (403; nothing of the part of the body is written).
+    ``now_ns`` is the time of points without one, ``role`` whose privileges hold. Raises InvalidCatalogName,
+    InvalidParameterValue (precision), InsufficientPrivilege (nothing of the part of the body is written).
     """
     if request.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database not found: "{request.database}"')
