@@ -31,6 +31,7 @@ _CLAUSES = (
 )  # fmt: skip
 _BEFORE_AN_ITEM = (TokenType.COMMA, TokenType.GROUP_BY, TokenType.DOT, TokenType.L_PAREN)
 _WORDS_AFTER_AS = (TokenType.SELECT, TokenType.UPDATE, TokenType.INSERT, TokenType.DELETE)
+_WORDS_BEHIND_A_DOT = (*_WORDS_AFTER_AS, TokenType.FROM, TokenType.WHERE, TokenType.TABLE, TokenType.CREATE)
 
 _parser = Postgres.parser_class
 _parser.FUNCTIONS.clear()
@@ -123,7 +124,7 @@ def _uescape(lexed: Sequence[lexer.Token], index: int) -> tuple[str, int]:
 
 def _postgres_precedence(tokens: list[Token]) -> list[Token]:
     """Tokens that sqlglot reads as PostgreSQL does: ``date '…'::text`` casts a date, not a text (parentheses are put
-    around the constant), intervals are whole, and after AS any word is a name."""
+    around the constant), intervals are whole, and after AS and behind a dot any word is a name."""
     made: list[Token] = []
     skipped = -1
     for index, token in enumerate(tokens):
@@ -148,6 +149,9 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
             skipped = index + 2
             continue
         if token.token_type in _WORDS_AFTER_AS and made and made[-1].token_type is TokenType.ALIAS:
+            made.append(_token(TokenType.VAR, token.text, token))
+            continue
+        if token.token_type in _WORDS_BEHIND_A_DOT and made and made[-1].token_type is TokenType.DOT:
             made.append(_token(TokenType.VAR, token.text, token))
             continue
         made.append(token)

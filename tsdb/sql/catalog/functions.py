@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Mapping
 
 from tsdb.errors import InvalidParameterValue
@@ -17,6 +16,7 @@ from tsdb.sql.catalog.live_databases import TEMPLATES, database_oid, databases
 from tsdb.sql.catalog.live_relations import comments
 from tsdb.sql.catalog.live_views import total_bytes
 from tsdb.sql.catalog.outline import qualified
+from tsdb.sql.catalog.server_start import STARTED_US
 from tsdb.types import REFERENCES
 
 
@@ -149,6 +149,13 @@ def _database_size(m: Glance, a: int | None, b: int | None, t: str | None) -> in
     return None if number is None else sizes.database_bytes(m, number - oids.FIRST_OWN)
 
 
+@answers("rows")
+def _rows(m: Glance, a: int | None, b: int | None, t: str | None) -> int | None:
+    """pg_stat_get_live_tuples."""
+    entry = m.outline.by_oid.get(a or 0)
+    return max(0, int(sizes.rows_of(m, entry))) if entry is not None else None if a is None else 0
+
+
 ANSWERS["pretty"] = lambda m, a, b, t: None if a is None else sizes.pretty(a)
 
 
@@ -253,8 +260,7 @@ def _has_role(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | 
 
 # --- of the server ---
 
-_STARTED_US = time.time_ns() // 1000
-ANSWERS["start"] = lambda m, a, b, t: _STARTED_US
+ANSWERS["start"] = lambda m, a, b, t: STARTED_US
 ANSWERS["catalog version"] = lambda m, a, b, t: m.outline.catalog.version
 
 

@@ -1,4 +1,4 @@
-"""Live rows of pg_catalog's views over relations: pg_tables, pg_views, pg_indexes, pg_sequences, pg_stat_…_tables."""
+"""Live rows of pg_catalog's views over relations: pg_tables, pg_views, pg_indexes, pg_sequences."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from functools import cache
 
 from tsdb.errors import InsufficientPrivilege
-from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlSequence
 from tsdb.sql.catalog import definitions, sizes, static
 from tsdb.sql.catalog.live import Fresh, Glance, live
-from tsdb.sql.catalog.live_databases import database_oid, databases
 from tsdb.sql.catalog.live_relations import sequences_of
 from tsdb.sql.catalog.outline import Entry, IndexEntry
 
@@ -89,51 +87,6 @@ def last_value(e: Entry, glance: Glance) -> int | None:
 })  # fmt: skip
 def sequences(glance: Glance) -> Sequence[Entry]:
     return sequences_of(glance)
-
-
-def _rows(e: Entry, glance: Glance) -> int:
-    return glance.statistics(e.model).rows if isinstance(e.model, Series) else 0
-
-
-_STATISTICS = {
-    "relid": lambda e, m: e.oid, "schemaname": schema_name, "relname": _name, "n_live_tup": Fresh(_rows),
-    "n_dead_tup": 0, "vacuum_count": 0, "autovacuum_count": 0, "analyze_count": 0, "autoanalyze_count": 0,
-}  # fmt: skip
-
-
-@live(PG, "pg_stat_user_tables", _STATISTICS)
-def user_table_statistics(glance: Glance) -> Sequence[Entry]:
-    return of_kind(glance, "r", "m")
-
-
-@live(PG, "pg_stat_all_tables", _STATISTICS)
-def all_table_statistics(glance: Glance) -> Sequence[Entry]:
-    return of_kind(glance, "r", "m")
-
-
-_IO = {"relid": lambda e, m: e.oid, "schemaname": schema_name, "relname": _name}
-
-
-@live(PG, "pg_statio_user_tables", _IO)
-def user_table_io(glance: Glance) -> Sequence[Entry]:
-    return of_kind(glance, "r", "m")
-
-
-_INDEX_STATISTICS = {
-    "relid": lambda i, m: i.table.oid, "indexrelid": lambda i, m: i.oid,
-    "schemaname": lambda i, m: schema_name(i.table, m), "relname": lambda i, m: i.table.name,
-    "indexrelname": lambda i, m: i.name,
-}  # fmt: skip
-
-
-@live(PG, "pg_stat_user_indexes", _INDEX_STATISTICS)
-def user_index_statistics(glance: Glance) -> Sequence[IndexEntry]:
-    return glance.outline.indexes
-
-
-@live(PG, "pg_stat_database", {"datid": lambda d, m: database_oid(d), "datname": lambda d, m: d.name})
-def database_statistics(glance: Glance) -> Sequence[object]:
-    return databases(glance)
 
 
 @cache

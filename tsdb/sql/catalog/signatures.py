@@ -77,6 +77,10 @@ has_table_privilege(name, text, text) bool: catalog_flag('may use relation', @, 
 has_any_column_privilege(oid, text) bool: catalog_flag('may use relation', @, {0}, NULL, {1})
 has_any_column_privilege(text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number', @,
     NULL, NULL, {0}), NULL, {1})
+has_any_column_privilege(name, oid, text) bool: catalog_flag('may use relation', @, {1},
+    catalog_number('regrole number', @, NULL, NULL, {0}), {2})
+has_any_column_privilege(name, text, text) bool: catalog_flag('may use relation', @, catalog_number('regclass number',
+    @, NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
 has_column_privilege(oid, int2, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @, {0},
     NULL, {2}) END
 has_column_privilege(text, text, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @,
@@ -128,7 +132,21 @@ pg_char_to_encoding(name) int4: CASE WHEN upper(replace({0}, '-', '')) = 'UTF8' 
     END
 pg_relation_is_publishable(regclass) bool: CASE WHEN {0} IS NOT NULL THEN {0} >= 16384 END
 pg_relation_is_updatable(regclass, bool) int4: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN 28 END
-pg_stat_get_numscans(oid) int8: CASE WHEN {0} IS NOT NULL THEN CAST(0 AS BIGINT) END
+pg_last_xact_replay_timestamp() timestamptz: CAST(NULL AS TIMESTAMPTZ)
+pg_last_wal_receive_lsn() pg_lsn: CAST(NULL AS VARCHAR)
+pg_last_wal_replay_lsn() pg_lsn: CAST(NULL AS VARCHAR)
+pg_stat_get_live_tuples(oid) int8: catalog_number('rows', @, {0}, NULL, NULL)
+pg_stat_get_snapshot_timestamp() timestamptz: CAST(NULL AS TIMESTAMPTZ)
+pg_relation_filepath(regclass) text: CASE WHEN {0} >= 16384 THEN 'base/' || CAST({0} AS VARCHAR) END
+has_column_privilege(text, int2, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('may use relation', @,
+    catalog_number('regclass number', @, NULL, NULL, {0}), NULL, {2}) END
+has_column_privilege(name, oid, text, text) bool: CASE WHEN {2} IS NOT NULL THEN catalog_flag('may use relation', @,
+    {1}, catalog_number('regrole number', @, NULL, NULL, {0}), {3}) END
+has_column_privilege(name, oid, int2, text) bool: CASE WHEN {2} IS NOT NULL THEN catalog_flag('may use relation', @,
+    {1}, catalog_number('regrole number', @, NULL, NULL, {0}), {3}) END
+has_column_privilege(name, text, text, text) bool: CASE WHEN {2} IS NOT NULL THEN catalog_flag('may use relation', @,
+    catalog_number('regclass number', @, NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {3})
+    END
 pg_describe_object(oid, oid, int4) text: catalog_text('describe', @, {0}, {1}, CAST({2} AS VARCHAR))
 pg_filenode_relation(oid, oid) regclass: CASE WHEN {0} < 0 AND {1} < 0 THEN CAST(0 AS BIGINT) END
 pg_relation_filenode(regclass) oid: CASE WHEN {0} IS NOT NULL THEN {0} END
@@ -157,12 +175,27 @@ pg_tablespace_location(regclass) text: CASE WHEN {0} IS NOT NULL THEN '' END
 """
 
 
+# What nobody counts here (``live_statistics`` says so as well).
+_COUNTED = (
+    "numscans", "tuples_returned", "tuples_fetched", "tuples_inserted", "tuples_updated", "tuples_deleted",
+    "tuples_hot_updated", "dead_tuples", "mod_since_analyze", "ins_since_vacuum", "blocks_fetched", "blocks_hit",
+    "vacuum_count", "autovacuum_count", "analyze_count", "autoanalyze_count", "db_xact_commit", "db_xact_rollback",
+    "db_blocks_fetched", "db_blocks_hit", "db_tuples_returned", "db_tuples_fetched", "db_tuples_inserted",
+    "db_tuples_updated", "db_tuples_deleted", "db_conflict_all", "db_temp_files", "db_temp_bytes", "db_deadlocks",
+)  # fmt: skip
+_NEVER = (
+    "last_vacuum_time", "last_autovacuum_time", "last_analyze_time", "last_autoanalyze_time", "db_stat_reset_time",
+)  # fmt: skip
+
+
 def _table() -> Mapping[str, tuple[signature.Signature, ...]]:
     visible = [f"{k}_is_visible(oid) bool: CASE WHEN {{0}} IS NOT NULL THEN true END" for k in _VISIBLE]
+    counted = [f"pg_stat_get_{k}(oid) int8: CASE WHEN {{0}} IS NOT NULL THEN CAST(0 AS BIGINT) END" for k in _COUNTED]
+    never = [f"pg_stat_get_{k}(oid) timestamptz: CASE WHEN {{0}} < 0 THEN make_timestamptz(0) END" for k in _NEVER]
     named = [
         f"to_{t.typname}(text) {t.typname}: catalog_number('to {t.typname}', @, NULL, NULL, {{0}})" for t in REFERENCES
     ]
-    return signature.read("\n".join([_LINES.strip(), *visible, *named]).replace("@", MARKER))
+    return signature.read("\n".join([_LINES.strip(), *visible, *counted, *never, *named]).replace("@", MARKER))
 
 
 TABLE = dict(_table())
