@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -152,6 +153,18 @@ def test_numbers_that_were_handed_out_do_not_change_with_the_next() -> None:
     one = StoredColumn(encode_integers(first), codec.INTEGERS, 10_000).integers(spans)
     StoredColumn(encode_integers(second), codec.INTEGERS, 10_000).integers(spans)
     assert one.tolist() == first[5000:5100].tolist()
+
+
+def test_several_threads_read_one_column_at_once() -> None:
+    values = np.random.default_rng(5).integers(0, 100, 40_000)
+    stored = StoredColumn(codec.encode_integers(values), codec.INTEGERS, len(values))
+
+    def read() -> bool:
+        return all(np.array_equal(stored.integers(), values) for _ in range(100))
+
+    with ThreadPoolExecutor(4) as threads:
+        running = [threads.submit(read) for _ in range(4)]
+        assert all(done.result() for done in running)
 
 
 def test_one_value_that_is_no_decimal_is_seen_wherever_it_stands() -> None:

@@ -111,7 +111,7 @@ def compress(values: Numbers) -> bytes:
 class Pages:
     """Compressed numbers, opened: ``count`` of them. May be read by several threads at once."""
 
-    __slots__ = ("_chunk", "_count", "_data", "_dtype", "_ends", "_size")
+    __slots__ = ("_busy", "_chunk", "_count", "_data", "_dtype", "_ends", "_head", "_size")
 
     def __init__(self, data: memoryview, count: int, dtype: npt.DTypeLike) -> None:
         """Raises DataCorrupted."""
@@ -128,16 +128,31 @@ class Pages:
             ends = list(accumulate(struct.unpack_from(f">{pages}I", data, table)))
             if not pages or first + ends[-1] != len(data):
                 raise DataCorrupted(f"pages of {size} numbers do not fill {len(data)} bytes")
-            decompressor, _ = wrapped.FileDecompressor.new(bytes(data[_HEAD.size : at]))
-            self._chunk, _ = decompressor.chunk_decompressor(bytes(data[at:table]), _PCODEC[self._dtype.char])
+            self._head = bytes(data[_HEAD.size : at]), bytes(data[at:table])
+            self._chunk = self._opened()
         except (RuntimeError, TypeError, ValueError, struct.error) as error:
             raise DataCorrupted(f"numbers do not decode: {error}") from error
         self._size = size
         self._data = data[first:]
         self._ends = [0, *ends]
+        self._busy = threading.Lock()
+
+    def _opened(self) -> Any:
+        header, metadata = self._head
+        decompressor, _ = wrapped.FileDecompressor.new(header)
+        return decompressor.chunk_decompressor(metadata, _PCODEC[self._dtype.char])[0]
 
     def read(self, spans: Spans | None) -> Numbers:
         """All numbers, or those that lie in ``spans``. Raises DataCorrupted."""
+        # pcodec's object serves one thread at a time and refuses others; another one costs a microsecond.
+        if not self._busy.acquire(blocking=False):
+            return self._read(self._opened(), spans)
+        try:
+            return self._read(self._chunk, spans)
+        finally:
+            self._busy.release()
+
+    def _read(self, chunk: Any, spans: Spans | None) -> Numbers:
         size, count = self._size, self._count
         if spans is None:
             room = np.empty(count, self._dtype)
@@ -145,7 +160,7 @@ class Pages:
         else:
             room = _scratch(count, self._dtype)
             wanted = spans.parts(size, count)
-        data, ends, read = self._data, self._ends, self._chunk.read_page_into
+        data, ends, read = self._data, self._ends, chunk.read_page_into
         try:
             for page, need in wanted:
                 begin = page * size
