@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -40,13 +41,16 @@ COLUMNS = (
 
 
 class World:
-    """A node with one series whose blocks are small. ``odd``: how often values are NaN, infinite or the widest."""
+    """A node with one series whose blocks are small. ``odd``: how often values are NaN, infinite or the widest;
+    ``rows_per_block``: one of them."""
 
-    def __init__(self, path: Path, seed: int, *, keyed: bool, odd: float = 0.2) -> None:
+    def __init__(
+        self, path: Path, seed: int, *, keyed: bool, odd: float = 0.2, rows_per_block: Sequence[int] = (8, 40, 200)
+    ) -> None:
         self.odd = odd
         self.random = Random(seed)
         self.path = path
-        self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice([8, 40, 200]))
+        self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice(rows_per_block))
         self.node = Node.open(path, self.options)
         self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
         self.clock = START

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,52 +12,24 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.model import Seen, scan
+from tests.cluster.random_node import World as RandomNode
 from tests.cluster.setting import SECOND, START
-from tsdb.cluster.node import Node
-from tsdb.model.points import Points, encode_tagset
+from tsdb.model.points import Points
 from tsdb.model.schema import (
-    AddColumn,
-    AlterColumnType,
-    ColumnDefinition,
-    CreateSeries,
-    Database,
-    DropColumn,
     DropSeries,
-    Role,
-    Series,
 )
 from tsdb.model.store import FieldBound, RangeDeletion, ScanRequest, TimeRange
 from tsdb.model.time import WINDOW_NS
-from tsdb.storage.options import Options
-from tsdb.types import FLOAT8, INT8, TEXT, TIMESTAMPTZ
 
 FLOATS = [None, math.nan, -math.inf, math.inf, 0.0, -0.0, 5.0, 50.5, 90.0, 95.0]
-COLUMNS = (
-    ColumnDefinition("time", Role.TIME, TIMESTAMPTZ),
-    ColumnDefinition("host", Role.TAG, TEXT),
-    ColumnDefinition("f", Role.FIELD, FLOAT8),
-    ColumnDefinition("i", Role.FIELD, INT8),
-)
 
 
-class World:
-    """A node with one series whose blocks are small, and random steps on it."""
+class World(RandomNode):
+    """A random node whose writes are often all of one level, and what a scan of it leaves out by bounds."""
 
     def __init__(self, path: Path, seed: int, *, keyed: bool) -> None:
-        self.random = Random(seed)
-        self.path = path
-        self.options = Options(disk_reserve=0, rows_per_block=self.random.choice([2, 8, 40]))
-        self.node = Node.open(path, self.options)
-        self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
+        super().__init__(path, seed, keyed=keyed, rows_per_block=(2, 8, 40))
         self.pruned = 0
-
-    @property
-    def database(self) -> Database:
-        return self.node.catalog.find("tsdb")
-
-    @property
-    def series(self) -> Series:
-        return self.database.find("cpu")
 
     def write(self) -> None:
         random, series = self.random, self.series
@@ -76,8 +47,7 @@ class World:
                 fields[column.number] = pa.array(values, column.kind.arrow)
         start = START + random.randrange(3) * WINDOW_NS
         times = np.array([start + random.randrange(12) * SECOND for _ in range(rows)], np.int64)
-        host = series.column("host").number
-        tagsets = [encode_tagset([(host, name)]) for name in "abc"]
+        tagsets = [self.tags(name) for name in "abc"]
         tagset = np.array([random.randrange(3) for _ in range(rows)], np.int32)
         self.node.write(self.database, [Points(series, times, tagsets, tagset, fields)]).result(60)
 
@@ -85,22 +55,15 @@ class World:
         low = START + self.random.randrange(3) * WINDOW_NS + self.random.randrange(12) * SECOND
         self.node.delete(self.database, RangeDeletion(self.series, TimeRange(low, low + 2 * SECOND))).result(60)
 
-    def change(self) -> None:
-        name = self.random.choice(["f", "i"])
-        if name not in self.series.by_name:
-            kind = FLOAT8 if name == "f" else INT8
-            self.node.change(AddColumn("tsdb", "cpu", ColumnDefinition(name, Role.FIELD, kind)))
-        elif self.random.random() < 0.5:
-            self.node.change(DropColumn("tsdb", "cpu", name))
-        elif name == "i" and not self.series.column("i").former:
-            self.node.change(AlterColumnType("tsdb", "cpu", "i", FLOAT8))
-
-    def restart(self) -> None:
-        self.node.close()
-        self.node = Node.open(self.path, self.options)
-
     def step(self) -> None:
-        steps = {self.write: 10, self.node.flush: 4, self.delete: 1, self.change: 0.5, self.restart: 0.5}
+        steps = {
+            self.write: 10,
+            self.node.flush: 4,
+            self.delete: 1,
+            self.change: 0.5,
+            self.restart: 0.5,
+            self.compact: 0.5,
+        }
         self.random.choices(list(steps), list(steps.values()))[0]()
 
     def check(self) -> None:
@@ -179,7 +142,7 @@ def test_a_block_that_a_newer_one_overlaps_is_left_out_with_it_or_not_at_all(tmp
         number = world.series.column("f").number
 
         def write(value: float, *, at: int = START) -> None:
-            tagsets = [encode_tagset([(world.series.column("host").number, "a")])]
+            tagsets = [world.tags("a")]
             values = {number: pa.array([value], pa.float64())}
             points = Points(world.series, np.array([at], np.int64), tagsets, np.zeros(1, np.int32), values)
             world.node.write(world.database, [points]).result(60)
