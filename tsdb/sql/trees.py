@@ -64,6 +64,8 @@ def type_text(sql_type: SqlType, typmod: int) -> str:
     if sql_type == NUMERIC and typmod >= 0:
         precision, scale = numeric_precision(typmod)
         return f"numeric({precision},{scale})"
+    if sql_type == BPCHAR and typmod >= 0:
+        return f"bpchar({typmod - 4})"
     if sql_type.labels is not None:
         parts = (schema_of(sql_type.typname), relation_name(sql_type.typname))
         return ".".join('"' + part.replace('"', '""') + '"' for part in parts)

@@ -44,7 +44,8 @@ def of_node(node: exp.Expr, own: Own | None = None) -> tuple[SqlType, int]:
             raise FeatureNotSupported(f"type {kind.lower()} has no modifier here", hint="Leave it out.")
         return _named("", kind.lower(), own), -1
     found = BY_NAME[_NAMES[kind]]
-    return found, _typmod(found, [int(p.this.name) for p in node.expressions])
+    numbers = [int(p.this.name) for p in node.expressions]
+    return found, _typmod(found, numbers or ([1] if kind == "CHAR" else []))
 
 
 def _by_name(node: exp.DataType, own: Own | None) -> SqlType:
@@ -72,8 +73,6 @@ def _named(schema: str, name: str, own: Own | None) -> SqlType:
 
 def _typmod(sql_type: SqlType, numbers: list[int]) -> int:
     name = sql_type.typname
-    if name == "bpchar" and not numbers:
-        numbers = [1]
     if not numbers:
         return -1
     if name == "numeric":

@@ -11,7 +11,7 @@ from tsdb.errors import FeatureNotSupported, InvalidEscapeSequence, SqlSyntaxErr
 from tsdb.sql import limits, literal
 from tsdb.sql.bind import literal_lists
 from tsdb.sql.bind.binder import Binder, binds
-from tsdb.sql.expressions import coercion, numerics, shown, signature
+from tsdb.sql.expressions import blanks, coercion, numerics, shown, signature
 from tsdb.sql.expressions.block import BoundQuery
 from tsdb.sql.expressions.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
@@ -20,7 +20,7 @@ from tsdb.sql.expressions.operators import OPERATORS
 from tsdb.sql.expressions.pattern_text import pattern_text
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of
-from tsdb.types import BOOL, BY_NAME, NUMERIC, TEXT, UNKNOWN, SqlType, array_of
+from tsdb.types import BOOL, BPCHAR, BY_NAME, NUMERIC, TEXT, UNKNOWN, SqlType, array_of
 
 _SYMBOLS: dict[type[exp.Expr], str] = {
     exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.Pow: "^", exp.BitwiseAnd: "&",
@@ -84,7 +84,7 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
     bound = [_argument(binder, arg, chosen.argument(i), args) for i, arg in enumerate(args)]
     result = signature.result_type(chosen, bound)
     if symbol in _REGULAR and len(bound) == 2:
-        return _regular(symbol, bound[0], bound[1])
+        return _regular(symbol, blanks.kept(args[0]) if is_text(args[0].type) else bound[0], bound[1])
     digits = bound[0].digits if result.typname == "numeric" else None
     made = combine(chosen.template.format(*(b.sql for b in bound)), result, symbol, tuple(bound), digits=digits)
     return shown.of_function(symbol, made, bound) if result.typname == "numeric" else made
@@ -144,6 +144,8 @@ def compare(binder: Binder, symbol: str, left: Expr, right: Expr) -> Expr:
     target = _comparable(symbol, left, right)
     digits = common_digits([left, right]) if target.typname == "numeric" else None
     a, b = coerce(left, target, binder.context, digits), coerce(right, target, binder.context, digits)
+    if BPCHAR in (target, target.element):
+        a, b = blanks.compared(symbol, a, b)
     op = symbol if symbol[0] != "I" else symbol.lower()
     return combine(f"({a.sql} {symbol} {b.sql})", BOOL, op, (a, b))
 
@@ -159,7 +161,8 @@ def _comparable(symbol: str, left: Expr, right: Expr) -> SqlType:
     elif a.typname == b.typname:
         target = a
     elif is_text(a) and is_text(b):
-        target = TEXT
+        # character has the exacter operator for varchar, text its own.
+        target = BPCHAR if {a.typname, b.typname} == {"bpchar", "varchar"} else TEXT
     elif implicit(a, b):
         target = b
     elif implicit(b, a):
@@ -197,6 +200,8 @@ def _quantified(binder: Binder, symbol: str, left_node: exp.Expr, right_node: ex
     digits = common_digits([left, element]) if target.typname == "numeric" else None
     left = coerce(left, target, binder.context, digits)
     right = coerce(right, array_of(target), binder.context, digits)
+    if target == BPCHAR:
+        left, right = blanks.forgotten(left), blanks.forgotten(right)
     # A subquery keeps SQL's three values: x = ANY('{NULL}') is NULL, not false.
     sql = f"({left.sql} {symbol} {word} (SELECT unnest({right.sql})))"
     if right.op != "array" and not (right.op == "literal" and right.value is not None):
@@ -214,6 +219,8 @@ def _against_query(binder: Binder, symbol: str, left: Expr, query: BoundQuery) -
     target = _comparable(symbol, left, inner)
     digits = common_digits([left, inner]) if target.typname == "numeric" else None
     made = coerce(inner, target, binder.context, digits)
+    if target == BPCHAR:
+        left, made = blanks.forgotten(coerce(left, target, binder.context)), blanks.forgotten(made)
     sql = query.sql if made.sql == inner.sql else f"SELECT {made.sql} FROM ({query.sql}) AS s"
     return coerce(left, target, binder.context, digits), sql
 
@@ -313,6 +320,8 @@ def _in_long(binder: Binder, left: Expr, nodes: Sequence[exp.Expr]) -> Expr | No
         return None
     column, values, digits = made
     left = coerce(left, target, binder.context, digits)
+    if target == BPCHAR:
+        left = blanks.forgotten(left)
     source = literal_lists.source_of(binder, [column])
     listed = literal_lists.list_of(left, values)
     return combine(f"({left.sql} IN (SELECT c1 FROM {source.name}))", BOOL, "= any", (left, listed))
@@ -337,7 +346,8 @@ def _rows_in(binder: Binder, node: exp.Expr, scope: Scope, value: Expr, values: 
         # Only where false and unknown are the same may DuckDB compare the rows, since to it NULL equals NULL or not.
         sql = f"(true IN (SELECT ({' AND '.join(p.sql for p in pairs)}) FROM ({bound.sql}) AS s))"
     else:
-        sql = f"(({left}) IN (SELECT ({right}) FROM ({bound.sql}) AS s))"
+        known = " AND ".join(f"{p.args[0].sql} IS NOT NULL" for p in pairs)
+        sql = f"({known} AND ({left}) IN (SELECT ({right}) FROM ({bound.sql}) AS s))"
     return _negated(combine(sql, BOOL, "subquery", tuple(values), stable=False), node)
 
 
@@ -392,7 +402,7 @@ def _pattern(binder: Binder, node: exp.Expr, scope: Scope, escape: str | None) -
     for side in (left, right):
         if not implicit(side.type, TEXT):
             raise no_operator(symbol, left, right)
-    left, right = coerce(left, TEXT, binder.context), coerce(right, TEXT, binder.context)
+    left, right = coerce(blanks.kept(left), TEXT, binder.context), coerce(right, TEXT, binder.context)
     if kind is exp.SimilarTo:
         sql = f"regexp_full_match({left.sql}, pg_similar({right.sql}))"
         return _negated(combine(sql, BOOL, "similar to", (left, right)), node)
@@ -410,7 +420,7 @@ def _quantified_pattern(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     inner = node.expression.this if not isinstance(node.expression, exp.Anonymous) else node.expression.expressions[0]
     while isinstance(inner, exp.Paren):
         inner = inner.this
-    left = coerce(binder.bind(node.this, scope), TEXT, binder.context)
+    left = coerce(blanks.kept(binder.bind(node.this, scope)), TEXT, binder.context)
     right = coerce(binder.bind(inner, scope), array_of(TEXT), binder.context)
     word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
     test = f"({left.sql} {'NOT ' if node.args.get('negate') else ''}{word} pg_item ESCAPE '\\')"

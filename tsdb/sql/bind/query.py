@@ -20,11 +20,12 @@ from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import ordering
 from tsdb.sql.bind.limit import limit_text
 from tsdb.sql.bind.select import bind_select
-from tsdb.sql.expressions import coercion, rows, shown
+from tsdb.sql.expressions import blanks, coercion, rows, shown
 from tsdb.sql.expressions.block import BoundQuery, CommonTable, Output
 from tsdb.sql.expressions.coercion import check_ordered, coerce, common_digits, common_type
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.relation import Scope
+from tsdb.types import BPCHAR
 
 
 def bind_query(binder: Binder, node: exp.Expr, parent: Scope | None) -> BoundQuery:
@@ -132,7 +133,8 @@ def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None, form: st
         digits = common_digits(both) if target.typname == "numeric" else None
         keeps_text = keeps and target.typname == "numeric" and (a.shown or b.shown or a.digits != b.digits)
         outputs.append(Output(a.name, target, a.typmod if a.typmod == b.typmod else -1, digits, None, keeps_text))
-    sql = f"({_typed(binder, left, outputs)} {word}{every} {_typed(binder, right, outputs)})"
+    compared = not every
+    sql = f"({_typed(binder, left, outputs, compared)} {word}{every} {_typed(binder, right, outputs, compared)})"
     return _tail(binder, BoundQuery(sql, outputs), node, scope, form)
 
 
@@ -143,8 +145,8 @@ def _as_expr(output: Output) -> Expr:
     return Expr("", output.type, digits=output.digits, position=position)
 
 
-def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
-    """A query with its columns cast to the types of ``outputs``."""
+def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output], compared: bool = False) -> str:
+    """A query with its columns cast to the types of ``outputs``, in which equal ones are equal if ``compared``."""
     parts: list[str] = []
     texts: list[str] = []
     for index, (own, wanted) in enumerate(zip(query.outputs, outputs, strict=True)):
@@ -156,6 +158,8 @@ def _typed(binder: Binder, query: BoundQuery, outputs: Sequence[Output]) -> str:
             plain = Expr(f"s.{name}", own.type, digits=own.digits, shown=f"s.s{index + 1}" if own.shown else None)
             made = coerce(plain, wanted.type, binder.context, wanted.digits)
             expr = plain
+        if compared and wanted.type == BPCHAR and wanted.typmod < 0:
+            made = blanks.forgotten(made)
         parts.append(f"{made.sql} AS {name}")
         if wanted.shown:
             texts.append(f"{shown.text_of(made if expr.unknown else expr)} AS s{index + 1}")

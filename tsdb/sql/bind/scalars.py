@@ -18,13 +18,14 @@ from tsdb.model.relations import name_of
 from tsdb.sql import limits, literal, names, trees, type_names
 from tsdb.sql.bind import places
 from tsdb.sql.bind.binder import Binder, binds, fold
-from tsdb.sql.expressions import coercion, shown
+from tsdb.sql.expressions import blanks, coercion, shown
 from tsdb.sql.expressions.coercion import coerce, constant, unify
 from tsdb.sql.expressions.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.expressions.relation import Relation, Scope
 from tsdb.sql.expressions.rows import row_of
 from tsdb.types import (
     BOOL,
+    BPCHAR,
     BY_NAME,
     DATE,
     FLOAT8,
@@ -146,7 +147,11 @@ def cast(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
             hint="You will need to rewrite or cast the expression.",
             position=inner.position,
         )
-    made = coercion.explicit_cast(inner, target, typmod, binder.context)
+    if column is not None and target == BPCHAR:
+        # What is too long is refused when it is written, not cut.
+        made = blanks.padded(coerce(inner, target, binder.context), typmod)
+    else:
+        made = coercion.explicit_cast(inner, target, typmod, binder.context)
     # PostgreSQL names a column by what is cast, by the type when that has no name of its own.
     if inner.name != "?column?" and not inner.weak:
         return made.named(inner.name)
@@ -226,7 +231,8 @@ def array(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         return Expr("[]", array_of(TEXT), "array", name="array")
     target, items = unify(items, "ARRAY", binder.context)
     sql = f"[{', '.join(item.sql for item in items)}]"
-    return combine(sql, array_of(target), "array", tuple(items), digits=items[0].digits, name="array")
+    typmod = items[0].typmod if len({item.typmod for item in items}) == 1 else -1
+    return combine(sql, array_of(target), "array", tuple(items), digits=items[0].digits, name="array", typmod=typmod)
 
 
 @binds(exp.Bracket)

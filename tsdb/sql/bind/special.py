@@ -13,7 +13,7 @@ from tsdb.sql.bind import operators as bind_operators
 from tsdb.sql.bind.binder import Binder, binds
 from tsdb.sql.bind.calls import plain_call, special
 from tsdb.sql.bind.scalars import now
-from tsdb.sql.expressions import casts, shown
+from tsdb.sql.expressions import blanks, casts, shown
 from tsdb.sql.expressions.coercion import category, coerce, constant, numeric_digits_of, unify
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
@@ -77,7 +77,7 @@ def nullif(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     test = bind_operators.compare(binder, "=", left, right)
     left = coerce(left, TEXT, binder.context) if left.unknown else left
     sql = f"CASE WHEN {test.sql} THEN NULL ELSE {left.sql} END"
-    made = combine(sql, left.type, "call", (test, left), digits=left.digits)
+    made = combine(sql, left.type, "call", (test, left), digits=left.digits, typmod=left.typmod)
     if left.shown is None:
         return made
     return replace(made, shown=f"CASE WHEN {test.sql} THEN NULL ELSE {left.shown} END")
@@ -138,13 +138,14 @@ def concat_ws(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 
 
 def _texts(binder: Binder, args: Sequence[Expr]) -> list[Expr]:
-    """Output forms; concat writes booleans as t and f."""
-    return [
-        combine(f"CASE WHEN {a.sql} THEN 't' WHEN NOT {a.sql} THEN 'f' END", TEXT, "call", (a,))
-        if a.type == BOOL
-        else coerce(a, TEXT, binder.context)
-        for a in args
-    ]
+    """Output forms; concat writes booleans as t and f, and the blanks of a character(n)."""
+    return [_as_text(binder, blanks.kept(a)) for a in args]
+
+
+def _as_text(binder: Binder, value: Expr) -> Expr:
+    if value.type != BOOL:
+        return coerce(value, TEXT, binder.context)
+    return combine(f"CASE WHEN {value.sql} THEN 't' WHEN NOT {value.sql} THEN 'f' END", TEXT, "call", (value,))
 
 
 @special("format")
@@ -208,14 +209,14 @@ def to_date(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 @special("quote_literal")
 def quote_literal(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     _require("quote_literal", arguments, 1)
-    (text,) = _texts(binder, _bound(binder, arguments, scope))
+    (text,) = (_as_text(binder, a) for a in _bound(binder, arguments, scope))
     return combine(f"pg_quote_literal({text.sql})", TEXT, "call", (text,))
 
 
 @special("quote_nullable")
 def quote_nullable(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     _require("quote_nullable", arguments, 1)
-    (text,) = _texts(binder, _bound(binder, arguments, scope))
+    (text,) = (_as_text(binder, a) for a in _bound(binder, arguments, scope))
     return combine(f"coalesce(pg_quote_literal({text.sql}), 'NULL')", TEXT, "call", (text,))
 
 

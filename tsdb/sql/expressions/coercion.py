@@ -12,6 +12,7 @@ from decimal import Decimal
 from tsdb.errors import CannotCoerce, DatatypeMismatch, FeatureNotSupported, TsdbError
 from tsdb.sql import literal, storage_form
 from tsdb.sql.context import Context
+from tsdb.sql.expressions import blanks
 from tsdb.sql.expressions.casts import cast_text, float_digits
 from tsdb.sql.expressions.expression import Expr, Parameter, combine
 from tsdb.sql.expressions.rows import row_text
@@ -176,7 +177,9 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
     if same and (digits is None or expr.digits == digits):
         return expr
     if is_text(expr.type) and is_text(target):
-        return replace(expr, type=target)
+        return (
+            blanks.forgotten(expr, target) if expr.type.typname == "bpchar" else replace(expr, type=target, typmod=-1)
+        )
     if target.typname == "numeric":
         digits = digits or numeric_digits_of(expr)
     if expr.op == "literal" and target.typname == "float8" and category(expr.type) == "N":
@@ -255,10 +258,12 @@ def explicit_cast(expr: Expr, target: SqlType, typmod: int, context: Context) ->
     made = coerce(expr, target, context, digits)
     if typmod >= 0 and target.typname in ("varchar", "bpchar"):
         length = typmod - 4
-        text = f"left({made.sql}, {length})"
-        made = combine(rpad(text, length) if target.typname == "bpchar" else text, target, "cast", (made,))
+        made = combine(_cut(made.sql, target, length), target, "cast", (made,))
     elif typmod >= 0 and target.typname in ("timestamp", "timestamptz") and typmod < 6:
         made = combine(f"pg_round_{target.typname}({made.sql}, {10 ** (6 - typmod)})", target, "cast", (made,))
+    elif typmod >= 0 and target.element is not None and target.element.typname in ("varchar", "bpchar"):
+        item = _cut("pg_item", target.element, typmod - 4)
+        made = combine(f"list_transform({made.sql}, lambda pg_item: {item})", target, "cast", (made,))
     if typmod >= 0 and target.typname == "time" and typmod < 6:
         made = combine(f"pg_round_time({made.sql}, {10 ** (6 - typmod)})", target, "cast", (made,))
     if digits is not None:
@@ -267,8 +272,9 @@ def explicit_cast(expr: Expr, target: SqlType, typmod: int, context: Context) ->
     return replace(made, typmod=typmod, position=expr.position)
 
 
-def rpad(text: str, length: int) -> str:
-    return f"rpad({text}, {length}, ' ')"
+def _cut(text: str, target: SqlType, length: int) -> str:
+    cut = f"left({text}, {length})"
+    return f"rpad({cut}, {length}, ' ')" if target.typname == "bpchar" else cut
 
 
 def as_bool(expr: Expr, what: str, context: Context) -> Expr:

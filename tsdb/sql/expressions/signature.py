@@ -127,9 +127,10 @@ def _by_unknowns(candidates: list[Signature], types: Sequence[SqlType]) -> list[
         categories = {_category(c.argument(index)) for c in left}
         if "S" in categories:
             left = [c for c in left if _category(c.argument(index)) == "S"]
-        elif len(categories) == 1:
-            favoured = [c for c in left if c.argument(index) in BY_NAME and preferred(BY_NAME[c.argument(index)])]
-            left = favoured or left
+        elif len(categories) > 1:
+            continue
+        favoured = [c for c in left if c.argument(index) in BY_NAME and preferred(BY_NAME[c.argument(index)])]
+        left = favoured or left
     if len(left) > 1:
         known = {t.typname for t in types if t is not UNKNOWN}
         if len(known) == 1:

@@ -40,7 +40,7 @@ _EXTREMES = "\n".join(
     f"{name}({argument}) {argument}: {name}({{a}}){{f}}"
     for name in ("min", "max")
     for argument in (
-        "int2", "int4", "int8", "float4", "float8", "numeric", "text", "date", "time",
+        "int2", "int4", "int8", "float4", "float8", "numeric", "text", "bpchar", "date", "time",
         "timestamp", "timestamptz", "interval", "oid",
     )
 )  # fmt: skip
