@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
 # Kernels compile in the first example that needs them, and a busy machine is no failure.
@@ -9,3 +10,8 @@ settings.register_profile("tsdb", deadline=None)
 settings.load_profile("tsdb")
 
 pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--raft-scripts", metavar="DIR", help="run the Raft scripts below DIR instead of the shared ones")
+    parser.addoption("--rewrite-raft-scripts", action="store_true", help="let our Raft scripts expect what they give")
