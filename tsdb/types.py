@@ -167,8 +167,23 @@ _TEXT_ONLY = (
 
 # Those among them whose values are made, stored and sent, all in their text form.
 TEXT_FORMS = frozenset(
-    {"point", "int4range", "int8range", "numrange", "daterange", "tsrange", "timetz", "inet", "cidr", "money"}
+    {
+        "point",
+        "int4range",
+        "int8range",
+        "numrange",
+        "daterange",
+        "tsrange",
+        "tstzrange",
+        "timetz",
+        "inet",
+        "cidr",
+        "macaddr",
+        "money",
+    }
 )
+# Of these a text does not stand in its value's order.
+UNSORTED_TEXTS = TEXT_FORMS - {"point", "macaddr"}
 
 # What a column of a table may have; the rest belongs to the catalog or to functions.
 _STORABLE = (

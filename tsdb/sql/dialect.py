@@ -26,6 +26,10 @@ _CONSTANT_TYPES = (
 )  # fmt: skip
 _INTERVAL_UNITS = ("year", "month", "day", "hour", "minute", "second")
 _COMPARISONS = ("=", "<>", "!=", "<", "<=", ">", ">=")
+_FOREIGN_OPERATORS = frozenset({
+    "<<=", ">>=", "~=", "@@", "@@@", "|>>", "<<|", "&<|", "|&>", "<^", ">^", "?-", "?#", "?||", "?-|", "##", "*=",
+    "~<~", "~<=~", "~>~", "~>=~", "<#>", "<%", "%>", "<<->>",
+})  # fmt: skip
 _CLAUSES = (
     TokenType.SELECT, TokenType.FROM, TokenType.WHERE, TokenType.GROUP_BY, TokenType.HAVING, TokenType.ORDER_BY,
 )  # fmt: skip
@@ -64,7 +68,8 @@ def parse(text: str, lexed: Sequence[lexer.Token] | None = None) -> exp.Expr:
     _check_nesting(lexed)
     try:
         plain = _plain_strings(text, lexed)
-        tokens = _tolerances(_fill_apart(_postgres_precedence(_dialect.tokenize(plain))))
+        tokens = _named_operators(_dialect.tokenize(plain), lexed)
+        tokens = _tolerances(_fill_apart(_postgres_precedence(tokens)))
         trees = [tree for tree in _dialect.parser().parse(tokens, plain) if tree is not None]
     except (ParseError, TokenError) as error:
         raise _syntax_error(text, lexed, error) from None
@@ -120,6 +125,28 @@ def _uescape(lexed: Sequence[lexer.Token], index: int) -> tuple[str, int]:
     if len(escape) != 1 or escape in "0123456789abcdefABCDEF+'\"" or escape.isspace():
         raise SqlSyntaxError("invalid Unicode escape character", position=following[1].start + 1)
     return escape, following[1].end
+
+
+def _named_operators(tokens: list[Token], lexed: Sequence[lexer.Token]) -> list[Token]:
+    """Operators that sqlglot has no token for, or another meaning, as OPERATOR(them), which it takes by their names."""
+    foreign = {token.start: token for token in lexed if token.kind == "operator" and token.value in _FOREIGN_OPERATORS}
+    if not foreign:
+        return tokens
+    made: list[Token] = []
+    end = 0
+    for token in tokens:
+        if token.start < end:
+            continue
+        found = foreign.get(token.start)
+        if found is None:
+            made.append(token)
+            continue
+        end = found.end
+        made += [
+            _token(TokenType.OPERATOR, "OPERATOR", token), _token(TokenType.L_PAREN, "(", token),
+            _token(TokenType.VAR, found.value, token), _token(TokenType.R_PAREN, ")", token),
+        ]  # fmt: skip
+    return made
 
 
 def _postgres_precedence(tokens: list[Token]) -> list[Token]:

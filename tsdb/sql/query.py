@@ -22,6 +22,7 @@ from tsdb.sql.bind import hypertables as bind_hypertables
 from tsdb.sql.bind import json as bind_json
 from tsdb.sql.bind import numerics as bind_numerics
 from tsdb.sql.bind import patterns as bind_patterns
+from tsdb.sql.bind import ranges as bind_ranges
 from tsdb.sql.bind import sequences as bind_sequences
 from tsdb.sql.bind import session as bind_session
 from tsdb.sql.bind import sets as bind_sets
@@ -56,8 +57,8 @@ _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MAKING_ROWS = ("generate_series(", "unnest(", "range(", "RECURSIVE")
 # The binder's tables fill themselves as these are imported.
 _BINDERS = (
-    bind_datetimes, bind_enums, bind_hypertables, bind_json, bind_numerics, bind_patterns, bind_sequences, bind_session,
-    bind_sets, bind_special, bind_system, bind_time_bucket, functions, sets,
+    bind_datetimes, bind_enums, bind_hypertables, bind_json, bind_numerics, bind_patterns, bind_ranges, bind_sequences,
+    bind_session, bind_sets, bind_special, bind_system, bind_time_bucket, functions, sets,
 )  # fmt: skip
 
 

@@ -273,6 +273,12 @@ class ColumnImages:
     def _jsonb_binary(self, array: Any) -> Image:
         return replace(self._string(array), prefix=1)
 
+    def _zoned_range_text(self, array: Any) -> Image:
+        """tstzrange: its bounds are in UTC inside."""
+        distinct = array.cast(pa.string()).dictionary_encode()
+        texts = [text_binary.range_in_zone(t, self._zone).encode() for t in distinct.dictionary.to_pylist()]
+        return gather(_joined(texts), distinct.indices)
+
     def _text_form_binary(self, array: Any) -> Image:
         """Types that are texts inside: each distinct one is read once."""
         distinct = array.cast(pa.string()).dictionary_encode()
@@ -375,6 +381,7 @@ _TEXT: dict[str, Callable[[ColumnImages, Any], Image]] = {
     "timestamp": ColumnImages._timestamp_text,
     "timestamptz": ColumnImages._timestamptz_text,
     "interval": ColumnImages._interval_text,
+    "tstzrange": ColumnImages._zoned_range_text,
 }
 
 _BINARY: dict[str, Callable[[ColumnImages, Any], Image]] = {

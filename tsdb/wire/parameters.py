@@ -486,14 +486,15 @@ def _text_form_binary(data: bytes, sql_type: SqlType) -> str:
 def _bound_text(typname: str, data: bytes) -> str:
     """The text of a range's bound."""
     value = _decode_binary(data, BY_NAME[typname])
-    if not isinstance(value, Date | Timestamp):
+    if not isinstance(value, Date | Timestamp | Timestamptz):
         return str(value)
-    us = value.us if isinstance(value, Timestamp) else value.days * US_PER_DAY
+    us = value.us if isinstance(value, Timestamp | Timestamptz) else value.days * US_PER_DAY
     try:
         shown = datetime(1970, 1, 1) + timedelta(microseconds=us)
     except OverflowError:
         raise DatetimeFieldOverflow("a bound of a range is a date from the year 1 to 9999 here") from None
-    return str(shown.date() if isinstance(value, Date) else shown)
+    suffix = "+00" if isinstance(value, Timestamptz) else ""
+    return str(shown.date() if isinstance(value, Date) else shown) + suffix
 
 
 _BINARY: dict[str, Callable[[bytes, SqlType], Value]] = {

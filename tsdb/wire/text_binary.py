@@ -10,18 +10,20 @@ import ipaddress
 import re
 import struct
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from tsdb.datetimes import Context, parse_date, parse_timestamp
 from tsdb.errors import InvalidBinaryRepresentation
 from tsdb.wire.decimal_text import numeric_octets
-from tsdb.zones import zone
+from tsdb.zones import Zone, zone
 
 PG_EPOCH_US = 946_684_800_000_000
 PG_EPOCH_DAYS = 10_957
 _EMPTY, _LOW_INCLUSIVE, _HIGH_INCLUSIVE, _LOW_INFINITE, _HIGH_INFINITE = 1, 2, 4, 8, 16
 _AF_INET = 2
 _UTC = Context(zone("UTC"), 0)
+_EPOCH = datetime(1970, 1, 1)
 
 
 def _wrong(typname: str) -> InvalidBinaryRepresentation:
@@ -36,9 +38,33 @@ _BOUND_OCTETS: dict[str, Callable[[str], bytes]] = {
     "numrange": numeric_octets,
     "daterange": lambda text: struct.pack("!i", parse_date(text, _UTC).days - PG_EPOCH_DAYS),
     "tsrange": lambda text: struct.pack("!q", parse_timestamp(text, _UTC).us - PG_EPOCH_US),
+    "tstzrange": lambda text: struct.pack("!q", _utc_us(text) - PG_EPOCH_US),
 }
 _BOUND = r'("(?:[^"\\]|\\.|"")*"|[^",()\[\]]*)'
 _RANGE = re.compile(rf"([\[(]){_BOUND},{_BOUND}([\])])")
+
+
+def _utc_us(text: str) -> int:
+    """A bound of a tstzrange as it is inside: in UTC, with its offset."""
+    return parse_timestamp(text.removesuffix("+00"), _UTC).us
+
+
+def range_in_zone(text: str, zone: Zone) -> str:
+    """A tstzrange as a client of a time zone reads it."""
+
+    def local(found: re.Match[str]) -> str:
+        us = _utc_us(found[1])
+        offset = zone.offset_s(us)
+        shown = str(_EPOCH + timedelta(microseconds=us, seconds=offset))
+        return f'"{shown.rstrip("0") if "." in shown else shown}{_offset_text(offset)}"'
+
+    return re.sub(r'"([^"]*)"', local, text)
+
+
+def _offset_text(seconds: int) -> str:
+    size = abs(seconds)
+    minutes = f":{size // 60 % 60:02d}" if size % 3600 else ""
+    return f"{'-' if seconds < 0 else '+'}{size // 3600:02d}{minutes}"
 
 
 def _range_octets(typname: str, text: str) -> bytes:
@@ -110,10 +136,17 @@ def _money_text(data: bytes) -> str:
     return str(Decimal(struct.unpack("!q", data)[0]).scaleb(-2))
 
 
+def _macaddr_text(data: bytes) -> str:
+    if len(data) != 6:
+        raise _wrong("macaddr")
+    return data.hex(":")
+
+
 _OCTETS: dict[str, Callable[[str], bytes]] = {
     "point": _point_octets,
     "timetz": _timetz_octets,
     "money": _money_octets,
+    "macaddr": lambda text: bytes.fromhex(text.replace(":", "")),
     "inet": lambda text: _inet_octets(text, is_cidr=False),
     "cidr": lambda text: _inet_octets(text, is_cidr=True),
 }
@@ -121,6 +154,7 @@ _TEXTS: dict[str, Callable[[bytes], str]] = {
     "point": _point_text,
     "timetz": _timetz_text,
     "money": _money_text,
+    "macaddr": _macaddr_text,
     "inet": lambda data: _inet_text(data, is_cidr=False),
     "cidr": lambda data: _inet_text(data, is_cidr=True),
 }
@@ -140,7 +174,7 @@ def text_of(typname: str, data: bytes, bound: Callable[[str, bytes], str]) -> st
 
 
 _SUBTYPES = {"int4range": "int4", "int8range": "int8", "numrange": "numeric", "daterange": "date",
-             "tsrange": "timestamp"}  # fmt: skip
+             "tsrange": "timestamp", "tstzrange": "timestamptz"}  # fmt: skip
 
 
 def _range_text(typname: str, data: bytes, bound: Callable[[str, bytes], str]) -> str:

@@ -27,7 +27,7 @@ from tsdb.sql.catalog import signatures
 from tsdb.sql.expressions import coercion, numerics, shown, signature
 from tsdb.sql.expressions.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
-from tsdb.sql.expressions.functions import aggregates, datetimes, scalar, timeseries
+from tsdb.sql.expressions.functions import aggregates, datetimes, scalar, text_types, timeseries
 from tsdb.sql.expressions.grouping import AggregateCall
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of, row_of
@@ -40,7 +40,7 @@ SPECIAL: dict[str, Special] = {}
 SETS: dict[str, Callable[[Binder, list[Expr]], list[Expr]]] = {}
 # json_agg and its like, which write each value by its type: ``bind.json``'s.
 JSON_AGGREGATES: dict[str, Callable[..., str]] = {}
-SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE, signatures.TABLE)
+SCALARS = signature.merge(scalar.TABLE, datetimes.TABLE, text_types.TABLE, signatures.TABLE)
 MAX_ARGUMENTS = 100
 _NO_FUNCTION_HINT = "No function matches the given name and argument types. You might need to add explicit type casts."
 
@@ -484,7 +484,7 @@ def order_item(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     inner = binder.bind(node.this, scope)
     if inner.unknown:
         inner = coerce(inner, TEXT, binder.context)
-    coercion.check_ordered(inner.type)
+    inner = coercion.ordered(inner)
     return replace(inner, sql=inner.sql + ordering(node), args=(inner,), op="order")
 
 

@@ -24,7 +24,7 @@ from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of
 from tsdb.sql.intervals import Interval
-from tsdb.types import BOOL, DATE, FLOAT8, INT4, INTERVAL, NUMERIC, TEXT, TIMESTAMPTZ, SqlType
+from tsdb.types import BOOL, DATE, FLOAT8, INT4, INTERVAL, NUMERIC, TEXT, TIME, TIMESTAMPTZ, SqlType
 
 _SECOND = 1_000_000
 _DAY = 86_400 * _SECOND
@@ -53,7 +53,8 @@ _CALENDAR_ONLY = {
     "century", "day", "decade", "dow", "doy", "isodow", "isoyear", "julian", "millennium", "month", "quarter", "week",
     "year",
 }  # fmt: skip
-_DATETIMES = ("timestamptz", "timestamp", "date", "time", "interval")
+_ZONED_FIELDS = ("epoch", "timezone", "timezone_hour", "timezone_minute")
+_DATETIMES = ("timestamptz", "timestamp", "date", "time", "timetz", "interval")
 
 
 def _unit(text: str, known: Sequence[str] | set[str], sql_type: SqlType) -> str:
@@ -98,6 +99,8 @@ def _field(binder: Binder, name: str, value: Expr, *, exact: bool) -> Expr:
     if value.unknown:
         value = coerce(value, TIMESTAMPTZ, binder.context)
     kind = value.type.typname
+    if kind == "timetz" and name.lower() not in _ZONED_FIELDS:
+        value, kind = coerce(value, TIME, binder.context), "time"
     if kind not in _DATETIMES:
         raise UndefinedFunction(f"function pg_catalog.extract(unknown, {value.type.name}) does not exist")
     unit = _unit(name, _FIELDS, value.type)
@@ -145,6 +148,8 @@ def _seconds_divided(expr: Expr) -> tuple[Expr, int] | None:
 
 def _whole_field(unit: str, kind: str, sql: str) -> str:
     """The field as a whole number of its smallest unit."""
+    if kind == "timetz":
+        return f"py_timetz_field('{unit}', {sql})"
     if unit == "epoch":
         if kind == "interval":
             return f"pg_interval_epoch_us({sql})"

@@ -15,8 +15,9 @@ from tsdb.sql.expressions import blanks, coercion, numerics, shown, signature
 from tsdb.sql.expressions.block import BoundQuery
 from tsdb.sql.expressions.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
+from tsdb.sql.expressions.functions import text_types
 from tsdb.sql.expressions.numeric_function import numeric_function
-from tsdb.sql.expressions.operators import OPERATORS
+from tsdb.sql.expressions.operators import OPERATORS as _OPERATORS
 from tsdb.sql.expressions.pattern_text import pattern_text
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import fields_of
@@ -28,7 +29,8 @@ _SYMBOLS: dict[type[exp.Expr], str] = {
     exp.ArrayContainsAll: "@>", exp.ArrayContainedBy: "<@", exp.ArrayOverlaps: "&&", exp.RegexpLike: "~",
     exp.RegexpILike: "~*", exp.JSONBExtract: "#>", exp.JSONBExtractScalar: "#>>", exp.JSONBContainsTopKey: "?",
     exp.JSONBContainsAnyTopKeys: "?|", exp.JSONBContainsAllTopKeys: "?&", exp.JSONBDeleteAtPath: "#-",
-    exp.StartsWith: "^@", exp.JSONBPathExists: "@?",
+    exp.StartsWith: "^@", exp.JSONBPathExists: "@?", exp.Adjacent: "-|-", exp.ExtendsLeft: "&<",
+    exp.ExtendsRight: "&>", exp.Distance: "<->",
 }  # fmt: skip
 _COMPARISONS: dict[type[exp.Expr], str] = {
     exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
@@ -37,7 +39,9 @@ _COMPARISONS: dict[type[exp.Expr], str] = {
 _UNARY: dict[type[exp.Expr], str] = {exp.Neg: "-", exp.BitwiseNot: "~", exp.Sqrt: "|/", exp.Cbrt: "||/"}
 _PATTERNS: dict[type[exp.Expr], str] = {exp.Like: "~~", exp.ILike: "~~*"}
 _POSIX_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::(\d{2}))?")
+_ORDERED = ("<", "<=", ">", ">=")
 _REGULAR = ("~", "~*", "!~", "!~*")
+OPERATORS = signature.merge(_OPERATORS, text_types.OPERATORS)
 _NO_OPERATOR_HINT = "No operator matches the given name and argument types. You might need to add explicit type casts."
 
 
@@ -147,6 +151,8 @@ def compare(binder: Binder, symbol: str, left: Expr, right: Expr) -> Expr:
     if BPCHAR in (target, target.element):
         a, b = blanks.compared(symbol, a, b)
     op = symbol if symbol[0] != "I" else symbol.lower()
+    if symbol in _ORDERED or (target.element or target).typname == "numrange":
+        a, b = coercion.ordered(a), coercion.ordered(b)
     return combine(f"({a.sql} {symbol} {b.sql})", BOOL, op, (a, b))
 
 
@@ -169,10 +175,8 @@ def _comparable(symbol: str, left: Expr, right: Expr) -> SqlType:
         target = a
     else:
         raise no_operator(symbol, left, right)
-    if target.typname in ("json", "point") or target is UNKNOWN:
+    if target.typname in coercion.INCOMPARABLE or target is UNKNOWN:
         raise no_operator(symbol, left, right)
-    if symbol in ("<", "<=", ">", ">="):
-        coercion.check_ordered(target)
     return target
 
 
@@ -495,6 +499,11 @@ def at_time_zone(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 
 def call_timezone(binder: Binder, value: Expr, zone: Expr) -> Expr:
+    if value.type.typname == "timetz":
+        zone = coerce(zone, TEXT, binder.context)
+        return combine(
+            f"py_timetz_in_zone({value.sql}, {zone.sql})", value.type, "call", (value, zone), name="timezone"
+        )
     if value.type.typname not in ("timestamp", "timestamptz", "date"):
         value = coerce(value, BY_NAME["timestamptz"], binder.context)
     source = "timestamptz" if value.type.typname != "timestamp" else "timestamp"

@@ -22,7 +22,7 @@ from tsdb.sql.bind.limit import limit_text
 from tsdb.sql.bind.select import bind_select
 from tsdb.sql.expressions import blanks, coercion, rows, shown
 from tsdb.sql.expressions.block import BoundQuery, CommonTable, Output
-from tsdb.sql.expressions.coercion import check_ordered, coerce, common_digits, common_type
+from tsdb.sql.expressions.coercion import coerce, common_digits, common_type
 from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.relation import Scope
 from tsdb.types import BPCHAR
@@ -130,6 +130,8 @@ def _set_operation(binder: Binder, node: exp.Expr, scope: Scope | None, form: st
     for a, b in zip(left.outputs, right.outputs, strict=True):
         both = [_as_expr(a), _as_expr(b)]
         target = common_type(both, word)
+        if not every:
+            coercion.check_equality(Expr("", target))
         digits = common_digits(both) if target.typname == "numeric" else None
         keeps_text = keeps and target.typname == "numeric" and (a.shown or b.shown or a.digits != b.digits)
         outputs.append(Output(a.name, target, a.typmod if a.typmod == b.typmod else -1, digits, None, keeps_text))
@@ -251,20 +253,25 @@ def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None
     return BoundQuery(f"SELECT {named} FROM ({sql}) AS s", query.outputs)
 
 
+def _sorted_output(outputs: Sequence[Output], index: int, prefix: str) -> str:
+    """What orders by an output column: its number, unless its values need a key."""
+    column = Expr(f"s.c{index + 1}", outputs[index].type)
+    key = coercion.ordered(column)
+    return f"{prefix}{index + 1}" if key is column else key.sql
+
+
 def _output_number(query: BoundQuery, item: exp.Expr, prefix: str = "") -> str:
     node = item.this
     if isinstance(node, exp.Literal) and not node.args["is_string"] and node.name.isdigit():
         number = int(node.name)
         if not 1 <= number <= len(query.outputs):
             raise InvalidColumnReference(f"ORDER BY position {number} is not in select list")
-        check_ordered(query.outputs[number - 1].type)
-        return f"{prefix}{number}{ordering(item)}"
+        return _sorted_output(query.outputs, number - 1, prefix) + ordering(item)
     if isinstance(node, exp.Column) and node.args.get("table") is None:
         name = fold(node.this)
         for index, output in enumerate(query.outputs):
             if output.name == name:
-                check_ordered(output.type)
-                return f"{prefix}{index + 1}{ordering(item)}"
+                return _sorted_output(query.outputs, index, prefix) + ordering(item)
     raise FeatureNotSupported(
         "invalid UNION/INTERSECT/EXCEPT ORDER BY clause", detail="Only result column names can be used, not "
         "expressions or functions.", hint="Add the expression/function to every SELECT, or move the UNION into a "

@@ -245,6 +245,9 @@ def subscript(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
         key = trees.cast_to(node.expressions[0].copy(), "text")
         path = exp.Array(expressions=[key])
         return binder.bind(exp.JSONBExtract(this=node.this, expression=path), scope).named(inner.name)
+    if inner.type.typname == "point" and not isinstance(node.expressions[0], exp.Slice):
+        place = coerce(binder.bind(node.expressions[0], scope), INT8, binder.context)
+        return combine(f"py_point_part({inner.sql}, {place.sql})", FLOAT8, "call", (inner, place), name=inner.name)
     if inner.type.element is None:
         raise FeatureNotSupported(f"cannot subscript type {inner.type.name} because it does not support subscripting")
     index = node.expressions[0]

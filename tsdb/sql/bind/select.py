@@ -24,8 +24,9 @@ from tsdb.sql.bind.gap_functions import fill_of
 from tsdb.sql.bind.gapfill import Filling, filling
 from tsdb.sql.bind.limit import bind_limit
 from tsdb.sql.bind.scalars import qualifier
+from tsdb.sql.expressions import coercion
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
-from tsdb.sql.expressions.coercion import as_bool, check_ordered, coerce
+from tsdb.sql.expressions.coercion import as_bool, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.expressions.grouping import Grouping, Ordering
 from tsdb.sql.expressions.relation import Relation, Scope
@@ -88,6 +89,8 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
         for expr in (*select.targets, *hidden, *([having] if having is not None else [])):
             _check_grouped(expr, select)
     distinct = node.args.get("distinct") is not None
+    for target in select.targets if distinct and on is None else ():
+        coercion.check_equality(target)
     # What DISTINCT compares is the number, not its text; DISTINCT ON compares its own expressions alone.
     free = distinct and on is not None and form == "shown"
     compared = {e.sql for e in hidden}
@@ -268,6 +271,7 @@ def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
         raise GroupingError("aggregate functions are not allowed in GROUP BY", position=binder.position(node))
     if expr.unknown:
         expr = coerce(expr, TEXT, binder.context)
+    coercion.check_equality(expr)
     select.groups.append(expr)
     # A bare number would be a position to DuckDB.
     return f"({expr.sql})" if expr.op != "literal" else f"(SELECT {expr.sql})"
@@ -303,7 +307,15 @@ def _order(binder: Binder, node: exp.Select, select: _Select) -> list[OrderItem]
     items: list[OrderItem] = []
     for item in order.expressions if order is not None else ():
         expr = _output_or_input(binder, item.this, select, "ORDER BY")
-        check_ordered(expr.type)
+        sorted_by = coercion.ordered(expr)
+        if sorted_by is not expr:
+            if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
+                raise FeatureNotSupported(
+                    f"SELECT DISTINCT does not order by values of type {expr.type.name} here",
+                    hint="Order outside of it.",
+                )
+            items.append(OrderItem(sorted_by, None, bool(item.args.get("desc")), bool(item.args.get("nulls_first"))))
+            continue
         at = next((i for i, e in enumerate(select.targets) if e.sql == expr.sql), None)
         if at is None:
             if node.args.get("distinct") is not None and node.args["distinct"].args.get("on") is None:
@@ -323,7 +335,7 @@ def _distinct_on(binder: Binder, node: exp.Select, select: _Select) -> list[Expr
     if on is None:
         return None
     parts = on.expressions if isinstance(on, exp.Tuple) else [on]
-    return [_output_or_input(binder, p, select, "DISTINCT ON") for p in parts]
+    return [coercion.ordered(_output_or_input(binder, p, select, "DISTINCT ON")) for p in parts]
 
 
 def _check_grouped(expr: Expr, select: _Select) -> None:

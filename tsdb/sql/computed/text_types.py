@@ -1,38 +1,31 @@
-"""Types whose values are texts inside and on disk: point, ranges, timetz, inet, cidr, money. Their input functions.
+"""Types whose values are texts inside and on disk: point, ranges, timetz, inet, cidr, macaddr, money. Their input.
 
-Each takes a text to the one that PostgreSQL prints, so that equal values are equal texts; in an order they do not
-stand (``coercion.check_ordered``). Source: PostgreSQL 15 manual, 8.2, 8.5, 8.8, 8.9, 8.17; cash.c, geo_ops.c,
-rangetypes.c, network.c, date.c.
+Each takes a text to the one that PostgreSQL prints, so that equal values are equal texts (but for ``numrange``); where
+texts do not stand in the values' order, ``order_key`` does. ``ranges``, ``network`` and ``money`` have the larger ones.
+Source: PostgreSQL 15 manual, 8.5, 8.8, 8.9; geo_ops.c, date.c, mac.c.
 """
 
 from __future__ import annotations
 
 import datetime
-import ipaddress
+import math
 import re
-import time
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
-from zoneinfo import ZoneInfo
+from decimal import Decimal
 
 from tsdb.errors import (
     DataError,
     DatetimeFieldOverflow,
     InvalidDatetimeFormat,
     InvalidTextRepresentation,
-    NumericValueOutOfRange,
 )
 from tsdb.sql import datetime_text
+from tsdb.sql.computed import money, network, order_keys, ranges
 from tsdb.sql.computed.registry import computed
 from tsdb.sql.context import zone_of
 
-_UTC = ZoneInfo("UTC")
 _NUMBER = r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?|[+-]?inf(?:inity)?|nan)\s*"
 _POINT = re.compile(rf"\s*(?:\({_NUMBER},{_NUMBER}\)|{_NUMBER},{_NUMBER})\s*", re.I)
-
-
-class RangeBoundsError(DataError):
-    sqlstate = "22000"
 
 
 def _invalid(name: str, text: str, detail: str | None = None) -> InvalidTextRepresentation:
@@ -59,100 +52,7 @@ def _float_text(value: float) -> str:
     return mantissa.removesuffix(".0")
 
 
-# --- ranges ---
-
-
-def _integer(low: int, high: int, name: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if re.fullmatch(r"\s*[+-]?\d+\s*", text) is None:
-            raise _invalid(name, text)
-        if len(text) > 40 or not low <= int(text) <= high:
-            raise NumericValueOutOfRange(f'value "{text.strip()[:50]}" is out of range for type {name}')
-        return int(text)
-
-    return read
-
-
-def _numeric(text: str) -> Decimal:
-    if re.fullmatch(_NUMBER, text) is None or "n" in text.lower():
-        raise _invalid("numeric", text)
-    return Decimal(text.strip())
-
-
-def _date(text: str) -> int:
-    return datetime_text.read_date(text, time.time_ns() // 1000, _UTC)
-
-
-def _timestamp(text: str) -> int:
-    return datetime_text.read_timestamp(text, time.time_ns() // 1000, _UTC)
-
-
-_EPOCH = datetime.datetime(1970, 1, 1)
-
-
-def _date_text(days: int) -> str:
-    return _moment(days * datetime_text.US_PER_DAY)[:10]
-
-
-def _timestamp_text(us: int) -> str:
-    return _moment(us)
-
-
-def _moment(us: int) -> str:
-    try:
-        shown = str(_EPOCH + datetime.timedelta(microseconds=us))
-    except OverflowError:
-        raise DataError("a bound of a range is a date from the year 1 to 9999 here") from None
-    return shown.rstrip("0") if "." in shown else shown
-
-
-# Subtype: how a bound is read, how it is shown, and whether values have a next one.
-_SUBTYPES: dict[str, tuple[Callable[[str], object], Callable[..., str], bool]] = {
-    "int4range": (_integer(-(2**31), 2**31 - 1, "integer"), str, True),
-    "int8range": (_integer(-(2**63), 2**63 - 1, "bigint"), str, True),
-    "numrange": (_numeric, lambda v: f"{v:f}", False),
-    "daterange": (_date, _date_text, True),
-    "tsrange": (_timestamp, _timestamp_text, False),
-}
-_BOUND = r'((?:"(?:[^"\\]|\\.|"")*"|\\.|[^"\\,()\[\]])*)'
-_RANGE = re.compile(rf"\s*([\[(]){_BOUND},{_BOUND}([\])])\s*", re.DOTALL)
-
-
-def range_of(kind: str, text: str) -> str:
-    read, show, discrete = _SUBTYPES[kind]
-    if text.strip().lower() == "empty":
-        return "empty"
-    found = _RANGE.fullmatch(text)
-    if found is None:
-        raise InvalidTextRepresentation(f'malformed range literal: "{text[:200]}"')
-    opening, low_text, high_text, closing = found.groups()
-    low = None if low_text == "" else read(_unquoted(low_text))
-    high = None if high_text == "" else read(_unquoted(high_text))
-    if low is not None and high is not None and low > high:  # type: ignore[operator]
-        raise RangeBoundsError("range lower bound must be less than or equal to range upper bound")
-    with_low, with_high = opening == "[" and low is not None, closing == "]" and high is not None
-    if discrete:
-        if low is not None and not with_low:
-            low, with_low = low + 1, True  # type: ignore[operator]
-        if high is not None and with_high:
-            high, with_high = high + 1, False  # type: ignore[operator]
-    bounded = low is not None and high is not None
-    if bounded and (low > high or (low == high and not (with_low and with_high))):  # type: ignore[operator]
-        return "empty"
-    shown = ["" if bound is None else _quoted(show(bound)) for bound in (low, high)]
-    return f"{'[' if with_low else '('}{shown[0]},{shown[1]}{']' if with_high else ')'}"
-
-
-def _unquoted(text: str) -> str:
-    without = re.sub(r'"((?:[^"\\]|\\.|"")*)"', lambda m: m[1].replace('""', '"'), text)
-    return re.sub(r"\\(.)", r"\1", without, flags=re.DOTALL)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if re.search(r"[\s,()\[\]\"\\]", text) else text
-
-
-# --- times, addresses, money ---
+# --- times, hardware addresses, money ---
 
 
 def timetz(text: str, zone: str) -> str:
@@ -203,56 +103,112 @@ def _offset_text(seconds: int) -> str:
     return shown + (f":{size % 60:02d}" if size % 60 else "")
 
 
-def inet(text: str) -> str:
-    try:
-        found = ipaddress.ip_interface(text.strip())
-    except ValueError:
-        raise _invalid("inet", text) from None
-    shown = _address(found.ip)
-    return shown if found.network.prefixlen == found.max_prefixlen else f"{shown}/{found.network.prefixlen}"
+_MAC = re.compile(
+    r"\s*(?:{0}([:-]){0}\1{0}\1{0}\1{0}\1{0}|{1}[:-]{1}|{2}[.-]{2}[.-]{2}|{0}{0}{0}{0}{0}{0})\s*".replace(
+        "{1}", "[0-9a-f]{6}").replace("{2}", "[0-9a-f]{4}").replace("{0}", "[0-9a-f]{2}"), re.I
+)  # fmt: skip
 
 
-def _address(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return str(address) if mapped is None else f"::ffff:{mapped}"
+def macaddr(text: str) -> str:
+    if _MAC.fullmatch(text) is None:
+        raise _invalid("macaddr", text)
+    digits = re.sub(r"[^0-9a-f]", "", text.lower())
+    return ":".join(digits[at : at + 2] for at in range(0, 12, 2))
 
 
-def cidr(text: str) -> str:
-    try:
-        found = ipaddress.ip_interface(text.strip())
-    except ValueError:
-        raise _invalid("cidr", text) from None
-    if found.ip != found.network.network_address:
-        raise InvalidTextRepresentation(
-            f'invalid cidr value: "{text.strip()[:200]}"', detail="Value has bits set to right of mask."
-        )
-    return f"{_address(found.ip)}/{found.network.prefixlen}"
-
-
-_MONEY = re.compile(r"\s*(\()?\s*([+-])?\s*\$?\s*([+-])?\s*(\d[\d,]*(?:\.\d*)?|\.\d+)\s*(\))?\s*")
-
-
-def money(text: str) -> str:
-    """Dollars and cents, as with lc_monetary C."""
-    found = _MONEY.fullmatch(text)
-    if found is None or (found[1] is None) != (found[5] is None) or (found[2] and found[3]):
-        raise _invalid("money", text)
-    cents = int((Decimal(found[4].replace(",", "")) * 100).quantize(Decimal(1), ROUND_HALF_UP))
-    if found[1] or "-" in (found[2], found[3]):
-        cents = -cents
-    if not -(2**63) <= cents < 2**63:
-        raise NumericValueOutOfRange(f'value "{text.strip()[:50]}" is out of range for type money')
-    return f"{'-' if cents < 0 else ''}${abs(cents) // 100:,}.{abs(cents) % 100:02d}"
-
-
-_READERS: dict[str, Callable[[str], str]] = {"point": point, "inet": inet, "cidr": cidr, "money": money}
+_READERS: dict[str, Callable[[str], str]] = {
+    "point": point, "inet": network.inet, "cidr": network.cidr, "money": money.read, "macaddr": macaddr,
+}  # fmt: skip
 
 
 @computed("py_text_input", "VARCHAR", "VARCHAR", "VARCHAR", result="VARCHAR")
 def read(typname: str, text: str, zone: str) -> str:
     """The text that a value of a type prints as. Raises 22P02, 22003, 22007 …"""
-    if typname in _SUBTYPES:
-        return range_of(typname, text)
+    if typname in ranges.KINDS:
+        return ranges.show(typname, ranges.read(typname, text, zone))
     if typname == "timetz":
         return timetz(text, zone)
     return _READERS[typname](text)
+
+
+def _clock_of(text: str) -> tuple[int, int]:
+    """(µs of the day, seconds east of Greenwich) of a timetz."""
+    found = re.fullmatch(r"([\d:.]+)([+-].*)", text)
+    assert found is not None
+    return datetime_text.read_time(found[1]), _offset_s(found[2], "UTC", text)
+
+
+@computed("py_timetz_plus", "VARCHAR", "BIGINT", result="VARCHAR")
+def timetz_plus(text: str, us: int) -> str:
+    """timetz + interval: the clock goes round."""
+    clock, offset = _clock_of(text)
+    return _clock_text((clock + us) % datetime_text.US_PER_DAY) + _offset_text(offset)
+
+
+@computed("py_timetz_in_zone", "VARCHAR", "VARCHAR", result="VARCHAR")
+def timetz_in_zone(text: str, zone: str) -> str:
+    """timetz AT TIME ZONE, by the offset that the zone has today."""
+    clock, offset = _clock_of(text)
+    there = _offset_s(None, zone, text)
+    return _clock_text((clock + (there - offset) * 1_000_000) % datetime_text.US_PER_DAY) + _offset_text(there)
+
+
+@computed("py_timetz_field", "VARCHAR", "VARCHAR", result="BIGINT")
+def timetz_field(unit: str, text: str) -> int:
+    """epoch in µs, and the parts of the time zone."""
+    clock, offset = _clock_of(text)
+    if unit == "epoch":
+        return clock - offset * 1_000_000
+    hours, rest = divmod(abs(offset), 3600)
+    size = {"timezone": abs(offset), "timezone_hour": hours, "timezone_minute": rest // 60}[unit]
+    return size if offset >= 0 else -size
+
+
+def _timetz_key(text: str) -> bytes:
+    clock, offset = _clock_of(text)
+    return order_keys.of_integer(clock - offset * 1_000_000) + order_keys.of_integer(-offset)
+
+
+@computed("py_order_key", "VARCHAR", "VARCHAR", result="BLOB")
+def order_key(typname: str, text: str) -> bytes:
+    """Octets in the order of a type's values."""
+    if typname in ranges.KINDS:
+        return ranges.order_key(typname, text)
+    if typname in ("inet", "cidr"):
+        return network.order_key(text)
+    return order_keys.of_integer(money.cents(text)) if typname == "money" else _timetz_key(text)
+
+
+# --- points ---
+
+
+def _coordinates(text: str) -> tuple[float, float]:
+    x, y = text[1:-1].split(",")
+    return float(x), float(y)
+
+
+def _point_text(x: float, y: float) -> str:
+    return f"({_float_text(x)},{_float_text(y)})"
+
+
+@computed("py_point", "DOUBLE", "DOUBLE", result="VARCHAR")
+def point_of(x: float, y: float) -> str:
+    return _point_text(x, y)
+
+
+@computed("py_point_part", "VARCHAR", "BIGINT", result="DOUBLE")
+def point_part(text: str, index: int) -> float | None:
+    """point[0] and point[1]."""
+    return _coordinates(text)[index] if index in (0, 1) else None
+
+
+@computed("py_point_distance", "VARCHAR", "VARCHAR", result="DOUBLE")
+def distance(left: str, right: str) -> float:
+    return math.dist(_coordinates(left), _coordinates(right))
+
+
+@computed("py_point_operation", "VARCHAR", "VARCHAR", "VARCHAR", result="VARCHAR")
+def point_operation(symbol: str, left: str, right: str) -> str:
+    """+ and - move a point."""
+    (a, b), (c, d) = _coordinates(left), _coordinates(right)
+    return _point_text(a + c, b + d) if symbol == "+" else _point_text(a - c, b - d)

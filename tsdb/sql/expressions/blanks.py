@@ -16,8 +16,8 @@ _VARHDRSZ = 4
 
 
 def kept(expr: Expr) -> Expr:
-    """A character(n) as a text with its blanks: for patterns and output."""
-    return replace(expr, type=TEXT) if expr.type == BPCHAR else expr
+    """A character(n) or an inet as the text of its output: for patterns, concat() and its like."""
+    return replace(expr, type=TEXT) if expr.type.typname in ("bpchar", "inet", "cidr") else expr
 
 
 def forgotten(expr: Expr, target: SqlType = BPCHAR) -> Expr:

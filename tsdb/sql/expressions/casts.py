@@ -48,6 +48,8 @@ def cast_text(sql: str, source: SqlType, target: SqlType, digits: tuple[int, int
         return f"CAST(regexp_extract({sql}, '^[0-9:.]+') AS TIME)"
     if (a, b) == ("time", "timetz"):
         return f"py_text_input('timetz', CAST({sql} AS VARCHAR), current_setting('TimeZone'))"
+    if (a, b) == ("inet", "cidr"):
+        return f"py_inet_text('network', {sql})"
     if (a, b) == ("cidr", "inet"):
         return f"py_text_input('inet', {sql}, 'UTC')"
     if (a, b) == ("interval", "time"):
@@ -83,6 +85,8 @@ def to_text(sql: str, source: SqlType) -> str:
         return f"('\\x' || lower(hex({sql})))"
     if name in ("timestamp", "timestamptz", "date"):
         return f"pg_datetime_text(CAST({sql} AS VARCHAR))"
+    if name == "tstzrange":
+        return f"py_range_in_zone({sql}, current_setting('TimeZone'))"
     if source.element is not None:
         inner = to_text("pg_item", source.element)
         return f"('{{' || array_to_string(list_transform({sql}, lambda pg_item: pg_array_item({inner})), ',') || '}}')"

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from tsdb.errors import CannotCoerce, DatatypeMismatch, FeatureNotSupported, TsdbError
+from tsdb.errors import CannotCoerce, DatatypeMismatch, TsdbError, UndefinedFunction
 from tsdb.sql import literal, storage_form
 from tsdb.sql.context import Context
 from tsdb.sql.expressions import blanks
 from tsdb.sql.expressions.casts import cast_text, float_digits
 from tsdb.sql.expressions.expression import Expr, Parameter, combine
 from tsdb.sql.expressions.rows import row_text
-from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, TEXT_FORMS, UINT8, UNKNOWN, SqlType
+from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, UINT8, UNKNOWN, UNSORTED_TEXTS, SqlType
 
 _TEXTS = ("text", "varchar", "bpchar", "name")
 _IMPLICIT = {
@@ -32,6 +32,7 @@ _IMPLICIT = {
     "char": ("text", "varchar", "bpchar"),
     "xid": (),
     "json": (),
+    "cidr": ("inet",),
 }
 _REFERENCES = tuple(t.typname for t in REFERENCES)
 _IMPLICIT = {
@@ -94,13 +95,34 @@ def assignable(source: SqlType, target: SqlType) -> bool:
     return target.typname in _ASSIGNED.get(source.typname, ())
 
 
-def check_ordered(sql_type: SqlType) -> None:
-    """Raises FeatureNotSupported for types whose values are texts that do not stand in their order."""
-    plain = sql_type.element or sql_type
-    if plain.typname in TEXT_FORMS:
-        raise FeatureNotSupported(
-            f"values of type {plain.name} have no order here", hint="Order by what they are made of."
+# Types without comparisons.
+INCOMPARABLE = ("json", "point", "xml")
+
+
+def check_equality(expr: Expr) -> None:
+    """Raises UndefinedFunction for types whose values GROUP BY, DISTINCT and UNION cannot find equal."""
+    if (expr.type.element or expr.type).typname in INCOMPARABLE:
+        raise UndefinedFunction(
+            f"could not identify an equality operator for type {expr.type.name}", position=expr.position
         )
+
+
+def ordered(expr: Expr) -> Expr:
+    """``expr`` so that DuckDB orders it as PostgreSQL does; equal values are equal. Raises UndefinedFunction for types
+    without an order."""
+    plain = expr.type.element or expr.type
+    if plain.typname in INCOMPARABLE:
+        raise UndefinedFunction(
+            f"could not identify an ordering operator for type {expr.type.name}",
+            hint="Use an explicit ordering operator or modify the query.",
+            position=expr.position,
+        )
+    if plain.typname not in UNSORTED_TEXTS:
+        return expr
+    key = f"py_order_key('{plain.typname}', {{}})"
+    listed = expr.type.element is not None
+    sql = f"list_transform({expr.sql}, lambda pg_item: {key.format('pg_item')})" if listed else key.format(expr.sql)
+    return combine(sql, expr.type, "call", (expr,), name=expr.name, position=expr.position)
 
 
 def common_type(exprs: Sequence[Expr], what: str) -> SqlType:
@@ -173,6 +195,9 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
         text = row_text(expr) if expr.fields is not None else expr.shown
         assert text is not None
         return combine(text, target, "cast", (expr,), name=expr.name, position=expr.position)
+    if is_text(target) and expr.type.typname in ("inet", "cidr"):
+        # A cast shows the length that output leaves out (network_show).
+        return combine(f"py_inet_text('text', {expr.sql})", target, "cast", (expr,), position=expr.position)
     same = expr.type.typname == target.typname
     if same and (digits is None or expr.digits == digits):
         return expr
