@@ -100,6 +100,7 @@ def _seconds(default: float, meaning: str, *, topic: str, ge: float = 0, le: flo
 
 
 Size = Annotated[int, BeforeValidator(_size)]
+OptionalPort = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 Duration = Annotated[float, BeforeValidator(_duration)]
 
@@ -119,6 +120,17 @@ class Settings(BaseSettings):
         5432, "port of the PostgreSQL protocol; 0 takes any free one", topic="place", ge=0, le=65535
     )
     http_port: int = _setting(8086, "port of HTTP; 0 takes any free one", topic="place", ge=0, le=65535)
+    http_socket: OptionalPath = _setting(
+        None, "path of a Unix socket that serves HTTP as well; who can open it is on this machine", topic="place"
+    )
+    line_tcp_port: OptionalPort = _setting(
+        None, "port of line protocol over TCP; off unless it is given, 0 takes any free one", topic="place",
+        ge=0, le=65535
+    )  # fmt: skip
+    line_udp_port: OptionalPort = _setting(
+        None, "port of line protocol over UDP; off unless it is given, 0 takes any free one", topic="place",
+        ge=0, le=65535
+    )  # fmt: skip
     insecure: bool = _setting(
         False, "ask nobody for a password: everybody who reaches a port reads, writes and deletes", topic="security"
     )
@@ -188,6 +200,14 @@ class Settings(BaseSettings):
     )
     write_threads: int = _setting(0, "threads that parse writes; 0: as many as cores", topic="queries", ge=0, le=256)
 
+    line_database: str = _setting(
+        "tsdb", "database of lines that name none: over TCP and UDP, and of POST /write without db",
+        topic="line protocol",
+    )  # fmt: skip
+    line_role: str = _setting(
+        "", "role that clients of TCP and UDP write as where others show a password; without it they are not served",
+        topic="line protocol",
+    )  # fmt: skip
     line_bytes_max: Size = _bytes(4 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)
     line_string_bytes_max: Size = _bytes(
         MIB, "longest string value in line protocol", topic="line protocol", ge=256, le=GIB

@@ -112,8 +112,10 @@ def test_every_default_lies_in_its_bounds_and_reads_back_from_its_text() -> None
     for entry in TABLE:
         assert getattr(load({entry.name: entry.text(entry.default)}), entry.name) == entry.default
         assert entry.meaning, entry.name
-        if entry.low is not None and entry.high is not None:
+        if None not in (entry.low, entry.high, entry.default):
             assert isinstance(entry.default, (int, float))
+            assert entry.low is not None
+            assert entry.high is not None
             assert entry.low <= entry.default <= entry.high, entry.name
 
 

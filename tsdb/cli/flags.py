@@ -65,4 +65,10 @@ def _metavar(entry: Entry) -> str:
         return {"bytes": "SIZE", "seconds": "TIME"}[entry.unit]
     if isinstance(entry.default, int):
         return "N"
-    return {"data": "DIR", "host": "ADDRESS", "tls_cert": "FILE", "tls_key": "FILE"}.get(entry.name, "WORD")
+    return _METAVARS.get(entry.name, "N" if entry.high is not None else "WORD")
+
+
+_METAVARS = {
+    "data": "DIR", "host": "ADDRESS", "http_socket": "PATH", "tls_cert": "FILE", "tls_key": "FILE",
+    "line_database": "NAME", "line_role": "NAME",
+}  # fmt: skip

@@ -11,38 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tsdb.errors import (
-    CannotConnectNow,
-    DiskFull,
-    InsufficientPrivilege,
-    InvalidCatalogName,
-    InvalidParameterValue,
-    ObjectNotInPrerequisiteState,
-    OutOfMemory,
-    PointsBeyondRetention,
-    TooManyConnections,
-    TsdbError,
-    UndefinedColumn,
-    UndefinedTable,
-)
+from tsdb.errors import TsdbError
 from tsdb.http.authentication import Unauthorized
 from tsdb.http.request import Api, BadRequest, SlowBody
-from tsdb.ingest.faults import LineError
-from tsdb.ingest.write import Outcome
+from tsdb.ingest.outcome import Outcome, outcome_text, status_of
 
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
-# Errors that pass: the client should send the same again later. Points below a floor are dropped before they are
-# written; where one rose in between, the others of the body are still good.
-_RETRY = (
-    OutOfMemory,
-    DiskFull,
-    TooManyConnections,
-    CannotConnectNow,
-    UndefinedTable,
-    UndefinedColumn,
-    PointsBeyondRetention,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +35,7 @@ def outcome_reply(api: Api, outcome: Outcome, partial: bool) -> Reply:
     if outcome.dropped == 0:
         return Reply(204)
     partial = partial and outcome.written > 0
-    text = _v1_text(outcome, partial)
+    text = outcome_text(outcome, partial)
     match api:
         case Api.V1:
             return _error(400, {"error": text, "data": _data(outcome)}, text)
@@ -85,21 +60,14 @@ def exception_reply(api: Api | None, error: Exception) -> Reply:
         return reply
     if isinstance(error, Unauthorized):
         return _unauthorized(api, error.message)
-    if isinstance(error, InsufficientPrivilege):
-        return _failure(api, 403, error.message)
-    if isinstance(error, InvalidCatalogName):
-        return _failure(api, 404, error.message)
-    if isinstance(error, ObjectNotInPrerequisiteState):
-        return _failure(api, 409, error.message)
-    if isinstance(error, _RETRY):
-        reply = _failure(api, 503, error.message)
+    status = status_of(error)
+    if status == 500:
+        return _failure(api, 500, "internal error; the server's log says more")
+    assert isinstance(error, TsdbError)
+    reply = _failure(api, status, error.message)
+    if status == 503:
         reply.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return reply
-    if isinstance(error, InvalidParameterValue):
-        return _failure(api, 400, error.message)
-    if isinstance(error, TsdbError) and error.sqlstate[:2] not in ("XX", "58"):
-        return _failure(api, 400, error.message)
-    return _failure(api, 500, "internal error; the server's log says more")
+    return reply
 
 
 def _failure(api: Api | None, status: int, text: str) -> Reply:
@@ -135,25 +103,6 @@ def _error(status: int, body: Mapping[str, Any], text: str) -> Reply:
     header = " ".join(text[:MAX_HEADER_CHARACTERS].splitlines())
     printable = "".join(c if " " <= c <= "~" else "?" for c in header)
     return Reply(status, body, {"X-Influxdb-Error": printable})
-
-
-def _v1_text(outcome: Outcome, partial: bool) -> str:
-    texts = [line_text(error) for error in outcome.errors]
-    if outcome.error_count > len(texts):
-        texts.append(f"and {outcome.error_count - len(texts)} more lines")
-    if outcome.beyond_retention:
-        texts.append("points beyond retention policy")
-    conflict = any(error.message.startswith("field type conflict") for error in outcome.errors)
-    if partial or conflict or outcome.beyond_retention:
-        return f"partial write: {'; '.join(texts)} dropped={outcome.dropped}"
-    return "\n".join(texts)
-
-
-def line_text(error: LineError) -> str:
-    """What InfluxDB 1 says of one line: a type conflict names the field, anything else quotes the line."""
-    if error.message.startswith("field type conflict"):
-        return error.message
-    return f"unable to parse '{error.line}': {error.message}"
 
 
 def _data(outcome: Outcome) -> list[dict[str, Any]]:

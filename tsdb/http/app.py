@@ -35,7 +35,8 @@ from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.http.metrics import Gauges, Metrics
 from tsdb.http.request import Api, BadRequest, SlowBody, decode_body, too_large, write_request
 from tsdb.ingest.faults import Limits
-from tsdb.ingest.write import Outcome, Submitted, WriteRequest, submit
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.write import Submitted, WriteRequest, submit
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
@@ -54,13 +55,15 @@ MIN_BODY_BYTES = 16 * 1024
 class HttpOptions:
     """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least ``MIN_BODY_BYTES`` of a
     body, or its end, must come; ``open_loopback``: only this machine is served, so Host and Origin are checked also
-    when nobody is asked for a password.
+    when nobody is asked for a password. ``database``: of a ``/write`` without one, as QuestDB's clients
+    send it ("": 400).
     """
 
     body_bytes_max: int = 256 * 1024 * 1024
     bodies_bytes_max: int = 512 * 1024 * 1024
     body_timeout_s: float = 30.0
     create_database: bool = True
+    database: str = ""
     open_loopback: bool = True
     limits: Limits = field(default_factory=Limits)
 
@@ -105,7 +108,7 @@ class _Endpoints:
     async def write(self, api: Api, request: Request) -> Response:
         try:
             who = await self._identify(request)
-            wanted = write_request(api, request.query_params, request.headers)
+            wanted = write_request(api, request.query_params, request.headers, self._options.database)
             outcome = await self._write(wanted, request, who)
             reply = outcome_reply(api, outcome, wanted.accept_partial)
         except ClientDisconnect:
@@ -239,7 +242,7 @@ class _Endpoints:
 
 
 def _host(request: Request) -> str:
-    """The address of who sent a request."""
+    """The address of who sent a request; "" over a Unix socket."""
     return request.client.host if request.client is not None else ""
 
 
@@ -284,7 +287,8 @@ class _Guard:
             await send(message)
 
         request = Request(scope)
-        is_open = self._open_to(_host(request))
+        # No page of a browser reaches a Unix socket, which has no address.
+        is_open = request.client is not None and self._open_to(_host(request))
         why = guard.refusal(request.headers.get("host"), request.headers.get("origin")) if is_open else None
         if why is not None:
             await JSONResponse({"error": why}, status_code=403)(scope, receive, counted)

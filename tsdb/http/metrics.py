@@ -36,8 +36,16 @@ _COUNTERS = {
     "continuous_refreshes": ("continuous_refreshes", "refreshes of continuous views"),
     "continuous_refresh_failures": ("continuous_refresh_failures", "refreshes of continuous views that failed"),
     "continuous_refresh_seconds": ("continuous_refresh_seconds", "time spent on refreshing continuous views"),
+    "tcp_points": ("tcp_points_written", "points written over TCP"),
+    "tcp_lines_rejected": ("tcp_lines_rejected", "lines refused over TCP"),
+    "tcp_waits": ("tcp_waits", "times that a TCP client was not read from because the node had no room"),
+    "udp_datagrams": ("udp_datagrams", "datagrams received"),
+    "udp_datagrams_dropped": ("udp_datagrams_dropped", "datagrams dropped here and by the kernel"),
+    "udp_points": ("udp_points_written", "points written over UDP"),
+    "udp_lines_rejected": ("udp_lines_rejected", "lines refused over UDP"),
 }
 _GAUGES = {
+    "tcp_connections": "clients that are connected over TCP",
     "head_bytes": "recent points in memory that take writes",
     "frozen_bytes": "recent points in memory that are being written to blocks",
     "frozen_heads": "heads that wait to be written to blocks",

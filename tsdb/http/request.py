@@ -48,9 +48,12 @@ class SlowBody(BadRequest):
         super().__init__(f"the body came too slowly: less than {bytes_min} bytes in {seconds:g} s; send it again", 503)
 
 
-def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]) -> WriteRequest:
-    """The write an HTTP request asks for. Raises BadRequest."""
-    database = query.get("bucket" if api is Api.V2 else "db", "")
+def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str], default: str = "") -> WriteRequest:
+    """The write an HTTP request asks for. Raises BadRequest.
+
+    ``default`` is the database of a ``/write`` that names none.
+    """
+    database = query.get("bucket" if api is Api.V2 else "db", "") or (default if api is Api.V1 else "")
     if api is Api.V2:
         database = database.partition("/")[0]
     if not database:

@@ -22,8 +22,9 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.ingest.bind import Bound, bind, missing
-from tsdb.ingest.faults import Limits, LineError
+from tsdb.ingest.faults import Limits
 from tsdb.ingest.lineprotocol import Lines, Parsed, parse, split
+from tsdb.ingest.outcome import Outcome
 from tsdb.model import authorization
 from tsdb.model.points import Points
 from tsdb.model.roles import FIRST
@@ -43,24 +44,6 @@ class WriteRequest:
     precision: str = "ns"
     accept_partial: bool = True
     producer: Producer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
-    ``errors``.
-
-    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
-    """
-
-    written: int
-    errors: tuple[LineError, ...] = ()
-    error_count: int = 0
-    beyond_retention: int = 0
-
-    @property
-    def dropped(self) -> int:
-        return self.error_count + self.beyond_retention
 
 
 @dataclass(frozen=True, slots=True)

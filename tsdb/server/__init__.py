@@ -3,6 +3,7 @@
 - ``server``: ``Server``. Start: data directory, query engine, SQL listener, HTTP. Stop: the listeners first, so that
   nothing new comes in and what runs can end, then queries, then the data with everything flushed.
 - ``web``: uvicorn on the server's own event loop.
+- ``streams``: the listeners of TCP and UDP (``tsdb.lines``), each if it has a port.
 - ``warm``: loads (the first time: compiles) the kernels in the background, by a write and a query on scratch data.
 - ``logs``: structured logs on standard error.
 - ``embedded``: a server in a thread, for the demo and for tests.

@@ -20,6 +20,7 @@ from tsdb.errors import StartupError
 from tsdb.http.app import HttpOptions, create_app
 from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.server import first_user
+from tsdb.server.streams import Streams
 from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
 from tsdb.server.warm import warm
@@ -56,7 +57,7 @@ class Server:
         self._node: Node | None = None
         self._queries: Queries | None = None
         self._listener: Listener | None = None
-        self._web = Web(settings.host, settings.http_port)
+        self._web = Web(settings.host, settings.http_port, settings.http_socket)
         cores = _cores()
         self._write_pool = ThreadPoolExecutor(settings.write_threads or max(2, cores), "write")
         # Statements that run, those of them that have run for long, and threads for what is short.
@@ -64,6 +65,7 @@ class Server:
         self._turns = Turns(settings.running_queries, settings.waiting_queries)
         self._rules = first_user.rules_of(settings)
         self._certificates: Certificates | None = None
+        self._streams = Streams()
         self._upkeep: Upkeep | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
@@ -145,6 +147,15 @@ class Server:
             rules=self._rules,
         )
         await self._web.start(app, settings.shutdown_timeout, certificates.https if certificates is not None else None)
+        await self._streams.start(
+            settings,
+            self._node,
+            self.clock,
+            self._write_pool,
+            self._rules,
+            self._line_limits(),
+            certificates.https if certificates is not None else None,
+        )
         if certificates is not None:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)
@@ -182,13 +193,18 @@ class Server:
             bodies_bytes_max=settings.bodies_bytes_max,
             create_database=settings.create_database_on_write,
             open_loopback=is_loopback(settings.host),
-            limits=LineLimits(
-                body_bytes_max=settings.body_bytes_max,
-                line_bytes_max=settings.line_bytes_max,
-                string_bytes_max=settings.line_string_bytes_max,
-                fields_max=settings.line_fields_max,
-                tags_max=settings.line_tags_max,
-            ),
+            database=settings.line_database,
+            limits=self._line_limits(),
+        )
+
+    def _line_limits(self) -> LineLimits:
+        settings = self.settings
+        return LineLimits(
+            body_bytes_max=settings.body_bytes_max,
+            line_bytes_max=settings.line_bytes_max,
+            string_bytes_max=settings.line_string_bytes_max,
+            fields_max=settings.line_fields_max,
+            tags_max=settings.line_tags_max,
         )
 
     def _gauges(self) -> Mapping[str, float]:
@@ -201,6 +217,7 @@ class Server:
             "sql_queries_running": self._turns.held_count,
             "sql_queries_waiting": self._turns.waiting_count,
             "sql_queries_refused": self._turns.refused_count,
+            **self._streams.gauges(),
             **(self._upkeep.gauges() if self._upkeep is not None else {}),
             **self._node.engine.metrics(),
         }
@@ -249,7 +266,7 @@ class Server:
             await asyncio.wait([self._renewal])
         if self._upkeep is not None:
             await loop.run_in_executor(None, self._upkeep.stop)
-        closing = [self._web.stop()]
+        closing = [self._web.stop(), self._streams.stop(grace_s)]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
@@ -281,6 +298,14 @@ class Server:
     @property
     def http_port(self) -> int:
         return self._web.port
+
+    @property
+    def line_tcp_port(self) -> int | None:
+        return self._streams.tcp_port
+
+    @property
+    def line_udp_port(self) -> int | None:
+        return self._streams.udp_port
 
     @property
     def host(self) -> str:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tsdb.cluster.node import Node
 from tsdb.ingest.faults import Limits
+from tsdb.ingest.stream import LineStream
 from tsdb.ingest.write import WriteRequest, submit
 from tsdb.model.time import NS_PER_SECOND
 from tsdb.sql.context import Context
@@ -109,6 +110,9 @@ def _write(node: Node, shift_s: int) -> None:
     submitted = submit(node, request, body, time.time_ns(), Limits(), True)
     for future in submitted.futures:
         future.result()
+    stream = LineStream(len(body) + 1)
+    stream.feed(body)
+    stream.take()
 
 
 def _query(node: Node, queries: Queries) -> Iterator[None]:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -19,11 +20,14 @@ BACKLOG = 1024
 
 
 class Web:
-    """Serves one ASGI application. ``port`` 0 takes any free one; after ``bind``, ``port`` says which."""
+    """Serves one ASGI application. ``port`` 0 takes any free one; after ``bind``, ``port`` says which. ``path``: of a
+    Unix socket that serves it, too."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, path: Path | None = None) -> None:
         self.host = host
         self.port = port
+        self.path = path
+        self._local: socket.socket | None = None
         self._socket: socket.socket | None = None
         self._uvicorn: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
@@ -44,6 +48,8 @@ class Web:
         taken.setblocking(False)
         self._socket = taken
         self.port = taken.getsockname()[1]
+        if self.path is not None:
+            self._local = _local_socket(self.path)
 
     async def start(self, app: ASGIApp, grace_s: float, tls: ssl.SSLContext | None = None) -> None:
         """Answer requests, by HTTPS alone with ``tls``. ``grace_s``: what running requests get to end at a stop."""
@@ -64,7 +70,8 @@ class Web:
             ssl_context_factory=None if tls is None else lambda config, default: tls,
         )
         self._uvicorn = _Uvicorn(config)
-        self._task = asyncio.create_task(self._uvicorn.serve([self._socket]), name="http")
+        sockets = [self._socket] if self._local is None else [self._socket, self._local]
+        self._task = asyncio.create_task(self._uvicorn.serve(sockets), name="http")
         while not self._uvicorn.started:
             if self._task.done():
                 self._task.result()
@@ -76,8 +83,37 @@ class Web:
         if self._uvicorn is not None and self._task is not None:
             self._uvicorn.should_exit = True
             await self._task
-        elif self._socket is not None:
-            self._socket.close()
+        else:
+            for taken in (self._socket, self._local):
+                if taken is not None:
+                    taken.close()
+        if self._local is not None and self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _local_socket(path: Path) -> socket.socket:
+    """A Unix socket that listens at ``path``, in the place of one that nobody listens to any more.
+
+    Everybody on the machine may open it, as with PostgreSQL's: who may do what is asked for there as on the port.
+    """
+    taken = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+                if other.connect_ex(str(path)) == 0:
+                    raise StartupError(f"another server listens at {path}")
+            path.unlink()
+        taken.bind(str(path))
+        path.chmod(0o777)
+        taken.listen(BACKLOG)
+    except OSError as error:
+        taken.close()
+        raise StartupError(f"cannot listen at {path} for HTTP: {error.strerror or error}") from None
+    except StartupError:
+        taken.close()
+        raise
+    taken.setblocking(False)
+    return taken
 
 
 class _Uvicorn(uvicorn.Server):

@@ -1,0 +1,1 @@
+"""Line protocol over TCP and UDP."""

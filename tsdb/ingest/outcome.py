@@ -1,0 +1,94 @@
+"""What became of a body of line protocol: counts, a text in InfluxDB's words, a status as HTTP has it.
+
+The statuses decide whether Telegraf keeps or drops data, so they follow what it expects: what passes is 503, never 429.
+Sources: InfluxDB 1.12 ``services/httpd/handler.go``, Telegraf's ``outputs.influxdb``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tsdb.errors import (
+    AdminShutdown,
+    CannotConnectNow,
+    DiskFull,
+    InsufficientPrivilege,
+    InvalidCatalogName,
+    ObjectNotInPrerequisiteState,
+    OutOfMemory,
+    PointsBeyondRetention,
+    ProgramLimitExceeded,
+    TooManyConnections,
+    TsdbError,
+    UndefinedColumn,
+    UndefinedTable,
+)
+from tsdb.ingest.faults import LineError
+
+# Errors that pass: the client should send the same again later. Points below a floor are dropped before they are
+# written; where one rose in between, the others of the body are still good.
+_RETRY = (
+    OutOfMemory,
+    DiskFull,
+    TooManyConnections,
+    AdminShutdown,
+    CannotConnectNow,
+    UndefinedTable,
+    UndefinedColumn,
+    PointsBeyondRetention,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
+    ``errors``.
+
+    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
+    """
+
+    written: int
+    errors: tuple[LineError, ...] = ()
+    error_count: int = 0
+    beyond_retention: int = 0
+
+    @property
+    def dropped(self) -> int:
+        return self.error_count + self.beyond_retention
+
+
+def outcome_text(outcome: Outcome, partial: bool) -> str:
+    """What is wrong with a body, in InfluxDB 1's words. ``partial``: good lines were stored although others are bad."""
+    texts = [line_text(error) for error in outcome.errors]
+    if outcome.error_count > len(texts):
+        texts.append(f"and {outcome.error_count - len(texts)} more lines")
+    if outcome.beyond_retention:
+        texts.append("points beyond retention policy")
+    conflict = any(error.message.startswith("field type conflict") for error in outcome.errors)
+    if partial or conflict or outcome.beyond_retention:
+        return f"partial write: {'; '.join(texts)} dropped={outcome.dropped}"
+    return "\n".join(texts)
+
+
+def line_text(error: LineError) -> str:
+    """What InfluxDB 1 says of one line: a type conflict names the field, anything else quotes the line."""
+    if error.message.startswith("field type conflict"):
+        return error.message
+    return f"unable to parse '{error.line}': {error.message}"
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of a write that failed as a whole: 503 send it again, 4xx never like this, 500 a defect."""
+    if isinstance(error, InsufficientPrivilege):
+        return 403
+    if isinstance(error, InvalidCatalogName):
+        return 404
+    if isinstance(error, ObjectNotInPrerequisiteState):
+        return 409
+    if isinstance(error, ProgramLimitExceeded):
+        return 413
+    if isinstance(error, _RETRY):
+        return 503
+    if isinstance(error, TsdbError) and error.sqlstate[:2] not in ("XX", "58"):
+        return 400
+    return 500
