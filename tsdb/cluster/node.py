@@ -97,16 +97,16 @@ class Node:
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
         return self._engine.delete(cut_deletion(database, deletion))
 
-    def commit(self, effects: Sequence[Effect]) -> Future[None]:
+    def commit(self, effects: Sequence[Effect], producer: Producer | None = None) -> Future[Written]:
         try:
             seen = rows_seen(effects)
             check_once(seen)
             steps = [step for joined in _joined(effects) for step in self._steps(joined)]
         except TsdbError as error:
-            failed: Future[None] = Future()
+            failed: Future[Written] = Future()
             failed.set_exception(error)
             return failed
-        return self._engine.commit(steps, seen)
+        return self._engine.commit(steps, seen, producer)
 
     def _steps(self, effects: Sequence[Effect]) -> Iterator[Step]:
         """What is logged for one effect, or for several mere writes to one database."""

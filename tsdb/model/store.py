@@ -341,8 +341,10 @@ class Store(Protocol):
         """Hide what was written before: durable and visible to the next view when the future ends."""
         ...
 
-    def commit(self, effects: Sequence[Effect]) -> Future[None]:
+    def commit(self, effects: Sequence[Effect], producer: Producer | None = None) -> Future[Written]:
         """Effects in order, in one step: all are durable and visible to the next view, or none is.
+
+        ``producer`` numbers all of them together: when any effect with that number is there, none is done again.
 
         Its errors, beside those of ``write``: SerializationFailure, when a row that was seen (a replaced or updated
         one, or one of a keyless series that is deleted by its sequence) was changed or deleted since;

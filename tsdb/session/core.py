@@ -24,6 +24,7 @@ from tsdb.session.execution import Execution
 from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
 from tsdb.session.notifications import Listener, Messages
+from tsdb.session.numbering import Numbering
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Names, Portal
 from tsdb.session.sequences import SequenceValues
@@ -77,6 +78,7 @@ class Core:
         self.names = Names(release)
         self.notices: list[Notice] = []
         self.check_cursors = budget.check_cursors
+        self.numbering = Numbering(self.variables, self.notices.append)
         self.execution = Execution(
             store,
             queries,
@@ -88,6 +90,7 @@ class Core:
             turn,
             lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
             sessions.refreshes,
+            self.numbering,
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.sequences = SequenceValues(self, store)
@@ -205,6 +208,7 @@ class Core:
 
     def _ended(self, *, committed: bool) -> None:
         self.execution.writing.release()
+        self.numbering.end()
         self.variables.end(committed=committed)
         self.messages.end(committed=committed)
         self.names.end_transaction(committed=committed)

@@ -10,9 +10,9 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from tsdb.errors import TsdbError
+from tsdb.errors import ProgramLimitExceeded, TsdbError
 from tsdb.model.points import Points
-from tsdb.model.store import Effect, KeyDeletion, Store, Write
+from tsdb.model.store import Effect, KeyDeletion, Producer, Store, Write, Written
 
 # Points of one write to the store; an effect is never cut.
 _WRITE_ROWS_MAX = 65_536
@@ -44,19 +44,23 @@ def size_of(effect: Effect) -> int:
     return 500
 
 
-def write(store: Store, effects: Sequence[Effect]) -> None:
+def write(store: Store, effects: Sequence[Effect], producer: Producer | None = None) -> Written:
     """Hand effects to the store, in order, and wait until all are durable and visible, or none. Blocks.
 
     Mere writes of more rows than STEP_ROWS_MAX (a large COPY) are several steps: when one fails, those before it stay,
-    and the error says how many rows they are.
+    and the error says how many rows they are. With a ``producer`` all are one numbered batch: one step, or refused.
     """
     writes = [effect for effect in effects if _joins_with(effect) is not None]
     rows = sum(len(effect.points) for effect in writes if isinstance(effect, Write))
+    if producer is not None and rows > STEP_ROWS_MAX:
+        raise ProgramLimitExceeded(
+            f"a numbered batch of {rows} rows is too large: it has at most {STEP_ROWS_MAX}",
+            hint="Number smaller transactions.",
+        )
     if rows <= STEP_ROWS_MAX or len(writes) < len(effects):
-        store.commit(list(joined(effects))).result()
-        return
+        return store.commit(list(joined(effects)), producer).result()
     written = 0
-    steps: deque[tuple[Future[None], int]] = deque()
+    steps: deque[tuple[Future[Written], int]] = deque()
     try:
         for step, count in _steps(joined(effects)):
             steps.append((store.commit(step), count))
@@ -68,9 +72,10 @@ def write(store: Store, effects: Sequence[Effect]) -> None:
         written += sum(count for future, count in steps if future.exception() is None)
         error.detail = f"{written} of {rows} rows had been written before and stay."
         raise
+    return Written(rows)
 
 
-def _finished(steps: deque[tuple[Future[None], int]]) -> int:
+def _finished(steps: deque[tuple[Future[Written], int]]) -> int:
     future, count = steps.popleft()
     future.result()
     return count

@@ -20,6 +20,7 @@ from tsdb.model.store import Block, Compaction, Store
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
+from tsdb.session.numbering import Numbering
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.returned import Returned
 from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
@@ -62,7 +63,9 @@ class Execution:
         turn: Turn,
         repeatable: Callable[[], bool],
         refreshes: Refreshes,
+        numbering: Numbering,
     ) -> None:
+        self._numbering = numbering
         self._store = store
         self._queries = queries
         self._transaction = transaction
@@ -72,7 +75,7 @@ class Execution:
         self.turn = turn
         self._next_claim: Claim | None = None
         self.temporary = Temporary(store)
-        self.writing = Writing(store, transaction, self.temporary, database, repeatable)
+        self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering)
         self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use, refreshes)
         self._planner = Planner(queries, lambda: self.writing.catalog)
         self.plan = self._planner.plan
@@ -129,6 +132,8 @@ class Execution:
         if copy.series.number not in self.catalog.series_by_number:
             raise UndefinedTable(f'relation "{copy.series.name}" does not exist')
         self._transaction.start_statement()
+        if copy.copy.options.numbered is not None:
+            self._numbering.say(copy.copy.options.numbered)
         for points in batches:
             self._transaction.add(Write(points))
 

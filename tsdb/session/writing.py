@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tsdb.errors import FeatureNotSupported
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Effect, Moment, Scan, ScanRequest, Store, TimeRange, View
+from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, Store, TimeRange, View
 from tsdb.session import effects
+from tsdb.session.numbering import Numbering
 from tsdb.session.pending import Overlay
 from tsdb.session.temporary import Temporary
 from tsdb.session.transaction import State, Transaction
@@ -58,7 +60,9 @@ class Writing:
         temporary: Temporary,
         database: str,
         repeatable: Callable[[], bool],
+        numbering: Numbering,
     ) -> None:
+        self._numbering = numbering
         self._store = store
         self._transaction = transaction
         self._temporary = temporary
@@ -99,21 +103,33 @@ class Writing:
     def collect(self, effect: Effect) -> None:
         """Raises OutOfMemory, and what writing raises."""
         self._transaction.add(effect)
-        if self._transaction.state is State.IMPLICIT and self._transaction.pending_bytes >= WRITE_BYTES:
+        numbered = self._numbering.producer() is not None
+        large = self._transaction.pending_bytes >= WRITE_BYTES
+        if self._transaction.state is State.IMPLICIT and large and not numbered:
             self.written_early = True
             self.write_pending()
 
     def write_pending(self) -> None:
-        """Make what was collected durable and visible: later statements of an implicit transaction read it."""
-        pending = self._transaction.take()
-        if pending:
-            effects.write(self._store, pending)
+        """Make what was collected durable and visible: later statements of an implicit transaction read it.
+
+        Raises FeatureNotSupported for a numbered transaction, which is written as one.
+        """
+        if self._transaction.pending and self._numbering.producer() is not None:
+            raise FeatureNotSupported(
+                "a numbered transaction of several statements needs BEGIN", hint="BEGIN; …; COMMIT as one batch."
+            )
+        self._write(self._transaction.take(), None)
+
+    def _write(self, pending: Sequence[Effect], producer: Producer | None) -> None:
+        if not pending:
+            return
+        done = effects.write(self._store, pending, producer)
+        if producer is not None:
+            self._numbering.used(producer, duplicate=done.duplicate)
 
     def commit(self) -> None:
         """The same at the transaction's end, but for what ON COMMIT takes away."""
+        pending: Sequence[Effect] = self._transaction.take()
         if self._temporary.waiting:
-            pending = self._temporary.kept(self._database, self._transaction.take())
-            if pending:
-                effects.write(self._store, pending)
-        else:
-            self.write_pending()
+            pending = self._temporary.kept(self._database, pending)
+        self._write(pending, self._numbering.producer())

@@ -105,10 +105,14 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Steps in order, all or none, if what was ``seen`` still holds before the first of them."""
+    """Steps in order, all or none, if what was ``seen`` still holds before the first of them.
+
+    ``producer`` numbers all of them together, where a write of its own is numbered by its parts.
+    """
 
     steps: Sequence[Step]
     seen: Sequence[Seen] = ()
+    producer: Producer | None = None
 
     @property
     def counters(self) -> int:
@@ -117,6 +121,10 @@ class Append:
     @property
     def bytes(self) -> int:
         return sum(step.bytes for step in self.steps)
+
+    @property
+    def points(self) -> int:
+        return sum(step.points for step in self.steps if isinstance(step, Write))
 
 
 def write_step(batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None) -> Write:

@@ -105,11 +105,16 @@ class Engine:
         step = delete_step(parts)
         return self._committer.submit(Append([step]), step.bytes)
 
-    def commit(self, steps: Sequence[Step], seen: Sequence[Seen]) -> Future[None]:
+    def commit(self, steps: Sequence[Step], seen: Sequence[Seen], producer: Producer | None = None) -> Future[Written]:
         """Log and apply all steps with one sync, or none. However large they are, they wait for room as one."""
-        append = Append(steps, seen)
+        append = Append(steps, seen, producer)
         if not steps:
-            return _done(None)
+            return _done(Written(0))
+        if producer is not None:
+            try:
+                check_producer(producer)
+            except TsdbError as error:
+                return _failed(error)
         return self._committer.submit(append, append.bytes, alone=True)
 
     def change(self, *changes: SchemaChange) -> Catalog:

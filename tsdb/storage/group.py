@@ -26,7 +26,7 @@ from tsdb.errors import (
 )
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
-from tsdb.model.store import Written
+from tsdb.model.store import Producer, Written
 from tsdb.model.time import instant_text
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
@@ -83,6 +83,12 @@ class _Staging:
 
     def add(self, append: Append, future: Future[Any]) -> None:
         """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
+        if append.producer is not None and append.steps:
+            producer = scoped(self._database(append.steps[0]), append.producer)
+            self._shard.producers.check(producer)
+            if self._shard.producers.knows(producer):
+                self._staged.append(_Staged(future, Written(append.points, duplicate=True), [], []))
+                return
         self._shard.log.check_counters(append.counters)
         for step in append.steps:
             if isinstance(step, Delete):
@@ -95,9 +101,11 @@ class _Staging:
         staged = _Staged(future, None, [], [])
         for step in append.steps:
             if isinstance(step, Delete):
-                self._delete(step, staged)
+                self._delete(step, staged, append.producer)
             else:
-                self._write(step, staged)
+                self._write(step, staged, append.producer)
+        if staged.answer is None or len(append.steps) > 1:
+            staged.answer = Written(append.points)
         self._staged.append(staged)
 
     def finish(self) -> None:
@@ -121,7 +129,9 @@ class _Staging:
         self._staged = []
         self._series.clear()
 
-    def _write(self, work: Write, staged: _Staged) -> None:
+    def _write(self, work: Write, staged: _Staged, whole: Producer | None) -> None:
+        """``whole``: the number of the append that this is a step of."""
+        self._number(whole, work)
         new = [True] * len(work.parts)
         if work.producer is not None and work.batches:
             producer = scoped(self._database(work), work.producer)
@@ -130,8 +140,9 @@ class _Staging:
         for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
             if is_new:
                 rows = sum(len(work.batches[p.batch]) if p.rows is None else len(p.rows) for p in part.pieces)
+                by = work.producer or whole
                 first = self._shard.log.append(
-                    self._batch, OpKind.WRITE, part.location, body, rows=rows, counters=rows, producer=work.producer
+                    self._batch, OpKind.WRITE, part.location, body, rows=rows, counters=rows, producer=by
                 )
                 appended.append(Appended(part, first))
         duplicate = work.producer is not None and bool(work.parts) and not appended
@@ -140,17 +151,32 @@ class _Staging:
             staged.points += points_with_sequences(work, appended)
             self._series.update(points.series.number for points in work.batches)
 
-    def _delete(self, work: Delete, staged: _Staged) -> None:
+    def _number(self, whole: Producer | None, work: Write | Delete) -> None:
+        if whole is not None:
+            parts = [(part.location.low, part.location.high) for part in work.parts]
+            self._shard.producers.new_parts(scoped(self._database(work), whole), parts)
+
+    def _delete(self, work: Delete, staged: _Staged, whole: Producer | None) -> None:
+        self._number(whole, work)
         for part, body in zip(work.parts, work.bodies, strict=True):
-            first = self._shard.log.append(self._batch, OpKind.DELETE, part.location, body, rows=part.rows, counters=1)
+            first = self._shard.log.append(
+                self._batch, OpKind.DELETE, part.location, body, rows=part.rows, counters=1, producer=whole
+            )
             staged.tombstones += [replace(stone, counter=first) for stone in part.tombstones]
             self._series.update(stone.series for stone in part.tombstones)
 
     # ---- checks
 
-    def _database(self, work: Write) -> int:
-        database, _ = self._shard.version.catalog.series_by_number[work.batches[0].series.number]
-        return database.number
+    def _database(self, work: Write | Delete) -> int:
+        """The number of a step's database. Raises UndefinedTable."""
+        if isinstance(work, Write):
+            series = work.batches[0].series
+            number, name = series.number, series.name
+        else:
+            number = work.parts[0].tombstones[0].series
+            name = str(number)
+        self._known(number, name)
+        return self._shard.version.catalog.series_by_number[number][0].number
 
     def _known(self, number: int, name: str) -> Series:
         found = self._shard.version.catalog.series_by_number.get(number)

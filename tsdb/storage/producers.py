@@ -105,6 +105,13 @@ class Producers:
             new.append(is_new)
         return new
 
+    def knows(self, producer: Producer) -> bool:
+        """Whether any part of this batch is there: of what is logged as one, all is then."""
+        entry = self._table.get(producer.name)
+        if entry is not None and producer.batch in entry.batches:
+            return True
+        return any(known == producer for known, _ in self._tail)
+
     def commit(self) -> None:
         """The tail is durable: into the table with it."""
         for producer, interval in self._tail:

@@ -210,12 +210,12 @@ class _Replay:
 
     def _op(self, log: LocationLog, header: OpHeader, body: memoryview) -> None:
         first = header.first_counter
+        if header.producer:
+            producer = scoped(self._databases[header.location], Producer(header.producer, header.batch))
+            self._shard.producers.add(producer.name, producer.batch, (header.low, header.high))
         if header.kind is OpKind.WRITE:
             self._write(header, body)
             self._raise_counter((first & COUNTER_MASK) + header.rows - 1)
-            if header.producer:
-                producer = scoped(self._databases[header.location], Producer(header.producer, header.batch))
-                self._shard.producers.add(producer.name, producer.batch, (header.low, header.high))
         elif header.kind is OpKind.DELETE:
             series = self._shard.version.catalog.series_by_number
             stones = [replace(stone, counter=first) for stone in decode_delete(body)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, SqlSyntaxError
+from tsdb.model.store import Producer
 
 Format = Literal["text", "csv", "binary"]
 Header = Literal["off", "on", "match"]
@@ -48,6 +49,13 @@ class CopyOptions:
     ignore_errors: bool = False
     reject_limit: int | None = None
     verbose: bool = False
+    producer: str = ""
+    batch: int = 0
+
+    @property
+    def numbered(self) -> Producer | None:
+        """Ours: the number of the transaction."""
+        return Producer(self.producer, self.batch) if self.batch else None
 
     @property
     def binary(self) -> bool:
@@ -76,6 +84,7 @@ def resolve(given: dict[str, Any], *, incoming: bool) -> CopyOptions:
     if options.header == "match" and not incoming:
         raise FeatureNotSupported('cannot use "match" with HEADER in COPY TO')
     _check_errors(options, given, incoming)
+    _check_number(options, incoming)
     return options
 
 
@@ -121,6 +130,15 @@ def _check_errors(options: CopyOptions, given: dict[str, Any], incoming: bool) -
         raise SqlSyntaxError("only ON_ERROR STOP is allowed in BINARY mode")
     if options.reject_limit is not None and not options.ignore_errors:
         raise InvalidParameterValue("COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE")
+
+
+def _check_number(options: CopyOptions, incoming: bool) -> None:
+    if not options.producer and not options.batch:
+        return
+    if not incoming:
+        raise InvalidParameterValue("COPY PRODUCER and BATCH cannot be used with COPY TO")
+    if not options.producer or not options.batch:
+        raise InvalidParameterValue("COPY PRODUCER and BATCH go together: a name and a number from 1")
 
 
 def encoding_of(name: str, option: str = "encoding") -> str:

@@ -230,8 +230,16 @@ class _Options:
             raise InvalidParameterValue(f"REJECT_LIMIT ({value[:50]}) must be greater than zero")
         self._set("reject_limit", int(value))
 
+    def _batch(self, name: str) -> None:
+        value = self._word(name)
+        if not value.isdigit() or not 0 < int(value[:20]) < 2**63:
+            raise InvalidParameterValue(f"BATCH ({value[:50]}) must be a number from 1")
+        self._set("batch", int(value))
+
 
 _GENERIC = {
+    "producer": _Options._text,
+    "batch": _Options._batch,
     "format": _Options._format,
     "freeze": _Options._freeze,
     "delimiter": _Options._text,

@@ -126,6 +126,17 @@ def standard_strings(name: str, value: str) -> str:
     return "on"
 
 
+def batch_number(name: str, value: str) -> str:
+    """Exactly: the numbers of other settings are read as floats."""
+    text = value.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < 2**63):
+        raise InvalidParameterValue(
+            f'invalid value for parameter "{name}": "{value}"',
+            hint="Numbers go from 1 to 9223372036854775807; 0 is none.",
+        )
+    return str(int(text))
+
+
 CHECKS: dict[str, Check] = {
     "TimeZone": time_zone,
     "client_encoding": client_encoding,

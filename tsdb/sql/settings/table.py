@@ -6,7 +6,7 @@ import re
 from importlib import resources
 
 from tsdb.errors import InvalidName, UndefinedObject
-from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES
+from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES, batch_number
 from tsdb.sql.settings.setting import Setting
 
 _CUSTOM = re.compile(r"[A-Za-z_\x80-\U0010ffff][\w$]*(\.[A-Za-z_\x80-\U0010ffff][\w$]*)+")
@@ -19,6 +19,14 @@ _MORE = (
     Setting(
         "tsdb.prune", "on", "bool", category="tsdb",
         description="Off: queries read all that is in range, for comparing.",
+    ),
+    Setting(
+        "tsdb.producer", "", category="tsdb",
+        description="Who numbers transactions by tsdb.batch: a name of at most 64 bytes.",
+    ),
+    Setting(
+        "tsdb.batch", "0", "integer", low="0", high=str(2**63 - 1), category="tsdb",
+        description="The number of the next transaction that changes data; then it is 0 again.", check=batch_number,
     ),
 )  # fmt: skip
 
