@@ -59,6 +59,7 @@ _GAUGES = {
     "producers": "producers whose batches are remembered",
     "runs_cache_bytes": "row runs of blocks kept in memory",
     "columns_cache_bytes": "encoded columns of blocks kept in memory",
+    "hot_columns_bytes": "decoded columns of blocks kept in memory",
     "summaries_cache_bytes": "summaries of blocks kept in memory",
     "sql_sessions": "SQL clients that are connected",
     "sql_result_bytes": "memory claimed by results on their way to SQL clients",

@@ -22,6 +22,7 @@ from tsdb.storage import codec, keys
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.codec import StoredColumn
 from tsdb.storage.frame import seal, unseal, unseal_any
+from tsdb.storage.hot import HotColumn, hot_of
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.summaries.encode import KINDS as SUMMARY_KINDS
@@ -371,6 +372,20 @@ class BlockReader:
                 raise DataCorrupted(f"{self._name()}: its runs hold {int(found[1][-1])} rows, not {self.header.rows}")
             self._cache.put(key, found)
             self.bytes_read += len(data)
+        return found
+
+    def hot(self, number: int, *, keep: bool) -> HotColumn | None:
+        """A column that is kept decoded; with ``keep`` one that was read before may become so."""
+        cache, key = self._cache, (self.header.series, self.header.block_id, number)
+        found = cache.hot.get(key)
+        if found is None and keep:
+            stored = cache.columns.get(key)
+            if stored is not None:
+                stored.found += 1
+                found = hot_of(stored) if cache.hot.admits(stored.found) else None
+                if found is not None:
+                    cache.hot.put(key, found)
+                    cache.columns.remove(key)
         return found
 
     def stored(self, numbers: Iterable[int], *, keep: bool = False) -> dict[int, StoredColumn]:

@@ -11,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.storage.codec import StoredColumn
+from tsdb.storage.hot import HotColumn
 
 Runs = tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]
 V = TypeVar("V")
 
 # The dictionary's entry, the key and two array objects.
 _OVERHEAD_BYTES = 512
+# How often an encoded column was found again before it is decoded for good: while there is room, and when others
+# would have to go for it.
+FOUND_MIN = 1
+FOUND_MIN_FULL = 4
 
 
 class BoundedCache(Generic[V]):
@@ -64,6 +69,18 @@ class BoundedCache(Generic[V]):
             self.bytes -= self._size(value)
 
 
+class HotColumns(BoundedCache[HotColumn]):
+    """(series, block id, column) → the column, decoded: what is read again and again."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(limit_bytes, lambda column: column.nbytes + _OVERHEAD_BYTES)
+
+    def admits(self, found: int) -> bool:
+        """Is a column that was found again so often worth a place?"""
+        full = self.bytes >= self._limit_bytes * 7 // 8
+        return self._limit_bytes > 0 and found >= (FOUND_MIN_FULL if full else FOUND_MIN)
+
+
 class ColumnsCache(BoundedCache[StoredColumn]):
     """(series, block id, column) → the column, read and checked, as it is encoded: what dashboards ask for again."""
 
@@ -72,8 +89,9 @@ class ColumnsCache(BoundedCache[StoredColumn]):
 
 
 class RunsCache(BoundedCache[Runs]):
-    """Key in ``runs`` → (tag set ids, offsets). ``columns`` is the cache beside it."""
+    """Key in ``runs`` → (tag set ids, offsets). ``columns`` and ``hot`` are the caches beside it."""
 
-    def __init__(self, limit_bytes: int, columns_bytes: int = 0) -> None:
+    def __init__(self, limit_bytes: int, columns_bytes: int = 0, hot_bytes: int = 0) -> None:
         self.columns = ColumnsCache(columns_bytes)
+        self.hot = HotColumns(hot_bytes)
         super().__init__(limit_bytes, lambda runs: runs[0].nbytes + runs[1].nbytes + _OVERHEAD_BYTES)

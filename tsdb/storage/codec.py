@@ -194,7 +194,7 @@ class StoredColumn:
     ``spans`` None means all rows; else only those of the ranges come back, one behind the other.
     """
 
-    __slots__ = ("_encoding", "_kind", "_nulls", "_packed", "_pages", "_payload", "_rows")
+    __slots__ = ("_encoding", "_kind", "_nulls", "_packed", "_pages", "_payload", "_rows", "found")
 
     def __init__(self, data: bytes, kind: int, rows: int) -> None:
         """Raises DataCorrupted."""
@@ -202,6 +202,8 @@ class StoredColumn:
         self._rows = rows
         self._encoding, self._nulls, self._packed, self._payload = _unseal(data, kind, rows)
         self._pages: pages.Pages | None = None
+        # How often it was found in a cache, about.
+        self.found = 0
 
     @property
     def nbytes(self) -> int:
@@ -230,6 +232,18 @@ class StoredColumn:
         if self._encoding is Encoding.NULLS:
             return np.empty(0, np.int64)
         return self._numbers(self._rows, np.int64, spans)
+
+    def bits(self) -> tuple[Int64s, int] | None:
+        """All numbers as 64 bits each and −1, or of float8s that are decimals the integers and the exponent; None where
+        some are absent, or there are no numbers. Raises DataCorrupted."""
+        encoding, payload = self._encoding, self._payload
+        if self._nulls or not self._rows or self._kind not in _DTYPES:
+            return None
+        if encoding is Encoding.DECIMAL and payload:
+            return pages.decompress_whole(payload[1:], self._rows, np.int64, None), payload[0]
+        if encoding is Encoding.DECIMAL_PAGES and payload:
+            return self._opened(payload[1:], self._rows, np.int64).read(None), payload[0]
+        return self._numbers(self._rows, _DTYPES[self._kind], None).view(np.int64), -1
 
     def _field(self, kind: Kind, spans: Spans | None) -> pa.Array:
         values = self._numbers(self._rows, _DTYPES[kind], spans)

@@ -223,6 +223,7 @@ class Engine:
             "producers": len(shard.producers),
             "runs_cache_bytes": shard.cache.bytes,
             "columns_cache_bytes": shard.cache.columns.bytes,
+            "hot_columns_bytes": shard.cache.hot.bytes,
             "summaries_cache_bytes": shard.summaries.bytes,
             **self._compactor.metrics(),
         }

@@ -54,6 +54,7 @@ class Options:
     values_batch_bytes: int = 4 * MIB
     runs_cache_bytes: int = 32 * MIB
     columns_cache_bytes: int = 32 * MIB
+    hot_columns_bytes: int = 64 * MIB
     summaries_cache_bytes: int = 64 * MIB
     ops_kept: int = 0
     producers_max: int = 10_000

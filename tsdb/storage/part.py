@@ -16,6 +16,7 @@ from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockReader
 from tsdb.storage.casts import cast
 from tsdb.storage.codec import StoredColumn
 from tsdb.storage.head import Run
+from tsdb.storage.hot import HotColumn
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.pages import Spans
 from tsdb.storage.selection import Layout, Selection, selected
@@ -55,6 +56,10 @@ class Part(Protocol):
         """Forget what was fetched: the scan has gone on."""
         ...
 
+    def hot(self, number: int) -> HotColumn | None:
+        """A column that was fetched and is kept decoded."""
+        ...
+
     def times(self, spans: Spans | None = None) -> Int64s:
         """Of all rows, or of those in ``spans`` one behind the other; so are the others."""
         ...
@@ -91,6 +96,9 @@ class RunPart:
     def release(self) -> None:
         """The head keeps its rows."""
 
+    def hot(self, number: int) -> HotColumn | None:
+        return None
+
     def times(self, spans: Spans | None = None) -> Int64s:
         return self._run.rows.times if spans is None else spans.take(self._run.rows.times)
 
@@ -123,6 +131,7 @@ class BlockPart:
         self._in_cells: tuple[Int64s, Int64s] | None = None
         self.overlapped = False
         self._stored: dict[int, StoredColumn] = {}
+        self._hot: dict[int, HotColumn] = {}
 
     def layout(self) -> Layout:
         return Layout(*self._reader.runs())
@@ -136,8 +145,16 @@ class BlockPart:
 
     def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool, keep: bool = False) -> None:
         before = self._reader.bytes_read
-        wanted = [*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)]
-        self._stored |= self._reader.stored((n for n in wanted if n not in self._stored), keep=keep)
+        missing: list[int] = []
+        for number in (*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)):
+            if number not in self._stored and number not in self._hot:
+                hot = self._reader.hot(number, keep=keep)
+                if hot is None:
+                    missing.append(number)
+                else:
+                    self._hot[number] = hot
+        if missing:
+            self._stored |= self._reader.stored(missing, keep=keep)
         self.visited()
         self._statistics.bytes_read += self._reader.bytes_read - before
 
@@ -147,21 +164,37 @@ class BlockPart:
         self._visited = True
 
     def release(self) -> None:
-        self._stored = {}
+        self._stored, self._hot = {}, {}
+
+    def hot(self, number: int) -> HotColumn | None:
+        return self._hot.get(number)
 
     def times(self, spans: Spans | None = None) -> Int64s:
-        if TIME_COLUMN not in self._stored:
-            self.fetch((), times=True, sequences=False)
-        return self._stored[TIME_COLUMN].integers(self._within(spans))
+        self.fetch((), times=True, sequences=False)
+        return self._integers(TIME_COLUMN, spans)
 
     def sequences(self, spans: Spans | None = None) -> Int64s:
-        if SEQUENCE_COLUMN not in self._stored:
-            self.fetch((), times=False, sequences=True)
-        return self._stored[SEQUENCE_COLUMN].integers(self._within(spans))
+        self.fetch((), times=False, sequences=True)
+        return self._integers(SEQUENCE_COLUMN, spans)
+
+    def _integers(self, number: int, spans: Spans | None) -> Int64s:
+        hot = self._hot.get(number)
+        if hot is None:
+            return self._stored[number].integers(self._within(spans))
+        return hot.values(self._all if spans is None else spans)
 
     def column(self, number: int, spans: Spans | None = None) -> pa.Array | None:
+        hot = self._hot.get(number)
+        if hot is not None:
+            values = hot.values(self._all if spans is None else spans)
+            kind = self.header.columns[number].kind.arrow
+            return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)], 0)
         stored = self._stored.get(number)
         return None if stored is None else stored.values(self._within(spans))
+
+    @property
+    def _all(self) -> Spans:
+        return Spans(np.zeros(1, np.int64), np.array([self.rows]), self.rows)
 
     def _within(self, spans: Spans | None) -> Spans | None:
         return None if spans is None or spans.rows == self.rows else spans

@@ -2,7 +2,7 @@
 
 1. Parts (head runs and blocks) outside the time range, or without a wanted tag set, are dropped unread.
 2. In each window, parts that overlap no other part (as rectangles of tag sets × times) pass straight: their selected
-   rows are sliced from the decoded columns, nothing is sorted and sequences are not read.
+   rows are taken from the columns (``passing``), nothing is sorted and sequences are not read.
 3. Where parts overlap, rows inside the overlapping stretches are sorted and their versions merged; the rest pass.
 4. Tombstones hide versions one by one *before* versions are merged: else merging v1 and v2 across a DELETE between
    them would resurrect v1's fields.
@@ -26,6 +26,7 @@ from tsdb.storage.batches import Output, Piece, joined
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
 from tsdb.storage.part import Part, read_field, stored_numbers
+from tsdb.storage.passing import KEPT_SHARE, Passing
 from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
@@ -33,8 +34,6 @@ from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
-# Columns of which a scan reads less than one in so many rows are kept for the next.
-_KEPT_SHARE = 4
 _NO_TIMES = np.empty(0, np.int64)
 
 
@@ -73,6 +72,10 @@ class SeriesScan:
         self._merges = series.keyed
         self._stored_numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
         self._bounds = RowBounds(series, request.bounds if request.prune else ())
+        self._passing = Passing(
+            list(self._fields.values()), source.wanted,
+            tags=self._has_tags, times=self._has_times, sequences=self._has_sequences,
+        )  # fmt: skip
 
     def start(self, output: Output) -> Scan:
         return Scan(output.schema, self._batches(output), self._statistics)
@@ -95,13 +98,17 @@ class SeriesScan:
         parts = window.parts
         found = overlaps([part.rectangle for part in parts]) if self._merges and len(parts) > 1 else None
         groups: dict[int, list[Rows]] = {}
+        together: list[Part] = []
         for at, part in enumerate(parts):
             alone = found is None or found.group[at] < 0
             whole = alone and (part.unique or not self._merges)
             hides = self._source.visibility.touches(part, window.low, window.high)
             if whole and not hides:
-                yield from self._pass(part, window)
-                part.release()
+                if self._bounds:
+                    yield from self._within_bounds(part, window)
+                    part.release()
+                else:
+                    together.append(part)
                 continue
             rows = self._versions(part, window)
             part.release()
@@ -113,6 +120,9 @@ class SeriesScan:
             group = found.group[at] if found is not None and not alone else -1 - at
             if len(merging):
                 groups.setdefault(group, []).append(merging)
+        for piece in self._passing.pieces(together, window):
+            self._statistics.rows_read += piece.rows
+            yield piece
         for group in list(groups):
             yield from _pieces(self._merge(groups.pop(group)))
 
@@ -141,7 +151,7 @@ class SeriesScan:
         if not selection.rows:
             return selection, _NO_TIMES if times else None
         covered = low <= bounds.min_time and bounds.max_time < high
-        keep = selection.rows * _KEPT_SHARE <= part.rows
+        keep = selection.rows * KEPT_SHARE <= part.rows
         part.fetch(numbers, times=times or not covered, sequences=self._has_sequences, keep=keep)
         found = part.times(selection.spans) if times or not covered else None
         if not covered:
@@ -151,28 +161,22 @@ class SeriesScan:
         self._statistics.rows_read += selection.rows
         return selection, found
 
-    def _pass(self, part: Part, window: Window) -> Iterator[Piece]:
-        """The selected rows of a part that no other part and no tombstone touches."""
+    def _within_bounds(self, part: Part, window: Window) -> Iterator[Piece]:
+        """Of a part that no other part and no tombstone touches the selected rows that bounds on fields let pass."""
         bounds = self._bounds
-        first = bounds.columns if bounds else self._stored_numbers
-        selection, times = self._select(part, window, first, times=self._has_times)
-        if not selection.rows:
+        selection, times = self._select(part, window, bounds.columns, times=self._has_times)
+        narrowed = bounds.narrowed(part, selection) if selection.rows else None
+        if narrowed is None:
             return
-        known: Mapping[int, pa.Array] = {}
-        if bounds:
-            narrowed = bounds.narrowed(part, selection)
-            if narrowed is None:
-                return
-            selection, known = narrowed.selection, narrowed.columns
-            times = None if times is None else narrowed.inside.take(times)
-            keep = selection.rows * _KEPT_SHARE <= part.rows
-            part.fetch(self._stored_numbers, times=False, sequences=False, keep=keep)
+        left = narrowed.selection
+        keep = left.rows * KEPT_SHARE <= part.rows
+        part.fetch(self._stored_numbers, times=False, sequences=False, keep=keep)
         yield Piece(
-            selection.rows,
-            selection.tagset_column() if self._has_tags else None,
-            times,
-            part.sequences(selection.spans) if self._has_sequences else None,
-            self._columns(part, selection, known),
+            left.rows,
+            left.tagset_column() if self._has_tags else None,
+            None if times is None else narrowed.inside.take(times),
+            part.sequences(left.spans) if self._has_sequences else None,
+            self._columns(part, left, narrowed.columns),
         )
 
     def _versions(self, part: Part, window: Window) -> Rows:

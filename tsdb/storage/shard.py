@@ -69,7 +69,7 @@ class Shard:
         self.live_since_ns: int | None = None
         self.syncs = 0
         self.moments = Moments()
-        self.cache = RunsCache(options.runs_cache_bytes, options.columns_cache_bytes)
+        self.cache = RunsCache(options.runs_cache_bytes, options.columns_cache_bytes, options.hot_columns_bytes)
         self.summaries = SummaryCache(options.summaries_cache_bytes)
         self.rules = KeptRules()
         # In which version a tombstone showed first.

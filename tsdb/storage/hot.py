@@ -1,0 +1,163 @@
+"""Hot columns: what is read again and again of blocks, decoded, in as few bytes as its numbers need.
+
+A page costs 5 µs to decode, whatever few rows of it are wanted, and a query for the last minutes of all hosts wants few
+rows of every page. A column that was read before is decoded as a whole, once, and kept: 1 byte for a value of 0 to 100,
+2 for a time among those of two hours at whole seconds. Reading rows of it is one pass of a kernel.
+
+Columns with absent values, texts and booleans are not kept so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.kernels import kernel
+from tsdb.storage import decimals
+from tsdb.storage.codec import StoredColumn
+from tsdb.storage.pages import Spans
+
+Int64s = npt.NDArray[np.int64]
+Int32s = npt.NDArray[np.int32]
+Mask = npt.NDArray[np.bool_]
+
+_WIDTHS = (np.uint8, np.uint16, np.uint32)
+_EVERYTHING: Mask = np.empty(0, np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HotColumn:
+    """``numbers`` are uint8, uint16, uint32 or int64; value i is ``base + step * numbers[i]``.
+
+    ``exponent`` as ``StoredColumn.bits`` has it: these are the bits of values, or float8s that are n / 10**exponent.
+    """
+
+    numbers: npt.NDArray[np.generic]
+    base: int
+    step: int
+    exponent: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.numbers.nbytes
+
+    def read(self, starts: Int64s, stops: Int64s, out: Int64s) -> None:
+        """The values of the row ranges, one behind the other, as 64 bits each; ``out`` has room for just those."""
+        _read(self.numbers, self.base, self.step, starts, stops, out)
+        if self.exponent >= 0:
+            decimals.unscale(out, self.exponent, out.view(np.float64))
+
+    def values(self, spans: Spans) -> Int64s:
+        """As ``read`` fills them."""
+        out = np.empty(spans.rows, np.int64)
+        self.read(spans.starts, spans.stops, out)
+        return out
+
+    def place(self, value: int) -> int:
+        """The first number that stands for at least ``value``, which is not far from the column's values."""
+        return -((self.base - value) // self.step)
+
+
+def hot_of(stored: StoredColumn) -> HotColumn | None:
+    """A column decoded; None for one that is not kept so. Raises DataCorrupted."""
+    found = stored.bits()
+    if found is None:
+        return None
+    values, exponent = found
+    least, most = int(values.min()), int(values.max())
+    if least >= 0 and most < 1 << 8:
+        return HotColumn(values.astype(np.uint8), 0, 1, exponent)
+    step = 1
+    if most - least >= 1 << 8:
+        # Times are many steps of a second, or of as many as lie between two measurements, apart.
+        step = max(1, int(_common_step(values, least))) if most - least < 1 << 63 else 1
+    apart = (most - least) // step
+    for width in _WIDTHS:
+        if apart <= np.iinfo(width).max:
+            return HotColumn(((values - least) // step).astype(width), least, step, exponent)
+    return HotColumn(values, 0, 1, exponent)
+
+
+def locate(
+    ids: Int32s, offsets: Int64s, wanted: Mask | None, times: HotColumn | None, low: int, high: int
+) -> tuple[Int64s, Int64s, Int32s]:
+    """(starts, stops, tag sets) of the row ranges of a block that are of a wanted tag set and in [low, high).
+
+    ``ids`` and ``offsets`` are its runs; ``times`` None says that all of it is in the range. [low, high) is not far
+    from the block's times.
+    """
+    starts, stops, tagsets = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64), np.empty(len(ids), np.int32)
+    mask = _EVERYTHING if wanted is None else wanted
+    if times is None:
+        count = _locate_all(ids, offsets, mask, wanted is None, starts, stops, tagsets)
+    else:
+        first, last = times.place(low), times.place(high)
+        count = _locate(ids, offsets, mask, wanted is None, times.numbers, first, last, starts, stops, tagsets)
+    return starts[:count], stops[:count], tagsets[:count]
+
+
+@kernel
+def _common_step(values: Int64s, least: int) -> int:
+    """The greatest number of which all distances from the least are multiples; 1 as soon as that is sure."""
+    step = 0
+    for i in range(len(values)):
+        a, b = step, values[i] - least
+        while b:
+            a, b = b, a % b
+        step = a
+        if step == 1:
+            return 1
+    return step
+
+
+@kernel
+def _read(
+    numbers: npt.NDArray[np.generic], base: int, step: int, starts: Int64s, stops: Int64s, out: Int64s
+) -> None:  # fmt: skip
+    at = 0
+    for i in range(len(starts)):
+        for row in range(starts[i], stops[i]):
+            out[at] = base + step * np.int64(numbers[row])
+            at += 1
+
+
+@kernel
+def _locate_all(
+    ids: Int32s, offsets: Int64s, wanted: Mask, everything: bool, starts: Int64s, stops: Int64s, tagsets: Int32s
+) -> int:
+    count = 0
+    for i in range(len(ids)):
+        # An id beyond the mask is newer than the view.
+        if everything or (ids[i] < len(wanted) and wanted[ids[i]]):
+            starts[count], stops[count], tagsets[count] = offsets[i], offsets[i + 1], ids[i]
+            count += 1
+    return count
+
+
+@kernel
+def _locate(
+    ids: Int32s, offsets: Int64s, wanted: Mask, everything: bool, times: npt.NDArray[np.generic], first: int, last: int,
+    starts: Int64s, stops: Int64s, tagsets: Int32s,
+) -> int:  # fmt: skip
+    count = 0
+    for i in range(len(ids)):
+        if everything or (ids[i] < len(wanted) and wanted[ids[i]]):
+            begin = _at_least(times, offsets[i], offsets[i + 1], first)
+            end = _at_least(times, begin, offsets[i + 1], last)
+            if begin < end:
+                starts[count], stops[count], tagsets[count] = begin, end, ids[i]
+                count += 1
+    return count
+
+
+@kernel
+def _at_least(numbers: npt.NDArray[np.generic], start: int, stop: int, bound: int) -> int:
+    while start < stop:
+        middle = (start + stop) // 2
+        if np.int64(numbers[middle]) < bound:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
