@@ -45,6 +45,7 @@ from tsdb.model.schema import (
 from tsdb.model.store import RangeDeletion, TagMatch, TimeRange
 from tsdb.model.time import NS_MAX, NS_MIN, WINDOW_NS
 from tsdb.storage.options import Options
+from tsdb.storage.summaries import layout
 from tsdb.types import BOOL, FLOAT8, INT8, TEXT, TIMESTAMPTZ, UINT8
 
 DAY_NS = 86_400 * 10**9
@@ -66,6 +67,11 @@ def series_definitions(database: str) -> list[CreateSeries]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def small_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "CELL_ROWS", 2)
+
+
 class History:
     """A node, its model, and the steps both take."""
 
@@ -81,6 +87,7 @@ class History:
             ops_kept=self.random.choice([0, 0, 5]),
             compaction=self.random.random() < 0.5,
             compaction_quiet=0,
+            hot_columns_bytes=self.random.choice([0, 4_000, 1 << 20]),
         )
         self.node = Node.open(self.directory, self.options)
         self.node.change(CreateDatabase("db"), *series_definitions("db"))

@@ -374,18 +374,27 @@ class BlockReader:
             self.bytes_read += len(data)
         return found
 
-    def hot(self, number: int, *, keep: bool) -> HotColumn | None:
-        """A column that is kept decoded; with ``keep`` one that was read before may become so."""
+    def hot(self, numbers: Sequence[int], *, keep: bool) -> dict[int, HotColumn]:
+        """The columns that are kept decoded; with ``keep`` those that were read before may become so."""
+        series, block_id = self.header.series, self.header.block_id
+        kept = self._cache.hot.get_many([(series, block_id, number) for number in numbers])
+        found: dict[int, HotColumn] = {}
+        for number, column in zip(numbers, kept, strict=True):
+            hot = self._warmed(number) if column is None and keep else column
+            if hot is not None:
+                found[number] = hot
+        return found
+
+    def _warmed(self, number: int) -> HotColumn | None:
         cache, key = self._cache, (self.header.series, self.header.block_id, number)
-        found = cache.hot.get(key)
-        if found is None and keep:
-            stored = cache.columns.get(key)
-            if stored is not None:
-                stored.found += 1
-                found = hot_of(stored) if cache.hot.admits(stored.found) else None
-                if found is not None:
-                    cache.hot.put(key, found)
-                    cache.columns.remove(key)
+        stored = cache.columns.get(key)
+        if stored is None:
+            return None
+        stored.found += 1
+        found = hot_of(stored) if cache.hot.admits(stored.found) else None
+        if found is not None:
+            cache.hot.put(key, found)
+            cache.columns.remove(key)
         return found
 
     def stored(self, numbers: Iterable[int], *, keep: bool = False) -> dict[int, StoredColumn]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,8 @@ class Overlaps:
 def overlaps(parts: Sequence[Rectangle]) -> Overlaps:
     """How parts overlap each other."""
     count = len(parts)
+    if _apart(parts):
+        return Overlaps([-1] * count, [[] for _ in parts])
     if count > PARTS_MAX:
         return Overlaps([0] * count, [[(part.min_time, part.max_time)] for part in parts])
     bounds = np.array([(p.min_time, p.max_time, p.min_tagset, p.max_tagset) for p in parts], np.int64).reshape(-1, 4)
@@ -51,6 +54,12 @@ def overlaps(parts: Sequence[Rectangle]) -> Overlaps:
         stretches[j].append((low, high))
         _join(group, i, j)
     return Overlaps([_root(group, i) if group[i] >= 0 else -1 for i in range(count)], [_union(s) for s in stretches])
+
+
+def _apart(parts: Sequence[Rectangle]) -> bool:
+    """Has no tag set rows in two parts, to judge from their bounds? So it is in most windows."""
+    bounds = sorted((part.min_tagset, part.max_tagset) for part in parts)
+    return all(one[1] < next_one[0] for one, next_one in pairwise(bounds))
 
 
 def _pairs(bounds: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:

@@ -145,14 +145,13 @@ class BlockPart:
 
     def fetch(self, columns: Iterable[int], *, times: bool, sequences: bool, keep: bool = False) -> None:
         before = self._reader.bytes_read
-        missing: list[int] = []
-        for number in (*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)):
-            if number not in self._stored and number not in self._hot:
-                hot = self._reader.hot(number, keep=keep)
-                if hot is None:
-                    missing.append(number)
-                else:
-                    self._hot[number] = hot
+        wanted = [
+            number
+            for number in (*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences))
+            if number not in self._stored and number not in self._hot
+        ]
+        self._hot |= self._reader.hot(wanted, keep=keep)
+        missing = [number for number in wanted if number not in self._hot]
         if missing:
             self._stored |= self._reader.stored(missing, keep=keep)
         self.visited()

@@ -143,8 +143,9 @@ class StorageView:
         groups, total = groups_of(tagsets, newest.by)
         reach = self._tails.reaches.of(number, oldest=newest.oldest)
         return NewestInput(
-            waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, reach, blocks, self.moment
-        )
+            waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, reach, blocks, self.moment,
+            SummaryReader(self._rocks, self._summaries),
+        )  # fmt: skip
 
     def _rules_of(self, request: ScanRequest) -> tuple[Series, int, int, Visibility]:
         """The series as it is now, the range above retention's floor, and what tombstones hide."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb.model.store import TimeRange
 from tsdb.model.summaries import CellRequest, SummaryCells
 from tsdb.sql.aggregation import kernels, states
 from tsdb.sql.aggregation.plan import Aggregate
@@ -20,6 +21,9 @@ Int64s = npt.NDArray[np.int64]
 
 # Cells × states of aggregates: at 8 bytes each, 64 MiB at most.
 STATES_MAX = 8 << 20
+# Buckets of a range that there is room for before a row is in them.
+EXPECTED_MAX = 256
+_ALL_TIMES = TimeRange()
 # Combinations of dictionaries' values up to which numbers are looked up in a table.
 TABLE_MAX = 1 << 17
 
@@ -29,13 +33,16 @@ class TooManyCells(Unsuitable):
 
 
 class Cells:
-    """``width_ns`` None: there are no buckets, all rows are in one."""
+    """``width_ns`` None: there are no buckets, all rows are in one. ``range_ns``: where rows will be, at most."""
 
-    def __init__(self, aggregates: Sequence[Aggregate], width_ns: int | None, origin_ns: int) -> None:
+    def __init__(
+        self, aggregates: Sequence[Aggregate], width_ns: int | None, origin_ns: int, range_ns: TimeRange = _ALL_TIMES
+    ) -> None:
         self._states = tuple(dict.fromkeys(state for each in aggregates for state in states_of(each)))
         self._floating = {each.column for each in aggregates if each.floating}
         self._width = width_ns
         self._origin = origin_ns
+        self._expected = self._few_buckets(range_ns)
         self.first_bucket = 0
         self._buckets = 0
         self._room = 0
@@ -148,12 +155,20 @@ class Cells:
 
     # --- room ---
 
+    def _few_buckets(self, span: TimeRange) -> tuple[int, int] | None:
+        """The first and the last bucket of a range, if there are few: then there is room for all from the start."""
+        if self._width is None or span.empty or span.high - span.low > EXPECTED_MAX * self._width:
+            return None
+        return (span.low - self._origin) // self._width, (span.high - 1 - self._origin) // self._width
+
     def _grow(self, low: int, high: int) -> None:
         """Make room for the buckets [low, high] and all known combinations. Raises TooManyCells."""
         first, last = low, high
+        combinations = len(self._combinations)
         if self._buckets:
             first, last = min(low, self.first_bucket), max(high, self.first_bucket + self._buckets - 1)
-        combinations = len(self._combinations)
+        elif self._expected is not None and EXPECTED_MAX * combinations * (1 + len(self._states)) <= STATES_MAX:
+            first, last = min(low, self._expected[0]), max(high, self._expected[1])
         buckets = last - first + 1
         height = len(self._rows)
         if first == self.first_bucket and buckets <= height and combinations <= self._room:

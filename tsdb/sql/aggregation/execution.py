@@ -53,6 +53,7 @@ class AggregateExecution(KernelExecution):
             plan.aggregates,
             None if key is None else key.width_us * NS_PER_US,
             0 if key is None else key.origin_us * NS_PER_US,
+            self._request.range,
         )
         if self._request.range.empty:
             return cells

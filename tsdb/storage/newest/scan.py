@@ -15,6 +15,7 @@ from tsdb.model.time import NS_PER_US
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.merge import merge_versions, sort
 from tsdb.storage.newest.found import Found, fetch
+from tsdb.storage.newest.from_summaries import fill
 from tsdb.storage.newest.pool import Pool
 from tsdb.storage.newest.ranges import ends
 from tsdb.storage.newest.reach import Reach
@@ -23,6 +24,7 @@ from tsdb.storage.newest.waiting import LAST, Waiting
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Mask, Selection, in_time, layout_of, of_tagsets
+from tsdb.storage.summaries.read import SummaryReader
 from tsdb.storage.version import SeriesBlocks
 from tsdb.storage.visibility import Visibility
 
@@ -52,6 +54,7 @@ class NewestInput:
     reach: Reach
     index: SeriesBlocks
     moment: Moment
+    summaries: SummaryReader
 
 
 class NewestScan:
@@ -185,6 +188,8 @@ class NewestScan:
         if not len(row):
             return
         merges = self._keyed and _repeats(tagset, times)
+        chosen = [each for at in np.unique(source).tolist() if isinstance(each := self._pool.sources[at], BlockTails)]
+        fill(chosen, self._fields, self._source.summaries)
         fetched = fetch(self._pool.sources, source, row, self._fields, sequences=merges or self._has_sequences)
         if not merges:
             yield Piece(len(row), tagset, times, fetched.sequences, fetched.columns)

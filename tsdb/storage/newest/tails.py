@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.model.schema import Column
+from tsdb.storage.block import BlockHeader
 from tsdb.storage.cache import BoundedCache
 from tsdb.storage.newest.ranges import ends
 from tsdb.storage.newest.reach import Reaches
@@ -63,10 +64,28 @@ class BlockTails:
     def __init__(self, part: BlockPart, cache: TailsCache, *, oldest: bool, keyed: bool) -> None:
         self._part = part
         self._cache = cache
-        self._oldest = oldest
+        self.oldest = oldest
         self._keyed = keyed
         header = part.header
         self._key = (header.series, header.block_id, oldest)
+
+    @property
+    def header(self) -> BlockHeader:
+        return self._part.header
+
+    @property
+    def summed(self) -> bool:
+        """May summaries say what is in the rows?"""
+        return self.header.summary_span > 0 and self.header.unique
+
+    def lacks(self, columns: Iterable[Column]) -> bool:
+        known = self.rows().columns
+        return any(column.number not in known for column in columns)
+
+    def add(self, columns: Mapping[int, pa.Array]) -> None:
+        """Keep what is known of the rows."""
+        tails = self.rows()
+        self._keep(replace(tails, columns={**tails.columns, **columns}))
 
     def rows(self) -> Tails:
         found = self._cache.get(self._key)
@@ -93,7 +112,7 @@ class BlockTails:
         times, layout = part.times(), part.layout()
         part.release()
         whole = Selection(layout.offsets[:-1], layout.offsets[1:], layout.ids, part.rows)
-        selection = ends(whole, times, 1, oldest=self._oldest, keyed=self._keyed)
+        selection = ends(whole, times, 1, oldest=self.oldest, keyed=self._keyed)
         rows = selection.index()
         return self._keep(Tails(selection.tagset_column(), times[rows], rows))
 

@@ -60,18 +60,21 @@ class SummaryReader:
         return {name: _shaped(table[places.index(_PLACES[name])], name, kind) for name in wanted}
 
     def _payloads(self, headers: Sequence[BlockHeader], column: int, statistics: int) -> list[bytes]:
-        wanted = [keys.summary_key(header.series, column, header.block_id) for header in headers]
-        found = self._cache.get_many(wanted)
+        blocks = [(header.series, header.block_id) for header in headers]
+        found = self._cache.get_many(blocks, column)
         missing = [at for at, payload in enumerate(found) if payload is None]
         if missing:
-            values = self._rocks.get_many("summaries", [wanted[at] for at in missing])
-            for at, value in zip(missing, values, strict=True):
+            wanted = [
+                keys.summary_key(series, column, block_id) for series, block_id in map(blocks.__getitem__, missing)
+            ]
+            for at, value in zip(missing, self._rocks.get_many("summaries", wanted), strict=True):
                 what = f"summary of column {column} in block {headers[at].block_id} of series {headers[at].series}"
                 if value is None:
                     raise DataCorrupted(f"{what} is missing")
                 found[at] = packed.opened(value, statistics, None, what)
                 self.bytes_read += len(value)
-            self._cache.put_many((wanted[at], payload) for at in missing if (payload := found[at]) is not None)
+            read = [(blocks[at], payload) for at in missing if (payload := found[at]) is not None]
+            self._cache.put_many(column, read)
         return [payload for payload in found if payload is not None]
 
 
