@@ -249,7 +249,7 @@ class History:
         for prune in (True, False):
             found = scan(
                 view, series, range=TimeRange(low, high), tags=tags, prune=prune,
-                newest_first=self.random.random() < 0.5, sequences=self.random.random() < 0.5,
+                sequences=self.random.random() < 0.5,
             )  # fmt: skip
             in_range = {row: n for row, n in expected.items() if low <= row[1] < high}
             wanted = {r: n for r, n in in_range.items() if dict(r[0]).get(series.tags[0].number) == host}

@@ -43,7 +43,6 @@ from tsdb.model.schema import (
     SetRetention,
 )
 from tsdb.model.store import (
-    SEQUENCE,
     TIME,
     Producer,
     RangeDeletion,
@@ -523,21 +522,6 @@ def test_scans_give_the_columns_that_were_asked_for(tmp_path: Path) -> None:
                 view.scan(ScanRequest(setting.series, (999,)))
             with pytest.raises(UndefinedColumn):
                 view.scan(ScanRequest(setting.series, ("ctid",)))
-            view.close()
-            setting.node.flush()
-
-
-def test_newest_first_goes_backwards_window_by_window(tmp_path: Path) -> None:
-    with Setting(tmp_path) as setting:
-        setting.write(list(range(40)), step=WINDOW_NS // 4)
-        for _ in range(2):
-            view = setting.node.view()
-            for newest_first in (True, False):
-                scan = view.scan(ScanRequest(setting.series, ("time_ns", SEQUENCE), newest_first=newest_first))
-                windows = [int(np.asarray(batch.column(0))[0]) // WINDOW_NS for batch in scan.batches]
-                assert windows == sorted(windows, reverse=newest_first)
-                # Small pieces are joined, but not where somebody may stop early.
-                assert len(windows) >= (10 if newest_first else 1)
             view.close()
             setting.node.flush()
 

@@ -90,10 +90,9 @@ class ScanRequest:
 
     ``columns`` in the wanted order: column numbers of tags and fields, or the names TIME (timestamp[us, UTC], floored),
     TIME_NS (int64) and SEQUENCE (int64). Tags come as dictionary<int32, string>, fields in their kind's Arrow type.
-    ``tags`` are conjuncts. ``newest_first`` asks for windows from the latest to the earliest (rows inside a batch stay
-    in any order). ``newest`` names the rows that matter, among those in range and of the tags. ``prune=False`` reads
-    everything in range and ignores tags, bounds and ``newest``: for comparing. ``cells``: the scan may say some points
-    in summary cells instead.
+    ``tags`` are conjuncts. ``newest`` names the rows that matter, among those in range and of the tags.
+    ``prune=False`` reads everything in range and ignores tags, bounds and ``newest``: for comparing. ``cells``: the
+    scan may say some points in summary cells instead.
 
     ``within``: only rows in these spans (disjoint, ascending [low, high) in ns) are there, also without pruning.
     """
@@ -103,7 +102,6 @@ class ScanRequest:
     range: TimeRange = TimeRange()
     tags: tuple[TagMatch, ...] = ()
     bounds: tuple[FieldBound, ...] = ()
-    newest_first: bool = False
     prune: bool = True
     newest: Newest | None = None
     cells: CellRequest | None = None

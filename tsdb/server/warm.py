@@ -13,6 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -36,6 +37,8 @@ log = logging.getLogger("tsdb.server")
 
 NOTE_AFTER_S = 2.0
 _MIB = 1 << 20
+# More than a page.
+_BLOCK_ROWS = 2100
 _STATEMENTS = """
 SELECT * FROM warm ORDER BY time;
 SELECT time_bucket('5 minutes', time) AS at, host, max(f) AS f, sum(i) AS i, first(f, time) AS first
@@ -45,9 +48,35 @@ SELECT time_bucket('5 minutes', time) AS at, host, count(*) AS c, count(i) AS ci
 SELECT host, count(*) AS c, count(i) AS ci, sum(i) AS i, avg(i) AS ai, avg(f) AS f, min(f) AS low, max(f) AS high,
     min(i) AS least, max(i) AS most, stddev(i) AS si, stddev(f) AS sf, first(i, time) AS fi, last(f, time) AS lf
 FROM warm GROUP BY host ORDER BY host;
+SELECT DISTINCT ON (host) * FROM warm ORDER BY host, time DESC;
+SELECT time_bucket('1 minute', time) AS at, max(i) AS i, max(f) AS f FROM warm WHERE time < '2026-01-01 00:03:10Z'
+GROUP BY at ORDER BY at DESC LIMIT 5;
+SELECT time_bucket('1 hour', time) AS at, max(i) AS i, max(f) AS f FROM warm WHERE host IN ('h0', 'h1', 'h2', 'h3')
+AND time >= '2025-12-31 23:50:00Z' AND time < '2026-01-01 01:04:00Z' GROUP BY at ORDER BY at;
+SELECT time, host, i, f, u, s FROM warm WHERE time >= '2026-01-01 00:20:00Z' AND time < '2026-01-01 00:25:00Z'
+AND host <> 'h9' ORDER BY time, host;
+SELECT * FROM warm WHERE i > 90.0 AND time < '2026-01-01 00:06:00Z' AND host = 'h0';
+SELECT * FROM warm WHERE f > 90.5 AND f < 900 AND time < '2026-01-01 00:06:00Z';
 SELECT 1::int2, 1::int4, 1.5::float4, 1.5::numeric, interval '1 month 2 days 03:04:05', ARRAY['a', NULL], ARRAY[1, 2],
     '2026-01-01'::date, '12:34:56'::time, '2026-01-01'::timestamp, 'x'::varchar, now(), NULL;
 """
+
+
+class _Host(NamedTuple):
+    """How many points it has, how far apart; its integers are below ``most``. So there are numbers of each width."""
+
+    points: int
+    step_ns: int
+    jitter_ns: int
+    most: int
+
+
+_HOSTS = (
+    _Host(_BLOCK_ROWS, 3 * NS_PER_SECOND, 0, 100),
+    _Host(_BLOCK_ROWS, 3 * NS_PER_SECOND, 1_000_000, 10_000),
+    _Host(_BLOCK_ROWS, 3 * NS_PER_SECOND, 1, 10**6),
+    _Host(180, 36 * NS_PER_SECOND, 0, 10**17),
+)
 _COPIED = (
     "CREATE TABLE copied (time timestamptz, a text, b text, f float8, i int8, x bool, d date, PRIMARY KEY (a, b, time))"
 )
@@ -82,15 +111,20 @@ def warm(queries: Queries, scratch: Path, stopping: threading.Event) -> float | 
 
 def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
     """The steps; each yields when it is done."""
-    node = Node.open(folder, Options(head_bytes=_MIB, disk_reserve=0, encode_threads=1))
+    options = Options(head_bytes=_MIB, disk_reserve=0, encode_threads=1, rows_per_block=_BLOCK_ROWS)
+    node = Node.open(folder, options)
     try:
         _write(node, 0)
         yield
         node.flush()
         yield
-        # From summaries; then from points that are interleaved with others.
-        yield from _query(node, queries)
+        # From summaries and pages, and from hot columns what is read again; then from points between others, replayed.
+        for _ in range(2):
+            yield from _query(node, queries)
         _write(node, 7)
+        yield
+        node.close()
+        node = Node.open(folder, options)
         yield
         yield from _query(node, queries)
         yield from _copy(node)
@@ -101,10 +135,12 @@ def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
 def _write(node: Node, shift_s: int) -> None:
     """Lines with every kind of value, out of order the second time, so that flush and merge have work."""
     request = WriteRequest("tsdb", "ns")
-    start_s = 1_767_225_600 - shift_s
+    start = (1_767_225_600 - shift_s) * NS_PER_SECOND
     lines = (
-        f'warm,host=h{i % 3} f={i}.5,i={i}i,u={i}u,b=true,s="text {i}" {(start_s + i * 10) * NS_PER_SECOND}'
-        for i in range(300)
+        f'warm,host=h{at} f={n % 1000}.5,i={n * 7919 % host.most}i,u={n}u,b=true,s="text {n % 50}" '
+        f"{start + n * host.step_ns + n * 37 % 500 * host.jitter_ns}"
+        for at, host in enumerate(_HOSTS)
+        for n in range(host.points if shift_s == 0 else 100)
     )
     body = "\n".join(lines).encode()
     submitted = submit(node, request, body, time.time_ns(), Limits(), True)

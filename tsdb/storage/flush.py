@@ -157,7 +157,7 @@ def _blocks(
         rows = gather([_with_columns(run.rows, numbers) for run in runs], merges=series.keyed, moments=moments)
         yield NewBlock(series.number, runs[0].min_time // WINDOW_NS, next_block(), rows)
         return
-    for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX, newest_first=False):
+    for window in cut_by_window([RunPart(run) for run in runs], floor, NS_MAX):
         selections = [select(part.layout(), None, part.times(), window.low, window.high) for part in window.parts]
         for low, high in tagset_ranges(selections, limit):
             parts = [

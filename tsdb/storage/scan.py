@@ -83,12 +83,11 @@ class SeriesScan:
     def pieces(self) -> Iterator[Piece]:
         """The visible rows, window by window."""
         source = self._source
-        for window in cut_by_window(source.parts, source.low, source.high, self._request.newest_first):
+        for window in cut_by_window(source.parts, source.low, source.high):
             yield from self._window(window)
 
     def _batches(self, output: Output) -> Iterator[pa.RecordBatch]:
-        pieces = self.pieces() if self._request.newest_first else joined(self.pieces())
-        for rows in pieces:
+        for rows in joined(self.pieces()):
             for start in range(0, rows.rows, BATCH_ROWS):
                 batch = output.batch(rows, start, min(BATCH_ROWS, rows.rows - start))
                 self._statistics.rows_returned += batch.num_rows

@@ -43,7 +43,7 @@ class Window:
     parts: list[Part]
 
 
-def cut_by_window(parts: Iterable[Part], low: int, high: int, newest_first: bool) -> Iterator[Window]:
+def cut_by_window(parts: Iterable[Part], low: int, high: int) -> Iterator[Window]:
     """Windows in the order of time, each clipped to [low, high).
 
     A part that is not divisible (a block that compaction made of several windows) is in one window with all that is
@@ -59,7 +59,7 @@ def cut_by_window(parts: Iterable[Part], low: int, high: int, newest_first: bool
             numbers = dict.fromkeys((spans.first(_span(part)[0]),))
         for number in numbers:
             by_window.setdefault(number, []).append(part)
-    for number in sorted(by_window, reverse=newest_first):
+    for number in sorted(by_window):
         start, stop = max(low, number * WINDOW_NS), min(high, (spans.last(number) + 1) * WINDOW_NS)
         if start < stop:
             yield Window(start, stop, by_window.pop(number))

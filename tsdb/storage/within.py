@@ -28,8 +28,6 @@ def scan_within(start: Callable[[ScanRequest], Scan], request: ScanRequest) -> S
         span = TimeRange(*spans[0]) if spans else TimeRange(0, 0)
         return start(replace(request, within=None, range=span))
     groups = grouped(spans, SCANS_MAX)
-    if request.newest_first:
-        groups.reverse()
     # What is newest in a span may not be so in all of them; cells come before all batches.
     plain = replace(request, within=None, newest=None, cells=None)
     schema = start(replace(plain, range=TimeRange(0, 0))).schema
