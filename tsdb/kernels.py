@@ -7,6 +7,9 @@ imports numba.
 
 ``TSDB_BOUNDSCHECK=1`` compiles every kernel with bounds checks, in a cache of its own. ``TSDB_KERNEL_CACHE`` names
 the parent directory; by default it is the user's cache directory.
+
+Kernels that move octets do so by the word (``copy``, ``store_word`` …), and those that take any number of arrays take
+their addresses (``int64_at`` …): numba knows neither. All of these check bounds where bounds are checked.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ def _sources_hash() -> str:
     package = Path(__file__).parent
     for path in sorted(package.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel" in source:
+        if any(mark in source for mark in (b"@kernel", b"@borrowing", b"@inlined")):
             digest.update(str(path.relative_to(package)).encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 
@@ -42,10 +45,208 @@ def _cache_directory() -> Path:
 
 os.environ["NUMBA_CACHE_DIR"] = str(_cache_directory())
 
-import numba  # noqa: E402  (the cache directory must be set first)
+# The cache directory must be set first.
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import numpy.typing as npt  # noqa: E402
+from llvmlite import ir  # noqa: E402
+from numba import extending  # noqa: E402
+from numba.core import cgutils  # noqa: E402
+
+
+def _compiled(**options: Any) -> Callable[[Any], Any]:
+    return numba.njit(nogil=True, cache=True, boundscheck=BOUNDSCHECK, error_model="numpy", **options)
 
 
 def kernel(function: F) -> F:
     """Compile ``function`` when it is first called; it runs without the GIL and is cached on disk."""
-    compile_ = numba.njit(nogil=True, cache=True, boundscheck=BOUNDSCHECK, error_model="numpy")
-    return cast(F, compile_(function))
+    return cast(F, _compiled()(function))
+
+
+def borrowing(function: F) -> F:
+    """A kernel that makes no arrays: it counts no references to those that it is given, nor do the kernels in it.
+
+    Where a kernel calls another for each value, counting takes longer than writing a few digits.
+    """
+    return cast(F, _compiled(_nrt=False)(function))
+
+
+def inlined(function: F) -> F:
+    """A borrowing kernel that becomes part of those that call it."""
+    return cast(F, _compiled(_nrt=False, forceinline=True)(function))
+
+
+# --- octets by the word: at any place, in little-endian order ---
+
+Octets = npt.NDArray[np.uint8]
+_memcpy: Any = cgutils.raw_memcpy
+_INT64, _WORD, _HALF = numba.types.int64, numba.types.uint64, numba.types.uint32
+
+
+def intrinsic(typing: Callable[..., Any]) -> Callable[..., Any]:
+    return extending.intrinsic(typing)
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any, bits: int) -> Any:
+    place = builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
+    return builder.bitcast(place, ir.IntType(bits).as_pointer())
+
+
+def _loads(word: Any) -> Callable[..., Any]:
+    def load(typing: Any, octets: Any, at: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            return builder.load(
+                _pointer(context, builder, signature.args[0], given[0], given[1], word.bitwidth), align=1
+            )
+
+        return word(octets, _INT64), generate
+
+    return intrinsic(load)
+
+
+def _stores(word: Any) -> Callable[..., Any]:
+    def store(typing: Any, octets: Any, at: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            place = _pointer(context, builder, signature.args[0], given[0], given[1], word.bitwidth)
+            builder.store(given[2], place, align=1)
+            return context.get_dummy_value()
+
+        return numba.types.void(octets, _INT64, word), generate
+
+    return intrinsic(store)
+
+
+_load_word, _store_word = _loads(_WORD), _stores(_WORD)
+_load_half, _store_half = _loads(_HALF), _stores(_HALF)
+
+
+@intrinsic
+def _copy(typing: Any, source: Any, start: Any, out: Any, at: Any, count: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        origin = _pointer(context, builder, signature.args[0], given[0], given[1], 8)
+        place = _pointer(context, builder, signature.args[2], given[2], given[3], 8)
+        _memcpy(builder, place, origin, given[4], 1)
+        return context.get_dummy_value()
+
+    return numba.types.void(source, _INT64, out, _INT64, _INT64), generate
+
+
+@inlined
+def _check(octets: Octets, at: int, count: int) -> None:
+    if BOUNDSCHECK and (at < 0 or count < 0 or at + count > len(octets)):
+        raise IndexError("octets beyond the end")
+
+
+@inlined
+def load_word(octets: Octets, at: int) -> np.uint64:
+    """Eight octets, the first the lowest."""
+    _check(octets, at, 8)
+    return _load_word(octets, at)
+
+
+@inlined
+def store_word(octets: Octets, at: int, word: np.uint64) -> None:
+    _check(octets, at, 8)
+    _store_word(octets, at, word)
+
+
+@inlined
+def store_half(octets: Octets, at: int, half: np.uint32) -> None:
+    """Four octets, the first the lowest."""
+    _check(octets, at, 4)
+    _store_half(octets, at, half)
+
+
+@inlined
+def copy(source: Octets, start: int, out: Octets, at: int, count: int) -> None:
+    """Copy octets, which do not overlap. Words at both ends cover what is short."""
+    _check(source, start, count)
+    _check(out, at, count)
+    if count > 16:
+        _copy(source, start, out, at, count)
+    elif count >= 8:
+        head, tail = _load_word(source, start), _load_word(source, start + count - 8)
+        _store_word(out, at, head)
+        _store_word(out, at + count - 8, tail)
+    elif count >= 4:
+        first, last = _load_half(source, start), _load_half(source, start + count - 4)
+        _store_half(out, at, first)
+        _store_half(out, at + count - 4, last)
+    else:
+        for k in range(count):
+            out[at + k] = source[start + k]
+
+
+# --- arrays by their address: ``count`` elements, which whoever passes it keeps alive ---
+
+
+def _elements(element: Any) -> Callable[..., Any]:
+    def load(typing: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+            array = builder.inttoptr(given[0], ir.IntType(element.bitwidth).as_pointer())
+            value = builder.load(builder.gep(array, [given[1]]), align=1)
+            return context.cast(builder, value, element, _INT64)
+
+        return _INT64(_INT64, _INT64), generate
+
+    return intrinsic(load)
+
+
+_octet, _int32, _int64 = _elements(numba.types.uint8), _elements(numba.types.int32), _elements(_INT64)
+
+
+@intrinsic
+def _copy_from(typing: Any, address: Any, out: Any, at: Any, count: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        place = _pointer(context, builder, signature.args[1], given[1], given[2], 8)
+        _memcpy(builder, place, builder.inttoptr(given[0], cgutils.voidptr_t), given[3], 1)
+        return context.get_dummy_value()
+
+    return numba.types.void(_INT64, out, _INT64, _INT64), generate
+
+
+@inlined
+def _check_element(address: int, index: int, count: int) -> None:
+    if BOUNDSCHECK and (address == 0 or index < 0 or index >= count):
+        raise IndexError("element beyond the end")
+
+
+@inlined
+def octet_at(address: int, index: int, count: int) -> int:
+    _check_element(address, index, count)
+    return _octet(address, index)
+
+
+@inlined
+def int32_at(address: int, index: int, count: int) -> int:
+    _check_element(address, index, count)
+    return _int32(address, index)
+
+
+@inlined
+def int64_at(address: int, index: int, count: int) -> int:
+    _check_element(address, index, count)
+    return _int64(address, index)
+
+
+@inlined
+def copy_from(address: int, start: int, total: int, out: Octets, at: int, count: int) -> None:
+    """``copy`` from the ``total`` octets at an address."""
+    if count > 0:
+        _check_element(address, start, total)
+        _check_element(address, start + count - 1, total)
+    _check(out, at, count)
+    origin = address + start
+    if count > 16:
+        _copy_from(origin, out, at, count)
+    elif count >= 8:
+        head, tail = _int64(origin, 0), _int64(origin + count - 8, 0)
+        _store_word(out, at, np.uint64(head))
+        _store_word(out, at + count - 8, np.uint64(tail))
+    elif count >= 4:
+        first, last = _int32(origin, 0), _int32(origin + count - 4, 0)
+        _store_half(out, at, np.uint32(first))
+        _store_half(out, at + count - 4, np.uint32(last))
+    else:
+        for k in range(count):
+            out[at + k] = _octet(origin, k)

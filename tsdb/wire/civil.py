@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
-from tsdb.wire.digits import MINUS, Bytes, Lengths, put_fraction, put_padded, put_signed, put_unsigned
+from tsdb.kernels import borrowing, copy, inlined, kernel, store_word
+from tsdb.wire.digits import MINUS, Bytes, Lengths, put_fraction, put_padded, put_signed, put_unsigned, two_digits
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -26,6 +26,12 @@ TIMESTAMP_WIDTH = 48
 INTERVAL_WIDTH = 96
 
 _US_PER_DAY = 86_400_000_000
+_US_PER_MINUTE = 60_000_000
+# The longest date and the longest offset, and more.
+_DATE_BYTES = 32
+_SUFFIX_BYTES = 16
+# Between two digits each, as a word: "00:00:00".
+_COLONS = np.uint64(58 << 16 | 58 << 40)
 _INT64_MAX = 2**63 - 1
 _INT32_MAX = 2**31 - 1
 _CYCLE_US = 146_097 * _US_PER_DAY
@@ -36,7 +42,7 @@ _SPACE = 32
 _PLUS = 43
 
 
-@kernel
+@borrowing
 def civil(days: int) -> tuple[int, int, int]:
     """Year (0 is 1 BC), month and day of a day since 1970."""
     shifted = days + 719_468
@@ -51,7 +57,7 @@ def civil(days: int) -> tuple[int, int, int]:
     return year, month, day
 
 
-@kernel
+@inlined
 def _put_date(out: Bytes, at: int, year: int, month: int, day: int) -> int:
     shown = year if year > 0 else 1 - year
     if shown < 10_000:
@@ -64,7 +70,7 @@ def _put_date(out: Bytes, at: int, year: int, month: int, day: int) -> int:
     return put_padded(out, at + 4, day, 2)
 
 
-@kernel
+@inlined
 def _put_bc(out: Bytes, at: int, year: int) -> int:
     if year > 0:
         return at
@@ -72,7 +78,7 @@ def _put_bc(out: Bytes, at: int, year: int) -> int:
     return at + 3
 
 
-@kernel
+@inlined
 def _put_infinity(out: Bytes, at: int, negative: bool) -> int:
     if negative:
         out[at] = _DASH
@@ -83,21 +89,22 @@ def _put_infinity(out: Bytes, at: int, negative: bool) -> int:
     return at + 8
 
 
-@kernel
+@inlined
 def _put_time(out: Bytes, at: int, us: int) -> int:
     """A time of day in [0, 24:00:00]."""
-    seconds = us // 1_000_000
-    minutes = seconds // 60
-    hours = minutes // 60
-    put_padded(out, at, hours, 2)
-    out[at + 2] = _COLON
-    put_padded(out, at + 3, minutes - hours * 60, 2)
-    out[at + 5] = _COLON
-    put_padded(out, at + 6, seconds - minutes * 60, 2)
-    return put_fraction(out, at + 8, us - seconds * 1_000_000)
+    seconds = np.uint64(us) // np.uint64(1_000_000)
+    rest = np.uint32(np.uint64(us) - seconds * np.uint64(1_000_000))
+    small = np.uint32(seconds)
+    hours = small // np.uint32(3600)
+    small -= hours * np.uint32(3600)
+    minutes = small // np.uint32(60)
+    small -= minutes * np.uint32(60)
+    word = _COLONS | np.uint64(two_digits(hours)) | np.uint64(two_digits(minutes)) << np.uint64(24)
+    store_word(out, at, word | np.uint64(two_digits(small)) << np.uint64(48))
+    return put_fraction(out, at + 8, rest)
 
 
-@kernel
+@inlined
 def _put_offset(out: Bytes, at: int, offset_s: int) -> int:
     """``+00``, ``-03:30`` or ``+00:19:32``: what is zero at the end is left out."""
     out[at] = _PLUS if offset_s >= 0 else _DASH
@@ -112,7 +119,7 @@ def _put_offset(out: Bytes, at: int, offset_s: int) -> int:
     return at
 
 
-@kernel
+@borrowing
 def format_dates(values: Int32s, out: Bytes, lengths: Lengths) -> None:
     for i in range(len(values)):
         start = i * DATE_WIDTH
@@ -124,7 +131,7 @@ def format_dates(values: Int32s, out: Bytes, lengths: Lengths) -> None:
         lengths[i] = _put_bc(out, _put_date(out, start, year, month, day), year) - start
 
 
-@kernel
+@borrowing
 def format_times(values: Int64s, out: Bytes, lengths: Lengths) -> None:
     for i in range(len(values)):
         start = i * TIME_WIDTH
@@ -132,7 +139,7 @@ def format_times(values: Int64s, out: Bytes, lengths: Lengths) -> None:
         lengths[i] = _put_time(out, start, us) - start
 
 
-@kernel
+@borrowing
 def _offset_index(transitions: Int64s, us: int, hint: int) -> int:
     """How many transitions lie at or before ``us``. ``hint`` is the last answer: rows tend to be near each other."""
     count = len(transitions)
@@ -154,11 +161,13 @@ def format_timestamps(
 ) -> None:
     """timestamptz in the zone given by its table (``tsdb.zones.Zone``), or timestamp: one offset of 0, not shown.
 
-    The date part of the row before is copied when the day is the same, which it mostly is.
+    The date is kept while the day is the same, which it mostly is, and so is the offset.
     """
-    hint = 0
+    hint, suffix_hint, suffix_length = 0, -1, 0
+    suffix = np.empty(_SUFFIX_BYTES, np.uint8)
+    date = np.empty(_DATE_BYTES, np.uint8)
     last_day = np.int64(-(2**62))
-    last_at, date_length, year = 0, 0, 0
+    date_length, year = 0, 0
     for i in range(len(values)):
         start = i * TIMESTAMP_WIDTH
         us = values[i]
@@ -179,22 +188,21 @@ def format_timestamps(
         elif rest >= _US_PER_DAY:
             rest -= _US_PER_DAY
             day += 1
-        if day == last_day:
-            for k in range(date_length):
-                out[start + k] = out[last_at + k]
-        else:
-            year, month, day_of_month = civil(day)
-            date_length = _put_date(out, start, year, month, day_of_month) - start
+        if day != last_day:
             last_day = day
-        last_at = start
-        out[start + date_length] = _SPACE
-        at = _put_time(out, start + date_length + 1, rest)
-        if with_offset:
-            at = _put_offset(out, at, offset)
-        lengths[i] = _put_bc(out, at, year) - start
+            year, month, day_of_month = civil(day)
+            date_length = _put_date(date, 0, year, month, day_of_month) + 1
+            date[date_length - 1] = _SPACE
+        if hint != suffix_hint:
+            suffix_hint = hint
+            suffix_length = _put_offset(suffix, 0, offset) if with_offset else 0
+        copy(date, 0, out, start, date_length)
+        at = _put_time(out, start + date_length, rest)
+        copy(suffix, 0, out, at, suffix_length)
+        lengths[i] = _put_bc(out, at + suffix_length, year) - start
 
 
-@kernel
+@inlined
 def _put_unit(out: Bytes, at: int, value: int, unit: int, before: bool, first: bool) -> int:
     """One part of an interval: ``unit`` 0 year, 1 mon, 2 day. ``before``: the part before it is negative."""
     if not first:
@@ -220,7 +228,7 @@ def _put_unit(out: Bytes, at: int, value: int, unit: int, before: bool, first: b
     return at
 
 
-@kernel
+@inlined
 def _put_interval_time(out: Bytes, at: int, us: int, before: bool, first: bool) -> int:
     if not first:
         out[at] = _SPACE
@@ -245,7 +253,7 @@ def _put_interval_time(out: Bytes, at: int, us: int, before: bool, first: bool) 
     return put_fraction(out, at + 6, magnitude % 1_000_000)
 
 
-@kernel
+@borrowing
 def format_intervals(months: Int32s, days: Int32s, us: Int64s, out: Bytes, lengths: Lengths) -> None:
     """IntervalStyle postgres."""
     for i in range(len(months)):

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
-from tsdb.wire.digits import MINUS, ZERO, Bytes, Lengths, put_padded, put_unsigned
+from tsdb.kernels import borrowing, inlined
+from tsdb.wire.digits import MINUS, ZERO, Bytes, Lengths, put_four, put_padded, put_unsigned
 
 FLOAT_WIDTH = 25
 
@@ -50,7 +50,7 @@ _10 = np.uint64(10)
 _40 = np.uint64(40)
 
 
-@kernel
+@inlined
 def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """The upper 64 bits of the 128-bit product."""
     a_low, a_high = a & _LOW32, a >> _32
@@ -60,7 +60,7 @@ def _high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     return a_high * b_high + (middle >> _32) + (other >> _32)
 
 
-@kernel
+@inlined
 def _round_to_odd(high: np.uint64, low: np.uint64, factor: np.uint64) -> np.uint64:
     """(high, low) * factor / 2**128, with the lowest bit set if anything was cut off (paper, section 9.4)."""
     carry = _high_product(low, factor)
@@ -74,7 +74,7 @@ def _round_to_odd(high: np.uint64, low: np.uint64, factor: np.uint64) -> np.uint
     return top
 
 
-@kernel
+@borrowing
 def shortest(mantissa: np.uint64, exponent: int, irregular: bool) -> tuple[np.uint64, int]:
     """The shortest decimal ``digits * 10**k`` of ``mantissa * 2**exponent``; digits may end in zeros.
 
@@ -105,7 +105,7 @@ def shortest(mantissa: np.uint64, exponent: int, irregular: bool) -> tuple[np.ui
     return digits, k
 
 
-@kernel
+@inlined
 def _put_decimal(out: Bytes, at: int, digits: np.uint64, k: int, exponent_limit: int) -> int:
     """Lay out ``digits * 10**k`` (digits > 0): fixed for a decimal exponent in [-4, limit), else scientific."""
     while digits % _10 == _0:
@@ -142,7 +142,7 @@ def _put_decimal(out: Bytes, at: int, digits: np.uint64, k: int, exponent_limit:
     return end + lead
 
 
-@kernel
+@inlined
 def _put_special(out: Bytes, at: int, negative: bool, nan: bool) -> int:
     if nan:
         out[at], out[at + 1], out[at + 2] = 78, 97, 78
@@ -155,7 +155,7 @@ def _put_special(out: Bytes, at: int, negative: bool, nan: bool) -> int:
     return at + 8
 
 
-@kernel
+@inlined
 def _put_float(
     out: Bytes, at: int, bits: np.uint64, mantissa_bits: int, exponent_mask: int, bias: int, exponent_limit: int
 ) -> int:
@@ -180,7 +180,7 @@ def _put_float(
     return _put_decimal(out, at, digits, k, exponent_limit)
 
 
-@kernel
+@inlined
 def _put_short(out: Bytes, at: int, value: float) -> int:
     """A float8 with at most 15 digits, four of them after the point: what is measured mostly looks like that.
 
@@ -197,19 +197,19 @@ def _put_short(out: Bytes, at: int, value: float) -> int:
         out[at] = MINUS
         at += 1
         digits = -digits
-    whole = digits // 10_000
-    end = put_unsigned(out, at, np.uint64(whole))
-    rest = int(digits - whole * 10_000)
+    whole = np.uint64(digits) // np.uint64(10_000)
+    end = put_unsigned(out, at, whole)
+    rest = np.uint64(digits) - whole * np.uint64(10_000)
     if rest == 0:
         return end
     out[end] = 46
-    end = put_padded(out, end + 1, rest, 4)
+    end = put_four(out, end + 1, np.uint32(rest))
     while out[end - 1] == ZERO:
         end -= 1
     return end
 
 
-@kernel
+@borrowing
 def format_float8(values: npt.NDArray[np.float64], bits: npt.NDArray[np.uint64], out: Bytes, lengths: Lengths) -> None:
     """``bits`` is a view of ``values``."""
     for i in range(len(values)):
@@ -220,7 +220,7 @@ def format_float8(values: npt.NDArray[np.float64], bits: npt.NDArray[np.uint64],
         lengths[i] = end - start
 
 
-@kernel
+@borrowing
 def format_float4(bits: npt.NDArray[np.uint32], out: Bytes, lengths: Lengths) -> None:
     for i in range(len(bits)):
         start = i * FLOAT_WIDTH

@@ -52,19 +52,49 @@ _INT32_MAX = 2**31 - 1
 _NO_BYTES = np.zeros(1, np.uint8)
 _NO_TRANSITIONS = np.empty(0, np.int64)
 _NO_OFFSET = np.zeros(1, np.int64)
+# Layouts whose offsets have 32 bits.
+_SHORT_TEXTS = (pa.string(), pa.binary())
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
     """Row i's value is the ``lengths[i]`` bytes of ``octets`` from ``starts[i]``; a length of -1 is NULL.
 
-    ``prefix`` is one more byte before every value (jsonb's version), or -1.
+    ``prefix`` is one more byte before every value (jsonb's version), or -1. ``addresses``, if they are known already,
+    are those of the three arrays.
     """
 
     octets: Bytes
     starts: Int64s
     lengths: Lengths
     prefix: int = -1
+    addresses: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """Row i's value is entry ``codes[i]`` of an image; ``codes`` is an Arrow array of int32."""
+
+    values: Image
+    codes: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Row i's value is the octets of a string array with offsets of 32 bits; ``prefix`` as an image's."""
+
+    array: Any
+    prefix: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Row i's value is that of an int64 array, in decimal."""
+
+    array: Any
+
+
+Values = Image | Coded | Texts | Numbers
 
 
 class ColumnImages:
@@ -79,6 +109,8 @@ class ColumnImages:
         self._lengths = np.empty(0, np.int32)
         self._writer: Callable[[ColumnImages, Any], Image]
         self._elements: ColumnImages | None = None
+        # The last dictionary: what it is, itself, its image.
+        self._known: tuple[tuple[Any, ...], Any, Image] | None = None
         if sql_type.element is not None:
             self._elements = ColumnImages(sql_type.element, format_code, zone, codec)
             as_text = ColumnImages._vector_text if sql_type.vector else ColumnImages._array_text
@@ -93,9 +125,35 @@ class ColumnImages:
             return Image(_NO_BYTES, np.zeros(len(array), np.int64), nothing)
         if pa.types.is_dictionary(array.type):
             return gather(self.image(array.dictionary), array.indices)
+        self._known = None  # its buffers are used again
         image = self._writer(self, array)
         _mark_nulls(array, image.lengths)
         return image
+
+    def values(self, array: Any) -> Values:
+        """As ``image``, but integers, texts and the codes of dictionaries as they lie in Arrow's buffers."""
+        if array.null_count == len(array):
+            return self.image(array)
+        if isinstance(array, pa.DictionaryArray):
+            return self._coded(array)
+        if self._writer is ColumnImages._integer_text:
+            if array.type != self._type.arrow:
+                array = _cast(array, self._type, self._type.arrow)
+            return Numbers(array if array.type == pa.int64() else array.cast(pa.int64()))
+        if self._writer is ColumnImages._string and self._codec == UTF8 and array.type in _SHORT_TEXTS:
+            return Texts(array)
+        return self.image(array)
+
+    def _coded(self, array: Any) -> Coded:
+        """Batches of one result mostly have one dictionary, whose values are written once."""
+        codes, dictionary = array.indices, array.dictionary
+        buffers = [None if buffer is None else buffer.address for buffer in dictionary.buffers()]
+        identity = (dictionary.type, dictionary.offset, len(dictionary), *buffers)
+        if self._known is None or self._known[0] != identity:
+            image = self.image(dictionary)
+            # The dictionary is kept: another one could come to lie where it was.
+            self._known = identity, dictionary, replace(image, addresses=addresses_of(image))
+        return Coded(self._known[2], codes if codes.type == pa.int32() else codes.cast(pa.int32()))
 
     # --- buffers ---
 
@@ -416,6 +474,13 @@ def gather(values: Image, indices: Any) -> Image:
     lengths = values.lengths[positions]
     _mark_nulls(indices, lengths)
     return replace(values, starts=values.starts[positions], lengths=lengths)
+
+
+def addresses_of(image: Image) -> tuple[int, int, int]:
+    """Where an image's arrays begin, for kernels that take any number of images."""
+    assert image.starts.flags.c_contiguous
+    assert image.lengths.flags.c_contiguous
+    return image.octets.ctypes.data, image.starts.ctypes.data, image.lengths.ctypes.data
 
 
 def _mark_nulls(array: Any, lengths: Lengths) -> None:

@@ -1,12 +1,12 @@
-"""Arrow record batches to DataRow messages, a column at a time.
+"""Arrow record batches to DataRow messages.
 
-    per column:   an image of its values (tsdb.wire.images), their lengths added to the rows' sizes
-    per piece:    the rows' headers, then each column's values behind what each row has already
+    per column:   an image of its values, where they cannot be taken as they lie in Arrow (tsdb.wire.images)
+    per piece:    row by row, each column's value behind the others (tsdb.wire.row_kernels)
 
     DataRow       'D' | int32 length | int16 columns | per column: int32 length (-1: NULL), bytes
 
-Any mix of types and formats is such a sequence of passes over one output buffer; no row is touched by Python. A pass
-takes some thousand rows, so that images and output stay in the processor's cache, and all kernels run without the GIL.
+Any mix of types and formats is one table of columns (tsdb.wire.table) to one kernel; no row is touched by Python. A
+pass takes some thousand rows, so that images and output stay in the cache, and all kernels run without the GIL.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import pyarrow as pa
 from tsdb.encodings import UTF8
 from tsdb.errors import ProgramLimitExceeded
 from tsdb.types import SqlType
-from tsdb.wire import octets
-from tsdb.wire.images import ColumnImages, Image, gather
+from tsdb.wire import row_kernels as kernels
+from tsdb.wire.digits import Bytes
+from tsdb.wire.images import ColumnImages, Values
+from tsdb.wire.table import find_repeats, table_of
 from tsdb.zones import zone
 
 PIECE_BYTES_MAX = 1 << 19
@@ -33,51 +35,47 @@ class RowEncoder:
     ``timezone`` is the session's, as ``tsdb.zones.zone`` takes it, ``codec`` its client's. Not for two threads at a
     time."""
 
-    def __init__(self, columns: Sequence[tuple[SqlType, int]], timezone: str = "UTC", codec: str = UTF8) -> None:
+    def __init__(
+        self,
+        columns: Sequence[tuple[SqlType, int]],
+        timezone: str = "UTC",
+        codec: str = UTF8,
+        piece_bytes: int = PIECE_BYTES_MAX,
+    ) -> None:
         session_zone = zone(timezone)
         self._columns = [ColumnImages(sql_type, code, session_zone, codec) for sql_type, code in columns]
-        self._out = np.empty(PIECE_BYTES_MAX, np.uint8)
+        self._out = np.empty(piece_bytes + kernels.SLACK_BYTES, np.uint8)
 
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """All rows as whole DataRow messages. For a large batch take ``encode_chunks``."""
         return b"".join(self.encode_chunks(batch))
 
     def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        """Whole DataRow messages in pieces of at most ``PIECE_BYTES_MAX``; a longer row is a piece of its own."""
+        """Whole DataRow messages in pieces of at most ``piece_bytes``; a longer row is a piece of its own."""
         assert batch.num_columns == len(self._columns), "the batch has other columns than the row description"
-        dictionaries = [
-            images.image(column.dictionary)
-            if pa.types.is_dictionary(column.type) and len(column.dictionary) and column.null_count < len(column)
-            else None
-            for images, column in zip(self._columns, batch.columns, strict=True)
-        ]
         for start in range(0, batch.num_rows, _PASS_ROWS):
-            rows = min(_PASS_ROWS, batch.num_rows - start)
-            parts = [
-                images.image(column.slice(start, rows))
-                if values is None
-                else gather(values, column.slice(start, rows).indices)
-                for images, column, values in zip(self._columns, batch.columns, dictionaries, strict=True)
-            ]
-            yield from self._pieces(rows, parts)
+            piece = batch if batch.num_rows <= _PASS_ROWS else batch.slice(start, _PASS_ROWS)
+            columns = [images.values(column) for images, column in zip(self._columns, piece.columns, strict=True)]
+            yield from self._pieces(piece.num_rows, columns)
 
-    def _pieces(self, rows: int, parts: list[Image]) -> Iterator[bytes]:
-        sizes = np.full(rows, octets.ROW_HEADER_BYTES, np.int64)
-        for part in parts:
-            octets.add_sizes(part.lengths, 1 if part.prefix >= 0 else 0, sizes)
-        if int(sizes.max()) > _ROW_BYTES_MAX:
-            raise ProgramLimitExceeded(f"a row is longer than {_ROW_BYTES_MAX} bytes")
-        ends = np.cumsum(sizes)
-        first, done = 0, 0
+    def _pieces(self, rows: int, columns: list[Values]) -> Iterator[bytes]:
+        table, stretches = table_of(columns)
+        repeats = np.empty((stretches, rows), np.bool_)
+        find_repeats(table, rows, repeats)
+        written = np.empty((stretches, 2), np.int64)
+        most = kernels.row_bytes_max(table, rows)
+        out, first = self._out, 0
         while first < rows:
-            last = max(int(np.searchsorted(ends, done + PIECE_BYTES_MAX, side="right")), first + 1)
-            yield self._piece(sizes[first:last], parts, first, last, int(ends[last - 1]) - done)
-            first, done = last, int(ends[last - 1])
+            last, size = kernels.write_rows(table, first, rows, most, repeats, written, out)
+            if last > first:
+                yield out[:size].tobytes()
+                out, first = self._out, last
+            else:
+                out = _room(kernels.row_bytes(table, first, rows))
 
-    def _piece(self, sizes: octets.Int64s, parts: list[Image], first: int, last: int, size: int) -> bytes:
-        out = self._out if size <= len(self._out) else np.empty(size, np.uint8)
-        cursors = np.empty(last - first, np.int64)
-        octets.start_rows(sizes, len(parts), out, cursors)
-        for part in parts:
-            octets.place(part.octets, part.starts[first:last], part.lengths[first:last], part.prefix, out, cursors)
-        return out[:size].tobytes()
+
+def _room(row_bytes: int) -> Bytes:
+    """For a row that is longer than a piece."""
+    if row_bytes > _ROW_BYTES_MAX:
+        raise ProgramLimitExceeded(f"a row is longer than {_ROW_BYTES_MAX} bytes")
+    return np.empty(row_bytes + kernels.SLACK_BYTES, np.uint8)
