@@ -1,7 +1,7 @@
 """COPY TO: Arrow record batches to CopyData messages, one for each row, a column at a time.
 
-As in ``tsdb.wire.rows`` each column's values are an ``Image``; kernels add up what each row takes, then place the
-values behind what each row has already, with the escapes or quotes of the format.
+As in ``tsdb.wire.rows`` columns are a table that one kernel takes; it writes row by row, with the escapes or quotes of
+the format.
 
     CopyData      'd' | int32 length | a line in text or csv, or a tuple in binary
 
@@ -21,21 +21,20 @@ import numpy as np
 import pyarrow as pa
 
 from tsdb.encodings import UTF8, encoded
-from tsdb.errors import ProgramLimitExceeded
 from tsdb.types import SqlType
 from tsdb.wire import copy_out_kernels as kernels
-from tsdb.wire import octets
+from tsdb.wire import row_kernels
 from tsdb.wire.backend import copy_data
-from tsdb.wire.images import ColumnImages, Image, gather
-from tsdb.wire.octets import Int64s
-from tsdb.wire.rows import PIECE_BYTES_MAX
+from tsdb.wire.digits import Bytes
+from tsdb.wire.images import ColumnImages, Image, Numbers, Values
+from tsdb.wire.rows import PIECE_BYTES_MAX, data_rows, room_for
+from tsdb.wire.table import find_repeats, table_of
 from tsdb.zones import zone
 
 _PASS_ROWS = 8192
 _ROW_BYTES_MAX = (1 << 30) - 1
 _BINARY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _BINARY_TRAILER = b"\xff\xff"
-_NEWLINE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,9 @@ class CopyEncoder:
         self._null = np.frombuffer(how.null.encode(), np.uint8)
         self._forced = how.force_quote or (False,) * len(columns)
         self._head = _BINARY_HEADER if binary else b""
-        self._out = np.empty(PIECE_BYTES_MAX, np.uint8)
+        self._plain_numbers = not set("-0123456789") & {how.delimiter, how.quote, how.escape, *how.null[:1]}
+        self._plain_numbers &= not any(self._forced)
+        self._out = np.empty(PIECE_BYTES_MAX + row_kernels.SLACK_BYTES, np.uint8)
 
     def start(self) -> bytes:
         """What comes before the rows: the header line."""
@@ -80,100 +81,72 @@ class CopyEncoder:
         return copy_data(self._take_head() + _BINARY_TRAILER) if self._how.format == "binary" else b""
 
     def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        """Whole CopyData messages in pieces of about a MiB at most; a longer row is a piece of its own."""
+        """Whole CopyData messages in pieces of about half a MiB at most; a longer row is a piece of its own."""
         assert batch.num_columns == len(self._columns), "the batch has other columns than the COPY"
-        dictionaries = [
-            images.image(column.dictionary)
-            if pa.types.is_dictionary(column.type) and len(column.dictionary) and column.null_count < len(column)
-            else None
-            for images, column in zip(self._columns, batch.columns, strict=True)
-        ]
         for start in range(0, batch.num_rows, _PASS_ROWS):
-            rows = min(_PASS_ROWS, batch.num_rows - start)
-            parts = [
-                images.image(column.slice(start, rows))
-                if values is None
-                else gather(values, column.slice(start, rows).indices)
-                for images, column, values in zip(self._columns, batch.columns, dictionaries, strict=True)
+            piece = batch if batch.num_rows <= _PASS_ROWS else batch.slice(start, _PASS_ROWS)
+            columns = [
+                self._values(images, column) for images, column in zip(self._columns, piece.columns, strict=True)
             ]
-            yield from self._pieces(rows, parts, self._forced)
+            yield from self._pieces(piece.num_rows, columns, self._forced)
 
-    def _pieces(self, rows: int, parts: list[Image], forced: tuple[bool, ...]) -> Iterator[bytes]:
-        sizes = self._sizes(rows, parts, forced)
-        if int(sizes.max()) > _ROW_BYTES_MAX:
-            raise ProgramLimitExceeded(f"a row is longer than {_ROW_BYTES_MAX} bytes")
-        ends = np.cumsum(sizes)
-        first, done = 0, 0
-        while first < rows:
-            last = max(int(np.searchsorted(ends, done + PIECE_BYTES_MAX, side="right")), first + 1)
-            size = int(ends[last - 1]) - done
-            yield self._finished(self._piece(sizes[first:last], parts, forced, first, last, size), sizes[first:last])
-            first, done = last, int(ends[last - 1])
+    def _values(self, images: ColumnImages, column: pa.Array) -> Values:
+        """Integers are written in decimal where nothing in them can mean anything else."""
+        values = images.values(column)
+        return images.image(column) if isinstance(values, Numbers) and not self._plain_numbers else values
 
-    def _sizes(self, rows: int, parts: list[Image], forced: tuple[bool, ...]) -> Int64s:
-        how = self._how
-        if how.format == "binary":
-            sizes = np.full(rows, octets.ROW_HEADER_BYTES, np.int64)
-            for part in parts:
-                octets.add_sizes(part.lengths, 1 if part.prefix >= 0 else 0, sizes)
-            return sizes
-        sizes = np.full(rows, kernels.LINE_HEADER_BYTES, np.int64)
-        for part, force in zip(parts, forced, strict=True):
-            where = (part.octets, part.starts, part.lengths, self._null)
-            if how.format == "csv":
-                signs = (ord(how.delimiter), ord(how.quote), ord(how.escape))
-                kernels.add_csv_sizes(*where, *signs, force, len(parts) == 1, sizes)
-            else:
-                kernels.add_text_sizes(*where, ord(how.delimiter), sizes)
-        return sizes
-
-    def _piece(
-        self, sizes: Int64s, parts: list[Image], forced: tuple[bool, ...], first: int, last: int, size: int
-    ) -> bytes:
-        how = self._how
-        out = self._out if size <= len(self._out) else np.empty(size, np.uint8)
-        cursors = np.empty(last - first, np.int64)
-        binary = how.format == "binary"
-        if binary:
-            octets.start_rows(sizes, len(parts), out, cursors)
-            out[cursors - octets.ROW_HEADER_BYTES] = ord("d")
+    def _pieces(self, rows: int, columns: Sequence[Values], forced: Sequence[bool]) -> Iterator[bytes]:
+        if self._how.format == "binary":
+            found = data_rows(rows, columns, self._out, row_kernels.COPY_DATA)
         else:
-            kernels.start_lines(sizes, out, cursors)
-        for i, (part, force) in enumerate(zip(parts, forced, strict=True)):
-            where = (part.octets, part.starts[first:last], part.lengths[first:last])
-            if binary:
-                octets.place(*where, part.prefix, out, cursors)
-                continue
-            after = _NEWLINE if i == len(parts) - 1 else ord(how.delimiter)
-            if how.format == "csv":
-                signs = (ord(how.delimiter), ord(how.quote), ord(how.escape))
-                kernels.place_csv(*where, self._null, *signs, force, len(parts) == 1, after, out, cursors)
+            found = self._lines(rows, columns, np.array(forced, np.uint8))
+        yield from map(self._finished, found)
+
+    def _lines(self, rows: int, columns: Sequence[Values], forced: Bytes) -> Iterator[bytes]:
+        how, null = self._how, self._null
+        table, stretches = table_of(columns)
+        repeats = np.empty((stretches, rows), np.bool_)
+        written = np.empty((stretches, 2), np.int64)
+        find_repeats(table, rows, repeats)
+        most = kernels.line_bytes_max(table, rows, len(null))
+        signs = (ord(how.delimiter), ord(how.quote), ord(how.escape))
+        style = (null, signs, how.format == "csv", forced)
+        room, first = self._out, 0
+        while first < rows:
+            last, size = kernels.write_lines(table, first, rows, most, repeats, written, *style, room)
+            if last > first:
+                yield room[:size].tobytes()
+                room, first = self._out, last
             else:
-                kernels.place_text(*where, self._null, ord(how.delimiter), after, out, cursors)
-        return out[:size].tobytes()
+                room = room_for(kernels.line_bytes(table, first, rows, len(null)), _ROW_BYTES_MAX)
 
     def _take_head(self) -> bytes:
         head, self._head = self._head, b""
         return head
 
-    def _finished(self, piece: bytes, sizes: Int64s) -> bytes:
+    def _finished(self, piece: bytes) -> bytes:
         """The binary header before the first row; another encoding, row by row."""
         head = self._take_head()
         if head:
-            first = int(sizes[0])
+            first = _message_bytes(piece, 0)
             return copy_data(head + piece[5:first]) + piece[first:]
         if self._how.encoding == "utf-8" or self._how.format == "binary":
             return piece
-        return self._transcoded(piece, sizes)
+        return self._transcoded(piece)
 
-    def _transcoded(self, piece: bytes, sizes: Int64s) -> bytes:
+    def _transcoded(self, piece: bytes) -> bytes:
         messages: list[bytes] = []
         at = 0
-        for size in sizes.tolist():
-            line = piece[at + kernels.LINE_HEADER_BYTES : at + size].decode()
-            messages.append(copy_data(encoded(line, self._how.encoding)))
-            at += size
+        while at < len(piece):
+            end = at + _message_bytes(piece, at)
+            messages.append(copy_data(encoded(piece[at + 5 : end].decode(), self._how.encoding)))
+            at = end
         return b"".join(messages)
+
+
+def _message_bytes(piece: bytes, at: int) -> int:
+    """Of the message there: its type, and what its length counts."""
+    return 1 + int.from_bytes(piece[at + 1 : at + 5], "big")
 
 
 def _texts(array: pa.Array) -> Image:

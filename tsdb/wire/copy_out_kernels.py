@@ -1,183 +1,190 @@
-"""Kernels that write lines of COPY's text and csv formats: what each row takes, then the values in their places.
+"""The kernel that writes lines of COPY's text and csv formats, row by row (as ``tsdb.wire.row_kernels`` DataRows).
 
-A length of -1 is NULL and is written as ``null``. ``after`` is what follows a value: the delimiter, or the line end.
+NULL is written as ``null``, which is not escaped or quoted; behind a value comes the delimiter, or the line's end.
 """
 
 from __future__ import annotations
 
-from tsdb.kernels import kernel
-from tsdb.wire.digits import Bytes, Lengths
-from tsdb.wire.octets import Int64s, put_int32
+from tsdb.kernels import borrowing, copy, inlined, int64_at, octet_at
+from tsdb.wire.digits import INTEGER_WIDTH, Bytes, put_signed
+from tsdb.wire.row_kernels import SLACK_BYTES, Written, put_length
+from tsdb.wire.table import (
+    CODES,
+    KIND,
+    NUMBERS,
+    OCTETS,
+    OCTETS_COUNT,
+    STRETCH,
+    VALUES,
+    Repeats,
+    Table,
+    is_null,
+    longest,
+    where,
+)
 
 LINE_HEADER_BYTES = 5
 
-_BACKSLASH, _DOT = 92, 46
+_BACKSLASH, _DOT, _NEWLINE = 92, 46, 10
 _DATA = 100  # d
 
 
-@kernel
-def start_lines(sizes: Int64s, out: Bytes, cursors: Int64s) -> None:
-    """Write the header of each CopyData one after the other and leave each row's cursor behind it."""
-    at = 0
-    for i in range(len(sizes)):
-        out[at] = _DATA
-        cursors[i] = put_int32(out, at + 1, sizes[i] - 1)
-        at += sizes[i]
-
-
-@kernel
+@inlined
 def _letter(octet: int, delimiter: int) -> int:
     """What stands behind a backslash for this octet; 0 where none is needed."""
-    if octet > 92:
-        return octet if octet == delimiter else 0
-    if octet in (_BACKSLASH, delimiter) and not 8 <= octet <= 13:
-        return octet
-    if octet == 8:
-        return 98
-    if octet == 9:
-        return 116
-    if octet == 10:
-        return 110
-    if octet == 11:
-        return 118
-    if octet == 12:
-        return 102
-    if octet == 13:
-        return 114
-    return 0
+    letter = 0
+    if octet in (delimiter, _BACKSLASH):
+        letter = octet
+    if 8 <= octet <= 13:
+        # b t n v f r
+        letter = (98, 116, 110, 118, 102, 114)[octet - 8]
+    return letter
 
 
-@kernel
-def add_text_sizes(octets: Bytes, starts: Int64s, lengths: Lengths, null: Bytes, delimiter: int, sizes: Int64s) -> None:
-    for i in range(len(lengths)):
-        if lengths[i] < 0:
-            sizes[i] += len(null) + 1
-            continue
-        size = lengths[i] + 1
-        for k in range(starts[i], starts[i] + lengths[i]):
-            octet = octets[k]
-            if (octet <= 92 or octet == delimiter) and _letter(octet, delimiter) != 0:
-                size += 1
-        sizes[i] += size
-
-
-@kernel
+@inlined
 def _put(text: Bytes, out: Bytes, at: int) -> int:
-    for k in range(len(text)):
-        out[at + k] = text[k]
+    copy(text, 0, out, at, len(text))
     return at + len(text)
 
 
-@kernel
-def place_text(
-    octets: Bytes,
-    starts: Int64s,
-    lengths: Lengths,
-    null: Bytes,
-    delimiter: int,
-    after: int,
-    out: Bytes,
-    cursors: Int64s,
-) -> None:
-    for i in range(len(lengths)):
-        at = cursors[i]
-        if lengths[i] < 0:
-            at = _put(null, out, at)
-        for k in range(starts[i], starts[i] + max(lengths[i], 0)):
-            octet = octets[k]
-            letter = _letter(octet, delimiter)
-            if letter != 0:
-                out[at] = _BACKSLASH
-                out[at + 1] = letter
-                at += 2
-            else:
-                out[at] = octet
-                at += 1
-        out[at] = after
-        cursors[i] = at + 1
+@inlined
+def _put_text(table: Table, c: int, start: int, length: int, delimiter: int, out: Bytes, at: int) -> int:
+    octets, total = table[c, OCTETS], table[c, OCTETS_COUNT]
+    for k in range(start, start + length):
+        octet = octet_at(octets, k, total)
+        letter = _letter(octet, delimiter)
+        if letter != 0:
+            out[at] = _BACKSLASH
+            out[at + 1] = letter
+            at += 2
+        else:
+            out[at] = octet
+            at += 1
+    return at
 
 
-@kernel
+@inlined
 def _is_quoted(
-    octets: Bytes, start: int, length: int, null: Bytes, delimiter: int, quote: int, force: bool, single: bool
+    table: Table, c: int, start: int, length: int, null: Bytes, delimiter: int, quote: int, force: bool
 ) -> bool:
     """Forced; equal to what NULL is written as; ``\\.`` alone in its line; or with a sign that means something."""
-    if force:
-        return True
+    octets, total = table[c, OCTETS], table[c, OCTETS_COUNT]
+    quoted = force
     if length == len(null):
         same = True
         for k in range(length):
-            same = same and octets[start + k] == null[k]
-        if same:
-            return True
-    if single and length == 2 and octets[start] == _BACKSLASH and octets[start + 1] == _DOT:
-        return True
+            same = same and octet_at(octets, start + k, total) == null[k]
+        quoted = quoted or same
+    if len(table) == 1 and length == 2:
+        first, second = octet_at(octets, start, total), octet_at(octets, start + 1, total)
+        quoted = quoted or (first == _BACKSLASH and second == _DOT)
     for k in range(start, start + length):
-        octet = octets[k]
-        if octet in (delimiter, quote, 10, 13):
-            return True
-    return False
+        octet = octet_at(octets, k, total)
+        quoted = quoted or octet in (delimiter, quote) or octet == 10 or octet == 13
+    return quoted
 
 
-@kernel
-def add_csv_sizes(
-    octets: Bytes,
-    starts: Int64s,
-    lengths: Lengths,
-    null: Bytes,
-    delimiter: int,
-    quote: int,
-    escape: int,
-    force: bool,
-    single: bool,
-    sizes: Int64s,
-) -> None:
-    for i in range(len(lengths)):
-        if lengths[i] < 0:
-            sizes[i] += len(null) + 1
-            continue
-        sizes[i] += lengths[i] + 1
-        if _is_quoted(octets, starts[i], lengths[i], null, delimiter, quote, force, single):
-            sizes[i] += 2
-            for k in range(starts[i], starts[i] + lengths[i]):
-                if octets[k] in (quote, escape):
-                    sizes[i] += 1
+@inlined
+def _put_csv(
+    table: Table, c: int, start: int, length: int, null: Bytes, signs: tuple[int, int, int], force: bool, out: Bytes,
+    at: int,
+) -> int:  # fmt: skip
+    """``signs`` are delimiter, quote and escape."""
+    delimiter, quote, escape = signs
+    octets, total = table[c, OCTETS], table[c, OCTETS_COUNT]
+    quoted = _is_quoted(table, c, start, length, null, delimiter, quote, force)
+    if quoted:
+        out[at] = quote
+        at += 1
+    for k in range(start, start + length):
+        octet = octet_at(octets, k, total)
+        if quoted and (octet in (quote, escape)):
+            out[at] = escape
+            at += 1
+        out[at] = octet
+        at += 1
+    if quoted:
+        out[at] = quote
+        at += 1
+    return at
 
 
-@kernel
-def place_csv(
-    octets: Bytes,
-    starts: Int64s,
-    lengths: Lengths,
-    null: Bytes,
-    delimiter: int,
-    quote: int,
-    escape: int,
-    force: bool,
-    single: bool,
-    after: int,
-    out: Bytes,
-    cursors: Int64s,
-) -> None:
-    for i in range(len(lengths)):
-        at = cursors[i]
-        start = starts[i]
-        if lengths[i] < 0:
+@inlined
+def _put_value(
+    table: Table, c: int, row: int, rows: int, null: Bytes, signs: tuple[int, int, int], csv: bool, force: bool,
+    out: Bytes, at: int,
+) -> int:  # fmt: skip
+    if table[c, KIND] == NUMBERS:
+        if is_null(table, c, row, rows):
             at = _put(null, out, at)
-        elif _is_quoted(octets, start, lengths[i], null, delimiter, quote, force, single):
-            out[at] = quote
-            at += 1
-            for k in range(start, start + lengths[i]):
-                if octets[k] in (quote, escape):
-                    out[at] = escape
-                    at += 1
-                out[at] = octets[k]
-                at += 1
-            out[at] = quote
-            at += 1
         else:
-            for k in range(lengths[i]):
-                out[at + k] = octets[start + k]
-            at += lengths[i]
-        out[at] = after
-        cursors[i] = at + 1
+            at = put_signed(out, at, int64_at(table[c, VALUES], row, rows))
+    else:
+        start, length = where(table, c, row, rows)
+        if length < 0:
+            at = _put(null, out, at)
+        elif csv:
+            at = _put_csv(table, c, start, length, null, signs, force, out, at)
+        else:
+            at = _put_text(table, c, start, length, signs[0], out, at)
+    out[at] = signs[0] if c < len(table) - 1 else _NEWLINE
+    return at + 1
+
+
+@borrowing
+def line_bytes_max(table: Table, rows: int, null_bytes: int) -> int:
+    """How much a line takes at most: every octet escaped, and quotes."""
+    most = LINE_HEADER_BYTES
+    for c in range(len(table)):
+        value = INTEGER_WIDTH if table[c, KIND] == NUMBERS else 2 * longest(table, c, rows) + 2
+        most += max(value, null_bytes) + 1
+    return most
+
+
+@borrowing
+def line_bytes(table: Table, row: int, rows: int, null_bytes: int) -> int:
+    """The same for one line."""
+    size = LINE_HEADER_BYTES
+    for c in range(len(table)):
+        value = INTEGER_WIDTH if table[c, KIND] == NUMBERS else 2 * max(where(table, c, row, rows)[1], 0) + 2
+        size += max(value, null_bytes) + 1
+    return size
+
+
+@borrowing
+def write_lines(
+    table: Table, first: int, rows: int, most: int, repeats: Repeats, written: Written, null: Bytes,
+    signs: tuple[int, int, int], csv: bool, forced: Bytes, out: Bytes,
+) -> tuple[int, int]:  # fmt: skip
+    """Write CopyData messages of a line each while they fit, as ``row_kernels.write_rows`` does. ``forced``: 1 for each
+    column whose values are all quoted."""
+    limit = len(out) - SLACK_BYTES
+    columns = len(table)
+    at = 0
+    for i in range(first, rows):
+        if at + most > limit and at + line_bytes(table, i, rows, len(null)) > limit:
+            return i, at
+        begin = at
+        out[at] = _DATA
+        at += LINE_HEADER_BYTES
+        stretch = 0
+        c = 0
+        while c < columns:
+            if table[c, STRETCH] > 0 and i > first and repeats[stretch, i]:
+                length = written[stretch, 1]
+                copy(out, written[stretch, 0], out, at, length)
+                written[stretch, 0] = at
+                at += length
+                c += table[c, STRETCH]
+                stretch += 1
+                continue
+            if table[c, STRETCH] > 0:
+                written[stretch, 0] = at
+            at = _put_value(table, c, i, rows, null, signs, csv, forced[c] != 0, out, at)
+            ends = table[c, KIND] == CODES and (c + 1 == columns or table[c + 1, KIND] != CODES)
+            c += 1
+            if ends:
+                written[stretch, 1] = at - written[stretch, 0]
+                stretch += 1
+        put_length(out, begin + 1, at - begin - 1)
+    return rows, at

@@ -1,4 +1,4 @@
-"""Kernels for byte strings: placing values into DataRow messages, hexadecimal, UUIDs, and the text form of arrays."""
+"""Kernels for byte strings: hexadecimal, UUIDs, and the forms of arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from tsdb.wire.digits import Bytes, Lengths
 
 Int64s = npt.NDArray[np.int64]
 
-ROW_HEADER_BYTES = 7
 NULL_LENGTH = -1
 
 _COMMA = 44
@@ -30,52 +29,12 @@ def mark_nulls(bitmap: Bytes, bit_offset: int, lengths: Lengths) -> None:
 
 
 @kernel
-def add_sizes(lengths: Lengths, prefix_bytes: int, sizes: Int64s) -> None:
-    """Add to each row's size what a column takes: four bytes of length, and the value."""
-    for i in range(len(lengths)):
-        sizes[i] += 4 + (prefix_bytes + lengths[i] if lengths[i] >= 0 else 0)
-
-
-@kernel
 def put_int32(out: Bytes, at: int, value: int) -> int:
     out[at] = (value >> 24) & 0xFF
     out[at + 1] = (value >> 16) & 0xFF
     out[at + 2] = (value >> 8) & 0xFF
     out[at + 3] = value & 0xFF
     return at + 4
-
-
-@kernel
-def start_rows(sizes: Int64s, columns: int, out: Bytes, cursors: Int64s) -> None:
-    """Write the header of each DataRow one after the other and leave each row's cursor behind it."""
-    at = 0
-    for i in range(len(sizes)):
-        out[at] = 68  # D
-        put_int32(out, at + 1, sizes[i] - 1)
-        out[at + 5] = (columns >> 8) & 0xFF
-        out[at + 6] = columns & 0xFF
-        cursors[i] = at + ROW_HEADER_BYTES
-        at += sizes[i]
-
-
-@kernel
-def place(octets: Bytes, starts: Int64s, lengths: Lengths, prefix: int, out: Bytes, cursors: Int64s) -> None:
-    """Append one column's values to the rows. ``prefix`` is a byte before each value, or -1 for none."""
-    extra = 1 if prefix >= 0 else 0
-    for i in range(len(lengths)):
-        at = cursors[i]
-        length = lengths[i]
-        if length < 0:
-            cursors[i] = put_int32(out, at, -1)
-            continue
-        at = put_int32(out, at, length + extra)
-        if prefix >= 0:
-            out[at] = prefix
-            at += 1
-        start = starts[i]
-        for k in range(length):
-            out[at + k] = octets[start + k]
-        cursors[i] = at + length
 
 
 @kernel

@@ -31,7 +31,8 @@ from tsdb.wire.table import (
 ROW_HEADER_BYTES = 7
 # What may be written beyond the end of a value.
 SLACK_BYTES = 8
-_ROW = 68  # D
+# The message type of COPY's data.
+COPY_DATA = ord("d")
 Written = npt.NDArray[np.int64]
 
 
@@ -93,12 +94,12 @@ def _put_octets(table: Table, c: int, row: int, rows: int, out: Bytes, at: int) 
 
 @borrowing
 def write_rows(
-    table: Table, first: int, rows: int, most: int, repeats: Repeats, written: Written, out: Bytes
+    table: Table, first: int, rows: int, most: int, repeats: Repeats, written: Written, out: Bytes, letter: int
 ) -> tuple[int, int]:
     """Write DataRows from ``first`` on while they fit: (the first row that is not written, octets written).
 
     ``most`` is ``row_bytes_max``; ``written`` has room for two numbers of each stretch, where it was written last and
-    how long it is. ``out`` has SLACK_BYTES behind what may be filled.
+    how long it is. ``out`` has SLACK_BYTES behind what may be filled. ``letter`` is the messages' type.
     """
     limit = len(out) - SLACK_BYTES
     columns = len(table)
@@ -107,7 +108,7 @@ def write_rows(
         if at + most > limit and at + row_bytes(table, i, rows) > limit:
             return i, at
         begin = at
-        out[at] = _ROW
+        out[at] = letter
         out[at + 5] = columns >> 8
         out[at + 6] = columns & 0xFF
         at += ROW_HEADER_BYTES

@@ -28,6 +28,7 @@ from tsdb.zones import zone
 PIECE_BYTES_MAX = 1 << 19
 _PASS_ROWS = 8192
 _ROW_BYTES_MAX = (1 << 31) - 1
+_ROW = ord("D")
 
 
 class RowEncoder:
@@ -59,23 +60,28 @@ class RowEncoder:
             yield from self._pieces(piece.num_rows, columns)
 
     def _pieces(self, rows: int, columns: list[Values]) -> Iterator[bytes]:
-        table, stretches = table_of(columns)
-        repeats = np.empty((stretches, rows), np.bool_)
-        find_repeats(table, rows, repeats)
-        written = np.empty((stretches, 2), np.int64)
-        most = kernels.row_bytes_max(table, rows)
-        out, first = self._out, 0
-        while first < rows:
-            last, size = kernels.write_rows(table, first, rows, most, repeats, written, out)
-            if last > first:
-                yield out[:size].tobytes()
-                out, first = self._out, last
-            else:
-                out = _room(kernels.row_bytes(table, first, rows))
+        yield from data_rows(rows, columns, self._out, _ROW)
 
 
-def _room(row_bytes: int) -> Bytes:
-    """For a row that is longer than a piece."""
-    if row_bytes > _ROW_BYTES_MAX:
-        raise ProgramLimitExceeded(f"a row is longer than {_ROW_BYTES_MAX} bytes")
+def data_rows(rows: int, columns: Sequence[Values], out: Bytes, letter: int) -> Iterator[bytes]:
+    """Messages of the type ``letter`` with the values of a row each, in pieces of what ``out`` has room for."""
+    table, stretches = table_of(columns)
+    repeats = np.empty((stretches, rows), np.bool_)
+    written = np.empty((stretches, 2), np.int64)
+    find_repeats(table, rows, repeats)
+    most = kernels.row_bytes_max(table, rows)
+    room, first = out, 0
+    while first < rows:
+        last, size = kernels.write_rows(table, first, rows, most, repeats, written, room, letter)
+        if last > first:
+            yield room[:size].tobytes()
+            room, first = out, last
+        else:
+            room = room_for(kernels.row_bytes(table, first, rows), _ROW_BYTES_MAX)
+
+
+def room_for(row_bytes: int, limit: int) -> Bytes:
+    """For a row that is longer than a piece. Raises ProgramLimitExceeded."""
+    if row_bytes > limit:
+        raise ProgramLimitExceeded(f"a row is longer than {limit} bytes")
     return np.empty(row_bytes + kernels.SLACK_BYTES, np.uint8)
