@@ -38,7 +38,8 @@ class TsdbError(Exception):
 
     ``message`` says what was wrong and where; ``detail`` and ``hint`` say more and what to do; ``position`` is the
     1-based character in the statement's text that a client may point its caret at; ``where`` is the context, such as
-    the line and column of a COPY; ``column`` is the (schema, table, column) that it is about.
+    the line and column of a COPY; ``column`` is the (schema, table, column) that it is about, ``constraint`` the
+    (schema, table, constraint).
     """
 
     sqlstate = "XX000"
@@ -54,6 +55,7 @@ class TsdbError(Exception):
         self.position = position
         self.where: str | None = None
         self.column: tuple[str, str, str] | None = None
+        self.constraint: tuple[str, str, str] | None = None
 
 
 class ProtocolViolation(TsdbError):

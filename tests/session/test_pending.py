@@ -176,12 +176,14 @@ def test_a_row_that_came_and_went_is_never_written(server: Server, connection: p
     assert server.node.statistics(server.node.catalog.databases["tsdb"].series["seen"]).rows == 0
 
 
-def test_what_others_write_meanwhile_is_merged(server: Server, connection: psycopg.Connection, table: str) -> None:
+def test_what_others_write_meanwhile_is_merged(server: Server, connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE met (time timestamptz, id int, name text, PRIMARY KEY (id, time))")
     with server.connect() as other, connection.transaction():
-        connection.execute("INSERT INTO seen VALUES (1, 'mine')")
-        other.execute("INSERT INTO seen VALUES (1, 'theirs'), (2, 'theirs')")
-        found = connection.execute("SELECT id, name FROM seen ORDER BY id").fetchall()
+        connection.execute("INSERT INTO met VALUES ('2026-01-01', 1, 'mine')")
+        other.execute("INSERT INTO met VALUES ('2026-01-01', 1, 'theirs'), ('2026-01-01', 2, 'theirs')")
+        found = connection.execute("SELECT id, name FROM met ORDER BY id").fetchall()
         assert found == [(1, "mine"), (2, "theirs")]
+    connection.execute("DROP TABLE met")
 
 
 def test_a_table_that_is_dropped_takes_its_pending_rows_along(connection: psycopg.Connection, table: str) -> None:

@@ -33,6 +33,12 @@ class MemoryView:
     closed: bool = False
     moment: Moment = field(default_factory=lambda: Moment(0, 0))
 
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        return np.ones(len(tagsets), np.bool_)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        return np.ones(len(values[0]), np.bool_)
+
     def progress(self, series: Series) -> Progress | None:
         return None
 

@@ -40,7 +40,7 @@ from tsdb.model.store import (
     Written,
 )
 from tsdb.model.time import BUCKET_NS, bucket_of
-from tsdb.storage.append import DeletePart, Piece, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import DeletePart, NewPoints, Piece, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.engine import Engine
 from tsdb.storage.group import check_once
 from tsdb.storage.options import Options
@@ -106,7 +106,7 @@ class Node:
             failed: Future[Written] = Future()
             failed.set_exception(error)
             return failed
-        return self._engine.commit(steps, seen, producer)
+        return self._engine.commit(steps, seen, new_points(effects), producer)
 
     def _steps(self, effects: Sequence[Effect]) -> Iterator[Step]:
         """What is logged for one effect, or for several mere writes to one database."""
@@ -187,6 +187,12 @@ def rows_seen(effects: Iterable[Effect]) -> list[Seen]:
         elif isinstance(effect, KeyDeletion) and effect.sequences is not None and not effect.series.keyed:
             found.append(Seen(effect, exactly=True))
     return [seen for seen in found if len(seen.rows.times)]
+
+
+def new_points(effects: Iterable[Effect]) -> list[NewPoints]:
+    """The points that must be free of others when the effects are logged."""
+    writes = [effect for effect in effects if isinstance(effect, Write) and len(effect.points)]
+    return [NewPoints(write.points, write.free) for write in writes if write.free is not None]
 
 
 def _series_of(effect: Effect) -> Series:

@@ -25,6 +25,7 @@ from tsdb.model.relations import (
 )
 from tsdb.model.ring import Location
 from tsdb.model.roles import FIRST, Roles
+from tsdb.model.uniqueness import Unique, uniques_of
 from tsdb.types import Kind, SqlType
 
 
@@ -132,6 +133,11 @@ class Series:
     @cached_property
     def fields(self) -> tuple[Column, ...]:
         return tuple(c for c in self.columns if c.role is Role.FIELD)
+
+    @cached_property
+    def uniques(self) -> tuple[Unique, ...]:
+        """What no two rows of a reference table have in common; a time series has none."""
+        return uniques_of(self)
 
     def column(self, name: str) -> Column:
         try:

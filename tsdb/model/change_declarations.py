@@ -1,4 +1,4 @@
-"""Changes of constraints and indexes: declared by name, remembered, not enforced."""
+"""Changes of constraints and indexes: declared and remembered by name."""
 
 from __future__ import annotations
 

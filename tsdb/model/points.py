@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
-from tsdb.model.schema import Series
+from tsdb.model.schema import Role, Series
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
@@ -83,6 +83,15 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def column(self, number: int) -> pa.Array:
+        """The values of a tag or field as they are stored."""
+        column = self.series.by_number[number]
+        if column.role is Role.TAG:
+            values = pa.array([decode_tagset(each).get(number) for each in self.tagsets], pa.string())
+            return values.take(pa.array(self.tagset))
+        found = self.fields.get(number)
+        return found if found is not None else pa.nulls(len(self), column.kind.arrow)
 
     def take(self, rows: npt.NDArray[np.intp]) -> Points:
         """The points at ``rows``, with only the tag sets they use."""

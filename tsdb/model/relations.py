@@ -173,8 +173,9 @@ class SqlSequence:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """Declared and remembered, not enforced. ``kind`` is pg_constraint.contype: c check, f foreign key, u unique,
-    x exclusion. ``columns`` are numbers. ``text``: CHECK's expression, or EXCLUDE's from USING on.
+    """Declared and remembered; of these only what is unique in a reference table holds. ``kind`` is
+    pg_constraint.contype: c check, f foreign key, u unique, x exclusion. ``columns`` are numbers.
+    ``text``: CHECK's expression, or EXCLUDE's from USING on.
 
     ``references`` is the number of the series that a foreign key names; ``on_update``, ``on_delete`` and ``match`` are
     pg_constraint's letters.

@@ -46,7 +46,7 @@ class TagMatch:
 
     column: int
     test: Callable[[str | None], bool]
-    values: frozenset[str] | None = None
+    values: frozenset[str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,15 @@ class View(Protocol):
 
     def scan(self, request: ScanRequest) -> Scan: ...
 
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which tag sets (by value) may have points: of the others there are none. Nothing is read for it."""
+        ...
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        """Which rows of ``values``, one array for each of the request's first columns, may have an equal one in the
+        scan: the others have none. A transaction's changes cost next to nothing here."""
+        ...
+
     def progress(self, series: Series) -> Progress | None:
         """How far a continuous view's stored buckets go; None: nothing is stored."""
         ...
@@ -223,18 +232,33 @@ Deletion = RangeDeletion | KeyDeletion
 
 
 @dataclass(frozen=True, slots=True)
+class Free:
+    """What points of a reference table have to themselves: unique columns' values, free when their statement looked.
+
+    ``since`` is for each point the counter up to which it looked (0: nowhere yet; −1: the point may meet others),
+    ``moments`` are the views' in which it did. ``again``: for which points the statement would do otherwise if it
+    looked again.
+    """
+
+    since: npt.NDArray[np.int64]
+    again: npt.NDArray[np.bool_]
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Write:
     """Points to be written.
 
     ``replaces``: the rows whose place they take; each must still be as it was seen, or the write is refused.
     ``updates``: rows whose fields they change; each must still be there. ``depends``: the same rows, where what is
-    written was made of what they held; each must still be as it was seen.
+    written was made of what they held; each must still be as it was seen. ``free``: what must not be there by now.
     """
 
     points: Points
     replaces: KeyDeletion | None = None
     updates: KeyDeletion | None = None
     depends: KeyDeletion | None = None
+    free: Free | None = None
 
 
 # What a statement does to the data.
@@ -345,7 +369,8 @@ class Store(Protocol):
         ``producer`` numbers all of them together: when any effect with that number is there, none is done again.
 
         Its errors, beside those of ``write``: SerializationFailure, when a row that was seen (a replaced or updated
-        one, or one of a keyless series that is deleted by its sequence) was changed or deleted since;
+        one, or one of a keyless series that is deleted by its sequence) was changed or deleted since; UniqueViolation
+        (or SerializationFailure, see ``Free``), when a point would no longer have its unique columns' values alone;
         FeatureNotSupported, when two of the effects replace the same row.
         """
         ...

@@ -16,6 +16,7 @@ A message passes through like this:
    holds up nobody and fills no memory.
 4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
    (``writing``, ``effects``); ``temporary`` says which tables go then.
+   ``stored_rows`` is what DDL asks of rows that are there.
 5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
 
 ``copying`` answers COPY: rows out are a query's, encoded otherwise; rows in come with many messages and wait in a

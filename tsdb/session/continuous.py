@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from tsdb.errors import SerializationFailure, TsdbError, UndefinedTable
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
@@ -321,6 +325,12 @@ class OnlyWithin:
     @property
     def moment(self) -> Moment:
         return self.view.moment
+
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        return self.view.knows(series, tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        return self.view.may_meet(request, values)
 
     def progress(self, series: Series) -> Progress | None:
         return self.view.progress(series)

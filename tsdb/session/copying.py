@@ -193,7 +193,7 @@ class Incoming:
             for points in self._reading.finish():
                 self._spool.add(points)
             self._cancellation.check()
-            execution.add_copied(self._prepared, self._spool.take())
+            execution.add_copied(self._prepared, self._spool.take(), self._reading.lines)
 
         await self._exchange.work(rest)
         self._exchange.core.notices.extend(self._reading.notices)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tsdb.errors import ProgramLimitExceeded, TsdbError
 from tsdb.model.points import Points
-from tsdb.model.store import Effect, KeyDeletion, Producer, Store, Write, Written
+from tsdb.model.store import Effect, Free, KeyDeletion, Producer, Store, Write, Written
 
 # Points of one write to the store; an effect is never cut.
 _WRITE_ROWS_MAX = 65_536
@@ -38,6 +38,7 @@ def size_of(effect: Effect) -> int:
             return 1000 + 200 * len(points.fields)
         arrays: int = sum(array.nbytes for array in points.fields.values())
         seen = sum(size_of(each) for each in (effect.replaces, effect.updates, effect.depends) if each is not None)
+        seen += 0 if effect.free is None else 9 * len(points)
         return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + seen
     if isinstance(effect, KeyDeletion):
         return 200 + 20 * len(effect.times) + sum(len(each) + 60 for each in effect.tagsets)
@@ -102,15 +103,29 @@ def joined(effects: Sequence[Effect]) -> Iterator[Effect]:
             yield from group
             continue
         part: list[Points] = []
+        free: list[tuple[Free | None, int]] = []
         rows = 0
         for effect in group:
             assert isinstance(effect, Write)
             if part and rows + len(effect.points) > _WRITE_ROWS_MAX:
-                yield Write(concatenated(part))
-                part, rows = [], 0
+                yield Write(concatenated(part), free=both_free(*free))
+                part, free, rows = [], [], 0
             part.append(effect.points)
+            free.append((effect.free, len(effect.points)))
             rows += len(effect.points)
-        yield Write(concatenated(part))
+        yield Write(concatenated(part), free=both_free(*free))
+
+
+def both_free(*parts: tuple[Free | None, int]) -> Free | None:
+    """Of rows that are joined: what each part has to itself, and how many rows it is."""
+    found = [each for each, _ in parts if each is not None]
+    if not found:
+        return None
+    since = [np.full(count, -1, np.int64) if each is None else each.since for each, count in parts]
+    again = [np.zeros(count, np.bool_) if each is None else each.again for each, count in parts]
+    # One of each version that was read is enough.
+    moments = {moment.number: moment for each in found for moment in each.moments}
+    return Free(np.concatenate(since), np.concatenate(again), tuple(moments.values()))
 
 
 def _joins_with(effect: Effect) -> tuple[int, tuple[int, ...]] | None:

@@ -34,11 +34,11 @@ from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.continuous.state import ContinuousState
 from tsdb.sql.copy import input as copy_input
-from tsdb.sql.copy.input import PreparedCopy
+from tsdb.sql.copy.input import Lines, PreparedCopy
 from tsdb.sql.ddl import create_table_as, roles
 from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.dml import delete
-from tsdb.sql.dml.modification import Outcome, Reading, Write
+from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Ddl, Explain, Select, Truncate
@@ -127,15 +127,23 @@ class Execution:
         finally:
             view.close()
 
-    def add_copied(self, copy: PreparedCopy, batches: Iterator[Points]) -> None:
-        """A right COPY FROM's points, into the transaction. Raises UndefinedTable, OutOfMemory."""
+    def add_copied(self, copy: PreparedCopy, batches: Iterator[Points], lines: Sequence[Lines]) -> None:
+        """A right COPY FROM's points, into the transaction; each row of a reference table has its line.
+
+        Raises UndefinedTable, UniqueViolation, OutOfMemory.
+        """
         if copy.series.number not in self.catalog.series_by_number:
             raise UndefinedTable(f'relation "{copy.series.name}" does not exist')
         self._transaction.start_statement()
         if copy.copy.options.numbered is not None:
             self._numbering.say(copy.copy.options.numbered)
-        for points in batches:
-            self._transaction.add(Write(points))
+        view = self.writing.view()
+        try:
+            numbered = self._numbering.producer() is not None
+            for write in copy_input.writes(copy.series, view, batches, lines, numbered=numbered):
+                self._transaction.add(write)
+        finally:
+            view.close()
 
     @property
     def spill_directory(self) -> Path | None:
@@ -296,7 +304,8 @@ class Execution:
             assert plan.modification is not None
             permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
             repeatable = self._transaction.state is State.BLOCK and self._repeatable()
-            reading = Reading(self._queries, view.catalog, view, values, context, repeatable, returned.reads)
+            numbered = self._numbering.producer() is not None
+            reading = Reading(self._queries, view.catalog, view, values, context, repeatable, returned.reads, numbered)
             outcome = plan.modification.start(reading)
             try:
                 for effect in outcome:

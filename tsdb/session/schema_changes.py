@@ -18,6 +18,7 @@ from tsdb.session.continuous import Refresher, Refreshes, later_floors
 from tsdb.session.materialize import Materialization
 from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, Rowset, texts
+from tsdb.session.stored_rows import StoredRows
 from tsdb.session.temporary import Temporary
 from tsdb.session.writing import Writing
 from tsdb.sql import names
@@ -66,8 +67,11 @@ class SchemaChanges:
         self._refuse_in_use(changes, context, cancellation)
         changes, floors = later_floors(changes, self._store.catalog)
         if changes:
+            rows = StoredRows(self._store, self._queries, self._writing, context, cancellation)
+            rows.check(changes)
             catalog = self._store.change(*changes)
             self._writing.renew(catalog)
+            rows.fill(changes)
             self._temporary.on_commit(context, changes, found.on_commit)
         for floor in floors:
             Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).raise_floor(floor)

@@ -7,7 +7,11 @@ of the schema in the block renews the view.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from tsdb.errors import FeatureNotSupported
 from tsdb.model.continuous import Progress
@@ -15,7 +19,7 @@ from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, Store, TimeRange, View
 from tsdb.session import effects
 from tsdb.session.numbering import Numbering
-from tsdb.session.pending import Overlay
+from tsdb.session.pending import Changes, Overlay
 from tsdb.session.temporary import Temporary
 from tsdb.session.transaction import State, Transaction
 
@@ -39,6 +43,12 @@ class _Shared:
 
     def scan(self, request: ScanRequest) -> Scan:
         return self.held.scan(request)
+
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        return self.held.knows(series, tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        return self.held.may_meet(request, values)
 
     def progress(self, series: Series) -> Progress | None:
         return self.held.progress(series)
@@ -86,7 +96,12 @@ class Writing:
         else:
             view = self._store.view()
         pending = transaction.pending
-        return Overlay(view, pending.series) if pending and in_block else view
+        return Overlay(view, pending.series) if pending else view
+
+    @property
+    def pending(self) -> Mapping[int, Changes]:
+        """What the transaction has changed and not written, by series."""
+        return self._transaction.pending.series
 
     def renew(self, catalog: Catalog) -> None:
         """The schema was changed here: what is pending for dropped series is dropped, and a snapshot is taken anew."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
-from tsdb.model.store import KeyDeletion, Producer
+from tsdb.model.store import Free, KeyDeletion, Producer
 from tsdb.storage.body import encode_write
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, encode_tombstones
 
@@ -104,14 +104,23 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class NewPoints:
+    """Points of a write and what they have to themselves."""
+
+    points: Points
+    free: Free
+
+
+@dataclass(frozen=True, slots=True)
 class Append:
-    """Steps in order, all or none, if what was ``seen`` still holds before the first of them.
+    """Steps in order, all or none, if what was ``seen`` still holds before the first of them, and ``news`` are free.
 
     ``producer`` numbers all of them together, where a write of its own is numbered by its parts.
     """
 
     steps: Sequence[Step]
     seen: Sequence[Seen] = ()
+    news: Sequence[NewPoints] = ()
     producer: Producer | None = None
 
     @property

@@ -14,7 +14,7 @@ from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, Written
-from tsdb.storage.append import Append, DeletePart, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.flusher import BlockIds, Flusher
@@ -105,9 +105,15 @@ class Engine:
         step = delete_step(parts)
         return self._committer.submit(Append([step]), step.bytes)
 
-    def commit(self, steps: Sequence[Step], seen: Sequence[Seen], producer: Producer | None = None) -> Future[Written]:
+    def commit(
+        self,
+        steps: Sequence[Step],
+        seen: Sequence[Seen],
+        news: Sequence[NewPoints] = (),
+        producer: Producer | None = None,
+    ) -> Future[Written]:
         """Log and apply all steps with one sync, or none. However large they are, they wait for room as one."""
-        append = Append(steps, seen, producer)
+        append = Append(steps, seen, news, producer)
         if not steps:
             return _done(Written(0))
         if producer is not None:

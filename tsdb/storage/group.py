@@ -31,6 +31,7 @@ from tsdb.model.time import instant_text
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
 from tsdb.storage.committer import Pending
+from tsdb.storage.free import check_free
 from tsdb.storage.op import OpKind
 from tsdb.storage.producers import scoped
 from tsdb.storage.rows import Rows
@@ -95,9 +96,11 @@ class _Staging:
                 self._check_delete(step)
             else:
                 self._check_write(step)
-        if any(seen.rows.series.number in self._series for seen in append.seen):
+        seen = any(each.rows.series.number in self._series for each in append.seen)
+        if seen or any(self._may_meet(each.points) for each in append.news):
             self.finish()
         check_seen(self._shard, append.seen)
+        check_free(self._shard, append.news)
         staged = _Staged(future, None, [], [])
         for step in append.steps:
             if isinstance(step, Delete):
@@ -107,6 +110,17 @@ class _Staging:
         if staged.answer is None or len(append.steps) > 1:
             staged.answer = Written(append.points)
         self._staged.append(staged)
+
+    def _may_meet(self, points: Points) -> bool:
+        """Whether something that is staged may have what new points have to themselves."""
+        number = points.series.number
+        if number not in self._series:
+            return False
+        if any(not unique.key for unique in points.series.uniques):
+            return True
+        ours = frozenset(points.tagsets)
+        staged = (other for done in self._staged for other, _ in done.points if other.series.number == number)
+        return any(not ours.isdisjoint(other.tagsets) for other in staged)
 
     def finish(self) -> None:
         """What is staged becomes durable and visible, and its writers are answered."""

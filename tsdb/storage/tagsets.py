@@ -205,6 +205,12 @@ class TagSets:
         found = self._ids.get(tagset)
         return found if found is not None and found < self.count else None
 
+    def known(self, tagsets: Sequence[bytes]) -> Bools:
+        """Which tag sets by value have an id."""
+        count = self.count
+        found = (known is not None and known < count for known in map(self._ids.get, tagsets))
+        return np.fromiter(found, np.bool_, len(tagsets))
+
     def matching(self, tags: Sequence[TagMatch | TagIn]) -> Bools:
         """Which tag sets satisfy all of ``tags``; bool[count]. Tests are called once for each distinct value."""
         mask = np.ones(self.count, np.bool_)

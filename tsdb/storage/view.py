@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import NS_MIN
+from tsdb.model.uniqueness import matched
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
@@ -88,6 +90,15 @@ class StorageView:
         reader = SummaryReader(self._rocks, self._summaries)
         return replace(scan, cells=SummaryScan(request, source, reader, tagsets, statistics).cells())
 
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
+        return self.tagsets(series.number).known(tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
+        found = np.zeros(len(values[0]), np.bool_)
+        for batch in self.scan(request).batches:
+            found |= matched(values, batch.columns[: len(values)]) >= 0
+        return found
+
     def progress(self, series: Series) -> Progress | None:
         return self.version.progress.get(series.number)
 
@@ -106,6 +117,14 @@ class StorageView:
         request, statistics = ScanRequest(series, (TIME_NS, SEQUENCE), span), ScanStatistics()
         source = self._input(request, wanted, statistics, since)
         return SeriesScan(request, source, statistics, tagsets=True).pieces()
+
+    def newer(self, series: Series, fields: tuple[int, ...], since: int) -> Iterator[Piece]:
+        """The tag set, sequence and some fields of visible rows, at least those from after the counter ``since``.
+
+        Of a row that was changed since, only what was written since may be there.
+        """
+        request, statistics = ScanRequest(series, (TIME_NS, SEQUENCE, *fields)), ScanStatistics()
+        return SeriesScan(request, self._input(request, None, statistics, since), statistics, tagsets=True).pieces()
 
     def _input(
         self, request: ScanRequest, wanted: Mask | None, statistics: ScanStatistics, since: int = -1

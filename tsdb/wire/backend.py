@@ -127,4 +127,6 @@ def diagnostic(letter: bytes, severity: str, error: TsdbError, codec: str = UTF8
         fields.append((b"W", error.where))
     if error.column is not None:
         fields += zip((b"s", b"t", b"c"), error.column, strict=True)
+    elif error.constraint is not None:
+        fields += zip((b"s", b"t", b"n"), error.constraint, strict=True)
     return message(letter, b"".join(code + cstring(text, codec) for code, text in fields) + b"\0")

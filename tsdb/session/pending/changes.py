@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from tsdb.model.points import Points, decode_tagset
 from tsdb.model.schema import Series
-from tsdb.model.store import KeyDeletion, RangeDeletion, TagIn
-from tsdb.session.effects import size_of
+from tsdb.model.store import Free, KeyDeletion, RangeDeletion, TagIn
+from tsdb.session.effects import both_free, size_of
 from tsdb.session.pending.keys import KeyIndex
 from tsdb.sql.dml.modification import Effect, Write
 
@@ -37,10 +37,15 @@ class Chunk:
     replaces: KeyDeletion | None
     updates: KeyDeletion | None = None
     depends: KeyDeletion | None = None
+    free: Free | None = None
 
     @property
     def _write(self) -> Write:
-        return Write(self.points, self.replaces, self.updates, self.depends)
+        return Write(self.points, self.replaces, self.updates, self.depends, self.free)
+
+    @cached_property
+    def tagsets(self) -> frozenset[bytes]:
+        return frozenset(self.points.tagsets)
 
     @cached_property
     def size(self) -> int:
@@ -55,10 +60,22 @@ class Chunk:
     def effect(self) -> Effect | None:
         return self._write if len(self.points) else self.replaces
 
+    @cached_property
+    def _columns(self) -> dict[int, pa.Array]:
+        return {}
+
+    def column(self, number: int) -> pa.Array:
+        """A tag's or field's values; they are looked for often, in each statement of a transaction."""
+        found = self._columns.get(number)
+        if found is None:
+            found = self._columns[number] = self.points.column(number)
+        return found
+
     def keep(self, rows: Mask) -> Chunk:
         if rows.all():
             return self
-        return replace(self, points=self.points.take(np.flatnonzero(rows)), ordinals=self.ordinals[rows])
+        free = None if self.free is None else free_rows(self.free, rows)
+        return replace(self, points=self.points.take(np.flatnonzero(rows)), ordinals=self.ordinals[rows], free=free)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +106,13 @@ class Changes:
         found = [chunk.replaces for chunk in self.chunks if chunk.replaces is not None]
         return _joined_keys(found) if found else None
 
+    def has_tagsets(self, tagsets: Sequence[bytes]) -> Mask:
+        """Which tag sets by value have a pending row."""
+        found = np.zeros(len(tagsets), np.bool_)
+        for chunk in self.chunks:
+            found |= np.fromiter((each in chunk.tagsets for each in tagsets), np.bool_, len(tagsets))
+        return found
+
     def add_rows(
         self,
         points: Points,
@@ -96,9 +120,10 @@ class Changes:
         replaces: KeyDeletion | None,
         updates: KeyDeletion | None,
         depends: KeyDeletion | None,
+        free: Free | None,
     ) -> Changes:
         ordinals = np.arange(first, first + len(points), dtype=np.int64)
-        chunks = [*self.chunks, Chunk(points, ordinals, replaces, updates, depends)]
+        chunks = [*self.chunks, Chunk(points, ordinals, replaces, updates, depends, free)]
         while len(chunks) > 1 and _belong_together(chunks[-2], chunks[-1]):
             last = chunks.pop()
             chunks[-1] = _joined(self.series, chunks[-1], last)
@@ -157,7 +182,8 @@ class Pending:
             points = effect.points if isinstance(effect, Write) else no_points(series)
             if len(points) or named is not None:
                 updates, depends = (effect.updates, effect.depends) if isinstance(effect, Write) else (None, None)
-                changes = changes.add_rows(points, after, named, _of_store(updates), _of_store(depends))
+                free = effect.free if isinstance(effect, Write) else None
+                changes = changes.add_rows(points, after, named, _of_store(updates), _of_store(depends), free)
                 after += len(points)
         return Pending({**self.series, series.number: changes}, after)
 
@@ -240,7 +266,12 @@ def _joined(series: Series, before: Chunk, after: Chunk) -> Chunk:
         _both(before.replaces, after.replaces),
         _both(before.updates, after.updates),
         _both(before.depends, after.depends),
+        both_free((before.free, len(before.points)), (after.free, len(after.points))),
     )
+
+
+def free_rows(free: Free, rows: Mask) -> Free:
+    return replace(free, since=free.since[rows], again=free.again[rows])
 
 
 def _both(before: KeyDeletion | None, after: KeyDeletion | None) -> KeyDeletion | None:

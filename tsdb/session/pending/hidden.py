@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ class Hidden:
         # How many points are named one by one.
         self.keys = 0 if deleted is None else len(deleted.times)
         self._keys: KeyIndex | None = None
+        self.tagsets: Sequence[bytes] = ()
         self._sequences = np.empty(0, np.int64)
         if deleted is None:
             return
@@ -42,6 +43,7 @@ class Hidden:
         else:
             tagset, times = deleted.tagset, deleted.times
         self._keys = KeyIndex(deleted.tagsets, tagset, times)
+        self.tagsets = deleted.tagsets
         # The highest version that was seen: what others have written since stays. 0 stands for any version.
         self._seen = np.zeros(len(self._keys), np.int64)
         counters = np.where(sequences == 0, _COUNTER, sequences & _COUNTER)

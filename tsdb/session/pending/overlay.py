@@ -22,6 +22,7 @@ from tsdb.model.points import decode_tagset
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import us_of_ns
+from tsdb.model.uniqueness import matched
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
 from tsdb.session.pending.merged import MergedRows, merged_rows
@@ -30,6 +31,8 @@ from tsdb.sql.dml.to_points import tagsets_of
 Mask = npt.NDArray[np.bool_]
 
 BATCH_ROWS = 128 * 1024
+# Of more pending tag sets the values are not looked at one by one.
+_TAGSETS_MAX = 65_536
 
 
 class Overlay:
@@ -58,6 +61,20 @@ class Overlay:
         hidden, rows = self._read[number]
         return _OverlayScan(self._view, request, hidden, rows).start()
 
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
+        found = self._view.knows(series, tagsets)
+        changes = self._changes.get(series.number)
+        return found if changes is None else found | changes.has_tagsets(tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
+        found = self._view.may_meet(request, values)
+        changes = self._changes.get(request.series.number)
+        for chunk in changes.chunks if changes is not None else ():
+            if len(chunk.points):
+                columns = [chunk.column(number) for number in request.columns[: len(values)] if isinstance(number, int)]
+                found |= matched(values, columns) >= 0
+        return found
+
     def progress(self, series: Series) -> Progress | None:
         return self._view.progress(series)
 
@@ -85,6 +102,7 @@ class _OverlayScan:
         bounds = () if rows.index is not None and len(rows) else request.bounds
         self._at = {key: at for at, key in enumerate(columns)}
         newest = None if request.newest is None else _of_the_store(request.newest, hidden)
+        self._tag_values = _tag_values(series, hidden, rows)
         self._inner = view.scan(replace(request, columns=columns, bounds=bounds, newest=newest, cells=None))
         self._schema = pa.schema([self._inner.schema.field(i) for i in range(len(request.columns))])
 
@@ -116,7 +134,7 @@ class _OverlayScan:
         candidates = self._hidden.candidates(times)
         if index is not None:
             candidates |= index.may_hold(times)
-        changed = np.flatnonzero(candidates & ~gone)
+        changed = np.flatnonzero(candidates & ~gone & self._named(tags))
         place = np.full(len(times), -1, np.int64)
         if len(changed):
             chosen = pa.array(changed)
@@ -130,6 +148,17 @@ class _OverlayScan:
             return _bare(int((~gone).sum()))
         made = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         return made.filter(pa.array(~gone)) if gone.any() else made
+
+    def _named(self, tags: Mapping[int, pa.Array]) -> Mask:
+        """Rows that may have the tags of a pending row, or of a deletion by key: a sieve that no row is decoded for."""
+        found: Mask | None = None
+        for number, values in self._tag_values.items():
+            passes = pc.is_in(tags[number].dictionary, value_set=values, skip_nulls=True)
+            with_null = pa.concat_arrays([passes, pa.array([values.null_count > 0])])
+            codes = tags[number].indices.fill_null(len(passes))
+            rows = with_null.take(codes).to_numpy(zero_copy_only=False)
+            found = rows if found is None else found & rows
+        return np.ones(1, np.bool_) if found is None else found
 
     def _merged(self, key: int | str, column: pa.Array, place: npt.NDArray[np.int64]) -> pa.Array:
         """A column with the pending values where they are there; the rows' ``place`` is among the pending rows."""
@@ -183,6 +212,13 @@ class _OverlayScan:
     def _own_tags(self, column: Column, part: npt.NDArray[np.int64]) -> pa.Array:
         values = pa.array([decode_tagset(each).get(column.number) for each in self._rows.tagsets], pa.string())
         return values.take(pa.array(self._rows.tagset[part])).dictionary_encode()
+
+
+def _tag_values(series: Series, hidden: Hidden, rows: MergedRows) -> dict[int, pa.Array]:
+    """The values that each tag has in pending rows and deletions by key; NULL is one."""
+    sets = [decode_tagset(each) for each in (*hidden.tagsets, *(rows.tagsets if rows.index is not None else ()))]
+    numbers = [tag.number for tag in series.tags] if len(sets) <= _TAGSETS_MAX else []
+    return {number: pa.array({each.get(number) for each in sets}, pa.string()) for number in numbers}
 
 
 def _of_the_store(newest: Newest, hidden: Hidden) -> Newest | None:

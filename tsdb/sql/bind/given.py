@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from sqlglot import exp
 
 from tsdb.model.continuous import Progress
-from tsdb.model.points import Points, decode_tagset
+from tsdb.model.points import Points
 from tsdb.model.schema import Catalog, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import us_of_ns
-from tsdb.sql import storage_form
 
 # The argument of a table in a tree that says which series' points are given; no parser sets it.
 GIVEN = "given"
@@ -71,6 +71,12 @@ class GivenView:
         statistics = ScanStatistics(rows_returned=len(self.points))
         return Scan(batch.schema, _once(batch), statistics)
 
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        return self.view.knows(series, tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        return self.view.may_meet(request, values)
+
     def progress(self, series: Series) -> Progress | None:
         return self.view.progress(series)
 
@@ -94,9 +100,5 @@ def column_of(points: Points, series: Series, key: int | str) -> pa.Array:
     if key == SEQUENCE:
         return pa.array(np.arange(len(points), dtype=np.int64))
     assert isinstance(key, int)
-    column = series.by_number[key]
-    if column.role is Role.TAG:
-        values = pa.array([decode_tagset(each).get(key) for each in points.tagsets], pa.string())
-        return values.take(pa.array(points.tagset)).dictionary_encode()
-    found = points.fields.get(key)
-    return found if found is not None else pa.nulls(len(points), storage_form.stored_type(column))
+    values = points.column(key)
+    return values.dictionary_encode() if series.by_number[key].role is Role.TAG else values

@@ -11,7 +11,7 @@ Points come out before the end of the data is known to be right: who takes them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,7 +27,7 @@ from tsdb.errors import (
 from tsdb.model.points import Points
 from tsdb.model.relations import null_in
 from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import TIME_NS
+from tsdb.model.store import TIME_NS, View
 from tsdb.sql import trees
 from tsdb.sql.context import Context
 from tsdb.sql.copy import value_kernels as kernels
@@ -39,8 +39,9 @@ from tsdb.sql.copy.statement import Copy
 from tsdb.sql.copy.tags import TagSets
 from tsdb.sql.copy.values import PLAIN_TEXTS, Mask, TextValues, Values
 from tsdb.sql.dml import insert, serial
-from tsdb.sql.dml.modification import Outcome, Reading
+from tsdb.sql.dml.modification import Outcome, Reading, Write
 from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.dml.unique import UniqueRows
 from tsdb.sql.names import at_path, writable
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.statement import Fragment, Select, parse
@@ -50,6 +51,8 @@ _SHOWN_BYTES = 100
 # Skipped rows that are named one by one (LOG_VERBOSITY verbose).
 _NAMED_MAX = 100
 
+# The line of each row of some points.
+Lines = Int64s | range
 # The values of the columns that COPY does not give, for so many rows.
 Defaults = Callable[[int], dict[str, pa.Array]]
 
@@ -147,6 +150,7 @@ class CopyInput:
         self.rows = 0
         self.skipped = 0
         self.notices: list[Notice] = []
+        self.lines: list[Lines] = []
 
     def feed(self, octets: bytes) -> Iterator[Points]:
         for fields in self._cutter.feed(octets):
@@ -200,6 +204,10 @@ class CopyInput:
         time_ns = values.pop(TIME_NS, None)
         points = points_of(self._prepared.series, values, count, now_ns=self._now_ns, time_ns=time_ns, tagged=tagged)
         self.rows += count
+        if self._prepared.series.uniques and count:
+            self.lines.append(
+                _lines(fields.lines[: fields.rows] if keep is None else fields.lines[: fields.rows][keep])
+            )
         return points
 
     def _read(self, fields: Fields, at: int) -> Values | None:
@@ -295,6 +303,26 @@ class CopyInput:
             name, text = self._targets[first[row]].name, _shown(fields.text(first[row], row) or "")
             line = f'line {fields.lines[row]} for column "{name}"'
             self.notices.append(notice(f"skipping row due to data type incompatibility at {line}: {text}"))
+
+
+def writes(
+    series: Series, view: View, batches: Iterable[Points], lines: Sequence[Lines], *, numbered: bool
+) -> Iterator[Write]:
+    """What a COPY FROM does with its points, ``lines`` for each batch of a reference table. Raises UniqueViolation."""
+    unique = UniqueRows(series, view, numbered) if series.uniques else None
+    for at, points in enumerate(batches):
+        found = None if unique is None else unique.take(points)
+        if found is not None:
+            row, error = found
+            error.where = f"COPY {series.name}, line {lines[at][row]}"
+            raise error
+        yield Write(points, free=None if unique is None else unique.demand(points))
+
+
+def _lines(lines: Int64s) -> Lines:
+    """Lines in a row need no memory."""
+    first, last = int(lines[0]), int(lines[-1])
+    return range(first, last + 1) if last - first == len(lines) - 1 else lines.copy()
 
 
 def _tags(prepared: PreparedCopy) -> TagSets | None:

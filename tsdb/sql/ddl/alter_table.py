@@ -71,6 +71,12 @@ class _Actions:
         self.notices: list[Notice] = []
         self.restarts: list[Restart] = []
 
+    def take(self, declared: Declared) -> None:
+        """The notices of what was read of constraints."""
+        if not self.series.reference:
+            declared.of_time_series()
+        self.notices += declared.notices
+
 
 def read(reader: DdlReader) -> SchemaPlan:
     """What follows ``ALTER TABLE``; views and sequences may be renamed and moved by it, too."""
@@ -175,7 +181,7 @@ def _add(reader: DdlReader, actions: _Actions) -> None:
             raise FeatureNotSupported(
                 "a table cannot get a PRIMARY KEY later", hint="Create a new table with the key and INSERT … SELECT."
             )
-        actions.notices += declared.notices
+        actions.take(declared)
         actions.changes += _added(actions, declared)
         return
     if_not_exists = reader.accept("if", "not", "exists")
@@ -184,15 +190,11 @@ def _add(reader: DdlReader, actions: _Actions) -> None:
         raise FeatureNotSupported(
             "a table cannot get a PRIMARY KEY later", hint="Create a new table with the key and INSERT … SELECT."
         )
-    actions.notices += declared.notices
+    actions.take(declared)
     if if_not_exists and column.name in actions.series.by_name:
         name = actions.series.name
         actions.notices.append(notice(f'column "{column.name}" of relation "{name}" already exists, skipping'))
         return
-    if column.default is not None or column.not_null:
-        actions.notices.append(
-            notice(f'NOT NULL and DEFAULT of column "{column.name}" hold for new rows; rows written before have NULL')
-        )
     definition = create_table.as_field(column)
     actions.changes.append(AddColumn(actions.database, actions.series.path, definition, if_not_exists))
     actions.changes += _added(actions, declared)
@@ -248,7 +250,6 @@ def _alter_column(reader: DdlReader, actions: _Actions) -> None:
         actions.changes.append(AlterColumn(actions.database, series.path, name, set_default=True))
     elif reader.accept("set", "not", "null"):
         actions.changes.append(AlterColumn(actions.database, series.path, name, not_null=True))
-        actions.notices.append(notice("NOT NULL holds for new rows; rows written before are not checked"))
     elif reader.accept("drop", "not", "null"):
         if column is not None and column.role is Role.TIME:
             raise FeatureNotSupported(f'the time column "{name}" is never NULL')

@@ -1,5 +1,5 @@
-"""Constraints of columns and tables: NOT NULL, DEFAULT and PRIMARY KEY hold; the others are kept by name and a NOTICE
-says that they are not enforced.
+"""Constraints of columns and tables: NOT NULL, DEFAULT, PRIMARY KEY and, in a reference table, UNIQUE hold; the others
+are kept by name and a NOTICE says that they are not enforced.
 
 Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 """
@@ -13,6 +13,7 @@ from tsdb.sql import names
 from tsdb.sql.ddl import create_sequence
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import DdlReader
+from tsdb.sql.notice import Notice, notice
 
 COLUMN_WORDS = (
     "tag", "not", "null", "primary", "unique", "check", "references", "generated", "constraint", "collate", "default",
@@ -37,11 +38,10 @@ def read_column_constraint(reader: DdlReader, column: DeclaredColumn, declared: 
         declared.key_name = name or declared.key_name
         _index_parameters(reader)
     elif reader.accept("unique"):
-        reader.accept("nulls", "not", "distinct")
-        reader.accept("nulls", "distinct")
+        read_nulls(reader, declared.notices)
         _index_parameters(reader)
         declared.constraints.append(ConstraintDefinition("u", (column.name,), name))
-        declared.not_enforced(f'UNIQUE on column "{column.name}"')
+        declared.unique.append(f'UNIQUE on column "{column.name}"')
     elif reader.accept("check"):
         text = reader.parenthesized().strip()
         reader.accept("no", "inherit")
@@ -81,6 +81,13 @@ def _generated(reader: DdlReader, column: DeclaredColumn) -> None:
     column.identity = letter
     column.counts = create_sequence.identity_options(reader, column.type)
     column.not_null = True
+
+
+def read_nulls(reader: DdlReader, notices: list[Notice]) -> None:
+    """NULLS [NOT] DISTINCT of what is unique."""
+    if reader.accept("nulls", "not", "distinct"):
+        notices.append(notice("NULLS NOT DISTINCT is accepted, but NULLs are distinct"))
+    reader.accept("nulls", "distinct")
 
 
 def _index_parameters(reader: DdlReader) -> None:
@@ -134,12 +141,11 @@ def read_table_constraint(reader: DdlReader, declared: Declared, table: str) -> 
         declared.key_name = name
         _index_parameters(reader)
     elif reader.accept("unique"):
-        reader.accept("nulls", "not", "distinct")
-        reader.accept("nulls", "distinct")
+        read_nulls(reader, declared.notices)
         columns = tuple(reader.names())
         _index_parameters(reader)
         declared.constraints.append(ConstraintDefinition("u", columns, name))
-        declared.not_enforced(f"UNIQUE ({', '.join(columns)})")
+        declared.unique.append(f"UNIQUE ({', '.join(columns)})")
     elif reader.accept("check"):
         declared.constraints.append(_check(reader, declared, name, table))
         declared.not_enforced("CHECK")

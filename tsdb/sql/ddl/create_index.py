@@ -8,6 +8,7 @@ from __future__ import annotations
 from tsdb.errors import UndefinedObject, WrongObjectType
 from tsdb.model.schema import AddIndex, DropIndex, IndexDefinition, RenameIndex, SchemaChange, Series
 from tsdb.sql import names
+from tsdb.sql.ddl.constraints import read_nulls
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
 from tsdb.sql.notice import Notice, notice
 
@@ -27,23 +28,26 @@ def create(reader: DdlReader, *, unique: bool) -> SchemaPlan:
     if if_not_exists and name is not None and any(i.name == name for i in found.indexes):
         return SchemaPlan("CREATE INDEX", notices=(notice(f'relation "{name}" already exists, skipping'),))
     method = reader.name() if reader.accept("using") else "btree"
-    definition = _definition(reader, name, unique=unique, method=method)
-    reader.finish()
     notices = [notice(_NOTICE, detail=_DETAIL)]
-    if unique:
-        notices.append(notice("UNIQUE is accepted but not enforced"))
+    definition = _definition(reader, name, notices, unique=unique, method=method)
+    reader.finish()
+    if unique and not (found.reference and not definition.where and all(key[0] for key in definition.keys)):
+        notices.append(
+            notice("UNIQUE is accepted but not enforced", detail="It is for plain columns of a table without a time.")
+        )
     return SchemaPlan("CREATE INDEX", (AddIndex(reader.database.name, found.path, definition),), tuple(notices))
 
 
-def _definition(reader: DdlReader, name: str | None, *, unique: bool, method: str) -> IndexDefinition:
+def _definition(
+    reader: DdlReader, name: str | None, notices: list[Notice], *, unique: bool, method: str
+) -> IndexDefinition:
     reader.expect_sign("(")
     keys = [_key(reader)]
     while reader.accept_sign(","):
         keys.append(_key(reader))
     reader.expect_sign(")")
     included = tuple(reader.names()) if reader.accept("include") else ()
-    reader.accept("nulls", "not", "distinct")
-    reader.accept("nulls", "distinct")
+    read_nulls(reader, notices)
     if reader.accept("with"):
         reader.parenthesized()
     if reader.accept("tablespace"):

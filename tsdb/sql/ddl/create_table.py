@@ -275,6 +275,8 @@ def series_of(
                 detail="Points of equal key and time merge.",
             )
         )
+    if time is not None:
+        declared.of_time_series()
     definitions = []
     for column in declared.columns:
         tag = column.tag or column.name in key

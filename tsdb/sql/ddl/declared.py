@@ -41,6 +41,12 @@ class Declared:
     constraints: list[ConstraintDefinition] = field(default_factory=list)
     indexes: list[IndexDefinition] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    unique: list[str] = field(default_factory=list)
 
     def not_enforced(self, what: str) -> None:
         self.notices.append(notice(f"{what} is accepted but not enforced"))
+
+    def of_time_series(self) -> None:
+        """The table has a time: points of equal keys merge, and what is UNIQUE says so."""
+        for what in self.unique:
+            self.not_enforced(what)

@@ -1,15 +1,15 @@
 """ON CONFLICT: which points of an INSERT exist already, and what is written then.
 
-Keys are unique in keyed series alone. DO NOTHING keeps what exists; DO UPDATE SET writes, where the key exists, the
-columns it names from ``EXCLUDED`` and leaves the others. As everywhere in merges, NULL means absent. With expressions,
-WHERE or RETURNING it is an UPDATE (``upsert``), where NULL erases.
+What may conflict is the key of a keyed series, or what is unique in a reference table (``unique``). DO NOTHING keeps
+what exists; DO UPDATE SET writes, where the key exists, the columns it names from ``EXCLUDED`` and leaves the others.
+As everywhere in merges, NULL means absent. With expressions, WHERE or RETURNING it is an UPDATE (``upsert``), where
+NULL erases.
 
 Source of the grammar: PostgreSQL 15 manual, INSERT, ON CONFLICT Clause.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,11 +19,13 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from tsdb.errors import InvalidColumnReference, UndefinedColumn, UndefinedObject, WrongObjectType
-from tsdb.model.points import Int32s, Int64s, Points
+from tsdb.model.points import Points
 from tsdb.model.schema import Role, Series
-from tsdb.model.store import TIME_NS, ScanRequest, TimeRange, View
+from tsdb.model.store import View
+from tsdb.model.uniqueness import Unique
 from tsdb.sql import trees
-from tsdb.sql.dml.to_points import tagsets_of
+from tsdb.sql.dml.keys import existing_rows, keys_of
+from tsdb.sql.dml.unique import UniqueRows
 
 Rows = npt.NDArray[np.int64]
 
@@ -39,11 +41,13 @@ class Kept:
 @dataclass(frozen=True)
 class Conflict:
     """``updated`` are the numbers of the fields to write where the key exists; None is DO NOTHING, or
-    ``computed``: new values that are expressions, which are ``upsert``'s."""
+    ``computed``: new values that are expressions, which are ``upsert``'s. ``arbiters``: of a reference table, in what
+    rows may meet."""
 
     series: Series
     updated: frozenset[int] | None
     computed: bool = False
+    arbiters: tuple[Unique, ...] = ()
 
     @staticmethod
     def read(tree: exp.Expr, series: Series, database: str) -> Conflict | None:
@@ -53,24 +57,29 @@ class Conflict:
             return None
         keys = [trees.name_of(each) for each in clause.args.get("conflict_keys") or ()]
         constraint = clause.args.get("constraint")
-        _check_target(series, keys if constraint is None else _columns_of(series, trees.name_of(constraint)))
+        columns = keys if constraint is None else _columns_of(series, trees.name_of(constraint))
+        arbiters = _arbiters(series, columns)
         nothing = "NOTHING" in str(clause.args.get("action") or "DO NOTHING").upper()
         if not nothing and not keys and constraint is None:
             raise InvalidColumnReference("ON CONFLICT DO UPDATE requires inference specification or constraint name")
-        if not series.keyed:
+        if not series.keyed and not arbiters:
             return None
         if nothing:
-            return Conflict(series, None)
+            return Conflict(series, None, arbiters=arbiters)
         updated = frozenset(_merged(each, series) for each in clause.expressions)
         # RETURNING shows the row as it is then, not as it was given.
-        if clause.args.get("where") is not None or None in updated or tree.args.get("returning") is not None:
-            return Conflict(series, None, computed=True)
-        return Conflict(series, frozenset(number for number in updated if number is not None))
+        merges = clause.args.get("where") is None and tree.args.get("returning") is None
+        if not merges or None in updated or len(series.uniques) > 1 or not all(each.key for each in arbiters):
+            return Conflict(series, None, computed=True, arbiters=arbiters)
+        return Conflict(series, frozenset(number for number in updated if number is not None), arbiters=arbiters)
 
-    def resolve(self, view: View, points: Points) -> Kept:
+    def resolve(self, view: View, points: Points, unique: UniqueRows | None) -> Kept:
         """The points to write. Rows of equal key inside the INSERT: DO NOTHING keeps the first."""
-        existing = existing_rows(view, points)
         every = np.arange(len(points), dtype=np.int64)
+        if self.updated is None and unique is not None:
+            rows = unique.kept(points, self.arbiters)
+            return Kept(points.take(rows), rows)
+        existing = existing_rows(view, points)
         if self.updated is None:
             first = np.zeros(len(points), np.bool_)
             first[np.unique(keys_of(points), return_index=True)[1]] = True
@@ -96,15 +105,22 @@ def _columns_of(series: Series, constraint: str) -> list[str]:
     raise UndefinedObject(f'constraint "{constraint}" for table "{series.name}" does not exist')
 
 
-def _check_target(series: Series, keys: list[str]) -> None:
-    if not keys:
-        return
+def _arbiters(series: Series, columns: list[str]) -> tuple[Unique, ...]:
+    """What is unique by these columns; of a reference table all that is unique, if none are named.
+
+    Raises InvalidColumnReference.
+    """
+    if not columns:
+        return series.uniques
+    named = set(columns)
+    found = tuple(each for each in series.uniques if {series.by_number[n].name for n in each.columns} == named)
     declared = {series.by_number[n].name for n in series.key}
     whole = {c.name for c in series.columns if c.role is not Role.FIELD}
-    if not series.keyed or set(keys) not in (declared, whole):
+    if not found and (not series.keyed or named not in (declared, whole)):
         raise InvalidColumnReference(
             "there is no unique or exclusion constraint matching the ON CONFLICT specification"
         )
+    return found
 
 
 def _merged(assignment: exp.Expr, series: Series) -> int | None:
@@ -122,37 +138,3 @@ def _merged(assignment: exp.Expr, series: Series) -> int | None:
         and trees.name_of(value) == name
     )
     return column.number if excluded else None
-
-
-def keys_of(points: Points) -> npt.NDArray[np.void]:
-    """The points' keys (tag set, time) as comparable records."""
-    keys = np.empty(len(points), dtype=[("tagset", np.int32), ("time", np.int64)])
-    keys["tagset"] = points.tagset
-    keys["time"] = points.times
-    return keys
-
-
-def existing_rows(view: View, points: Points) -> npt.NDArray[np.bool_]:
-    """Which of the points have their key (tags and time) in the series already."""
-    found = np.zeros(len(points), np.bool_)
-    if not len(points):
-        return found
-    series = points.series
-    low, high = int(points.times.min()), int(points.times.max())
-    request = ScanRequest(series, (*(c.number for c in series.tags), TIME_NS), TimeRange(low, high + 1))
-    for batch in view.scan(request).batches:
-        columns = [(c.number, batch.column(i).cast(pa.string())) for i, c in enumerate(series.tags)]
-        tagsets, tagset = tagsets_of(columns, batch.num_rows)
-        found |= among(points, tagsets, tagset, batch.column(len(columns)).to_numpy(zero_copy_only=False))
-    return found
-
-
-def among(points: Points, tagsets: Sequence[bytes], tagset: Int32s, times: Int64s) -> npt.NDArray[np.bool_]:
-    """Which of the points have one of the keys: tag sets by value, each key's index into them, its time."""
-    numbers = {each: i for i, each in enumerate(points.tagsets)}
-    ours = np.array([numbers.get(each, -1) for each in tagsets], np.int32)[tagset]
-    keys = keys_of(points)
-    others = np.empty(len(times), dtype=keys.dtype)
-    others["tagset"] = ours
-    others["time"] = times
-    return np.isin(keys, others[ours >= 0])

@@ -1,8 +1,9 @@
 """INSERT: VALUES or a query, cast to the columns' types, to points.
 
 The source runs as a query like any other, so expressions, parameters and functions mean the same; each value is cast
-to its column's type in the query. Into a keyed series INSERT merges as line protocol does: a field that is given wins,
-a field that is not (or NULL) stays. ``ON CONFLICT`` (see ``conflict``) does otherwise. A missing time is now.
+to its column's type in the query. Into a keyed time series INSERT merges as line protocol does: a field that is given
+wins, a field that is not (or NULL) stays; a reference table refuses rows that meet another (``unique``).
+``ON CONFLICT`` (see ``conflict``) does otherwise. A missing time is now.
 
 Source of the grammar: PostgreSQL 15 manual, INSERT.
 """
@@ -27,7 +28,7 @@ from tsdb.errors import (
 from tsdb.model.points import Points
 from tsdb.model.relations import SqlSequence
 from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import TIME_NS
+from tsdb.model.store import TIME_NS, Free
 from tsdb.sql import trees
 from tsdb.sql.bind import places
 from tsdb.sql.context import Context
@@ -37,6 +38,7 @@ from tsdb.sql.dml.constant_rows import ConstantRows
 from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.dml.returning import Evaluated, Returned
 from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.dml.unique import UniqueRows
 from tsdb.sql.dml.upsert import Upsert
 from tsdb.sql.expressions.coercion import assignable
 from tsdb.sql.names import target_series
@@ -72,17 +74,22 @@ class PreparedInsert:
         return evaluates or self.conflict is not None or self.source.tree.find(exp.Table) is not None
 
     def start(self, reading: Reading) -> Outcome:
+        unique = UniqueRows(self.series, reading.view, reading.numbered) if self.series.uniques else None
+
         def effects(outcome: Outcome) -> Iterator[Effect]:
             if self.constants is not None:
-                yield from self._write(reading, outcome, self.constants.batch(reading.values, reading.context))
+                batch = self.constants.batch(reading.values, reading.context)
+                yield from self._write(reading, outcome, batch, unique)
                 return
             batches = outcome.query(reading, self.source, self.parameters)
             for batch in new_keys.whole(batches, "one ON CONFLICT DO UPDATE takes") if self.upsert else batches:
-                yield from self._write(reading, outcome, batch)
+                yield from self._write(reading, outcome, batch, unique)
 
         return Outcome("INSERT", effects)
 
-    def _write(self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch) -> Iterator[Effect]:
+    def _write(
+        self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch, unique: UniqueRows | None
+    ) -> Iterator[Effect]:
         for column, sequence in self.counted:
             at = self.targets.index(column)
             batch = batch.set_column(
@@ -93,10 +100,10 @@ class PreparedInsert:
         now_ns = reading.context.now_us * 1000
         points = points_of(self.series, values, batch.num_rows, now_ns=now_ns, time_ns=time_ns)
         if self.upsert is not None:
-            yield from self._upserted(reading, outcome, batch, points, self.upsert)
+            yield from self._upserted(reading, outcome, batch, points, self.upsert, unique)
             return
         if self.conflict is not None:
-            kept = self.conflict.resolve(reading.view, points)
+            kept = self.conflict.resolve(reading.view, points, unique)
             points, rows = kept.points, kept.rows
             batch = batch.take(pa.array(rows))
             values = {c.name: batch.column(i) for i, c in enumerate(self.targets)}
@@ -104,10 +111,23 @@ class PreparedInsert:
         if self.columns:
             outcome.returned += self.returned.inserted(reading, outcome, values, points)
         if len(points):
-            yield Write(points)
+            yield Write(points, free=self._free(points, unique))
+
+    def _free(self, points: Points, unique: UniqueRows | None) -> Free | None:
+        """What new rows have to themselves; those that merge by ON CONFLICT may meet others."""
+        if unique is None or (self.conflict is not None and self.conflict.updated is not None):
+            return None
+        unique.check(points)
+        return unique.demand(points, again=self.conflict is not None)
 
     def _upserted(
-        self, reading: Reading, outcome: Outcome, batch: pa.RecordBatch, points: Points, upsert: Upsert
+        self,
+        reading: Reading,
+        outcome: Outcome,
+        batch: pa.RecordBatch,
+        points: Points,
+        upsert: Upsert,
+        unique: UniqueRows | None,
     ) -> Iterator[Effect]:
         def values(rows: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
             taken = batch.take(pa.array(rows))
@@ -117,7 +137,7 @@ class PreparedInsert:
             if self.columns:
                 outcome.returned += self.returned.inserted(reading, outcome, values, points)
 
-        yield from upsert.effects(reading, outcome, points, values, show)
+        yield from upsert.effects(reading, outcome, points, values, show, unique)
 
 
 def prepare(
@@ -293,7 +313,7 @@ class _Body:
         types = (*parameters, *self._parameter_types[len(parameters) :])
         made = None
         if conflict is not None and conflict.computed:
-            made = upsert.prepare(self._queries, self._statement, series, self._context, self._catalog, types)
+            made = upsert.prepare(self._queries, self._statement, conflict, self._context, self._catalog, types)
             parameters = made.update.parameters
             types = (*parameters, *self._parameter_types[len(parameters) :])
 

@@ -30,7 +30,8 @@ ROWS_PER_EFFECT = 65_536
 @dataclass(frozen=True, slots=True)
 class Reading:
     """All that a running modification reads with. ``repeatable``: it changes the rows that ``view`` shows and no
-    others, whatever has come since. ``reads`` is told the bytes of each batch of its queries."""
+    others, whatever has come since. ``reads`` is told the bytes of each batch of its queries.
+    ``numbered``: the transaction has a producer's number, and may be a retry."""
 
     queries: Queries
     catalog: Catalog
@@ -39,6 +40,7 @@ class Reading:
     context: Context
     repeatable: bool = False
     reads: Callable[[int], None] = lambda size: None
+    numbered: bool = False
 
 
 @dataclass

@@ -14,11 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from tsdb.errors import ProgramLimitExceeded, UniqueViolation
-from tsdb.model.points import Points, decode_tagset
+from tsdb.model import uniqueness
+from tsdb.model.points import Points
 from tsdb.model.relations import null_in
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import KeyDeletion, View
-from tsdb.sql.dml.conflict import among, existing_rows, keys_of
+from tsdb.model.time import us_of_ns
+from tsdb.model.uniqueness import Unique
+from tsdb.sql.dml.keys import among, existing_rows, keys_of
 from tsdb.sql.dml.modification import ROWS_PER_EFFECT
 
 # What one effect holds of rows that move.
@@ -58,12 +61,10 @@ def check_free(view: View, points: Points, replaced: KeyDeletion) -> None:
 
 def _duplicate(points: Points, row: int) -> UniqueViolation:
     series = points.series
-    tags = decode_tagset(points.tagsets[points.tagset[row]])
-    key = [series.by_number[n] for n in series.key] or [c for c in series.columns if c.role is not Role.FIELD]
-    time = np.datetime_as_string(np.datetime64(int(points.times[row]), "ns")).replace("T", " ").rstrip("0").rstrip(".")
-    values = ", ".join(time + "+00" if c.role is Role.TIME else str(tags.get(c.number, "null")) for c in key)
-    name = series.key_name or f"{series.name}_pkey"
-    return UniqueViolation(
-        f'duplicate key value violates unique constraint "{name}"',
-        detail=f"Key ({', '.join(c.name for c in key)})=({values}) already exists.",
-    )
+    one = points.take(np.array([row]))
+    key = series.key or tuple(c.number for c in series.columns if c.role is not Role.FIELD)
+    unique = Unique(series.key_name or f"{series.name}_pkey", key)
+    # A point's time is in nanoseconds here; PostgreSQL's, and so the message's, is in microseconds.
+    times = int(us_of_ns(one.times)[0])
+    values = [times if series.by_number[n].role is Role.TIME else one.column(n)[0].as_py() for n in key]
+    return uniqueness.violation(series, unique, values)

@@ -2,7 +2,7 @@
 
 In a keyed series only the fields that are set are written, and merge. Where a field becomes NULL (which in merges means
 absent), and in a keyless series, the row is deleted and written anew as a whole. So it is where a tag or the time
-changes, which name a row (``new_keys``).
+changes, which name a row (``new_keys``), or what is unique in a reference table (``unique``).
 
 Source of the grammar: PostgreSQL 15 manual, UPDATE.
 """
@@ -27,6 +27,7 @@ from tsdb.sql.dml.delete import key_deletion, key_items, key_width, shown_of
 from tsdb.sql.dml.joined import Joined
 from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.dml.to_points import points_of
+from tsdb.sql.dml.unique import UniqueRows
 from tsdb.sql.names import target_series
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
@@ -53,7 +54,8 @@ class PreparedUpdate:
     def start(self, reading: Reading) -> Outcome:
         def effects(outcome: Outcome) -> Iterator[Effect]:
             batches = outcome.query(reading, self.rows, self.parameters)
-            for batch in new_keys.whole(batches) if self.moves and self.series.keyed else batches:
+            together = self.moves and (self.series.keyed or self.series.uniques)
+            for batch in new_keys.whole(batches) if together else batches:
                 if batch.num_rows:
                     yield from self._effects(outcome, batch, reading.view)
 
@@ -61,8 +63,9 @@ class PreparedUpdate:
 
     @property
     def moves(self) -> bool:
-        """Whether it changes what names a point."""
-        return any(column.role is not Role.FIELD for column in self.changed)
+        """Whether it changes what names a point, or what no other may have."""
+        unique = {number for each in self.series.uniques for number in each.columns}
+        return any(column.role is not Role.FIELD or column.number in unique for column in self.changed)
 
     def _effects(self, outcome: Outcome, batch: pa.RecordBatch, view: View) -> Iterator[Effect]:
         moment = view.moment
@@ -73,10 +76,7 @@ class PreparedUpdate:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
         if self.moves or not self.series.keyed:
-            made = self._rewritten(batch, moment)
-            if self.series.keyed and made.replaces is not None:
-                new_keys.check_free(view, made.points, made.replaces)
-            yield made
+            yield self._moved(self._rewritten(batch, moment), view)
             return
         emptied = np.zeros(batch.num_rows, np.bool_)
         for array in news:
@@ -85,6 +85,16 @@ class PreparedUpdate:
             yield self._rewritten(batch.filter(pa.array(emptied)), moment)
         if not emptied.all():
             yield self._merged(batch.filter(pc.invert(pa.array(emptied))), moment)
+
+    def _moved(self, made: Write, view: View) -> Write:
+        """Raises UniqueViolation."""
+        if self.series.uniques and self.moves:
+            unique = UniqueRows(self.series, view)
+            unique.check(made.points, made.replaces)
+            return replace(made, free=unique.demand(made.points))
+        if self.series.keyed and made.replaces is not None:
+            new_keys.check_free(view, made.points, made.replaces)
+        return made
 
     def _rewritten(self, batch: pa.RecordBatch, moment: Moment) -> Write:
         return replace(self._write(batch, with_kept=True), replaces=key_deletion(self.series, batch, moment))

@@ -1,0 +1,195 @@
+"""What DDL asks of the rows that are there: no NULL where none may be, nothing twice; and what it gives them, the
+DEFAULT of a new column.
+
+A default is written as by UPDATE, into the rows that the column's change found, in steps that are durable at once, as
+DDL is; who reads meanwhile sees NULL in the others. What a transaction has pending follows at its COMMIT. Where a
+column cannot be filled it is taken away again.
+
+Source: PostgreSQL 15 manual, ALTER TABLE (ADD COLUMN, SET NOT NULL), CREATE INDEX (UNIQUE).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from tsdb.errors import NotNullViolation, SerializationFailure, TsdbError, UniqueViolation
+from tsdb.model.schema import (
+    AddColumn,
+    AddConstraint,
+    AddIndex,
+    AlterColumn,
+    ColumnDefinition,
+    DropColumn,
+    SchemaChange,
+    Series,
+)
+from tsdb.model.store import Effect, Store, View
+from tsdb.session import effects
+from tsdb.session.cancellation import Cancellation
+from tsdb.session.writing import Writing
+from tsdb.sql import trees
+from tsdb.sql.context import Context
+from tsdb.sql.dml import assignments, update
+from tsdb.sql.dml.modification import Reading
+from tsdb.sql.query import Queries
+from tsdb.sql.statement import Fragment, Select, Update, parse
+
+# How often a column is filled again after somebody has changed a row meanwhile.
+_RETRIES = 10
+
+
+class StoredRows:
+    """The rows of the tables that a session's DDL changes."""
+
+    def __init__(
+        self, store: Store, queries: Queries, writing: Writing, context: Context, cancellation: Cancellation
+    ) -> None:
+        self._store = store
+        self._queries = queries
+        self._writing = writing
+        self._context = context
+        self._cancellation = cancellation
+
+    def check(self, changes: Sequence[SchemaChange]) -> None:
+        """Before the changes. Raises NotNullViolation, UniqueViolation."""
+        added = {change.column.name: change.column for change in changes if isinstance(change, AddColumn)}
+        for change in changes:
+            if isinstance(change, AlterColumn) and change.not_null:
+                self._check_no_null(change.series, change.name, f"{_quoted(change.name)} IS NULL")
+            elif isinstance(change, AddColumn) and change.column.not_null and not _has_value(change.column):
+                self._check_no_null(change.series, change.column.name, "true")
+            elif isinstance(change, AddConstraint) and change.constraint.kind == "u":
+                made = change.constraint
+                self._check_unique(change.series, made.name, made.columns, "key", added)
+            elif isinstance(change, AddIndex) and change.index.unique and not change.index.where:
+                columns = [key[0] for key in change.index.keys]
+                self._check_unique(change.series, change.index.name, columns, "idx", {})
+
+    def fill(self, changes: Sequence[SchemaChange]) -> None:
+        """After the changes: new columns get their default. Raises what an UPDATE raises; the columns are gone then."""
+        added = [change for change in changes if isinstance(change, AddColumn) and _has_value(change.column)]
+        try:
+            for change in added:
+                self._fill(change.series, change.column.name)
+        except BaseException:
+            # If the disk fails, the column stays, with NULL in rows that were not reached.
+            with contextlib.suppress(TsdbError):
+                dropped = [DropColumn(each.database, each.series, each.column.name) for each in added]
+                self._writing.renew(self._store.change(*dropped))
+            raise
+
+    def _fill(self, path: str, column: str) -> None:
+        series = self._series(path)
+        assert series is not None
+        for left in reversed(range(_RETRIES)):
+            view = self._store.view()
+            try:
+                for effect in self._filled(series, column, view):
+                    effects.write(self._store, [effect])
+                break
+            except SerializationFailure:
+                if not left:
+                    raise
+            finally:
+                view.close()
+        if series.number in self._writing.pending:
+            view = self._writing.view()
+            try:
+                for effect in self._filled(series, column, view):
+                    self._writing.collect(effect)
+            finally:
+                view.close()
+
+    def _filled(self, series: Series, column: str, view: View) -> Iterator[Effect]:
+        """The UPDATE of the rows that have no value yet."""
+        name = _quoted(column)
+        statement = parse(Fragment(f"UPDATE {_named(series)} SET {name} = DEFAULT WHERE {name} IS NULL"))
+        assert isinstance(statement, Update)
+        prepared = update.prepare(self._queries, statement, self._context, view.catalog)
+        outcome = prepared.start(Reading(self._queries, view.catalog, view, (), self._context))
+        try:
+            for effect in outcome:
+                self._cancellation.check()
+                yield effect
+        finally:
+            self._cancellation.watch(None)
+            outcome.close()
+
+    # --- questions ---
+
+    def _check_unique(
+        self,
+        path: str,
+        name: str | None,
+        columns: Sequence[str | None],
+        suffix: str,
+        added: Mapping[str, ColumnDefinition],
+    ) -> None:
+        """Raises UniqueViolation where rows of a reference table have the same values already."""
+        series = self._series(path)
+        if series is None or not series.reference or None in columns:
+            return
+        named = [column for column in columns if column is not None]
+        values = [_quoted(each) if each not in added else added[each].default for each in named]
+        if None in values or any(_is_volatile(added[each].default) for each in named if each in added):
+            return
+        items = ", ".join(f"({value}) AS c{i}" for i, value in enumerate(values))
+        numbered = [f"c{i}" for i in range(len(named))]
+        there = " AND ".join(f"{each} IS NOT NULL" for each in numbered)
+        texts = ", ".join(f"CAST({each} AS text)" for each in numbered)
+        query = f"SELECT {texts} FROM (SELECT {items} FROM {_named(series)}) AS q WHERE {there}"
+        for row in self._rows(f"{query} GROUP BY {', '.join(numbered)} HAVING count(*) > 1 LIMIT 1"):
+            name = name or "_".join([series.name, *named, suffix])
+            error = UniqueViolation(
+                f'could not create unique index "{name}"',
+                detail=f"Key ({', '.join(named)})=({', '.join(map(str, row))}) is duplicated.",
+            )
+            error.constraint = (series.schema, series.name, name)
+            raise error
+
+    def _check_no_null(self, path: str, column: str, condition: str) -> None:
+        """Raises NotNullViolation if a row meets the condition."""
+        series = self._series(path)
+        if series is None or (condition == "true") == (column in series.by_name):
+            return
+        if self._rows(f"SELECT 1 FROM {_named(series)} WHERE {condition} LIMIT 1"):
+            error = NotNullViolation(f'column "{column}" of relation "{series.name}" contains null values')
+            error.column = (series.schema, series.name, column)
+            raise error
+
+    def _rows(self, text: str) -> list[tuple[object, ...]]:
+        """The rows of a query of few."""
+        view = self._writing.view()
+        try:
+            statement = parse(Fragment(text))
+            assert isinstance(statement, Select)
+            prepared = self._queries.prepare(statement, self._context, view.catalog, ())
+            rows = self._queries.run(prepared, view, (), self._context)
+            try:
+                return [row for batch in rows for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)]
+            finally:
+                self._cancellation.watch(None)
+                rows.close()
+        finally:
+            view.close()
+
+    def _series(self, path: str) -> Series | None:
+        return self._store.catalog.find(self._context.database).series.get(path)
+
+
+def _has_value(column: ColumnDefinition) -> bool:
+    return column.default is not None or column.sequence is not None or column.counts is not None
+
+
+def _is_volatile(default: str | None) -> bool:
+    return default is not None and assignments.is_volatile(trees.expression(default))
+
+
+def _named(series: Series) -> str:
+    return f"{_quoted(series.schema)}.{_quoted(series.name)}"
+
+
+def _quoted(name: str) -> str:
+    doubled = name.replace('"', '""')
+    return f'"{doubled}"'
