@@ -38,6 +38,7 @@ from tsdb.sql.copy.input import Lines, PreparedCopy
 from tsdb.sql.ddl import create_table_as, roles
 from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.dml import delete
+from tsdb.sql.dml.compound import PreparedCompound
 from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
@@ -302,10 +303,15 @@ class Execution:
         try:
             plan = self._planner.fresh(plan, context, types, view.catalog)
             assert plan.modification is not None
-            permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
+            if isinstance(plan.modification, PreparedCompound):
+                plan.modification.check(view.catalog, context)
+            else:
+                permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
             repeatable = self._transaction.state is State.BLOCK and self._repeatable()
-            numbered = self._numbering.producer() is not None
-            reading = Reading(self._queries, view.catalog, view, values, context, repeatable, returned.reads, numbered)
+            reading = Reading(
+                self._queries, view.catalog, view, values, context, repeatable, returned.reads,
+                self._numbering.producer() is not None, returned.keeps, lambda: self.writing.written(view),
+            )  # fmt: skip
             outcome = plan.modification.start(reading)
             try:
                 for effect in outcome:

@@ -19,11 +19,12 @@ from tsdb.sql.copy import output as copy_output
 from tsdb.sql.copy import statement as copy_statement
 from tsdb.sql.copy.statement import Copy
 from tsdb.sql.ddl import create_table_as, roles
-from tsdb.sql.dml import delete, insert, update
+from tsdb.sql.dml import compound, delete, insert, update
 from tsdb.sql.dml.modification import Modification
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import (
+    Compound,
     Ddl,
     Delete,
     Explain,
@@ -93,7 +94,7 @@ class Planner:
         catalog = catalog or self._catalog()
         if isinstance(statement, Select | Explain):
             return self._plan_query(statement, context, types, catalog)
-        if isinstance(statement, Insert | Update | Delete):
+        if isinstance(statement, Insert | Update | Delete | Compound):
             found = self._modification(statement, context, catalog, types)
             columns = found.columns or None
             return Plan(
@@ -134,6 +135,8 @@ class Planner:
             return insert.prepare(self._queries, statement, context, catalog, types)
         if isinstance(statement, Update):
             return update.prepare(self._queries, statement, context, catalog, types)
+        if isinstance(statement, Compound):
+            return compound.prepare(self._queries, statement, context, catalog, types)
         assert isinstance(statement, Delete)
         return delete.prepare(self._queries, statement, context, catalog, types)
 

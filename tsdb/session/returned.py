@@ -23,12 +23,21 @@ class Returned:
         if self._claim is not None:
             self._claim.hold(batch_bytes + self._bytes)
 
+    def keeps(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """A part of the statement has returned so much by now, which later parts read. Raises OutOfMemory."""
+        if batches and self._claim is not None and sum(each.nbytes for each in batches) > self._claim.most_bytes:
+            raise self._too_much(self._claim)
+
     def holds(self, batches: Sequence[pa.RecordBatch]) -> None:
         """RETURNING has given so much by now. Raises OutOfMemory beyond half of the budget."""
         self._bytes += sum(batch.nbytes for batch in batches[self._batches :])
         self._batches = len(batches)
         if self._claim is not None and self._bytes > self._claim.most_bytes:
-            raise OutOfMemory(
-                f"RETURNING gives more than {self._claim.most_bytes // MIB} MiB",
-                hint="Change fewer rows at a time, or raise result_memory.",
-            )
+            raise self._too_much(self._claim)
+
+    @staticmethod
+    def _too_much(claim: Claim) -> OutOfMemory:
+        return OutOfMemory(
+            f"RETURNING gives more than {claim.most_bytes // MIB} MiB",
+            hint="Change fewer rows at a time, or raise result_memory.",
+        )

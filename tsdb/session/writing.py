@@ -98,6 +98,13 @@ class Writing:
         pending = transaction.pending
         return Overlay(view, pending.series) if pending else view
 
+    def written(self, view: View) -> View:
+        """What a view that a statement reads shows with what the transaction has changed by now."""
+        pending = self._transaction.pending.series
+        if isinstance(view, Overlay):
+            return view.with_changes(pending)
+        return Overlay(view, pending) if pending else view
+
     @property
     def pending(self) -> Mapping[int, Changes]:
         """What the transaction has changed and not written, by series."""

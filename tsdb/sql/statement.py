@@ -128,6 +128,14 @@ class Update:
 
 
 @dataclass(frozen=True, eq=False)
+class Compound:
+    """A statement with INSERT, UPDATE or DELETE in its WITH, or a MERGE."""
+
+    fragment: Fragment
+    tree: exp.Expr
+
+
+@dataclass(frozen=True, eq=False)
 class Truncate:
     fragment: Fragment
     tree: exp.TruncateTable
@@ -136,9 +144,9 @@ class Truncate:
 # Where an INSERT's tree says whose values win: "system" or "user".
 OVERRIDING = "overriding"
 
-Statement = Select | Explain | Utility | Ddl | Insert | Delete | Update | Truncate
+Statement = Select | Explain | Utility | Ddl | Insert | Delete | Update | Compound | Truncate
 
-_QUERY_WORDS = frozenset({"select", "with", "values", "table", "insert", "delete", "update", "truncate"})
+_QUERY_WORDS = frozenset({"select", "with", "values", "table", "insert", "delete", "update", "truncate", "merge"})
 _DDL_WORDS = frozenset(
     {"create", "alter", "drop", "comment", "grant", "revoke", "import", "refresh", "security", "reassign"}
 )
@@ -277,8 +285,19 @@ def _check_words(fragment: Fragment, tree: exp.Expr) -> None:
         raise lexer.syntax_error(text, following.start, following.end)
 
 
+def _modifies(tree: exp.Expr) -> bool:
+    """Whether there is a modification in WITH. Raises FeatureNotSupported where it is not the statement's own WITH."""
+    found = [each for each in tree.find_all(exp.CTE) if isinstance(each.this, exp.Insert | exp.Update | exp.Delete)]
+    if any(each.parent is None or each.parent.parent is not tree for each in found):
+        raise FeatureNotSupported("WITH clause containing a data-modifying statement must be at the top level")
+    return bool(found)
+
+
 def _query(fragment: Fragment, tree: exp.Expr) -> Statement:
     _check_words(fragment, tree)
+    common = any(token.is_word("with") for token in fragment.tokens)
+    if isinstance(tree, exp.Merge) or (common and _modifies(tree)):
+        return Compound(fragment, tree)
     if isinstance(tree, exp.Insert):
         return Insert(fragment, tree)
     if isinstance(tree, exp.Delete):

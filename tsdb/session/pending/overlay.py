@@ -43,6 +43,10 @@ class Overlay:
         self._changes = changes
         self._read: dict[int, tuple[Hidden, MergedRows]] = {}
 
+    def with_changes(self, changes: Mapping[int, Changes]) -> Overlay:
+        """The same view of the store with other changes."""
+        return Overlay(self._view, changes)
+
     @property
     def catalog(self) -> Catalog:
         return self._view.catalog

@@ -74,7 +74,7 @@ class PreparedInsert:
         return evaluates or self.conflict is not None or self.source.tree.find(exp.Table) is not None
 
     def start(self, reading: Reading) -> Outcome:
-        unique = UniqueRows(self.series, reading.view, reading.numbered) if self.series.uniques else None
+        unique = UniqueRows(self.series, reading.latest, reading.numbered) if self.series.uniques else None
 
         def effects(outcome: Outcome) -> Iterator[Effect]:
             if self.constants is not None:

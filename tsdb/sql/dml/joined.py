@@ -43,14 +43,15 @@ class Joined:
             made = trees.select([*items], None, condition)
             self._join(made)
             if once:
-                made.set("distinct", exp.Distinct(on=exp.Tuple(expressions=self._keys())))
+                made.set("distinct", exp.Distinct(on=exp.Tuple(expressions=self.keys())))
         else:
             made = trees.select([*items], self.target.copy(), condition)
         if with_ is not None:
             made.set("with_", with_.copy())
         return made
 
-    def _keys(self) -> list[exp.Expr]:
+    def keys(self) -> list[exp.Expr]:
+        """What tells the target's rows apart."""
         keys = [trees.column(name, self.name) for name in (TIME_NS, SEQUENCE)]
         for tag in self.series.tags:
             column = trees.column(tag.name, self.name)

@@ -30,8 +30,9 @@ ROWS_PER_EFFECT = 65_536
 @dataclass(frozen=True, slots=True)
 class Reading:
     """All that a running modification reads with. ``repeatable``: it changes the rows that ``view`` shows and no
-    others, whatever has come since. ``reads`` is told the bytes of each batch of its queries.
-    ``numbered``: the transaction has a producer's number, and may be a retry."""
+    others, whatever has come since. ``reads`` is told the bytes of each batch of its queries, ``keeps`` what it has
+    returned so far. ``numbered``: the transaction has a producer's number, and may be a retry. ``written`` shows also
+    what the parts of the statement have done."""
 
     queries: Queries
     catalog: Catalog
@@ -41,6 +42,13 @@ class Reading:
     repeatable: bool = False
     reads: Callable[[int], None] = lambda size: None
     numbered: bool = False
+    keeps: Callable[[Sequence[pa.RecordBatch]], None] = lambda batches: None
+    written: Callable[[], View] | None = None
+
+    @property
+    def latest(self) -> View:
+        """What ``view`` shows with what the statement itself has done by now."""
+        return self.view if self.written is None else self.written()
 
 
 @dataclass

@@ -57,7 +57,7 @@ class PreparedUpdate:
             together = self.moves and (self.series.keyed or self.series.uniques)
             for batch in new_keys.whole(batches) if together else batches:
                 if batch.num_rows:
-                    yield from self._effects(outcome, batch, reading.view)
+                    yield from self._effects(outcome, batch, reading)
 
         return Outcome("UPDATE", effects, target=self.series)
 
@@ -67,8 +67,8 @@ class PreparedUpdate:
         unique = {number for each in self.series.uniques for number in each.columns}
         return any(column.role is not Role.FIELD or column.number in unique for column in self.changed)
 
-    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, view: View) -> Iterator[Effect]:
-        moment = view.moment
+    def _effects(self, outcome: Outcome, batch: pa.RecordBatch, reading: Reading) -> Iterator[Effect]:
+        moment = reading.view.moment
         outcome.count += batch.num_rows
         at = key_width(self.series) + len(self.kept)
         news = batch.columns[at : at + len(self.changed)]
@@ -76,7 +76,7 @@ class PreparedUpdate:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
         if self.moves or not self.series.keyed:
-            yield self._moved(self._rewritten(batch, moment), view)
+            yield self._moved(self._rewritten(batch, moment), reading.latest)
             return
         emptied = np.zeros(batch.num_rows, np.bool_)
         for array in news:
