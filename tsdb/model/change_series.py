@@ -254,6 +254,9 @@ def still_used(what: str, details: list[str]) -> DependentObjectsStillExist:
 def rename_series(draft: Draft, database_name: str, path: str, to: str) -> None:
     database = draft.find(database_name)
     found = database.find(path)
+    if found.key and found.key_name is None:
+        # A key keeps the name that it was made under.
+        found = replace(found, key_name=f"{found.name}_pkey")
     draft.rename(database, found, found.schema, to)
 
 

@@ -13,6 +13,7 @@ from tsdb.errors import ObjectInUse, WrongObjectType
 from tsdb.model import authorization, privileges
 from tsdb.model.schema import DropDatabase, RenameDatabase, SchemaChange, Series
 from tsdb.model.store import Store
+from tsdb.session import cascades
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refresher, Refreshes, later_floors
 from tsdb.session.materialize import Materialization
@@ -69,8 +70,11 @@ class SchemaChanges:
         if changes:
             rows = StoredRows(self._store, self._queries, self._writing, context, cancellation)
             rows.check(changes)
+            before = self._store.catalog
             catalog = self._store.change(*changes)
             self._writing.renew(catalog)
+            for notice in cascades.notices(context, changes, before, catalog):
+                self._notify(notice)
             rows.fill(changes)
             self._temporary.on_commit(context, changes, found.on_commit)
         for floor in floors:

@@ -29,5 +29,11 @@ def notice(message: str, *, detail: str | None = None, hint: str | None = None) 
     return Notice(SuccessfulCompletion(message, detail=detail, hint=hint))
 
 
+def skipped(condition: TsdbError) -> Notice:
+    """What IF NOT EXISTS leaves alone: the error that would be, as a NOTICE with its SQLSTATE."""
+    condition.message = f"{condition.message}, skipping"
+    return Notice(condition)
+
+
 def warning(message: str, *, hint: str | None = None) -> Notice:
     return Notice(NoticeWarning(message, hint=hint), "WARNING")

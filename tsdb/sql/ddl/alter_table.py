@@ -9,7 +9,7 @@ Source of the grammar: PostgreSQL 15 manual, ALTER TABLE.
 
 from __future__ import annotations
 
-from tsdb.errors import DatatypeMismatch, FeatureNotSupported, UndefinedColumn, WrongObjectType
+from tsdb.errors import DatatypeMismatch, DuplicateColumn, FeatureNotSupported, UndefinedColumn, WrongObjectType
 from tsdb.model.catalog import Relation
 from tsdb.model.relations import SqlSequence, SqlView
 from tsdb.model.schema import (
@@ -36,7 +36,7 @@ from tsdb.sql.ddl import constraints, create_sequence, create_table, declared_ty
 from tsdb.sql.ddl.declared import Declared
 from tsdb.sql.ddl.declared_type import DeclaredType
 from tsdb.sql.ddl.plan import DdlReader, Restart, SchemaPlan
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, skipped
 from tsdb.types import (
     BOOL,
     BPCHAR,
@@ -193,7 +193,7 @@ def _add(reader: DdlReader, actions: _Actions) -> None:
     actions.take(declared)
     if if_not_exists and column.name in actions.series.by_name:
         name = actions.series.name
-        actions.notices.append(notice(f'column "{column.name}" of relation "{name}" already exists, skipping'))
+        actions.notices.append(skipped(DuplicateColumn(f'column "{column.name}" of relation "{name}" already exists')))
         return
     definition = create_table.as_field(column)
     actions.changes.append(AddColumn(actions.database, actions.series.path, definition, if_not_exists))

@@ -5,12 +5,12 @@ Source of the grammar: PostgreSQL 15 manual, CREATE INDEX.
 
 from __future__ import annotations
 
-from tsdb.errors import UndefinedObject, WrongObjectType
+from tsdb.errors import DuplicateTable, UndefinedObject, WrongObjectType
 from tsdb.model.schema import AddIndex, DropIndex, IndexDefinition, RenameIndex, SchemaChange, Series
 from tsdb.sql import names
 from tsdb.sql.ddl.constraints import read_nulls
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, skipped
 
 _NOTICE = "indexes are accepted but not built"
 _DETAIL = "Time and tags are indexed by themselves."
@@ -26,7 +26,7 @@ def create(reader: DdlReader, *, unique: bool) -> SchemaPlan:
     if not isinstance(found, Series):
         raise WrongObjectType(f'cannot create index on relation "{found.name}"')
     if if_not_exists and name is not None and any(i.name == name for i in found.indexes):
-        return SchemaPlan("CREATE INDEX", notices=(notice(f'relation "{name}" already exists, skipping'),))
+        return SchemaPlan("CREATE INDEX", notices=(skipped(DuplicateTable(f'relation "{name}" already exists')),))
     method = reader.name() if reader.accept("using") else "btree"
     notices = [notice(_NOTICE, detail=_DETAIL)]
     definition = _definition(reader, name, notices, unique=unique, method=method)

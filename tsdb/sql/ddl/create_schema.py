@@ -5,13 +5,13 @@ Source of the grammar: PostgreSQL 15 manual, CREATE SCHEMA, COMMENT.
 
 from __future__ import annotations
 
-from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedObject
+from tsdb.errors import DuplicateSchema, FeatureNotSupported, InvalidSchemaName, UndefinedObject
 from tsdb.model.relations import PUBLIC
 from tsdb.model.schema import CreateNamespace, DropNamespace, RenameNamespace, SchemaChange, SetComment
 from tsdb.sql import names
 from tsdb.sql.ddl import create_index, create_type
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, skipped
 
 _RELATIONS = ("table", "view", "sequence")
 
@@ -26,7 +26,7 @@ def create(reader: DdlReader) -> SchemaPlan:
     if not reader.at_end:
         raise FeatureNotSupported("CREATE SCHEMA with elements is not supported", hint="Create them one by one.")
     if if_not_exists and (name == PUBLIC or name in reader.database.namespaces):
-        return SchemaPlan("CREATE SCHEMA", notices=(notice(f'schema "{name}" already exists, skipping'),))
+        return SchemaPlan("CREATE SCHEMA", notices=(skipped(DuplicateSchema(f'schema "{name}" already exists')),))
     return SchemaPlan("CREATE SCHEMA", (CreateNamespace(reader.database.name, name, if_not_exists),))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from tsdb.errors import InvalidParameterValue, SqlSyntaxError, WrongObjectType
+from tsdb.errors import DuplicateTable, InvalidParameterValue, SqlSyntaxError, WrongObjectType
 from tsdb.model.catalog import Database
 from tsdb.model.relations import SequenceOptions, SqlSequence, path_of
 from tsdb.model.schema import (
@@ -21,7 +21,7 @@ from tsdb.sql import lexer, names
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import declared_type
 from tsdb.sql.ddl.plan import DdlReader, Restart, SchemaPlan
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, skipped
 from tsdb.types import INT2, INT4, INT8, SqlType
 
 _RANGES = {INT2.oid: 2**15, INT4.oid: 2**31, INT8.oid: 2**63}
@@ -141,7 +141,7 @@ def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
     if_not_exists = reader.accept("if", "not", "exists")
     schema, name = reader.new_relation(temporary=temporary)
     if if_not_exists and reader.database.relation(path_of(schema, name)) is not None:
-        return SchemaPlan("CREATE SEQUENCE", notices=(notice(f'relation "{name}" already exists, skipping'),))
+        return SchemaPlan("CREATE SEQUENCE", notices=(skipped(DuplicateTable(f'relation "{name}" already exists')),))
     given = _Given()
     while not reader.at_end:
         _read_option(reader, given)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from tsdb.errors import (
     DuplicateColumn,
+    DuplicateTable,
     FeatureNotSupported,
     InvalidParameterValue,
     InvalidTableDefinition,
@@ -28,7 +29,7 @@ from tsdb.sql import intervals
 from tsdb.sql.ddl import constraints, create_sequence, declared_type
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan, Source
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, skipped
 from tsdb.sql.statement import Fragment
 from tsdb.types import TIMESTAMP, TIMESTAMPTZ
 
@@ -57,7 +58,7 @@ def create(reader: DdlReader, *, temporary: bool = False) -> SchemaPlan:
     schema, name = reader.new_relation(temporary=temporary)
     found = reader.database.relation(path_of(schema, name))
     if if_not_exists and found is not None:
-        return SchemaPlan("CREATE TABLE", notices=(notice(f'relation "{name}" already exists, skipping'),))
+        return SchemaPlan("CREATE TABLE", notices=(skipped(DuplicateTable(f'relation "{name}" already exists')),))
     if any(reader.at_words(word) for word in ("as", "with", "using", "on")) or _only_names(reader):
         return _create_table_as(reader, schema, name, temporary=temporary)
     if reader.at_words("partition", "of") or reader.at_words("of"):

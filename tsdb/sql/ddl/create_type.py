@@ -5,7 +5,7 @@ Source of the grammar: PostgreSQL 15 manual, CREATE TYPE, ALTER TYPE, DROP TYPE.
 
 from __future__ import annotations
 
-from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedObject, WrongObjectType
+from tsdb.errors import DuplicateObject, FeatureNotSupported, InvalidSchemaName, UndefinedObject, WrongObjectType
 from tsdb.model.enums import EnumType
 from tsdb.model.relations import PUBLIC
 from tsdb.model.role_changes import SetOwner
@@ -13,7 +13,7 @@ from tsdb.model.schema import AddLabel, CreateEnum, DropType, RenameLabel, Renam
 from tsdb.sql import names
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
 from tsdb.sql.ddl.role_names import role_name
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, skipped
 from tsdb.types import BY_NAME
 
 _ONLY_ENUMS = "Only enumerated types can be made. Use columns of their own for the parts of a composite value."
@@ -107,6 +107,6 @@ def _added(reader: DdlReader, found: EnumType) -> tuple[SchemaChange, tuple[Noti
     neighbour = reader.string() if word else None
     notices: tuple[Notice, ...] = ()
     if if_not_exists and any(each.text == label for each in found.labels):
-        notices = (notice(f'enum label "{label}" already exists, skipping'),)
+        notices = (skipped(DuplicateObject(f'enum label "{label}" already exists')),)
     database = reader.database.name
     return AddLabel(database, found.path, label, if_not_exists, neighbour, word == "after"), notices

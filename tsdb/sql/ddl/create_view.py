@@ -8,7 +8,7 @@ Source of the grammar: PostgreSQL 15 manual, CREATE VIEW, CREATE MATERIALIZED VI
 
 from __future__ import annotations
 
-from tsdb.errors import FeatureNotSupported, SqlSyntaxError, UndefinedParameter
+from tsdb.errors import DuplicateTable, FeatureNotSupported, SqlSyntaxError, UndefinedParameter
 from tsdb.model.relations import Definition, SqlView, ViewColumn, path_of
 from tsdb.model.schema import (
     Catalog,
@@ -27,7 +27,7 @@ from tsdb.sql.context import Context
 from tsdb.sql.continuous.options import OPTION_NAMES, options_of
 from tsdb.sql.ddl import create_table
 from tsdb.sql.ddl.plan import DdlReader, Refresh, SchemaPlan, Source
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, skipped
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Fragment, Select, parse
@@ -51,8 +51,8 @@ def create_materialized(reader: DdlReader) -> SchemaPlan:
     if_not_exists = reader.accept("if", "not", "exists")
     schema, name = reader.new_relation()
     if if_not_exists and reader.database.relation(path_of(schema, name)) is not None:
-        message = f'relation "{name}" already exists, skipping'
-        return SchemaPlan("CREATE MATERIALIZED VIEW", notices=(notice(message),))
+        found = skipped(DuplicateTable(f'relation "{name}" already exists'))
+        return SchemaPlan("CREATE MATERIALIZED VIEW", notices=(found,))
     columns = tuple(reader.names()) if reader.at_sign("(") else ()
     options: dict[str, str] = {}
     notices: list[Notice] = []
