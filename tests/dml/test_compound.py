@@ -48,6 +48,11 @@ WITH: list[tuple[LiteralString, Sequence[object]]] = [
      " SELECT name || id AS both FROM x", ()),
     ("WITH x AS (INSERT INTO a (id) VALUES (1) ON CONFLICT DO NOTHING RETURNING id)"
      " SELECT id FROM x UNION ALL SELECT id FROM a WHERE id = 1", ()),
+    ("WITH x AS (DELETE FROM b RETURNING id, v, name) SELECT * FROM x WHERE v > 25 AND name <> 'drei' AND id = 4", ()),
+    ("WITH x AS (DELETE FROM d RETURNING *) SELECT v FROM x WHERE time > '2026-01-01 03:00+00' AND host = 'h1'", ()),
+    ("WITH x AS (DELETE FROM d RETURNING *) SELECT host, max(v), last_value(max(v)) OVER () IS NOT NULL FROM x"
+     " WHERE v BETWEEN 2 AND 7 GROUP BY host ORDER BY host", ()),
+    ("WITH x AS (DELETE FROM d RETURNING *) SELECT * FROM x ORDER BY v DESC LIMIT 2", ()),
     ("SELECT * FROM (WITH x AS (DELETE FROM a RETURNING id) SELECT * FROM x) AS q", ()),
     ("WITH x AS (DELETE FROM nothing RETURNING id) SELECT * FROM x", ()),
     ("WITH x AS (DELETE FROM a RETURNING id) SELECT nope FROM x", ()),

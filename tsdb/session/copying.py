@@ -96,7 +96,12 @@ async def begin(exchange: Exchange, plan: Plan, timer: asyncio.Handle, finish: F
     def decoded(sql_type: SqlType, octets: bytes) -> object:
         return parameters.plain(decode(octets, sql_type, BINARY_FORMAT, zoned))
 
-    reading = prepared.start(context, decoded, lambda rows: core.execution.defaults(prepared, rows, context))
+    reading = prepared.start(
+        context,
+        decoded,
+        lambda rows: core.execution.defaults(prepared, rows, context),
+        lambda points: core.execution.chosen(prepared, points, context),
+    )
     exchange.incoming = Incoming(exchange, prepared, reading, timer, finish, simple=simple)
     binary = prepared.copy.options.binary
     exchange.connection.copy_in_response([int(binary)] * len(prepared.targets), binary=binary)

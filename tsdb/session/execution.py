@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.errors import SerializationFailure, UndefinedParameter, UndefinedTable
@@ -118,7 +120,18 @@ class Execution:
         assert plan.copy is not None
         prepared = copy_input.prepare(plan.copy, context, self.catalog)
         permission.check(self.catalog, context, prepared.series, Privilege.INSERT)
+        if prepared.where is not None:
+            permission.check(self.catalog, context, prepared.series, Privilege.SELECT)
+            self._queries.prepare(prepared.where, context, self.catalog, ())
         return prepared
+
+    def chosen(self, copy: PreparedCopy, points: Points, context: Context) -> npt.NDArray[np.int64]:
+        """The rows that a COPY's WHERE lets in. Blocks."""
+        view = self.writing.view()
+        try:
+            return copy.chosen(Reading(self._queries, view.catalog, view, (), context), points)
+        finally:
+            view.close()
 
     def defaults(self, copy: PreparedCopy, rows: int, context: Context) -> dict[str, pa.Array]:
         """Values for the columns that a COPY FROM does not give. Blocks."""

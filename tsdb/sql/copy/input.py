@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+from sqlglot import exp
 
 from tsdb.encodings import UTF8, codec_of
 from tsdb.errors import (
@@ -23,12 +24,15 @@ from tsdb.errors import (
     FeatureNotSupported,
     InvalidColumnReference,
     ProgramLimitExceeded,
+    SqlSyntaxError,
 )
 from tsdb.model.points import Points
 from tsdb.model.relations import null_in
 from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import TIME_NS, View
+from tsdb.model.store import SEQUENCE, TIME_NS, View
 from tsdb.sql import trees
+from tsdb.sql.bind import given
+from tsdb.sql.bind.given import GivenView
 from tsdb.sql.context import Context
 from tsdb.sql.copy import value_kernels as kernels
 from tsdb.sql.copy.binary_values import BinaryValues, Decode
@@ -53,6 +57,8 @@ _NAMED_MAX = 100
 
 # The line of each row of some points.
 Lines = Int64s | range
+# The rows of some points for which COPY's WHERE is true.
+Chosen = Callable[[Points], Int64s]
 # The values of the columns that COPY does not give, for so many rows.
 Defaults = Callable[[int], dict[str, pa.Array]]
 
@@ -66,10 +72,21 @@ class PreparedCopy:
     targets: tuple[Column, ...]
     omitted: tuple[Column, ...]
     catalog_version: int
+    where: Select | None = None
 
-    def start(self, context: Context, decode: Decode, defaults: Defaults) -> CopyInput:
-        """``decode`` gives the Python value of a binary field; ``defaults`` the columns ``omitted``."""
-        return CopyInput(self, context, decode, defaults)
+    def start(self, context: Context, decode: Decode, defaults: Defaults, chosen: Chosen | None = None) -> CopyInput:
+        """``decode`` gives the Python value of a binary field; ``defaults`` the columns ``omitted``; ``chosen`` the
+        rows for which ``where`` is true."""
+        return CopyInput(self, context, decode, defaults, chosen if self.where is not None else None)
+
+    def chosen(self, reading: Reading, points: Points) -> Int64s:
+        """The rows that WHERE lets in, ascending."""
+        assert self.where is not None
+        outcome = Outcome("COPY", lambda _: iter(()))
+        reading = replace(reading, view=GivenView(reading.view, points))
+        batches = outcome.query(reading, self.where, ())
+        found = [batch.column(0).drop_null().to_numpy(zero_copy_only=False) for batch in batches]
+        return np.sort(np.concatenate(found)) if found else np.empty(0, np.int64)
 
     def default_values(self, reading: Reading, rows: int) -> dict[str, pa.Array]:
         """So many values of each omitted column, by its default."""
@@ -107,7 +124,25 @@ def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
         for c in series.columns
         if (c.default is not None or c.sequence) and c not in targets and not (covered and c is series.time)
     )
-    return PreparedCopy(copy, series, targets, omitted, catalog.version)
+    return PreparedCopy(copy, series, targets, omitted, catalog.version, _condition(copy, series))
+
+
+def _condition(copy: Copy, series: Series) -> Select | None:
+    """The query of the numbers of those given points for which WHERE is true. Raises FeatureNotSupported."""
+    if copy.where is None:
+        return None
+    source = parse(Fragment(f"SELECT 1 WHERE {copy.where.text}"))
+    tree = source.tree if isinstance(source, Select) else exp.Select()
+    where = tree.args.get("where")
+    # Nothing may follow the condition: ORDER BY, a UNION …
+    if where is None or {key for key, value in tree.args.items() if value} != {"expressions", "where"}:
+        raise SqlSyntaxError("syntax error in the condition of COPY FROM")
+    if where.find(exp.Query) is not None:
+        raise FeatureNotSupported("cannot use subquery in COPY FROM WHERE condition")
+    # In the list, not in WHERE: there a condition may be left to the scan, and given points are all answered.
+    chosen = exp.Case(ifs=[exp.If(this=where.this.copy(), true=trees.column(SEQUENCE))])
+    made = trees.select([trees.aliased(chosen, "chosen")], given.table(series, series.name))
+    return trees.derived(copy.where, f"COPY {series.number}", made)
 
 
 def check_listed(copy: Copy, copied: list[str], series: Series | None) -> None:
@@ -129,13 +164,16 @@ def check_listed(copy: Copy, copied: list[str], series: Series | None) -> None:
 class CopyInput:
     """A running COPY FROM. Not for two threads at a time."""
 
-    def __init__(self, prepared: PreparedCopy, context: Context, decode: Decode, defaults: Defaults) -> None:
+    def __init__(
+        self, prepared: PreparedCopy, context: Context, decode: Decode, defaults: Defaults, chosen: Chosen | None
+    ) -> None:
         options = prepared.copy.options
         self._prepared = prepared
         self._options = options
         self._targets = prepared.targets
         self._now_ns = context.now_us * 1000
         self._defaults = defaults
+        self._chosen = chosen
         codec = codec_of(context.settings.get("client_encoding", "UTF8"))
         if options.binary and codec != UTF8:
             raise FeatureNotSupported(
@@ -203,11 +241,13 @@ class CopyInput:
             values.update(self._defaults(count))
         time_ns = values.pop(TIME_NS, None)
         points = points_of(self._prepared.series, values, count, now_ns=self._now_ns, time_ns=time_ns, tagged=tagged)
+        lines = fields.lines[: fields.rows] if keep is None else fields.lines[: fields.rows][keep]
+        if self._chosen is not None and count:
+            rows = self._chosen(points)
+            points, lines, count = points.take(rows), lines[rows], len(rows)
         self.rows += count
         if self._prepared.series.uniques and count:
-            self.lines.append(
-                _lines(fields.lines[: fields.rows] if keep is None else fields.lines[: fields.rows][keep])
-            )
+            self.lines.append(_lines(lines))
         return points
 
     def _read(self, fields: Fields, at: int) -> Values | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tsdb.errors import FeatureNotSupported, InsufficientPrivilege, InvalidParameterValue, SqlSyntaxError
+from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, SqlSyntaxError
 from tsdb.sql.copy import options as copy_options
 from tsdb.sql.copy.options import CopyOptions, Names
 from tsdb.sql.reader import Reader
@@ -20,13 +20,15 @@ _TRUE, _FALSE = ("true", "on", "1"), ("false", "off", "0")
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """COPY of a table (``relation`` and maybe ``columns``) or of a ``query``; ``incoming`` is FROM STDIN."""
+    """COPY of a table (``relation`` and maybe ``columns``) or of a ``query``; ``incoming`` is FROM STDIN, of the rows
+    for which ``where`` is true."""
 
     relation: str | None
     columns: tuple[str, ...] | None
     query: Fragment | None
     incoming: bool
     options: CopyOptions
+    where: Fragment | None = None
 
 
 def read(statement: Utility, database: str) -> Copy:
@@ -55,14 +57,13 @@ def read(statement: Utility, database: str) -> Copy:
         incoming = direction == "from"
     _place(reader, incoming)
     _Options(reader, given).read(old_delimiters=query is None)
-    if reader.at_words("where"):
-        if not incoming:
-            raise reader.error()
-        raise FeatureNotSupported(
-            "COPY FROM with WHERE is not supported", hint="Copy into another table, then INSERT … SELECT from it."
-        )
-    reader.finish()
-    return Copy(relation, columns, query, incoming, copy_options.resolve(given, incoming=incoming))
+    where = None
+    if reader.at_words("where") and incoming:
+        reader.take()
+        where = reader.rest()
+    else:
+        reader.finish()
+    return Copy(relation, columns, query, incoming, copy_options.resolve(given, incoming=incoming), where)
 
 
 def _is_name(reader: Reader) -> bool:
