@@ -19,9 +19,13 @@ import importlib.metadata
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    import numpy
 
 F = TypeVar("F", bound=Callable[..., Any])
+A = TypeVar("A", bound="numpy.ndarray[Any, Any]")
 
 BOUNDSCHECK = os.environ.get("TSDB_BOUNDSCHECK") == "1"
 
@@ -56,6 +60,16 @@ from numba.core import cgutils  # noqa: E402
 
 def _compiled(**options: Any) -> Callable[[Any], Any]:
     return numba.njit(nogil=True, cache=True, boundscheck=BOUNDSCHECK, error_model="numpy", **options)
+
+
+def readonly(array: A) -> A:
+    """The same numbers, not to be written. A kernel is compiled for what may be written and for what may not, so one
+    that gets numbers from buffers of either sort says which."""
+    if not array.flags.writeable:
+        return array
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def kernel(function: F) -> F:

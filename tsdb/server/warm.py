@@ -39,6 +39,8 @@ NOTE_AFTER_S = 2.0
 _MIB = 1 << 20
 # More than a page.
 _BLOCK_ROWS = 2100
+# So many tag sets that they are taken apart by kernels, and more values of a tag than rows of some results.
+_MORE_HOSTS = 200
 _STATEMENTS = """
 SELECT * FROM warm ORDER BY time;
 SELECT time_bucket('5 minutes', time) AS at, host, max(f) AS f, sum(i) AS i, first(f, time) AS first
@@ -55,8 +57,8 @@ SELECT time_bucket('1 hour', time) AS at, max(i) AS i, max(f) AS f FROM warm WHE
 AND time >= '2025-12-31 23:50:00Z' AND time < '2026-01-01 01:04:00Z' GROUP BY at ORDER BY at;
 SELECT time, host, i, f, u, s FROM warm WHERE time >= '2026-01-01 00:20:00Z' AND time < '2026-01-01 00:25:00Z'
 AND host <> 'h9' ORDER BY time, host;
-SELECT * FROM warm WHERE i > 90.0 AND time < '2026-01-01 00:06:00Z' AND host = 'h0';
-SELECT * FROM warm WHERE f > 90.5 AND f < 900 AND time < '2026-01-01 00:06:00Z';
+SELECT time, host, i, f FROM warm WHERE i > 90.0 AND time < '2026-01-01 00:06:00Z' AND host = 'h0';
+SELECT time, host, i, f FROM warm WHERE f > 90.5 AND f < 900 AND time < '2026-01-01 00:06:00Z';
 SELECT 1::int2, 1::int4, 1.5::float4, 1.5::numeric, interval '1 month 2 days 03:04:05', ARRAY['a', NULL], ARRAY[1, 2],
     '2026-01-01'::date, '12:34:56'::time, '2026-01-01'::timestamp, 'x'::varchar, now(), NULL;
 """
@@ -136,13 +138,14 @@ def _write(node: Node, shift_s: int) -> None:
     """Lines with every kind of value, out of order the second time, so that flush and merge have work."""
     request = WriteRequest("tsdb", "ns")
     start = (1_767_225_600 - shift_s) * NS_PER_SECOND
+    many = [f"warm,host=x{n} f=1 {start}" for n in range(_MORE_HOSTS)]
     lines = (
         f'warm,host=h{at} f={n % 1000}.5,i={n * 7919 % host.most}i,u={n}u,b=true,s="text {n % 50}" '
         f"{start + n * host.step_ns + n * 37 % 500 * host.jitter_ns}"
         for at, host in enumerate(_HOSTS)
         for n in range(host.points if shift_s == 0 else 100)
     )
-    body = "\n".join(lines).encode()
+    body = "\n".join([*many, *lines]).encode()
     submitted = submit(node, request, body, time.time_ns(), Limits(), True)
     for future in submitted.futures:
         future.result()

@@ -29,7 +29,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
-from tsdb.kernels import kernel
+from tsdb.kernels import kernel, readonly
 from tsdb.storage import bitmaps, decimals, numbers, pages, texts
 from tsdb.storage.numbers import Int64s
 from tsdb.storage.pages import Spans
@@ -264,7 +264,7 @@ class StoredColumn:
             )
         out = np.empty(rows, _DTYPES[kind])
         out[:present] = self._numbers(self._rows - self._nulls, _DTYPES[kind], among_present)
-        _spread(out.view(np.int64), present, np.frombuffer(validity, np.uint8))
+        _spread(out.view(np.int64), present, readonly(np.frombuffer(validity, np.uint8)))
         return pa.Array.from_buffers(kind.arrow, rows, [validity, pa.py_buffer(out)], rows - present)
 
     def _numbers(self, count: int, dtype: npt.DTypeLike, spans: Spans | None) -> npt.NDArray[Any]:
@@ -327,7 +327,7 @@ def _decode_booleans(
             dense = np.unpackbits(np.frombuffer(bits, np.uint8), count=present, bitorder="little")
             spread = np.zeros(rows, np.int64)
             spread[:present] = dense
-            _spread(spread, present, np.frombuffer(validity, np.uint8))
+            _spread(spread, present, readonly(np.frombuffer(validity, np.uint8)))
             bits = pa.py_buffer(np.packbits(spread.astype(np.bool_), bitorder="little"))
     else:
         raise DataCorrupted(f"column value of encoding {encoding.name} and {len(payload)} bytes is no boolean column")
@@ -353,7 +353,7 @@ def _decode_texts(
     if validity is not None:
         dense = np.zeros(rows, np.int64)
         dense[:present] = np.arange(present)
-        _spread(dense, present, np.frombuffer(validity, np.uint8))
+        _spread(dense, present, readonly(np.frombuffer(validity, np.uint8)))
         positions = pa.Array.from_buffers(pa.int64(), rows, [validity, pa.py_buffer(dense)], nulls)
     if encoding is Encoding.CONSTANT:
         values = pa.repeat(pa.scalar(bytes(payload).decode(), pa.string()), present)

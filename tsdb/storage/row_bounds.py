@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.kernels import kernel
+from tsdb.kernels import kernel, readonly
 from tsdb.model.schema import Series
 from tsdb.model.store import FieldBound
 from tsdb.storage.field_bounds import is_usable
@@ -86,6 +86,7 @@ def _fits(kind: Kind, bound: FieldBound) -> bool:
 def _mark(values: pa.Array, bound: FieldBound, keep: Mask) -> None:
     """Take away the rows without a value within the bound."""
     numbers = np.frombuffer(values.buffers()[1], values.type.to_pandas_dtype())[values.offset :][: len(values)]
+    numbers = readonly(numbers)
     if values.null_count:
         keep &= np.asarray(values.is_valid())
     if numbers.dtype == np.float64:

@@ -31,6 +31,7 @@ from tsdb.errors import (
     NumericValueOutOfRange,
     ProgramLimitExceeded,
 )
+from tsdb.kernels import readonly
 from tsdb.types import INT8, REFERENCES, TEXT_FORMS, TEXT_ONLY, SqlType
 from tsdb.wire import civil, decimals, digits, floats, octets, text_binary
 from tsdb.wire.decimal_text import numeric_octets
@@ -49,7 +50,7 @@ PG_EPOCH_DAYS = 10_957
 _INT64_MAX = 2**63 - 1
 _INT32_MAX = 2**31 - 1
 
-_NO_BYTES = np.zeros(1, np.uint8)
+_NO_BYTES = readonly(np.zeros(1, np.uint8))
 _NO_TRANSITIONS = np.empty(0, np.int64)
 _NO_OFFSET = np.zeros(1, np.int64)
 # Layouts whose offsets have 32 bits.
@@ -176,7 +177,7 @@ class ColumnImages:
         return _fixed(letters, 1)
 
     def _integer_text(self, array: Any) -> Image:
-        values = self._numbers(array, self._type.arrow).astype(np.int64, copy=False)
+        values = readonly(self._numbers(array, self._type.arrow).astype(np.int64, copy=False))
         return self._strided(
             len(values), digits.INTEGER_WIDTH, lambda out, lengths: digits.format_integers(values, out, lengths)
         )
@@ -276,7 +277,7 @@ class ColumnImages:
         lengths = np.diff(bounds)
         if wide and int(lengths.max()) > VALUE_BYTES_MAX:
             raise ProgramLimitExceeded(f"a value of type {self._type.name} is longer than {VALUE_BYTES_MAX} bytes")
-        data = _NO_BYTES if not value_buffer else np.frombuffer(value_buffer, np.uint8)
+        data = _NO_BYTES if not value_buffer else readonly(np.frombuffer(value_buffer, np.uint8))
         return Image(data, bounds[:-1].astype(np.int64), lengths.astype(np.int32, copy=False))
 
     # --- binary ---
@@ -362,7 +363,7 @@ class ColumnImages:
         size = 2 * len(array) + 2 * int(np.maximum(image.lengths, 0).sum(dtype=np.int64)) + 5 * len(children)
         self._octets = _at_least(self._octets, size)
         bounds = np.empty(len(array) + 1, np.int64)
-        octets.format_arrays(image.octets, image.starts, image.lengths, offsets, nested, self._octets, bounds)
+        octets.format_arrays(readonly(image.octets), image.starts, image.lengths, offsets, nested, self._octets, bounds)
         return self._bounded(bounds)
 
     def _vector_text(self, array: Any) -> Image:
@@ -381,7 +382,7 @@ class ColumnImages:
         self._octets = _at_least(self._octets, size)
         bounds = np.empty(len(array) + 1, np.int64)
         octets.encode_arrays(
-            image.octets,
+            readonly(image.octets),
             image.starts,
             image.lengths,
             image.prefix,
@@ -485,7 +486,7 @@ def addresses_of(image: Image) -> tuple[int, int, int]:
 
 def _mark_nulls(array: Any, lengths: Lengths) -> None:
     if array.null_count:
-        octets.mark_nulls(np.frombuffer(array.buffers()[0], np.uint8), array.offset, lengths)
+        octets.mark_nulls(readonly(np.frombuffer(array.buffers()[0], np.uint8)), array.offset, lengths)
 
 
 def _at_least(buffer: Bytes, size: int) -> Bytes:
@@ -508,7 +509,7 @@ def _fixed(values: npt.NDArray[Any], width: int) -> Image:
 
 
 def _fixed_width(array: Any, dtype: Any) -> Any:
-    return np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * np.dtype(dtype).itemsize)
+    return readonly(np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * np.dtype(dtype).itemsize))
 
 
 def _bools(array: Any) -> npt.NDArray[np.uint8]:
@@ -558,14 +559,15 @@ def _decimal_words(array: Any) -> tuple[npt.NDArray[np.uint32], int, int]:
         words[:, :2] = _fixed_width(array, np.uint64).view(np.uint32).reshape(-1, 2)
         if signed:
             words[:, 2:] = np.where(words[:, 1:2] >> 31, np.uint32(0xFFFFFFFF), np.uint32(0))
-        return words.reshape(-1), 4, 0
+        return readonly(words.reshape(-1)), 4, 0
     if not pa.types.is_decimal(arrow):
         raise InternalError(f"a numeric column came as Arrow's {arrow}")
     if arrow.bit_width < 128:
         array = array.cast(pa.decimal128(arrow.precision, arrow.scale))
     count = array.type.bit_width // 32
     start = array.offset * count * 4
-    return np.frombuffer(array.buffers()[1], np.uint32, len(array) * count, start), count, int(arrow.scale)
+    words = np.frombuffer(array.buffers()[1], np.uint32, len(array) * count, start)
+    return readonly(words), count, int(arrow.scale)
 
 
 _MONTH_DAY_NANO = np.dtype([("months", np.int32), ("days", np.int32), ("ns", np.int64)])

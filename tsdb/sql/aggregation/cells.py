@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb.kernels import readonly
 from tsdb.model.store import TimeRange
 from tsdb.model.summaries import CellRequest, SummaryCells
 from tsdb.sql.aggregation import kernels, states
@@ -74,6 +75,7 @@ class Cells:
 
     def add(self, times: Int64s | None, tags: Sequence[pa.Array], fields: dict[int, pa.Array], rows: int) -> None:
         """``times`` in ns, when there are buckets. Raises TooManyCells."""
+        times = None if times is None else readonly(times)
         cell = self._cells_of(times, tags, rows)
         kernels.count_rows(cell, self._rows.reshape(-1))
         for column, array in fields.items():
@@ -81,8 +83,8 @@ class Cells:
 
     def add_summaries(self, found: SummaryCells) -> None:
         """What a scan says in cells of its own. Raises TooManyCells."""
-        cell = self._cells_of(found.first_times, found.tags, len(found))
-        kernels.add(cell, found.rows, self._rows.reshape(-1))
+        cell = self._cells_of(readonly(found.first_times), found.tags, len(found))
+        kernels.add(cell, readonly(found.rows), self._rows.reshape(-1))
         for column in dict.fromkeys(state.column for state in self._states):
             statistics = found.fields.get(column, {})
             states.add_cells(self._tables_of(column), cell, found, statistics, floating=column in self._floating)

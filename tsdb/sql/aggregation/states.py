@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.kernels import readonly
 from tsdb.model import summaries
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.aggregation import kernels
@@ -74,7 +75,7 @@ def add_points(tables: Tables, cell: Int32s, array: pa.Array, times: Int64s | No
         return
     valid = np.asarray(array.is_valid()) if array.null_count else _NOTHING
     filled = pc.fill_null(array, 0) if array.null_count else array
-    values = filled.to_numpy(zero_copy_only=False)
+    values = readonly(filled.to_numpy(zero_copy_only=False))
     _ends(tables, cell, (times, values, valid), (times, values, valid))
     if empty:
         return
@@ -96,24 +97,25 @@ def add_cells(
     tables: Tables, cell: Int32s, found: summaries.SummaryCells, statistics: Mapping[str, Table], *, floating: bool
 ) -> None:
     """Add what a scan says of a column in cells; ``statistics`` empty: no point in them has a value."""
-    none = np.zeros(len(cell), np.int64)
-    first = (found.first_times, statistics.get("first", none), statistics.get("first there", none) > 0)
-    last = (found.last_times, statistics.get("last", none), statistics.get("last there", none) > 0)
+    none = readonly(np.zeros(len(cell), np.int64))
+    given = {name: readonly(values) for name, values in statistics.items()}
+    first = (readonly(found.first_times), given.get("first", none), given.get("first there", none) > 0)
+    last = (readonly(found.last_times), given.get("last", none), given.get("last there", none) > 0)
     _ends(tables, cell, first, last)
-    if not statistics:
+    if not given:
         return
-    count: Int64s = statistics["count"]
+    count: Int64s = given["count"]
     for name in ("count", "low", "high"):
         if name in tables:
-            kernels.add(cell, statistics[name], tables[name])
+            kernels.add(cell, given[name], tables[name])
     valid = _NOTHING if count.all() else count > 0
     if "sum" in tables:
-        kernels.sum_floats(cell, statistics["sum"], valid, tables["sum"])
+        kernels.sum_floats(cell, given["sum"], valid, tables["sum"])
     if "n" in tables:
-        total = statistics["sum"] if floating else statistics["high"] * 4294967296.0 + statistics["low"]
+        total = given["sum"] if floating else given["high"] * 4294967296.0 + given["low"]
         mean = total / np.maximum(count, 1)
-        kernels.spread_cells(cell, count, mean, statistics["m2"], tables["n"], tables["mean"], tables["m2"])
-    _extremes(tables, cell, statistics.get("min"), statistics.get("max"), valid, floating=floating)
+        kernels.spread_cells(cell, count, mean, given["m2"], tables["n"], tables["mean"], tables["m2"])
+    _extremes(tables, cell, given.get("min"), given.get("max"), valid, floating=floating)
 
 
 def _extremes(tables: Tables, cell: Int32s, least: Any, most: Any, valid: Any, *, floating: bool) -> None:

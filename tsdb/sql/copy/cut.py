@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tsdb.errors import BadCopyFileFormat, CharacterNotInRepertoire, ProgramLimitExceeded, TsdbError
+from tsdb.kernels import readonly
 from tsdb.sql.copy import cut_kernels as kernels
 from tsdb.sql.copy.cut_kernels import Bytes, Int32s, Int64s
 from tsdb.sql.copy.options import CopyOptions
@@ -136,7 +137,7 @@ class Cutter:
             yield self._failed(error, self.line + 1)
 
     def _records(self, raw: bytes, size: int, final: bool) -> Iterator[Fields]:
-        source = np.frombuffer(raw, np.uint8) if raw else np.zeros(1, np.uint8)
+        source = readonly(np.frombuffer(raw, np.uint8) if raw else np.zeros(1, np.uint8))
         out = source if self._options.binary else source.copy()
         if self._header and not self._options.binary:
             problem = self._text_header(raw, source, out, size, final)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tsdb.errors import TsdbError
+from tsdb.kernels import readonly
 from tsdb.model.points import Int32s, encode_tagset
 from tsdb.sql.copy import value_kernels as kernels
 from tsdb.sql.copy.cut import Fields
@@ -30,7 +31,8 @@ class TagSets:
         rows = fields.rows
         slots = np.full(2 << max(rows - 1, 1).bit_length(), -1, np.int32)
         tagset, first = np.empty(rows, np.int32), np.empty(rows, np.int32)
-        count = kernels.number_tagsets(fields.octets, fields.starts, fields.ends, self._columns, slots, tagset, first)
+        data = readonly(fields.octets)
+        count = kernels.number_tagsets(data, fields.starts, fields.ends, self._columns, slots, tagset, first)
         if len(self._known) > KNOWN_MAX:
             self._known.clear()
         octets = fields.octets.tobytes()

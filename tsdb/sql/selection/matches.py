@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.kernels import kernel
+from tsdb.kernels import kernel, readonly
 
 Mask = npt.NDArray[np.bool_]
 
@@ -43,6 +43,7 @@ class FieldMatch:
         if values.null_count:
             keep &= np.asarray(values.is_valid())
         numbers = np.frombuffer(values.buffers()[1], values.type.to_pandas_dtype())[values.offset :][: len(values)]
+        numbers = readonly(numbers)
         if values.type == pa.float64():
             low = -math.inf if self.low is None else float(self.low)
             high = math.inf if self.high is None else float(self.high)
