@@ -17,8 +17,9 @@ from tsdb.model.time import us_of_ns
 from tsdb.storage.tagsets import TagSets
 
 TAG_TYPE = pa.dictionary(pa.int32(), pa.string())
-# Pieces are joined up to so many rows.
+# Pieces are joined up to so many rows, and so many bytes of fields: a block of a few long texts has as many.
 JOINED_ROWS = 16_384
+JOINED_BYTES = 8 << 20
 T = TypeVar("T", bound=np.generic)
 _HIDDEN = {TIME: pa.timestamp("us", "UTC"), TIME_NS: pa.int64(), SEQUENCE: pa.int64()}
 
@@ -37,13 +38,15 @@ class Piece:
 def joined(pieces: Iterable[Piece]) -> Iterator[Piece]:
     """Small pieces as one: a few rows of each of many blocks cost more on their way than in the blocks."""
     waiting: list[Piece] = []
-    rows = 0
+    rows = size = 0
     for piece in pieces:
-        if waiting and rows + piece.rows > JOINED_ROWS:
+        own = sum(values.nbytes for values in piece.columns.values())
+        if waiting and (rows + piece.rows > JOINED_ROWS or size + own > JOINED_BYTES):
             yield _join(waiting)
-            waiting, rows = [], 0
+            waiting, rows, size = [], 0, 0
         waiting.append(piece)
         rows += piece.rows
+        size += own
     if waiting:
         yield _join(waiting)
 

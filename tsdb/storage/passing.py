@@ -20,6 +20,7 @@ from tsdb.storage.hot import locate
 from tsdb.storage.part import BlockPart, Part, read_field, stored_numbers
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
 from tsdb.storage.windows import Window
+from tsdb.types import Kind
 
 # Rows of one piece, about.
 PIECE_ROWS = 32_768
@@ -44,6 +45,8 @@ class Passing:
     ) -> None:
         self._fields = fields
         self._numbers = [number for column in fields for number in stored_numbers(column)]
+        # A block of a few long texts has megabytes of them.
+        self._rows_max = 1 if any(column.kind is Kind.TEXT for column in fields) else PIECE_ROWS
         self._wanted = wanted
         self._tags = tags
         self._times = times
@@ -59,7 +62,7 @@ class Passing:
                 continue
             group.append(chosen)
             rows += chosen.selection.rows
-            if rows >= PIECE_ROWS:
+            if rows >= self._rows_max:
                 yield self._piece(group, rows)
                 group, rows = [], 0
         if group:
