@@ -5,6 +5,7 @@
   the history and of some hosts, and the space that comes back.
 - `mixed`: latencies of a query while the server ingests as fast as it can, beside its idle latencies.
 - `values`: bytes a value on disk of floats, of two decimals and of full precision, beside the peers'.
+- `ingest`: points a second over HTTP by shapes of load, with gzip, with new tag sets, one by one; and by COPY.
 - `tagsets`: a series of a million tag sets: ingest, bytes of memory a tag set, look-ups by tag.
 
 Each prints its table, writes its numbers to `out/TASK.json`, and with `--markdown` replaces its section of RESULTS.md.
@@ -14,12 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.tasks import fetch, mixed, scale, tagsets, values
+from benchmarks.tasks import fetch, ingest, mixed, scale, tagsets, values
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "fetch": fetch.main,
     "scale": scale.main,
     "mixed": mixed.main,
     "values": values.main,
+    "ingest": ingest.main,
     "tagsets": tagsets.main,
 }

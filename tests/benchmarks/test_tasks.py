@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.report import put_main, put_section
+from benchmarks.tasks.ingest import Regrouped, new_tagsets
 from benchmarks.tasks.stream import shifted
 from benchmarks.tasks.values import KINDS, _render
 from benchmarks.workload import FIELDS, generate
@@ -40,3 +41,17 @@ def test_values_are_written_in_each_form(tmp_path: Path) -> None:
         assert all(value.endswith("i") == (kind == "integers") for value in values)
         if kind == "two decimals":
             assert {len(value.split(".")[1]) for value in values} == {2}
+
+
+def test_lines_are_put_into_batches_of_another_size() -> None:
+    batches = [memoryview(b"a\nb\nc\n"), memoryview(b"d\ne\n")]
+    for size, expected in ((1, 5), (2, 3), (3, 2), (5, 1), (9, 1)):
+        regrouped = Regrouped(batches, size)
+        assert len(regrouped) == expected
+        assert b"".join(regrouped[i] for i in range(len(regrouped))) == b"a\nb\nc\nd\ne\n"
+        assert all(bytes(regrouped[i]).count(b"\n") == size for i in range(len(regrouped) - 1))
+
+
+def test_every_new_tag_set_is_new() -> None:
+    keys = [line.split(b" ")[0] for batch in new_tagsets(20_001) for line in bytes(batch).splitlines()]
+    assert len(keys) == len(set(keys)) == 20_001

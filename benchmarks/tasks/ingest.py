@@ -1,0 +1,159 @@
+"""How fast points come in: connections and sizes of batches, gzip, new tag sets, COPY, single points: tsdb alone."""
+
+from __future__ import annotations
+
+import http.client
+import selectors
+import socket
+import time
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from benchmarks import load
+from benchmarks.processes import ServerFailed
+from benchmarks.render import Batches, Dataset, render
+from benchmarks.report import Grid, number
+from benchmarks.systems.adapter import LoadWay
+from benchmarks.systems.tsdb import COPY, DATABASE, Tsdb
+from benchmarks.tasks.task import OUT, parser, publish, running, say
+from benchmarks.workload import generate
+
+BATCH, START_S = 10_000, 1_767_225_600
+SHAPES = ((1, 10_000), (2, 1_000), (2, 10_000), (2, 50_000), (8, 1_000), (8, 10_000))
+WRITERS = 100
+TARGET = f"/write?db={DATABASE}&precision=ns"
+
+
+class Regrouped:
+    """The lines of other batches in batches of ``size`` lines."""
+
+    def __init__(self, batches: load.Lines, size: int) -> None:
+        text = b"".join(batches[i] for i in range(len(batches)))
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == 10) + 1
+        inner = ends[size - 1 :: size].tolist()
+        self._text = memoryview(text)
+        self._offsets = [0, *inner, *([len(text)] if inner[-1:] != [len(text)] else [])]
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, index: int) -> memoryview:
+        return self._text[self._offsets[index] : self._offsets[index + 1]]
+
+
+def new_tagsets(count: int) -> list[memoryview]:
+    """Batches of lines of which each has a tag set of its own."""
+    found = []
+    for first in range(0, count, BATCH):
+        ids = range(first, min(count, first + BATCH))
+        lines = (f"req,host=host-{i:07},region=eu-{i % 7},dc=dc-{i % 40},app=a{i % 1000} v={i}i\n" for i in ids)
+        found.append(memoryview("".join(lines).encode()))
+    return found
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; 0 when measured."""
+    add = parser("ingest", __doc__ or "")
+    add.add_argument("--hosts", type=int, default=1000)
+    add.add_argument("--hours", type=float, default=4.0)
+    add.add_argument("--tagsets", type=int, default=500_000, help="new ones that are written (default %(default)s)")
+    add.add_argument("--seconds", type=float, default=5.0, help="of single points (default %(default)s)")
+    parsed = add.parse_args(arguments)
+    dataset = render(generate(parsed.hosts, parsed.hours, 123), OUT, BATCH)
+    points = dataset.workload.points
+
+    def measured(what: str, count: int, run: Callable[[Tsdb], float]) -> tuple[str, str]:
+        say(what)
+        system = Tsdb()
+        with running(system, parsed.directory):
+            return what, number(count / run(system))
+
+    rows = [
+        measured(f"cpu, {workers} × {batch:,} lines", points, _by_lines(dataset.line_protocol, workers, batch))
+        for workers, batch in SHAPES
+    ]
+    rows.append(measured("cpu, 2 × 10,000 lines, gzip", points, _by_gzip(dataset.line_protocol)))
+    rows.append(measured("cpu, COPY csv, 2 × 10,000 rows", points, lambda system: _by_copy(system, dataset)))
+    batches = new_tagsets(parsed.tagsets)
+    rows.append(
+        measured("new tag sets, 2 × 10,000", parsed.tagsets, lambda s: load.over_http(batches, 2, s.http_port, TARGET))
+    )
+    rows.append(measured(f"single points, {WRITERS} connections", 1, lambda s: _single(s, parsed.seconds)))
+    remark = "Points a second, each acknowledged when it is on disk; client and server share the cores."
+    return publish("ingest", [Grid("Ingest", ("what", "points/s"), rows)], remark, parsed.markdown)
+
+
+def _by_lines(batches: Batches, workers: int, size: int) -> Callable[[Tsdb], float]:
+    lines = Regrouped(batches, size)
+    return lambda system: load.over_http(lines, workers, system.http_port, TARGET)
+
+
+def _by_gzip(batches: Batches) -> Callable[[Tsdb], float]:
+    packed = [memoryview(zlib.compress(batches[i], 6, wbits=31)) for i in range(len(batches))]
+
+    def run(system: Tsdb) -> float:
+        def connect() -> tuple[load.Send, Callable[[], None]]:
+            connection = http.client.HTTPConnection("127.0.0.1", system.http_port, timeout=600)
+
+            def send(batch: memoryview) -> None:
+                connection.request("POST", TARGET, body=batch, headers={"Content-Encoding": "gzip"})
+                response = connection.getresponse()
+                body = response.read()
+                if response.status != 204:
+                    raise ServerFailed(f"gzip was answered {response.status}: {body[:300]!r}")
+
+            return send, connection.close
+
+        return load.in_parallel(packed, 2, connect)
+
+    return run
+
+
+def _by_copy(system: Tsdb, dataset: Dataset) -> float:
+    return system.load(dataset, LoadWay(COPY, 2))
+
+
+def _single(system: Tsdb, seconds: float) -> float:
+    """The seconds a point: ``WRITERS`` connections, each with one point under way at a time."""
+    selector = selectors.DefaultSelector()
+    writers = [_Writer(i, system.http_port) for i in range(WRITERS)]
+    for writer in writers:
+        selector.register(writer.socket, selectors.EVENT_READ, writer)
+        writer.send()
+    begin = time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        for key, _ in selector.select(1.0):
+            key.data.answered()
+    took = time.perf_counter() - begin
+    for writer in writers:
+        writer.socket.close()
+    return took / max(1, sum(writer.acknowledged for writer in writers))
+
+
+class _Writer:
+    """One connection that writes a point, waits for the answer and writes the next."""
+
+    def __init__(self, index: int, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.acknowledged = 0
+        self._index = index
+        self._answer = b""
+
+    def send(self) -> None:
+        line = f"single,writer=w{self._index} v={self.acknowledged}i {START_S * 10**9 + self.acknowledged}\n"
+        head = f"POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(line)}\r\n\r\n"
+        self.socket.sendall((head + line).encode())
+
+    def answered(self) -> None:
+        """Something has come: if it is the whole answer, the next point goes out."""
+        self._answer += self.socket.recv(65_536)
+        if not self._answer.endswith(b"\r\n\r\n"):
+            return
+        if not self._answer.startswith(b"HTTP/1.1 204"):
+            raise ServerFailed(f"a point was answered {self._answer[:300]!r}")
+        self._answer = b""
+        self.acknowledged += 1
+        self.send()
