@@ -90,6 +90,7 @@ def test_families_their_keys_and_compression_are_documented() -> None:
         ("tombstones", keys.tombstone_key(1, 2)),
         ("masks", keys.mask_key(1, 2, 3)),
         ("markers", keys.marker_key(1, 2)),
+        ("raft", keys.raft_key(1, 2, 3)),
     ],
 )
 def test_the_widths_in_a_keys_diagram_add_up(family: str, key: bytes) -> None:

@@ -24,6 +24,7 @@ FAMILIES = (
     "masks",
     "markers",
     "state",
+    "raft",
 )
 
 _SIGN = 1 << 63
@@ -34,6 +35,7 @@ _COLUMN = struct.Struct(">QIQ")
 _COLUMN_PREFIX = struct.Struct(">QI")
 _TAGSET = struct.Struct(">QI")
 _TOMBSTONE = struct.Struct(">QQH")
+_RAFT = struct.Struct(">QBQ")
 
 
 def _flip(value: int) -> int:
@@ -171,3 +173,14 @@ def unpack_state_key(key: bytes) -> tuple[str, tuple[int, ...]]:
     if not zero or len(rest) % 8 or not name.isascii():
         raise DataCorrupted(f"a key of family state is not a name and numbers: {key[:40]!r}")
     return name.decode("ascii"), tuple(number for (number,) in _NUMBER.iter_unpack(rest))
+
+
+def raft_key(group: int, part: int, index: int = 0) -> bytes:
+    """``part`` is which record of the group; only its entries have an index."""
+    return _RAFT.pack(group, part, index)
+
+
+def unpack_raft_key(key: bytes) -> tuple[int, int, int]:
+    """(group, part, index)"""
+    group, part, index = _unpack(_RAFT, key, "raft")
+    return group, part, index

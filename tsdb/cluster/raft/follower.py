@@ -27,6 +27,7 @@ from tsdb.cluster.raft.state import ProposalDropped, Raft
 def step(raft: Raft, message: Message) -> None:
     if isinstance(message, (Append, Heartbeat, InstallSnapshot)):
         raft.election_elapsed = 0
+        raft.heard_elapsed = 0
         if raft.leader != message.sender:
             raft.leader = message.sender
             raft.report(EventKind.FOLLOWS, message.sender, "leads this term")
@@ -34,7 +35,7 @@ def step(raft: Raft, message: Message) -> None:
             _append(raft, message)
         elif isinstance(message, Heartbeat):
             raft.log.commit_to(message.commit)
-            raft.send(HeartbeatReply(raft.node, message.sender, raft.term, message.context))
+            raft.send(HeartbeatReply(raft.node, message.sender, raft.term, message.context, message.sent))
         else:
             _install(raft, message)
     elif isinstance(message, Propose):

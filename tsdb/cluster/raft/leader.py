@@ -154,6 +154,7 @@ def _accepted(raft: Raft, message: AppendReply, member: Progress) -> None:
 
 def _alive(raft: Raft, message: HeartbeatReply, member: Progress) -> None:
     member.recent_active = True
+    member.promised = max(member.promised, message.sent)
     member.paused = False
     # An empty message to a member in doubt finds out where it is.
     if member.match < raft.log.last_index() or member.state is ProgressState.PROBE:
@@ -169,11 +170,12 @@ def _alive(raft: Raft, message: HeartbeatReply, member: Progress) -> None:
 
 def read_index(raft: Raft, request: ReadIndex) -> None:
     """Answer a read, now or after a round of heartbeats."""
-    if raft.configuration.voters == (raft.node,) and not raft.configuration.joint:
-        _answer_read(raft, request, raft.log.committed)
-    elif not replication.has_committed_in_term(raft):
-        # Until then it does not know which entries of earlier terms are committed (thesis, 6.4).
+    if not replication.has_committed_in_term(raft):
+        # Until then it does not know which entries of earlier terms are committed (thesis, 6.4). Not even when alone:
+        # a commit index may be lost in a crash.
         raft.postponed_reads.append(request)
+    elif raft.configuration.voters == (raft.node,) and not raft.configuration.joint:
+        _answer_read(raft, request, raft.log.committed)
     else:
         _begin_read(raft, request)
 
@@ -182,16 +184,28 @@ def release_reads(raft: Raft) -> None:
     if raft.postponed_reads and replication.has_committed_in_term(raft):
         requests, raft.postponed_reads = raft.postponed_reads, []
         for request in requests:
-            _begin_read(raft, request)
+            read_index(raft, request)
 
 
 def _begin_read(raft: Raft, request: ReadIndex) -> None:
-    if raft.settings.lease_reads and raft.clock is ClockState.AGREES:
+    if _has_lease(raft):
         _answer_read(raft, request, raft.log.committed)
         return
     raft.reads.add(request, raft.log.committed)
     raft.reads.acknowledge(raft.node, request.context)
     replication.broadcast_heartbeat(raft, request.context)
+
+
+def _has_lease(raft: Raft) -> bool:
+    """Whether nobody else can have been elected: a majority promised so, counted from when it was asked.
+
+    They promise an election's time of their clocks, and half of it is used: a clock may run twice as fast as another.
+    """
+    if not raft.settings.lease_reads or raft.clock is not ClockState.AGREES or raft.lease_given_away:
+        return False
+    since = raft.ticks - raft.settings.election_ticks // 2
+    promised = {node: member.promised > since for node, member in raft.members.items() if node != raft.node}
+    return quorum.vote_result(raft.configuration, {**promised, raft.node: True}) is VoteResult.WON
 
 
 def _answer_read(raft: Raft, request: ReadIndex, index: int) -> None:

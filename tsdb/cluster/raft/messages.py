@@ -82,13 +82,18 @@ class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """I lead. ``commit`` is not beyond what the receiver is known to have; ``context`` names reads in progress."""
+    """I lead. ``commit`` is not beyond what the receiver is known to have; ``context`` names reads in progress.
+
+    ``sent`` is the leader's count of ticks, which comes back: from then on the receiver votes for nobody else for a
+    while.
+    """
 
     sender: int
     to: int
     term: int
     commit: int
     context: bytes = b""
+    sent: int = 0
 
 
 class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -96,6 +101,7 @@ class HeartbeatReply(msgspec.Struct, frozen=True, array_like=True, tag=8):
     to: int
     term: int
     context: bytes = b""
+    sent: int = 0
 
 
 class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):

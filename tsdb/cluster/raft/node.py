@@ -66,6 +66,8 @@ class Node:
 
     def tick(self) -> None:
         """Time passes. Heartbeats and elections come of it."""
+        self._raft.ticks += 1
+        self._raft.heard_elapsed += 1
         if self._raft.role is Role.LEADER:
             leader.tick(self._raft)
         else:

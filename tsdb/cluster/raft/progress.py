@@ -68,6 +68,7 @@ class Progress:
         "next",
         "paused",
         "pending_snapshot",
+        "promised",
         "recent_active",
         "sent_commit",
         "state",
@@ -87,6 +88,8 @@ class Progress:
         self.learner = learner
         # Entries up to here are sent with their bodies although the member had them once.
         self.bodies_through = 0
+        # The leader's tick in the last heartbeat that was answered.
+        self.promised = -1
 
     def _reset(self, state: ProgressState) -> None:
         self.paused = False

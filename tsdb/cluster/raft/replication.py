@@ -86,11 +86,13 @@ def broadcast_heartbeat(raft: Raft, context: bytes) -> None:
     for node, member in raft.others():
         # Never beyond what the member is known to have: its log may differ there.
         commit = min(member.match, raft.log.committed)
-        raft.send(Heartbeat(raft.node, node, raft.term, commit, context))
+        raft.send(Heartbeat(raft.node, node, raft.term, commit, context, raft.ticks))
         member.sent_commit = commit
 
 
 def send_timeout_now(raft: Raft, to: int) -> None:
+    # Whoever is asked for a vote then gives it in spite of the lease, whenever this arrives.
+    raft.lease_given_away = True
     raft.send(TimeoutNow(raft.node, to, raft.term))
 
 

@@ -75,6 +75,10 @@ class Raft:
         self.election_elapsed = 0
         self.heartbeat_elapsed = 0
         self.election_timeout = 0
+        # Ticks of this life; ticks since any leader was heard, whatever term it is now.
+        self.ticks = 0
+        self.heard_elapsed = settings.election_ticks
+        self.lease_given_away = False
 
         # What goes out: at once; when everything before it is on disk; answers to reads.
         self.messages: list[Message] = []
@@ -98,6 +102,8 @@ class Raft:
         assert self.log.last_id()[1] <= state.term, "the log is of a later term than the hard state"
         self.log.committed = state.commit
         self.term, self.vote = state.term, state.vote
+        # An earlier life may have promised a lease just now.
+        self.heard_elapsed = 0
 
     # What others see
 
@@ -155,6 +161,7 @@ class Raft:
             self.members[node] = Progress(last + 1, self.new_inflights(), match=match, learner=member.learner)
         self.pending_change_index = 0
         self.uncommitted_bytes = 0
+        self.lease_given_away = False
         self.reads = PendingReads()
 
     def draw_election_timeout(self) -> None:

@@ -65,9 +65,14 @@ def _from_the_future(raft: Raft, message: Message, term: int) -> bool:
 
 
 def _in_lease(raft: Raft) -> bool:
-    """Whether a leader was heard within an election's time: then nobody else gets a vote (thesis, 6.2 and 4.2.3)."""
-    heard = raft.leader != NOBODY and raft.election_elapsed < raft.settings.election_ticks
-    return raft.settings.check_quorum and heard
+    """Whether a leader was heard within an election's time: then nobody else gets a vote (thesis, 6.2 and 4.2.3).
+
+    Where leaders answer reads from their lease, not even after a restart or in a later term.
+    """
+    ticks = raft.settings.election_ticks
+    if raft.settings.lease_reads and raft.heard_elapsed < ticks:
+        return True
+    return raft.settings.check_quorum and raft.leader != NOBODY and raft.election_elapsed < ticks
 
 
 def _from_the_past(raft: Raft, message: Message) -> None:
