@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from tests.sim.disk import Disk
 from tests.sim.registers import Registers
-from tsdb.cluster.raft.entries import Configuration, Entry, Snapshot
+from tsdb.cluster.raft.changes import Change, MemberChange
+from tsdb.cluster.raft.entries import Configuration, Entry, EntryKind, Snapshot
 from tsdb.cluster.raft.messages import Append, AppendReply, Message, Vote, VoteReply
 from tsdb.cluster.raft.node import Node
 from tsdb.cluster.raft.settings import Settings
@@ -170,6 +171,34 @@ def nothing_is_answered_before_it_is_on_disk() -> None:
     assert len(ready.messages) == 2
 
 
+def a_new_leader_waits_for_the_changes_in_its_log() -> None:
+    """A change takes effect when it is applied, so each is decided by the majority that the one before left behind.
+
+    Two on their way at once might be decided by majorities without a common member (Ongaro, 2015).
+    """
+    node, storage = node_of(THREE)
+    earlier = Change(((MemberChange.REMOVE, 3),)).encode()
+    node.step(Append(2, 1, 2, 1, 1, (Entry(2, 2, EntryKind.CHANGE, earlier),), 1))
+    carry_out(node, storage)
+    lead(node, storage)
+    node.propose_change(Change(((MemberChange.ADD_VOTER, 4),)))
+    carry_out(node, storage)
+    last = storage.last_index()
+    kinds = [entry.kind for entry in storage.entries(2, last + 1)]
+    assert kinds == [EntryKind.CHANGE, EntryKind.NORMAL, EntryKind.NORMAL]
+
+
+def what_is_committed_is_not_replaced() -> None:
+    node, storage = node_of(THREE)
+    node.step(Append(2, 1, 2, 1, 1, (Entry(2, 2), Entry(2, 3)), 3))
+    carry_out(node, storage)
+    node.step(Append(3, 1, 3, 1, 1, (Entry(3, 2),), 1))
+    sent = carry_out(node, storage)
+    assert [entry.term for entry in storage.entries(2, 4)] == [2, 2]
+    # The answer says what is committed here, which is in every leader's log.
+    assert [message.index for message in sent if isinstance(message, AppendReply)] == [3]
+
+
 SCHEDULES: tuple[Callable[[], None], ...] = (
     an_answer_of_an_older_term_does_not_count,
     a_vote_of_an_older_term_does_not_count,
@@ -181,4 +210,6 @@ SCHEDULES: tuple[Callable[[], None], ...] = (
     only_what_was_compared_is_committed,
     an_old_message_takes_nothing_away,
     nothing_is_answered_before_it_is_on_disk,
+    a_new_leader_waits_for_the_changes_in_its_log,
+    what_is_committed_is_not_replaced,
 )

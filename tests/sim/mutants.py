@@ -102,6 +102,33 @@ def a_leader_that_is_cut_off_goes_on(patch: Patch) -> None:
     patch(leader, "check_quorum", lambda raft: None)
 
 
+def what_is_committed_is_replaced(patch: Patch) -> None:
+    def replace(self: Any, entries: Any) -> int:
+        if entries:
+            self.unstable.append(entries)
+        return int(self.last_index())
+
+    append = follower._append
+
+    def blind(raft: Any, message: Any) -> None:
+        committed, raft.log.committed = raft.log.committed, 0
+        append(raft, message)
+        raft.log.committed = max(committed, raft.log.committed)
+
+    patch(Log, "append", replace)
+    patch(follower, "_append", blind)
+
+
+def a_new_leader_changes_members_at_once(patch: Patch) -> None:
+    lead = state.Raft.become_leader_of_term
+
+    def at_once(self: Any) -> None:
+        lead(self)
+        self.pending_change_index = 0
+
+    patch(state.Raft, "become_leader_of_term", at_once)
+
+
 def votes_twice(patch: Patch) -> None:
     patch(state.Raft, "vote_for", lambda self, node: setattr(self, "vote", node))
     on_vote = candidate.on_vote

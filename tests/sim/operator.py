@@ -74,6 +74,9 @@ class Operator:
             return
         if any(m.node.status.configuration != configuration for m in voters):
             return
+        # Nor may a change be on its way that would make the others too few.
+        if any(m.store.applied < m.node._raft.log.last_index() for m in voters):
+            return
         self.lost = self.world.chance.choice(voters)
         self.wiped = True
         self.lost.crash()

@@ -17,7 +17,8 @@ Life of a leader: who hears none for an election's time asks whether it would wi
 The configuration itself is changed by entries, jointly where more than one voter changes (``changes``, ``membership``).
 Reads ask the majority instead of the log (``reads``), or the leader's lease while clocks agree.
 
-Followers of the log that are no members (``clients``) get what is committed from any member. ``events`` tells every
+Followers of the log that are no members (``clients``) get what is committed from any member. ``clock_check`` says
+whether leases may be used and whose clock must not lead. ``events`` tells every
 term, vote and leadership with its cause. Broken invariants are assertions: terms and commit indexes never fall, one
 vote a term, committed entries are never replaced, snapshot and log have no hole between them.
 

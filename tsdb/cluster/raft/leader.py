@@ -35,6 +35,8 @@ def tick(raft: Raft) -> None:
         if raft.role is Role.LEADER and raft.transferee != NOBODY:
             raft.report(EventKind.TRANSFER, raft.transferee, "given up: not done within an election's time")
             raft.transferee = NOBODY
+        if raft.role is Role.LEADER and raft.node not in raft.configuration.all_voters():
+            hand_over(raft)
     if raft.role is not Role.LEADER:
         return
     if raft.heartbeat_elapsed >= raft.settings.heartbeat_ticks:
@@ -213,6 +215,14 @@ def _answer_read(raft: Raft, request: ReadIndex, index: int) -> None:
         raft.read_states.append(ReadState(index, request.context))
     else:
         raft.send(ReadIndexReply(raft.node, request.sender, raft.term, index, request.context))
+
+
+def hand_over(raft: Raft) -> None:
+    """To the voter that has most of the log. Until that one leads, this node serves the group as before."""
+    voters = [(member.match, -node) for node, member in raft.others() if node in raft.configuration.voters]
+    if voters and raft.transferee == NOBODY:
+        to = -max(voters)[1]
+        transfer(raft, to, raft.members[to])
 
 
 def transfer(raft: Raft, to: int, member: Progress) -> None:

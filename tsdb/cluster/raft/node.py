@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tsdb.cluster.raft import candidate, leader, membership, step
 from tsdb.cluster.raft.changes import Change, change_of
-from tsdb.cluster.raft.entries import NO_STATE, NOBODY, Configuration, Entry, EntryKind, HardState
+from tsdb.cluster.raft.entries import NO_STATE, NOBODY, Configuration, Entry, EntryKind, HardState, Snapshot
 from tsdb.cluster.raft.events import EventKind, Listener, ignore
 from tsdb.cluster.raft.messages import (
     REPLIES,
@@ -142,12 +142,8 @@ class Node:
         """What the comparison of clocks says of this node's. A leader with a wrong one hands over."""
         raft = self._raft
         raft.clock = clock
-        if clock is not ClockState.WRONG or raft.role is not Role.LEADER or raft.transferee != NOBODY:
-            return
-        others = [(member.match, -node) for node, member in raft.others() if node in raft.configuration.voters]
-        if others:
-            to = -max(others)[1]
-            leader.transfer(raft, to, raft.members[to])
+        if clock is ClockState.WRONG and raft.role is Role.LEADER:
+            leader.hand_over(raft)
 
     def apply_change(self, entry: Entry) -> Configuration:
         """The configuration after a committed change of members. Raises ChangeRefused."""
@@ -248,6 +244,19 @@ class Node:
             # This node may have been removed by what it just applied.
             if not isinstance(message, REPLIES) or message.sender in self._raft.members:
                 self.step(message)
+
+    # For who follows the log without being a member (``clients``)
+
+    def committed_after(self, index: int, bytes_max: int) -> list[Entry] | None:
+        """Committed entries after an index, at most so many bytes; None if the log does not reach back so far."""
+        log = self._raft.log
+        if index + 1 < log.first_index():
+            return None
+        return log.slice(index + 1, log.committed + 1, bytes_max)
+
+    def snapshot(self) -> Snapshot | None:
+        """The latest snapshot, if there is one to give."""
+        return self._raft.log.snapshot()
 
     @property
     def status(self) -> Status:

@@ -16,7 +16,10 @@ class Settings:
     ``election_ticks``: a follower that hears nothing campaigns after this many ticks and up to as many again.
     ``check_quorum``: a leader that a majority does not answer for that time steps down, and who hears a leader
     votes for nobody else. ``lease_reads``: a leader answers reads from its lease while ``Node.clock`` says that clocks
-    agree. ``pending_bytes_max`` bounds the bodies that a follower keeps of proposals that it forwarded.
+    agree. A leader that is no
+    voter any more hands over within an election's time; with ``step_down_on_removal`` it stops at once, and if nobody
+    else knows yet that its removal is committed, its vote is needed by who may not have the log to get it.
+    ``pending_bytes_max`` bounds the bodies that a follower keeps of proposals that it forwarded.
     ``asynchronous``: storage and state machine answer by messages of their own (``Store``, ``Apply``) and a second
     batch may be on its way while the first is written; else ``advance`` says that a ``Ready`` is carried out.
     """
@@ -28,7 +31,7 @@ class Settings:
     check_quorum: bool = True
     lease_reads: bool = False
     forward_by_reference: bool = True
-    step_down_on_removal: bool = True
+    step_down_on_removal: bool = False
     validate_changes: bool = True
     asynchronous: bool = False
     append_bytes_max: int = MIB
