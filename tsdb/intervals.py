@@ -186,11 +186,29 @@ _ISO_DATE = {"Y": "year", "M": "mon", "W": "week", "D": "day"}
 _ISO_TIME = {"H": "hour", "M": "minute", "S": "second"}
 
 
+# 0001-02-03, 00010203, or years alone; 04:05:06 or 040506.
+_ISO_PLAIN_DATE = re.compile(r"([+-]?\d+)-(\d+)(?:-(\d+))?|(\d{4})(\d{2})(\d{2})|([+-]?\d+)", re.ASCII)
+_ISO_PLAIN_TIME = re.compile(r"([+-]?\d+):(\d+)(?::(\d+(?:\.\d*)?))?|(\d{2})(\d{2})(\d{2}(?:\.\d*)?)", re.ASCII)
+
+
+def _add_parts(total: _Sum, parts: re.Match[str], units: str) -> None:
+    numbers = [number for number in parts.groups() if number is not None]
+    sign = "-" if numbers[0].startswith("-") else ""
+    for number, unit in zip(numbers, units.split(), strict=False):
+        total.add(sign + number.lstrip("+-"), unit)
+
+
 def _read_iso(body: str, total: _Sum, text: str) -> None:
-    """ISO 8601 with designators: the part after P."""
+    """ISO 8601: the part after P, with designators, or as a date and a clock."""
     date, separator, time = body.partition("T")
     if not date and not separator:
         raise _syntax(text)
+    if (parts := _ISO_PLAIN_DATE.fullmatch(date)) is not None:
+        _add_parts(total, parts, "year mon day")
+        date = ""
+    if (parts := _ISO_PLAIN_TIME.fullmatch(time)) is not None:
+        _add_parts(total, parts, "hour minute second")
+        time = ""
     for part, units in ((date, _ISO_DATE), (time, _ISO_TIME)):
         at = 0
         while at < len(part):

@@ -142,7 +142,7 @@ def test_an_interval_shown_is_read_as_the_same(months: int, days: int, us: int) 
     assert intervals.parse(intervals.format(interval)) == interval
 
 
-@pytest.mark.parametrize("text", ["", "x", "1 parsec", "1 2 3", "P", "PT", "@", "ago"])
+@pytest.mark.parametrize("text", ["", "x", "1 parsec", "1 2 3", "P", "@", "ago"])
 def test_what_is_no_interval_is_refused(text: str) -> None:
     with pytest.raises(InvalidDatetimeFormat):
         intervals.parse(text)

@@ -1,9 +1,8 @@
 """The same bytes to a real PostgreSQL and to us: the same messages come back, with the same contents.
 
 Left out: ParameterStatus and BackendKeyData, numbers of tables in row descriptions, and of errors all but severity,
-code, message and position. What differs and has no script: an unsupported format code is refused at Bind, a parameter
-that is nowhere used is a text (42P18), constants are computed at Execute (PostgreSQL: at Bind), and a binary value that
-is too short is told with its type.
+code, message and position. What differs and has no script: an unsupported format code is refused at Bind, constants
+are computed at Execute (PostgreSQL: at Bind), and a binary value that is too short is told with its type.
 """
 
 from __future__ import annotations

@@ -113,6 +113,7 @@ class Server:
             spill_directory=settings.data / SPILL_FOLDER,
         )
         present = Sessions()
+        present.reload = lambda: self._reload_soon(loop)
         sessions = SessionFactory(
             self._node,
             self._queries,
@@ -240,6 +241,9 @@ class Server:
             listener.tls = tls
 
         self._certificates.reload(use)
+
+    def _reload_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self.reload_certificate)
 
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""

@@ -106,6 +106,7 @@ class Core:
 
     def context(self) -> Context:
         now_us = self.transaction.started_us or self.now_us()
+        self.sequences.begin()
         current = self.identity.current
         return Context(
             self.database,

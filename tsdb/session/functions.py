@@ -8,21 +8,24 @@ Source: PostgreSQL 15 manual, 9.27.1 (configuration), 9.27.2 (signalling), 9.27.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from tsdb.errors import InsufficientPrivilege, NullValueNotAllowed, TsdbError, UndefinedObject
-from tsdb.model.roles import READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
+from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
+from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
 from tsdb.model.store import Block, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
+from tsdb.sql.chance import Chance
 from tsdb.sql.context import SequenceAccess
 from tsdb.sql.continuous.state import ContinuousState
 from tsdb.sql.notice import notice
 from tsdb.sql.settings import SUPERUSERS_ONLY
 from tsdb.types import TIMESTAMPTZ
+from tsdb.wire.contract import Encryption
 
 if TYPE_CHECKING:
     from tsdb.session.core import Core
@@ -36,6 +39,7 @@ class SessionFunctions:
     def __init__(self, core: Core, sessions: Sessions) -> None:
         self._core = core
         self._sessions = sessions
+        self.chance = Chance()
 
     def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
         if "advisory" in function:
@@ -140,6 +144,27 @@ class SessionFunctions:
         me = self._core.identity.current.role
         return self._roles.has_rights_of(me, activity.role) or self._roles.has_rights_of(me, READ_ALL_STATS)
 
+    # --- this connection, and the server ---
+
+    @property
+    def activity(self) -> Activity | None:
+        return self._sessions.find(self._core.process_id)
+
+    def _reload(self, arguments: Sequence[str | None]) -> str:
+        if not self._roles.has_rights_of(self._core.identity.current.role, FIRST):
+            raise InsufficientPrivilege("permission denied for function pg_reload_conf")
+        self._sessions.reload()
+        return "true"
+
+    def _setseed(self, arguments: Sequence[str | None]) -> str | None:
+        if arguments[0] is None:
+            return None
+        seed = float(arguments[0])
+        if not -1 <= seed <= 1:
+            raise InvalidParameterValue(f"setseed parameter {arguments[0]} is out of allowed range [-1,1]")
+        self.chance.seed(seed)
+        return ""
+
     # --- relations ---
 
     def _activities(self) -> list[tuple[Any, ...]]:
@@ -164,6 +189,12 @@ class SessionFunctions:
         all_seen = self._roles.has_rights_of(self._core.identity.current.role, READ_ALL_SETTINGS)
         return [row for row in self._core.variables.rows() if all_seen or row[0] not in SUPERUSERS_ONLY]
 
+    def _encryptions(self) -> list[tuple[Any, ...]]:
+        return [(each.process_id, *_encryption(each.encryption), None, None, None) for each in self._sessions.listing()]
+
+    def _gss(self) -> list[tuple[Any, ...]]:
+        return [(each.process_id, False, None, False) for each in self._sessions.listing()]
+
     def _cursors(self) -> list[tuple[Any, ...]]:
         return [
             (portal.name, portal.text, portal.hold, portal.binary, portal.scroll, _instant(portal.created_us))
@@ -183,6 +214,19 @@ class _NoSuchProcess(TsdbError):
     sqlstate = "01000"
 
 
+def _encryption(tls: Encryption | None) -> tuple[Any, ...]:
+    return (False, None, None, None) if tls is None else (True, tls.version, tls.cipher, tls.bits)
+
+
+def _placed(functions: SessionFunctions, arguments: Sequence[str | None], *, side: str, place: int) -> str | None:
+    """The address or the port of one end of the connection; NULL where there is none (a socket of the machine)."""
+    activity = functions.activity
+    if activity is None:
+        return None
+    found = (activity.address if side == "client" else activity.server_address).rpartition(":")
+    return found[place] if found[2].isdigit() else None
+
+
 _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | None]] = {
     "set_config": SessionFunctions._set_config,
     "notice": SessionFunctions._notice,
@@ -191,10 +235,19 @@ _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | N
     "pg_listening_channels": SessionFunctions._listening,
     "pg_cancel_backend": SessionFunctions._cancel,
     "pg_terminate_backend": SessionFunctions._terminate,
+    "pg_reload_conf": SessionFunctions._reload,
+    "setseed": SessionFunctions._setseed,
+    **{
+        f"inet_{side}_{part}": partial(_placed, side=side, place=place)
+        for side in ("client", "server")
+        for place, part in ((0, "addr"), (2, "port"))
+    },
 }
 _RELATIONS: dict[str, Callable[[SessionFunctions], list[tuple[Any, ...]]]] = {
     "pg_stat_activity": SessionFunctions._activities,
     "pg_settings": SessionFunctions._settings,
+    "pg_stat_ssl": SessionFunctions._encryptions,
+    "pg_stat_gssapi": SessionFunctions._gss,
     "pg_cursors": SessionFunctions._cursors,
     "pg_prepared_statements": SessionFunctions._prepared,
 }

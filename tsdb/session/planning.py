@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tsdb.errors import FeatureNotSupported, TsdbError, UndefinedParameter
+from tsdb.errors import FeatureNotSupported, IndeterminateDatatype, TsdbError, UndefinedParameter
 from tsdb.model.schema import Catalog
 from tsdb.session.rowset import text_columns
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
@@ -119,6 +119,9 @@ class Planner:
         if isinstance(statement, Select) and create_table_as.target_of(statement) is not None:
             return Plan(statement)
         prepared = self._queries.prepare(statement, context, catalog, types)
+        for parameter in prepared.plan.parameters:
+            if parameter.type is None:
+                raise IndeterminateDatatype(f"could not determine data type of parameter ${parameter.index + 1}")
         return Plan(
             statement,
             prepared.columns,

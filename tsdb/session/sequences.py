@@ -6,6 +6,7 @@ Source: PostgreSQL 15 manual, 9.17; src/backend/commands/sequence.c.
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from tsdb.errors import (
@@ -35,6 +36,12 @@ class SequenceValues:
         self._store = store
         self._current: dict[int, int] = {}
         self._last = 0
+        # What a thread that runs the statement took last, by sequence: currval() of the same rows follows.
+        self._taken: dict[tuple[int, int], Int64s] = {}
+
+    def begin(self) -> None:
+        """A statement begins."""
+        self._taken.clear()
 
     def forget(self) -> None:
         """DISCARD SEQUENCES."""
@@ -44,6 +51,7 @@ class SequenceValues:
     def take(self, sequence: SqlSequence, count: int) -> Int64s:
         values = self._store.take_values(sequence, count)
         self._current[sequence.number] = int(values[-1])
+        self._taken[threading.get_ident(), sequence.number] = values
         self._last = sequence.number
         return values
 
@@ -53,14 +61,16 @@ class SequenceValues:
         self._check_writes(sequence, "nextval()")
         return self.take(sequence, count)
 
-    def currval(self, oid: int) -> int:
+    def currval(self, oid: int, count: int = 1) -> int | Int64s:
+        """Of ``count`` rows: their own values, if nextval() has just taken some for as many."""
         sequence = self._sequence(oid)
         self._check(sequence, Privilege.USAGE | Privilege.SELECT)
         if sequence.number not in self._current:
             raise ObjectNotInPrerequisiteState(
                 f'currval of sequence "{sequence.name}" is not yet defined in this session'
             )
-        return self._current[sequence.number]
+        taken = self._taken.get((threading.get_ident(), sequence.number))
+        return taken if taken is not None and len(taken) == count else self._current[sequence.number]
 
     def lastval(self) -> int:
         sequence = self._of_number(self._last)
@@ -80,6 +90,7 @@ class SequenceValues:
                 f"({options.minimum}..{options.maximum})"
             )
         self._store.put_value(sequence, value, called=called)
+        self._taken.clear()
         if called:
             self._current[sequence.number] = value
         return value

@@ -155,6 +155,8 @@ class Session:
             terminate=lambda: _on_loop(loop, client, AdminShutdown(TERMINATED)),
             transaction_started_us=lambda: core.transaction.started_us if core.transaction.open else 0,
             state_changed_ns=self._clock.now_ns(),
+            server_address=client.server_address,
+            encryption=client.encryption,
         )
         self._sessions.add(self._exchange.activity)
         client.connection.authentication_ok()

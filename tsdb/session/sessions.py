@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tsdb.model.roles import FIRST
 from tsdb.session.continuous import Refreshes
 from tsdb.session.notifications import Channels
+from tsdb.wire.contract import Encryption
 
 
 @dataclass
@@ -33,6 +34,8 @@ class Activity:
     query_started_ns: int | None = None
     role: int = FIRST
     wait_event: tuple[str, str] | None = None
+    server_address: str = ""
+    encryption: Encryption | None = None
 
     def change(self, state: str, now_ns: int) -> None:
         self.state = state
@@ -46,6 +49,8 @@ class Sessions:
         self._by_process_id: dict[int, Activity] = {}
         self.channels = Channels()
         self.refreshes = Refreshes()
+        # What pg_reload_conf() does; any thread may call it.
+        self.reload: Callable[[], None] = lambda: None
 
     def add(self, activity: Activity) -> None:
         self._by_process_id[activity.process_id] = activity

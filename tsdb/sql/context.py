@@ -14,6 +14,7 @@ from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
 from tsdb.model.store import Block, Compaction, SeriesStatistics
+from tsdb.sql.chance import Chance
 from tsdb.sql.continuous.state import ContinuousState
 
 
@@ -42,7 +43,7 @@ class SequenceAccess(Protocol):
 
     def nextval(self, oid: int, count: int) -> Int64s: ...
 
-    def currval(self, oid: int) -> int: ...
+    def currval(self, oid: int, count: int) -> int | Int64s: ...
 
     def lastval(self) -> int: ...
 
@@ -58,6 +59,9 @@ class SessionAccess(Protocol):
 
     @property
     def sequences(self) -> SequenceAccess: ...
+
+    @property
+    def chance(self) -> Chance: ...
 
     def call(self, function: str, arguments: Sequence[str | None]) -> str | None:
         """A function with effects on sessions (``tsdb.sql.session_calls``): its arguments and its value as texts."""

@@ -241,7 +241,7 @@ def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:
         if index + 4 < len(tokens) and tokens[index + 3].text.lower() == "to":
             # A field range says how the text is read: 1-2 is years and months, 1 02:03 days and a clock.
             last = index + 4
-            value = _clock_of(value, unit)
+            value = _clock_of(value, unit, tokens[last].text.lower())
         elif re.fullmatch(r"\s*[+-]?[0-9.]+\s*", value):
             value = f"{value} {unit}"
     # A cast binds tighter than any operator, so it needs no parentheses.
@@ -256,14 +256,14 @@ def _is_array_name(tokens: list[Token], index: int) -> bool:
     return following == [TokenType.L_BRACKET, TokenType.R_BRACKET]
 
 
-def _clock_of(value: str, first: str) -> str:
+def _clock_of(value: str, first: str, last: str) -> str:
     """The text of ``interval '…' first TO second`` as one that says its units itself."""
     years = re.fullmatch(r"\s*([+-]?)(\d+)-(\d+)\s*", value)
     if years is not None:
         return f"{years[1]}{years[2]} years {years[1]}{years[3]} months"
     days = re.fullmatch(r"\s*([+-]?\d+)\s+(\S+)\s*", value)
     if days is not None:
-        return f"{days[1]} days {days[2]}"
+        return f"{days[1]} days {days[2]}{' hours' if last == 'hour' and days[2].isdigit() else ''}"
     if first == "minute" and value.count(":") == 1:
         return f"00:{value.strip()}"
     return value

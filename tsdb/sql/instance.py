@@ -17,7 +17,7 @@ from tsdb.sql import sequence_calls
 from tsdb.sql.catalog.calls import Calls
 from tsdb.sql.computed import registry
 from tsdb.sql.macros import MACROS
-from tsdb.sql.session_calls import FUNCTION, SessionCalls
+from tsdb.sql.session_calls import CHANCE, FUNCTION, SessionCalls
 
 MAX_IDLE_CURSORS = 16
 # What a cursor sets for itself.
@@ -140,6 +140,7 @@ class Instance:
             cursor.connection.close()
         registry.remove(self._connection)
         self._connection.remove_function(FUNCTION)
+        self._connection.remove_function(CHANCE)
         self._connection.remove_function(sequence_calls.FUNCTION)
         self.catalog_calls.close()
         self._connection.close()

@@ -51,6 +51,13 @@ _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{4})|U
 _ESCAPE_CHARACTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
+def folded(word: str) -> str:
+    """A name without quotes as PostgreSQL keeps it: in UTF-8 only ASCII letters become small (downcase_identifier)."""
+    if word.isascii():
+        return word.lower()
+    return "".join(c.lower() if c.isascii() else c for c in word)
+
+
 def tokens(text: str) -> list[Token]:
     """All tokens of a text. Raises SqlSyntaxError for what never ends or cannot start a token, StatementTooComplex for
     too many."""
@@ -85,7 +92,7 @@ def tokens(text: str) -> list[Token]:
         else:
             assert kind is not None
             word = hit.group()
-            found.append(Token(kind, word.lower() if kind == "word" else word, position, hit.end()))  # type: ignore[arg-type]
+            found.append(Token(kind, folded(word) if kind == "word" else word, position, hit.end()))  # type: ignore[arg-type]
             position = hit.end()
             if len(found) > limits.MAX_TOKENS:
                 limits.check_tokens(len(found))

@@ -39,6 +39,7 @@ from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
 from tsdb.sql.execution import Execution
 from tsdb.sql.expressions.block import BoundQuery, Output
+from tsdb.sql.expressions.coercion import typed_parameter
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.instance import Instance
 from tsdb.sql.lifting import MOMENT_WORD
@@ -179,6 +180,9 @@ class Queries:
             query = bind_query(binder, inner.tree, None)
         except RecursionError:
             raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.") from None
+        for output in query.outputs:
+            if output.expr is not None and output.expr.op == "parameter" and output.expr.unknown:
+                typed_parameter(output.expr, TEXT)
         plan = rules.apply(_plan(binder, query))
         columns = (
             explain.columns_of(explained) if explained is not None else tuple(_result_column(o) for o in query.outputs)

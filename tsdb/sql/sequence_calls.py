@@ -1,7 +1,7 @@
 """nextval(), currval(), lastval() and setval() as DuckDB calls them: one function of ours, over whole vectors.
 
 A vector of nextval() takes all its values at once. Several of these functions in one select list are each computed for
-a vector of rows: currval() beside nextval() shows the value of the vector's last row.
+a vector of rows: currval() behind nextval() shows the values of that vector, row by row.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _answer(access: SequenceAccess, name: str, oids: Any, values: Any, flags: An
     if name == "setval":
         rows = zip(oids.to_pylist(), values.to_pylist(), flags.to_pylist(), strict=True)
         return pa.array([_set(access, *row) for row in rows], pa.int64())
-    return _each(oids, access.nextval if name == "nextval" else lambda oid, count: access.currval(oid))
+    return _each(oids, access.nextval if name == "nextval" else access.currval)
 
 
 def _set(access: SequenceAccess, oid: int | None, value: int | None, called: bool | None) -> int | None:

@@ -17,6 +17,7 @@ from tsdb.sql import sequence_calls
 from tsdb.sql.context import SessionAccess
 
 FUNCTION = "session_call"
+CHANCE = "session_random"
 
 
 class SessionCalls:
@@ -34,6 +35,15 @@ class SessionCalls:
             rows = zip(process_ids.to_pylist(), names.to_pylist(), arguments.to_pylist(), strict=True)
             return pa.array([self._call(*row) for row in rows], pa.string())
 
+        def random(process_ids: Any) -> pa.Array:
+            count = len(process_ids)
+            if not count:
+                return pa.array([], pa.float64())
+            return pa.array(self._session(process_ids[0].as_py(), "random").chance.next(count))
+
+        connection.create_function(  # type: ignore[call-overload]
+            CHANCE, random, ["BIGINT"], "DOUBLE", type="arrow", null_handling="special", side_effects=True
+        )
         sequence_calls.install(connection, lambda process_id: self._session(process_id, "nextval").sequences)
         connection.create_function(  # type: ignore[call-overload]
             FUNCTION,

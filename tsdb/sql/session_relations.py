@@ -6,7 +6,7 @@ Source: PostgreSQL 15 manual, 54.24 (pg_settings), 28.2.3 (pg_stat_activity), 54
 
 from __future__ import annotations
 
-from tsdb.types import BOOL, INT4, INT8, NAME, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
+from tsdb.types import BOOL, INT4, INT8, NAME, NUMERIC, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
 
 COLUMNS: dict[str, tuple[tuple[str, SqlType], ...]] = {
     "pg_settings": (
@@ -22,6 +22,11 @@ COLUMNS: dict[str, tuple[tuple[str, SqlType], ...]] = {
         ("state_change", TIMESTAMPTZ), ("wait_event_type", TEXT), ("wait_event", TEXT), ("state", TEXT),
         ("backend_xid", INT8), ("backend_xmin", INT8), ("query_id", INT8), ("query", TEXT), ("backend_type", TEXT),
     ),
+    "pg_stat_ssl": (
+        ("pid", INT4), ("ssl", BOOL), ("version", TEXT), ("cipher", TEXT), ("bits", INT4), ("client_dn", TEXT),
+        ("client_serial", NUMERIC), ("issuer_dn", TEXT),
+    ),
+    "pg_stat_gssapi": (("pid", INT4), ("gss_authenticated", BOOL), ("principal", TEXT), ("encrypted", BOOL)),
     "pg_cursors": (
         ("name", TEXT), ("statement", TEXT), ("is_holdable", BOOL), ("is_binary", BOOL), ("is_scrollable", BOOL),
         ("creation_time", TIMESTAMPTZ),

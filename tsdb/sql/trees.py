@@ -10,7 +10,7 @@ from tsdb.errors import UndefinedTable
 from tsdb.model.relations import name_of as relation_name
 from tsdb.model.relations import schema_of
 from tsdb.model.schema import Column
-from tsdb.sql import dialect
+from tsdb.sql import dialect, lexer
 from tsdb.sql.statement import Fragment, Select
 from tsdb.sql.storage_form import numeric_precision
 from tsdb.types import BPCHAR, NAME, NUMERIC, OID, UINT8, SqlType
@@ -24,7 +24,7 @@ def name_of(identifier: exp.Expr) -> str:
     this = identifier.this
     if isinstance(this, exp.Expr):
         return name_of(this)
-    return str(this) if identifier.args.get("quoted") else str(this).lower()
+    return str(this) if identifier.args.get("quoted") else lexer.folded(str(this))
 
 
 def start_of(node: exp.Expr) -> int | None:

@@ -31,10 +31,20 @@ next statement.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from tsdb.errors import TsdbError
 from tsdb.wire.connection import Connection, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """TLS of a connection, as pg_stat_ssl shows it."""
+
+    version: str
+    cipher: str
+    bits: int
 
 
 class Client(Protocol):
@@ -56,6 +66,16 @@ class Client(Protocol):
     @property
     def address(self) -> str:
         """``host:port`` of the client."""
+        ...
+
+    @property
+    def server_address(self) -> str:
+        """``host:port`` that the client connected to."""
+        ...
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """How TLS encrypts; None without it."""
         ...
 
     @property

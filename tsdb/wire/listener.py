@@ -19,7 +19,7 @@ from typing import cast
 
 from tsdb.errors import AdminShutdown, InternalError, QueryCanceled, StartupError, TooManyConnections, TsdbError
 from tsdb.wire.connection import MESSAGE_BYTES_MAX, TLS_HANDSHAKE, Connection, Event
-from tsdb.wire.contract import Session, SessionFactory
+from tsdb.wire.contract import Encryption, Session, SessionFactory
 from tsdb.wire.messages import Terminate
 from tsdb.wire.startup import CancelRequest, GssRequest, SslRequest, Startup
 
@@ -186,6 +186,8 @@ class _Peer(asyncio.Protocol):
         self.process_id = 0
         self.secret_key = secrets.randbits(32)
         self.address = ""
+        self.server_address = ""
+        self.encryption: Encryption | None = None
         self.encrypted = False
         self.certificate: bytes | None = None
         # A client that begins with TLS itself: what came before its handshake was handed on.
@@ -202,6 +204,8 @@ class _Peer(asyncio.Protocol):
             return
         name = transport.get_extra_info("peername")
         self.address = f"{name[0]}:{name[1]}" if name else "local"
+        own = transport.get_extra_info("sockname")
+        self.server_address = f"{own[0]}:{own[1]}" if own else ""
         transport.set_write_buffer_limits(high=_OUTPUT_BYTES_MAX)
         _keep_alive(transport.get_extra_info("socket"))
         loop = asyncio.get_running_loop()
@@ -427,6 +431,9 @@ class _Peer(asyncio.Protocol):
         self._transport = transport
         self.encrypted = True
         self.certificate = tls.certificate
+        name, version, bits = transport.get_extra_info("cipher") or ("", "", 0)
+        version = transport.get_extra_info("ssl_object").version() or version
+        self.encryption = Encryption(version, name, bits)
 
     def _startup_expired(self) -> None:
         self.end(QueryCanceled("canceling authentication due to timeout"))

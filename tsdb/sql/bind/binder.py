@@ -12,7 +12,7 @@ from sqlglot import exp
 from tsdb.errors import FeatureNotSupported, StatementTooComplex, TsdbError, UndefinedParameter
 from tsdb.model.relations import SqlSequence, SqlView, Use
 from tsdb.model.schema import Catalog, Database, Series
-from tsdb.sql import names
+from tsdb.sql import lexer, names
 from tsdb.sql.bind import places
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.block import Block, BoundQuery
@@ -167,10 +167,10 @@ def fold(identifier: exp.Expr | str | None) -> str:
     if identifier is None:
         return ""
     if isinstance(identifier, str):
-        return identifier.lower()
+        return lexer.folded(identifier)
     if isinstance(identifier, exp.Identifier):
-        return identifier.name if identifier.args.get("quoted") else identifier.name.lower()
-    return identifier.name.lower()
+        return identifier.name if identifier.args.get("quoted") else lexer.folded(identifier.name)
+    return lexer.folded(identifier.name)
 
 
 def positioned(expr: Expr, position: int | None) -> Expr:

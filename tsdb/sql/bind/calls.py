@@ -14,6 +14,7 @@ from tsdb.errors import (
     GroupingError,
     NumericValueOutOfRange,
     SqlSyntaxError,
+    TsdbError,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedObject,
@@ -23,7 +24,7 @@ from tsdb.errors import (
 from tsdb.sql import limits
 from tsdb.sql.bind import summaries
 from tsdb.sql.bind.binder import Binder, binds, fold
-from tsdb.sql.catalog import signatures
+from tsdb.sql.catalog import definitions, signatures
 from tsdb.sql.expressions import coercion, numerics, shown, signature
 from tsdb.sql.expressions.coercion import as_bool, coerce, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
@@ -154,9 +155,18 @@ def call_function(binder: Binder, node: exp.Anonymous, scope: Scope, over: Over)
             ) from None
         return replace(made, name=name, position=position)
     if name not in SCALARS and name not in scalar.VOLATILE:
-        given = _types_of(binder, arguments, scope)
-        raise UndefinedFunction(f"function {name}({given}) does not exist", hint=_NO_FUNCTION_HINT, position=position)
+        raise _not_there(binder, name, arguments, scope, position)
     return replace(plain_call(binder, name, [binder.bind(a, scope) for a in arguments]), position=position)
+
+
+def _not_there(
+    binder: Binder, name: str, arguments: Sequence[exp.Expr], scope: Scope, position: int | None
+) -> TsdbError:
+    types = [binder.bind(a, scope).type for a in arguments if not isinstance(a, exp.Star)]
+    given = ", ".join(t.name for t in types)
+    if definitions.is_function(name, [t.oid for t in types]):
+        return FeatureNotSupported(f"function {name}({given}) is not supported", position=position)
+    return UndefinedFunction(f"function {name}({given}) does not exist", hint=_NO_FUNCTION_HINT, position=position)
 
 
 def set_call(binder: Binder, name: str, args: list[Expr]) -> Expr:

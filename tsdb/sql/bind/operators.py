@@ -17,6 +17,7 @@ from tsdb.sql.expressions.coercion import as_bool, coerce, common_digits, implic
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.functions import text_types
 from tsdb.sql.expressions.numeric_function import numeric_function
+from tsdb.sql.expressions.once import once
 from tsdb.sql.expressions.operators import OPERATORS as _OPERATORS
 from tsdb.sql.expressions.pattern_text import pattern_text
 from tsdb.sql.expressions.relation import Scope
@@ -77,6 +78,8 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
         known = args[1] if args[0].unknown else args[0]
         exact = [c for c in candidates if c.arguments == (known.type.typname,) * 2]
         candidates = tuple(exact) or candidates
+    if symbol in ("@?", "@@") and "jsonb" in (a.type.typname for a in args):
+        raise FeatureNotSupported("SQL/JSON paths are not supported", hint="-> and #> reach the same places.")
     chosen = signature.choose(symbol, candidates, types)
     if chosen is None:
         raise no_operator(symbol, *args)
@@ -273,6 +276,7 @@ def _negated(expr: Expr, node: exp.Expr) -> Expr:
 
 @binds(exp.Between)
 def between(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    # A value that is new at each evaluation is evaluated for each bound, in PostgreSQL too.
     value = binder.bind(node.this, scope)
     low, high = binder.bind(node.args["low"], scope), binder.bind(node.args["high"], scope)
 
@@ -301,6 +305,10 @@ def in_(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if long is not None:
         return _negated(long, node)
     items = [binder.bind(item, scope) for item in limits.items(node.expressions)]
+    return once(value, items, lambda left: _in_list(binder, node, left, items))
+
+
+def _in_list(binder: Binder, node: exp.Expr, value: Expr, items: Sequence[Expr]) -> Expr:
     pairs = [compare(binder, "=", value, item) for item in items]
     if all(p.args[0].sql == pairs[0].args[0].sql for p in pairs):
         left = pairs[0].args[0]

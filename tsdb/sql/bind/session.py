@@ -6,12 +6,12 @@ from sqlglot import exp
 
 from tsdb.errors import UndefinedFunction
 from tsdb.sql.bind.binder import Binder
-from tsdb.sql.bind.calls import special
+from tsdb.sql.bind.calls import plain_call, special
 from tsdb.sql.expressions.coercion import coerce, constant
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
-from tsdb.sql.session_calls import FUNCTION
-from tsdb.types import BOOL, FLOAT8, INT4, INT8, TEXT, VOID, SqlType
+from tsdb.sql.session_calls import CHANCE, FUNCTION
+from tsdb.types import BOOL, BY_NAME, FLOAT8, INT4, INT8, TEXT, VOID, SqlType
 
 _KEYS = ((INT8,), (INT4, INT4))
 
@@ -22,6 +22,10 @@ _FUNCTIONS: dict[str, tuple[tuple[tuple[SqlType, ...], ...], SqlType]] = {
     "pg_notification_queue_usage": (((),), FLOAT8),
     "pg_cancel_backend": (((INT4,),), BOOL),
     "pg_terminate_backend": (((INT4,), (INT4, INT8)), BOOL),
+    "pg_reload_conf": (((),), BOOL),
+    "setseed": (((FLOAT8,),), VOID),
+    **{f"inet_{side}_addr": (((),), BY_NAME["inet"]) for side in ("client", "server")},
+    **{f"inet_{side}_port": (((),), INT4) for side in ("client", "server")},
     "pg_advisory_unlock_all": (((),), VOID),
     **{f"pg_advisory_{kind}lock{shared}": (_KEYS, VOID)
        for kind in ("", "xact_") for shared in ("", "_shared")},
@@ -34,8 +38,8 @@ def call(binder: Binder, name: str, arguments: list[Expr], result: SqlType) -> E
     """A call of the session; ``arguments`` are texts by now."""
     items = ", ".join(a.sql for a in arguments)
     sql = f"{FUNCTION}({binder.context.backend_pid}, '{name}', CAST([{items}] AS VARCHAR[]))"
-    if result is BOOL:
-        sql = f"CAST({sql} AS BOOLEAN)"
+    if result in (BOOL, INT4):
+        sql = f"CAST({sql} AS {'BOOLEAN' if result is BOOL else 'INTEGER'})"
     return combine(sql, result, "call", tuple(arguments), name=name, stable=False)
 
 
@@ -62,6 +66,14 @@ def _bind(name: str) -> None:
 
 for _name in _FUNCTIONS:
     _bind(_name)
+
+
+@special("random")
+def random(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
+    if arguments:
+        return plain_call(binder, "random", [binder.bind(a, scope) for a in arguments])
+    sql = f"{CHANCE}({binder.context.backend_pid})" if binder.context.session is not None else "random()"
+    return Expr(sql, FLOAT8, stable=False)
 
 
 @special("current_setting")

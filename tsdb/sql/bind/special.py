@@ -16,6 +16,7 @@ from tsdb.sql.bind.scalars import now
 from tsdb.sql.expressions import blanks, casts, shown
 from tsdb.sql.expressions.coercion import category, coerce, constant, numeric_digits_of, unify
 from tsdb.sql.expressions.expression import Expr, combine
+from tsdb.sql.expressions.once import once
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.expressions.rows import row_of
 from tsdb.types import BOOL, BY_NAME, DATE, INT4, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, array_of
@@ -73,7 +74,11 @@ def row(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
 @special("nullif")
 def nullif(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
     _require("nullif", arguments, 2)
-    left, right = _bound(binder, arguments, scope)
+    value, right = _bound(binder, arguments, scope)
+    return once(value, (right,), lambda left: _nullif(binder, left, right))
+
+
+def _nullif(binder: Binder, left: Expr, right: Expr) -> Expr:
     test = bind_operators.compare(binder, "=", left, right)
     left = coerce(left, TEXT, binder.context) if left.unknown else left
     sql = f"CASE WHEN {test.sql} THEN NULL ELSE {left.sql} END"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -218,6 +218,25 @@ def function_text(oid: int | None, part: int) -> str | None:
 @cache
 def _callable() -> Mapping[int, bool]:
     return {oid: text == "true" for oid, text in static.values("pg_proc", "oid", "+everybody")}
+
+
+_ANY = (2276, 2283)  # any, anyelement
+
+
+@cache
+def _arguments() -> dict[str, list[tuple[int, ...]]]:
+    found: dict[str, list[tuple[int, ...]]] = {}
+    for name, types in static.values("pg_proc", "proname", "proargtypes"):
+        found.setdefault(name, []).append(tuple(types))
+    return found
+
+
+def is_function(name: str, given: Sequence[int]) -> bool:
+    """Whether PostgreSQL has a function of the name that takes arguments of just these types; 705 is unknown."""
+    return any(
+        len(types) == len(given) and all(a in (b, 705) or b in _ANY for a, b in zip(given, types, strict=True))
+        for types in _arguments().get(name, ())
+    )
 
 
 def everybody_may_call(oid: int) -> bool | None:

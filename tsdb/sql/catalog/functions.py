@@ -38,8 +38,8 @@ def _about(kind: str) -> None:
     ANSWERS[f"to {kind}"] = lambda m, a, b, t: None if t is None else names.number_or_none(kind, m.outline, t)
 
 
-for _type in REFERENCES:
-    _about(_type.typname)
+for _kind in (*(t.typname for t in REFERENCES), "language", "tablespace"):
+    _about(_kind)
 
 
 ANSWERS["describe"] = lambda m, a, b, t: described.describe(m, a, b, t)
@@ -229,6 +229,40 @@ def _may_call(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | 
         raise InvalidParameterValue(f'unrecognized privilege type: "{t.strip()[:50]}"')
     role = m.context.role if b is None else b
     return everybody or m.outline.catalog.roles.has_rights_of(role, FIRST)
+
+
+def _plain_privilege(t: str, wanted: str) -> None:
+    for word in t.split(","):
+        if re.sub(r"\s+WITH\s+GRANT\s+OPTION$", "", word.strip().upper()) != wanted:
+            raise InvalidParameterValue(f'unrecognized privilege type: "{word.strip()[:50]}"')
+
+
+@answers("may use type")
+def _may_use_type(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
+    """Everybody may use every type and language: nobody can take that away."""
+    if a is None or t is None:
+        return None
+    _plain_privilege(t, "USAGE")
+    return True if names.known("regtype", m.outline, a) else None
+
+
+@answers("may use language")
+def _may_use_language(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
+    if a is None or t is None:
+        return None
+    _plain_privilege(t, "USAGE")
+    return True if names.known("language", m.outline, a) else None
+
+
+@answers("may use tablespace")
+def _may_use_tablespace(m: Glance, a: int | None, b: int | None, t: str | None) -> bool | None:
+    """The tablespaces are the superusers'."""
+    if a is None or t is None:
+        return None
+    _plain_privilege(t, "CREATE")
+    role = m.context.role if b is None else b
+    known = names.known("tablespace", m.outline, a)
+    return m.outline.catalog.roles.has_rights_of(role, FIRST) if known else None
 
 
 @answers("explode acl")

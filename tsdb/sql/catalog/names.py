@@ -306,6 +306,8 @@ _KINDS: Mapping[str, tuple[Number, Name]] = {
     "regrole": (role_number, role_name),
     "regconfig": _looked_up("pg_ts_config", "cfgname", "text search configuration"),
     "regdictionary": _looked_up("pg_ts_dict", "dictname", "text search dictionary"),
+    "language": _looked_up("pg_language", "lanname", "language"),
+    "tablespace": _looked_up("pg_tablespace", "spcname", "tablespace"),
     "regcollation": _looked_up("pg_collation", "collname", "collation"),
 }
 
@@ -318,6 +320,11 @@ def number(kind: str, outline: Outline, text: str) -> int:
     if body.isascii() and body.isdigit():
         return int(body)
     return _KINDS[kind][0](outline, body)
+
+
+def known(kind: str, outline: Outline, oid: int) -> bool:
+    """Whether there is an object of the number."""
+    return _KINDS[kind][1](outline, oid) is not None
 
 
 def number_or_none(kind: str, outline: Outline, text: str) -> int | None:

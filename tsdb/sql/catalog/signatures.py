@@ -115,9 +115,6 @@ has_function_privilege(name, oid, text) bool: catalog_flag('may call', @, {1}, c
     NULL, NULL, {0}), {2})
 has_function_privilege(name, text, text) bool: catalog_flag('may call', @, catalog_number('regprocedure number', @,
     NULL, NULL, {1}), catalog_number('regrole number', @, NULL, NULL, {0}), {2})
-has_language_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
-has_type_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
-has_tablespace_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
 has_foreign_data_wrapper_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
 has_server_privilege(any, text) bool: CASE WHEN {0} IS NOT NULL AND {1} IS NOT NULL THEN true END
 pg_has_role(oid, text) bool: CASE WHEN {1} IS NOT NULL THEN catalog_flag('has role', @, {0}, NULL, NULL) END
@@ -188,6 +185,22 @@ _NEVER = (
 )  # fmt: skip
 
 
+def _privileges(what: str, number: str) -> list[str]:
+    """has_…_privilege in its six forms: an object by name or OID, of oneself or of a role by name or OID."""
+    role = "catalog_number('regrole number', @, NULL, NULL, {0})"
+
+    def line(arguments: str, object_: str, who: str, wanted: str) -> str:
+        asked = f"catalog_flag('may use {what}', @, {object_}, {who}, {wanted})"
+        return f"has_{what}_privilege({arguments}, text) bool: {asked}"
+
+    first, second = (f"catalog_number('{number} number', @, NULL, NULL, {place})" for place in ("{0}", "{1}"))
+    return [
+        line("text", first, "NULL", "{1}"), line("oid", "{0}", "NULL", "{1}"), line("name, text", second, role, "{2}"),
+        line("name, oid", "{1}", role, "{2}"), line("oid, text", second, "{0}", "{2}"),
+        line("oid, oid", "{1}", "{0}", "{2}"),
+    ]  # fmt: skip
+
+
 def _table() -> Mapping[str, tuple[signature.Signature, ...]]:
     visible = [f"{k}_is_visible(oid) bool: CASE WHEN {{0}} IS NOT NULL THEN true END" for k in _VISIBLE]
     counted = [f"pg_stat_get_{k}(oid) int8: CASE WHEN {{0}} IS NOT NULL THEN CAST(0 AS BIGINT) END" for k in _COUNTED]
@@ -195,6 +208,8 @@ def _table() -> Mapping[str, tuple[signature.Signature, ...]]:
     named = [
         f"to_{t.typname}(text) {t.typname}: catalog_number('to {t.typname}', @, NULL, NULL, {{0}})" for t in REFERENCES
     ]
+    named += [*_privileges("type", "regtype"), *_privileges("language", "language")]
+    named += _privileges("tablespace", "tablespace")
     return signature.read("\n".join([_LINES.strip(), *visible, *counted, *never, *named]).replace("@", MARKER))
 
 

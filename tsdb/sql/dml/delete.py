@@ -23,7 +23,7 @@ from tsdb.sql import storage_form, trees
 from tsdb.sql.context import Context
 from tsdb.sql.dml import deletion_range
 from tsdb.sql.dml.deletion_range import RangeCondition
-from tsdb.sql.dml.joined import Joined
+from tsdb.sql.dml.joined import Joined, apart
 from tsdb.sql.dml.modification import Effect, Outcome, Reading
 from tsdb.sql.dml.to_points import tagsets_of
 from tsdb.sql.names import target_series
@@ -132,7 +132,7 @@ def prepare(
     parameter_types: Sequence[SqlType | None] = (),
 ) -> PreparedDelete:
     """Raises UndefinedTable, FeatureNotSupported, and whatever the condition's query raises."""
-    tree = statement.tree
+    tree = apart(statement.tree)
     if tree.args.get("tables"):
         raise SqlSyntaxError("DELETE FROM names one table", hint="Name the others after USING.")
     table = tree.this

@@ -19,6 +19,36 @@ from tsdb.model.store import SEQUENCE, TIME_NS
 from tsdb.sql import storage_form, trees
 
 
+def _qualifier(node: exp.Expr, key: str) -> str:
+    part = node.args.get(key)
+    return trees.name_of(part) if part is not None else ""
+
+
+def apart(tree: exp.Expr) -> exp.Expr:
+    """An UPDATE or DELETE whose target has the name of another of its relations, in another schema: the target gets a
+    name of its own, by which its columns (s1.t.c) are known."""
+    target = tree.this
+    schema, name = _qualifier(target, "db"), trees.name_of(target.this)
+    from_ = tree.args.get("from_")
+    others = [from_.this] if from_ is not None else tree.args.get("using") or ()
+    joins = [join.this for other in others for join in other.args.get("joins") or ()]
+    same = [
+        other
+        for other in (*others, *joins)
+        if isinstance(other, exp.Table) and not trees.alias_of(other) and trees.name_of(other.this) == name
+    ]
+    if not same or not schema or trees.alias_of(target):
+        return tree
+    made = tree.copy()
+    own = f"{schema}.{name}"
+    made.this.set("alias", exp.TableAlias(this=exp.to_identifier(own, quoted=True)))
+    for column in made.find_all(exp.Column):
+        if _qualifier(column, "table") == name and _qualifier(column, "db") == schema:
+            column.set("db", None)
+            column.set("table", exp.to_identifier(own, quoted=True))
+    return made
+
+
 @dataclass(frozen=True)
 class Joined:
     """A modification's target with the name its columns are known by, and the ``others`` in the order of FROM."""

@@ -24,7 +24,7 @@ from tsdb.sql.context import Context
 from tsdb.sql.dml import assignments, new_keys
 from tsdb.sql.dml.assignments import NewValues
 from tsdb.sql.dml.delete import key_deletion, key_items, key_width, shown_of
-from tsdb.sql.dml.joined import Joined
+from tsdb.sql.dml.joined import Joined, apart
 from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
 from tsdb.sql.dml.to_points import points_of
 from tsdb.sql.dml.unique import UniqueRows
@@ -134,7 +134,7 @@ def prepare(
     parameter_types: Sequence[SqlType | None] = (),
 ) -> PreparedUpdate:
     """Raises UndefinedTable, UndefinedColumn, FeatureNotSupported, and whatever the query raises."""
-    tree = statement.tree
+    tree = apart(statement.tree)
     table = tree.this
     series = target_series(context, catalog.find(context.database), table, "update", statement.fragment)
     joined = Joined.read(tree, series)
