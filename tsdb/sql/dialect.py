@@ -41,6 +41,8 @@ _parser = Postgres.parser_class
 _parser.FUNCTIONS.clear()
 for _name in [name for name in _parser.FUNCTION_PARSERS if name not in _KEPT_FUNCTION_PARSERS]:
     del _parser.FUNCTION_PARSERS[_name]
+# ``doc -> 'key'`` is a member of JSON, not a function of doc.
+_parser.LAMBDAS.pop(TokenType.ARROW)
 
 
 class Dialect(Postgres):

@@ -368,6 +368,8 @@ def _plan(binder: Binder, query: BoundQuery) -> Plan:
 
 
 def _result_column(output: Output) -> ResultColumn:
+    if output.type.element is not None and output.type.element.element is not None:
+        raise FeatureNotSupported("arrays of arrays are not supported")
     expr = output.expr
     if expr is not None and expr.op == "column" and isinstance(expr.value, ColumnReference):
         relation = expr.value.relation

@@ -46,6 +46,10 @@ def binds(*kinds: type[exp.Expr]) -> Callable[[Bind], Bind]:
     return register
 
 
+# How much of an expression an error shows.
+_SHOWN_LENGTH = 80
+
+
 @dataclass(eq=False)
 class Binder:
     """Binds one statement. ``sources`` are the scans it needs, ``blocks`` its SELECTs, for the planner.
@@ -85,7 +89,7 @@ class Binder:
         """Bind an expression. Its errors carry a position where there is one."""
         function = _BINDERS.get(type(node))
         if function is None:
-            raise FeatureNotSupported(f"{node.key.upper()} is not supported here", position=self.position(node))
+            raise _not_supported(node, self.position(node))
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise StatementTooComplex("stack depth limit exceeded", hint="Nest the statement less deeply.")
@@ -175,3 +179,10 @@ def fold(identifier: exp.Expr | str | None) -> str:
 
 def positioned(expr: Expr, position: int | None) -> Expr:
     return expr if position is None else replace(expr, position=position)
+
+
+def _not_supported(node: exp.Expr, position: int | None) -> FeatureNotSupported:
+    """The parser's names of nodes would say nothing to a client: what is shown is the expression."""
+    text = node.sql("postgres")
+    shown = text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
+    return FeatureNotSupported(f"an expression of this form is not supported: {shown}", position=position)

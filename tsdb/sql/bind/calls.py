@@ -293,6 +293,8 @@ def _plain_aggregate(
         _check_timeseries(name, bound, distinct=distinct)
     if name == "array_agg" and bound[0].type.element is not None:
         raise FeatureNotSupported("arrays of arrays are not supported")
+    if name == "array_agg" and fields_of(bound[0]) is not None:
+        raise FeatureNotSupported("arrays of rows are not supported")
     order_text = " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order) if order else ""
     if not order and distinct and name in ("array_agg", "string_agg"):
         # PostgreSQL finds distinct values by sorting them, and that order is seen.
@@ -382,7 +384,7 @@ def _ordered_set(binder: Binder, name: str, nodes: list[exp.Expr], scope: Scope,
         texts[0] = f"list_transform({texts[0]}, lambda pg_item: 1 - pg_item)" if array else f"(1 - {texts[0]})"
     suffix, inside = _suffix(binder, scope, over)
     result = signature.result_type(chosen, bound)
-    sql = chosen.template.format(*texts, f=suffix)
+    sql = chosen.template.format(*texts, f=suffix, order="DESC" if descending else "ASC")
     return _made(sql, result, bound, inside, over, _result_digits(chosen, result, bound[-1:]))
 
 

@@ -13,7 +13,7 @@ from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedFun
 from tsdb.sql import literal
 from tsdb.sql.bind.binder import Binder
 from tsdb.sql.bind.calls import JSON_AGGREGATES, special
-from tsdb.sql.expressions import casts
+from tsdb.sql.expressions import casts, shown
 from tsdb.sql.expressions.coercion import coerce
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
@@ -53,7 +53,7 @@ def json_of(binder: Binder, value: Expr, *, binary: bool = False) -> str:
         texts = ", ".join(json_of(binder, f) for f in fields)
         return f"py_json_row([{names}], [{texts}])"
     value = coerce(value, TEXT, binder.context) if value.unknown else value
-    text = json_text(value.sql, value.type)
+    text = shown.text_of(value) if shown.is_numeric(value) else json_text(value.sql, value.type)
     return f"py_jsonb({text})" if binary and value.type.typname == "json" else text
 
 

@@ -25,7 +25,9 @@ def _register(name: str, computed: str, default: str) -> None:
     def bind(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
         args = [binder.bind(a, scope) for a in arguments]
         known = {a.type.typname for a in args if not a.unknown}
-        numeric = "numeric" in known and all(category(a.type) == "N" or a.unknown for a in args)
+        # log(base, x) has one form only: of numerics.
+        numeric = "numeric" in known or (name == "log" and len(args) == 2)
+        numeric = numeric and all(category(a.type) == "N" or a.unknown for a in args)
         if not numeric or known & {"float4", "float8"} or (name == "log" and len(args) == 1 and "numeric" not in known):
             return plain_call(binder, name, args)
         values = [coerce(a, NUMERIC, binder.context) for a in args]

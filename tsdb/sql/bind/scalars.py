@@ -112,7 +112,7 @@ def null(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Boolean)
 def boolean(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
-    return constant(BOOL, bool(node.this)).named("bool", weak=True)
+    return constant(BOOL, bool(node.this))
 
 
 @binds(exp.Parameter, exp.Placeholder)
@@ -156,6 +156,13 @@ def cast(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if inner.name != "?column?" and not inner.weak:
         return made.named(inner.name)
     return made.named(name_of(target.typname.removeprefix("_")), weak=True)
+
+
+@binds(exp.ParseJSON)
+def json_constant(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    """json '…'"""
+    made = coercion.explicit_cast(binder.bind(node.this, scope), BY_NAME["json"], -1, binder.context)
+    return made.named("json", weak=True)
 
 
 @binds(exp.CurrentTimestamp)

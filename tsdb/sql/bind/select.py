@@ -271,6 +271,11 @@ def _group_item(binder: Binder, node: exp.Expr, select: _Select) -> str:
         raise GroupingError("aggregate functions are not allowed in GROUP BY", position=binder.position(node))
     if expr.unknown:
         expr = coerce(expr, TEXT, binder.context)
+    fields = fields_of(expr)
+    if fields:
+        # Rows are equal when all their fields are.
+        select.groups += fields
+        return ", ".join(f"({f.sql})" for f in fields)
     coercion.check_equality(expr)
     select.groups.append(expr)
     # A bare number would be a position to DuckDB.

@@ -15,9 +15,13 @@ _INTEGERS = "\n".join(
         ("&", "({0} & {1})"), ("|", "({0} | {1})"), ("#", "xor({0}, {1})"),
     )
 )  # fmt: skip
+# A real with a number of another type is computed in double precision.
 _FLOATS = "\n".join(
-    f"{operator}({t}, {t}) {t}: {template}"
-    for t in ("float4", "float8")
+    f"{operator}({a}, {b}) {result}: {template}"
+    for a, b, result in (
+        ("float4", "float4", "float4"), ("float8", "float8", "float8"), ("float4", "float8", "float8"),
+        ("float8", "float4", "float8"),
+    )
     for operator, template in (
         ("+", "pg_sum_in_range({0}, {1}, {0} + {1})"), ("-", "pg_sum_in_range({0}, {1}, {0} - {1})"),
         ("*", "pg_product({0}, {1})"), ("/", "pg_float_quotient({0}, {1})"),

@@ -101,7 +101,8 @@ approx_count_distinct(any) int8: approx_count_distinct({{a}}){{f}}
 
 AGGREGATES = merge(_PLAIN, timeseries.TABLE)
 
-# WITHIN GROUP: the first argument is the fraction, the second what ORDER BY names.
+# WITHIN GROUP: the first argument is the fraction, the second what ORDER BY names. Of several values that are there as
+# often, mode() gives the first in the order.
 ORDERED_SETS = read("""
 percentile_cont(float8, float8) float8: quantile_cont({1}, {0}){f}
 percentile_cont(float8, interval) interval:
@@ -109,7 +110,7 @@ percentile_cont(float8, interval) interval:
 percentile_cont(_float8, float8) _float8: quantile_cont({1}, {0}){f}
 percentile_disc(float8, anyelement) anyelement: quantile_disc({1}, {0}){f}
 percentile_disc(_float8, anyelement) anyarray: quantile_disc({1}, {0}){f}
-mode(anyelement) anyelement: mode({0}){f}
+mode(anyelement) anyelement: mode({0} ORDER BY {0} {order}){f}
 """)
 
 WINDOWS = read("""
