@@ -1,32 +1,16 @@
-"""random() and setseed(): the numbers that PostgreSQL 15 gives for a seed.
+"""random() and setseed(): for a seed the numbers that PostgreSQL 15 gives, one after the other; else whole vectors.
 
 Source: src/common/pg_prng.c (xoroshiro128**, seeded by splitmix64), drandom and setseed in utils/adt/float.c.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
-
 _MASK = 2**64 - 1
-
-
-@kernel
-def _fill(state: npt.NDArray[np.uint64], out: npt.NDArray[np.float64]) -> None:
-    s0, s1 = state[0], state[1]
-    for i in range(len(out)):
-        product = s0 * np.uint64(5)
-        value = ((product << np.uint64(7)) | (product >> np.uint64(57))) * np.uint64(9)
-        sx = s0 ^ s1
-        s0 = ((s0 << np.uint64(24)) | (s0 >> np.uint64(40))) ^ sx ^ (sx << np.uint64(16))
-        s1 = (sx << np.uint64(37)) | (sx >> np.uint64(27))
-        out[i] = np.float64(value >> np.uint64(12)) * 2.0**-52
-    state[0], state[1] = s0, s1
 
 
 class Chance:
@@ -34,7 +18,8 @@ class Chance:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._state = np.array([secrets.randbits(64), secrets.randbits(63) | 1], np.uint64)
+        self._any = np.random.default_rng()
+        self._state: tuple[int, int] | None = None
 
     def seed(self, seed: float) -> None:
         """``seed`` from -1 to 1."""
@@ -46,11 +31,21 @@ class Chance:
             value = ((value ^ value >> 27) * 0x94D049BB133111EB) & _MASK
             words.append(value ^ value >> 31)
         with self._lock:
-            self._state = np.array(words, np.uint64)
+            self._state = (words[0], words[1])
 
     def next(self, count: int) -> npt.NDArray[np.float64]:
         """From 0 to below 1."""
-        made = np.empty(count, np.float64)
         with self._lock:
-            _fill(self._state, made)
-        return made
+            return self._any.random(count) if self._state is None else self._seeded(*self._state, count)
+
+    def _seeded(self, s0: int, s1: int, count: int) -> npt.NDArray[np.float64]:
+        made = []
+        for _ in range(count):
+            product = s0 * 5 & _MASK
+            value = ((product << 7 | product >> 57) & _MASK) * 9 & _MASK
+            made.append(value >> 12)
+            sx = s0 ^ s1
+            s0 = (s0 << 24 & _MASK | s0 >> 40) ^ sx ^ (sx << 16 & _MASK)
+            s1 = sx << 37 & _MASK | sx >> 27
+        self._state = (s0, s1)
+        return np.array(made, np.float64) * 2.0**-52
