@@ -1,38 +1,49 @@
-"""The session in docs/operating.md's "Writing over TCP and UDP" prints what it says."""
+"""The sessions in docs/operating.md about TCP and about import and export print what they say."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 import subprocess
+import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import blocks
+from tests.docs.blocks import Block, blocks
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.server import Start
 
 DOCUMENT = ROOT / "docs" / "operating.md"
+TITLES = ["Writing over TCP and UDP", "Import and export", "Files"]
 PORT = "19009"
+# The documents' server has its own ports.
+TSDB = """tsdb() {{
+  case $1 in
+  import) shift; {program} import --sql {sql} --http http://127.0.0.1:{http} --journal journals "$@" ;;
+  export) shift; {program} export --sql {sql} "$@" ;;
+  esac
+}}
+"""
+
+
+def section(title: str, following: str) -> list[Block]:
+    text = DOCUMENT.read_text()
+    first, last = (text.count("\n", 0, text.index(f"\n## {each}")) for each in (title, following))
+    return [block for block in blocks(DOCUMENT) if block.language == "sh" and first < block.line < last]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, which opens TCP connections")
-def test_the_session_of_the_tcp_section(start: Start, tmp_path: Path) -> None:
-    text = DOCUMENT.read_text()
-    first, last = (text.count("\n", 0, text.index(f"\n## {title}")) for title in ("Writing over TCP", "Files"))
-    found = [block for block in blocks(DOCUMENT) if block.language == "sh" and first < block.line < last]
-    assert [block.label for block in found] == ["start", ""]
-    words = shlex.split(found[0].text.replace("9009", PORT))
-    process = start(*words[4:])
+@pytest.mark.parametrize(("title", "following"), list(pairwise(TITLES)))
+def test_the_session_of_a_section(start: Start, tmp_path: Path, title: str, following: str) -> None:
+    beginning, session = section(title, following)
+    assert beginning.label == "start"
+    process = start(*shlex.split(beginning.text.replace("9009", PORT))[4:])
+    program = f"{shlex.quote(sys.executable)} -m tsdb"
+    script = TSDB.format(program=program, sql=process.pg_url, http=process.http_port) + session.text
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", found[1].text.replace("9009", PORT)],
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == (found[1].expected, "")
-    with process.connect() as connection:
-        assert connection.execute("SELECT count(*) FROM weather").fetchall() == [(2,)]
+        ["bash", "-euo", "pipefail", "-c", script.replace("9009", PORT)],
+        env=clean_environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (session.expected, "")

@@ -28,7 +28,7 @@ from tsdb.ingest.outcome import outcome_text
 from tsdb.ingest.write import WriteRequest, submit
 from tsdb.model.points import Points
 from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateSeries, Role
-from tsdb.model.store import TIME_NS, KeyDeletion, Producer, ScanRequest, Write
+from tsdb.model.store import TIME_NS, Producer, RangeDeletion, ScanRequest, TimeRange, Write
 from tsdb.model.time import BUCKET_NS
 from tsdb.storage.options import Options
 from tsdb.types import INT8
@@ -92,12 +92,12 @@ def by_lines(node: Node, batch: int) -> str:
 
 
 def by_commit(node: Node, batch: int) -> str:
-    """A transaction: rows written, and one row of an older kind deleted."""
+    """A transaction: rows written, and a time range deleted in which there are none."""
     series = node.catalog.find("tsdb").find("events")
     times = np.array([BUCKET_NS * row + batch for row in range(ROWS)], np.int64)
     fields = {series.by_name["a"].number: pa.array([batch] * ROWS, pa.int64())}
     points = Points(series, times, [b""], np.zeros(ROWS, np.int32), fields)
-    gone = KeyDeletion(series, [b""], np.zeros(1, np.int32), np.array([-batch], np.int64), np.zeros(1, np.int64))
+    gone = RangeDeletion(series, TimeRange(-BUCKET_NS, 0))
     return str(node.commit([Write(points), gone], Producer("p", batch)).result(30).points)
 
 

@@ -1,6 +1,6 @@
 """kill -9 between every two steps of a numbered write and of a flush: sent again it is there once, answered the same.
 
-The steps are in ``crash_points``; nightly each is followed by several restarts.
+The steps are in ``crash_points``; nightly both ways die before and after each, and several restarts follow.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def check(data: Path, way: str, when: str, restarts: int) -> None:
     assert [json.loads(line) for line in done.stdout.splitlines()] == expected
 
 
-@pytest.mark.parametrize("way", ["lines", "commit"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("way", "when"), [("lines", "before"), ("commit", "after")])
 def test_a_numbered_batch_is_there_once_wherever_the_process_died(way: str, when: str, tmp_path: Path) -> None:
     check(tmp_path, way, when, 1)
 

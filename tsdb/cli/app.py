@@ -12,6 +12,7 @@ import typer
 
 from tsdb import __version__
 from tsdb.cli.flags import settings_flags
+from tsdb.cli.transfer.commands import export, import_
 from tsdb.cli.user import user
 from tsdb.errors import ConfigurationError, StartupError
 
@@ -77,6 +78,10 @@ def sql(
     from tsdb.cli.sql import run
 
     raise typer.Exit(run(url, command or []))
+
+
+app.command(name="import")(import_)
+app.command(name="export")(export)
 
 
 @app.command()

@@ -1,0 +1,189 @@
+"""tsdb import and export: every format in and out, errors by file, and nothing twice after an interruption."""
+
+from __future__ import annotations
+
+import gzip
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pyarrow as pa
+import pyarrow.dataset as pd
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from tests.fixtures.environment import ROOT, clean_environment
+from tests.fixtures.server import Start
+from tests.lines.conftest import rows
+from tsdb.cli.app import app
+from tsdb.server import Server
+
+HOUR = 3_600_000_000_000
+START = 1_767_225_600_000_000_000
+
+
+class Tsdb:
+    """The command line against one server: what it prints, and its exit code."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self._sql = f"--sql={server.pg_url}"
+        self._in = [f"--http={server.http_url}", f"--journal={folder / 'journals'}"]
+
+    def run(self, command: str, *words: str, text: bytes = b"", code: int = 0) -> str:
+        more = self._in if command == "import" else []
+        done = CliRunner().invoke(app, [command, self._sql, *more, *words], input=text)
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.output
+
+
+@pytest.fixture
+def tsdb(server: Server, tmp_path: Path) -> Tsdb:
+    return Tsdb(server, tmp_path)
+
+
+def lines(count: int, first: int = 0) -> str:
+    return "".join(
+        f'cpu,host=h\\ {i % 3} usage={i}.5,n={i}i,ok=t,s="a \\"{i}\\"\nb" {START + i * 1_000_000}\n'
+        for i in range(first, first + count)
+    )
+
+
+def test_line_protocol_from_files_globs_directories_and_standard_input(
+    server: Server, tsdb: Tsdb, tmp_path: Path
+) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "a1.lp").write_text(lines(1000) + "# tail")
+    (tmp_path / "a2.lp").write_text(lines(1000, 1000))
+    (tmp_path / "deep" / "er" / "b.txt.gz").write_bytes(gzip.compress(lines(500, 2000).encode()))
+    with pa.CompressedOutputStream(str(tmp_path / "deep" / "c.lp.zst"), "zstd") as packed:
+        packed.write(lines(500, 2500).encode())
+    (tmp_path / "deep" / "ignored.json").write_text("{}")
+    printed = tsdb.run("import", str(tmp_path / "a*.lp"), str(tmp_path / "deep"))
+    assert "rows from 4 files in" in printed
+    tsdb.run("import", "-", "--format=lp", text=lines(10, 3000).encode())
+    assert rows(server, "SELECT count(*), sum(n), count(DISTINCT host), min(s) FROM cpu") == [
+        (3010, sum(range(3010)), 3, 'a "0"\nb')
+    ]
+    assert not list((tmp_path / "journals").iterdir())
+
+
+def test_what_is_refused_is_named_by_file_and_line(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("m f=1 1\nbad\nm f=2 2\n" + 'm f="x" 3\n')
+    (tmp_path / "b.csv").write_text("time,v\n2026-01-01,1\n2026-01-02,x\n")
+    (tmp_path / "c.lp").write_text("m f=9 9\n")
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE b (time timestamptz, v int8)")
+    printed = tsdb.run("import", str(tmp_path), code=1)
+    assert f"{tmp_path}/a.lp:2: missing fields" in printed
+    assert f"{tmp_path}/a.lp:4: field type conflict" in printed
+    assert f"{tmp_path}/a.lp: 2 rows, 2 lines refused" in printed
+    assert f"{tmp_path}/b.csv: 0 rows, failed: invalid input syntax for type bigint" in printed
+    assert "3 rows from 3 files, 1 of them failed, 2 lines refused" in printed
+    assert rows(server, "SELECT f FROM m ORDER BY time") == [(1.0,), (2.0,), (9.0,)]
+    assert "there is no file" in repr(CliRunner().invoke(app, ["import", str(tmp_path / "nope.lp")]).exception)
+
+
+def test_csv_and_parquet_make_their_table_with_a_key(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    text = "time,host,amount,note\n" + "".join(
+        f'2026-01-01T00:{i // 60:02d}:{i % 60:02d}Z,h{i % 4},{i}.25,"a, ""{i}"""\n' for i in range(300)
+    )
+    with gzip.open(tmp_path / "orders.csv.gz", "wt") as packed:
+        packed.write(text + "2026-01-02T00:00:00Z,h0,,\n")
+    tsdb.run("import", "--tags=host", str(tmp_path))
+    assert rows(server, "SELECT count(*), count(amount), sum(amount), max(note) FROM orders") == [
+        (301, 300, 44925.0, 'a, "99"')
+    ]
+    key = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'orders'::regclass"
+    assert rows(server, key) == [('PRIMARY KEY (host, "time")',)]
+    table = pa.table({
+        "time": pa.array([START // 10**6 + i for i in range(1000)]),
+        "v": [float(i) if i % 2 else None for i in range(1000)],
+        "k": pa.array([f"k{i % 7}" for i in range(1000)]).dictionary_encode(),
+    })  # fmt: skip
+    pq.write_table(table, tmp_path / "points.parquet", row_group_size=300)
+    tsdb.run("import", "--precision=ms", "--table=moved", "--tags=k", str(tmp_path / "points.parquet"))
+    assert rows(server, "SELECT count(*), count(v), min(time)::date::text, count(DISTINCT k) FROM moved") == [
+        (1000, 500, "2026-01-01", 7)
+    ]
+
+
+def test_every_format_out_is_what_was_there(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    special = 'cpu,host=h\\,\\ \\=1,dc=x usage=1e300,s="\\\\ \\"q\\"" 1\ncpu,host=b n=5i 2000\ncpu dc2="",ok=f 1001\n'
+    tsdb.run("import", "-", "--format=lp", text=(lines(2000) + special).encode())
+    tsdb.run("export", "cpu", f"--output={tmp_path}/cpu.lp.gz")
+    tsdb.run("import", "--database=again", f"{tmp_path}/cpu.lp.gz")
+    query = "SELECT time_ns, host, dc, usage, n, ok, s, dc2 FROM cpu ORDER BY time_ns, host"
+    assert rows(server, query, "again") == rows(server, query)
+    tsdb.run("export", "cpu", f"--output={tmp_path}/cpu.csv.zst")
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE from_csv (LIKE cpu)")
+    tsdb.run("import", "--table=from_csv", f"{tmp_path}/cpu.csv.zst")
+    tsdb.run("export", "cpu", f"--output={tmp_path}/cpu.parquet")
+    tsdb.run("import", "--table=from_parquet", f"{tmp_path}/cpu.parquet")
+    shown = "SELECT time, host, dc, usage, n, ok, s, dc2 FROM {} ORDER BY 1, 2, 5"
+    expected = rows(server, shown.format("cpu"))
+    assert rows(server, shown.format("from_csv")) == rows(server, shown.format("from_parquet")) == expected
+    assert pq.read_schema(tmp_path / "cpu.parquet").field("time").type == pa.timestamp("us", "UTC")
+
+
+def test_an_export_has_a_range_a_query_and_partitions(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    text = "".join(f"m,k=k{i % 2} v={i}i {START + i * HOUR}\n" for i in range(48))
+    tsdb.run("import", "-", "--format=lp", text=text.encode())
+    printed = tsdb.run("export", "m", "--from=2026-01-01 22:00", "--to=2026-01-02 02:00", "--format=lp")
+    assert [line.split()[1] for line in printed.splitlines()[:4]] == ["v=22i", "v=23i", "v=24i", "v=25i"]
+    assert "count\n48\n" in tsdb.run("export", "--query=SELECT count(*) FROM m").replace("\r", "")
+    tsdb.run("export", "m", "--partition=day,k", f"--output={tmp_path}/parts")
+    parts = sorted(str(path.parent.relative_to(tmp_path)) for path in (tmp_path / "parts").rglob("*.parquet"))
+    assert parts == [f"parts/day=2026-01-0{day}/k=k{k}" for day in (1, 2) for k in (0, 1)]
+    read = pd.dataset(tmp_path / "parts", partitioning="hive").to_table()
+    assert sorted(read.column("v").to_pylist()) == list(range(48))
+    tsdb.run("export", "--query=SELECT * FROM m WHERE v > 99", f"--output={tmp_path}/none.parquet")
+    assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
+def _big(path: Path, count: int) -> None:
+    with open(path, "w") as file:
+        for first in range(0, count, 10_000):
+            numbers = range(first, first + 10_000)
+            file.write("".join(f'events a={i}i,s="{"x" * 40}" {START + i * 10**8}\n' for i in numbers))
+
+
+def _import(port: int, path: Path) -> subprocess.Popen[str]:
+    words = [f"--http=http://127.0.0.1:{port}", f"--journal={path.parent / 'journals'}", str(path)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tsdb", "import", *words],
+        cwd=ROOT, env=clean_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_path: Path) -> None:
+    count = 300_000
+    path = tmp_path / "events.lp"
+    _big(path, count)
+    process = start()
+    with process.connect() as connection:
+        connection.execute("CREATE TABLE events (time timestamptz, a int8, s text)")
+    # First the importer dies, then the server, then both go on to the end.
+    for _ in range(3):
+        importer = _import(process.http_port, path)
+        end = time.monotonic() + 20
+        while not list((tmp_path / "journals").glob("*[0-9a-f]")) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        importer.send_signal(signal.SIGKILL)
+        importer.communicate()
+    importer = _import(process.http_port, path)
+    time.sleep(0.8)
+    process.kill()
+    process = start(TSDB_HTTP_PORT=str(process.http_port))
+    printed, failed = importer.communicate(timeout=120)
+    assert importer.returncode == 0, failed
+    assert "from 1 file" in printed
+    with process.connect() as connection:
+        found = connection.execute("SELECT count(*), count(DISTINCT a), sum(a) FROM events").fetchall()
+    assert found == [(count, count, count * (count - 1) // 2)]
+    assert not list((tmp_path / "journals").iterdir())

@@ -1,0 +1,105 @@
+"""A file cut into pieces. Where the cuts are depends on its content alone: the same file has the same pieces again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
+
+from tsdb.cli.transfer.files import Source
+from tsdb.errors import ConfigurationError
+from tsdb.ingest.stream import LineStream
+
+LINES_BYTES = 2 << 20
+ROWS = 50_000
+LINE_BYTES_MAX = 64 << 20
+_UNITS = {"s": "s", "ms": "ms", "us": "us", "u": "us", "ns": "ns", "n": "ns"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """``lines`` of line protocol, the first of them number ``first``; or ``rows`` from row ``first`` on."""
+
+    first: int
+    lines: bytes = b""
+    rows: pa.RecordBatch | None = None
+    read: int = 0
+
+
+def pieces(source: Source, raw: BinaryIO, time: str, precision: str) -> Iterator[Piece]:
+    """``raw`` is the open file. Raises what reading raises: OSError, pa.ArrowException."""
+    if source.format == "lp":
+        yield from _line_pieces(source, raw)
+        return
+    first = 1
+    for batch in _parquet(source, raw) if source.format == "parquet" else _csv(source, raw):
+        for start in range(0, len(batch), ROWS):
+            part = batch.slice(start, ROWS)
+            yield Piece(first, rows=_with_time(part, time, precision), read=_position(raw))
+            first += len(part)
+
+
+def _line_pieces(source: Source, raw: BinaryIO) -> Iterator[Piece]:
+    stream, unpacked, first = LineStream(LINE_BYTES_MAX), source.unpacked(raw), 1
+    ended = False
+    while not ended:
+        block = _read_fully(unpacked, LINES_BYTES)
+        ended = len(block) < LINES_BYTES
+        stream.feed(block)
+        lines = bytes(stream.take())
+        if ended:
+            lines += bytes(stream.end())
+        if lines:
+            yield Piece(first, lines, read=_position(raw))
+            first += lines.count(b"\n")
+
+
+def _read_fully(stream: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer at the end alone: a pipe or a decompressor gives what it has."""
+    parts, missing = [], size
+    while missing and (part := stream.read(missing)):
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
+
+
+def _csv(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
+    options = pcsv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
+    reading = pcsv.ReadOptions(block_size=LINES_BYTES, use_threads=False)
+    with pcsv.open_csv(
+        pa.PythonFile(source.unpacked(raw), "r"), read_options=reading, convert_options=options,
+        parse_options=pcsv.ParseOptions(newlines_in_values=True),
+    ) as reader:  # fmt: skip
+        yield from reader
+
+
+def _parquet(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
+    if source.packed is not None:
+        raise ConfigurationError("Parquet is compressed inside and cannot be read from gzip or zstd")
+    if not raw.seekable():
+        raise ConfigurationError("Parquet cannot be read from a pipe")
+    yield from pq.ParquetFile(raw).iter_batches(batch_size=ROWS)
+
+
+def _with_time(batch: pa.RecordBatch, time: str, precision: str) -> pa.RecordBatch:
+    """Numbers in the column of times are in ``precision`` units since 1970; what is finer than µs is cut off."""
+    at = batch.schema.get_field_index(time)
+    if at < 0:
+        return batch
+    values = batch.column(at)
+    if pa.types.is_integer(values.type):
+        if precision not in _UNITS:
+            raise ConfigurationError(f'precision "{precision}" is not one of {", ".join(_UNITS)}')
+        values = values.cast(pa.int64()).cast(pa.timestamp(_UNITS[precision], "UTC"))
+    if pa.types.is_timestamp(values.type) and values.type.unit == "ns":
+        values = pc.floor_temporal(values, unit="microsecond").cast(pa.timestamp("us", values.type.tz))
+    return batch.set_column(at, time, values)
+
+
+def _position(raw: BinaryIO) -> int:
+    return raw.tell() if not raw.closed and raw.seekable() else 0

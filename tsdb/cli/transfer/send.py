@@ -1,0 +1,198 @@
+"""A piece to the server: lines over HTTP, rows by COPY. What passes is tried again; its number makes that harmless."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as pcsv
+from psycopg import sql
+
+from tsdb.errors import StartupError
+
+T = TypeVar("T")
+
+# A server that is away or full is waited for.
+PATIENCE_S = 300.0
+_PAUSE_S = 1.0
+# InfluxDB 1's text of a partial write ends with its exact count.
+_DROPPED = re.compile(r"dropped=(\d+)$")
+_NAMES = {
+    pa.bool_(): "boolean", pa.int8(): "int2", pa.int16(): "int2", pa.int32(): "int4", pa.int64(): "int8",
+    pa.uint8(): "int2", pa.uint16(): "int4", pa.uint32(): "int8", pa.uint64(): "numeric(20,0)",
+    pa.float16(): "float4", pa.float32(): "float4", pa.float64(): "float8", pa.date32(): "date",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """``refused``: what is wrong with lines, by their number in the piece, the first of ``refused_count``."""
+
+    rows: int
+    refused: tuple[tuple[int, str], ...] = ()
+    refused_count: int = 0
+
+
+class Refused(Exception):
+    """The server does not take this piece, nor would it later."""
+
+
+class _Passing(Exception):
+    """It may, later."""
+
+
+def patiently(attempt: Callable[[], T], seconds: float = PATIENCE_S) -> T:
+    """Try until it is done. Raises Refused, and StartupError when the server stays away for so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return attempt()
+        except (_Passing, OSError, http.client.HTTPException, psycopg.OperationalError) as error:
+            if time.monotonic() > deadline:
+                raise StartupError(f"the server does not answer: {' '.join(str(error).split())}") from None
+            time.sleep(_PAUSE_S)
+
+
+class LineSender:
+    """Line protocol over HTTP. The password of ``user`` is in PGPASSWORD."""
+
+    def __init__(self, url: str, database: str, precision: str, user: str | None) -> None:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._kind = kind
+        self._address = parts.hostname or "127.0.0.1", parts.port or 8086
+        self._connection: http.client.HTTPConnection | None = None
+        self._path = f"/write?db={quote(database)}&precision={quote(precision)}"
+        self._headers: dict[str, str] = {}
+        if user is not None:
+            secret = base64.b64encode(f"{user}:{os.environ.get('PGPASSWORD', '')}".encode()).decode()
+            self._headers["Authorization"] = f"Basic {secret}"
+
+    def send(self, lines: bytes, producer: str, batch: int) -> Sent:
+        """Raises Refused, StartupError."""
+        numbered = {**self._headers, "X-Tsdb-Producer": producer, "X-Tsdb-Batch": str(batch)}
+        status, body = patiently(lambda: self._post(lines, numbered))
+        found = json.loads(body) if body else {}
+        if status == 204:
+            return Sent(_count(lines))
+        if status == 409 and "too old" in found.get("error", ""):
+            return Sent(0)  # So many batches later it has long been answered.
+        if status == 400 and "data" in found:
+            bad = tuple((each["line_number"], each["error_message"]) for each in found["data"])
+            exact = _DROPPED.search(found["error"])
+            count = int(exact[1]) if exact is not None else _count(lines)
+            return Sent(max(_count(lines) - count, 0), bad, count)
+        raise Refused(f"{status} {found.get('error', '')}")
+
+    def _post(self, lines: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = self._kind(*self._address, timeout=120)
+        try:
+            self._connection.request("POST", self._path, lines, headers)
+            answer = self._connection.getresponse()
+            body = answer.read()
+        except BaseException:
+            self.close()
+            raise
+        if answer.status in (429, 500, 502, 503, 504):
+            raise _Passing(f"{answer.status} {body[:200].decode(errors='replace')}")
+        return answer.status, body
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _count(lines: bytes) -> int:
+    """About how many points: comments, and lines with newlines in strings, count too."""
+    return lines.count(b"\n") + (not lines.endswith(b"\n"))
+
+
+class RowSender:
+    """Arrow batches by COPY into one table; made, if it is not there, with a key of the tags and the time."""
+
+    def __init__(self, url: str, table: str, time: str, tags: tuple[str, ...]) -> None:
+        self._url = url
+        self._table = table
+        self._time = time
+        self._tags = tags
+        self._connection: psycopg.Connection | None = None
+        self._made = False
+
+    def send(self, rows: pa.RecordBatch, producer: str, batch: int) -> Sent:
+        """Raises Refused, StartupError."""
+        text = io.BytesIO()
+        pcsv.write_csv(pa.Table.from_batches([rows]), text, pcsv.WriteOptions(include_header=False))
+        try:
+            return patiently(lambda: self._copy(rows.schema, text.getvalue(), len(rows), producer, batch))
+        except psycopg.errors.ObjectNotInPrerequisiteState:
+            return Sent(0)
+        except psycopg.Error as error:
+            raise Refused(_text(error)) from None
+
+    def _copy(self, schema: pa.Schema, text: bytes, count: int, producer: str, batch: int) -> Sent:
+        connection = self._connected(schema)
+        names = sql.SQL(", ").join(map(sql.Identifier, schema.names))
+        statement = sql.SQL("COPY {} ({}) FROM STDIN WITH (FORMAT csv, PRODUCER {}, BATCH {})").format(
+            sql.Identifier(self._table), names, sql.Literal(producer), sql.Literal(str(batch))
+        )
+        try:
+            with connection.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(text)
+        except psycopg.errors.InsufficientResources as error:
+            raise _Passing(str(error)) from None
+        except psycopg.OperationalError:
+            self.close()
+            raise
+        return Sent(count)
+
+    def _connected(self, schema: pa.Schema) -> psycopg.Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._url, autocommit=True, application_name="tsdb import")
+        if not self._made:
+            self._connection.execute(self._table_of(schema))
+            self._made = True
+        return self._connection
+
+    def _table_of(self, schema: pa.Schema) -> sql.Composed:
+        columns = [
+            sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(self._type_of(field))) for field in schema
+        ]
+        key = [name for name in (*self._tags, self._time) if name in schema.names]
+        if self._tags:
+            columns.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, key))))
+        return sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
+            sql.Identifier(self._table), sql.SQL(", ").join(columns)
+        )
+
+    def _type_of(self, field: pa.Field) -> str:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if field.name == self._time:
+            return "timestamptz"
+        if pa.types.is_timestamp(kind):
+            return "timestamptz" if kind.tz else "timestamp"
+        if pa.types.is_decimal(kind):
+            return f"numeric({kind.precision},{kind.scale})"
+        return _NAMES.get(kind, "text")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _text(error: psycopg.Error) -> str:
+    parts = [error.diag.message_primary or str(error), error.diag.context or "", error.diag.message_detail or ""]
+    return "; ".join(" ".join(part.split()) for part in parts if part)
