@@ -198,6 +198,10 @@ class Settings(BaseSettings):
     transaction_bytes_max: Size = _bytes(
         256 * MIB, "changes that one transaction may hold until COMMIT", topic="queries", ge=MIB
     )
+    copy_memory: Size = _bytes(
+        32 * MIB, "rows of one COPY FROM that wait for its end in memory; the others lie in a temporary file",
+        topic="queries", ge=0
+    )  # fmt: skip
     write_threads: int = _setting(0, "threads that parse writes; 0: as many as cores", topic="queries", ge=0, le=256)
 
     line_database: str = _setting(

@@ -5,7 +5,8 @@ Nothing is prepared: tables of the same names have other columns in the next tes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, LiteralString
 
 import psycopg
@@ -31,3 +32,49 @@ def ordered(rows: list[Any]) -> list[str]:
 def held(connection: Connection, tables: Sequence[LiteralString]) -> list[list[str]]:
     """What tables hold."""
     return [ordered(connection.execute(f"SELECT * FROM {table}", prepare=False).fetchall()) for table in tables]
+
+
+Both = tuple[Connection, Connection]
+
+
+def prepared(
+    connection: Connection, postgres: Connection, setup: Sequence[LiteralString], tables: Sequence[LiteralString]
+) -> Iterator[Both]:
+    """The body of a fixture: both servers after ``setup``; ``tables`` are dropped then."""
+    for each in (connection, postgres):
+        for statement in setup:
+            each.execute(statement)
+    yield connection, postgres
+    for each in (connection, postgres):
+        each.execute(f"DROP TABLE {', '.join(tables)}".encode())
+
+
+def check_random_transactions(
+    both: Both,
+    tables: Sequence[LiteralString],
+    statement_of: Callable[[random.Random], str],
+    seed: int,
+    rounds: int = 5,
+) -> None:
+    """Blocks of random statements, each behind a savepoint, some rolled back: after each both hold the same."""
+    chance = random.Random(seed)
+    for _ in range(5):
+        commits = chance.random() < 0.6
+        statements = [statement_of(chance) for _ in range(chance.randint(1, 8))]
+        found = [_history(each, tables, statements, commits=commits) for each in both]
+        assert found[0] == found[1], statements
+
+
+def _history(
+    connection: Connection, tables: Sequence[LiteralString], statements: Sequence[str], *, commits: bool
+) -> list[object]:
+    seen: list[object] = []
+    with connection.transaction(force_rollback=not commits):
+        for statement in statements:
+            try:
+                with connection.transaction():
+                    seen.append(connection.execute(statement.encode()).statusmessage)
+            except psycopg.Error as error:
+                seen.append(error.diag.sqlstate)
+            seen.append(held(connection, tables))
+    return [*seen, held(connection, tables)]

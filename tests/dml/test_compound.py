@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import held, outcome
+from tests.dml.side_by_side import Both, held, outcome, prepared
 from tests.fixtures.postgres import Connection
 
 TABLES: list[LiteralString] = ["a", "b", "d"]
@@ -88,18 +88,13 @@ MERGES: list[tuple[LiteralString, Sequence[object]]] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE a, b, d")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, TABLES)
 
 
 @pytest.mark.parametrize(("statement", "values"), [*WITH, *MERGES])
 def test_a_statement_does_what_it_does_in_postgresql(
-    both: tuple[Connection, Connection], statement: LiteralString, values: Sequence[object]
+    both: Both, statement: LiteralString, values: Sequence[object]
 ) -> None:
     ours, theirs = both
     assert outcome(ours, statement, values) == outcome(theirs, statement, values)
@@ -107,7 +102,7 @@ def test_a_statement_does_what_it_does_in_postgresql(
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_inside_a_transaction_parts_see_what_came_before_it(both: tuple[Connection, Connection], commits: bool) -> None:
+def test_inside_a_transaction_parts_see_what_came_before_it(both: Both, commits: bool) -> None:
     found = []
     for each in both:
         seen: list[object] = []
@@ -125,7 +120,7 @@ def test_inside_a_transaction_parts_see_what_came_before_it(both: tuple[Connecti
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_merges_leave_the_same_rows(both: tuple[Connection, Connection], seed: int) -> None:
+def test_random_merges_leave_the_same_rows(both: Both, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(12):
         statement = merge_of(chance).encode()
@@ -153,7 +148,7 @@ def merge_of(chance: random.Random) -> str:
     return f"MERGE INTO a USING (VALUES {rows}) AS s (id, name, v) ON a.id = s.id {chosen}"
 
 
-def test_rights_are_asked_of_each_part(both: tuple[Connection, Connection]) -> None:
+def test_rights_are_asked_of_each_part(both: Both) -> None:
     found: list[object] = []
     for each in both:
         each.execute("CREATE ROLE compound_clerk")

@@ -9,7 +9,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.dml.side_by_side import held, outcome
+from tests.dml.side_by_side import Both, held, outcome, prepared
 from tests.fixtures.postgres import Connection
 
 TABLES: list[LiteralString] = ["d", "s"]
@@ -53,19 +53,12 @@ STATEMENTS: list[tuple[LiteralString, Sequence[object]]] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE d, s")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, TABLES)
 
 
 @pytest.mark.parametrize(("statement", "values"), STATEMENTS)
-def test_returning_gives_what_postgresql_gives(
-    both: tuple[Connection, Connection], statement: LiteralString, values: Sequence[object]
-) -> None:
+def test_returning_gives_what_postgresql_gives(both: Both, statement: LiteralString, values: Sequence[object]) -> None:
     ours, theirs = both
     if not values:
         statement = statement.replace("%%", "%")
@@ -73,7 +66,7 @@ def test_returning_gives_what_postgresql_gives(
     assert held(ours, TABLES) == held(theirs, TABLES)
 
 
-def test_inside_a_transaction_subqueries_see_what_was_written_before(both: tuple[Connection, Connection]) -> None:
+def test_inside_a_transaction_subqueries_see_what_was_written_before(both: Both) -> None:
     found = []
     for each in both:
         with suppress(psycopg.Rollback), each.transaction():
@@ -87,7 +80,7 @@ def test_inside_a_transaction_subqueries_see_what_was_written_before(both: tuple
     assert found[0] == found[1]
 
 
-def test_many_rows_come_back_in_their_order(both: tuple[Connection, Connection]) -> None:
+def test_many_rows_come_back_in_their_order(both: Both) -> None:
     ours, _ = both
     query: LiteralString = (
         "INSERT INTO d (time, host, v) SELECT '2026-01-01'::timestamptz + i * interval '1 s', 'h', i"
@@ -97,7 +90,7 @@ def test_many_rows_come_back_in_their_order(both: tuple[Connection, Connection])
 
 
 @pytest.mark.parametrize("granted", ["INSERT", "INSERT, SELECT"])
-def test_reading_what_was_inserted_needs_select(both: tuple[Connection, Connection], granted: LiteralString) -> None:
+def test_reading_what_was_inserted_needs_select(both: Both, granted: LiteralString) -> None:
     found: list[object] = []
     for each in both:
         each.execute("CREATE ROLE dml_clerk")

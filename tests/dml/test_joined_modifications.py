@@ -9,7 +9,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.dml.side_by_side import held, ordered, outcome
+from tests.dml.side_by_side import Both, held, ordered, outcome, prepared
 from tests.fixtures.postgres import Connection
 
 TABLES: list[LiteralString] = ["d", "s", "u"]
@@ -62,25 +62,18 @@ STATEMENTS: list[LiteralString] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE d, s, r, u")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, ["d", "s", "r", "u"])
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_joined_modifications_do_what_postgresql_does(
-    both: tuple[Connection, Connection], statement: LiteralString
-) -> None:
+def test_joined_modifications_do_what_postgresql_does(both: Both, statement: LiteralString) -> None:
     ours, theirs = both
     assert outcome(ours, statement) == outcome(theirs, statement)
     assert held(ours, TABLES) == held(theirs, TABLES)
 
 
-def test_inside_a_transaction_they_see_what_it_wrote(both: tuple[Connection, Connection]) -> None:
+def test_inside_a_transaction_they_see_what_it_wrote(both: Both) -> None:
     found: list[object] = []
     for each in both:
         with suppress(psycopg.Rollback), each.transaction():
@@ -97,7 +90,7 @@ def test_inside_a_transaction_they_see_what_it_wrote(both: tuple[Connection, Con
     assert found[:2] == found[2:]
 
 
-def test_a_row_that_is_matched_several_times_is_changed_once(both: tuple[Connection, Connection]) -> None:
+def test_a_row_that_is_matched_several_times_is_changed_once(both: Both) -> None:
     ours, _ = both
     cursor = ours.execute(
         "UPDATE d SET v = v + s.id FROM s WHERE s.host = d.host AND d.host = 'h1' RETURNING d.v, s.id"
@@ -119,7 +112,7 @@ GRANTS: list[tuple[LiteralString, LiteralString]] = [
 
 @pytest.mark.parametrize(("on_target", "on_other"), GRANTS)
 def test_the_target_and_the_others_need_their_privileges(
-    both: tuple[Connection, Connection], on_target: LiteralString, on_other: LiteralString
+    both: Both, on_target: LiteralString, on_other: LiteralString
 ) -> None:
     found = []
     for each in both:
@@ -139,9 +132,7 @@ def test_the_target_and_the_others_need_their_privileges(
 
 
 @pytest.mark.parametrize("columns", ["host, n", "host, n + 1", "n, host", "host, v, n"])
-def test_distinct_on_shows_numerics_with_their_scale(
-    both: tuple[Connection, Connection], columns: LiteralString
-) -> None:
+def test_distinct_on_shows_numerics_with_their_scale(both: Both, columns: LiteralString) -> None:
     ours, theirs = both
     query: LiteralString = f"SELECT DISTINCT ON (host) {columns} FROM d WHERE v < 4 ORDER BY host"
     assert ours.execute(query).fetchall() == theirs.execute(query).fetchall()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import LiteralString
 
 import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import held, outcome
+from tests.dml.side_by_side import Both, check_random_transactions, held, outcome, prepared
 from tests.fixtures.postgres import Connection
 
 TABLES: list[LiteralString] = ["d", "s", "e"]
@@ -51,41 +50,21 @@ STATEMENTS: list[LiteralString] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE d, s, e")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, TABLES)
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_keys_change_as_in_postgresql(both: tuple[Connection, Connection], statement: LiteralString) -> None:
+def test_keys_change_as_in_postgresql(both: Both, statement: LiteralString) -> None:
     ours, theirs = both
     assert outcome(ours, statement) == outcome(theirs, statement)
     assert held(ours, TABLES) == held(theirs, TABLES)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_histories_leave_the_same_rows(both: tuple[Connection, Connection], seed: int) -> None:
+def test_random_histories_leave_the_same_rows(both: Both, seed: int) -> None:
     """One row at a time, so that the order in which PostgreSQL checks its rows has no say."""
-    chance = random.Random(seed)
-    for _ in range(6):
-        commits = chance.random() < 0.6
-        statements = [statement_of(chance) for _ in range(chance.randint(1, 6))]
-        found: list[object] = []
-        for each in both:
-            seen: list[object] = []
-            with suppress(psycopg.Rollback), each.transaction():
-                for statement in statements:
-                    with suppress(psycopg.Error), each.transaction():
-                        seen.append(each.execute(statement.encode()).statusmessage)
-                    seen.append(held(each, TABLES))
-                if not commits:
-                    raise psycopg.Rollback
-            found.append((seen, held(each, TABLES)))
-        assert found[0] == found[1], statements
+    check_random_transactions(both, TABLES, statement_of, seed)
 
 
 def statement_of(chance: random.Random) -> str:
@@ -103,7 +82,7 @@ def statement_of(chance: random.Random) -> str:
     ))  # fmt: skip
 
 
-def test_keys_can_be_shifted_and_swapped(both: tuple[Connection, Connection]) -> None:
+def test_keys_can_be_shifted_and_swapped(both: Both) -> None:
     ours, _ = both
     assert outcome(ours, "UPDATE s SET id = id + 1")[0] == "UPDATE 3"
     assert ours.execute("SELECT id, label FROM s ORDER BY id").fetchall() == [(2, "one"), (3, "two"), (4, None)]
@@ -111,7 +90,7 @@ def test_keys_can_be_shifted_and_swapped(both: tuple[Connection, Connection]) ->
     assert ours.execute("SELECT id, label FROM s ORDER BY id").fetchall() == [(2, None), (3, "two"), (4, "one")]
 
 
-def test_the_error_names_the_key(both: tuple[Connection, Connection]) -> None:
+def test_the_error_names_the_key(both: Both) -> None:
     details = []
     for each in both:
         with pytest.raises(errors.UniqueViolation) as caught:
@@ -120,7 +99,7 @@ def test_the_error_names_the_key(both: tuple[Connection, Connection]) -> None:
     assert details[0] == details[1]
 
 
-def test_the_exact_time_is_returned_and_stays_unless_it_changes(both: tuple[Connection, Connection]) -> None:
+def test_the_exact_time_is_returned_and_stays_unless_it_changes(both: Both) -> None:
     ours, _ = both
     ours.execute("INSERT INTO e (time_ns, host) VALUES (1800000000123456789, 'ns')")
     moved: LiteralString = "UPDATE e SET host = 'sn' WHERE host = 'ns' RETURNING time_ns"
@@ -130,7 +109,7 @@ def test_the_exact_time_is_returned_and_stays_unless_it_changes(both: tuple[Conn
     assert ours.execute("SELECT time_ns FROM e WHERE host = 'sn'").fetchall() == [(1800000001123456000,)]
 
 
-def test_too_many_rows_at_once_are_refused(both: tuple[Connection, Connection]) -> None:
+def test_too_many_rows_at_once_are_refused(both: Both) -> None:
     ours, _ = both
     ours.execute("INSERT INTO s SELECT i FROM generate_series(100, 66000) AS g(i)")
     with pytest.raises(errors.ProgramLimitExceeded):

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import held, outcome
+from tests.dml.side_by_side import Both, check_random_transactions, held, outcome, prepared
 from tests.fixtures.postgres import Connection
 from tests.session.conftest import Server
 
@@ -72,13 +72,8 @@ STATEMENTS: list[LiteralString] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE u, v, w")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, TABLES)
 
 
 def said(connection: Connection, statement: LiteralString) -> Sequence[object]:
@@ -99,34 +94,16 @@ def outcome_of(connection: Connection, statement: LiteralString) -> Sequence[obj
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_rows_are_refused_as_in_postgresql(both: tuple[Connection, Connection], statement: LiteralString) -> None:
+def test_rows_are_refused_as_in_postgresql(both: Both, statement: LiteralString) -> None:
     ours, theirs = both
     assert said(ours, statement) == said(theirs, statement)
     assert held(ours, TABLES) == held(theirs, TABLES)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_transactions_leave_the_same_rows(both: tuple[Connection, Connection], seed: int) -> None:
+def test_random_transactions_leave_the_same_rows(both: Both, seed: int) -> None:
     """Blocks with savepoints: what is pending counts, what is deleted or rolled back does not."""
-    chance = random.Random(seed)
-    for _ in range(5):
-        commits = chance.random() < 0.6
-        statements = [statement_of(chance) for _ in range(chance.randint(1, 8))]
-        found: list[object] = []
-        for each in both:
-            seen: list[object] = []
-            with suppress(psycopg.Rollback), each.transaction():
-                for statement in statements:
-                    try:
-                        with each.transaction():
-                            seen.append(each.execute(statement.encode()).statusmessage)
-                    except psycopg.Error as error:
-                        seen.append(error.diag.sqlstate)
-                    seen.append(held(each, TABLES))
-                if not commits:
-                    raise psycopg.Rollback
-            found.append((seen, held(each, TABLES)))
-        assert found[0] == found[1], statements
+    check_random_transactions(both, TABLES, statement_of, seed)
 
 
 def statement_of(chance: random.Random) -> str:
@@ -158,7 +135,7 @@ def statement_of(chance: random.Random) -> str:
         ("4\tc@x\n5\td@x\n", ""),
     ],
 )
-def test_copy_names_the_line(both: tuple[Connection, Connection], rows: str, options: LiteralString) -> None:
+def test_copy_names_the_line(both: Both, rows: str, options: LiteralString) -> None:
     found: list[object] = []
     for each in both:
         try:
@@ -173,7 +150,7 @@ def test_copy_names_the_line(both: tuple[Connection, Connection], rows: str, opt
     assert held(both[0], TABLES) == held(both[1], TABLES)
 
 
-def test_the_error_comes_at_the_statement_inside_a_block(both: tuple[Connection, Connection]) -> None:
+def test_the_error_comes_at_the_statement_inside_a_block(both: Both) -> None:
     for each in both:
         with suppress(psycopg.Rollback), each.transaction():
             each.execute("INSERT INTO u (id) VALUES (10)")
@@ -185,7 +162,7 @@ def test_the_error_comes_at_the_statement_inside_a_block(both: tuple[Connection,
     assert held(both[0], TABLES) == held(both[1], TABLES)
 
 
-def test_a_pipeline_of_inserts_is_one_transaction(both: tuple[Connection, Connection]) -> None:
+def test_a_pipeline_of_inserts_is_one_transaction(both: Both) -> None:
     for each in both:
         with pytest.raises(errors.UniqueViolation), each.cursor() as cursor:
             cursor.executemany("INSERT INTO u (id) VALUES (%s)", [(i,) for i in (20, 21, 22, 21)])
@@ -199,7 +176,7 @@ def test_a_pipeline_of_inserts_is_one_transaction(both: tuple[Connection, Connec
     "statement", ["INSERT INTO u (id, email) VALUES (%s, %s)", "UPDATE u SET email = %s WHERE id = %s"]
 )
 def test_of_two_transactions_that_do_not_see_each_other_one_wins(
-    server: Server, both: tuple[Connection, Connection], statement: LiteralString
+    server: Server, both: Both, statement: LiteralString
 ) -> None:
     """PostgreSQL lets the later one wait; here it is told at COMMIT."""
     ours, _ = both
@@ -211,7 +188,7 @@ def test_of_two_transactions_that_do_not_see_each_other_one_wins(
     assert ours.execute("SELECT count(*) FROM u WHERE email = 'r@x'").fetchone() == (1,)
 
 
-def test_what_was_deleted_meanwhile_is_no_conflict(server: Server, both: tuple[Connection, Connection]) -> None:
+def test_what_was_deleted_meanwhile_is_no_conflict(server: Server, both: Both) -> None:
     ours, _ = both
     with server.connect() as other:
         with ours.transaction():
@@ -227,7 +204,7 @@ def test_what_was_deleted_meanwhile_is_no_conflict(server: Server, both: tuple[C
 
 @pytest.mark.parametrize("conflict", ["", " ON CONFLICT DO NOTHING", " ON CONFLICT (id) DO UPDATE SET a = u.a + 1"])
 def test_many_sessions_that_insert_the_same_keys_make_each_row_once(
-    server: Server, both: tuple[Connection, Connection], conflict: LiteralString
+    server: Server, both: Both, conflict: LiteralString
 ) -> None:
     """Each key is written by one of four sessions; the others are refused, do nothing, or count."""
     ours, _ = both

@@ -25,7 +25,7 @@ from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
-from tsdb.session import Budget, SessionFactory, Sessions, Turns
+from tsdb.session import Budget, Limits, SessionFactory, Sessions, Turns
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
@@ -122,7 +122,7 @@ class Server:
             present,
             budget=self._budget,
             turns=self._turns,
-            pending_bytes_max=settings.transaction_bytes_max,
+            limits=Limits(settings.transaction_bytes_max, settings.copy_memory),
             rules=self._rules,
         )
         certificates = self._certificates

@@ -42,12 +42,12 @@ from tsdb.model.store import Store
 from tsdb.session.budget import Budget
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
-from tsdb.session.transaction import PENDING_BYTES_MAX
+from tsdb.session.transaction import Limits
 from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
 from tsdb.wire import Client
 
-__all__ = ["Activity", "Budget", "Session", "SessionFactory", "Sessions", "Turns"]
+__all__ = ["Activity", "Budget", "Limits", "Session", "SessionFactory", "Sessions", "Turns"]
 
 
 class SessionFactory:
@@ -63,14 +63,14 @@ class SessionFactory:
         *,
         budget: Budget | None = None,
         turns: Turns | None = None,
-        pending_bytes_max: int = PENDING_BYTES_MAX,
+        limits: Limits | None = None,
         rules: Access | None = None,
     ) -> None:
         self._store = store
         self._queries = queries
         self._pool = pool
         self._clock = clock
-        self._pending_bytes_max = pending_bytes_max
+        self._limits = limits
         self.sessions = sessions or Sessions()
         self._rules = rules or Access()
         self.budget = budget or Budget()
@@ -87,5 +87,5 @@ class SessionFactory:
             self._rules,
             self.budget,
             self.turns,
-            self._pending_bytes_max,
+            self._limits,
         )

@@ -127,7 +127,7 @@ class Incoming:
         self._finish = finish
         self._simple = simple
         self._cancellation = exchange.core.cancellation
-        self._spool = Spool(exchange.core.execution.spill_directory)
+        self._spool = Spool(exchange.core.execution.spill_directory, exchange.core.limits.copy_memory)
         self._parts: list[bytes] = []
         self._bytes = 0
         self._running: asyncio.Future[None] | None = None

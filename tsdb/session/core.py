@@ -29,7 +29,7 @@ from tsdb.session.planning import Plan
 from tsdb.session.portals import Names, Portal
 from tsdb.session.sequences import SequenceValues
 from tsdb.session.sessions import Sessions
-from tsdb.session.transaction import PENDING_BYTES_MAX, State, Transaction
+from tsdb.session.transaction import Limits, State, Transaction
 from tsdb.session.turns import Turn
 from tsdb.session.utility import Commit, ReleaseSavepoint, Rollback, RollbackTo
 from tsdb.session.variables import OF_TRANSACTION, Variables
@@ -68,13 +68,14 @@ class Core:
         turn: Turn,
         sessions: Sessions,
         wake: Callable[[], None],
-        pending_bytes_max: int = PENDING_BYTES_MAX,
+        limits: Limits | None = None,
     ) -> None:
         self.database = database
         self.process_id = process_id
         self.variables = Variables()
         self.identity = SessionIdentity(identity, self.variables, lambda: store.catalog.roles)
-        self.transaction = Transaction(pending_bytes_max)
+        self.limits = limits or Limits()
+        self.transaction = Transaction(self.limits.pending_bytes_max)
         self.names = Names(release)
         self.notices: list[Notice] = []
         self.check_cursors = budget.check_cursors

@@ -24,7 +24,7 @@ from tsdb.session.cancellation import Cancellation
 from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange
 from tsdb.session.sessions import Activity, Sessions
-from tsdb.session.transaction import PENDING_BYTES_MAX
+from tsdb.session.transaction import Limits
 from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
 from tsdb.wire import Client, Event, Malformed, Query, Startup, Sync
@@ -46,7 +46,7 @@ class Session:
         rules: Access,
         budget: Budget,
         turns: Turns,
-        pending_bytes_max: int = PENDING_BYTES_MAX,
+        limits: Limits | None = None,
     ) -> None:
         self._client = client
         self._store = store
@@ -54,7 +54,7 @@ class Session:
         self._clock = clock
         self._sessions = sessions
         self._budget = budget
-        self._pending_bytes_max = pending_bytes_max
+        self._limits = limits
         self._login = Login(client, store, clock, rules)
         self._asked: Startup | None = None
         self._exchange = Exchange(client, pool, clock, budget, turns)
@@ -137,7 +137,7 @@ class Session:
             budget=self._budget,
             turn=self._exchange.work.turn,
             owner=client,
-            pending_bytes_max=self._pending_bytes_max,
+            limits=self._limits,
         )
         for name, value in (*event.parameters.items(), *event.settings):
             core.variables.set_start(name, value)

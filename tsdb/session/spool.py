@@ -19,9 +19,9 @@ import pyarrow as pa
 from tsdb.errors import ConfigurationLimitExceeded, DiskFull
 from tsdb.model.points import Points
 from tsdb.session.effects import SpooledPoints, size_of
+from tsdb.session.transaction import COPY_MEMORY
 from tsdb.sql.dml.modification import Write
 
-MEMORY_BYTES = 32 << 20
 FILE_BYTES_MAX = 64 << 30
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
@@ -30,7 +30,7 @@ _PAGE = mmap.ALLOCATIONGRANULARITY
 class Spool:
     """``directory`` None is the system's for temporary files. Add, then take once; or close."""
 
-    def __init__(self, directory: Path | None = None, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, directory: Path | None = None, memory_bytes: int = COPY_MEMORY) -> None:
         self._directory = directory
         self._memory_bytes = memory_bytes
         self._batches: list[Points] = []

@@ -21,7 +21,16 @@ from tsdb.session.pending import Pending
 from tsdb.sql.dml.modification import Effect
 
 PENDING_BYTES_MAX = 256 << 20
+COPY_MEMORY = 32 << 20
 SAVEPOINTS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each session: what a transaction may hold until COMMIT, and what a COPY FROM holds in memory until its end."""
+
+    pending_bytes_max: int = PENDING_BYTES_MAX
+    copy_memory: int = COPY_MEMORY
 
 
 class State(Enum):
