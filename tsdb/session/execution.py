@@ -8,6 +8,7 @@ PostgreSQL's READ COMMITTED does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,17 @@ from tsdb.types import SqlType
 
 # How often a statement that lost a race looks again.
 RETRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A plan with all that running it takes."""
+
+    plan: Plan
+    values: Sequence[object | None]
+    context: Context
+    types: Sequence[SqlType | None]
+    cancellation: Cancellation
 
 
 class Execution:
@@ -208,26 +220,20 @@ class Execution:
         if isinstance(plan.statement, Select) and plan.query is None:
             into = create_table_as.plan_of(plan.statement, context, self.catalog)
             return self._schema.change(into, context, cancellation)
-        if plan.query is not None:
-            return self._query(plan, values, context, types)
-        return self._modify(plan, values, context, types, cancellation, alone=alone)
+        running = _Running(plan, values, context, types, cancellation)
+        return self._query(running) if plan.query is not None else self._modify(running, alone=alone)
 
-    def _query(
-        self,
-        plan: Plan,
-        values: Sequence[object | None],
-        context: Context,
-        types: Sequence[SqlType | None],
-    ) -> Rowset:
+    def _query(self, running: _Running) -> Rowset:
+        plan, context = running.plan, running.context
         assert plan.query is not None
         claim = self._entered_claim(widens=plan.query.widens, reads_texts=plan.query.reads_texts)
         view = self.writing.view()
         try:
-            plan = self._planner.fresh(plan, context, types, view.catalog)
+            plan = self._planner.fresh(plan, context, running.types, view.catalog)
             assert plan.query is not None
             permission.check_sources(view.catalog, context, plan.query.plan.sources)
             permission.check_views(view.catalog, context, plan.query.viewed)
-            rows = self._queries.run(plan.query, view, values, context, dictionaries=True)
+            rows = self._queries.run(plan.query, view, running.values, context, dictionaries=True)
         except BaseException:
             view.close()
             claim.release()
@@ -250,19 +256,11 @@ class Execution:
         if claim is not None:
             claim.release()
 
-    def _modify(
-        self,
-        plan: Plan,
-        values: Sequence[object | None],
-        context: Context,
-        types: Sequence[SqlType | None],
-        cancellation: Cancellation,
-        *,
-        alone: bool,
-    ) -> Rowset | Done:
+    def _modify(self, running: _Running, *, alone: bool) -> Rowset | Done:
+        plan = running.plan
         claim = self._entered_claim(widens=plan.widens, reads_texts=True) if plan.long else None
         try:
-            plan, outcome = self._run_again(plan, values, context, types, cancellation, claim, alone=alone)
+            plan, outcome = self._run_again(running, claim, alone=alone)
         except BaseException:
             if claim is not None:
                 claim.release()
@@ -273,24 +271,14 @@ class Execution:
             claim.release()
         return Done(outcome.tag)
 
-    def _run_again(
-        self,
-        plan: Plan,
-        values: Sequence[object | None],
-        context: Context,
-        types: Sequence[SqlType | None],
-        cancellation: Cancellation,
-        claim: Claim | None,
-        *,
-        alone: bool,
-    ) -> tuple[Plan, Outcome]:
+    def _run_again(self, running: _Running, claim: Claim | None, *, alone: bool) -> tuple[Plan, Outcome]:
         """A modification; one that is a transaction of its own is written, and looks again when it has lost a race."""
         transaction = self._transaction
         again = alone and transaction.state is State.IMPLICIT and not transaction.pending and not self._repeatable()
         retries = RETRIES if again else 0
         while True:
             self.writing.written_early = False
-            found = self._collected(plan, values, context, types, cancellation, claim)
+            found = self._collected(running, claim)
             try:
                 if again:
                     self.writing.commit()
@@ -300,21 +288,14 @@ class Execution:
                     raise
                 retries -= 1
 
-    def _collected(
-        self,
-        plan: Plan,
-        values: Sequence[object | None],
-        context: Context,
-        types: Sequence[SqlType | None],
-        cancellation: Cancellation,
-        claim: Claim | None,
-    ) -> tuple[Plan, Outcome]:
+    def _collected(self, running: _Running, claim: Claim | None) -> tuple[Plan, Outcome]:
         """What a modification does to the data that is there now, in the transaction. ``claim`` holds what it reads at
         a time, and what RETURNING gives. Raises OutOfMemory."""
+        context, cancellation = running.context, running.cancellation
         returned = Returned(claim)
         view = self.writing.view()
         try:
-            plan = self._planner.fresh(plan, context, types, view.catalog)
+            plan = self._planner.fresh(running.plan, context, running.types, view.catalog)
             assert plan.modification is not None
             if isinstance(plan.modification, PreparedCompound):
                 plan.modification.check(view.catalog, context)
@@ -322,7 +303,7 @@ class Execution:
                 permission.check_modification(view.catalog, context, plan.statement, plan.modification.series)
             repeatable = self._transaction.state is State.BLOCK and self._repeatable()
             reading = Reading(
-                self._queries, view.catalog, view, values, context, repeatable, returned.reads,
+                self._queries, view.catalog, view, running.values, context, repeatable, returned.reads,
                 self._numbering.producer() is not None, returned.keeps, lambda: self.writing.written(view),
             )  # fmt: skip
             outcome = plan.modification.start(reading)
