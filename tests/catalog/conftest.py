@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 
+from tests.fixtures.postgres import Connection
 from tsdb.config import load
 from tsdb.server import EmbeddedServer
 
@@ -17,6 +19,14 @@ SCHEMA = (
     "CREATE ROLE reader LOGIN",
     "GRANT SELECT ON metrics TO reader",
 )
+
+
+@contextmanager
+def database_of(postgres: Connection, name: str) -> Iterator[Connection]:
+    """A database of a real PostgreSQL's that no other tests see."""
+    postgres.execute(f"CREATE DATABASE {name}".encode())
+    with psycopg.connect(postgres.info.dsn, dbname=name, autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ REASONS: dict[str, tuple[int, ...]] = {
     "toast": (22,),
     "temporary-schemas": (35, 210),
     "machine": (72, 203, 214),
-    "view-text": (77, 410),
-    "check-text": (14, 408, 424),
     "version": (388,),
     "time-not-null": (427,),
     "own-functions": (40, 41, 43),

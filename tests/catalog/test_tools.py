@@ -3,9 +3,12 @@ Metabase, Superset, Tableau and Power BI, by the relations and functions that th
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
+from tests.catalog.conftest import database_of
 from tests.fixtures.postgres import Connection
 
 RELATIONS = [
@@ -75,10 +78,11 @@ STATEMENTS = [
 
 
 @pytest.fixture(scope="module")
-def theirs(postgres_15: Connection) -> Connection:
-    postgres_15.execute(b"CREATE TABLE IF NOT EXISTS metrics (time timestamptz, host text, PRIMARY KEY (time, host))")
-    postgres_15.execute(b"DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
-    return postgres_15
+def theirs(postgres_15: Connection) -> Iterator[Connection]:
+    with database_of(postgres_15, "tools") as connection:
+        connection.execute(b"CREATE TABLE metrics (time timestamptz, host text, PRIMARY KEY (time, host))")
+        connection.execute(b"DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        yield connection
 
 
 @pytest.mark.postgres

@@ -1,4 +1,4 @@
-"""What pg_get_indexdef, pg_get_constraintdef, pg_get_viewdef, format_type and their like answer, as texts."""
+"""What pg_get_indexdef, pg_get_constraintdef, pg_get_viewdef and their like answer, as texts."""
 
 from __future__ import annotations
 
@@ -10,59 +10,13 @@ from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlView
 from tsdb.sql.catalog import static
 from tsdb.sql.catalog.live import Glance
-from tsdb.sql.catalog.names import relation_name, type_name
-from tsdb.sql.catalog.outline import ConstraintEntry, IndexEntry, quote_ident
+from tsdb.sql.catalog.names import relation_name
+from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, IndexEntry, quote_ident
 from tsdb.sql.catalog.own_functions import FIRST_OID, own_functions
-from tsdb.sql.storage_form import numeric_precision
+from tsdb.sql.deparse import definitions as printed
 from tsdb.types import BY_OID
 
-_LENGTHS = ("varchar", "bpchar")
-_PRECISIONS = {
-    "timestamp": ("timestamp", " without time zone"),
-    "timestamptz": ("timestamp", " with time zone"),
-    "time": ("time", " without time zone"),
-    "timetz": ("time", " with time zone"),
-}
-_HEADER_BYTES = 4
-_WITHOUT_MODIFIER = ("bool", "int2", "int4", "int8", "float4", "float8")
 _ACTIONS = {"c": "CASCADE", "r": "RESTRICT", "n": "SET NULL", "d": "SET DEFAULT"}
-
-
-def format_type(glance: Glance, oid: int | None, typmod: int | None) -> str | None:
-    """format_type(type, typmod); a type that is not there is ``???``."""
-    if oid is None:
-        return None
-    if oid == 0:
-        return "-"
-    found = BY_OID.get(oid)
-    if found is None:
-        return type_name(glance.outline, oid) or "???"
-    element = found.element if found.element is not None and not found.vector else None
-    suffix = "[]" if element is not None else ""
-    plain = element or found
-    if typmod is None and plain.typname == "bpchar":
-        return f"character{suffix}"
-    if plain.typname == "bpchar" and (typmod is None or typmod < 0):
-        return f"bpchar{suffix}"
-    name = plain.name
-    if typmod is not None and typmod >= 0:
-        name = _modified(plain.typname, name, typmod)
-    return name + suffix
-
-
-def _modified(typname: str, name: str, typmod: int) -> str:
-    """What the type's typmodout function adds; a type without one shows the number (printTypmod)."""
-    if typname == "numeric":
-        if typmod < _HEADER_BYTES:
-            return name
-        precision, scale = numeric_precision(typmod)
-        return f"numeric({precision},{scale})"
-    if typname in _LENGTHS:
-        return f"{name}({typmod - _HEADER_BYTES})" if typmod > _HEADER_BYTES else name
-    if typname in _PRECISIONS:
-        before, after = _PRECISIONS[typname]
-        return f"{before}({typmod}){after}"
-    return name if typname in _WITHOUT_MODIFIER else f"{name}({typmod})"
 
 
 @cache
@@ -93,31 +47,49 @@ def procedure(name: str) -> int:
 
 
 def index_definition(glance: Glance, oid: int | None, column: int | None = None, *, short: bool = False) -> str | None:
-    """pg_get_indexdef(index) and, with ``column``, one column's text; ``short`` without the path's schemas."""
+    """pg_get_indexdef(index) and, with ``column``, one column's text; ``short``: pretty, and without the path's
+    schemas."""
     index = glance.outline.index_by_oid.get(oid or 0)
     if index is None:
         return None
     if column:
-        return _index_column(index, column - 1)
-    keys = ", ".join(_index_column(index, k) + _ordered(index, k) for k in range(len(index.columns)))
+        return _index_column(glance, index, column - 1, short)
+    keys = ", ".join(_index_column(glance, index, k, short) + _ordered(index, k) for k in range(len(index.columns)))
     unique = "UNIQUE " if index.unique else ""
     table = relation_name(glance.outline, index.table.oid, always=not short)
     text = f"CREATE {unique}INDEX {quote_ident(index.name)} ON {table} USING {index.method} ({keys})"
     if index.included:
         text += f" INCLUDE ({', '.join(_column(index, n) for n in index.included)})"
-    return f"{text} WHERE ({index.where})" if index.where else text
+    return f"{text} WHERE {index_predicate(glance, index, pretty=short)}" if index.where else text
+
+
+def index_predicate(glance: Glance, index: IndexEntry, *, pretty: bool = False) -> str:
+    shown = printed.condition_text(glance, index.table, index.where, pretty=pretty, indented=False)
+    return f"({index.where})" if shown is None else shown
 
 
 def _column(index: IndexEntry, number: int) -> str:
     return quote_ident(index.table.attributes[number - 1].name)
 
 
-def _index_column(index: IndexEntry, place: int) -> str:
+def _index_column(glance: Glance, index: IndexEntry, place: int, pretty: bool) -> str:
     numbers = (*index.columns, *index.included)
     if place >= len(numbers):
         return ""
     number = numbers[place]
-    return _column(index, number) if number else f"({index.keys[place].text})"
+    if number:
+        return _column(index, number)
+    text = index.keys[place].text
+    shown = printed.index_key_text(glance, index.table, text, pretty=pretty)
+    return f"({text})" if shown is None else shown
+
+
+def index_expressions(glance: Glance, index: IndexEntry) -> str | None:
+    """pg_index.indexprs, as pg_get_expr prints it."""
+    text = ", ".join(k.text for k in index.keys if not k.column)
+    if not text:
+        return None
+    return printed.expression_text(glance, index.table, text, pretty=False) or text
 
 
 def _ordered(index: IndexEntry, place: int) -> str:
@@ -132,7 +104,15 @@ def _ordered(index: IndexEntry, place: int) -> str:
 # --- constraints ---
 
 
-def constraint_definition(glance: Glance, oid: int | None) -> str | None:
+def check_text(glance: Glance, constraint: ConstraintEntry, *, pretty: bool = False) -> str:
+    """A CHECK's condition; one that is not printed as PostgreSQL does, as it was written."""
+    assert constraint.model is not None
+    text = constraint.model.text
+    shown = printed.condition_text(glance, constraint.table, text, pretty=pretty)
+    return f"({text})" if shown is None else shown
+
+
+def constraint_definition(glance: Glance, oid: int | None, *, pretty: bool = False) -> str | None:
     """pg_get_constraintdef."""
     constraint = glance.outline.constraint_by_oid.get(oid or 0)
     if constraint is None:
@@ -144,7 +124,7 @@ def constraint_definition(glance: Glance, oid: int | None) -> str | None:
         return f"UNIQUE ({columns})"
     assert constraint.model is not None
     if constraint.kind == "c":
-        return f"CHECK (({constraint.model.text}))"
+        return f"CHECK ({check_text(glance, constraint, pretty=pretty)})"
     if constraint.kind == "x":
         return f"EXCLUDE {constraint.model.text}"
     return _foreign_key(glance, constraint, columns)
@@ -177,21 +157,44 @@ def _system_views() -> Mapping[int, str]:
     return dict(static.values("view_definitions", "oid", "definition"))
 
 
-def view_definition(glance: Glance, oid: int | None) -> str | None:
-    """pg_get_viewdef: the text that CREATE VIEW got, with a semicolon; of the system's views PostgreSQL's own."""
+def view_definition(glance: Glance, oid: int | None, *, pretty: bool = False) -> str | None:
+    """pg_get_viewdef; of the system's views PostgreSQL's own. What is not printed as PostgreSQL does is the text that
+    CREATE VIEW got."""
     entry = glance.outline.by_oid.get(oid or 0)
     if entry is None:
         return _system_views().get(oid or 0)
-    model = entry.model
-    if isinstance(model, SqlView):
-        return _terminated(model.definition.text)
-    if isinstance(model, Series) and model.definition is not None and entry.kind == "m":
-        return _terminated(model.definition.text)
-    return None
+    definition = entry.model.definition if isinstance(entry.model, SqlView | Series) else None
+    if definition is None:
+        return None
+    key = ("view text", f"{entry.oid} {pretty} {glance.outline.path} {glance.context.time_zone}")
+    kept = glance.outline.kept
+    if key not in kept:
+        shown = printed.view_text(glance, entry, definition, pretty)
+        kept[key] = _terminated(definition.text) if shown is None else f"{shown};"
+    return str(kept[key])
 
 
 def _terminated(text: str) -> str:
     return f" {text.strip().rstrip(';').rstrip()};"
+
+
+# --- defaults and other expressions ---
+
+
+def default_text(glance: Glance, attribute: Attribute) -> str | None:
+    """A column's default, as pg_get_expr shows it."""
+    text = attribute.default
+    if text is None or text.startswith("nextval("):
+        return text
+    return printed.default_text(glance, text, attribute.type.oid) or text
+
+
+def pretty_expression(glance: Glance, text: str | None, oid: int | None) -> str | None:
+    """pg_get_expr(…, true): ``text`` is what it prints otherwise."""
+    entry = glance.outline.by_oid.get(oid or 0)
+    if text is None or oid is None:
+        return None
+    return printed.expression_text(glance, entry, text, pretty=True) or text
 
 
 # --- functions ---

@@ -9,7 +9,7 @@ from tsdb.errors import InvalidParameterValue
 from tsdb.model.privileges import LETTERS, ON_DATABASE, Privilege, privileges_of
 from tsdb.model.relations import PUBLIC, SqlSequence
 from tsdb.model.roles import FIRST
-from tsdb.sql.catalog import definitions, described, names, oids, sizes, static
+from tsdb.sql.catalog import definitions, described, names, oids, sizes, static, type_texts
 from tsdb.sql.catalog.calls import ANSWERS, Answer
 from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.live_databases import TEMPLATES, database_oid, databases
@@ -47,7 +47,7 @@ ANSWERS["describe"] = lambda m, a, b, t: described.describe(m, a, b, t)
 
 @answers("format_type")
 def _format_type(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None:
-    return definitions.format_type(m, a, b)
+    return type_texts.format_type(m, a, b)
 
 
 @answers("owner")
@@ -58,11 +58,12 @@ def _owner(m: Glance, a: int | None, b: int | None, t: str | None) -> str | None
 # --- definitions ---
 
 ANSWERS["index"] = lambda m, a, b, t: definitions.index_definition(m, a, b, short=t is not None)
-ANSWERS["constraint"] = lambda m, a, b, t: definitions.constraint_definition(m, a)
-ANSWERS["view"] = lambda m, a, b, t: definitions.view_definition(m, a)
+ANSWERS["constraint"] = lambda m, a, b, t: definitions.constraint_definition(m, a, pretty=t is not None)
+ANSWERS["view"] = lambda m, a, b, t: definitions.view_definition(m, a, pretty=t is not None)
 ANSWERS["view by name"] = lambda m, a, b, t: definitions.view_definition(
-    m, names.number("regclass", m.outline, t or "")
+    m, names.number("regclass", m.outline, t or ""), pretty=bool(a)
 )
+ANSWERS["pretty expression"] = lambda m, a, b, t: definitions.pretty_expression(m, t, a)
 ANSWERS["function"] = lambda m, a, b, t: definitions.function_definition(a)
 ANSWERS["function part"] = lambda m, a, b, t: definitions.function_text(a, b or 0)
 

@@ -15,7 +15,7 @@ from tsdb.model.relations import SqlView, name_of, passes_with_its_process, sche
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
 from tsdb.sql.catalog import definitions, static
-from tsdb.sql.catalog.live import Glance, live
+from tsdb.sql.catalog.live import Fresh, Glance, live
 from tsdb.sql.catalog.live_views import of_kind, owner, schema_name
 from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry
 from tsdb.sql.storage_form import numeric_precision
@@ -55,7 +55,7 @@ def tables(glance: Glance) -> Sequence[Entry]:
 
 @live(INFO, "views", {
     "table_catalog": catalog_name, "table_schema": schema_name, "table_name": lambda e, m: e.name,
-    "view_definition": lambda e, m: definitions.view_definition(m, e.oid), "check_option": "NONE",
+    "view_definition": Fresh(lambda e, m: definitions.view_definition(m, e.oid)), "check_option": "NONE",
     "is_updatable": "NO", "is_insertable_into": "NO", "is_trigger_updatable": "NO", "is_trigger_deletable": "NO",
     "is_trigger_insertable_into": "NO",
 })  # fmt: skip
@@ -126,7 +126,7 @@ def _udt_name(sql_type: SqlType) -> str:
 @live(INFO, "columns", {
     "table_catalog": catalog_name, "table_schema": lambda c, m: schema_name(c.table, m),
     "table_name": lambda c, m: c.table.name, "column_name": lambda c, m: c.of.name,
-    "ordinal_position": lambda c, m: c.of.number, "column_default": lambda c, m: c.of.default,
+    "ordinal_position": lambda c, m: c.of.number, "column_default": lambda c, m: definitions.default_text(m, c.of),
     "is_nullable": lambda c, m: _yes(not c.of.not_null), "data_type": lambda c, m: data_type(c.type),
     "character_maximum_length": lambda c, m: c.length, "character_octet_length": lambda c, m: c.octets,
     "numeric_precision": lambda c, m: c.numeric_precision,
@@ -289,7 +289,7 @@ def referential_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
 
 @live(INFO, "check_constraints", {
     "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
-    "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"(({c.model.text}))",
+    "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"({definitions.check_text(m, c)})",
 })  # fmt: skip
 def check_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
     return [c for c in glance.outline.constraints if c.kind == "c"]

@@ -78,7 +78,7 @@ def attributes(glance: Glance) -> Sequence[Attribute]:
 
 @live(PG, "pg_attrdef", {
     "oid": lambda a, m: a.default_oid, "adrelid": lambda a, m: a.relation, "adnum": lambda a, m: a.number,
-    "adbin": lambda a, m: a.default,
+    "adbin": lambda a, m: definitions.default_text(m, a),
 })  # fmt: skip
 def defaults(glance: Glance) -> Sequence[Attribute]:
     return [a for a in glance.outline.attributes if a.default is not None]
@@ -103,8 +103,8 @@ def _option(i: IndexEntry, position: int) -> int:
     "indcollation": lambda i, m: [collation(i.table.attributes[n - 1].type) if n else 0 for n in i.columns],
     "indclass": lambda i, m: [_operator_class(i, n) for n in i.columns],
     "indoption": lambda i, m: [_option(i, k) for k in range(len(i.columns))],
-    "indexprs": lambda i, m: ", ".join(k.text for k in i.keys if not k.column) or None,
-    "indpred": lambda i, m: i.where or None,
+    "indexprs": lambda i, m: definitions.index_expressions(m, i),
+    "indpred": lambda i, m: definitions.index_predicate(m, i) if i.where else None,
 })  # fmt: skip
 def indexes(glance: Glance) -> Sequence[IndexEntry]:
     return glance.outline.indexes
@@ -121,7 +121,7 @@ def _letter(name: str, other: str) -> Any:
     "confupdtype": _letter("on_update", " "), "confdeltype": _letter("on_delete", " "),
     "confmatchtype": _letter("match", " "), "conislocal": True, "connoinherit": lambda c, m: c.kind != "c",
     "conkey": lambda c, m: list(c.columns), "confkey": lambda c, m: list(c.reference_columns) or None,
-    "conbin": lambda c, m: c.model.text if c.kind == "c" and c.model is not None else None,
+    "conbin": lambda c, m: definitions.check_text(m, c) if c.kind == "c" else None,
 })  # fmt: skip
 def constraints(glance: Glance) -> Sequence[ConstraintEntry]:
     return glance.outline.constraints

@@ -44,7 +44,7 @@ def tables(glance: Glance) -> Sequence[Entry]:
 
 
 @live(PG, "pg_views", {
-    "schemaname": schema_name, "viewname": _name, "viewowner": owner, "definition": _definition,
+    "schemaname": schema_name, "viewname": _name, "viewowner": owner, "definition": Fresh(_definition),
 })  # fmt: skip
 def views(glance: Glance) -> Sequence[Entry]:
     return of_kind(glance, "v")
@@ -52,7 +52,7 @@ def views(glance: Glance) -> Sequence[Entry]:
 
 @live(PG, "pg_matviews", {
     "schemaname": schema_name, "matviewname": _name, "matviewowner": owner, "hasindexes": lambda e, m: e.has_index,
-    "ispopulated": lambda e, m: e.model.populated, "definition": _definition,
+    "ispopulated": lambda e, m: e.model.populated, "definition": Fresh(_definition),
 })  # fmt: skip
 def materialized_views(glance: Glance) -> Sequence[Entry]:
     return of_kind(glance, "m")

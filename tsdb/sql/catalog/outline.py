@@ -23,10 +23,6 @@ from tsdb.types import UINT8, SqlType
 
 _KEPT = 4
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
-_LITERAL = re.compile(r"'(?:[^'\\]|'')*'")
-_PLAIN_ARRAY = re.compile(r"'\{[\w.,-]*\}'")
-_NEGATIVE = re.compile(r"-\d{1,9}")
-_SHOWN_AS_TEXT = {"text": "text", "varchar": "character varying", "bpchar": "bpchar", "json": "json"}
 _UINT8_TYPMOD = (20 << 16) + 4
 
 
@@ -40,7 +36,7 @@ class Attribute:
     type: SqlType
     typmod: int
     not_null: bool = False
-    default: str | None = None
+    default: str | None = None  # As it was written.
     default_oid: int = 0
     identity: str = ""
     comment: str | None = None
@@ -190,7 +186,7 @@ class Outline:
 
     def _attribute(self, relation: int, number: int, column: Column, series: Series) -> Attribute:
         typmod = _UINT8_TYPMOD if column.type == UINT8 else column.typmod
-        default = None if column.default is None else _default_shown(column.default, column.type)
+        default = column.default
         counted = self.database.sequence_by_number.get(column.sequence)
         if default is None and counted is not None and not column.identity:
             default = f"nextval({quote_literal(qualified(counted.schema, counted.name))}::regclass)"
@@ -250,16 +246,6 @@ def qualified(schema: str, name: str) -> str:
     if schema in (PUBLIC, static.PG_CATALOG):
         return quote_ident(name)
     return f"{quote_ident(schema)}.{quote_ident(name)}"
-
-
-def _default_shown(text: str, sql_type: SqlType) -> str:
-    """A default as pg_get_expr shows it: a constant with its type, where its text alone would have another."""
-    plain = sql_type.typname in _SHOWN_AS_TEXT or sql_type.labels is not None
-    if sql_type.element is not None and _PLAIN_ARRAY.fullmatch(text):
-        return f"{text}::{sql_type.name}"
-    if plain and _LITERAL.fullmatch(text):
-        return f"{text}::{_SHOWN_AS_TEXT.get(sql_type.typname, sql_type.name)}"
-    return f"'{text}'::integer" if _NEGATIVE.fullmatch(text) else text
 
 
 def key_name(series: Series) -> str:

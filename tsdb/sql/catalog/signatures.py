@@ -23,16 +23,17 @@ _LINES = """
 format_type(oid, int4) text: catalog_text('format_type', @, {0}, {1}, NULL)
 pg_get_userbyid(oid) name: catalog_text('owner', @, {0}, NULL, NULL)
 pg_get_expr(pg_node_tree, oid) text: {0}
-pg_get_expr(pg_node_tree, oid, bool) text: {0}
+pg_get_expr(pg_node_tree, oid, bool) text: CASE WHEN {2} THEN catalog_text('pretty expression', @, {1}, NULL, {0})
+    ELSE {0} END
 pg_get_indexdef(oid) text: catalog_text('index', @, {0}, NULL, NULL)
 pg_get_indexdef(oid, int4, bool) text: catalog_text('index', @, {0}, {1}, CASE WHEN {2} THEN 'short' END)
 pg_get_constraintdef(oid) text: catalog_text('constraint', @, {0}, NULL, NULL)
-pg_get_constraintdef(oid, bool) text: catalog_text('constraint', @, {0}, NULL, NULL)
+pg_get_constraintdef(oid, bool) text: catalog_text('constraint', @, {0}, NULL, CASE WHEN {1} THEN 'pretty' END)
 pg_get_viewdef(oid) text: catalog_text('view', @, {0}, NULL, NULL)
-pg_get_viewdef(oid, bool) text: catalog_text('view', @, {0}, NULL, NULL)
-pg_get_viewdef(oid, int4) text: catalog_text('view', @, {0}, NULL, NULL)
+pg_get_viewdef(oid, bool) text: catalog_text('view', @, {0}, NULL, CASE WHEN {1} THEN 'pretty' END)
+pg_get_viewdef(oid, int4) text: catalog_text('view', @, {0}, NULL, CASE WHEN {1} IS NOT NULL THEN 'pretty' END)
 pg_get_viewdef(text) text: catalog_text('view by name', @, NULL, NULL, {0})
-pg_get_viewdef(text, bool) text: catalog_text('view by name', @, NULL, NULL, {0})
+pg_get_viewdef(text, bool) text: catalog_text('view by name', @, CAST({1} AS BIGINT), NULL, {0})
 pg_get_functiondef(oid) text: catalog_text('function', @, {0}, NULL, NULL)
 pg_get_function_arguments(oid) text: catalog_text('function part', @, {0}, 1, NULL)
 pg_get_function_identity_arguments(oid) text: catalog_text('function part', @, {0}, 2, NULL)

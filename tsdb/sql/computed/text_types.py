@@ -36,10 +36,10 @@ def point(text: str) -> str:
     found = _POINT.fullmatch(text)
     if found is None:
         raise _invalid("point", text)
-    return "({},{})".format(*(_float_text(float(part)) for part in found.groups() if part is not None))
+    return "({},{})".format(*(float_text(float(part)) for part in found.groups() if part is not None))
 
 
-def _float_text(value: float) -> str:
+def float_text(value: float) -> str:
     """As float8out: the fewest digits that read back, with an exponent from 1e+15 on and below 1e-04."""
     if value != value or value in (float("inf"), float("-inf")):
         return {"inf": "Infinity", "-inf": "-Infinity"}.get(repr(value), "NaN")
