@@ -43,6 +43,9 @@ def typed(constant: Const, target: int, context: Context) -> Const:
     if constant.text is None:
         return Const(target)
     sql_type = BY_OID.get(target)
+    if sql_type is None and target >= facts.FIRST_OWN:
+        # A label, or labels in braces: they are written as they are read.
+        return Const(target, text=constant.text)
     if sql_type is None:
         raise Unprintable(f"constant of type {target}")
     try:

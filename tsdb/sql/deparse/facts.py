@@ -17,6 +17,8 @@ ANYCOMPATIBLE, ANYCOMPATIBLEARRAY, ANYCOMPATIBLENONARRAY = 5077, 5078, 5079
 ELEMENTS = (_ANYELEMENT, _ANYNONARRAY, _ANYENUM)
 COMPATIBLE = (ANYCOMPATIBLE, ANYCOMPATIBLENONARRAY)
 ARRAYS = (_ANYARRAY, ANYCOMPATIBLEARRAY)
+# The database's own types are enumerated ones.
+FIRST_OWN = 16384
 POLYMORPHIC = (*ELEMENTS, *COMPATIBLE, *ARRAYS)
 
 
@@ -41,11 +43,8 @@ def kind(oid: int) -> Kind:
     found = _kinds().get(oid)
     if found is not None:
         return found
-    own = BY_OID.get(oid)
-    if own is not None and own.labels is not None:
+    if oid >= FIRST_OWN:
         return Kind("E", False, 0, 0)
-    if own is not None and own.element is not None:
-        return Kind("A", False, own.element.oid, 0)
     raise Unprintable(f"type {oid}")
 
 
