@@ -188,7 +188,7 @@ def _coordinates(text: str) -> tuple[float, float]:
 
 
 def _point_text(x: float, y: float) -> str:
-    return f"({_float_text(x)},{_float_text(y)})"
+    return f"({float_text(x)},{float_text(y)})"
 
 
 @computed("py_point", "DOUBLE", "DOUBLE", result="VARCHAR")
