@@ -33,16 +33,21 @@ def current_schema(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> E
 
 @special("current_schemas")
 def current_schemas(binder: Binder, arguments: list[exp.Expr], scope: Scope) -> Expr:
-    """The namespaces of the search path that are there; ``current_schemas(true)`` with pg_catalog before them."""
+    """The namespaces of the search path that are there; ``current_schemas(true)`` with pg_catalog and the session's
+    temporary one before them."""
     if len(arguments) != 1:
         raise UndefinedFunction(f"function current_schemas with {len(arguments)} arguments does not exist")
     implicit = coerce(binder.bind(arguments[0], scope), BOOL, binder.context)
     if not isinstance(implicit.value, bool):
         raise FeatureNotSupported("current_schemas needs a constant")
-    there = outline_of(binder.catalog, binder.context.database).namespaces
+    outline = outline_of(binder.catalog, binder.context.database)
+    there = outline.namespaces
     found = [name for name in names.path_names(binder.context) if name in there]
     if implicit.value and "pg_catalog" not in found:
         found.insert(0, "pg_catalog")
+    own = names.temporary_schema(binder.context)
+    if implicit.value and own in outline.temporary:
+        found.insert(0, own)
     return constant(array_of(NAME), found)
 
 

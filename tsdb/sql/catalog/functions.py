@@ -42,6 +42,10 @@ for _kind in (*(t.typname for t in REFERENCES), "language", "tablespace"):
     _about(_kind)
 
 
+ANSWERS["temporary schema"] = lambda m, a, b, t: m.outline.own_temporary
+ANSWERS["is temporary for others"] = lambda m, a, b, t: (
+    None if a is None else oids.is_temporary(a) and a != m.outline.own_temporary
+)
 ANSWERS["describe"] = lambda m, a, b, t: described.describe(m, a, b, t)
 
 

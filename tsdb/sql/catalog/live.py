@@ -17,9 +17,9 @@ from tsdb.model.catalog import Series
 from tsdb.model.store import SeriesStatistics
 from tsdb.sql.catalog import oids
 from tsdb.sql.catalog.outline import Outline, outline_of
-from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
+from tsdb.sql.catalog.static import INFORMATION_SCHEMA, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
-from tsdb.sql.names import path_names
+from tsdb.sql.names import path_names, temporary_schema
 
 NOTHING = SeriesStatistics()
 
@@ -45,10 +45,12 @@ def glance_of(context: Context, catalog: Any) -> Glance:
 
 
 def _path(outline: Outline, context: Context) -> tuple[int, ...]:
-    """search_path's namespaces; pg_catalog comes first where it is not named (manual, 5.9.5)."""
+    """search_path's namespaces; the session's temporary relations come first, then pg_catalog where it is not named
+    (manual, 5.9.5 and 20.11.1)."""
+    own = outline.temporary.get(temporary_schema(context)) if context.backend_pid else None
     wanted = [outline.namespaces[name] for name in path_names(context) if name in outline.namespaces]
     before = () if oids.PG_CATALOG in wanted else (oids.PG_CATALOG,)
-    return (*before, *dict.fromkeys(wanted))
+    return (*(() if own is None else (own,)), *before, *dict.fromkeys(wanted))
 
 
 Value = Callable[[Any, Glance], Any]
@@ -72,7 +74,9 @@ class Live:
         given = self.columns.get(column.name, _MISSING)
         if not self.kept or isinstance(given, Fresh):
             return self._made(relation, column, given, glance)
-        key = (f"{relation.schema}.{relation.name}", column.name)
+        # information_schema hides what is temporary from other sessions.
+        seen_by = glance.outline.own_temporary if relation.schema == INFORMATION_SCHEMA else 0
+        key = (f"{relation.schema}.{relation.name}.{seen_by}", column.name)
         found = glance.outline.kept.get(key)
         if found is None:
             found = glance.outline.kept[key] = self._made(relation, column, given, glance)

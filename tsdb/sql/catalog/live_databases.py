@@ -71,7 +71,8 @@ def shared_descriptions(glance: Glance) -> Sequence[Database | Template]:
 def namespaces(glance: Glance) -> Sequence[Namespace]:
     """Beside ``public``, which is among the captured rows; what is hidden from everybody stays hidden."""
     found = glance.outline.database.namespaces.values()
-    return [n for n in found if n.name != PUBLIC and not passes_with_its_process(n.name)]
+    own = [n for n in found if n.name != PUBLIC and not passes_with_its_process(n.name)]
+    return own + [Namespace(oids.temporary_number(schema), schema) for schema in glance.outline.temporary]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from functools import cached_property
 from typing import Any
 
 from tsdb.model.privileges import Privilege, grants_of
-from tsdb.model.relations import SqlView, name_of, passes_with_its_process, schema_of
+from tsdb.model.relations import SqlView, name_of, schema_of
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
-from tsdb.sql.catalog import definitions, static
+from tsdb.sql.catalog import definitions, oids, static
 from tsdb.sql.catalog.live import Fresh, Glance, live
-from tsdb.sql.catalog.live_views import of_kind, owner, schema_name
+from tsdb.sql.catalog.live_views import of_kind as all_of_kind
+from tsdb.sql.catalog.live_views import owner, schema_name
 from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry
 from tsdb.sql.storage_form import numeric_precision
 from tsdb.types import SqlType
@@ -41,12 +42,29 @@ def _yes(value: bool) -> str:
     return "YES" if value else "NO"
 
 
+def _is_seen(entry: Entry, glance: Glance) -> bool:
+    """Whether it is not another session's temporary relation."""
+    return not oids.is_temporary(entry.namespace) or entry.namespace == glance.outline.own_temporary
+
+
+def of_kind(glance: Glance, *kinds: str) -> list[Entry]:
+    return [e for e in all_of_kind(glance, *kinds) if _is_seen(e, glance)]
+
+
+def _constraints(glance: Glance) -> list[ConstraintEntry]:
+    return [c for c in glance.outline.constraints if _is_seen(c.table, glance)]
+
+
+def _table_type(entry: Entry, glance: Glance) -> str:
+    return "LOCAL TEMPORARY" if oids.is_temporary(entry.namespace) else _TABLE_TYPES[entry.kind]
+
+
 # --- tables, views, columns ---
 
 
 @live(INFO, "tables", {
     "table_catalog": catalog_name, "table_schema": schema_name, "table_name": lambda e, m: e.name,
-    "table_type": lambda e, m: _TABLE_TYPES[e.kind], "is_insertable_into": lambda e, m: _yes(e.kind == "r"),
+    "table_type": _table_type, "is_insertable_into": lambda e, m: _yes(e.kind == "r"),
     "is_typed": "NO",
 })  # fmt: skip
 def tables(glance: Glance) -> Sequence[Entry]:
@@ -162,7 +180,7 @@ def element_types(glance: Glance) -> Sequence[Column]:
     "catalog_name": catalog_name, "schema_name": lambda n, m: n, "schema_owner": lambda n, m: _schema_owner(n, m),
 })  # fmt: skip
 def schemata(glance: Glance) -> Sequence[str]:
-    return [n for n in glance.outline.namespaces if not passes_with_its_process(n) and n != _TOAST]
+    return [n for n in glance.outline.namespaces if n != _TOAST]
 
 
 def _schema_owner(name: str, glance: Glance) -> str:
@@ -220,7 +238,7 @@ def collations(glance: Glance) -> Sequence[str]:
     "enforced": "YES",
 })  # fmt: skip
 def table_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
-    return [c for c in glance.outline.constraints if c.kind in _CONSTRAINTS]
+    return [c for c in _constraints(glance) if c.kind in _CONSTRAINTS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +263,7 @@ class KeyColumn:
 def key_column_usage(glance: Glance) -> Sequence[KeyColumn]:
     return [
         KeyColumn(c, c.table, i + 1, number)
-        for c in glance.outline.constraints
+        for c in _constraints(glance)
         if c.kind in "puf"
         for i, number in enumerate(c.columns)
     ]
@@ -260,7 +278,7 @@ def key_column_usage(glance: Glance) -> Sequence[KeyColumn]:
 def constraint_column_usage(glance: Glance) -> Sequence[KeyColumn]:
     """The columns a constraint is about: a foreign key's are those it refers to."""
     used: list[KeyColumn] = []
-    for c in glance.outline.constraints:
+    for c in _constraints(glance):
         table = glance.outline.by_oid.get(c.references) if c.kind == "f" else c.table
         numbers = c.reference_columns if c.kind == "f" else c.columns
         if table is not None:
@@ -272,7 +290,7 @@ _RULES = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d
 
 
 def _referred_key(c: ConstraintEntry, glance: Glance) -> str | None:
-    keys = (k for k in glance.outline.constraints if k.table.oid == c.references and k.kind in "pu")
+    keys = (k for k in _constraints(glance) if k.table.oid == c.references and k.kind in "pu")
     return next((k.name for k in keys if set(k.columns) == set(c.reference_columns)), None)
 
 
@@ -284,7 +302,7 @@ def _referred_key(c: ConstraintEntry, glance: Glance) -> str | None:
     "update_rule": lambda c, m: _RULES[c.model.on_update], "delete_rule": lambda c, m: _RULES[c.model.on_delete],
 })  # fmt: skip
 def referential_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
-    return [c for c in glance.outline.constraints if c.kind == "f"]
+    return [c for c in _constraints(glance) if c.kind == "f"]
 
 
 @live(INFO, "check_constraints", {
@@ -292,7 +310,7 @@ def referential_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
     "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"({definitions.check_text(m, c)})",
 })  # fmt: skip
 def check_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
-    return [c for c in glance.outline.constraints if c.kind == "c"]
+    return [c for c in _constraints(glance) if c.kind == "c"]
 
 
 # --- privileges ---

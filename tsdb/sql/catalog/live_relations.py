@@ -34,6 +34,10 @@ def _options(entry: Entry, glance: Glance) -> list[str] | None:
     return None
 
 
+def _persistence(entry: Entry, glance: Glance) -> str:
+    return "t" if oids.is_temporary(entry.namespace) else "p"
+
+
 @live(PG, "pg_class", {
     "oid": lambda e, m: e.oid, "relname": lambda e, m: e.name, "relnamespace": lambda e, m: e.namespace,
     "reltype": lambda e, m: e.row_type, "relowner": lambda e, m: e.owner,
@@ -41,7 +45,7 @@ def _options(entry: Entry, glance: Glance) -> list[str] | None:
     "relfilenode": lambda e, m: 0 if e.kind == "v" else e.oid,
     "relpages": Fresh(lambda e, m: sizes.bytes_of(m, e) // sizes.PAGE_BYTES),
     "reltuples": Fresh(lambda e, m: sizes.rows_of(m, e)),
-    "relhasindex": lambda e, m: e.has_index, "relpersistence": "p", "relkind": lambda e, m: e.kind,
+    "relhasindex": lambda e, m: e.has_index, "relpersistence": _persistence, "relkind": lambda e, m: e.kind,
     "relnatts": lambda e, m: 3 if e.kind == "S" else len(e.attributes), "relchecks": lambda e, m: e.checks,
     "relhasrules": lambda e, m: e.kind == "v",
     "relispopulated": lambda e, m: not isinstance(e.model, Series) or e.model.populated,

@@ -53,7 +53,7 @@ def _split(outline: Outline, text: str) -> tuple[int | None, str]:
         return None, found[0]
     if len(found) == 3 and found[0] != outline.database.name:
         raise InvalidName(f"cross-database references are not implemented: {text[:100]}")
-    namespace = outline.namespaces.get(found[-2])
+    namespace = outline.own_temporary or None if found[-2] == "pg_temp" else outline.namespaces.get(found[-2])
     if namespace is None:
         raise InvalidSchemaName(f'schema "{found[-2]}" does not exist')
     return namespace, found[-1]
@@ -78,7 +78,9 @@ def relation_name(outline: Outline, oid: int, *, always: bool = False) -> str | 
         return None
     if not always and relation_is_visible(outline, oid):
         return quote_ident(found[1])
-    return f"{quote_ident(outline.namespace_names.get(found[0], ''))}.{quote_ident(found[1])}"
+    own = found[0] == outline.own_temporary
+    schema = "pg_temp" if own else quote_ident(outline.namespace_names.get(found[0], ""))
+    return f"{schema}.{quote_ident(found[1])}"
 
 
 def relation_is_visible(outline: Outline, oid: int) -> bool | None:

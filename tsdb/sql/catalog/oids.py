@@ -7,6 +7,7 @@ are counted apart, and so are their defaults' OIDs, from 2³⁰ on.
 from __future__ import annotations
 
 from tsdb.model import enums
+from tsdb.model.relations import TEMPORARY
 
 FIRST_OWN = enums.FIRST_OID
 _BLOCK = enums.OIDS_PER_NUMBER
@@ -16,6 +17,8 @@ _INDEX = 3
 _CONSTRAINT = 4
 _RULE = 5
 _FIRST_DEFAULT = 1 << 30
+# Above all others' blocks: by the number of the session's backend.
+_FIRST_TEMPORARY = 1 << 28
 
 PG_CATALOG = 11
 PUBLIC = 2200
@@ -59,6 +62,15 @@ def key_constraint(number: int) -> int:
 
 def rule(number: int) -> int:
     return of(number) + _RULE
+
+
+def temporary_number(schema: str) -> int:
+    """The number, for ``of``, of the schema of a session's temporary relations."""
+    return _FIRST_TEMPORARY + int(schema.removeprefix(TEMPORARY))
+
+
+def is_temporary(namespace: int) -> bool:
+    return namespace >= of(_FIRST_TEMPORARY)
 
 
 def default(column: int) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tsdb.model import privileges
 from tsdb.model.catalog import Catalog, Column, Database, Relation, Series
-from tsdb.model.relations import PUBLIC, Constraint, Index, IndexKey, SqlSequence, SqlView, ViewColumn
+from tsdb.model.relations import PUBLIC, TEMPORARY, Constraint, Index, IndexKey, SqlSequence, SqlView, ViewColumn
 from tsdb.sql.catalog import oids, static
 from tsdb.types import UINT8, SqlType
 
@@ -119,7 +119,19 @@ class Outline:
         """The OIDs of all namespaces by name."""
         named = {name: oid for oid, name in static.values("pg_namespace", "oid", "nspname")}
         ours = {n.name: oids.of(n.number) for n in self.database.namespaces.values() if n.name != PUBLIC}
-        return {**named, **ours}
+        return {**named, **ours, **self.temporary}
+
+    @cached_property
+    def temporary(self) -> Mapping[str, int]:
+        """The schemas of sessions' temporary relations, as long as there are some in them."""
+        of = self.database
+        schemas = {r.schema for each in (of.series, of.views, of.sequences) for r in each.values()}
+        return {s: oids.of(oids.temporary_number(s)) for s in sorted(schemas) if s.startswith(TEMPORARY)}
+
+    @property
+    def own_temporary(self) -> int:
+        """The namespace of temporary relations that the path begins with; 0 for none."""
+        return self.path[0] if self.path and oids.is_temporary(self.path[0]) else 0
 
     @cached_property
     def namespace_names(self) -> Mapping[int, str]:

@@ -152,8 +152,8 @@ pg_column_is_updatable(regclass, int2, bool) bool: CASE WHEN {0} IS NOT NULL AND
     THEN {0} >= 16384 END
 acldefault("char", oid) _aclitem: string_split(catalog_text('default acl', @, {1}, NULL, {0}), chr(31))
 getdatabaseencoding() name: 'UTF8'
-pg_my_temp_schema() oid: CAST(0 AS BIGINT)
-pg_is_other_temp_schema(oid) bool: CASE WHEN {0} IS NOT NULL THEN false END
+pg_my_temp_schema() oid: catalog_number('temporary schema', @, NULL, NULL, NULL)
+pg_is_other_temp_schema(oid) bool: catalog_flag('is temporary for others', @, {0}, NULL, NULL)
 pg_is_in_recovery() bool: false
 pg_is_wal_replay_paused() bool: false
 pg_jit_available() bool: false
