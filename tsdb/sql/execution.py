@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tsdb.errors import QueryCanceled, TsdbError
 from tsdb.model.store import ScanRequest, View
+from tsdb.sql import shared_names
 from tsdb.sql.catalog import names
 from tsdb.sql.catalog.calls import MARKER
 from tsdb.sql.catalog.live import Glance, glance_of
@@ -98,10 +99,10 @@ class Execution:
                 if source.delay_seconds is not None:
                     self._cursor.show(source.name, LateRow(source.delay_seconds, self._running))
                 if source.table is not None:
-                    names = [str(key) for key in source.columns] or ["tableoid"]
+                    names = tuple(str(key) for key in source.columns) or ("tableoid",)
+                    name, sql = shared_names.registered(sql, source, names)
                     table = source.table(view.catalog, context, names)
-                    chosen = table.rename_columns([f"c{i + 1}" for i in range(len(names))])
-                    self._cursor.show(source.name, chosen)
+                    self._cursor.show(name, table.rename_columns([f"c{i + 1}" for i in range(len(names))]))
             self._reader = connection.sql(sql).to_arrow_reader(_unit_rows(len(self._columns)))
         except Exception as error:
             made = self._error(error)

@@ -22,7 +22,7 @@ from tsdb.sql.session_calls import CHANCE, FUNCTION, SessionCalls
 MAX_IDLE_CURSORS = 16
 # What a cursor sets for itself.
 _CURSOR_SETTINGS = ("timezone", "streaming_buffer_size")
-MAX_IDLE_TABLES = 8
+MAX_IDLE_TABLES = 64
 STREAM_BUFFER_BYTES = 512 << 10
 
 

@@ -8,6 +8,8 @@ Source: PostgreSQL 15 manual, 5.9.3 (the schema search path).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedTable, WrongObjectType
@@ -30,11 +32,13 @@ def temporary_schema(context: Context) -> str:
 
 def path_names(context: Context) -> list[str]:
     """The names in ``search_path``, whether there are such schemas or not."""
-    names = []
-    for token in lexer.tokens(context.settings.get("search_path", _DEFAULT_PATH)):
-        if token.kind in ("word", "quoted", "string"):
-            names.append(context.user if token.value == "$user" else token.value)
-    return names
+    named = _named_in(context.settings.get("search_path", _DEFAULT_PATH))
+    return [context.user if name == "$user" else name for name in named]
+
+
+@lru_cache(maxsize=64)
+def _named_in(path: str) -> tuple[str, ...]:
+    return tuple(t.value for t in lexer.tokens(path) if t.kind in ("word", "quoted", "string"))
 
 
 def search_path(context: Context, database: Database) -> list[str]:

@@ -168,7 +168,7 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> tup
 
 
 def _system(binder: Binder, name: str, found: relations.SystemRelation) -> Relation:
-    source = binder.source(Source(len(binder.sources) + 1, table=found.table))
+    source = binder.source(Source(len(binder.sources) + 1, table=found.table, relation=found.oid))
     return Relation(name, binder.alias(), relations.columns(found), source, schema=found.schema, oid=found.oid)
 
 

@@ -74,9 +74,7 @@ class Live:
         given = self.columns.get(column.name, _MISSING)
         if not self.kept or isinstance(given, Fresh):
             return self._made(relation, column, given, glance)
-        # information_schema hides what is temporary from other sessions.
-        seen_by = glance.outline.own_temporary if relation.schema == INFORMATION_SCHEMA else 0
-        key = (f"{relation.schema}.{relation.name}.{seen_by}", column.name)
+        key = (live_key(relation, glance), column.name)
         found = glance.outline.kept.get(key)
         if found is None:
             found = glance.outline.kept[key] = self._made(relation, column, given, glance)
@@ -91,6 +89,16 @@ class Live:
         if value is None:
             return pa.nulls(len(rows), column.type.arrow)
         return pa.array([value] * len(rows), column.type.arrow)
+
+    def lasts(self, names: Sequence[str]) -> bool:
+        """Whether columns change with the catalog alone."""
+        return self.kept and not any(isinstance(self.columns.get(name), Fresh) for name in names)
+
+
+def live_key(relation: CatalogRelation, glance: Glance) -> str:
+    """What is kept of a relation is kept under this; information_schema hides what is temporary from other sessions."""
+    seen_by = glance.outline.own_temporary if relation.schema == INFORMATION_SCHEMA else 0
+    return f"{relation.schema}.{relation.name}.{seen_by}"
 
 
 _MISSING = object()

@@ -60,7 +60,7 @@ def materialized_views(glance: Glance) -> Sequence[Entry]:
 
 @live(PG, "pg_indexes", {
     "schemaname": lambda i, m: schema_name(i.table, m), "tablename": lambda i, m: i.table.name,
-    "indexname": lambda i, m: i.name, "indexdef": lambda i, m: definitions.index_definition(m, i.oid),
+    "indexname": lambda i, m: i.name, "indexdef": Fresh(lambda i, m: definitions.index_definition(m, i.oid)),
 })  # fmt: skip
 def indexes(glance: Glance) -> Sequence[IndexEntry]:
     return glance.outline.indexes

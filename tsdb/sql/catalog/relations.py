@@ -21,7 +21,7 @@ from tsdb.sql.catalog import (
     own_functions,
     static,
 )
-from tsdb.sql.catalog.live import LIVE, glance_of
+from tsdb.sql.catalog.live import LIVE, Glance, glance_of, live_key
 from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.relation import RelationColumn
@@ -44,6 +44,7 @@ _LIVE = (
 
 _HIDDEN = (("tableoid", OID), ("xmin", XID))
 _FROZEN_XID = 2
+_KEPT_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +62,25 @@ class SystemRelation:
         return self.described.oid
 
     def table(self, catalog: Catalog, context: Context, names: Sequence[str]) -> pa.Table:
-        """The columns ``names`` of all rows."""
+        """The columns ``names`` of all rows; those that change with the catalog alone are put together once."""
+        glance = glance_of(context, catalog)
+        live = LIVE.get((self.schema, self.described.name))
+        if live is not None and not live.lasts(names):
+            return self._made(glance, names)
+        kept, key = glance.outline.kept, (f"{live_key(self.described, glance)} together", "\x1f".join(names))
+        found: pa.Table | None = kept.get(key)
+        if found is None:
+            found = self._made(glance, names)
+            if len(kept) < _KEPT_MAX:
+                kept[key] = found
+        return found
+
+    def _made(self, glance: Glance, names: Sequence[str]) -> pa.Table:
         relation = self.described
         prefix = "" if relation.schema == PG_CATALOG else f"{relation.schema}."
         file = f"{prefix}{relation.name}"
         captured = static.row_count(file)
         live = LIVE.get((relation.schema, relation.name))
-        glance = glance_of(context, catalog)
         arrays: dict[str, pa.ChunkedArray] = {}
         for column in relation.columns:
             if column.name not in names:

@@ -59,8 +59,9 @@ class Part:
 @dataclass(eq=False)
 class Source:
     """One reading of a series (``series``) or of a system relation (``table`` makes it) under the name t<n>;
-    with ``delay_seconds`` one row that comes late (pg_sleep). ``role`` is the owner of the view through which it is
-    read (None: the statement itself names it): who must be allowed to. ``part``: of a continuous view.
+    ``relation`` is the system relation's OID. With ``delay_seconds`` one row that comes late (pg_sleep). ``role`` is
+    the owner of the view through which it is read (None: the statement itself names it): who must be allowed to.
+    ``part``: of a continuous view.
 
     ``columns`` are the keys of the columns that the statement uses, in the order of their first use.
     """
@@ -68,6 +69,7 @@ class Source:
     number: int
     series: Series | None = None
     table: Callable[[Catalog, Context, Sequence[str]], pa.Table] | None = None
+    relation: int = 0
     delay_seconds: float | None = None
     role: int | None = None
     part: Part | None = None
