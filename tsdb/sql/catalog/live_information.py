@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from tsdb.model.privileges import Privilege, grants_of
-from tsdb.model.relations import SqlView, name_of, schema_of
+from tsdb.model.relations import SqlView, name_of, passes_with_its_process, schema_of
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
 from tsdb.sql.catalog import definitions, oids, static
@@ -180,7 +180,8 @@ def element_types(glance: Glance) -> Sequence[Column]:
     "catalog_name": catalog_name, "schema_name": lambda n, m: n, "schema_owner": lambda n, m: _schema_owner(n, m),
 })  # fmt: skip
 def schemata(glance: Glance) -> Sequence[str]:
-    return [n for n in glance.outline.namespaces if n != _TOAST]
+    """Without those of temporary relations, which belong to the first role: nobody else sees them in PostgreSQL."""
+    return [n for n in glance.outline.namespaces if not passes_with_its_process(n) and n != _TOAST]
 
 
 def _schema_owner(name: str, glance: Glance) -> str:
