@@ -14,8 +14,8 @@ def points_of(parsed: Parsed) -> list[Point]:
     found: list[Point] = []
     for lines in parsed.lines:
         first = len(found)
-        for number, tagset, time in zip(lines.line_numbers, lines.tagset, lines.times, strict=True):
-            found.append((int(number), lines.measurement, lines.tagsets[tagset].pairs, {}, int(time)))
+        for number, key, time in zip(lines.line_numbers, lines.key, lines.times, strict=True):
+            found.append((int(number), lines.measurement, lines.keys.pairs(key), {}, int(time)))
         for column in lines.fields:
             values = column.values.tolist() if isinstance(column.values, np.ndarray) else column.values.to_pylist()
             for row, value in zip(column.rows.tolist(), values, strict=True):

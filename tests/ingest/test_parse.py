@@ -133,7 +133,7 @@ def test_arrays_that_prove_too_small_are_made_larger() -> None:
     body = b"".join(b"m%d,t=%d f%d=1 1\n" % (i % 50, i, i % 700) for i in range(5000)) + b"m f=1\n" * 20000
     parsed = parse(body, now_ns=0)
     assert (parsed.row_count, parsed.error_count) == (25_000, 0)
-    assert sum(len(lines.tagsets) for lines in parsed.lines) == 5001
+    assert sum(len(lines.keys) for lines in parsed.lines) == 5001
 
 
 def test_a_memoryview_is_taken_as_bytes_are() -> None:
@@ -150,11 +150,11 @@ def test_threads_parse_at_the_same_time() -> None:
     assert found == expected * 3
 
 
-def test_a_tag_set_has_one_number_however_its_tags_are_ordered_or_escaped() -> None:
+def test_a_series_key_has_one_number_as_it_is_written() -> None:
     (lines,) = parse(b"m,a=1,b=2 f=1\nm,b=2,a=1 f=1\nm,a=1,b=3 f=1\nm,b=2,a=1 f=1", now_ns=0).lines
-    assert lines.tagset.tolist() == [0, 0, 1, 0]
+    assert lines.key.tolist() == [0, 1, 2, 1]
 
 
 def test_the_tags_of_a_refused_line_are_forgotten() -> None:
     (lines,) = parse(b"m,a=1 f=1e400\nm,b=2 f=1\nm,f=3 f=1", now_ns=0).lines
-    assert [tagset.pairs for tagset in lines.tagsets] == [(("b", "2"),)]
+    assert [lines.keys.pairs(key) for key in range(len(lines.keys))] == [(("b", "2"),)]

@@ -1,42 +1,71 @@
-"""Series keys decoded and kept."""
+"""Series keys in columns: their tags, and their tag sets by value."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
-from tsdb.ingest.serieskey import SeriesKeyCache, TagSet, decode_series_key
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsdb.ingest.lineprotocol import parse
+from tsdb.ingest.serieskey import SeriesKeys
+from tsdb.model.points import encode_tagset
+
+# A value that ends in a backslash would escape what follows it.
+texts = st.text(st.sampled_from("ab,= \\é"), min_size=1, max_size=6).filter(lambda text: not text.endswith("\\"))
+tag_sets = st.dictionaries(texts, texts, max_size=5)
+many = st.dictionaries(st.integers(0, 60).map("t{}".format), texts, min_size=17, max_size=40)
+
+
+def escaped(text: str) -> str:
+    return text.replace(",", r"\,").replace("=", r"\=").replace(" ", r"\ ")
+
+
+def keys_of(written: list[list[tuple[str, str]]]) -> SeriesKeys:
+    """The series keys of lines with these tags, each line with tags of its own."""
+    lines = ["".join(["m", *(f",{escaped(k)}={escaped(v)}" for k, v in tags), " f=1"]) for tags in written]
+    parsed = parse("\n".join(lines).encode(), now_ns=0)
+    assert parsed.error_count == 0
+    (found,) = parsed.lines
+    return found.keys
 
 
 def test_tags_are_sorted_by_their_decoded_keys() -> None:
-    assert decode_series_key(rb"m,b=1,a\ c=2,a=3") == ("m", TagSet((("a", "3"), ("a c", "2"), ("b", "1"))))
-    assert decode_series_key(b"m,b=1,a=3") == ("m", TagSet((("a", "3"), ("b", "1"))))
-    assert decode_series_key(b"m") == ("m", TagSet(()))
+    assert keys_of([[("b", "1"), ("a c", "2"), ("a", "3")]]).pairs(0) == (("a", "3"), ("a c", "2"), ("b", "1"))
+    assert keys_of([[]]).pairs(0) == ()
 
 
-def test_equal_tag_sets_are_equal_and_others_are_not() -> None:
-    assert TagSet((("a", "1"),)) == TagSet((("a", "1"),))
-    assert hash(TagSet((("a", "1"),))) == hash(TagSet((("a", "1"),)))
-    assert TagSet((("a", "1"),)) != TagSet((("a", "2"),))
-    assert TagSet(()) != ()
+def test_names_come_as_the_first_line_needs_them_each_lines_in_their_order() -> None:
+    assert keys_of([[("b", "1"), ("a", "1")], [("c", "1"), ("a0", "1"), ("b", "2")]]).names == ("a", "b", "a0", "c")
 
 
-def test_a_series_key_is_decoded_once() -> None:
-    cache = SeriesKeyCache()
-    assert cache.decode(b"m,a=1") is cache.decode(b"m,a=1")
+@given(st.lists(tag_sets | many, min_size=1, max_size=6), st.randoms(use_true_random=False), st.data())
+def test_tag_sets_by_value_are_what_encoding_each_would_give(
+    distinct: list[dict[str, str]], random: Random, data: st.DataObject
+) -> None:
+    written = []
+    for tags in distinct:
+        pairs = list(tags.items())
+        random.shuffle(pairs)
+        written.append(pairs)
+    keys = keys_of(written)
+    names = keys.names
+    numbers = data.draw(st.permutations([3, 300, 70_000, *range(400, 400 + len(names))]))[: len(names)]
+    if names and random.random() < 0.5:
+        numbers[0] = -1
+    by_name = dict(zip(names, numbers, strict=True))
+    expected = {
+        encode_tagset((by_name[name], value) for name, value in tags.items() if by_name[name] >= 0) for tags in distinct
+    }
+    encoded = keys.encoded(np.array(numbers, np.int64))
+    number, found = encoded.distinct(np.uint64(7))
+    assert set(encoded) == expected
+    assert sorted(found) == sorted(expected)
+    assert [found[i] for i in number.tolist()] == list(encoded)
 
 
-def test_the_cache_stays_within_its_bytes_and_keeps_what_is_used() -> None:
-    cache = SeriesKeyCache(bytes_max=20_000)
-    hot = cache.decode(b"hot,a=1")
-    for i in range(1000):
-        cache.decode(b"m,a=%d" % i)
-        assert cache.decode(b"hot,a=1") is hot
-        assert len(cache) <= 40
-
-
-def test_threads_share_the_cache() -> None:
-    cache = SeriesKeyCache(bytes_max=20_000)
-    keys = [b"m,a=%d" % (i % 97) for i in range(20_000)]
-    with ThreadPoolExecutor(8) as pool:
-        decoded = list(pool.map(cache.decode, keys))
-    assert all(tagset.pairs == (("a", str(i % 97)),) for i, (_, tagset) in enumerate(decoded))
+def test_a_tag_sets_rows_are_known_by_its_tags() -> None:
+    keys = keys_of([[("a", "1")], [("b", "1")], [("a", "2"), ("b", "1")], []])
+    assert keys.having("a").tolist() == [True, False, True, False]
+    assert keys.having("nobody's").tolist() == [False] * 4

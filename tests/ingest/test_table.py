@@ -255,7 +255,7 @@ def test_three_lines_of_which_the_middle_is_bad_give_two_points_and_one_error() 
 def test_a_point_whose_fields_are_on_two_lines_stays_two_rows_in_the_order_of_the_body() -> None:
     parsed = parse(b"m,t=a f=1 1\nm,t=a g=2 1\nm,t=a f=3 1", now_ns=0)
     assert [point[3] for point in points_of(parsed)] == [ONE, {"g": number(2)}, {"f": number(3)}]
-    assert [len(lines.tagsets) for lines in parsed.lines] == [1]
+    assert [len(lines.keys) for lines in parsed.lines] == [1]
 
 
 def test_a_field_of_several_kinds_is_a_column_for_each() -> None:

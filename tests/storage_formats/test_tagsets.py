@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.storage_formats.values import every_flip_is_found, texts
 from tsdb.errors import DataCorrupted
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import decode_tagset, encode_tagset
 from tsdb.model.store import TagIn, TagMatch
 from tsdb.storage import tagset_columns
@@ -167,13 +168,11 @@ def test_any_changed_byte_and_any_cut_is_found() -> None:
 
 @given(st.lists(tagsets, max_size=20))
 def test_columns_of_tag_sets_are_what_one_by_one_decoding_finds(distinct: list[bytes]) -> None:
-    columns = tagset_columns.decode(distinct)
+    columns = tagset_columns.decode(ByteStrings.of(distinct))
     rows: list[dict[int, str]] = [{} for _ in distinct]
-    for number, (codes, found) in columns.items():
-        assert len(set(found)) == len(found)
-        for row, code in zip(rows, codes.tolist(), strict=True):
-            if code >= 0:
-                row[number] = found[code]
+    for number, (tagged, found) in columns.items():
+        for row, value in zip(tagged.tolist(), found, strict=True):
+            rows[row][number] = value.decode()
     assert rows == [decode_tagset(tagset) for tagset in distinct]
 
 
@@ -184,13 +183,13 @@ def test_columns_of_tag_sets_are_what_one_by_one_decoding_finds(distinct: list[b
 )
 def test_malformed_tag_sets_are_corrupted(tagset: bytes) -> None:
     with pytest.raises(DataCorrupted):
-        tagset_columns.decode([encode_tagset([(1, "fine")]), tagset])
+        tagset_columns.decode(ByteStrings.of([encode_tagset([(1, "fine")]), tagset]))
 
 
 @given(st.binary(max_size=30))
 def test_any_bytes_are_a_tag_set_or_corrupted(tagset: bytes) -> None:
     try:
-        tagset_columns.decode([tagset])
+        tagset_columns.decode(ByteStrings.of([tagset]))
     except DataCorrupted:
         return
 

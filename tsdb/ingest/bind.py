@@ -21,9 +21,9 @@ import pyarrow as pa
 from tsdb.errors import UndefinedColumn, UndefinedTable
 from tsdb.ingest.convert import Part, SourceArray, assemble, convert, influx_type
 from tsdb.ingest.faults import LineError, line_text
-from tsdb.ingest.lineprotocol import FieldColumn, Lines, Parsed, merge_errors
-from tsdb.ingest.serieskey import TagSet
-from tsdb.model.points import Points, encode_tagset
+from tsdb.ingest.lineprotocol import SEED, FieldColumn, Lines, Parsed, merge_errors
+from tsdb.model.byte_strings import ByteStrings
+from tsdb.model.points import Points
 from tsdb.model.schema import (
     LINE_PROTOCOL_TIME,
     MAX_COLUMNS,
@@ -95,14 +95,8 @@ def bind(parsed: Parsed, database: Database) -> Bound:
     return Bound(points, list(merge_errors(errors, parsed.limits)), count)
 
 
-def _tag_names(lines: Lines) -> dict[str, None]:
-    """The tag keys of a measurement, in order of first appearance."""
-    return {name: None for names in dict.fromkeys(t.names for t in lines.tagsets) for name in names}
-
-
 def _rows_tagged(lines: Lines, name: str) -> npt.NDArray[np.intp]:
-    tagged = np.array([name in t.names for t in lines.tagsets], dtype=np.bool_)
-    return np.flatnonzero(tagged[lines.tagset])
+    return np.flatnonzero(lines.keys.having(name)[lines.key])
 
 
 def _by_field(lines: Lines) -> dict[str, list[FieldColumn]]:
@@ -118,11 +112,11 @@ def _by_field(lines: Lines) -> dict[str, list[FieldColumn]]:
 def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> list[ColumnDefinition]:
     """Columns for the names that ``existing`` lacks, at most ``room``: those of the first lines."""
     fields = _by_field(lines)
-    tags = {name for name in _tag_names(lines) if name not in existing}
+    tags = {name for name in lines.keys.names if name not in existing}
     for name in tags & fields.keys():
         if fields[name][0].rows[0] < _rows_tagged(lines, name)[0]:
             tags.remove(name)
-    columns = [ColumnDefinition(name, Role.TAG, TEXT) for name in _tag_names(lines) if name in tags]
+    columns = [ColumnDefinition(name, Role.TAG, TEXT) for name in lines.keys.names if name in tags]
     for name, written in fields.items():
         if name in existing or name in tags:
             continue
@@ -160,20 +154,20 @@ class _Binding:
         if reason is not None:
             return self.none(reason)
         columns = self._tag_columns()
-        tagsets = [self._encoded(tagset, columns) for tagset in self.lines.tagsets]
+        tagsets, tagset = self._tagsets(columns)
         fields = {}
         for name, written in _by_field(self.lines).items():
             column = self._field_column(name, written)
             if column is not None:
                 fields[column.number] = self._values(column, written)
         self._require_not_null(columns, fields)
-        points = Points(self.series, self.lines.times, tagsets, self.lines.tagset, fields)
+        points = Points(self.series, self.lines.times, tagsets, tagset, fields)
         return points.take(np.flatnonzero(~self.refused)) if self.refused.any() else points
 
     def none(self, reason: str) -> Points:
         """All lines refused."""
         self._refuse(np.arange(len(self.lines)), reason)
-        return Points(self.series, self.lines.times[:0], [], self.lines.tagset[:0], {})
+        return Points(self.series, self.lines.times[:0], [], self.lines.key[:0], {})
 
     def _refuse(self, rows: npt.NDArray[np.integer], message: str) -> None:
         """Note the first reason of each row; only as many texts as can be listed."""
@@ -191,7 +185,7 @@ class _Binding:
     def _tag_columns(self) -> dict[str, Column]:
         """The columns of the tags that may be written; rows with others are refused."""
         columns = {}
-        for name in _tag_names(self.lines):
+        for name in self.lines.keys.names:
             column = self.series.by_name.get(name)
             if column is not None and column.role is Role.TAG and column.type in (TEXT, VARCHAR) and column.typmod < 0:
                 columns[name] = column
@@ -205,17 +199,12 @@ class _Binding:
                 self._refuse(rows, f'"{name}" is {_ROLES[column.role]} of "{self.series.name}", not a tag')
         return columns
 
-    def _encoded(self, tagset: TagSet, columns: Mapping[str, Column]) -> bytes:
-        """The tag set by value, left in the tag set for the next body; of a refused one, nothing."""
-        try:
-            numbers = tuple([columns[name].number for name in tagset.names])
-        except KeyError:
-            return b""
-        known = tagset.encoded
-        if known is None or known[0] != numbers:
-            values = (value for _, value in tagset.pairs)
-            known = tagset.encoded = (numbers, encode_tagset(zip(numbers, values, strict=True)))
-        return known[1]
+    def _tagsets(self, columns: Mapping[str, Column]) -> tuple[ByteStrings, npt.NDArray[np.int32]]:
+        """(the distinct tag sets by value, each row's index into them); tags of refused rows are left out."""
+        keys = self.lines.keys
+        numbers = [columns[name].number if name in columns else -1 for name in keys.names]
+        number, distinct = keys.encoded(np.array(numbers, np.int64)).distinct(SEED)
+        return distinct, (self.lines.key if len(distinct) == len(keys) else number[self.lines.key])
 
     def _field_column(self, name: str, written: list[FieldColumn]) -> Column | None:
         column = self.series.by_name.get(name)
@@ -256,8 +245,7 @@ class _Binding:
             if not column.not_null or column.role is Role.TIME:
                 continue
             if column.role is Role.TAG:
-                lacks = np.array([column.name not in t.names for t in self.lines.tagsets], dtype=np.bool_)
-                rows = np.flatnonzero(lacks[self.lines.tagset])
+                rows = np.flatnonzero(~self.lines.keys.having(column.name)[self.lines.key])
             elif column.number in fields:
                 rows = np.flatnonzero(fields[column.number].is_null().to_numpy(zero_copy_only=False))
             else:

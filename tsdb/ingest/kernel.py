@@ -53,11 +53,11 @@ from tsdb.ingest.kernel_names import (
     check_series_key,
     intern,
     reserved,
-    same,
     series_key_end,
 )
 from tsdb.ingest.kernel_numbers import BOOL, INVALID_BOOLEAN, INVALID_NUMBER, SLOW, TEXT, boolean, number
 from tsdb.kernels import kernel
+from tsdb.model.byte_strings import equal
 
 Table = Names  # int32[columns, capacity]
 
@@ -65,8 +65,8 @@ _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH, _COMMA, _MINUS, _POINT = 10, 13,
 _EQUALS, _BACKSLASH = 61, 92
 
 # Places in ``state`` behind those of names. The LINE_ ones are what the line at hand would add.
-ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(2, 10)
-STATE_SIZE = 10
+ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(3, 11)
+STATE_SIZE = 11
 
 # Columns of ``rows``: number and range of a good line, its series key. ``times`` are apart.
 ROW_LINE, ROW_START, ROW_END, ROW_KEY = range(4)
@@ -92,6 +92,7 @@ class Output(NamedTuple):
     state: Int64s
     names: Names
     slots: Int32s
+    tags: Names
     rows: Table
     times: Int64s
     values: Table
@@ -102,20 +103,20 @@ class Output(NamedTuple):
 
 @kernel
 def _series_key(
-    body: Bytes, p: int, n: int, last: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+    body: Bytes, p: int, n: int, last: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
 ) -> tuple[int, int, int]:
     """Outcome, number of the series key at ``p`` (``last``: the one before, or −1), where it or the error is."""
     guess = int64(names[NEXT, last]) if last >= 0 else -1
     if guess >= 0:
         end = p + names[LENGTH, guess]
-        if end < n and body[end] == _BLANK and same(body, names[START, guess], p, names[LENGTH, guess]):
+        if end < n and body[end] == _BLANK and equal(body, names[START, guess], body, p, names[LENGTH, guess]):
             return OK, guess, end
     end = series_key_end(body, p, n)
     key, new = intern(body, p, end - p, SERIES_KEY, bounds.seed, names, slots, state)
     if key == FULL:
         return FULL, 0, p
     if new:
-        code, at, measurement_end = check_series_key(body, p, end, key, bounds, names, slots, state)
+        code, at, measurement_end = check_series_key(body, p, end, key, bounds, names, slots, tags, state)
         if code == FULL:
             return FULL, 0, p
         names[ERROR, key] = code
@@ -221,7 +222,7 @@ def _fields(
         field = int64(names[NEXT, previous])
         start = p
         end = p + names[LENGTH, field] if field >= 0 else n
-        if end < n and body[end] == _EQUALS and same(body, names[START, field], p, names[LENGTH, field]):
+        if end < n and body[end] == _EQUALS and equal(body, names[START, field], body, p, names[LENGTH, field]):
             p = end
         else:
             code, field, p = _field_key(body, p, n, measurement, bounds, names, slots, state)
@@ -293,14 +294,14 @@ def _time(body: Bytes, p: int, n: int, bounds: Bounds) -> tuple[int, int, int]:
 
 @kernel
 def _point(
-    body: Bytes, p: int, n: int, line: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s,
+    body: Bytes, p: int, n: int, line: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s,
     rows: Table, times: Int64s, values: Table, bits: Int64s, slows: Table,
 ) -> tuple[int, int]:  # fmt: skip
     """Outcome and where the point at ``p`` stops (the line's end), or where the error is."""
     start = p
     row = state[ROWS]
     last = int64(rows[ROW_KEY, row - 1]) if row > 0 else -1
-    code, key, p = _series_key(body, p, n, last, bounds, names, slots, state)
+    code, key, p = _series_key(body, p, n, last, bounds, names, slots, tags, state)
     if code != OK:
         return code, p
     while p < n and body[p] == _BLANK:
@@ -357,7 +358,7 @@ def _fault(
 def walk(body: Bytes, bounds: Bounds, out: Output) -> bool:
     """Fill ``out`` from the whole body; False when an array of it was too small: start again with larger ones."""
     # numba counts references of a tuple's arrays whenever they are taken out of it: once, here.
-    state, names, slots, rows, times, values, bits, slows, faults = out
+    state, names, slots, tags, rows, times, values, bits, slows, faults = out
     n = len(body)
     p = 0
     line = bounds.line_first
@@ -371,7 +372,7 @@ def walk(body: Bytes, bounds: Bounds, out: Output) -> bool:
                 p += 1
         elif not line_ends(body, p, n):
             state[LINE_BREAKS] = 0
-            code, p = _point(body, p, n, line, bounds, names, slots, state, rows, times, values, bits, slows)
+            code, p = _point(body, p, n, line, bounds, names, slots, tags, state, rows, times, values, bits, slows)
             breaks = state[LINE_BREAKS]
             if code == FULL:
                 return False

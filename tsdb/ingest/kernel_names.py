@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64, line_ends
 from tsdb.kernels import kernel
+from tsdb.model.byte_strings import equal, hash_of
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
@@ -53,21 +54,20 @@ LINE_TOO_LONG = 35
 
 _TAB, _BLANK, _COMMA, _EQUALS, _BACKSLASH = 9, 32, 44, 61, 92
 
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-_SHIFT = np.uint64(29)
-_U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(k) for k in range(1, 8))
-_U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(k) for k in range(8, 57, 8))
-
-# The state's first places: the number of names, and 1 + the tag key that was first last time. The others are
-# tsdb.ingest.kernel's.
-NAMES, TAG_FIRST = 0, 1
+# The state's first places: the number of names, 1 + the tag key that was first last time, the number of tags. The
+# others are tsdb.ingest.kernel's.
+NAMES, TAG_FIRST, TAGS = 0, 1, 2
 
 # The columns of ``names``, int32[NAME_COLUMNS, capacity]. A name is a range of the body (START, LENGTH); OWNER keeps
 # equal texts of different meanings apart; ERROR and COLUMN say what is wrong with it and where in it; SEEN is the last
 # line or series key it was on; NEXT the number that came after it last time (a measurement's: its first field), a
-# guess that is verified; MEASUREMENT is a series key's measurement.
-START, LENGTH, OWNER, ERROR, COLUMN, SEEN, NEXT, MEASUREMENT = range(8)
-NAME_COLUMNS = 8
+# guess that is verified; MEASUREMENT is a series key's measurement, TAG and TAG_COUNT where its tags are in ``tags``.
+START, LENGTH, OWNER, ERROR, COLUMN, SEEN, NEXT, MEASUREMENT, TAG, TAG_COUNT = range(10)
+NAME_COLUMNS = 10
+
+# The columns of ``tags``, int32[3, capacity], the tags of each good distinct series key: number of the tag key, and
+# where in the body the value is.
+TAG_NAME, TAG_START, TAG_END = range(3)
 
 # OWNER of what is no field; a field's owner is its measurement's number.
 SERIES_KEY, MEASUREMENT_NAME, TAG_KEY = -1, -2, -3
@@ -91,52 +91,18 @@ class Bounds(NamedTuple):
 
 
 @kernel
-def _hash(body: Bytes, start: int, length: int, seed: np.uint64) -> np.uint64:
-    p = np.uint64(start)  # unsigned positions need no test for a negative index, and eight loads become one
-    value = seed ^ np.uint64(length)
-    for _ in range(length >> 3):
-        word = np.uint64(body[p])
-        word |= np.uint64(body[p + _U1]) << _U8
-        word |= np.uint64(body[p + _U2]) << _U16
-        word |= np.uint64(body[p + _U3]) << _U24
-        word |= np.uint64(body[p + _U4]) << _U32
-        word |= np.uint64(body[p + _U5]) << _U40
-        word |= np.uint64(body[p + _U6]) << _U48
-        word |= np.uint64(body[p + _U7]) << _U56
-        value = (value ^ word) * _MULTIPLIER
-        value ^= value >> _SHIFT
-        p += _U8
-    word = np.uint64(0)
-    for _ in range(length & 7):
-        word = word << _U8 | np.uint64(body[p])
-        p += _U1
-    value = (value ^ word) * _MULTIPLIER
-    return value ^ value >> _SHIFT
-
-
-@kernel
-def same(body: Bytes, a: int, b: int, length: int) -> bool:
-    """Whether the ``length`` bytes at ``a`` and ``b`` are equal; both ranges lie in the body."""
-    left, right = np.uint64(a), np.uint64(b)
-    different = np.uint8(0)
-    for k in range(np.uint64(length)):  # without a branch, so that it becomes vector instructions
-        different |= body[left + k] ^ body[right + k]
-    return bool(different == 0)
-
-
-@kernel
 def intern(
     body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, bool]:
     """The number of the text and whether it is new; FULL when a new one has no room."""
     mask = len(slots) - 1
-    slot = int64(_hash(body, start, length, seed + np.uint64(owner)) & np.uint64(mask))
+    slot = int64(hash_of(body, start, length, seed + np.uint64(owner)) & np.uint64(mask))
     while slots[slot] != 0:
         found = int64(slots[slot]) - 1
         if (
             names[LENGTH, found] == length
             and names[OWNER, found] == owner
-            and same(body, names[START, found], start, length)
+            and equal(body, names[START, found], body, start, length)
         ):
             return found, False
         slot = (slot + 1) & mask
@@ -261,9 +227,9 @@ def _tag_value(body: Bytes, p: int, end: int) -> tuple[int, int]:
 
 @kernel
 def check_series_key(
-    body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+    body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
 ) -> tuple[int, int, int]:
-    """What is wrong with a distinct series key, where, and where its measurement ends.
+    """What is wrong with a distinct series key, where, and where its measurement ends; its tags, if it is good.
 
     Tag keys in the table have been checked, and series keys repeat their order, so each is guessed from the last.
     """
@@ -285,7 +251,7 @@ def check_series_key(
         p += 1
         tag = guess
         stop = p + names[LENGTH, tag] if tag >= 0 else end
-        if stop >= end or body[stop] != _EQUALS or not same(body, names[START, tag], p, names[LENGTH, tag]):
+        if stop >= end or body[stop] != _EQUALS or not equal(body, names[START, tag], body, p, names[LENGTH, tag]):
             code, tag, stop = _tag_key(body, p, end, bounds, names, slots, state)
             if code != OK:
                 return code, stop, measurement_end
@@ -299,7 +265,16 @@ def check_series_key(
         code, p = _tag_value(body, stop + 1, end)
         if code != OK:
             return code, p, measurement_end
+        at = state[TAGS] + count
+        if at >= tags.shape[1]:
+            return FULL, p, measurement_end
+        tags[TAG_NAME, at] = tag
+        tags[TAG_START, at] = stop + 1
+        tags[TAG_END, at] = p
         previous = tag
         guess = int64(names[NEXT, tag])
         count += 1
+    names[TAG, key] = state[TAGS]
+    names[TAG_COUNT, key] = count
+    state[TAGS] += count
     return OK, end, measurement_end

@@ -2,8 +2,8 @@
 
     body ── walk (kernel) ──► rows, values, distinct names ── sort (kernel_columns) ──► Parsed
 
-Work in Python is per distinct series key, field and error, never per row. What the schema says about the lines is
-``tsdb.ingest.bind``'s matter.
+Work in Python is per measurement, tag key, field and error, never per row or series key. What the schema says about
+the lines is ``tsdb.ingest.bind``'s matter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tsdb.ingest import kernel_names as kn
 from tsdb.ingest.faults import Limits, LineError, line_text, message_of
 from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
-from tsdb.ingest.serieskey import SeriesKeyCache, TagSet, unescape_key
+from tsdb.ingest.kernel_tags import clashing, number_groups
+from tsdb.ingest.serieskey import SeriesKeyReader, SeriesKeys
 from tsdb.model.schema import MAX_NAME_BYTES
 from tsdb.types import Kind
 
@@ -39,9 +40,7 @@ _PRECISIONS = {
 _BODY_BYTES_MAX = 2**31 - 1
 
 # A request cannot know it, so it cannot choose names that collide.
-_SEED = np.uint64(secrets.randbits(64))
-
-_series_keys = SeriesKeyCache()
+SEED = np.uint64(secrets.randbits(64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,15 @@ class FieldColumn:
 class Lines:
     """The good lines of one measurement, n of them, in the order of the body.
 
-    ``line_numbers`` int32[n]; ``times`` int64[n] in ns; ``tagsets`` the distinct tag sets, ``tagset`` int32[n] indexes
+    ``line_numbers`` int32[n]; ``times`` int64[n] in ns; ``keys`` the distinct series keys, ``key`` int32[n] indexes
     them; ``fields`` in the order of their first appearance; ``starts`` and ``ends`` int32[n] are ranges of the body.
     """
 
     measurement: str
     line_numbers: Int32s
     times: Int64s
-    tagsets: tuple[TagSet, ...]
-    tagset: Int32s
+    keys: SeriesKeys
+    key: Int32s
     fields: tuple[FieldColumn, ...]
     starts: Int32s
     ends: Int32s
@@ -128,7 +127,7 @@ def parse(
         )
     text = bytes(body)
     bounds = kn.Bounds(
-        _SEED,
+        SEED,
         text.isascii(),
         line_first,
         require_time,
@@ -177,6 +176,7 @@ def _walk(text: bytes, bounds: kn.Bounds, errors_max: int) -> k.Output:
             np.zeros(k.STATE_SIZE, dtype=np.int64),
             _int32s(kn.NAME_COLUMNS, rows),
             np.zeros(1 << (2 * rows - 1).bit_length(), dtype=np.int32),
+            _int32s(3, size * (len(text) // 8 + 64)),
             _int32s(4, rows),
             np.empty(rows, dtype=np.int64),
             _int32s(3, values),
@@ -200,19 +200,18 @@ class _Sorting:
         self.rows = output.rows[:, : state[k.ROWS]]
         self.values = output.values[:, : state[k.VALUES]]
         self.names = output.names[:, : state[kn.NAMES]]
+        self.reader = SeriesKeyReader(text, self.names, output.tags)
         self.dead = np.zeros(self.rows.shape[1], dtype=np.bool_)
-        self.late: list[tuple[int, str]] = []  # (row, message)
-        self.groups: list[tuple[str, dict[TagSet, int]]] = []
-        self.group_of_measurement = np.full(self.names.shape[1], -1, dtype=np.int32)
-        self.key_tagset = np.zeros(self.names.shape[1], dtype=np.int32)
+        self.dead_count = 0
+        self.late: list[tuple[int, str]] = []  # (row, message), at least as many as may be listed
+        self.groups = np.full(self.names.shape[1], -1, dtype=np.int32)  # of measurements, by name
 
     def parsed(self) -> Parsed:
         self._read_slow_floats()
-        self._decode_keys()
         self._refuse_tags_as_fields()
-        lines = self._lines() if self.groups else ()
+        lines = self._lines() if self.dead_count < len(self.dead) else ()
         errors = self._errors()
-        count = int(self.output.state[k.FAULTS]) + int(self.dead.sum())
+        count = int(self.output.state[k.FAULTS]) + self.dead_count
         return Parsed(self.text, lines, errors, count, self.limits)
 
     def _read_slow_floats(self) -> None:
@@ -230,68 +229,54 @@ class _Sorting:
     def _refuse(self, row: int, message: str) -> None:
         if not self.dead[row]:
             self.dead[row] = True
+            self.dead_count += 1
             self.late.append((row, message))
 
-    def _decode_keys(self) -> None:
-        used = np.zeros(self.names.shape[1], dtype=np.bool_)
-        used[self.rows[k.ROW_KEY]] = True
-        keys = np.flatnonzero(used)
-        starts, lengths = self.names[kn.START, keys].tolist(), self.names[kn.LENGTH, keys].tolist()
-        measurements = self.names[kn.MEASUREMENT, keys].tolist()
-        tagsets: list[int] = []
-        for start, length, number in zip(starts, lengths, measurements, strict=True):
-            measurement, tagset = _series_keys.decode(self.text[start : start + length])
-            group = self.group_of_measurement[number]
-            if group < 0:
-                group = self.group_of_measurement[number] = len(self.groups)
-                self.groups.append((measurement, {}))
-            distinct = self.groups[group][1]
-            tagsets.append(distinct.setdefault(tagset, len(distinct)))
-        self.key_tagset[keys] = tagsets
-
-    def _field_name(self, field: int) -> str:
-        start = self.names[kn.START, field]
-        return unescape_key(self.text[start : start + self.names[kn.LENGTH, field]].decode())
-
     def _refuse_tags_as_fields(self) -> None:
-        """A name that is tag and field of one line. Only names that are both anywhere in a measurement cost time."""
-        tag_names = [{name for names in {t.names for t in tagsets} for name in names} for _, tagsets in self.groups]
-        used = np.zeros(self.names.shape[1], dtype=np.bool_)
-        used[self.values[k.VALUE_FIELD]] = True
-        for field in np.flatnonzero(used).tolist():
-            group = int(self.group_of_measurement[self.names[kn.OWNER, field]])
-            name = self._field_name(field)
-            if name not in tag_names[group]:
-                continue
-            tagged = np.array([name in t.names for t in self.groups[group][1]], dtype=np.bool_)
-            rows = self.values[k.VALUE_ROW, self.values[k.VALUE_FIELD] == field]
-            for row in rows[tagged[self.key_tagset[self.rows[k.ROW_KEY, rows]]]].tolist():
-                self._refuse(row, f'"{name}" is a tag and a field of this line')
+        """A name that is tag and field of one line."""
+        owner = self.names[kn.OWNER]
+        tags = {self.reader.written(name): name for name in np.flatnonzero(owner == kn.TAG_KEY).tolist()}
+        tag_of_field = np.full(self.names.shape[1], -1, dtype=np.int32)
+        alike = False
+        for field in np.flatnonzero(owner >= 0).tolist():
+            tag = tags.get(self.reader.written(field), -1)
+            tag_of_field[field] = tag
+            alike |= tag >= 0
+        if not alike:
+            return
+        values = self.values
+        rows, fields = clashing(
+            self.names, self.output.tags, self.rows[k.ROW_KEY], values[k.VALUE_ROW], values[k.VALUE_FIELD], tag_of_field
+        )
+        listed = self.limits.errors_max
+        for row, field in zip(rows[:listed].tolist(), fields[:listed].tolist(), strict=True):
+            self._refuse(row, f'"{self.reader.text(field)}" is a tag and a field of this line')
+        self.dead[rows] = True
+        self.dead_count = int(self.dead.sum())
 
     def _lines(self) -> tuple[Lines, ...]:
         rows, names = self.rows, self.names
-        living = rows.shape[1] - int(self.dead.sum())
-        order = np.empty(living, dtype=np.int32)
-        row_offset = np.zeros(len(self.groups) + 1, dtype=np.int64)
-        key_group = self.group_of_measurement[names[kn.MEASUREMENT]]
+        used = np.zeros(names.shape[1], dtype=np.uint8)  # a refused line's tags must not reach the schema
+        used[rows[k.ROW_KEY] if self.dead_count == 0 else rows[k.ROW_KEY, ~self.dead]] = 1
+        measurements = number_groups(names, used, self.groups).tolist()
+        keys = np.flatnonzero(used).astype(np.int32)
+        key_group = self.groups[names[kn.MEASUREMENT]]
+        order = np.empty(rows.shape[1] - self.dead_count, dtype=np.int32)
+        row_offset = np.zeros(len(measurements) + 1, dtype=np.int64)
         place = sort_rows(self.output.rows, rows.shape[1], self.dead, key_group, row_offset, order)
-        columns = self._columns(place)
+        columns = self._columns(place, len(measurements))
+        number = np.empty(names.shape[1], dtype=np.int32)  # of a series key in its measurement
         found = []
-        for group, (measurement, tagsets) in enumerate(self.groups):
+        for group, of_group in enumerate(_by_group(keys, key_group[keys], len(measurements))):
+            number[of_group] = np.arange(len(of_group), dtype=np.int32)
             at = order[row_offset[group] : row_offset[group + 1]]
-            if not len(at):
-                continue
-            distinct, tagset = tuple(tagsets), self.key_tagset[rows[k.ROW_KEY, at]]
-            if self.late:  # a refused line's tags must not reach the schema
-                used, tagset = np.unique(tagset, return_inverse=True)
-                distinct, tagset = tuple(distinct[i] for i in used.tolist()), tagset.astype(np.int32)
             found.append(
                 Lines(
-                    measurement,
+                    self.reader.measurement(measurements[group]),
                     rows[k.ROW_LINE, at],
                     self.output.times[at],
-                    distinct,
-                    tagset,
+                    self.reader.keys(of_group),
+                    number[rows[k.ROW_KEY, at]],
                     tuple(columns[group]),
                     rows[k.ROW_START, at],
                     rows[k.ROW_END, at],
@@ -299,20 +284,20 @@ class _Sorting:
             )
         return tuple(found)
 
-    def _columns(self, place: Int32s) -> list[list[FieldColumn]]:
+    def _columns(self, place: Int32s, groups: int) -> list[list[FieldColumn]]:
         """The field columns of each group."""
         count = self.values.shape[1]
         offset = np.zeros(self.names.shape[1] * KINDS + 1, dtype=np.int64)
         column_rows = np.empty(count, dtype=np.int32)
         column_bits = np.empty(count, dtype=np.int64)
         sort_values(self.output.values, self.output.bits, count, place, offset, column_rows, column_bits)
-        columns: list[list[FieldColumn]] = [[] for _ in self.groups]
+        columns: list[list[FieldColumn]] = [[] for _ in range(groups)]
         for column in np.flatnonzero(np.diff(offset)).tolist():
             field, kind = column // KINDS, Kind(column % KINDS + 1)
             at = slice(offset[column], offset[column + 1])
             values = _typed(self.text, kind, column_bits[at])
-            group = int(self.group_of_measurement[self.names[kn.OWNER, field]])
-            columns[group].append(FieldColumn(self._field_name(field), kind, column_rows[at], values))
+            group = int(self.groups[self.names[kn.OWNER, field]])
+            columns[group].append(FieldColumn(self.reader.text(field), kind, column_rows[at], values))
         return columns
 
     def _errors(self) -> tuple[LineError, ...]:
@@ -321,10 +306,18 @@ class _Sorting:
             LineError(line, line_text(self.text, start, end), message_of(code, at - start + 1, self.limits))
             for line, start, end, code, at in self.output.faults[:, :listed].T.tolist()
         ]
-        for row, message in sorted(self.late)[: self.limits.errors_max]:
+        for row, message in self.late:
             line, start, end = self.rows[: k.ROW_KEY, row].tolist()
             errors.append(LineError(line, line_text(self.text, start, end), message))
         return merge_errors(errors, self.limits)
+
+
+def _by_group(keys: Int32s, groups: Int32s, count: int) -> list[Int32s]:
+    """``keys`` of each group, in their order."""
+    if count == 1:
+        return [keys]
+    borders = np.cumsum(np.bincount(groups, minlength=count))[:-1]
+    return np.split(keys[np.argsort(groups, kind="stable")], borders)
 
 
 def merge_errors(errors: Sequence[LineError], limits: Limits) -> tuple[LineError, ...]:

@@ -1,45 +1,17 @@
-"""Series keys as written, decoded once: measurement and sorted tag set.
-
-Writers repeat their series keys in every request, so decoded ones are kept across requests, bounded by bytes, in two
-generations: when the young one is full it becomes the old one and the old one is forgotten; what is used again moves
-back to the young. All of it may be called from several threads.
-"""
+"""The distinct series keys of a measurement, in columns: no object for each of them, however many a body brings."""
 
 from __future__ import annotations
 
-import re
-from threading import Lock
+from dataclasses import dataclass
 
-_UNESCAPED_COMMA = re.compile(r"(?<!\\),")
-_UNESCAPED_EQUALS = re.compile(r"(?<!\\)=")
+import numpy as np
+import numpy.typing as npt
 
-# What one entry costs beside its text, roughly: objects, dictionary slots.
-_ENTRY_BYTES = 500
+from tsdb.ingest.kernel_names import LENGTH, START, TAG_COUNT, Int32s, Int64s, Names
+from tsdb.ingest.kernel_tags import VARINT_BYTES_MAX, collect_tags, encode_tagsets
+from tsdb.model.byte_strings import ByteStrings
 
-
-class TagSet:
-    """The tags of a point: ``pairs`` of (key, value) sorted by key; ``names`` are the keys alone.
-
-    Equal and hashed by its pairs; the hash is computed once.
-    """
-
-    __slots__ = ("_hash", "encoded", "names", "pairs")
-
-    def __init__(self, pairs: tuple[tuple[str, str], ...]) -> None:
-        self.pairs = pairs
-        self.names = tuple(key for key, _ in pairs)
-        self._hash = hash(pairs)
-        # (column numbers of names, the tag set by value), left here by tsdb.ingest.bind.
-        self.encoded: tuple[tuple[int, ...], bytes] | None = None
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, TagSet) and self.pairs == other.pairs)
-
-    def __repr__(self) -> str:
-        return f"TagSet({self.pairs!r})"
+Bools = npt.NDArray[np.bool_]
 
 
 def unescape_measurement(text: str) -> str:
@@ -52,43 +24,85 @@ def unescape_key(text: str) -> str:
     return text.replace("\\,", ",").replace("\\=", "=").replace("\\ ", " ") if "\\" in text else text
 
 
-def decode_series_key(raw: bytes) -> tuple[str, TagSet]:
-    """Measurement and tags of a series key that the kernel found good."""
-    text = raw.decode()
-    if "\\" not in text:
-        measurement, *tags = text.split(",")
-        pairs = [tag.split("=", 1) for tag in tags]
-        return measurement, TagSet(tuple(sorted((key, value) for key, value in pairs)))
-    measurement, *tags = _UNESCAPED_COMMA.split(text)
-    escaped = [_UNESCAPED_EQUALS.split(tag, maxsplit=1) for tag in tags]
-    pairs_sorted = sorted((unescape_key(key), unescape_key(value)) for key, value in escaped)
-    return unescape_measurement(measurement), TagSet(tuple(pairs_sorted))
+@dataclass(frozen=True, slots=True)
+class SeriesKeys:
+    """k distinct series keys as written; two of them may be one tag set, written in another order.
 
+    ``names``: the tag keys, those of the first series key first, and of one series key in their own order. The tags of
+    key i are at [offsets[i], offsets[i + 1]): ``tag`` indexes ``names``, the value is body[starts:ends], as written.
+    ``escapes``: the body has backslashes.
+    """
 
-class SeriesKeyCache:
-    """Raw series key → (measurement, tag set), at most about ``bytes_max`` bytes."""
-
-    def __init__(self, bytes_max: int = 128 << 20) -> None:
-        self._generation_bytes = bytes_max // 2
-        self._young: dict[bytes, tuple[str, TagSet]] = {}
-        self._old: dict[bytes, tuple[str, TagSet]] = {}
-        self._young_bytes = 0
-        self._lock = Lock()
+    body: bytes
+    escapes: bool
+    names: tuple[str, ...]
+    offsets: Int32s
+    tag: Int32s
+    starts: Int32s
+    ends: Int32s
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self.offsets) - 1
 
-    def decode(self, raw: bytes) -> tuple[str, TagSet]:
-        found = self._young.get(raw)
-        if found is not None:
-            return found
-        found = self._old.get(raw)
-        if found is None:
-            found = decode_series_key(raw)
-        with self._lock:
-            self._young_bytes += 4 * len(raw) + _ENTRY_BYTES
-            if self._young_bytes > self._generation_bytes:
-                self._old, self._young = self._young, {}
-                self._young_bytes = 4 * len(raw) + _ENTRY_BYTES
-            self._young[raw] = found
-        return found
+    def having(self, name: str) -> Bools:
+        """Which of them have a tag; bool[k]."""
+        has = np.zeros(len(self), np.bool_)
+        if name in self.names:
+            key = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+            has[key[self.tag == self.names.index(name)]] = True
+        return has
+
+    def pairs(self, key: int) -> tuple[tuple[str, str], ...]:
+        """The tags of one of them, (name, value), sorted."""
+        found = []
+        for at in range(self.offsets[key], self.offsets[key + 1]):
+            value = self.body[self.starts[at] : self.ends[at]].decode()
+            found.append((self.names[self.tag[at]], unescape_key(value)))
+        return tuple(sorted(found))
+
+    def encoded(self, numbers: Int64s) -> ByteStrings:
+        """Their tag sets by value; ``numbers``: the column of each name, −1 of one that is left out."""
+        size = int((self.ends - self.starts).sum(dtype=np.int64)) + VARINT_BYTES_MAX * len(self.tag)
+        out, borders = np.empty(size, np.uint8), np.empty(len(self) + 1, np.int64)
+        body = np.frombuffer(self.body, np.uint8)
+        encode_tagsets(body, self.escapes, numbers, self.offsets, self.tag, self.starts, self.ends, out, borders)
+        return ByteStrings(out[: borders[-1]], borders)
+
+
+class SeriesKeyReader:
+    """Takes the tags of series keys out of one body's walk, measurement by measurement."""
+
+    def __init__(self, body: bytes, names: Names, tags: Names) -> None:
+        self._body = body
+        self._escapes = b"\\" in body
+        self._names = names
+        self._tags = tags
+        self._first = np.full(names.shape[1], -1, np.int32)
+
+    def written(self, name: int) -> bytes:
+        """A name by its number; of a refused line it may be anything."""
+        start = self._names[START, name]
+        return self._body[start : start + self._names[LENGTH, name]]
+
+    def text(self, name: int) -> str:
+        """A good line's tag key or field key by its number."""
+        return unescape_key(self.written(name).decode())
+
+    def measurement(self, name: int) -> str:
+        """A good line's measurement by its number."""
+        return unescape_measurement(self.written(name).decode())
+
+    def keys(self, keys: Int32s) -> SeriesKeys:
+        """Series keys of one measurement by their numbers."""
+        total = int(self._names[TAG_COUNT, keys].sum(dtype=np.int64))
+        offsets = np.empty(len(keys) + 1, np.int32)
+        tag, starts, ends = (np.empty(total, np.int32) for _ in range(3))
+        found = collect_tags(self._names, self._tags, keys, self._first, offsets, tag, starts, ends)
+        written = [self.text(name) for name in found[0].tolist()]
+        order = sorted(range(len(written)), key=lambda number: (int(found[1, number]), written[number]))
+        if order != list(range(len(order))):
+            place = np.empty(len(order), np.int32)
+            place[order] = np.arange(len(order), dtype=np.int32)
+            tag = place[tag]
+        names = tuple(written[number] for number in order)
+        return SeriesKeys(self._body, self._escapes, names, offsets, tag, starts, ends)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.schema import Role, Series
 
 Int64s = npt.NDArray[np.int64]
@@ -95,12 +96,16 @@ class Points:
 
     def take(self, rows: npt.NDArray[np.intp]) -> Points:
         """The points at ``rows``, with only the tag sets they use."""
-        used, tagset = np.unique(self.tagset[rows], return_inverse=True)
+        chosen = self.tagset[rows]
+        is_used = np.zeros(len(self.tagsets), np.bool_)
+        is_used[chosen] = True
+        used = np.flatnonzero(is_used)
+        renumbered = np.cumsum(is_used, dtype=np.int32) - np.int32(1)
         index = pa.array(rows)
         return Points(
             self.series,
             self.times[rows],
-            [self.tagsets[i] for i in used.tolist()],
-            tagset.astype(np.int32),
+            ByteStrings.of(self.tagsets).take(used),
+            renumbered[chosen],
             {number: values.take(index) for number, values in self.fields.items()},
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
 from tsdb.model.store import Free, KeyDeletion, Producer
@@ -152,5 +153,5 @@ def _taken(points: Points, rows: npt.NDArray[np.intp] | None) -> Points:
 
 
 def _bytes_of(points: Points) -> int:
-    own: int = points.times.nbytes + points.tagset.nbytes + sum(map(len, points.tagsets))
+    own: int = points.times.nbytes + points.tagset.nbytes + ByteStrings.of(points.tagsets).nbytes
     return own + sum(int(values.nbytes) for values in points.fields.values())

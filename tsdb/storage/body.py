@@ -13,13 +13,13 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.types import Kind
 
@@ -39,7 +39,7 @@ class WriteBody:
 
     series: int
     times: npt.NDArray[np.int64]
-    tagsets: list[bytes]
+    tagsets: ByteStrings
     tagset: npt.NDArray[np.int32]
     fields: dict[int, pa.Array]
 
@@ -102,9 +102,10 @@ def _encode_series(points: Points, position: int) -> list[bytes | pa.Buffer]:
     # An encapsulated message: 0xFFFFFFFF, int32 size of the metadata, metadata, body (Arrow columnar format, "IPC").
     schema_bytes = 8 + int.from_bytes(stream.slice(4, 4).to_pybytes(), "little")
     message = stream.slice(schema_bytes, stream.size - schema_bytes - len(_END_OF_STREAM))
-    tagsets = _encode_tagsets(points.tagsets)
+    distinct = ByteStrings.of(points.tagsets)
+    tagsets = _encode_tagsets(distinct)
     head = _SERIES.pack(
-        points.series.number, len(times), len(columns), len(points.tagsets), len(tagsets), message.size
+        points.series.number, len(times), len(columns), len(distinct), len(tagsets), message.size
     ) + b"".join(_COLUMN.pack(*column) for column in columns)
     start = position + len(head) + len(tagsets)
     return [head, tagsets, bytes(-start % _ALIGNMENT), message]
@@ -113,18 +114,16 @@ def _encode_series(points: Points, position: int) -> list[bytes | pa.Buffer]:
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-def _encode_tagsets(tagsets: Sequence[bytes]) -> bytes:
-    lengths = np.fromiter(map(len, tagsets), "<u4", len(tagsets))
-    return b"".join((lengths.tobytes(), *tagsets))
+def _encode_tagsets(tagsets: ByteStrings) -> bytes:
+    return tagsets.lengths().astype("<u4").tobytes() + tagsets.data.tobytes()
 
 
-def _decode_tagsets(data: memoryview, count: int) -> list[bytes]:
-    lengths = np.frombuffer(data, "<u4", count)
-    ends = np.cumsum(np.concatenate(([4 * count], lengths)), dtype=np.int64)
-    if int(ends[-1]) != len(data):
+def _decode_tagsets(data: memoryview, count: int) -> ByteStrings:
+    offsets = np.zeros(count + 1, np.int64)
+    np.cumsum(np.frombuffer(data, "<u4", count), dtype=np.int64, out=offsets[1:])
+    if int(offsets[-1]) != len(data) - 4 * count:
         raise DataCorrupted("the tag sets of a write do not fill their space")
-    raw = bytes(data)
-    return [raw[start:end] for start, end in pairwise(ends.tolist())]
+    return ByteStrings(np.frombuffer(data, np.uint8, offset=4 * count), offsets)
 
 
 def _decode_series(view: memoryview, position: int) -> tuple[WriteBody, int]:

@@ -227,7 +227,7 @@ class _Staging:
         if index is None or len(index) + len(points.tagsets) <= limit:
             return
         known = index.snapshot()
-        new = sum(1 for tagset in points.tagsets if known.find(tagset) is None)
+        new = int((known.ids(points.tagsets) < 0).sum())
         if len(index) + new > limit:
             raise ConfigurationLimitExceeded(
                 f'series "{series.name}" has {len(index)} tag sets, {new} more would be beyond the limit of {limit}',

@@ -80,8 +80,7 @@ _Columns = tuple[Int32s, Int64s, Int64s, Int64s]
 
 def _columns(stone: KeyTombstone, tagsets: TagSets, keyed: bool) -> _Columns:
     """Its keys by tag set id; a tag set without an id here has no points here."""
-    found = [tagsets.find(tagset) for tagset in stone.tagsets]
-    ids = np.array([-1 if each is None else each for each in found], np.int32)[stone.tagset]
+    ids = tagsets.ids(stone.tagsets)[stone.tagset]
     sequences = np.zeros(len(ids), np.int64) if stone.sequences is None else stone.sequences
     limits = np.full(len(ids), (stone.counter & COUNTER_MASK) - 1, np.int64)
     if keyed:

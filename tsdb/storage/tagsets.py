@@ -9,8 +9,10 @@ that is not. Records of the family ``tagsets`` are diagrammed in docs/format/tag
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +20,11 @@ import pyarrow as pa
 
 from tsdb.errors import DataCorrupted
 from tsdb.kernels import kernel
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.store import TagIn, TagMatch
 from tsdb.storage import tagset_columns
 from tsdb.storage.frame import seal, unseal
+from tsdb.storage.string_table import Strings, StringTable
 
 Int32s = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
@@ -44,62 +48,92 @@ def decode_tagset_record(data: bytes) -> bytes:
     return bytes(unseal(data, MAGIC, VERSION, "tag set"))
 
 
+class TagValues(Sequence[str]):
+    """The distinct values of one tag by their codes; those that are known at one moment."""
+
+    __slots__ = ("_arrow", "_strings")
+
+    def __init__(self, strings: Strings) -> None:
+        self._strings = strings
+        self._arrow: pa.StringArray | None = None
+
+    def __len__(self) -> int:
+        return len(self._strings)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._strings[at].decode() for at in range(len(self))[index]]
+        return self._strings[index].decode()
+
+    def codes(self, values: Iterable[str]) -> Int32s:
+        """The code of each value, −1 where no tag set has it."""
+        return self._strings.find(ByteStrings.of([value.encode() for value in values]))
+
+    def arrow(self) -> pa.StringArray:
+        """The values as an Arrow array."""
+        if self._arrow is None:
+            self._arrow = _arrow_of(self._strings.all())
+        return self._arrow
+
+    def take(self, codes: Int32s) -> pa.StringArray:
+        """The values of some codes."""
+        return _arrow_of(self._strings.all().take(codes))
+
+
+def _arrow_of(values: ByteStrings) -> pa.StringArray:
+    offsets = values.offsets.astype(np.int32)
+    return pa.StringArray.from_buffers(len(values), pa.py_buffer(offsets), pa.py_buffer(values.data))
+
+
+_NO_VALUES = TagValues(StringTable().strings)
+
+
 class _Tag:
     """One tag: a code for each tag set (``ABSENT`` where it has none) and the distinct values the codes stand for."""
 
-    __slots__ = ("codes", "count", "dictionary", "lookup", "values")
+    __slots__ = ("codes", "count", "seen", "values")
 
     def __init__(self) -> None:
         self.codes: Int32s = np.empty(0, np.int32)
         self.count = 0
-        self.values: list[str] = []
-        self.lookup: dict[str, int] = {}
-        self.dictionary: pa.StringArray = pa.array([], pa.string())
+        self.values = StringTable()
+        self.seen = _NO_VALUES
 
     def grow(self, total: int) -> None:
         """Make room for ``total`` tag sets; new ones have no such tag."""
         if total > len(self.codes):
-            grown = np.full(max(64, total * 3 // 2), ABSENT, np.int32)
+            grown = np.full(max(64, total * 4 // 3), ABSENT, np.int32)
             grown[: self.count] = self.codes[: self.count]
             self.codes = grown
         self.count = total
 
-    def assign(self, ids: Int32s, codes: Int32s, distinct: Sequence[str]) -> None:
-        """Tag sets ``ids`` have the value ``distinct[code]``, or none where the code is −1."""
-        mapped = np.empty(len(distinct) + 1, np.int32)
-        for i, value in enumerate(distinct):
-            code = self.lookup.get(value)
-            if code is None:
-                # The value first: readers look codes up in ``values``.
-                self.values.append(value)
-                code = self.lookup[value] = len(self.values) - 1
-            mapped[i] = code
-        # A code of −1 picks the last entry.
-        mapped[-1] = ABSENT
-        self.codes[ids] = mapped[codes]
-
-    def arrow(self) -> pa.StringArray:
-        """The values as an Arrow array, made anew only when there are more of them."""
-        dictionary = self.dictionary
-        count = len(self.values)
-        if len(dictionary) != count:
-            dictionary = self.dictionary = pa.array(self.values[:count], pa.string())
-        return dictionary
+    def assign(self, ids: Int32s, values: ByteStrings) -> None:
+        """Tag sets ``ids`` have these values."""
+        self.codes[ids] = self.values.add(values)
+        if len(self.values) != len(self.seen):
+            self.seen = TagValues(self.values.strings)
 
 
 class TagSetIndex:
     """The tag sets of one series. ``ids`` is called by one thread; snapshots are read by any."""
 
     def __init__(self) -> None:
-        self._ids: dict[bytes, int] = {}
-        self._tagsets: list[bytes | None] = []
+        self._table = StringTable()
+        # Ids that were forgotten: they stand for no tag set.
+        self._holes: frozenset[int] = frozenset()
         self._tags: dict[int, _Tag] = {}
         self._durable = 0
-        self._snapshot = TagSets(0, self._tagsets, self._ids, {})
+        self._snapshot = TagSets(self._table.strings, self._holes, {})
 
     def __len__(self) -> int:
         """One more than the highest id."""
-        return len(self._tagsets)
+        return len(self._table)
 
     @classmethod
     def load(cls, records: Iterable[tuple[int, bytes]]) -> TagSetIndex:
@@ -112,23 +146,29 @@ class TagSetIndex:
                 raise DataCorrupted(f"tag set {tagset_id} comes after tag set {positions[-1]}")
             known.append(decode_tagset_record(record))
             positions.append(tagset_id)
-        index._add(known, np.array(positions, np.int32), positions[-1] + 1 if positions else 0)
-        if len(index._ids) != len(known):
-            raise DataCorrupted("two ids stand for one tag set")
+        ids = np.array(positions, np.int32)
+        for start, stop in _neighbours(ids):
+            index._skip_to(int(ids[start]))
+            chunk = ByteStrings.of(known[start:stop])
+            if bool((index._table.strings.find(chunk) >= 0).any()):
+                raise DataCorrupted("two ids stand for one tag set")
+            index._add(chunk)
+            if len(index) != int(ids[stop - 1]) + 1:
+                raise DataCorrupted("two ids stand for one tag set")
         index._durable = len(index)
         return index
 
     def ids(self, tagsets: Sequence[bytes]) -> Int32s:
         """The id of each tag set by value, given now if it has none."""
-        found = list(map(self._ids.get, tagsets))
-        if None in found:
-            new = list(dict.fromkeys(tagset for tagset, known in zip(tagsets, found, strict=True) if known is None))
-            start = len(self)
-            if start + len(new) > MAX_TAGSETS:
+        wanted = ByteStrings.of(tagsets)
+        found = self._table.strings.find(wanted)
+        absent = np.flatnonzero(found < 0)
+        if len(absent):
+            new = wanted if len(absent) == len(wanted) else wanted.take(absent)
+            if len(self) + len(new) > MAX_TAGSETS:
                 raise OverflowError(f"a series has at most {MAX_TAGSETS} tag sets")
-            self._add(new, np.arange(start, start + len(new), dtype=np.int32), start + len(new))
-            found = list(map(self._ids.get, tagsets))
-        return np.array(found, np.int32)
+            found[absent] = self._add(new)
+        return found
 
     def snapshot(self) -> TagSets:
         """The tag sets known now."""
@@ -141,69 +181,84 @@ class TagSetIndex:
 
     def undurable(self) -> list[tuple[int, bytes]]:
         """(id, record) of those that are not yet on disk."""
+        known = self._table.strings
         return [
-            (tagset_id, encode_tagset_record(tagset))
-            for tagset_id, tagset in enumerate(self._tagsets[self._durable :], self._durable)
-            if tagset is not None
+            (tagset_id, encode_tagset_record(known[tagset_id]))
+            for tagset_id in range(self._durable, len(self))
+            if tagset_id not in self._holes
         ]
 
     def mark_durable(self, count: int) -> None:
         """Ids below ``count`` are on disk now."""
         self._durable = max(self._durable, count)
 
-    def _add(self, tagsets: Sequence[bytes], ids: Int32s, total: int) -> None:
-        """``tagsets`` get ``ids`` (rising, from the present count on), and there are ``total`` ids then."""
-        # All are decoded before anything is changed: a malformed one leaves the index as it was.
-        chunks = [slice(i, i + CHUNK_TAGSETS) for i in range(0, len(tagsets), CHUNK_TAGSETS)]
-        decoded = [tagset_columns.decode(tagsets[chunk]) for chunk in chunks]
-        for number in sorted(set().union(*decoded)):
+    def _skip_to(self, tagset_id: int) -> None:
+        self._holes |= frozenset(range(len(self), tagset_id))
+        self._table.skip(tagset_id - len(self))
+
+    def _add(self, tagsets: ByteStrings) -> Int32s:
+        """The ids of new tag sets, of which some may come twice: the next ones."""
+        # All are taken apart before anything is changed: a malformed one leaves the index as it was.
+        chunks = [slice(at, at + CHUNK_TAGSETS) for at in range(0, len(tagsets), CHUNK_TAGSETS)]
+        parts = [tagset_columns.decode(tagsets if len(chunks) == 1 else tagsets[chunk]) for chunk in chunks]
+        ids = self._table.append(tagsets)
+        for number in sorted(set().union(*parts)):
             self._tags.setdefault(number, _Tag())
         for tag in self._tags.values():
-            tag.grow(total)
-        for chunk, columns in zip(chunks, decoded, strict=True):
-            for number, (codes, distinct) in columns.items():
-                self._tags[number].assign(ids[chunk], codes, distinct)
-        start = len(self)
-        by_id: list[bytes | None] = [None] * (total - start)
-        for tagset_id, tagset in zip(ids.tolist(), tagsets, strict=True):
-            by_id[tagset_id - start] = tagset
-            self._ids[tagset] = tagset_id
-        self._tagsets.extend(by_id)
-        tags = {number: (tag, tag.codes) for number, tag in self._tags.items()}
-        self._snapshot = TagSets(total, self._tagsets, self._ids, tags)
+            tag.grow(len(self._table))
+        for chunk, columns in zip(chunks, parts, strict=True):
+            for number, (rows, values) in columns.items():
+                self._tags[number].assign(ids[chunk][rows], values)
+        tags = {number: (tag.seen, tag.codes) for number, tag in self._tags.items()}
+        self._snapshot = TagSets(self._table.strings, self._holes, tags)
+        return ids
+
+
+def _neighbours(ids: Int32s) -> Iterator[tuple[int, int]]:
+    """Ranges of positions whose ids follow each other, of ``CHUNK_TAGSETS`` at most."""
+    borders = [0, *(np.flatnonzero(np.diff(ids) != 1) + 1).tolist(), len(ids)]
+    for start, stop in pairwise(borders):
+        for at in range(start, stop, CHUNK_TAGSETS):
+            yield at, min(stop, at + CHUNK_TAGSETS)
 
 
 @dataclass(frozen=True, slots=True)
 class TagSets:
     """The tag sets of one series at one moment: ids 0 … count − 1. Immutable."""
 
-    count: int
-    _tagsets: list[bytes | None]
-    _ids: dict[bytes, int]
-    _tags: Mapping[int, tuple[_Tag, Int32s]]
+    _known: Strings
+    _holes: frozenset[int]
+    _tags: Mapping[int, tuple[TagValues, Int32s]]
 
-    def column(self, number: int) -> tuple[Int32s, list[str]]:
+    @property
+    def count(self) -> int:
+        """One more than the highest id."""
+        return self._known.count
+
+    def column(self, number: int) -> tuple[Int32s, TagValues]:
         """(codes int32[count], values): tag set i has the value values[codes[i]], or no such tag if the code is −1.
 
-        There may be more values than codes use: they belong to later tag sets. Do not change either.
+        Do not change the codes.
         """
         found = self._tags.get(number)
         if found is None:
-            return np.full(self.count, ABSENT, np.int32), []
-        tag, codes = found
-        return codes[: self.count], tag.values
+            return np.full(self.count, ABSENT, np.int32), _NO_VALUES
+        values, codes = found
+        return codes[: self.count], values
 
     def by_value(self, tagset_id: int) -> bytes:
         """Raises KeyError for an id that is not there (any more)."""
-        tagset = self._tagsets[tagset_id] if 0 <= tagset_id < self.count else None
-        if tagset is None:
+        if not 0 <= tagset_id < self.count or tagset_id in self._holes:
             raise KeyError(tagset_id)
-        return tagset
+        return self._known[tagset_id]
 
     def find(self, tagset: bytes) -> int | None:
         """The id of a tag set by value."""
-        found = self._ids.get(tagset)
-        return found if found is not None and found < self.count else None
+        return self._known.find_one(tagset)
+
+    def ids(self, tagsets: Sequence[bytes]) -> Int32s:
+        """The id of each tag set by value, −1 where there is none."""
+        return self._known.find(ByteStrings.of(tagsets))
 
     def known(self, tagsets: Sequence[bytes]) -> Bools:
         """Which tag sets by value have an id."""
@@ -217,8 +272,7 @@ class TagSets:
         for tag in tags:
             codes, values = self.column(tag.column)
             if isinstance(tag, TagIn) or tag.values is not None:
-                found = self._tags.get(tag.column)
-                table = _member(tag, found[0].lookup if found is not None else {}, len(values))
+                table = _member(tag, values)
             else:
                 table = _tested(tag, values, codes[mask])
             # A code of −1 picks the last entry: an absent tag.
@@ -227,31 +281,28 @@ class TagSets:
 
     def dictionary(self, number: int, ids: Int32s) -> pa.DictionaryArray:
         """The values of one tag for rows of tag set ``ids``: dictionary<int32, string>, null where absent."""
-        codes, _ = self.column(number)
-        found = self._tags.get(number)
-        values = found[0].arrow() if found is not None else pa.array([], pa.string())
+        codes, values = self.column(number)
         rows = codes[ids]
         # A reader converts the whole dictionary of every batch: keep it in proportion to the rows.
         if len(values) > 2 * len(rows) + 64:
             remap = np.full(len(values), ABSENT, np.int32)
             used = _compact(rows, remap)
-            values = values.take(pa.array(used))
-        return pa.DictionaryArray.from_arrays(_nullable(rows), values, safe=False)
+            return pa.DictionaryArray.from_arrays(_nullable(rows), values.take(used), safe=False)
+        return pa.DictionaryArray.from_arrays(_nullable(rows), values.arrow(), safe=False)
 
 
-def _member(tag: TagIn | TagMatch, lookup: Mapping[str, int], count: int) -> Bools:
+def _member(tag: TagIn | TagMatch, values: TagValues) -> Bools:
     """Entry i: does the value of code i satisfy ``tag``; the last entry: does an absent tag."""
     negated = isinstance(tag, TagIn) and tag.negated
-    table = np.full(count + 1, negated, np.bool_)
-    for value in tag.values or ():
-        code = -1 if value is None else lookup.get(value, count)
-        # A code from ``count`` on was given after we looked.
-        if code < count:
-            table[code] = not negated
+    table = np.full(len(values) + 1, negated, np.bool_)
+    codes = values.codes(value for value in tag.values or () if value is not None)
+    table[codes[codes >= 0]] = not negated
+    if None in (tag.values or ()):
+        table[-1] = not negated
     return table
 
 
-def _tested(tag: TagMatch, values: list[str], codes: Int32s) -> Bools:
+def _tested(tag: TagMatch, values: TagValues, codes: Int32s) -> Bools:
     """Entry i: does the value of code i, if ``codes`` has it, satisfy ``tag``; the last entry: does an absent tag."""
     count = len(values)
     used = np.zeros(count + 1, np.bool_)

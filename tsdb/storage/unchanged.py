@@ -36,8 +36,7 @@ def is_unchanged(view: StorageView, seen: Seen, since: int | None) -> bool:
         return False
     database, series = found
     tagsets = view.tagsets(series.number)
-    ids = np.array([-1 if (known := tagsets.find(each)) is None else known for each in rows.tagsets], np.int32)
-    tagset = ids[rows.tagset]
+    tagset = tagsets.ids(rows.tagsets)[rows.tagset]
     if bool((tagset < 0).any()):
         return False
     wanted = np.zeros(tagsets.count, np.bool_)

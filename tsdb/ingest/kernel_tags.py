@@ -1,0 +1,185 @@
+"""Tags of distinct series keys, from where the walk found them to tag sets by value (``tsdb.model.points``)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tsdb.ingest.kernel_names import MEASUREMENT, TAG, TAG_COUNT, TAG_END, TAG_NAME, TAG_START, Names
+from tsdb.kernels import kernel
+from tsdb.model.byte_strings import Bytes, Int32s, Int64s
+
+_COMMA, _BLANK, _EQUALS, _BACKSLASH = 44, 32, 61, 92
+# Below this many tags, insertion is the fastest way to sort; from here on its worst case would be felt.
+_FEW = 16
+# Of a column's number and a value's length.
+VARINT_BYTES_MAX = 10
+
+
+@kernel
+def number_groups(names: Names, used: Bytes, groups: Int32s) -> Int32s:
+    """Number the measurements of the series keys in use as they first come, into ``groups`` by the measurement's name
+    (−1: none yet). Returns those names.
+    """
+    found = np.empty(names.shape[1], np.int32)
+    count = 0
+    for key in range(len(used)):
+        if used[key]:
+            measurement = names[MEASUREMENT, key]
+            if groups[measurement] < 0:
+                groups[measurement] = count
+                found[count] = measurement
+                count += 1
+    return found[:count]
+
+
+@kernel
+def collect_tags(
+    names: Names, tags: Names, keys: Int32s, first: Int32s, offsets: Int32s, tag: Int32s, starts: Int32s, ends: Int32s
+) -> Int32s:
+    """The tags of ``keys``, one key after the other: key i has those in [offsets[i], offsets[i + 1]).
+
+    ``tag`` gets numbers of their tag keys from 0 as they first come, ``first`` (−1 for each name) is where a name
+    gets its number meanwhile. Returns for each number the name and the first key, int32[2, numbers].
+    """
+    found = np.empty((2, len(tag)), np.int32)
+    count = 0
+    position = 0
+    offsets[0] = 0
+    for i in range(len(keys)):
+        begin = names[TAG, keys[i]]
+        for at in range(begin, begin + names[TAG_COUNT, keys[i]]):
+            name = tags[TAG_NAME, at]
+            if first[name] < 0:
+                first[name] = count
+                found[0, count] = name
+                found[1, count] = i
+                count += 1
+            tag[position] = first[name]
+            starts[position] = tags[TAG_START, at]
+            ends[position] = tags[TAG_END, at]
+            position += 1
+        offsets[i + 1] = position
+    for number in range(count):
+        first[found[0, number]] = -1
+    return found[:, :count]
+
+
+@kernel
+def _put_varint(out: Bytes, position: int, value: int) -> int:
+    while value >= 0x80:
+        out[position] = value & 0x7F | 0x80
+        position += 1
+        value >>= 7
+    out[position] = value
+    return position + 1
+
+
+@kernel
+def unescaped_length(body: Bytes, start: int, end: int) -> int:
+    r"""The bytes of a tag value without the backslash of ``\,``, ``\=`` and ``\ ``."""
+    length = end - start
+    for p in range(start, end - 1):
+        if body[p] == _BACKSLASH and body[p + 1] in (_COMMA, _EQUALS, _BLANK):
+            length -= 1
+    return length
+
+
+@kernel
+def _put_value(body: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
+    if not escapes:
+        position = _put_varint(out, position, end - start)
+        for k in range(end - start):
+            out[position + k] = body[start + k]
+        return position + end - start
+    position = _put_varint(out, position, unescaped_length(body, start, end))
+    for p in range(start, end):
+        c = body[p]
+        if c == _BACKSLASH and p + 1 < end:
+            after = body[p + 1]
+            if after in (_COMMA, _EQUALS, _BLANK):
+                continue
+        out[position] = c
+        position += 1
+    return position
+
+
+@kernel
+def _sort(order: Int32s, ranks: Int64s, tag: Int32s, begin: int, count: int) -> None:
+    """The first ``count`` of ``order``: a key's tags by the rank of their tag keys."""
+    for i in range(count):
+        at = i
+        while at > 0 and ranks[tag[order[at - 1]]] > ranks[tag[begin + i]]:
+            order[at] = order[at - 1]
+            at -= 1
+            if count > _FEW:  # out of order, and long: once by a sort that has no bad case
+                wanted = np.empty(count, np.int64)
+                for k in range(count):
+                    wanted[k] = ranks[tag[begin + k]]
+                by = np.argsort(wanted)
+                for k in range(count):
+                    order[k] = begin + by[k]
+                return
+        order[at] = begin + i
+
+
+@kernel
+def encode_tagsets(
+    body: Bytes,
+    escapes: bool,
+    numbers: Int64s,
+    offsets: Int32s,
+    tag: Int32s,
+    starts: Int32s,
+    ends: Int32s,
+    out: Bytes,
+    borders: Int64s,
+) -> None:
+    """Each series key's tag set by value, one behind the other; ``borders`` says where they begin and end.
+
+    ``numbers`` are the column numbers of the tag keys; tags whose number is negative are left out. ``escapes``: values
+    may have escaping backslashes.
+    """
+    longest = 0
+    for i in range(len(offsets) - 1):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    order = np.empty(longest, np.int32)
+    position = 0
+    borders[0] = 0
+    for i in range(len(offsets) - 1):
+        begin, count = offsets[i], offsets[i + 1] - offsets[i]
+        _sort(order, numbers, tag, begin, count)
+        for k in range(count):
+            at = order[k]
+            number = numbers[tag[at]]
+            if number >= 0:
+                position = _put_varint(out, position, number)
+                position = _put_value(body, starts[at], ends[at], escapes, out, position)
+        borders[i + 1] = position
+
+
+@kernel
+def clashing(
+    names: Names, tags: Names, row_key: Int32s, value_row: Int32s, value_field: Int32s, tag_of_field: Int32s
+) -> tuple[Int32s, Int32s]:
+    """(rows that have a tag and a field of one name, such a field of each). ``tag_of_field``: by a field's name the
+    tag key that is written alike, or −1; values come row by row.
+    """
+    rows, fields = np.empty(len(row_key), np.int32), np.empty(len(row_key), np.int32)
+    seen = np.full(names.shape[1], -1, np.int32)
+    count = 0
+    marked = -1
+    for value in range(len(value_row)):
+        row = value_row[value]
+        tag = tag_of_field[value_field[value]]
+        if tag < 0 or (count > 0 and rows[count - 1] == row):
+            continue
+        if marked != row:
+            begin = names[TAG, row_key[row]]
+            for at in range(begin, begin + names[TAG_COUNT, row_key[row]]):
+                seen[tags[TAG_NAME, at]] = row
+            marked = row
+        if seen[tag] == row:
+            rows[count] = row
+            fields[count] = value_field[value]
+            count += 1
+    return rows[:count], fields[:count]
