@@ -8,17 +8,17 @@ A request body flows through here as follows:
     ``kernel_lines`` knows where lines and strings end, ``kernel_names`` gives each distinct name a number,
     ``kernel_numbers`` reads numbers exactly. A bad line leaves a fault and nothing else; the next line is read.
  3. ``kernel_columns`` sorts rows by measurement and values by field and kind, by counting.
- 4. ``lineprotocol.parse`` decodes what is distinct: series keys (``serieskey``, kept across requests), field keys,
-    errors (``faults``, in InfluxDB's words). Result: ``Parsed``, with a columnar ``Lines`` for each measurement.
+ 4. ``lineprotocol.parse`` decodes what is distinct: tag keys, field keys, errors (``faults``, in InfluxDB's words).
+    Series keys stay in columns (``serieskey``). Result: ``Parsed``, with a columnar ``Lines`` for each measurement.
  5. ``bind.missing`` compares it with a database's schema and says which series, tags and fields must be added. Only
     then does a write wait for the metadata.
- 6. ``bind.bind`` makes ``Points`` of the lines that fit the schema (``convert`` widens integers) and errors of the
-    others.
+ 6. ``bind.bind`` makes ``Points`` of the lines that fit the schema (``kernel_tags`` writes their tag sets by value,
+    ``convert`` widens integers) and errors of the others.
  7. ``write.submit`` does all of that with a store: parse, make the schema, bind, hand the points on. Every edge that
     takes line protocol goes through it: HTTP (``tsdb.http``), TCP and UDP (``tsdb.lines``).
 
 Words: a *series key* is measurement and tags as written; a *name* is a series key, measurement, tag key or field key
-as written; a *kind* is ``tsdb.types.Kind``. Nothing per row happens in Python.
+as written; a *kind* is ``tsdb.types.Kind``. Nothing per row or series key happens in Python.
 
 What is accepted is the table of the design's ingest chapter, whose recommendation wins over any server's behaviour.
 Three rules decide where servers differ:
