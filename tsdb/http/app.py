@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,15 +25,15 @@ from tsdb.errors import (
     CannotConnectNow,
     InsufficientPrivilege,
     InvalidCatalogName,
-    OutOfMemory,
     SqlSyntaxError,
     TsdbError,
 )
 from tsdb.http import guard, influxql
 from tsdb.http.answers import Reply, exception_reply, outcome_reply
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
+from tsdb.http.body import Body, Budget
 from tsdb.http.metrics import Gauges, Metrics
-from tsdb.http.request import Api, BadRequest, SlowBody, decode_body, too_large, write_request
+from tsdb.http.request import Api, BadRequest, decode_body, write_request
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import Submitted, WriteRequest, submit
@@ -47,13 +47,11 @@ log = logging.getLogger(__name__)
 INFLUXDB_VERSION = "1.8.10"
 MAX_QUERY_BODY_BYTES = 1024 * 1024
 MAX_QUERY_FIELDS = 100
-# What has to come of a body in each period of `body_timeout_s`, or the rest of it.
-MIN_BODY_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least ``MIN_BODY_BYTES`` of a
+    """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least 16 KiB of a
     body, or its end, must come; ``open_loopback``: only this machine is served, so Host and Origin are checked also
     when nobody is asked for a password. ``database``: of a ``/write`` without one, as QuestDB's clients
     send it ("": 400).
@@ -66,23 +64,6 @@ class HttpOptions:
     database: str = ""
     open_loopback: bool = True
     limits: Limits = field(default_factory=Limits)
-
-
-class _Budget:
-    """Bytes of bodies in memory, over all requests. Used on the event loop alone."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-
-    def take(self, count: int) -> None:
-        if self._used + count > self._limit:
-            raise OutOfMemory(f"{self._used} bytes of request bodies are being worked on; try again soon")
-        self._used += count
-
-    def give(self, count: int) -> None:
-        self._used -= count
-        assert self._used >= 0
 
 
 class _Endpoints:
@@ -103,7 +84,7 @@ class _Endpoints:
         self._pool = pool
         self._options = options
         self._metrics = metrics
-        self._budget = _Budget(options.bodies_bytes_max)
+        self._budget = Budget(options.bodies_bytes_max)
 
     async def write(self, api: Api, request: Request) -> Response:
         try:
@@ -125,51 +106,27 @@ class _Endpoints:
         return await self._authentication.identify(_host(request), given)
 
     async def _write(self, wanted: WriteRequest, request: Request, who: Identity) -> Outcome:
-        body, taken = bytearray(), 0
+        body = self._body(request, self._options.body_bytes_max)
         try:
-            async for chunk in self._chunks(request, self._options.body_bytes_max):
-                self._budget.take(len(chunk))
-                taken += len(chunk)
-                body += chunk
             encoding = request.headers.get("content-encoding", "")
-            work = partial(self._submit, wanted, body, encoding, who)
+            work = partial(self._submit, wanted, await body.read(), encoding, who)
             submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
             await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
         finally:
-            self._budget.give(taken)
+            body.give_back()
         self._metrics.points.inc(submitted.outcome.written)
         self._metrics.rejected.inc(submitted.outcome.dropped)
         return submitted.outcome
 
-    def _submit(self, wanted: WriteRequest, body: bytearray, encoding: str, who: Identity) -> Submitted:
+    def _submit(self, wanted: WriteRequest, body: bytes | bytearray, encoding: str, who: Identity) -> Submitted:
         decoded = decode_body(body, encoding, self._options.body_bytes_max)
         self._metrics.bytes.inc(len(decoded))
         options = self._options
         now_ns = self._clock.now_ns()
         return submit(self._store, wanted, decoded, now_ns, options.limits, options.create_database, who.role)
 
-    async def _chunks(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > limit:
-            raise too_large(limit)
-        loop, seconds = asyncio.get_running_loop(), self._options.body_timeout_s
-        size, wanted, deadline = 0, MIN_BODY_BYTES, loop.time() + seconds
-        stream = request.stream()
-        while True:
-            # Bytes of a body that stalls would be missing in everybody's budget.
-            try:
-                async with asyncio.timeout_at(deadline):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise SlowBody(MIN_BODY_BYTES, seconds) from None
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            if size >= wanted:
-                wanted, deadline = size + MIN_BODY_BYTES, loop.time() + seconds
-            yield chunk
+    def _body(self, request: Request, limit: int) -> Body:
+        return Body(request, self._budget, limit, self._options.body_timeout_s)
 
     async def query(self, request: Request) -> Response:
         """InfluxQL's start-up statements; their errors come in a 200 by statement, or a 400 for the whole."""
@@ -195,7 +152,7 @@ class _Endpoints:
     async def _query_text(self, request: Request) -> tuple[str, str | None]:
         parameters = dict(request.query_params)
         if request.method == "POST":
-            body = b"".join([chunk async for chunk in self._chunks(request, MAX_QUERY_BODY_BYTES)])
+            body = await self._query_body(request)
             if "urlencoded" in request.headers.get("content-type", ""):
                 parameters |= _form(body)
             elif body and "q" not in parameters:
@@ -203,6 +160,13 @@ class _Endpoints:
         if not parameters.get("q"):
             raise BadRequest('missing required parameter "q"')
         return parameters["q"], parameters.get("db")
+
+    async def _query_body(self, request: Request) -> bytes | bytearray:
+        body = self._body(request, MAX_QUERY_BODY_BYTES)
+        try:
+            return await body.read()
+        finally:
+            body.give_back()
 
     async def ping(self, request: Request) -> Response:
         if request.query_params.get("verbose", "").lower() in ("true", "1"):
@@ -246,7 +210,7 @@ def _host(request: Request) -> str:
     return request.client.host if request.client is not None else ""
 
 
-def _form(body: bytes) -> dict[str, str]:
+def _form(body: bytes | bytearray) -> dict[str, str]:
     try:
         return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=MAX_QUERY_FIELDS))
     except ValueError:

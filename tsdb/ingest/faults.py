@@ -83,7 +83,7 @@ def message_of(code: int, column: int, limits: Limits) -> str:
     return f"{_MESSAGES[code]} (column {column})"
 
 
-def line_text(body: bytes, start: int, end: int) -> str:
+def line_text(body: bytes | bytearray, start: int, end: int) -> str:
     """The text of a line for an error, without its carriage return, capped."""
     end_capped = min(end, start + 4 * TEXT_CHARACTERS_MAX)
     text = body[start:end_capped].decode(errors="replace").rstrip("\r")

@@ -85,7 +85,7 @@ class Parsed:
     ``errors`` are the first of them by line number (``Limits.errors_max``), ``error_count`` counts all.
     """
 
-    body: bytes
+    body: bytes | bytearray
     lines: tuple[Lines, ...]
     errors: tuple[LineError, ...]
     error_count: int
@@ -105,7 +105,7 @@ def precision_factor(precision: str) -> int:
 
 
 def parse(
-    body: bytes | memoryview,
+    body: bytes | bytearray | memoryview,
     *,
     precision: str = "ns",
     now_ns: int,
@@ -125,7 +125,7 @@ def parse(
             f"request body of {len(body)} bytes is larger than {min(limits.body_bytes_max, _BODY_BYTES_MAX)}",
             hint="Send smaller batches.",
         )
-    text = bytes(body)
+    text = bytes(body) if isinstance(body, memoryview) else body  # nobody changes it
     bounds = kn.Bounds(
         SEED,
         text.isascii(),
@@ -165,7 +165,7 @@ def _int32s(columns: int, capacity: int) -> Int32s:
     return np.empty((columns, capacity), dtype=np.int32)
 
 
-def _walk(text: bytes, bounds: kn.Bounds, errors_max: int) -> k.Output:
+def _walk(text: bytes | bytearray, bounds: kn.Bounds, errors_max: int) -> k.Output:
     """The walk's output, in arrays made for usual lines, and larger ones as often as these do not suffice."""
     body = np.frombuffer(text, dtype=np.uint8)
     size = 1
@@ -192,7 +192,7 @@ def _walk(text: bytes, bounds: kn.Bounds, errors_max: int) -> k.Output:
 class _Sorting:
     """From a walk's output to ``Parsed``: floats left over, names decoded, rows and values sorted."""
 
-    def __init__(self, text: bytes, output: k.Output, limits: Limits) -> None:
+    def __init__(self, text: bytes | bytearray, output: k.Output, limits: Limits) -> None:
         state = output.state
         self.text = text
         self.output = output
@@ -326,7 +326,7 @@ def merge_errors(errors: Sequence[LineError], limits: Limits) -> tuple[LineError
 
 
 def _typed(
-    text: bytes, kind: Kind, bits: Int64s
+    text: bytes | bytearray, kind: Kind, bits: Int64s
 ) -> npt.NDArray[np.float64 | np.int64 | np.uint64 | np.bool_] | pa.StringArray:
     match kind:
         case Kind.FLOAT8:

@@ -33,7 +33,7 @@ class SeriesKeys:
     ``escapes``: the body has backslashes.
     """
 
-    body: bytes
+    body: bytes | bytearray
     escapes: bool
     names: tuple[str, ...]
     offsets: Int32s
@@ -72,7 +72,7 @@ class SeriesKeys:
 class SeriesKeyReader:
     """Takes the tags of series keys out of one body's walk, measurement by measurement."""
 
-    def __init__(self, body: bytes, names: Names, tags: Names) -> None:
+    def __init__(self, body: bytes | bytearray, names: Names, tags: Names) -> None:
         self._body = body
         self._escapes = b"\\" in body
         self._names = names
@@ -82,7 +82,7 @@ class SeriesKeyReader:
     def written(self, name: int) -> bytes:
         """A name by its number; of a refused line it may be anything."""
         start = self._names[START, name]
-        return self._body[start : start + self._names[LENGTH, name]]
+        return bytes(self._body[start : start + self._names[LENGTH, name]])
 
     def text(self, name: int) -> str:
         """A good line's tag key or field key by its number."""

@@ -1,14 +1,16 @@
 """A body of line protocol on its way into the store: parse, make the schema, bind, write. Blocks: runs in a worker
 thread.
 
-Large bodies are cut at line borders and go in parts, so that memory stays in proportion to a part. A numbered batch
+Large bodies are cut at line borders and go in parts, a few parsed at a time and written in order, so that memory stays
+in proportion to a part. A numbered batch
 goes in one piece, because its number covers all of it, and so does one that is all or nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +35,11 @@ from tsdb.model.store import Producer, Store, Written
 
 PART_BYTES = 8 * 1024 * 1024
 MAX_ERRORS = 100
+# Parts of one body that are parsed before the one at hand is written, and threads for all of them.
+PARTS_AHEAD = PARSERS = 2
 _SCHEMA_ATTEMPTS = 16
+
+_parsers = ThreadPoolExecutor(PARSERS, "tsdb-parse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +77,28 @@ def submit(
     if request.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database not found: "{request.database}"')
     whole = request.producer is not None or not request.accept_partial or len(body) <= 2 * PART_BYTES
-    parts = [(memoryview(body), 1)] if whole else split(memoryview(body), -(-len(body) // PART_BYTES))
     outcome, futures = Outcome(0), []
-    for part, line_first in parts:
-        done, future = _submit_part(store, request, part, line_first, now_ns, limits, role)
+    for parsed in [_parsed(request, body, 1, now_ns, limits)] if whole else _parts(request, body, now_ns, limits):
+        done, future = _submit_part(store, request, parsed, now_ns, role)
         outcome = _joined(outcome, done)
         futures += future
     return Submitted(outcome, tuple(futures))
 
 
-def _submit_part(
-    store: Store, request: WriteRequest, body: memoryview, line_first: int, now_ns: int, limits: Limits, role: int
-) -> tuple[Outcome, list[Future[Written]]]:
+def _parts(request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: Limits) -> Iterator[Parsed]:
+    """The parts of a large body in their order, of which a few are parsed at a time."""
+    waiting: deque[Future[Parsed]] = deque()
+    for part, line_first in split(memoryview(body), -(-len(body) // PART_BYTES)):
+        waiting.append(_parsers.submit(_parsed, request, part, line_first, now_ns, limits))
+        if len(waiting) > PARTS_AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _parsed(
+    request: WriteRequest, body: bytes | bytearray | memoryview, line_first: int, now_ns: int, limits: Limits
+) -> Parsed:
     auto = request.precision == "auto"
     parsed = parse(
         body,
@@ -92,8 +108,12 @@ def _submit_part(
         require_time=request.producer is not None,
         line_first=line_first,
     )
-    if auto:
-        parsed = replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines))
+    return replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines)) if auto else parsed
+
+
+def _submit_part(
+    store: Store, request: WriteRequest, parsed: Parsed, now_ns: int, role: int
+) -> tuple[Outcome, list[Future[Written]]]:
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
     database, bound = _bind(store, request.database, parsed, role)

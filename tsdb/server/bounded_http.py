@@ -1,14 +1,20 @@
-"""uvicorn's HTTP protocol with bounds on a request's head, which it lacks: bytes and time.
+"""uvicorn's HTTP protocol with what it lacks: bounds on a request's head (bytes and time), and bodies that go from the
+socket into the application's array.
 
-A head that never ends would otherwise be kept in memory as long as its sender likes.
+A head that never ends would otherwise be kept in memory as long as its sender likes. A body that is read the ordinary
+way is copied four times: out of the loop's buffer, by the parser, chunk to chunk and into one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from tsdb.http.body import DIRECT
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 30.0
@@ -17,11 +23,26 @@ _TOO_LARGE = b"431 Request Header Fields Too Large"
 _TOO_LATE = b"408 Request Timeout"
 
 
+# What is read at once where nobody has an array for it. It is taken out at once, so one does for all connections.
+_READ_BYTES = 256 * 1024
+
+
+class _Scratch(threading.local):
+    """One for each thread, and so for each event loop."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(_READ_BYTES))
+
+
+_scratch = _Scratch()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """One connection. Between requests it may idle as long as uvicorn's keep-alive lets it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._direct: DirectBody | None = None
         self._head_bytes = 0
         self._in_head = True
         self._late: asyncio.TimerHandle | None = None
@@ -31,6 +52,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._late = self.loop.call_later(HEAD_SECONDS_MAX, self._refuse, _TOO_LATE)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._direct = None
         self._cancel_timer()
         super().connection_lost(exc)
 
@@ -48,6 +70,26 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._cancel_timer()
         super().on_headers_complete()
+        self.scope["extensions"] = {DIRECT: {"body": DirectBody(self, self.cycle)}}
+
+    def begin_direct(self, body: DirectBody) -> None:
+        """What is read from here on is the rest of ``body``."""
+        self._direct = body
+
+    def room(self) -> memoryview:
+        """Where to put what is read next."""
+        return _scratch.view if self._direct is None else self._direct.room()
+
+    def came(self, count: int) -> None:
+        """So many bytes are in ``room`` now."""
+        if self._direct is None:
+            self.data_received(bytes(_scratch.view[:count]))
+        elif self._direct.came(count):
+            # The parser still waits for the body that it did not see: the next request gets another.
+            self._direct = None
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.on_message_complete()
 
     def on_message_complete(self) -> None:
         self._in_head = True
@@ -63,3 +105,57 @@ class BoundedHttp(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class DirectBody:
+    """The body of one request; see `tsdb.http.body.Direct`."""
+
+    def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle) -> None:
+        self._protocol = protocol
+        self._cycle = cycle
+        self._view = memoryview(b"")
+        self._length = 0
+        self.filled = 0
+
+    def fill(self, buffer: bytearray) -> None:
+        """The parser's share of the body has come already and goes first."""
+        cycle = self._cycle
+        first, cycle.body = cycle.body, bytearray()
+        buffer[: len(first)] = first
+        self._view, self._length, self.filled = memoryview(buffer), len(buffer), len(first)
+        if cycle.more_body and not cycle.disconnected:
+            cycle.message_event.clear()
+            self._protocol.begin_direct(self)
+
+    def room(self) -> memoryview:
+        """Where the rest goes: of a request that was answered meanwhile, nowhere."""
+        if self._cycle.response_complete:
+            self._view = memoryview(b"")
+            return _scratch.view[: self._length - self.filled]
+        return self._view[self.filled :]
+
+    def came(self, count: int) -> bool:
+        """Is it all there?"""
+        self.filled += count
+        if self.filled < self._length:
+            return False
+        self._view = memoryview(b"")
+        return True
+
+
+class HttpConnection(asyncio.BufferedProtocol):
+    """What the event loop holds: it lets a protocol of the other kind, as uvicorn's is, not say where to read to."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._http = BoundedHttp(*arguments, **named)
+        self.connection_made = self._http.connection_made  # type: ignore[assignment]
+        self.connection_lost = self._http.connection_lost  # type: ignore[method-assign]
+        self.eof_received = self._http.eof_received  # type: ignore[method-assign]
+        self.pause_writing = self._http.pause_writing  # type: ignore[method-assign]
+        self.resume_writing = self._http.resume_writing  # type: ignore[method-assign]
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._http.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._http.came(nbytes)

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from tsdb.errors import StartupError
-from tsdb.server.bounded_http import BoundedHttp
+from tsdb.server.bounded_http import HttpConnection
 
 KEEP_ALIVE_S = 75
 BACKLOG = 1024
@@ -57,7 +57,7 @@ class Web:
         config = uvicorn.Config(
             app,
             loop="none",
-            http=BoundedHttp,
+            http=HttpConnection,  # type: ignore[arg-type]  # any protocol does
             ws="none",
             lifespan="off",
             log_config=None,
