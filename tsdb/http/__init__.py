@@ -8,6 +8,8 @@ clients will not come back with them (docs: line protocol in docs/operating.md).
 
 - ``app``: routes, and what runs where. The only module here that knows the event loop.
 - ``request``: parameters of a write per API, content encodings, limits.
+- ``body``: how a body comes into memory, within limits.
+- ``together``: small writes of many clients as one.
 - ``answers``: outcome or error → status and JSON, per API.
 - ``influxql``: the few statements clients send to ``/query`` when they start.
 - ``guard``: which Host and Origin an open loopback port accepts.

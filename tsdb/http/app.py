@@ -34,6 +34,7 @@ from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.http.body import Body, Budget
 from tsdb.http.metrics import Gauges, Metrics
 from tsdb.http.request import Api, BadRequest, decode_body, write_request
+from tsdb.http.together import Together, is_small
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import Submitted, WriteRequest, submit
@@ -85,6 +86,7 @@ class _Endpoints:
         self._options = options
         self._metrics = metrics
         self._budget = Budget(options.bodies_bytes_max)
+        self._together = Together(self._store_body)
 
     async def write(self, api: Api, request: Request) -> Response:
         try:
@@ -109,21 +111,33 @@ class _Endpoints:
         body = self._body(request, self._options.body_bytes_max)
         try:
             encoding = request.headers.get("content-encoding", "")
-            work = partial(self._submit, wanted, await body.read(), encoding, who)
-            submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-            await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
+            read = await body.read()
+            if is_small(wanted, read, encoding):
+                outcome = await self._together.write(wanted, bytes(read), who.role)
+            else:
+                outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
         finally:
             body.give_back()
-        self._metrics.points.inc(submitted.outcome.written)
-        self._metrics.rejected.inc(submitted.outcome.dropped)
+        self._metrics.points.inc(outcome.written)
+        self._metrics.rejected.inc(outcome.dropped)
+        return outcome
+
+    async def _store_body(
+        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool = False, *, encoding: str = ""
+    ) -> Outcome:
+        work = partial(self._submit, wanted, body, role, all_good, encoding)
+        submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
         return submitted.outcome
 
-    def _submit(self, wanted: WriteRequest, body: bytes | bytearray, encoding: str, who: Identity) -> Submitted:
-        decoded = decode_body(body, encoding, self._options.body_bytes_max)
-        self._metrics.bytes.inc(len(decoded))
+    def _submit(
+        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str
+    ) -> Submitted:
         options = self._options
-        now_ns = self._clock.now_ns()
-        return submit(self._store, wanted, decoded, now_ns, options.limits, options.create_database, who.role)
+        decoded = decode_body(body, encoding, options.body_bytes_max)
+        self._metrics.bytes.inc(len(decoded))
+        now_ns, create = self._clock.now_ns(), options.create_database
+        return submit(self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good)
 
     def _body(self, request: Request, limit: int) -> Body:
         return Body(request, self._budget, limit, self._options.body_timeout_s)

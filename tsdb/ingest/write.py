@@ -68,18 +68,24 @@ def submit(
     limits: Limits,
     create_database: bool,
     role: int = FIRST,
+    *,
+    all_good: bool = False,
 ) -> Submitted:
     """Parse ``body`` and hand its good points to the store; does not wait for the disk.
+
+    ``all_good``: nothing is written if a line is bad or older than its series' retention.
 
     ``now_ns`` is the time of points without one, ``role`` whose privileges hold. Raises InvalidCatalogName,
     InvalidParameterValue (precision), InsufficientPrivilege (nothing of the part of the body is written).
     """
     if request.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database not found: "{request.database}"')
+    if all_good:
+        request = replace(request, accept_partial=False)
     whole = request.producer is not None or not request.accept_partial or len(body) <= 2 * PART_BYTES
     outcome, futures = Outcome(0), []
     for parsed in [_parsed(request, body, 1, now_ns, limits)] if whole else _parts(request, body, now_ns, limits):
-        done, future = _submit_part(store, request, parsed, now_ns, role)
+        done, future = _submit_part(store, request, parsed, now_ns, role, all_good)
         outcome = _joined(outcome, done)
         futures += future
     return Submitted(outcome, tuple(futures))
@@ -112,7 +118,7 @@ def _parsed(
 
 
 def _submit_part(
-    store: Store, request: WriteRequest, parsed: Parsed, now_ns: int, role: int
+    store: Store, request: WriteRequest, parsed: Parsed, now_ns: int, role: int, all_good: bool
 ) -> tuple[Outcome, list[Future[Written]]]:
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
@@ -123,6 +129,8 @@ def _submit_part(
     if error_count and not request.accept_partial:
         return Outcome(0, errors, error_count), []
     points, beyond = _above_floor(bound.points, now_ns)
+    if beyond and all_good:
+        return Outcome(0, beyond_retention=beyond), []
     written = sum(len(p) for p in points)
     futures = [store.write(database, points, request.producer)] if points else []
     return Outcome(written, errors, error_count, beyond), futures

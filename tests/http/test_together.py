@@ -1,0 +1,110 @@
+"""Small writes that go as one: everybody gets the answer to his own lines, and nobody's are lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tsdb.clock import ManualClock
+from tsdb.cluster.node import Node
+from tsdb.http.app import HttpOptions, create_app
+from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateDatabase, CreateSeries, Role, SetRetention
+from tsdb.model.store import TIME_NS, ScanRequest
+from tsdb.storage.options import Options
+from tsdb.types import FLOAT8
+
+NOW = 1_700_000_000_123_456_789
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    node = Node.open(tmp_path, Options(clock=ManualClock(NOW)))
+    yield node
+    node.close()
+
+
+def write_all(node: Node, bodies: list[str], path: str = "/write?db=d") -> list[httpx.Response]:
+    """All at the same time."""
+
+    async def go() -> list[httpx.Response]:
+        with ThreadPoolExecutor(2) as pool:
+            app = create_app(node, ManualClock(NOW), pool, HttpOptions())
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                return await asyncio.gather(*(client.post(path, content=body) for body in bodies))
+
+    return asyncio.run(go())
+
+
+def times(node: Node, name: str) -> list[int]:
+    """The times of a series' points."""
+    view = node.view()
+    try:
+        scan = view.scan(ScanRequest(view.catalog.find("d").find(name), (TIME_NS,)))
+        return sorted(time for batch in scan.batches for time in batch.column(0).to_pylist())
+    finally:
+        view.close()
+
+
+def test_many_at_once_are_few_ops_and_all_are_there(node: Node) -> None:
+    answers = write_all(node, [f"m,w=w{i} f=1 {NOW + i}" for i in range(200)])
+    assert {answer.status_code for answer in answers} == {204}
+    assert times(node, "m") == [NOW + i for i in range(200)]
+    assert node.engine.metrics()["ops_appended"] < 100
+
+
+def test_each_gets_the_answer_to_his_own_lines_and_keyless_points_are_not_doubled(node: Node) -> None:
+    columns = (LINE_PROTOCOL_TIME, ColumnDefinition("f", Role.FIELD, FLOAT8))
+    node.change(CreateDatabase("d"), CreateSeries("d", "m", columns, keyed=False))
+    node.change(SetRetention("d", "m", 3_600 * 10**9, None))
+    kinds = {
+        "m f=1 {time}": 204,
+        "m f=1 {time}\nm f=2 {time}": 204,
+        "m f=oops {time}": 400,
+        "m f=1 {time}\nm f= {time}": 400,
+        'm f="open {time}': 400,
+        "m f=t {time}": 400,
+        "m f=1 1": 400,
+        "# nothing": 204,
+    }
+    chance = random.Random(3)
+    for round_ in range(5):
+        chosen = chance.choices(list(kinds), k=60)
+        bodies = [kind.format(time=NOW + round_ * 1000 + i) for i, kind in enumerate(chosen)]
+        answers = write_all(node, bodies)
+        assert [answer.status_code for answer in answers] == [kinds[kind] for kind in chosen]
+        for kind, answer in zip(chosen, answers, strict=True):
+            assert ("oops" in answer.text) == ("oops" in kind)
+            assert ("points beyond retention policy" in answer.text) == (kind == "m f=1 1")
+        start = NOW + round_ * 1000
+        good = Counter({start + i: kind.count("f=1 {") + kind.count("f=2") for i, kind in enumerate(chosen)})
+        found = [time for time in times(node, "m") if start <= time < start + 1000]
+        assert Counter(found) == +good
+
+
+def test_a_string_left_open_does_not_take_in_anothers_line(node: Node) -> None:
+    bodies = ['m f="a', 'b" 1', "n f=1 2"] * 20
+    assert [answer.status_code for answer in write_all(node, bodies)] == [400, 400, 204] * 20
+    assert times(node, "n") == [2]
+    assert "m" not in node.catalog.find("d").series
+
+
+def test_databases_and_precisions_are_kept_apart(node: Node) -> None:
+    async def go() -> None:
+        with ThreadPoolExecutor(2) as pool:
+            app = create_app(node, ManualClock(NOW), pool, HttpOptions())
+            transport = httpx.ASGITransport(app=app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+                paths = ["/write?db=d&precision=s", "/write?db=d", "/write?db=e"] * 20
+                answers = await asyncio.gather(*(client.post(p, content=f"m f=1 {i}") for i, p in enumerate(paths)))
+                assert {answer.status_code for answer in answers} == {204}
+
+    asyncio.run(go())
+    assert times(node, "m") == sorted([*(i * 10**9 for i in range(0, 60, 3)), *range(1, 60, 3)])

@@ -1,0 +1,90 @@
+"""Small writes that come at the same time are parsed, bound and logged as one: a hundred clients that send a point
+each cost little more than one that sends a hundred.
+
+While a write of some database, precision and role is under way, the others like it wait; when it is durable, all that
+waited go as one body, if that is wholly good. If it is not, nothing of it is written and each goes by itself, so that
+everybody gets the answer to his own lines. A body with a quote always goes by itself: a string that its sender left
+open must not end in another's line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from tsdb.errors import TsdbError
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.write import WriteRequest
+
+SMALL_BYTES = 4096
+BODIES_MAX = 256
+
+# Write a body for a role; with True nothing of it is written unless all of it is good.
+Write = Callable[[WriteRequest, bytes, int, bool], Awaitable[Outcome]]
+_Waiting = tuple[bytes, "asyncio.Future[Outcome]"]
+
+
+def is_small(request: WriteRequest, body: bytes | bytearray, encoding: str) -> bool:
+    """May it go with others?"""
+    plain = not encoding and request.producer is None and request.accept_partial
+    return plain and len(body) <= SMALL_BYTES and b'"' not in body
+
+
+class Together:
+    """Used on the event loop alone."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        # Who waits for the write that is under way, by what they have in common.
+        self._waiting: dict[tuple[WriteRequest, int], list[_Waiting]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def write(self, request: WriteRequest, body: bytes, role: int) -> Outcome:
+        """Write a small body. Of those that go as one the first is told all points that were written."""
+        key = (request, role)
+        waiting = self._waiting.get(key)
+        if waiting is None:
+            self._waiting[key] = []
+            try:
+                return await self._write(request, body, role, False)
+            finally:
+                self._next(key)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiting.append((body, future))
+        return await future
+
+    def _next(self, key: tuple[WriteRequest, int]) -> None:
+        waiting = self._waiting.pop(key)
+        if waiting:
+            self._waiting[key] = waiting[BODIES_MAX:]
+            task = asyncio.get_running_loop().create_task(self._run(key, waiting[:BODIES_MAX]))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, key: tuple[WriteRequest, int], taken: Sequence[_Waiting]) -> None:
+        try:
+            together = await self._as_one(key, [body for body, _ in taken]) if len(taken) > 1 else None
+            if together is not None:
+                outcomes: list[Outcome | BaseException] = [together, *(Outcome(0) for _ in taken[1:])]
+            else:
+                alone = (self._write(key[0], body, key[1], False) for body, _ in taken)
+                outcomes = await asyncio.gather(*alone, return_exceptions=True)
+            for (_, future), outcome in zip(taken, outcomes, strict=True):
+                if future.done():
+                    continue  # who asked was told to stop meanwhile
+                if isinstance(outcome, BaseException):
+                    future.set_exception(outcome)
+                else:
+                    future.set_result(outcome)
+        finally:
+            for _, future in taken:
+                future.cancel()  # of this task's own end; the others are done
+            self._next(key)
+
+    async def _as_one(self, key: tuple[WriteRequest, int], bodies: Sequence[bytes]) -> Outcome | None:
+        """None: nothing was written."""
+        try:
+            outcome = await self._write(key[0], b"\n".join(bodies), key[1], True)
+        except TsdbError:
+            return None
+        return outcome if outcome.dropped == 0 else None
