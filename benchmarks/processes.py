@@ -52,14 +52,14 @@ class ServerProcess:
         """The process's id."""
         return self._process.pid
 
-    def wait_until(self, is_ready: Callable[[], bool]) -> None:
+    def wait_until(self, is_ready: Callable[[], bool], seconds: float = START_SECONDS_MAX) -> None:
         """Return when ``is_ready()``; ServerFailed when the process ends first or time is up."""
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + seconds
         while not is_ready():
             if self._process.poll() is not None:
                 raise ServerFailed(f"ended with {self._process.returncode} at start: {self.last_lines()}")
             if time.monotonic() > deadline:
-                raise ServerFailed(f"not ready after {START_SECONDS_MAX} s: {self.last_lines()}")
+                raise ServerFailed(f"not ready after {seconds} s: {self.last_lines()}")
             time.sleep(0.02)
 
     def last_lines(self) -> str:

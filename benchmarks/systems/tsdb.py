@@ -24,6 +24,7 @@ from benchmarks.workload import FIELDS, SERIES, TAGS
 
 DATABASE = "benchmark"
 LINE_PROTOCOL, COPY = "line protocol", "COPY csv"
+COMPILE_SECONDS_MAX = 600
 READY = re.compile(r"^tsdb ready: postgresql://([^/]+):(\d+)/tsdb http://[^/]+:(\d+)/", re.MULTILINE)
 
 
@@ -60,6 +61,11 @@ class Tsdb(System):
         found = READY.search(server.log.read_text(errors="replace"))
         assert found is not None
         self._pg_port, self._http_port = int(found[2]), int(found[3])
+
+    def wait_until_ready(self) -> None:
+        """Until the kernels are compiled, which a new tree does once."""
+        assert self._server is not None
+        self._server.wait_until(load.answers(self._http_port, "/ready"), COMPILE_SECONDS_MAX)
 
     def pid(self) -> int:
         assert self._server is not None

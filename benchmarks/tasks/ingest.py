@@ -68,6 +68,7 @@ def main(arguments: Sequence[str]) -> int:
         say(what)
         system = Tsdb()
         with running(system, parsed.directory):
+            system.wait_until_ready()
             return what, number(count / run(system))
 
     rows = [

@@ -25,6 +25,7 @@ from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strin
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
 from tsdb.ingest.kernel_tags import clashing, number_groups
 from tsdb.ingest.serieskey import SeriesKeyReader, SeriesKeys
+from tsdb.kernels import readonly
 from tsdb.model.schema import MAX_NAME_BYTES
 from tsdb.types import Kind
 
@@ -150,7 +151,7 @@ def split(body: bytes | memoryview, parts: int) -> list[tuple[memoryview, int]]:
     """
     view = memoryview(body)
     borders = np.array([len(view) * part // parts for part in range(1, parts)], dtype=np.int64)
-    cut(np.frombuffer(view, dtype=np.uint8), borders)
+    cut(readonly(np.frombuffer(view, dtype=np.uint8)), borders)
     cuts = [0, *borders.tolist(), len(view)]
     found: list[tuple[memoryview, int]] = []
     line = 1
@@ -167,7 +168,7 @@ def _int32s(columns: int, capacity: int) -> Int32s:
 
 def _walk(text: bytes | bytearray, bounds: kn.Bounds, errors_max: int) -> k.Output:
     """The walk's output, in arrays made for usual lines, and larger ones as often as these do not suffice."""
-    body = np.frombuffer(text, dtype=np.uint8)
+    body = readonly(np.frombuffer(text, dtype=np.uint8))
     size = 1
     while True:
         rows = size * (len(text) // 64 + 64)
@@ -339,5 +340,5 @@ def _typed(
             return bits
     offsets = np.empty(len(bits) + 1, dtype=np.int32)
     out = np.empty(strings_size(bits), dtype=np.uint8)
-    unescape_strings(np.frombuffer(text, dtype=np.uint8), bits, offsets, out)
+    unescape_strings(readonly(np.frombuffer(text, dtype=np.uint8)), bits, offsets, out)
     return pa.StringArray.from_buffers(len(bits), pa.py_buffer(offsets), pa.py_buffer(out))

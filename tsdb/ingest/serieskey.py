@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tsdb.ingest.kernel_names import LENGTH, START, TAG_COUNT, Int32s, Int64s, Names
 from tsdb.ingest.kernel_tags import VARINT_BYTES_MAX, collect_tags, encode_tagsets
+from tsdb.kernels import readonly
 from tsdb.model.byte_strings import ByteStrings
 
 Bools = npt.NDArray[np.bool_]
@@ -64,7 +65,7 @@ class SeriesKeys:
         """Their tag sets by value; ``numbers``: the column of each name, −1 of one that is left out."""
         size = int((self.ends - self.starts).sum(dtype=np.int64)) + VARINT_BYTES_MAX * len(self.tag)
         out, borders = np.empty(size, np.uint8), np.empty(len(self) + 1, np.int64)
-        body = np.frombuffer(self.body, np.uint8)
+        body = readonly(np.frombuffer(self.body, np.uint8))
         encode_tagsets(body, self.escapes, numbers, self.offsets, self.tag, self.starts, self.ends, out, borders)
         return ByteStrings(out[: borders[-1]], borders)
 

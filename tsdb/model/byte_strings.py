@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
+from tsdb.kernels import kernel, readonly
 
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
@@ -29,8 +29,8 @@ class ByteStrings(Sequence[bytes]):
     __slots__ = ("data", "offsets")
 
     def __init__(self, data: Bytes, offsets: Int64s) -> None:
-        self.data = data
-        self.offsets = offsets
+        self.data = readonly(data)
+        self.offsets = readonly(offsets)
 
     @staticmethod
     def of(strings: Sequence[bytes]) -> ByteStrings:

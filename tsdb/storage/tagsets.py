@@ -262,9 +262,8 @@ class TagSets:
 
     def known(self, tagsets: Sequence[bytes]) -> Bools:
         """Which tag sets by value have an id."""
-        count = self.count
-        found = (known is not None and known < count for known in map(self._ids.get, tagsets))
-        return np.fromiter(found, np.bool_, len(tagsets))
+        known: Bools = self.ids(tagsets) >= 0
+        return known
 
     def matching(self, tags: Sequence[TagMatch | TagIn]) -> Bools:
         """Which tag sets satisfy all of ``tags``; bool[count]. Tests are called once for each distinct value."""
