@@ -1,8 +1,8 @@
 """Parts whose rows pass as they are, many at once: what a query wants of each may be a few rows.
 
-Of sixteen blocks ten columns are a hundred and sixty short pieces: to make each an array of its own and join them took
-longer than to read the rows (measured). So the rows of all parts are found first, and then each column is filled piece
-by piece, from hot columns by one call of a kernel each.
+Of sixteen blocks ten columns are a hundred and sixty short pieces, each an array with its calls if it is made alone and
+joined. So the rows of all parts are found first, and then each column is filled piece by piece, from hot columns by one
+call of a kernel each.
 """
 
 from __future__ import annotations
