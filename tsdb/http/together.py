@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from tsdb.errors import TsdbError
 from tsdb.ingest.outcome import Outcome
@@ -24,6 +25,14 @@ Write = Callable[[WriteRequest, bytes, int, bool], Awaitable[Outcome]]
 _Waiting = tuple[bytes, "asyncio.Future[Outcome]"]
 
 
+class _Alike(NamedTuple):
+    """What writes have in common that go as one."""
+
+    loop: asyncio.AbstractEventLoop
+    request: WriteRequest
+    role: int
+
+
 def is_small(request: WriteRequest, body: bytes | bytearray, encoding: str) -> bool:
     """May it go with others?"""
     plain = not encoding and request.producer is None and request.accept_partial
@@ -31,17 +40,18 @@ def is_small(request: WriteRequest, body: bytes | bytearray, encoding: str) -> b
 
 
 class Together:
-    """Used on the event loop alone."""
+    """Each event loop has its own: who waits for another's would not be woken."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
         # Who waits for the write that is under way, by what they have in common.
-        self._waiting: dict[tuple[WriteRequest, int], list[_Waiting]] = {}
+        self._waiting: dict[_Alike, list[_Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def write(self, request: WriteRequest, body: bytes, role: int) -> Outcome:
         """Write a small body. Of those that go as one the first is told all points that were written."""
-        key = (request, role)
+        loop = asyncio.get_running_loop()
+        key = _Alike(loop, request, role)
         waiting = self._waiting.get(key)
         if waiting is None:
             self._waiting[key] = []
@@ -49,25 +59,25 @@ class Together:
                 return await self._write(request, body, role, False)
             finally:
                 self._next(key)
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Outcome] = loop.create_future()
         waiting.append((body, future))
         return await future
 
-    def _next(self, key: tuple[WriteRequest, int]) -> None:
+    def _next(self, key: _Alike) -> None:
         waiting = self._waiting.pop(key)
         if waiting:
             self._waiting[key] = waiting[BODIES_MAX:]
-            task = asyncio.get_running_loop().create_task(self._run(key, waiting[:BODIES_MAX]))
+            task = key.loop.create_task(self._run(key, waiting[:BODIES_MAX]))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, key: tuple[WriteRequest, int], taken: Sequence[_Waiting]) -> None:
+    async def _run(self, key: _Alike, taken: Sequence[_Waiting]) -> None:
         try:
             together = await self._as_one(key, [body for body, _ in taken]) if len(taken) > 1 else None
             if together is not None:
                 outcomes: list[Outcome | BaseException] = [together, *(Outcome(0) for _ in taken[1:])]
             else:
-                alone = (self._write(key[0], body, key[1], False) for body, _ in taken)
+                alone = (self._write(key.request, body, key.role, False) for body, _ in taken)
                 outcomes = await asyncio.gather(*alone, return_exceptions=True)
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if future.done():
@@ -81,10 +91,10 @@ class Together:
                 future.cancel()  # of this task's own end; the others are done
             self._next(key)
 
-    async def _as_one(self, key: tuple[WriteRequest, int], bodies: Sequence[bytes]) -> Outcome | None:
+    async def _as_one(self, key: _Alike, bodies: Sequence[bytes]) -> Outcome | None:
         """None: nothing was written."""
         try:
-            outcome = await self._write(key[0], b"\n".join(bodies), key[1], True)
+            outcome = await self._write(key.request, b"\n".join(bodies), key.role, True)
         except TsdbError:
             return None
         return outcome if outcome.dropped == 0 else None
