@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tsdb.clock import ManualClock
+from tsdb.clock import Clock, ManualClock
 from tsdb.cluster.node import Node
 from tsdb.http.app import HttpOptions, create_app
 from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateDatabase, CreateSeries, Role, SetRetention
@@ -30,12 +31,14 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.close()
 
 
-def write_all(node: Node, bodies: list[str], path: str = "/write?db=d") -> list[httpx.Response]:
+def write_all(
+    node: Node, bodies: list[str], path: str = "/write?db=d", clock: Clock | None = None
+) -> list[httpx.Response]:
     """All at the same time."""
 
     async def go() -> list[httpx.Response]:
         with ThreadPoolExecutor(2) as pool:
-            app = create_app(node, ManualClock(NOW), pool, HttpOptions())
+            app = create_app(node, clock or ManualClock(NOW), pool, HttpOptions())
             transport = httpx.ASGITransport(app=app)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await asyncio.gather(*(client.post(path, content=body) for body in bodies))
@@ -94,6 +97,18 @@ def test_a_string_left_open_does_not_take_in_anothers_line(node: Node) -> None:
     assert [answer.status_code for answer in write_all(node, bodies)] == [400, 400, 204] * 20
     assert times(node, "n") == [2]
     assert "m" not in node.catalog.find("d").series
+
+
+def test_points_without_a_time_stay_apart(node: Node) -> None:
+    class Ticking(ManualClock):
+        """Never the same time twice."""
+
+        def now_ns(self) -> int:
+            return next(ticks)
+
+    ticks = itertools.count(NOW)
+    assert {answer.status_code for answer in write_all(node, ["m f=1"] * 50, clock=Ticking(NOW))} == {204}
+    assert len(times(node, "m")) == 50
 
 
 def test_databases_and_precisions_are_kept_apart(node: Node) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ingest.fuzz import SEEDS, mutated
 from tests.ingest.points import points_of
 from tests.ingest.strategies import points, write_line
+from tsdb.ingest.faults import Limits
 from tsdb.ingest.lineprotocol import parse
 from tsdb.ingest.stream import LineStream, whole_lines
 
@@ -65,11 +67,27 @@ def test_a_line_that_is_too_long_is_one_error_and_the_next_line_is_good() -> Non
     stream = LineStream(100)
     stream.feed(b"m f=" + b"1" * 200)
     cut = stream.take()
-    assert len(cut) == 204
+    assert cut == b"m f=" + b"1" * 200 + b"\n"
     stream.feed(b"1" * 5000)
     assert stream.take() == b""
     stream.feed(b"1\nm f=2 2\n")
     assert stream.take() == b"m f=2 2\n"
+
+
+@pytest.mark.parametrize("size", [98, 99, 100, 101, 102, 103, 150])
+@pytest.mark.parametrize("line", [b"m f=1234567890 1000", b"  \t m f=12 1000 ", b"m f=12 1000\r"])
+def test_what_is_cut_off_a_line_is_never_stored_as_a_shorter_one(size: int, line: bytes) -> None:
+    limits = Limits(line_bytes_max=100)
+    for text in (b" " * (size - len(line)) + line, line.replace(b"m", b"m" * (size - len(line) + 1))):
+        for first in range(1, len(text)):
+            stream = LineStream(limits.line_bytes_max)
+            taken = bytearray()
+            for piece in (text[:first], text[first:] + b"\nn f=2 2\n"):
+                stream.feed(piece)
+                taken += stream.take()
+            whole = parse(text + b"\nn f=2 2\n", now_ns=7, limits=limits)
+            found = parse(bytes(taken), now_ns=7, limits=limits)
+            assert [point[1:] for point in points_of(found)] == [point[1:] for point in points_of(whole)]
 
 
 def test_many_small_pieces_of_one_string_are_not_scanned_again_and_again() -> None:

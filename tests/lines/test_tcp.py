@@ -42,6 +42,11 @@ def test_a_line_without_its_newline_is_not_stored(lines_server: Server) -> None:
     assert rows(lines_server, "SELECT f FROM m") == [(1.0,)]
 
 
+def test_lines_behind_an_open_string_are_stored_when_the_stream_ends(lines_server: Server) -> None:
+    send(lines_server, b'm s="open 1\nm f=1 1000\nm f=2 2000\nm f=3 30')
+    assert rows(lines_server, "SELECT f FROM m ORDER BY time") == [(1.0,), (2.0,)]
+
+
 def test_a_first_comment_line_chooses_database_and_precision(lines_server: Server) -> None:
     assert send(lines_server, b"# tsdb: db=other precision=s\nm f=1 1700000000\n") == b""
     assert rows(lines_server, "SELECT time::text FROM m", "other") == [("2023-11-14 22:13:20+00",)]

@@ -3,8 +3,9 @@ each cost little more than one that sends a hundred.
 
 While a write of some database, precision and role is under way, the others like it wait; when it is durable, all that
 waited go as one body, if that is wholly good. If it is not, nothing of it is written and each goes by itself, so that
-everybody gets the answer to his own lines. A body with a quote always goes by itself: a string that its sender left
-open must not end in another's line.
+everybody gets the answer to his own lines. Lines without a time do not go together: those of two senders would get the
+same time and be one point. A body with a quote always goes by itself: a string that its sender left open must not end
+in another's line.
 """
 
 from __future__ import annotations

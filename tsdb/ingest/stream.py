@@ -96,13 +96,19 @@ class LineStream:
     def cut(self) -> bytearray:
         """What has come up to the last newline, as if no quote to come could close a string of it.
 
-        Without any newline all of it, when it is too long: then the rest of that line is left out.
+        Without any newline all of it, when it is surely too long, as a line: then the rest of that line is left out.
         """
         size = self._bytes.rfind(b"\n") + 1
-        if size == 0 and len(self._bytes) >= self._max:
-            size = len(self._bytes)
-            self._skipping = True
-        return self._taken(size)
+        if size:
+            return self._taken(size)
+        if len(self._bytes) >= self._max:
+            # Blanks before a line do not count, nor does a carriage return at its end; and what is cut off must never
+            # pass for a line that is just short enough.
+            self._bytes = self._bytes.lstrip(b" \t")
+        if len(self._bytes) <= self._max + 1:
+            return bytearray()
+        self._skipping = True
+        return self._taken(len(self._bytes)) + b"\n"
 
     def end(self) -> bytearray:
         """All that is left: nothing more will come."""

@@ -73,7 +73,7 @@ def submit(
 ) -> Submitted:
     """Parse ``body`` and hand its good points to the store; does not wait for the disk.
 
-    ``all_good``: nothing is written if a line is bad or older than its series' retention.
+    ``all_good``: nothing is written if a line is bad, without a time or older than its series' retention.
 
     ``now_ns`` is the time of points without one, ``role`` whose privileges hold. Raises InvalidCatalogName,
     InvalidParameterValue (precision), InsufficientPrivilege (nothing of the part of the body is written).
@@ -82,9 +82,11 @@ def submit(
         raise InvalidCatalogName(f'database not found: "{request.database}"')
     if all_good:
         request = replace(request, accept_partial=False)
+    timed = all_good or request.producer is not None
     whole = request.producer is not None or not request.accept_partial or len(body) <= 2 * PART_BYTES
     outcome, futures = Outcome(0), []
-    for parsed in [_parsed(request, body, 1, now_ns, limits)] if whole else _parts(request, body, now_ns, limits):
+    parts = [_parsed(request, body, 1, now_ns, limits, timed)] if whole else _parts(request, body, now_ns, limits)
+    for parsed in parts:
         done, future = _submit_part(store, request, parsed, now_ns, role, all_good)
         outcome = _joined(outcome, done)
         futures += future
@@ -103,7 +105,12 @@ def _parts(request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: 
 
 
 def _parsed(
-    request: WriteRequest, body: bytes | bytearray | memoryview, line_first: int, now_ns: int, limits: Limits
+    request: WriteRequest,
+    body: bytes | bytearray | memoryview,
+    line_first: int,
+    now_ns: int,
+    limits: Limits,
+    timed: bool = False,
 ) -> Parsed:
     auto = request.precision == "auto"
     parsed = parse(
@@ -111,7 +118,7 @@ def _parsed(
         precision="ns" if auto else request.precision,
         now_ns=now_ns,
         limits=limits,
-        require_time=request.producer is not None,
+        require_time=timed,
         line_first=line_first,
     )
     return replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines)) if auto else parsed

@@ -138,6 +138,9 @@ class _Connection:
             self._ended = not data
             self._stream.feed(data)
             self._batch += self._stream.take()
+            if self._ended:
+                # Nothing to come closes a string: what has its newline is a line.
+                self._batch += self._stream.cut()
         self._hold()
 
     def _hold(self) -> None:
