@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import psycopg
+import pytest
 
 from tests.ddl.conftest import Run
 from tests.session.conftest import Server
@@ -61,8 +62,12 @@ def test_on_commit_is_for_temporary_tables(refused: Refused) -> None:
     assert refused("CREATE TEMP TABLE t (id int) ON COMMIT DELETE") == "42601"
 
 
-def test_others_do_not_see_what_goes(run: Run, server: Server, database: str) -> None:
+def test_others_see_in_the_catalog_what_goes_and_cannot_name_it(run: Run, server: Server, database: str) -> None:
+    listed = "SELECT pg_table_is_visible(oid) FROM pg_class WHERE relname = 't'"
     run("BEGIN", "CREATE TEMP TABLE t (id int) ON COMMIT DROP")
     with server.connect(database=database) as other:
-        assert other.execute("SELECT count(*) FROM pg_class WHERE relname = 't'").fetchone() == (0,)
-    run("COMMIT")
+        assert other.execute(listed).fetchall() == [(False,)]
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            other.execute("SELECT * FROM t")
+        run("COMMIT")
+        assert other.execute(listed).fetchall() == []

@@ -2,7 +2,7 @@
 const { InfluxDB, Point } = require('@influxdata/influxdb-client')
 
 async function main(url) {
-  const influx = new InfluxDB({ url, token: 'any' })
+  const influx = new InfluxDB({ url, token: 'any', timeout: 60000 }) // a new server may compile kernels first
   const api = influx.getWriteApi('o', 'node', 'ms', { batchSize: 500, maxRetries: 8, minRetryDelay: 100, gzipThreshold: 1000 })
   for (let i = 0; i < 5000; i++) {
     api.writePoint(new Point('m').tag('host', `h ${i % 3}`).intField('i', i).floatField('f', i / 4).stringField('s', `a "${i}"`).timestamp(1767225600000 + i))
