@@ -112,7 +112,8 @@ def test_csv_and_parquet_make_their_table_with_a_key(server: Server, tsdb: Tsdb,
 
 
 def test_every_format_out_is_what_was_there(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
-    special = 'cpu,host=h\\,\\ \\=1,dc=x usage=1e300,s="\\\\ \\"q\\"" 1\ncpu,host=b n=5i 2000\ncpu dc2="",ok=f 1001\n'
+    special = 'cpu,host=h\\,\\ \\=1,dc=x usage=1e300,s="\\\\ \\"q\\"" 1\n'
+    special += 'cpu,host=b n=5i 2000\ncpu dc2="",ok=f 1001\n'
     tsdb.run("import", "-", "--format=lp", text=(lines(2000) + special).encode())
     tsdb.run("export", "cpu", f"--output={tmp_path}/cpu.lp.gz")
     tsdb.run("import", "--database=again", f"{tmp_path}/cpu.lp.gz")
@@ -128,6 +129,46 @@ def test_every_format_out_is_what_was_there(server: Server, tsdb: Tsdb, tmp_path
     expected = rows(server, shown.format("cpu"))
     assert rows(server, shown.format("from_csv")) == rows(server, shown.format("from_parquet")) == expected
     assert pq.read_schema(tmp_path / "cpu.parquet").field("time").type == pa.timestamp("us", "UTC")
+
+
+def test_unsigned_nan_and_texts_like_null_stay_what_they_are(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    text = b'm,t=NA u=18446744073709551615u,s="null" 1\nm,t=b f=1,s="NaN" 1000\nm,t=c s="" 2000\n'
+    tsdb.run("import", "-", "--format=lp", text=text)
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("UPDATE m SET f = 'NaN' WHERE t = 'NA'")
+    tsdb.run("export", "m", f"--output={tmp_path}/m.lp")
+    tsdb.run("import", "--database=again", f"{tmp_path}/m.lp")
+    query = "SELECT time_ns, t, u, s FROM m ORDER BY 1"
+    assert rows(server, query, "again") == rows(server, query)
+    for name in ("m.parquet", "m.csv"):
+        tsdb.run("export", "--query", "SELECT time, t, f, s FROM m", f"--output={tmp_path}/{name}")
+        table = name.replace(".", "_")
+        tsdb.run("import", f"--table={table}", f"{tmp_path}/{name}")
+        shown = "SELECT t, f::text, s FROM {} ORDER BY 1"
+        assert rows(server, shown.format(table)) == rows(server, shown.format("m"))
+
+
+@pytest.mark.parametrize("tag", ["", "a\\", "a\nother f=1 1"])
+def test_a_tag_that_lines_cannot_say_is_not_written_as_another(server: Server, tsdb: Tsdb, tag: str) -> None:
+    tsdb.run("import", "-", "--format=lp", text=b"m,t=a f=1 1\n")
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO m (t, f) VALUES (%s, 2)", [tag])
+    printed = tsdb.run("export", "m", "--format=lp", code=1)
+    assert "other f=1 1" not in printed.splitlines()
+    assert tag in tsdb.run("export", "m", "--format=csv")
+
+
+def test_what_comes_from_standard_input_without_a_name_is_new_each_time(
+    server: Server, tsdb: Tsdb, tmp_path: Path
+) -> None:
+    more = ["--format=csv", "--table=events"]
+    head = b"time,a\n" + b"".join(b"2026-01-01,%d\n" % i for i in range(300_000))
+    tsdb.run("import", "-", *more, text=head + b"2026-01-01,not a number\n", code=1)
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("TRUNCATE events")
+    tsdb.run("import", "-", *more, text=head)
+    assert rows(server, "SELECT count(*), count(DISTINCT a) FROM events") == [(300_000, 300_000)]
+    assert not list((tmp_path / "journals").glob("*"))
 
 
 def test_an_export_has_a_range_a_query_and_partitions(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:

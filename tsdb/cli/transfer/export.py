@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, LiteralString, cast
 
 import psycopg
 import pyarrow as pa
@@ -30,6 +30,10 @@ _PARTS = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%
 TIME_NS = "time_ns"
 _KEYS = """SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s::regclass AND i.indisprimary"""
+
+# What line protocol's unsigned integers are in SQL.
+_UNSIGNED = """SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND format_type(atttypid, atttypmod) = 'numeric(20,0)'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,8 @@ def export(wanted: Wanted) -> tuple[int, int]:
                 return _csv(connection, query, stack.enter_context(_Output(wanted.output))), 0
             reader = _Rows(connection, query)
             if wanted.format == "lp":
-                return _lines(reader, wanted, _tags(connection, wanted), stack.enter_context(_Output(wanted.output)))
+                tags, unsigned = _tags(connection, wanted), _columns(connection, wanted, _UNSIGNED)
+                return _lines(reader, wanted, tags, unsigned, stack.enter_context(_Output(wanted.output)))
             return _parquet(reader, wanted), 0
     except psycopg.Error as error:
         why = " ".join((error.diag.message_primary or str(error)).split())
@@ -95,8 +100,13 @@ def _query(connection: psycopg.Connection, wanted: Wanted) -> sql.Composable:
 def _tags(connection: psycopg.Connection, wanted: Wanted) -> tuple[str, ...]:
     if wanted.tags:
         return wanted.tags
+    return tuple(key for key in _columns(connection, wanted, _KEYS) if key != wanted.time)
+
+
+def _columns(connection: psycopg.Connection, wanted: Wanted, query: LiteralString) -> list[str]:
+    """The columns of the table that a query of the catalog names."""
     name = sql.Identifier(*wanted.table.split(".")).as_string(connection)
-    return tuple(key for (key,) in connection.execute(_KEYS, [name]).fetchall() if key != wanted.time)
+    return [column for (column,) in connection.execute(query, [name]).fetchall()]
 
 
 class _Output:
@@ -150,7 +160,7 @@ class _Rows:
     def batches(self) -> Iterator[pa.RecordBatch]:
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(self._query)
         options = pcsv.ConvertOptions(
-            column_types=self.schema, strings_can_be_null=True, quoted_strings_can_be_null=False,
+            column_types=self.schema, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False,
             true_values=["t"], false_values=["f"], timestamp_parsers=[pcsv.ISO8601, "%Y-%m-%d %H:%M:%S"],
         )  # fmt: skip
         reading = pcsv.ReadOptions(column_names=self.schema.names, block_size=4 << 20)
@@ -182,12 +192,14 @@ class _CopyStream(io.RawIOBase):
         return size
 
 
-def _lines(rows: _Rows, wanted: Wanted, tags: tuple[str, ...], output: BinaryIO) -> tuple[int, int]:
+def _lines(
+    rows: _Rows, wanted: Wanted, tags: tuple[str, ...], unsigned: list[str], output: BinaryIO
+) -> tuple[int, int]:
     written = without = 0
     table = wanted.table.rpartition(".")[2]
     for batch in rows.batches():
         kept = [at for at, name in enumerate(batch.schema.names) if name != wanted.time]
-        lines, left = lines_of(batch.select(kept), table, TIME_NS, tags)
+        lines, left = lines_of(batch.select(kept), table, TIME_NS, tags, unsigned)
         for line in lines.to_pylist():
             output.write(line.encode() + b"\n")
         written += len(lines)

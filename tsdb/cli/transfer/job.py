@@ -90,9 +90,13 @@ class Job:
 
     def _file(self, source: Source, report: Report, progress: Progress, task: TaskID) -> None:
         wanted = self._wanted
-        named = wanted.producer if source.path == STDIN and wanted.producer else source.stamp
         settings = (wanted.http, wanted.sql, wanted.database, wanted.table, wanted.precision, wanted.time)
-        journal = Journal(wanted.journal, "\n".join((named, *settings)))
+        if source.path != STDIN:
+            journal = Journal(wanted.journal, "\n".join((source.stamp, *settings)))
+        else:
+            # What comes without a name is something else each time: nothing of it is done.
+            named = wanted.producer
+            journal = Journal(wanted.journal if named else None, "\n".join((named, *settings)))
         batch = 0
         sender = self._sender(source)
         try:
@@ -126,12 +130,17 @@ def _send(sender: LineSender | RowSender, piece: Piece, producer: str, batch: in
 
 class Journal:
     """How many pieces of a file have been answered, and the name that they were numbered under: in a small file, from
-    the first piece to the last. With it an import goes on where it was; without it the file is imported anew."""
+    the first piece to the last. With it an import goes on where it was; without it the file is imported anew.
 
-    def __init__(self, directory: Path, content: str) -> None:
-        self._path = directory / hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+    ``directory`` None: nothing is kept."""
+
+    def __init__(self, directory: Path | None, content: str) -> None:
+        name = hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+        self._path = None if directory is None else directory / name
         self._run = secrets.token_hex(16)
         self.done = 0
+        if self._path is None:
+            return
         with suppress(OSError, ValueError, KeyError, TypeError):
             found = json.loads(self._path.read_text())
             self._run, self.done = str(found["run"]), int(found["done"])
@@ -143,6 +152,8 @@ class Journal:
 
     def write(self, done: int) -> None:
         self.done = done
+        if self._path is None:
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             fresh = self._path.with_suffix(".new")
@@ -152,8 +163,9 @@ class Journal:
             raise ConfigurationError(f"cannot write the journal {self._path}: {error.strerror}") from None
 
     def remove(self) -> None:
-        with suppress(OSError):
-            self._path.unlink()
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
 
 
 def counted(count: int, what: str) -> str:

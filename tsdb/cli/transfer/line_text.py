@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +17,13 @@ def name_text(name: str, special: str = ",= ") -> str:
     return "".join("\\" + c if c in special else c for c in name)
 
 
-def lines_of(batch: pa.RecordBatch, table: str, time_ns: str, tags: Iterable[str]) -> tuple[pa.Array, int]:
+def lines_of(
+    batch: pa.RecordBatch, table: str, time_ns: str, tags: Iterable[str], unsigned: Collection[str] = ()
+) -> tuple[pa.Array, int]:
     """The lines (without newlines) of a batch, and how many rows have no field and so no line.
 
-    ``time_ns`` is the column with the time in ns. NULLs are left out, NaN and infinities too.
+    ``time_ns`` is the column with the time in ns, ``unsigned`` are fields whose texts are unsigned integers. NULLs are
+    left out, NaN and infinities too. Raises ConfigurationError for a tag's value that line protocol cannot say.
     """
     keys = [name for name in tags if name in batch.schema.names]
     fields = [name for name in batch.schema.names if name != time_ns and name not in keys]
@@ -29,7 +32,7 @@ def lines_of(batch: pa.RecordBatch, table: str, time_ns: str, tags: Iterable[str
     series = pc.binary_join_element_wise(*head, *parts, "") if parts else pa.array([head[0].as_py()] * len(batch))
     if not fields:
         return pa.array([], pa.string()), len(batch)
-    joined = pc.binary_join_element_wise(*(_field(batch.column(name), name) for name in fields), "")
+    joined = pc.binary_join_element_wise(*(_field(batch.column(name), name, name in unsigned) for name in fields), "")
     values = pc.utf8_slice_codeunits(joined, 1)
     times = pc.cast(batch.column(time_ns), pa.string())
     lines = pc.binary_join_element_wise(series, values, times, " ")
@@ -41,14 +44,17 @@ def lines_of(batch: pa.RecordBatch, table: str, time_ns: str, tags: Iterable[str
 def _tag(values: pa.Array, name: str) -> pa.Array:
     """``,name=value``, nothing where there is none."""
     text = pc.cast(values, pa.string())
+    for wrong in text.filter(pc.match_substring_regex(text, r"^$|\n|\\$")).slice(0, 1).to_pylist():
+        # It would be another value, or end the line and begin another one.
+        why = f"line protocol has no way to write {wrong[:80]!r}, a value of the tag {name!r}: export CSV or Parquet"
+        raise ConfigurationError(why)
     escaped = pc.replace_substring_regex(text, r"([,= ])", r"\\\1")
     whole = pc.binary_join_element_wise(f",{name_text(name)}=", escaped, "")
-    empty = pc.or_kleene(pc.is_null(text), pc.equal(text, ""))
-    return pc.if_else(pc.fill_null(empty, True), "", whole)
+    return pc.fill_null(whole, "")
 
 
-def _field(values: pa.Array, name: str) -> pa.Array:
-    text = _value(values)
+def _field(values: pa.Array, name: str, unsigned: bool) -> pa.Array:
+    text = pc.binary_join_element_wise(values, "u", "") if unsigned else _value(values)
     return pc.fill_null(pc.binary_join_element_wise(f",{name_text(name)}=", text, ""), "")
 
 

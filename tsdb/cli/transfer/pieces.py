@@ -69,7 +69,8 @@ def _read_fully(stream: BinaryIO, size: int) -> bytes:
 
 
 def _csv(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
-    options = pcsv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
+    # As COPY reads CSV: NA and null are texts like others.
+    options = pcsv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
     reading = pcsv.ReadOptions(block_size=LINES_BYTES, use_threads=False)
     with pcsv.open_csv(
         pa.PythonFile(source.unpacked(raw), "r"), read_options=reading, convert_options=options,
