@@ -100,6 +100,39 @@ def test_rows_are_refused_as_in_postgresql(both: Both, statement: LiteralString)
     assert held(ours, TABLES) == held(theirs, TABLES)
 
 
+def test_equal_values_are_equal_however_they_are_written(connection: psycopg.Connection, postgres: Connection) -> None:
+    tables: list[LiteralString] = ["scales", "keyed"]
+    setup: list[LiteralString] = [
+        "CREATE TABLE scales (n numeric UNIQUE, f float8 UNIQUE, b int)",
+        "CREATE TABLE keyed (n numeric, t text, b int, PRIMARY KEY (n, t))",
+    ]
+    statements: list[LiteralString] = [
+        "INSERT INTO scales VALUES (1.0, 0), (100, 5), (0.10, 6), (0, 7)",
+        "INSERT INTO scales VALUES (1.00, 1)",
+        "INSERT INTO scales VALUES (0.1, 1)",
+        "INSERT INTO scales VALUES (0.000, 1)",
+        "INSERT INTO scales VALUES (100.0, 1) ON CONFLICT DO NOTHING",
+        "INSERT INTO scales VALUES (10, '-0'::float8)",
+        "INSERT INTO scales VALUES (1.000, 1) ON CONFLICT (n) DO UPDATE SET b = 9",
+        "INSERT INTO scales VALUES (5.0, 11), (5.00, 12)",
+        "INSERT INTO scales VALUES (6.0, 11), (6.00, 12) ON CONFLICT DO NOTHING",
+        "UPDATE scales SET n = 100.00 WHERE f = 0",
+        "UPDATE scales SET n = 1.0000 WHERE f = 0",
+        "INSERT INTO keyed VALUES (1.0, 'a', 1), (1, 'b', 1)",
+        "INSERT INTO keyed VALUES (1.00, 'a', 2)",
+        "INSERT INTO keyed VALUES (1.00, 'a', 2), (2, 'a', 2) ON CONFLICT DO NOTHING",
+        "INSERT INTO keyed VALUES (2.0, 'a', 3) ON CONFLICT (n, t) DO UPDATE SET b = excluded.b",
+        "UPDATE keyed SET n = 1.000 WHERE n = 2",
+        "UPDATE keyed SET n = 2.000 WHERE n = 2",
+        "DELETE FROM keyed WHERE n = 1",
+        "INSERT INTO keyed VALUES (1, 'a', 4)",
+    ]
+    for both in prepared(connection, postgres, setup, tables):
+        for statement in statements:
+            assert said(both[0], statement) == said(both[1], statement), statement
+            assert held(both[0], tables) == held(both[1], tables), statement
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_random_transactions_leave_the_same_rows(both: Both, seed: int) -> None:
     """Blocks with savepoints: what is pending counts, what is deleted or rolled back does not."""

@@ -3,9 +3,9 @@
 A time series has no such thing: points of one key merge. NULL equals nothing, so rows with a NULL in a unique column
 are free of the others (PostgreSQL 15 manual, 5.4.3).
 
-Values are compared in the form they are stored in. Everything here is a function of columns; who holds rows against
-what is stored does it twice: a statement for its error's sake (``tsdb.sql.dml``), the log before it takes them
-(``tsdb.storage``).
+Values are compared in the form they are stored in, once that is the same for equal ones (``comparable``). Everything
+here is a function of columns; who holds rows against what is stored does it twice: a statement for its error's sake
+(``tsdb.sql.dml``), the log before it takes them (``tsdb.storage``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.errors import UniqueViolation
-from tsdb.types import BOOL, DATE, TIME, TIMESTAMP, TIMESTAMPTZ
+from tsdb.types import BOOL, DATE, NUMERIC, TIME, TIMESTAMP, TIMESTAMPTZ
 
 if TYPE_CHECKING:
     from tsdb.model.catalog import Column, Series
@@ -46,7 +46,9 @@ def uniques_of(series: Series) -> tuple[Unique, ...]:
     tags = tuple(column.number for column in series.tags)
     if series.keyed:
         key = series.key or tags
-        found.append(Unique(series.key_name or f"{series.name}_pkey", key, key=set(key) == set(tags)))
+        # Tags with equal values are one tag set, but for numbers that are written in two ways.
+        named = set(key) == set(tags) and not any(_in_own_scale(column) for column in series.tags)
+        found.append(Unique(series.key_name or f"{series.name}_pkey", key, key=named))
     found += [Unique(each.name, each.columns) for each in series.constraints if each.kind == "u"]
     for index in series.indexes:
         columns = tuple(key.column for key in index.keys)
@@ -85,10 +87,33 @@ def shown_value(column: Column, value: object) -> str:
     return text.removesuffix(".0") if isinstance(value, float) else text
 
 
+def comparable(series: Series, numbers: Iterable[int | str], arrays: Iterable[pa.Array]) -> list[pa.Array]:
+    """Columns of stored values, of which equal ones are now alike: 1.0 and 1.00 of a numeric, 0 and −0."""
+    return [
+        _alike(series.by_number[number], array) if isinstance(number, int) else array
+        for number, array in zip(numbers, arrays, strict=True)
+    ]
+
+
+def _in_own_scale(column: Column) -> bool:
+    """A numeric without a scale: a text, as it was written."""
+    return column.type == NUMERIC and column.typmod < 0
+
+
+def _alike(column: Column, values: pa.Array) -> pa.Array:
+    if pa.types.is_floating(values.type):
+        return pc.add(values, pa.scalar(0.0, values.type))
+    if not _in_own_scale(column):
+        return values
+    if isinstance(values, pa.DictionaryArray):
+        return pa.DictionaryArray.from_arrays(values.indices, _alike(column, values.dictionary))
+    return pc.replace_substring_regex(values, r"\.0*$|(\.\d*[1-9])0+$", r"\1")
+
+
 def matched(ours: Sequence[pa.Array], theirs: Sequence[pa.Array]) -> Int64s:
     """For each of our rows the place of one of theirs with the same values, −1 where there is none.
 
-    Both are one array for each unique column; theirs may be dictionaries.
+    Both are one ``comparable`` array for each unique column; theirs may be dictionaries.
     """
     found = np.full(len(ours[0]), -1, np.int64)
     candidates = np.ones(len(theirs[0]), np.bool_)
@@ -108,7 +133,7 @@ def matched(ours: Sequence[pa.Array], theirs: Sequence[pa.Array]) -> Int64s:
 
 
 def repeated(columns: Sequence[pa.Array]) -> Mask:
-    """Which rows have the values of an earlier one."""
+    """Which rows have the values of an earlier one; ``columns`` are ``comparable``."""
     codes, valid = _codes(columns)
     later = np.ones(len(codes), np.bool_)
     later[np.unique(codes, return_index=True)[1]] = False

@@ -47,10 +47,10 @@ def check_free(shard: Shard, news: Iterable[NewPoints]) -> None:
 def _check_each_other(series: Series, new: NewPoints, before: list[Points]) -> None:
     """Points of statements that did not look, not even at what their transaction had written."""
     for unique in series.uniques:
-        columns = [new.points.column(number) for number in unique.columns]
+        columns = _values_of(unique, new.points)
         taken = uniqueness.repeated(columns)
         for points in before:
-            taken |= uniqueness.matched(columns, [points.column(number) for number in unique.columns]) >= 0
+            taken |= uniqueness.matched(columns, _values_of(unique, points)) >= 0
         if taken.any():
             raise _error(series, unique, new.points, new.free, int(np.flatnonzero(taken)[0]))
     before.append(new.points)
@@ -87,7 +87,11 @@ def _key_places(points: Points, piece: Piece, tagsets: TagSets) -> Int64s:
 
 def _places(points: Points, piece: Piece, tagsets: TagSets, series: Series, unique: Unique) -> Int64s:
     theirs = [_column(piece, tagsets, series, number) for number in unique.columns]
-    return uniqueness.matched([points.column(number) for number in unique.columns], theirs)
+    return uniqueness.matched(_values_of(unique, points), uniqueness.comparable(series, unique.columns, theirs))
+
+
+def _values_of(unique: Unique, points: Points) -> list[pa.Array]:
+    return uniqueness.comparable(points.series, unique.columns, map(points.column, unique.columns))
 
 
 def _column(piece: Piece, tagsets: TagSets, series: Series, number: int) -> pa.Array:

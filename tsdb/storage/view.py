@@ -13,7 +13,7 @@ from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.time import NS_MIN
-from tsdb.model.uniqueness import matched
+from tsdb.model.uniqueness import comparable, matched
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
@@ -96,7 +96,8 @@ class StorageView:
     def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
         found = np.zeros(len(values[0]), np.bool_)
         for batch in self.scan(request).batches:
-            found |= matched(values, batch.columns[: len(values)]) >= 0
+            theirs = comparable(request.series, request.columns[: len(values)], batch.columns[: len(values)])
+            found |= matched(values, theirs) >= 0
         return found
 
     def progress(self, series: Series) -> Progress | None:

@@ -22,7 +22,7 @@ from tsdb.model.points import decode_tagset
 from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import us_of_ns
-from tsdb.model.uniqueness import matched
+from tsdb.model.uniqueness import comparable, matched
 from tsdb.session.pending.changes import Changes
 from tsdb.session.pending.hidden import Hidden
 from tsdb.session.pending.merged import MergedRows, merged_rows
@@ -75,8 +75,9 @@ class Overlay:
         changes = self._changes.get(request.series.number)
         for chunk in changes.chunks if changes is not None else ():
             if len(chunk.points):
-                columns = [chunk.column(number) for number in request.columns[: len(values)] if isinstance(number, int)]
-                found |= matched(values, columns) >= 0
+                numbers = [number for number in request.columns[: len(values)] if isinstance(number, int)]
+                theirs = comparable(request.series, numbers, map(chunk.column, numbers))
+                found |= matched(values, theirs) >= 0
         return found
 
     def progress(self, series: Series) -> Progress | None:

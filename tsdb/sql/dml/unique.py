@@ -21,6 +21,7 @@ from tsdb.model.schema import Role, Series
 from tsdb.model.store import SEQUENCE, FieldBound, Free, KeyDeletion, ScanRequest, TagMatch, View
 from tsdb.model.uniqueness import Mask, Unique
 from tsdb.sql.dml.keys import among, existing_rows
+from tsdb.sql.storage_form import is_text_numeric
 
 # Keys that one statement may write: each is remembered until its end.
 KEYS_MAX = 10_000_000
@@ -97,7 +98,7 @@ class UniqueRows:
         """A row that is left out for one arbiter's sake takes nothing from the others, so rows go one by one; only
         those that have something in common with another need to."""
         chosen = points.take(kept)
-        columns = [[chosen.column(number) for number in unique.columns] for unique in arbiters]
+        columns = [_values_of(unique, chosen) for unique in arbiters]
         masks = [self._repeated(unique, chosen) for unique in arbiters]
         if not np.any(masks):
             return kept
@@ -155,7 +156,8 @@ class UniqueRows:
                 stays = ~np.isin(batch.column(len(ours)).to_numpy(zero_copy_only=False), replaced)
                 batch = batch.filter(pa.array(stays))
             if batch.num_rows:
-                found |= uniqueness.matched(ours, batch.columns[: len(ours)]) >= 0
+                theirs = uniqueness.comparable(series, unique.columns, batch.columns[: len(ours)])
+                found |= uniqueness.matched(ours, theirs) >= 0
         return found
 
     def _remember(self, points: Points) -> None:
@@ -172,7 +174,7 @@ class UniqueRows:
 
 
 def _values_of(unique: Unique, points: Points) -> list[pa.Array]:
-    return [points.column(number) for number in unique.columns]
+    return uniqueness.comparable(points.series, unique.columns, map(points.column, unique.columns))
 
 
 def _conditions(series: Series, values: Mapping[int, pa.Array]) -> tuple[tuple[TagMatch, ...], tuple[FieldBound, ...]]:
@@ -180,7 +182,8 @@ def _conditions(series: Series, values: Mapping[int, pa.Array]) -> tuple[tuple[T
     tags: list[TagMatch] = []
     bounds: list[FieldBound] = []
     for number, array in values.items():
-        if series.by_number[number].role is Role.TAG:
+        column = series.by_number[number]
+        if column.role is Role.TAG and not is_text_numeric(column):
             known = frozenset(array.to_pylist()) if len(array) <= _VALUES_MAX else None
             if known is not None:
                 tags.append(TagMatch(number, known.__contains__, known))
