@@ -8,7 +8,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.fixtures.postgres import Connection
+from tests.fixtures.postgres import Both, Connection, prepared
 
 SETUP: list[LiteralString] = [
     "CREATE TABLE chosen (id int PRIMARY KEY, name text, n numeric, k int DEFAULT 3)",
@@ -35,17 +35,12 @@ COPIES: list[tuple[LiteralString, str]] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE chosen, chosen_points")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, ["chosen", "chosen_points"])
 
 
 @pytest.mark.parametrize(("statement", "data"), COPIES)
-def test_the_same_rows_come_in(both: tuple[Connection, Connection], statement: LiteralString, data: str) -> None:
+def test_the_same_rows_come_in(both: Both, statement: LiteralString, data: str) -> None:
     found = []
     for each in both:
         try:

@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors
 
 from tests.dml.side_by_side import held
-from tests.fixtures.postgres import Connection
+from tests.fixtures.postgres import Both, Connection, prepared
 from tests.session.conftest import Server
 
 TABLES: list[LiteralString] = ["a", "d", "e"]
@@ -53,19 +53,12 @@ STATEMENTS: list[LiteralString] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE a, d, e")
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, ["a", "d", "e"])
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_rows_that_are_there_are_filled_or_checked_as_in_postgresql(
-    both: tuple[Connection, Connection], statement: LiteralString
-) -> None:
+def test_rows_that_are_there_are_filled_or_checked_as_in_postgresql(both: Both, statement: LiteralString) -> None:
     found = []
     for each in both:
         try:
@@ -80,7 +73,7 @@ def test_rows_that_are_there_are_filled_or_checked_as_in_postgresql(
     assert found[0] == found[1]
 
 
-def test_a_default_that_is_new_each_time_is_new_for_each_row(both: tuple[Connection, Connection]) -> None:
+def test_a_default_that_is_new_each_time_is_new_for_each_row(both: Both) -> None:
     for each in both:
         each.execute("ALTER TABLE a ADD COLUMN k serial, ADD COLUMN r float8 DEFAULT random()")
         counts = each.execute("SELECT count(DISTINCT k), min(k), max(k), count(DISTINCT r) FROM a").fetchone()
@@ -88,7 +81,7 @@ def test_a_default_that_is_new_each_time_is_new_for_each_row(both: tuple[Connect
         assert each.execute("INSERT INTO a VALUES (4) RETURNING k").fetchone() == (4,)
 
 
-def test_rows_of_the_same_transaction_are_filled_too(both: tuple[Connection, Connection]) -> None:
+def test_rows_of_the_same_transaction_are_filled_too(both: Both) -> None:
     found = []
     for each in both:
         with each.transaction():
@@ -99,7 +92,7 @@ def test_rows_of_the_same_transaction_are_filled_too(both: tuple[Connection, Con
     assert found[0] == found[1]
 
 
-def test_what_cannot_be_filled_leaves_no_column(server: Server, both: tuple[Connection, Connection]) -> None:
+def test_what_cannot_be_filled_leaves_no_column(server: Server, both: Both) -> None:
     ours, _ = both
     with pytest.raises(errors.DivisionByZero):
         ours.execute("ALTER TABLE d ADD COLUMN k float8 DEFAULT 1, ADD COLUMN l int DEFAULT 1 / 0")
@@ -107,7 +100,7 @@ def test_what_cannot_be_filled_leaves_no_column(server: Server, both: tuple[Conn
     assert columns == ["time", "host", "v"]
 
 
-def test_unique_is_only_remembered_of_a_time_series(both: tuple[Connection, Connection]) -> None:
+def test_unique_is_only_remembered_of_a_time_series(both: Both) -> None:
     ours, _ = both
     notices: list[str] = []
     ours.add_notice_handler(lambda diagnostic: notices.append(diagnostic.message_primary or ""))

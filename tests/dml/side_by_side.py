@@ -6,12 +6,12 @@ Nothing is prepared: tables of the same names have other columns in the next tes
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
 
 import psycopg
 
-from tests.fixtures.postgres import Connection
+from tests.fixtures.postgres import Both, Connection
 
 
 def outcome(connection: Connection, statement: LiteralString, values: Sequence[object] = ()) -> tuple[Any, ...]:
@@ -32,21 +32,6 @@ def ordered(rows: list[Any]) -> list[str]:
 def held(connection: Connection, tables: Sequence[LiteralString]) -> list[list[str]]:
     """What tables hold."""
     return [ordered(connection.execute(f"SELECT * FROM {table}", prepare=False).fetchall()) for table in tables]
-
-
-Both = tuple[Connection, Connection]
-
-
-def prepared(
-    connection: Connection, postgres: Connection, setup: Sequence[LiteralString], tables: Sequence[LiteralString]
-) -> Iterator[Both]:
-    """The body of a fixture: both servers after ``setup``; ``tables`` are dropped then."""
-    for each in (connection, postgres):
-        for statement in setup:
-            each.execute(statement)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute(f"DROP TABLE {', '.join(tables)}".encode())
 
 
 def check_random_transactions(

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.dml.side_by_side import held, outcome
-from tests.fixtures.postgres import Connection
+from tests.fixtures.postgres import Both, Connection, prepared
 
 TABLES: list[LiteralString] = ["assigned", "others", "counted"]
 SETUP: list[LiteralString] = [
@@ -53,17 +53,12 @@ STATEMENTS: list[LiteralString] = [
 
 
 @pytest.fixture
-def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[tuple[Connection, Connection]]:
-    for each in (connection, postgres):
-        for statement in SETUP:
-            each.execute(statement, prepare=False)
-    yield connection, postgres
-    for each in (connection, postgres):
-        each.execute("DROP TABLE assigned, others, counted", prepare=False)
+def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
+    yield from prepared(connection, postgres, SETUP, ["assigned", "others", "counted"])
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)
-def test_several_columns_and_whose_values_win(both: tuple[Connection, Connection], statement: LiteralString) -> None:
+def test_several_columns_and_whose_values_win(both: Both, statement: LiteralString) -> None:
     ours, theirs = both
     assert outcome(ours, statement) == outcome(theirs, statement)
     assert held(ours, TABLES) == held(theirs, TABLES)

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import Both, held, outcome, prepared
-from tests.fixtures.postgres import Connection
+from tests.dml.side_by_side import held, outcome
+from tests.fixtures.postgres import Both, Connection, prepared
 
 TABLES: list[LiteralString] = ["a", "b", "d"]
 SETUP: list[LiteralString] = [

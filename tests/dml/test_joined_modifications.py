@@ -9,8 +9,8 @@ from typing import LiteralString
 import psycopg
 import pytest
 
-from tests.dml.side_by_side import Both, held, ordered, outcome, prepared
-from tests.fixtures.postgres import Connection
+from tests.dml.side_by_side import held, ordered, outcome
+from tests.fixtures.postgres import Both, Connection, prepared
 
 TABLES: list[LiteralString] = ["d", "s", "u"]
 SETUP: list[LiteralString] = [

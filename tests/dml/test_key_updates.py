@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import Both, check_random_transactions, held, outcome, prepared
-from tests.fixtures.postgres import Connection
+from tests.dml.side_by_side import check_random_transactions, held, outcome
+from tests.fixtures.postgres import Both, Connection, prepared
 
 TABLES: list[LiteralString] = ["d", "s", "e"]
 SETUP: list[LiteralString] = [

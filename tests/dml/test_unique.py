@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import Both, check_random_transactions, held, outcome, prepared
-from tests.fixtures.postgres import Connection
+from tests.dml.side_by_side import check_random_transactions, held, outcome
+from tests.fixtures.postgres import Both, Connection, prepared
 from tests.session.conftest import Server
 
 TABLES: list[LiteralString] = ["u", "v", "w"]

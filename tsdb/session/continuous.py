@@ -13,14 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from tsdb.errors import SerializationFailure, TsdbError, UndefinedTable
 from tsdb.model.continuous import Progress
+from tsdb.model.layer import Borrowed
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
-from tsdb.model.store import Effect, Moment, RangeDeletion, Scan, ScanRequest, Store, TimeRange, View, Write
+from tsdb.model.store import Effect, RangeDeletion, Scan, ScanRequest, Store, TimeRange, View, Write
 from tsdb.model.time import NS_MAX
 from tsdb.session import effects
 from tsdb.sql import permission
@@ -310,36 +307,13 @@ def _found(catalog: Catalog, identity: int) -> tuple[Database, Series, Series]:
     raise UndefinedTable("the continuous view does not exist any more")
 
 
-@dataclass(frozen=True)
-class OnlyWithin:
-    """Implements ``View``: of one series it has the rows in a span of time alone."""
+class OnlyWithin(Borrowed):
+    """A view that of one series has the rows in a span of time alone."""
 
-    view: View
-    series: int
-    span: tuple[int, int]
-
-    @property
-    def catalog(self) -> Catalog:
-        return self.view.catalog
-
-    @property
-    def moment(self) -> Moment:
-        return self.view.moment
-
-    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        return self.view.knows(series, tagsets)
-
-    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
-        return self.view.may_meet(request, values)
-
-    def progress(self, series: Series) -> Progress | None:
-        return self.view.progress(series)
-
-    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        return self.view.changes(series, since, span, quantum_ns)
-
-    def close(self) -> None:
-        """The view is somebody else's."""
+    def __init__(self, view: View, series: int, span: tuple[int, int]) -> None:
+        super().__init__(view)
+        self.series = series
+        self.span = span
 
     def scan(self, request: ScanRequest) -> Scan:
         if request.series.number != self.series:

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-
 from tsdb.errors import FeatureNotSupported
-from tsdb.model.continuous import Progress
-from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, Store, TimeRange, View
+from tsdb.model.layer import Borrowed
+from tsdb.model.schema import Catalog
+from tsdb.model.store import Effect, Producer, Store, View
 from tsdb.session import effects
 from tsdb.session.numbering import Numbering
 from tsdb.session.pending import Changes, Overlay
@@ -25,39 +21,6 @@ from tsdb.session.transaction import State, Transaction
 
 # An implicit transaction writes what it has collected when it is so much.
 WRITE_BYTES = 8 << 20
-
-
-class _Shared:
-    """A view that several statements read; its holder closes it."""
-
-    def __init__(self, view: View) -> None:
-        self.held = view
-
-    @property
-    def catalog(self) -> Catalog:
-        return self.held.catalog
-
-    @property
-    def moment(self) -> Moment:
-        return self.held.moment
-
-    def scan(self, request: ScanRequest) -> Scan:
-        return self.held.scan(request)
-
-    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        return self.held.knows(series, tagsets)
-
-    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
-        return self.held.may_meet(request, values)
-
-    def progress(self, series: Series) -> Progress | None:
-        return self.held.progress(series)
-
-    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        return self.held.changes(series, since, span, quantum_ns)
-
-    def close(self) -> None:
-        pass
 
 
 class Writing:
@@ -78,7 +41,7 @@ class Writing:
         self._temporary = temporary
         self._database = database
         self._repeatable = repeatable
-        self._snapshot: _Shared | None = None
+        self._snapshot: Borrowed | None = None
         self.written_early = False
 
     @property
@@ -91,7 +54,7 @@ class Writing:
         in_block = transaction.state is State.BLOCK
         view: View
         if in_block and self._repeatable():
-            self._snapshot = self._snapshot or _Shared(self._store.view())
+            self._snapshot = self._snapshot or Borrowed(self._store.view())
             view = self._snapshot
         else:
             view = self._store.view()
@@ -120,7 +83,7 @@ class Writing:
         """The transaction has ended."""
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
-            snapshot.held.close()
+            snapshot.view.close()
 
     def collect(self, effect: Effect) -> None:
         """Raises OutOfMemory, and what writing raises."""

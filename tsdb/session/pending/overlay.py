@@ -17,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsdb.model.continuous import Progress
+from tsdb.model.layer import Layer
 from tsdb.model.points import decode_tagset
-from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Newest, Scan, ScanRequest, TimeRange, View
+from tsdb.model.schema import Column, Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Newest, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import us_of_ns
 from tsdb.model.uniqueness import comparable, matched
 from tsdb.session.pending.changes import Changes
@@ -35,43 +35,35 @@ BATCH_ROWS = 128 * 1024
 _TAGSETS_MAX = 65_536
 
 
-class Overlay:
-    """Implements ``View``. ``changes`` by series number."""
+class Overlay(Layer):
+    """``changes`` by series number."""
 
     def __init__(self, view: View, changes: Mapping[int, Changes]) -> None:
-        self._view = view
+        super().__init__(view)
         self._changes = changes
         self._read: dict[int, tuple[Hidden, MergedRows]] = {}
 
     def with_changes(self, changes: Mapping[int, Changes]) -> Overlay:
         """The same view of the store with other changes."""
-        return Overlay(self._view, changes)
-
-    @property
-    def catalog(self) -> Catalog:
-        return self._view.catalog
-
-    @property
-    def moment(self) -> Moment:
-        return self._view.moment
+        return Overlay(self.view, changes)
 
     def scan(self, request: ScanRequest) -> Scan:
         number = request.series.number
         changes = self._changes.get(number)
         if changes is None:
-            return self._view.scan(request)
+            return self.view.scan(request)
         if number not in self._read:
             self._read[number] = Hidden(changes), merged_rows(changes)
         hidden, rows = self._read[number]
-        return _OverlayScan(self._view, request, hidden, rows).start()
+        return _OverlayScan(self.view, request, hidden, rows).start()
 
     def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
-        found = self._view.knows(series, tagsets)
+        found = self.view.knows(series, tagsets)
         changes = self._changes.get(series.number)
         return found if changes is None else found | changes.has_tagsets(tagsets)
 
     def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
-        found = self._view.may_meet(request, values)
+        found = self.view.may_meet(request, values)
         changes = self._changes.get(request.series.number)
         for chunk in changes.chunks if changes is not None else ():
             if len(chunk.points):
@@ -80,16 +72,10 @@ class Overlay:
                 found |= matched(values, theirs) >= 0
         return found
 
-    def progress(self, series: Series) -> Progress | None:
-        return self._view.progress(series)
-
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
         if series.number in self._changes:
             return [(span.low, span.high)]
-        return self._view.changes(series, since, span, quantum_ns)
-
-    def close(self) -> None:
-        self._view.close()
+        return self.view.changes(series, since, span, quantum_ns)
 
 
 class _OverlayScan:

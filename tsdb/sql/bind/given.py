@@ -6,18 +6,17 @@ number, which no other series has. ``GivenView`` answers its scans from memory; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sqlglot import exp
 
-from tsdb.model.continuous import Progress
+from tsdb.model.layer import Layer
 from tsdb.model.points import Points
-from tsdb.model.schema import Catalog, Role, Series
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics, TimeRange, View
+from tsdb.model.schema import Role, Series
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import us_of_ns
 
 # The argument of a table in a tree that says which series' points are given; no parser sets it.
@@ -37,21 +36,13 @@ def beside(series: Series) -> Series:
     return replace(series, number=-series.number, relation=series.identity)
 
 
-@dataclass(frozen=True)
-class GivenView:
-    """Implements ``View``: a view and, beside it, points of one series, of which ``within`` is all that is read."""
+class GivenView(Layer):
+    """A view and, beside it, points of one series, of which ``within`` is all that is read."""
 
-    view: View
-    points: Points
-    within: TimeRange | None = None
-
-    @property
-    def catalog(self) -> Catalog:
-        return self.view.catalog
-
-    @property
-    def moment(self) -> Moment:
-        return self.view.moment
+    def __init__(self, view: View, points: Points, within: TimeRange | None = None) -> None:
+        super().__init__(view)
+        self.points = points
+        self.within = within
 
     def scan(self, request: ScanRequest) -> Scan:
         """Of the given points all are answered, whatever is asked: the query filters them itself."""
@@ -70,21 +61,6 @@ class GivenView:
             batch = pa.RecordBatch.from_struct_array(bare)
         statistics = ScanStatistics(rows_returned=len(self.points))
         return Scan(batch.schema, _once(batch), statistics)
-
-    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        return self.view.knows(series, tagsets)
-
-    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
-        return self.view.may_meet(request, values)
-
-    def progress(self, series: Series) -> Progress | None:
-        return self.view.progress(series)
-
-    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        return self.view.changes(series, since, span, quantum_ns)
-
-    def close(self) -> None:
-        self.view.close()
 
 
 def _once(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -6,16 +6,14 @@ They are read as a series that is in no catalog; its columns are numbered from 1
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from sqlglot import exp
 
-from tsdb.model.continuous import Progress
-from tsdb.model.schema import Catalog, Column, Role, Series
-from tsdb.model.store import Moment, Scan, ScanRequest, ScanStatistics, TimeRange, View
+from tsdb.model.layer import Layer
+from tsdb.model.schema import Column, Role, Series
+from tsdb.model.store import Scan, ScanRequest, ScanStatistics, View
 from tsdb.sql import storage_form, trees
 from tsdb.sql.bind import given
 from tsdb.sql.result import ResultColumn
@@ -36,20 +34,12 @@ def query(series: Series, names: Sequence[str]) -> exp.Expr:
     return trees.select(items, given.table(series, series.name))
 
 
-@dataclass(frozen=True)
-class HandedView:
-    """Implements ``View``: a view and, beside it, rows by the number of their series."""
+class HandedView(Layer):
+    """A view and, beside it, rows by the number of their series."""
 
-    view: View
-    rows: Mapping[int, tuple[Series, Sequence[pa.RecordBatch]]]
-
-    @property
-    def catalog(self) -> Catalog:
-        return self.view.catalog
-
-    @property
-    def moment(self) -> Moment:
-        return self.view.moment
+    def __init__(self, view: View, rows: Mapping[int, tuple[Series, Sequence[pa.RecordBatch]]]) -> None:
+        super().__init__(view)
+        self.rows = rows
 
     def scan(self, request: ScanRequest) -> Scan:
         """All rows, whatever is asked: the query filters them itself."""
@@ -60,21 +50,6 @@ class HandedView:
         types = [_type(series, key) for key in request.columns]
         schema = pa.schema([(f"c{i}", kind) for i, kind in enumerate(types)])
         return Scan(schema, _batches(series, request.columns, batches, schema), ScanStatistics())
-
-    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
-        return self.view.knows(series, tagsets)
-
-    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
-        return self.view.may_meet(request, values)
-
-    def progress(self, series: Series) -> Progress | None:
-        return self.view.progress(series)
-
-    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        return self.view.changes(series, since, span, quantum_ns)
-
-    def close(self) -> None:
-        self.view.close()
 
 
 def _type(series: Series, key: int | str) -> pa.DataType:
