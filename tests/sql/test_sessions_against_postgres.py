@@ -5,7 +5,6 @@ same columns, types, modifiers, rows as text and SQLSTATEs. A line that begins w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -13,8 +12,6 @@ import pytest
 from psycopg import pq
 
 from tests.fixtures.postgres import Connection
-from tsdb.config import load
-from tsdb.server import EmbeddedServer
 
 pytestmark = pytest.mark.postgres
 
@@ -24,23 +21,6 @@ SCRIPTS = sorted((Path(__file__).parent / "fixtures" / "sessions").glob("*.sql")
 def statements(path: Path) -> list[str]:
     lines = re.split(r"\n(?! )", path.read_text().strip())
     return [" ".join(line.split("\n ")) for line in lines if line and not line.startswith("--")]
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection]:
-    settings = load({"data": tmp_path_factory.mktemp("sessions") / "data", "pg_port": 0, "http_port": 0})
-    with EmbeddedServer(settings) as server:
-        dsn = f"host=127.0.0.1 port={server.pg_port} user=tsdb dbname=tsdb"
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            yield connection
-
-
-@pytest.fixture(scope="module")
-def theirs(postgres: Connection) -> Iterator[Connection]:
-    postgres.execute("CREATE DATABASE sessions")
-    connection: Connection
-    with psycopg.connect(postgres.info.dsn, dbname="sessions", autocommit=True) as connection:
-        yield connection
 
 
 def _answer(connection: Connection | psycopg.Connection, sql: str) -> object:

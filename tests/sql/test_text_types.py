@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from psycopg import pq
 
 from tests.fixtures.postgres import Connection
-from tsdb.config import load
-from tsdb.server import EmbeddedServer
 from tsdb.sql.computed import text_types
 from tsdb.wire import text_binary
 
@@ -82,23 +79,6 @@ VALUES = [
     ("macaddr", "08:00:2b:01:02:03"), ("money", "$1,234.56"), ("money", "-$0.01"),
     ("point[]", '{"(1,2)",NULL}'), ("int4range[]", '{"[1,2)"}'),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[psycopg.Connection]:
-    settings = load({"data": tmp_path_factory.mktemp("texts") / "data", "pg_port": 0, "http_port": 0})
-    with EmbeddedServer(settings) as server:
-        dsn = f"host=127.0.0.1 port={server.pg_port} user=tsdb dbname=tsdb"
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            yield connection
-
-
-@pytest.fixture(scope="module")
-def theirs(postgres: Connection) -> Iterator[Connection]:
-    postgres.execute("CREATE DATABASE texts")
-    connection: Connection
-    with psycopg.connect(postgres.info.dsn, dbname="texts", autocommit=True) as connection:
-        yield connection
 
 
 def _answer(connection: Connection | psycopg.Connection, sql: str, *values: bytes, binary: bool = False) -> object:
