@@ -168,6 +168,32 @@ def test_rights_are_asked_of_each_part(both: Both) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("statement", [
+    "WITH k AS (SELECT (random() * 1e9)::int AS id), x AS (INSERT INTO a (id) SELECT id FROM k)"
+    " INSERT INTO b (id) SELECT id FROM k",
+    "WITH k AS (SELECT gen_random_uuid()::text AS t), l AS (SELECT t FROM k),"
+    " x AS (INSERT INTO a (id, name) SELECT 77, t FROM l) SELECT t FROM k",
+    "MERGE INTO a USING (SELECT (random() * 5)::int AS id) AS s ON a.id = s.id"
+    " WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id) VALUES (s.id)",
+    "MERGE INTO a USING b ON a.id = b.id WHEN MATCHED AND random() < 0.5 THEN DELETE"
+    " WHEN MATCHED THEN UPDATE SET n = 1",
+])  # fmt: skip
+def test_what_is_new_each_time_is_not_asked_twice(both: Both, statement: LiteralString) -> None:
+    before = held(both[0], TABLES)
+    assert outcome(both[0], statement) == ("0A000",)
+    assert held(both[0], TABLES) == before
+
+
+def test_what_is_new_each_time_may_be_asked_once(both: Both) -> None:
+    ours, _ = both
+    ours.execute(
+        "WITH k AS (SELECT (random() * 1e9)::int + 100 AS id), x AS (INSERT INTO a (id) SELECT id FROM k RETURNING id)"
+        " INSERT INTO b (id) SELECT id FROM x"
+    )
+    assert ours.execute("SELECT count(*) FROM a JOIN b USING (id) WHERE id >= 100").fetchall() == [(1,)]
+    ours.execute("MERGE INTO a USING b ON a.id = b.id WHEN NOT MATCHED THEN INSERT (id, n) VALUES (b.id, random())")
+
+
 def test_a_read_only_transaction_refuses_them(connection: psycopg.Connection) -> None:
     connection.execute("CREATE TABLE ro (id int PRIMARY KEY)")
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import psycopg
 import pytest
 
@@ -57,6 +59,25 @@ def test_what_is_rolled_back_has_no_number(server: Server) -> None:
         connection.execute("SET tsdb.producer = 'c'; SET tsdb.batch = 1")
         connection.execute(INSERT.format("undone").encode())
         assert count(connection, "undone") == 2
+
+
+def test_a_number_that_found_nothing_to_change_is_not_the_next_transactions(server: Server) -> None:
+    with server.connect() as connection:
+        connection.execute(EVENTS.format("emptied").encode())
+        connection.execute(INSERT.format("emptied").encode())
+        connection.execute("SET tsdb.producer = 'e'")
+        for block in (False, True):
+            connection.execute("SET tsdb.batch = 1")
+            with connection.transaction() if block else nullcontext():
+                connection.execute("DELETE FROM emptied")
+            assert connection.execute("SHOW tsdb.batch").fetchone() == ("0",)
+            assert count(connection, "emptied") == 0
+        connection.execute(INSERT.format("emptied").encode())
+        assert count(connection, "emptied") == 2
+        connection.execute("SET tsdb.batch = 2")
+        with connection.transaction(force_rollback=True):
+            connection.execute("DELETE FROM emptied WHERE a = 99")
+        assert connection.execute("SHOW tsdb.batch").fetchone() == ("2",), "it has changed nothing"
 
 
 @pytest.mark.parametrize("form", ["text", "csv"])

@@ -210,7 +210,7 @@ class Core:
 
     def _ended(self, *, committed: bool) -> None:
         self.execution.writing.release()
-        self.numbering.end()
+        self.numbering.end(committed=committed)
         self.variables.end(committed=committed)
         self.messages.end(committed=committed)
         self.names.end_transaction(committed=committed)

@@ -165,7 +165,7 @@ class Execution:
             self._numbering.say(copy.copy.options.numbered)
         view = self.writing.view()
         try:
-            numbered = self._numbering.producer() is not None
+            numbered = self._numbering.runs()
             for write in copy_input.writes(copy.series, view, batches, lines, numbered=numbered):
                 self._transaction.add(write)
         finally:
@@ -304,7 +304,7 @@ class Execution:
             repeatable = self._transaction.state is State.BLOCK and self._repeatable()
             reading = Reading(
                 self._queries, view.catalog, view, running.values, context, repeatable, returned.reads,
-                self._numbering.producer() is not None, returned.keeps, lambda: self.writing.written(view),
+                self._numbering.runs(), returned.keeps, lambda: self.writing.written(view),
             )  # fmt: skip
             outcome = plan.modification.start(reading)
             try:

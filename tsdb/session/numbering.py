@@ -25,6 +25,7 @@ class Numbering:
         self._variables = variables
         self._tell = tell
         self._said: Producer | None = None
+        self._ran: Producer | None = None
 
     def producer(self) -> Producer | None:
         """Raises InvalidParameterValue for a number without a name."""
@@ -37,6 +38,12 @@ class Numbering:
         if not name:
             raise InvalidParameterValue("tsdb.batch needs tsdb.producer, the name of who numbers")
         return Producer(name, batch)
+
+    def runs(self) -> bool:
+        """Something that changes data runs, though it may find nothing to change: is it numbered? Raises as
+        ``producer``."""
+        self._ran = self.producer()
+        return self._ran is not None
 
     def say(self, producer: Producer) -> None:
         """COPY's options number its transaction. Raises InvalidParameterValue for a second number."""
@@ -56,6 +63,9 @@ class Numbering:
                 )
             )
 
-    def end(self) -> None:
-        """The transaction is over."""
-        self._said = None
+    def end(self, *, committed: bool) -> None:
+        """The transaction is over. If it had nothing to change, as a retry may, its number is not the next one's
+        either: that would be taken for another retry."""
+        if committed and self._ran is not None and int(self._variables.get("tsdb.batch")) == self._ran.batch:
+            self._variables.assume("tsdb.batch", "0")
+        self._said = self._ran = None

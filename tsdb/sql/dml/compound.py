@@ -22,6 +22,7 @@ from tsdb.sql.bind import handed
 from tsdb.sql.bind.handed import HandedView
 from tsdb.sql.context import Context
 from tsdb.sql.dml import delete, insert, merge, update
+from tsdb.sql.dml.assignments import is_volatile
 from tsdb.sql.dml.modification import Effect, Modification, Outcome, Reading
 from tsdb.sql.query import Queries
 from tsdb.sql.result import ResultColumn
@@ -134,6 +135,8 @@ class _Preparation:
         self._types = types
         self._parts: list[Part] = []
         self._known: list[exp.Expr] = []
+        # Of these the queries whose values are new each time, which one part has asked.
+        self._asked: set[str] = set()
         self._silent: list[str] = []
 
     def prepared(self) -> PreparedCompound:
@@ -217,11 +220,28 @@ class _Preparation:
         """With the common tables that came before, if it names any table that may be one."""
         self._check_silent(tree)
         names = {trees.name_of(each) for each in tree.find_all(exp.Table) if isinstance(each.this, exp.Identifier)}
+        self._check_asked_once(names)
         if self._known and any(trees.name_of(each.args["alias"]) in names for each in self._known):
             own = tree.args.get("with_")
             inner = [each.copy() for each in own.expressions] if own is not None else []
             tree.set("with_", exp.With(expressions=[*(each.copy() for each in self._known), *inner]))
         return tree
+
+    def _check_asked_once(self, names: set[str]) -> None:
+        """Each part asks a query again, so what it gives must be the same. ``names``: of the tables of one part."""
+        for cte in reversed(self._known):
+            name = trees.name_of(cte.args["alias"])
+            if name not in names:
+                continue
+            names = names | {trees.name_of(each) for each in cte.this.find_all(exp.Table)}
+            if not is_volatile(cte.this):
+                continue
+            if name in self._asked:
+                raise FeatureNotSupported(
+                    f'WITH query "{name}" calls a function whose value is new each time, and two parts read it',
+                    hint="Write its rows into a temporary table first.",
+                )
+            self._asked.add(name)
 
     def _check_silent(self, tree: exp.Expr) -> None:
         for table in tree.find_all(exp.Table):

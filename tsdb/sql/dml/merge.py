@@ -13,6 +13,7 @@ from tsdb.errors import FeatureNotSupported, SqlSyntaxError
 from tsdb.model.schema import Series
 from tsdb.sql import trees
 from tsdb.sql.dml import constant_rows
+from tsdb.sql.dml.assignments import is_volatile
 from tsdb.sql.dml.joined import Joined
 
 
@@ -51,8 +52,21 @@ def read(tree: exp.Merge) -> Merging:
         never = exp.false() if condition is None else _is_not_true(condition)
         earlier[matched].append(never)
     changes = found.delete([_any(changing)]) if changing else None
+    if len(parts) > 1 or changes is not None:
+        _check_same(tree)
     # What does nothing is still bound: the names in it must be there.
     return Merging(tuple(parts) or (found.delete([exp.false()]),), changes)
+
+
+def _check_same(tree: exp.Merge) -> None:
+    """Each clause asks for the source and its own condition again."""
+    conditions = [when.args.get("condition") for when in tree.args["whens"].expressions]
+    for each in (tree.args["using"], tree.args["on"], tree.args.get("with_"), *conditions):
+        if each is not None and is_volatile(each):
+            raise FeatureNotSupported(
+                "MERGE cannot choose rows by functions whose value is new each time",
+                hint="Write the source's rows into a temporary table first.",
+            )
 
 
 def twice(changes: exp.Delete, series: Series) -> exp.Expr:
