@@ -111,6 +111,16 @@ def test_csv_and_parquet_make_their_table_with_a_key(server: Server, tsdb: Tsdb,
     ]
 
 
+def test_csv_into_a_table_keeps_texts_that_look_like_numbers(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE zips (time timestamptz, zip text, n numeric, ok text, f float8)")
+    row = ("007", "1.2345678901234567890123", "true", 1.5)
+    path = tmp_path / "zips.csv"
+    path.write_text("time,zip,n,ok,f\n" + ",".join(("2026-01-01T00:00:00Z", *map(str, row))) + "\n")
+    tsdb.run("import", str(path))
+    assert rows(server, "SELECT zip, n::text, ok, f FROM zips") == [row]
+
+
 def test_every_format_out_is_what_was_there(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
     special = 'cpu,host=h\\,\\ \\=1,dc=x usage=1e300,s="\\\\ \\"q\\"" 1\n'
     special += 'cpu,host=b n=5i 2000\ncpu dc2="",ok=f 1001\n'

@@ -100,8 +100,9 @@ class Job:
         batch = 0
         sender = self._sender(source)
         try:
+            texts = sender.texts() if isinstance(sender, RowSender) else ()
             with source.open() as raw:
-                for piece in pieces(source, raw, wanted.time, wanted.precision):
+                for piece in pieces(source, raw, wanted.time, wanted.precision, texts):
                     batch += 1
                     if batch > journal.done:
                         report.note(piece, _send(sender, piece, journal.producer, batch))

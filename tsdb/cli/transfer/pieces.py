@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -31,13 +31,16 @@ class Piece:
     read: int = 0
 
 
-def pieces(source: Source, raw: BinaryIO, time: str, precision: str) -> Iterator[Piece]:
-    """``raw`` is the open file. Raises what reading raises: OSError, pa.ArrowException."""
+def pieces(source: Source, raw: BinaryIO, time: str, precision: str, texts: Sequence[str] = ()) -> Iterator[Piece]:
+    """``raw`` is the open file; ``texts`` are columns of CSV that are not to be read as numbers.
+
+    Raises what reading raises: OSError, pa.ArrowException.
+    """
     if source.format == "lp":
         yield from _line_pieces(source, raw)
         return
     first = 1
-    for batch in _parquet(source, raw) if source.format == "parquet" else _csv(source, raw):
+    for batch in _parquet(source, raw) if source.format == "parquet" else _csv(source, raw, texts):
         for start in range(0, len(batch), ROWS):
             part = batch.slice(start, ROWS)
             yield Piece(first, rows=_with_time(part, time, precision), read=_position(raw))
@@ -68,9 +71,12 @@ def _read_fully(stream: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _csv(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
+def _csv(source: Source, raw: BinaryIO, texts: Sequence[str]) -> Iterator[pa.RecordBatch]:
     # As COPY reads CSV: NA and null are texts like others.
-    options = pcsv.ConvertOptions(null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False)
+    options = pcsv.ConvertOptions(
+        column_types={name: pa.string() for name in texts}, null_values=[""], strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )  # fmt: skip
     reading = pcsv.ReadOptions(block_size=LINES_BYTES, use_threads=False)
     with pcsv.open_csv(
         pa.PythonFile(source.unpacked(raw), "r"), read_options=reading, convert_options=options,

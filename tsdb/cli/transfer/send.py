@@ -34,6 +34,10 @@ _NAMES = {
     pa.float16(): "float4", pa.float32(): "float4", pa.float64(): "float8", pa.date32(): "date",
 }  # fmt: skip
 
+_TEXTS = """SELECT attname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+AND typname IN ('text', 'varchar', 'bpchar', 'numeric', 'json', 'jsonb', 'uuid')"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -142,6 +146,20 @@ class RowSender:
         except psycopg.Error as error:
             raise Refused(_text(error)) from None
 
+    def texts(self) -> tuple[str, ...]:
+        """The columns of the table, if it is there, whose values are not those of the numbers they may look like: 007,
+        or digits that no float has. Raises Refused, StartupError."""
+
+        def asked() -> tuple[str, ...]:
+            name = sql.Identifier(self._table).as_string()
+            found = self._connect().execute(_TEXTS, [name]).fetchall()
+            return tuple(column for (column,) in found if column != self._time)
+
+        try:
+            return patiently(asked)
+        except psycopg.Error as error:
+            raise Refused(_text(error)) from None
+
     def _copy(self, schema: pa.Schema, text: bytes, count: int, producer: str, batch: int) -> Sent:
         connection = self._connected(schema)
         names = sql.SQL(", ").join(map(sql.Identifier, schema.names))
@@ -159,11 +177,15 @@ class RowSender:
         return Sent(count)
 
     def _connected(self, schema: pa.Schema) -> psycopg.Connection:
+        connection = self._connect()
+        if not self._made:
+            connection.execute(self._table_of(schema))
+            self._made = True
+        return connection
+
+    def _connect(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:
             self._connection = psycopg.connect(self._url, autocommit=True, application_name="tsdb import")
-        if not self._made:
-            self._connection.execute(self._table_of(schema))
-            self._made = True
         return self._connection
 
     def _table_of(self, schema: pa.Schema) -> sql.Composed:
