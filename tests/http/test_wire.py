@@ -6,9 +6,10 @@ import gzip
 import http.client
 import re
 import socket
+import time
 import zlib
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ import pytest
 from tests.lines.conftest import lines_server, rows
 from tsdb.config import load
 from tsdb.errors import StartupError
+from tsdb.http.body import DIRECT_BYTES_MAX
 from tsdb.server import EmbeddedServer, Server
 
 __all__ = ["lines_server"]
@@ -64,6 +66,17 @@ def test_a_body_that_is_too_long_is_refused_before_it_is_sent(server: Server) ->
     answer = talk(server, head + CLOSE + b"Expect: 100-continue\r\n\r\n")
     assert statuses(answer) == [b"413"]
     assert b'{"code":"request too large","message":"Request Entity Too Large: the limit is 268435456 bytes"}' in answer
+
+
+def test_bodies_that_are_announced_and_do_not_come_shut_nobody_out(server: Server) -> None:
+    announced = b"POST /write?db=d HTTP/1.1\r\n%sContent-Length: %d\r\n\r\nm f=1 1\n" % (HOST, DIRECT_BYTES_MAX)
+    with ExitStack() as stack:
+        for _ in range(20):
+            waiting = stack.enter_context(socket.create_connection(("127.0.0.1", server.http_port), timeout=10))
+            waiting.sendall(announced)
+        time.sleep(0.3)
+        body = b"".join(b"m f=1 %d\n" % i for i in range(20_000))
+        assert statuses(talk(server, post(b"/write?db=d", body, b"Connection: close"))) == [b"204"]
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

@@ -19,6 +19,8 @@ from tsdb.http.request import SlowBody, too_large
 MIN_BODY_BYTES = 16 * 1024
 # Shorter bodies are there with their head, or nearly; longer ones must not claim memory that they do not fill yet.
 DIRECT_BYTES_MIN, DIRECT_BYTES_MAX = 48 * 1024, 32 * 1024 * 1024
+# Of the budget no more than this share is for what has not come yet: who sends slowly must not shut out the others.
+CLAIMED_SHARE = 4
 # The ASGI extension by which a server offers it.
 DIRECT = "tsdb.direct"
 
@@ -42,6 +44,19 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
+        self._claimed = 0
+
+    def claim(self, count: int) -> bool:
+        """Take bytes that have not come yet, if that is not too much."""
+        if self._claimed + count > self._limit // CLAIMED_SHARE or self._used + count > self._limit:
+            return False
+        self._claimed += count
+        self._used += count
+        return True
+
+    def came(self, count: int) -> None:
+        """Claimed bytes have come, or will not."""
+        self._claimed -= count
 
     def take(self, count: int) -> None:
         if self._used + count > self._limit:
@@ -76,8 +91,12 @@ class Body:
         """All of it."""
         length = self._length()
         direct: Direct | None = self._request.scope.get("extensions", {}).get(DIRECT, {}).get("body")
-        if direct is not None and DIRECT_BYTES_MIN <= length <= DIRECT_BYTES_MAX:
-            return await self._direct(direct, length)
+        if direct is not None and DIRECT_BYTES_MIN <= length <= DIRECT_BYTES_MAX and self._budget.claim(length):
+            self._taken += length
+            try:
+                return await self._direct(direct, length)
+            finally:
+                self._budget.came(length)
         return b"".join([chunk async for chunk in self._chunks()])
 
     def _length(self) -> int:
@@ -91,7 +110,6 @@ class Body:
         return int(text)
 
     async def _direct(self, direct: Direct, length: int) -> bytearray:
-        self._take(length)
         body = bytearray(length)
         direct.fill(body)
         while True:
