@@ -143,12 +143,14 @@ def test_wrong_writes_get_their_status(process: Process, headers: dict[str, str]
     assert serves(process)
 
 
-def test_wrong_precision_and_missing_database_are_named(process: Process) -> None:
+def test_a_wrong_precision_is_named_and_a_missing_database_is_the_default(process: Process) -> None:
     assert process.write("m f=1 1", "db=tsdb&precision=fortnight") == (
         400,
         '{"error":"invalid precision \\"fortnight\\" (use n, u, ms, s, m or h)"}',
     )
-    assert process.write("m f=1 1", "") == (400, '{"error":"database is required"}')
+    assert process.write("m f=1 1", "") == (204, "")  # as QuestDB's clients write
+    with process.connect() as connection:
+        assert connection.execute("SELECT f FROM m").fetchall() == [(1.0,)]
 
 
 @pytest.mark.parametrize(
