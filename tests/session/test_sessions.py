@@ -195,3 +195,14 @@ def test_what_needs_a_block_or_none(connection: psycopg.Connection) -> None:
     with pytest.raises(errors.ActiveSqlTransaction), connection.transaction():
         connection.execute("VACUUM")
     assert connection.execute("VACUUM").statusmessage == "VACUUM"
+
+
+@pytest.mark.parametrize("statement", [b"SELECT $2::int", b"EXPLAIN SELECT $2::int"])
+def test_a_parameter_that_nothing_gives_a_type_cannot_be_prepared(server: Server, statement: bytes) -> None:
+    with server.connect() as connection:
+        result = connection.pgconn.prepare(b"", statement)
+        assert result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"42P18"
+        assert result.error_field(psycopg.pq.DiagnosticField.MESSAGE_PRIMARY) == (
+            b"could not determine data type of parameter $1"
+        )
+        assert connection.pgconn.exec_(statement).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"42P02"

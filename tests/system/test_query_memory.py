@@ -90,6 +90,7 @@ def test_what_can_neither_be_held_nor_spilled_fails_alone(start: Start, statemen
 def _returning(process: Process, rows: int) -> None:
     with process.connect() as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS wide (id int PRIMARY KEY, t text)")
+        connection.execute("DELETE FROM wide")
         statement = (
             f"INSERT INTO wide SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, {rows}) AS g RETURNING id, t"
         )

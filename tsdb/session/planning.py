@@ -54,6 +54,13 @@ class Plan:
     catalog_version: int = -1
     settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def require_types(self) -> None:
+        """Raises IndeterminateDatatype for a parameter that nothing gives a type: it cannot be prepared."""
+        query = self.query or (self.body.query if self.body is not None else None)
+        for parameter in query.plan.parameters if query is not None else ():
+            if parameter.type is None:
+                raise IndeterminateDatatype(f"could not determine data type of parameter ${parameter.index + 1}")
+
     @property
     def reads(self) -> bool:
         """Whether it looks at data, so that what was written before must be there."""
@@ -119,9 +126,6 @@ class Planner:
         if isinstance(statement, Select) and create_table_as.target_of(statement) is not None:
             return Plan(statement)
         prepared = self._queries.prepare(statement, context, catalog, types)
-        for parameter in prepared.plan.parameters:
-            if parameter.type is None:
-                raise IndeterminateDatatype(f"could not determine data type of parameter ${parameter.index + 1}")
         return Plan(
             statement,
             prepared.columns,

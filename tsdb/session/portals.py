@@ -75,7 +75,9 @@ class Names:
         self._release = release
 
     def add_statement(self, statement: PreparedStatement) -> None:
-        """The unnamed one is replaced; a named one must be new."""
+        """The unnamed one is replaced; a named one must be new, and its parameters must have types."""
+        if statement.plan is not None:
+            statement.plan.require_types()
         if statement.name and statement.name in self.statements:
             raise DuplicatePreparedStatement(f'prepared statement "{statement.name}" already exists')
         if len(self.statements) >= PREPARED_MAX:
