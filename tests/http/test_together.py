@@ -16,6 +16,9 @@ import pytest
 from tsdb.clock import Clock, ManualClock
 from tsdb.cluster.node import Node
 from tsdb.http.app import HttpOptions, create_app
+from tsdb.http.together import Together
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.write import WriteRequest
 from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateDatabase, CreateSeries, Role, SetRetention
 from tsdb.model.store import TIME_NS, ScanRequest
 from tsdb.storage.options import Options
@@ -123,3 +126,20 @@ def test_databases_and_precisions_are_kept_apart(node: Node) -> None:
 
     asyncio.run(go())
     assert times(node, "m") == sorted([*(i * 10**9 for i in range(0, 60, 3)), *range(1, 60, 3)])
+
+
+def test_what_breaks_a_write_of_many_is_told_to_each() -> None:
+    async def write(request: WriteRequest, body: bytes, role: int, all_good: bool) -> Outcome:
+        await asyncio.sleep(0)
+        if all_good:
+            raise RuntimeError("broken")
+        return Outcome(1)
+
+    async def go() -> list[Outcome | BaseException]:
+        together = Together(write)
+        request = WriteRequest("d")
+        return await asyncio.gather(*(together.write(request, b"m f=1 1", 1) for _ in range(4)), return_exceptions=True)
+
+    first, *others = asyncio.run(go())
+    assert first == Outcome(1)
+    assert [repr(each) for each in others] == ["RuntimeError('broken')"] * 3

@@ -9,7 +9,10 @@ import pytest
 
 from tests.fixtures.server import get
 from tests.lines.conftest import rows, until
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.write import WriteRequest
 from tsdb.lines import udp
+from tsdb.lines.writer import LineWriter
 from tsdb.server import Server
 from tsdb.storage import shard
 
@@ -56,6 +59,26 @@ def test_what_comes_while_too_much_waits_is_dropped_and_counted(
         full.clear()
         until(lambda: _count(lines_server, "tsdb_udp_points_written_total") == 3000 - dropped)
     assert rows(lines_server, "SELECT count(*) FROM u") == [(3000 - dropped,)]
+
+
+def test_what_breaks_a_body_is_counted_and_the_others_are_stored(
+    lines_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = LineWriter.write
+
+    async def breaks(self: LineWriter, body: bytes | bytearray, request: WriteRequest, role: int) -> Outcome:
+        if b"first" in body:
+            raise RuntimeError("broken")
+        return await write(self, body, request, role)
+
+    monkeypatch.setattr(LineWriter, "write", breaks)
+    with _sender(lines_server) as sender:
+        # Both wait by themselves: a string is open in them.
+        sender.send(b'u f=1 1\nfirst s="open')
+        sender.send(b'u f=2 2\nsecond s="open')
+    until(lambda: _count(lines_server, "tsdb_udp_points_written_total") == 1)
+    assert rows(lines_server, "SELECT f FROM u") == [(2,)]
+    assert _count(lines_server, "tsdb_udp_lines_rejected_total") == 3
 
 
 def test_influxdbs_client_writes_over_udp(lines_server: Server) -> None:

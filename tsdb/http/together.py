@@ -74,12 +74,7 @@ class Together:
 
     async def _run(self, key: _Alike, taken: Sequence[_Waiting]) -> None:
         try:
-            together = await self._as_one(key, [body for body, _ in taken]) if len(taken) > 1 else None
-            if together is not None:
-                outcomes: list[Outcome | BaseException] = [together, *(Outcome(0) for _ in taken[1:])]
-            else:
-                alone = (self._write(key.request, body, key.role, False) for body, _ in taken)
-                outcomes = await asyncio.gather(*alone, return_exceptions=True)
+            outcomes = await self._outcomes(key, [body for body, _ in taken])
             for (_, future), outcome in zip(taken, outcomes, strict=True):
                 if future.done():
                     continue  # who asked was told to stop meanwhile
@@ -91,6 +86,18 @@ class Together:
             for _, future in taken:
                 future.cancel()  # of this task's own end; the others are done
             self._next(key)
+
+    async def _outcomes(self, key: _Alike, bodies: Sequence[bytes]) -> Sequence[Outcome | BaseException]:
+        """Of each body, in order."""
+        try:
+            together = await self._as_one(key, bodies) if len(bodies) > 1 else None
+        except Exception as error:
+            # Nobody knows what of it was written, so it is not tried again: all are told.
+            return [error] * len(bodies)
+        if together is not None:
+            return [together, *(Outcome(0) for _ in bodies[1:])]
+        alone = (self._write(key.request, body, key.role, False) for body in bodies)
+        return await asyncio.gather(*alone, return_exceptions=True)
 
     async def _as_one(self, key: _Alike, bodies: Sequence[bytes]) -> Outcome | None:
         """None: nothing was written."""

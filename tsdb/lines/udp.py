@@ -20,6 +20,8 @@ BATCH_SECONDS = 1.0
 # What waits while a batch is being stored; more is dropped.
 WAITING_BYTES_MAX = 8 << 20
 RECEIVE_BUFFER_BYTES = 4 << 20
+# What a datagram takes that waits by itself, beside its bytes.
+_ALONE_BYTES = 256
 
 
 class UdpLines(asyncio.DatagramProtocol):
@@ -95,6 +97,7 @@ class UdpLines(asyncio.DatagramProtocol):
         else:
             # Its quotes are not balanced: the lines of others must not get into its strings.
             self._alone.append((role, lines))
+            self._bytes += _ALONE_BYTES
         self._bytes += len(lines)
         self._datagrams += 1
         if self._storing is None:
@@ -124,8 +127,8 @@ class UdpLines(asyncio.DatagramProtocol):
         for role, body in bodies:
             try:
                 await self._writer.write_patiently(body, request, role, "")
-            except TsdbError:
-                continue
+            except Exception:
+                continue  # it is counted and logged; the lines of others are theirs
 
     def _stored(self, task: asyncio.Task[None]) -> None:
         self._storing = None
