@@ -56,7 +56,7 @@ from tsdb.ingest.kernel_names import (
     series_key_end,
 )
 from tsdb.ingest.kernel_numbers import BOOL, INVALID_BOOLEAN, INVALID_NUMBER, SLOW, TEXT, boolean, number
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 from tsdb.model.byte_strings import equal
 
 Table = Names  # int32[columns, capacity]
@@ -101,7 +101,7 @@ class Output(NamedTuple):
     faults: Table
 
 
-@kernel
+@borrowing
 def _series_key(
     body: Bytes, p: int, n: int, last: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
 ) -> tuple[int, int, int]:
@@ -133,7 +133,7 @@ def _series_key(
     return OK, key, end
 
 
-@kernel
+@borrowing
 def _field_key(
     body: Bytes, p: int, n: int, measurement: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, int, int]:
@@ -165,7 +165,7 @@ def _field_key(
     return OK, field, end
 
 
-@kernel
+@borrowing
 def _string(body: Bytes, p: int, n: int, bounds: Bounds, state: Int64s) -> tuple[int, int, int]:
     """Outcome, bits and where the string at ``p`` stops, or where the error is."""
     close, escaped, breaks, nul = string_end(body, p, n)
@@ -183,7 +183,7 @@ def _string(body: Bytes, p: int, n: int, bounds: Bounds, state: Int64s) -> tuple
     return OK, (bits | STRING_ESCAPED if escaped else bits), close + 1
 
 
-@kernel
+@borrowing
 def _value(body: Bytes, p: int, n: int, bounds: Bounds, state: Int64s) -> tuple[int, int, int, int]:
     """Outcome, kind, bits and where the value at ``p`` stops, or where the error is."""
     if separates(body, p, n):
@@ -208,7 +208,7 @@ def _value(body: Bytes, p: int, n: int, bounds: Bounds, state: Int64s) -> tuple[
     return code, kind, bits, stop
 
 
-@kernel
+@borrowing
 def _fields(
     body: Bytes, p: int, n: int, key: int, line: int, bounds: Bounds,
     names: Names, slots: Int32s, state: Int64s, values: Table, bits: Int64s, slows: Table,
@@ -261,7 +261,7 @@ def _fields(
     return OK, p
 
 
-@kernel
+@borrowing
 def _time(body: Bytes, p: int, n: int, bounds: Bounds) -> tuple[int, int, int]:
     """Outcome, time in ns and where the line ends, from the blanks behind the fields on."""
     while p < n and body[p] == _BLANK:
@@ -292,7 +292,7 @@ def _time(body: Bytes, p: int, n: int, bounds: Bounds) -> tuple[int, int, int]:
     return OK, (-value if negative else value), p
 
 
-@kernel
+@borrowing
 def _point(
     body: Bytes, p: int, n: int, line: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s,
     rows: Table, times: Int64s, values: Table, bits: Int64s, slows: Table,
@@ -331,7 +331,7 @@ def _point(
     return OK, p
 
 
-@kernel
+@borrowing
 def _fault(
     body: Bytes, start: int, n: int, line: int, code: int, at: int, state: Int64s, faults: Table
 ) -> tuple[int, int]:
@@ -354,7 +354,7 @@ def _fault(
     return end, breaks
 
 
-@kernel
+@borrowing
 def walk(body: Bytes, bounds: Bounds, out: Output) -> bool:
     """Fill ``out`` from the whole body; False when an array of it was too small: start again with larger ones."""
     # numba counts references of a tuple's arrays whenever they are taken out of it: once, here.

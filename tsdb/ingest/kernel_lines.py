@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -19,7 +19,7 @@ _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH, _COMMA = 10, 13, 9, 32, 34, 35, 
 _EQUALS, _BACKSLASH = 61, 92
 
 
-@kernel
+@borrowing
 def line_ends(body: Bytes, p: int, n: int) -> bool:
     """Whether the line ends at ``p``: the body's end, a newline, or a carriage return before either."""
     if p >= n or body[p] == _NEWLINE:
@@ -27,13 +27,13 @@ def line_ends(body: Bytes, p: int, n: int) -> bool:
     return bool(body[p] == _RETURN and (p + 1 >= n or body[p + 1] == _NEWLINE))
 
 
-@kernel
+@borrowing
 def separates(body: Bytes, p: int, n: int) -> bool:
     """Whether a field's value may end before ``p``."""
     return p >= n or body[p] == _COMMA or body[p] == _BLANK or line_ends(body, p, n)
 
 
-@kernel
+@borrowing
 def string_end(body: Bytes, p: int, n: int) -> tuple[int, bool, int, bool]:
     """The closing quote of the string that opens at ``p`` (n: none), whether it has escapes, newlines, a NUL."""
     escaped = nul = False
@@ -54,7 +54,7 @@ def string_end(body: Bytes, p: int, n: int) -> tuple[int, bool, int, bool]:
     return min(p, n), escaped, breaks, nul
 
 
-@kernel
+@borrowing
 def line_end(body: Bytes, p: int, n: int) -> int:
     """Where the line that begins at ``p`` ends (its newline, or n), good or bad.
 
@@ -84,7 +84,7 @@ def line_end(body: Bytes, p: int, n: int) -> int:
     return p
 
 
-@kernel
+@borrowing
 def valid_utf8(body: Bytes, p: int, end: int) -> bool:
     """RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF."""
     while p < end:

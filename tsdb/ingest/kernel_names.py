@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64, line_ends
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 from tsdb.model.byte_strings import equal, hash_of
 
 Int32s = npt.NDArray[np.int32]
@@ -90,7 +90,7 @@ class Bounds(NamedTuple):
     tags_max: int
 
 
-@kernel
+@borrowing
 def intern(
     body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, bool]:
@@ -122,7 +122,7 @@ def intern(
     return number, True
 
 
-@kernel
+@borrowing
 def name_end(body: Bytes, p: int, end: int, stop: int, other: int) -> int:
     """Where the name at ``p`` ends: at the first unescaped ``stop`` or ``other``, or at ``end``."""
     first = p
@@ -134,7 +134,7 @@ def name_end(body: Bytes, p: int, end: int, stop: int, other: int) -> int:
     return p
 
 
-@kernel
+@borrowing
 def series_key_end(body: Bytes, p: int, n: int) -> int:
     """Where the series key at ``p`` ends: at the first unescaped blank or where its line does."""
     while p < n:
@@ -148,7 +148,7 @@ def series_key_end(body: Bytes, p: int, n: int) -> int:
     return p
 
 
-@kernel
+@borrowing
 def check_name(body: Bytes, start: int, end: int, name_bytes_max: int) -> tuple[int, int]:
     """Control characters and the length of a measurement, tag key or field key; escaping backslashes count."""
     for p in range(start, end):
@@ -167,7 +167,7 @@ _TIME, _TIME_NS, _SEQUENCE = _bytes("time"), _bytes("time_ns"), _bytes("sequence
 _FIELD, _MEASUREMENT = _bytes("_field"), _bytes("_measurement")
 
 
-@kernel
+@borrowing
 def _is(body: Bytes, start: int, end: int, word: Bytes) -> bool:
     if end - start != len(word):
         return False
@@ -177,7 +177,7 @@ def _is(body: Bytes, start: int, end: int, word: Bytes) -> bool:
     return True
 
 
-@kernel
+@borrowing
 def reserved(body: Bytes, start: int, end: int) -> bool:
     """The names of the time and of the hidden columns (design section 2)."""
     return (
@@ -185,7 +185,7 @@ def reserved(body: Bytes, start: int, end: int) -> bool:
     )  # fmt: skip
 
 
-@kernel
+@borrowing
 def _tag_key(
     body: Bytes, p: int, end: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, int, int]:
@@ -204,7 +204,7 @@ def _tag_key(
     return (FULL if tag == FULL else OK), tag, stop
 
 
-@kernel
+@borrowing
 def _tag_value(body: Bytes, p: int, end: int) -> tuple[int, int]:
     """Outcome and where the tag value at ``p`` stops (a comma or ``end``), or where the error is."""
     value = p
@@ -225,7 +225,7 @@ def _tag_value(body: Bytes, p: int, end: int) -> tuple[int, int]:
     return OK, p
 
 
-@kernel
+@borrowing
 def check_series_key(
     body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
 ) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 
 # Outcomes of a value. Error codes of a line are in tsdb.ingest.kernel and start above.
 OK = 0
@@ -74,7 +74,7 @@ def _tens() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
 _TENS_HIGH, _TENS_LOW = _tens()
 
 
-@kernel
+@borrowing
 def _product_high(a: np.uint64, b: np.uint64) -> np.uint64:
     """The upper 64 bits of a·b."""
     a_low, a_high = a & _LOW32, a >> _U32
@@ -85,7 +85,7 @@ def _product_high(a: np.uint64, b: np.uint64) -> np.uint64:
     return a_high * b_high + (middle >> _U32) + (carry >> _U32)
 
 
-@kernel
+@borrowing
 def _leading_zeros(value: np.uint64) -> np.uint64:
     count = _ZERO
     step = _U32
@@ -97,7 +97,7 @@ def _leading_zeros(value: np.uint64) -> np.uint64:
     return count
 
 
-@kernel
+@borrowing
 def _eisel_lemire(mantissa: np.uint64, exponent: int) -> tuple[bool, np.uint64]:
     """The bits of the float8 nearest to mantissa·10^exponent (mantissa > 0), or False where 128 bits cannot tell."""
     if exponent < _TEN_MIN or exponent > _TEN_MAX:
@@ -131,13 +131,13 @@ def _eisel_lemire(mantissa: np.uint64, exponent: int) -> tuple[bool, np.uint64]:
     return True, np.uint64(binary) << _U52 | fraction & _FRACTION
 
 
-@kernel
+@borrowing
 def _bits(value: float) -> np.uint64:
     """A function of its own, since numba's view() wants a name that is assigned once."""
     return np.float64(value).view(np.uint64)
 
 
-@kernel
+@borrowing
 def _nearest(negative: bool, mantissa: np.uint64, exponent: int) -> tuple[int, int]:
     """Outcome and the bits of ±mantissa·10^exponent as an int64."""
     if mantissa == _ZERO:
@@ -152,7 +152,7 @@ def _nearest(negative: bool, mantissa: np.uint64, exponent: int) -> tuple[int, i
     return OK, int64(bits | _U1 << _U63) if negative else int64(bits)
 
 
-@kernel
+@borrowing
 def _integer(body: Bytes, first: int, end: int, negative: bool, suffix: int) -> tuple[int, int, int]:
     """Outcome, kind and bits of the digits from ``first`` to ``end``, which the suffix ``i`` or ``u`` follows."""
     value = _ZERO
@@ -171,7 +171,7 @@ def _integer(body: Bytes, first: int, end: int, negative: bool, suffix: int) -> 
     return OK, INT8, (-int64(value) if negative else int64(value))
 
 
-@kernel
+@borrowing
 def _exponent(body: Bytes, p: int, n: int) -> tuple[bool, int, int]:
     """Whether there is one, its value (capped), where it stops; ``p`` is behind the ``e``."""
     negative = False
@@ -187,7 +187,7 @@ def _exponent(body: Bytes, p: int, n: int) -> tuple[bool, int, int]:
     return p > first, (-value if negative else value), p
 
 
-@kernel
+@borrowing
 def _mantissa(body: Bytes, p: int, n: int) -> tuple[np.uint64, int, bool, bool, int]:
     """Digits with at most one point: the leading 19, the power of ten they want, whether digits other than zeros were
     cut off, whether there was a digit at all, where it stops."""
@@ -215,7 +215,7 @@ def _mantissa(body: Bytes, p: int, n: int) -> tuple[np.uint64, int, bool, bool, 
     return mantissa, exponent, cut, digits > 0, p
 
 
-@kernel
+@borrowing
 def number(body: Bytes, p: int, n: int) -> tuple[int, int, int, int]:
     """Outcome, kind, bits as an int64 and where the number at ``p`` stops. ``+1``, ``1e``, ``.`` and ``-`` are none."""
     negative = body[p] == 45
@@ -245,7 +245,7 @@ _RUE, _RUE_CAPITALS = (114, 117, 101), (82, 85, 69)
 _ALSE, _ALSE_CAPITALS = (97, 108, 115, 101), (65, 76, 83, 69)
 
 
-@kernel
+@borrowing
 def _follows(body: Bytes, p: int, n: int, word: tuple[int, ...]) -> bool:
     if p + len(word) > n:
         return False
@@ -255,7 +255,7 @@ def _follows(body: Bytes, p: int, n: int, word: tuple[int, ...]) -> bool:
     return True
 
 
-@kernel
+@borrowing
 def boolean(body: Bytes, p: int, n: int) -> tuple[int, int]:
     """The value (0 or 1) and where the word at ``p`` stops, which begins with one of ``tTfF``.
 
