@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from tsdb.clock import Clock
 from tsdb.errors import IdleInTransactionSessionTimeout, IdleSessionTimeout, TsdbError
@@ -88,17 +88,20 @@ class Exchange:
             return _statements(text)
         return await self.work(partial(_statements, text))
 
-    async def send_all(self, plan: Plan, rowset: Rowset) -> str:
-        """RowDescription and all rows, in text or as a BINARY cursor has them; the tag."""
+    async def send_rows(self, plan: Plan, rowset: Rowset) -> str:
+        """As ``send_all``, of rows of which none was made, in text or as a BINARY cursor has them."""
         command = plan.command
         portal = self.core.names.portals.get(command.name) if isinstance(command, Fetch) else None
         code = BINARY_FORMAT if portal is not None and portal.binary else TEXT_FORMAT
-        formats = (code,) * len(rowset.columns)
+        return await self.send_all(stream_of(self.core, RowSource(rowset), code))
+
+    async def send_all(self, stream: RowStream) -> str:
+        """RowDescription and all rows; the tag."""
+        rowset = stream.source.rowset
         self.core.cancellation.watch(rowset)
-        self.connection.row_description(fields(rowset.columns, formats))
+        self.connection.row_description(fields(rowset.columns, stream.formats))
         rows = 0
         try:
-            stream = RowStream(RowSource(rowset), formats, self.core)
             rows, _ = await self.send(stream, None)
         except BaseException:
             self.work.later(rowset.close)
@@ -108,17 +111,12 @@ class Exchange:
     async def send(self, stream: RowStream, limit: int | None) -> tuple[int, bool]:
         """Send rows, at most ``limit``. (rows sent, whether there are none left: then the rowset is closed)."""
         rows = 0
-        cancellation = self.core.cancellation
-
-        def step() -> Any:
-            cancellation.check()
-            piece = stream.next(None if limit is None else limit - rows)
-            if piece.last if piece is not None else limit is None or rows < limit:
-                stream.source.rowset.close()
-            return piece
-
+        check = self.core.cancellation.check
+        there, piece = stream.begun()
         while True:
-            piece = await self.work(step)
+            if not there:
+                piece = await self.work(partial(stream.step, None if limit is None else limit - rows, check))
+            there = False
             if piece is None:
                 return rows, limit is None or rows < limit
             rows += piece.rows
@@ -246,6 +244,11 @@ def _statements(text: str) -> list[Statement]:
 
 def _nothing() -> None:
     pass
+
+
+def stream_of(core: Core, source: RowSource, code: int = TEXT_FORMAT) -> RowStream:
+    """Rows for a client that said nothing about formats."""
+    return RowStream(source, (code,) * len(source.rowset.columns), core)
 
 
 def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[FieldDescription]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from tsdb import datetimes
 from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
@@ -15,7 +16,7 @@ from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange, fields
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
-from tsdb.session.rowset import Done, Rowset, RowSource, RowStream
+from tsdb.session.rowset import Done, RowSource, RowStream, begun
 from tsdb.sql.statement import Utility
 from tsdb.types import BY_OID, UNKNOWN, SqlType
 from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
@@ -128,17 +129,15 @@ async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) ->
         if portal.source is None:
             if event.max_rows:
                 core.check_cursors()
-            result = await _start_portal(exchange, portal, plan)
+            result = await _start_portal(exchange, portal, plan, event.max_rows or None)
             if isinstance(result, Done):
                 portal.finished = True
                 exchange.say()
                 exchange.connection.command_complete(result.tag)
                 return
-            portal.source = RowSource(result)
-        columns, formats = portal.source.rowset.columns, portal.formats
-        if len(formats) != len(columns):  # a cursor of DECLARE, which has none
-            formats = (BINARY_FORMAT if portal.binary else TEXT_FORMAT,) * len(columns)
-        portal.stream = RowStream(portal.source, formats, core)
+            portal.stream, portal.source = result, result.source
+        else:
+            portal.stream = _stream(core, portal, portal.source)
     await _continue(exchange, portal, event.max_rows or None)
 
 
@@ -154,17 +153,31 @@ async def _copy(exchange: Exchange, portal: Portal, plan: Plan, timer: asyncio.H
         await copying.begin(exchange, plan, timer, finish, simple=False)
 
 
-async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan) -> Rowset | Done:
+def _stream(core: Core, portal: Portal, source: RowSource) -> RowStream:
+    columns, formats = source.rowset.columns, portal.formats
+    if len(formats) != len(columns):  # a cursor of DECLARE, which has none
+        formats = (BINARY_FORMAT if portal.binary else TEXT_FORMAT,) * len(columns)
+    return RowStream(source, formats, core)
+
+
+async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan, limit: int | None) -> RowStream | Done:
+    """Run a plan up to its first rows: one trip to the pool."""
     core = exchange.core
     if plan.command is not None:
-        return await commands.run(core, plan, portal.values, exchange.work)
+        found = await commands.run(core, plan, portal.values, exchange.work)
+        return found if isinstance(found, Done) else _stream(core, portal, RowSource(found))
     core.check_allowed(plan)
     context = core.context()
     types = portal.statement.types
     alone = exchange.connection.followed_by_sync
-    return await exchange.work(
-        lambda: core.execution.run(plan, portal.values, context, types, core.cancellation, alone=alone)
-    )
+
+    def run() -> RowStream | Done:
+        found = core.execution.run(plan, portal.values, context, types, core.cancellation, alone=alone)
+        if isinstance(found, Done):
+            return found
+        return begun(found, partial(_stream, core, portal), limit, core.cancellation.check)
+
+    return await exchange.work(run)
 
 
 async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> None:

@@ -7,7 +7,7 @@ and ``budget`` bounds those of all results.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tsdb.model.store import View
 from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
-from tsdb.session.turns import Turn
+from tsdb.session.turns import NoTurn, Turn
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.types import TEXT
 from tsdb.wire.rows import RowEncoder
@@ -217,11 +217,41 @@ class RowStream:
         self, source: RowSource, formats: Sequence[int], written: Written, encoder: Encoder | None = None
     ) -> None:
         self.source = source
+        self.formats = formats
         columns = source.rowset.columns
         self._encoder = encoder or RowEncoder(
             [(c.type, f) for c, f in zip(columns, formats, strict=True)], written.timezone, written.codec
         )
         self._pieces: Iterator[bytes] = iter(())
+        self._begun: tuple[Piece | None, Exception | None] | None = None
+
+    def begin(self, left: int | None, check: Callable[[], None]) -> None:
+        """Take the first step in the thread that started the rows; what it gives or raises is kept for ``begun``."""
+        try:
+            self._begun = self.step(left, check), None
+        except (Crowded, NoTurn):
+            pass  # nothing was done
+        except Exception as error:
+            self._begun = None, error
+
+    def begun(self) -> tuple[bool, Piece | None]:
+        """(whether a first step was taken, its piece), once. Raises what that step raised."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return False, None
+        piece, error = begun
+        if error is not None:
+            raise error
+        return True, piece
+
+    def step(self, left: int | None, check: Callable[[], None]) -> Piece | None:
+        """The next piece where ``left`` rows are still wanted; with the last one the rowset is closed. ``check``
+        raises when nobody wants it. May block; raises Crowded, NoTurn."""
+        check()
+        piece = self.next(left)
+        if piece.last if piece is not None else left != 0:
+            self.source.rowset.close()
+        return piece
 
     def next(self, limit: int | None) -> Piece | None:
         """The next whole DataRow messages; ``limit`` counts rows whose batch is not begun. None: no more rows."""
@@ -238,6 +268,19 @@ class RowStream:
         if limit is None and batch.num_rows <= LAST_ROWS_MAX and self.source.ended:
             return Piece(b"".join(self._pieces), batch.num_rows, last=True)
         return Piece(next(self._pieces, b""), batch.num_rows)
+
+
+def begun(
+    rowset: Rowset, stream_of: Callable[[RowSource], RowStream], limit: int | None, check: Callable[[], None]
+) -> RowStream:
+    """The stream of a rowset with its first piece made, in the thread that started the rows: one trip to the pool."""
+    try:
+        stream = stream_of(RowSource(rowset))
+        stream.begin(limit, check)
+    except BaseException:
+        rowset.close()
+        raise
+    return stream
 
 
 class LimitedRowset:

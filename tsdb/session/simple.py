@@ -6,11 +6,12 @@ Source: PostgreSQL 15 manual, 55.2.2 (simple query), 55.2.2.1 (multiple statemen
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from tsdb.session import commands, copying
-from tsdb.session.exchange import Exchange
+from tsdb.session.exchange import Exchange, stream_of
 from tsdb.session.planning import Plan
-from tsdb.session.rowset import Done, Rowset
+from tsdb.session.rowset import Done, Rowset, RowStream, begun
 from tsdb.sql.statement import Statement, Utility
 
 
@@ -53,12 +54,21 @@ async def _statement(exchange: Exchange, statement: Statement, rest: list[Statem
                 return
         else:
             plan, result = await _planned(exchange, statement, alone=not rest)
-            tag = result.tag if isinstance(result, Done) else await exchange.send_all(plan, result)
+            tag = await _answered(exchange, plan, result)
         await _completed(exchange, tag, rest)
     finally:
         core.cancellation.watch(None)
         if exchange.incoming is None:
             timer.cancel()
+
+
+async def _answered(exchange: Exchange, plan: Plan, result: Done | Rowset | RowStream) -> str:
+    """Send the rows, if there are any; the tag."""
+    if isinstance(result, Done):
+        return result.tag
+    if isinstance(result, RowStream):
+        return await exchange.send_all(result)
+    return await exchange.send_rows(plan, result)
 
 
 async def _completed(exchange: Exchange, tag: str, rest: list[Statement]) -> None:
@@ -86,8 +96,8 @@ async def _copy(exchange: Exchange, statement: Utility, rest: list[Statement], t
     return None
 
 
-async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> tuple[Plan, Rowset | Done]:
-    """Plan and run a statement without parameters: one trip to the pool."""
+async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> tuple[Plan, Done | Rowset | RowStream]:
+    """Plan and run a statement without parameters, up to its first rows: one trip to the pool."""
     core = exchange.core
     if isinstance(statement, Utility):
         plan = await _plan_utility(exchange, statement)
@@ -96,10 +106,13 @@ async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> 
     core.start()
     context = core.context()
 
-    def plan_and_run() -> tuple[Plan, Rowset | Done]:
+    def plan_and_run() -> tuple[Plan, Done | RowStream]:
         plan = core.execution.plan(statement, context)
         core.check_allowed(plan)
-        return plan, core.execution.run(plan, (), context, (), core.cancellation, alone=alone)
+        result = core.execution.run(plan, (), context, (), core.cancellation, alone=alone)
+        return plan, result if isinstance(result, Done) else begun(
+            result, partial(stream_of, core), None, core.cancellation.check
+        )
 
     return await exchange.work(plan_and_run)
 
