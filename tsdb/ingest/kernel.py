@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tsdb.ingest.kernel_lines import Bytes, int64, line_end, line_ends, separates, string_end, valid_utf8
+from tsdb.ingest.kernel_lines import Bytes, int64, line_end, line_ends, separates, string_end
 from tsdb.ingest.kernel_names import (
     BAD_TIMESTAMP,
     COLUMN,
@@ -57,7 +57,7 @@ from tsdb.ingest.kernel_names import (
 )
 from tsdb.ingest.kernel_numbers import BOOL, INVALID_BOOLEAN, INVALID_NUMBER, SLOW, TEXT, boolean, number
 from tsdb.kernels import borrowing
-from tsdb.model.byte_strings import equal
+from tsdb.model.byte_strings import equal, valid_utf8
 
 Table = Names  # int32[columns, capacity]
 

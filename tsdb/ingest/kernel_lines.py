@@ -1,4 +1,4 @@
-"""Lines and strings: where they end, and whether their text is UTF-8. Every read is behind a check of its position."""
+"""Lines and strings: where they end. Every read is behind a check of its position."""
 
 from __future__ import annotations
 
@@ -82,33 +82,3 @@ def line_end(body: Bytes, p: int, n: int) -> int:
         previous = c
         p += 1
     return p
-
-
-@borrowing
-def valid_utf8(body: Bytes, p: int, end: int) -> bool:
-    """RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF."""
-    while p < end:
-        c = body[p]
-        p += 1
-        if c < 0x80:
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= c <= 0xDF:
-            rest = 1
-        elif 0xE0 <= c <= 0xEF:
-            rest = 2
-            low = 0xA0 if c == 0xE0 else 0x80
-            high = 0x9F if c == 0xED else 0xBF
-        elif 0xF0 <= c <= 0xF4:
-            rest = 3
-            low = 0x90 if c == 0xF0 else 0x80
-            high = 0x8F if c == 0xF4 else 0xBF
-        else:
-            return False
-        if p + rest > end or body[p] < low or body[p] > high:
-            return False
-        for k in range(1, rest):
-            if body[p + k] & 0xC0 != 0x80:
-                return False
-        p += rest
-    return True

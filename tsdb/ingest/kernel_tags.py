@@ -6,13 +6,11 @@ import numpy as np
 
 from tsdb.ingest.kernel_names import MEASUREMENT, TAG, TAG_COUNT, TAG_END, TAG_NAME, TAG_START, Names
 from tsdb.kernels import kernel
-from tsdb.model.byte_strings import Bytes, Int32s, Int64s
+from tsdb.model.byte_strings import Bytes, Int32s, Int64s, put_varint
 
 _COMMA, _BLANK, _EQUALS, _BACKSLASH = 44, 32, 61, 92
 # Below this many tags, insertion is the fastest way to sort; from here on its worst case would be felt.
 _FEW = 16
-# Of a column's number and a value's length.
-VARINT_BYTES_MAX = 10
 
 
 @kernel
@@ -65,16 +63,6 @@ def collect_tags(
 
 
 @kernel
-def _put_varint(out: Bytes, position: int, value: int) -> int:
-    while value >= 0x80:
-        out[position] = value & 0x7F | 0x80
-        position += 1
-        value >>= 7
-    out[position] = value
-    return position + 1
-
-
-@kernel
 def unescaped_length(body: Bytes, start: int, end: int) -> int:
     r"""The bytes of a tag value without the backslash of ``\,``, ``\=`` and ``\ ``."""
     length = end - start
@@ -87,11 +75,11 @@ def unescaped_length(body: Bytes, start: int, end: int) -> int:
 @kernel
 def _put_value(body: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
     if not escapes:
-        position = _put_varint(out, position, end - start)
+        position = put_varint(out, position, end - start)
         for k in range(end - start):
             out[position + k] = body[start + k]
         return position + end - start
-    position = _put_varint(out, position, unescaped_length(body, start, end))
+    position = put_varint(out, position, unescaped_length(body, start, end))
     for p in range(start, end):
         c = body[p]
         if c == _BACKSLASH and p + 1 < end:
@@ -152,7 +140,7 @@ def encode_tagsets(
             at = order[k]
             number = numbers[tag[at]]
             if number >= 0:
-                position = _put_varint(out, position, number)
+                position = put_varint(out, position, number)
                 position = _put_value(body, starts[at], ends[at], escapes, out, position)
         borders[i + 1] = position
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_names import LENGTH, START, TAG_COUNT, Int32s, Int64s, Names
-from tsdb.ingest.kernel_tags import VARINT_BYTES_MAX, collect_tags, encode_tagsets
+from tsdb.ingest.kernel_tags import collect_tags, encode_tagsets
 from tsdb.kernels import readonly
-from tsdb.model.byte_strings import ByteStrings
+from tsdb.model.byte_strings import VARINT_BYTES_MAX, ByteStrings
 
 Bools = npt.NDArray[np.bool_]
 

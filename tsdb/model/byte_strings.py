@@ -8,11 +8,14 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel, readonly
+from tsdb.kernels import borrowing, kernel, readonly
 
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+
+# Of a tag's column number and its value's length, together (``tsdb.model.points``).
+VARINT_BYTES_MAX = 10
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
@@ -78,6 +81,14 @@ class ByteStrings(Sequence[bytes]):
         """The bytes of all strings."""
         return int(self.offsets[-1])
 
+    @staticmethod
+    def concatenated(parts: Sequence[ByteStrings]) -> ByteStrings:
+        """The strings of all parts, one part after the other."""
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts])
+        offsets = np.zeros(len(sizes) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        return ByteStrings(np.concatenate([part.data[: part.nbytes] for part in parts]), offsets)
+
     def lengths(self) -> Int64s:
         """Of each string."""
         return np.diff(self.offsets)
@@ -107,7 +118,7 @@ def _slots(count: int) -> Int32s:
     return np.zeros(1 << max(3, (2 * count - 1).bit_length()), np.int32)
 
 
-@kernel
+@borrowing
 def hash_of(data: Bytes, start: int, length: int, seed: np.uint64) -> np.uint64:
     """A hash of ``length`` bytes at ``start``. Who does not know the seed cannot choose strings that collide."""
     p = np.uint64(start)  # unsigned positions need no test for a negative index, and eight loads become one
@@ -132,7 +143,7 @@ def hash_of(data: Bytes, start: int, length: int, seed: np.uint64) -> np.uint64:
     return value ^ value >> _SHIFT
 
 
-@kernel
+@borrowing
 def equal(left: Bytes, a: int, right: Bytes, b: int, length: int) -> bool:
     """Whether the ``length`` bytes at ``a`` of ``left`` and at ``b`` of ``right`` are equal; both are there."""
     p, q = np.uint64(a), np.uint64(b)
@@ -140,6 +151,47 @@ def equal(left: Bytes, a: int, right: Bytes, b: int, length: int) -> bool:
     for k in range(np.uint64(length)):  # without a branch, so that it becomes vector instructions
         different |= left[p + k] ^ right[q + k]
     return bool(different == 0)
+
+
+@borrowing
+def put_varint(out: Bytes, position: int, value: int) -> int:
+    """Write ``value`` as LEB128; the position after it."""
+    while value >= 0x80:
+        out[position] = value & 0x7F | 0x80
+        position += 1
+        value >>= 7
+    out[position] = value
+    return position + 1
+
+
+@borrowing
+def valid_utf8(body: Bytes, p: int, end: int) -> bool:
+    """RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF."""
+    while p < end:
+        c = body[p]
+        p += 1
+        if c < 0x80:
+            continue
+        low, high = 0x80, 0xBF
+        if 0xC2 <= c <= 0xDF:
+            rest = 1
+        elif 0xE0 <= c <= 0xEF:
+            rest = 2
+            low = 0xA0 if c == 0xE0 else 0x80
+            high = 0x9F if c == 0xED else 0xBF
+        elif 0xF0 <= c <= 0xF4:
+            rest = 3
+            low = 0x90 if c == 0xF0 else 0x80
+            high = 0x8F if c == 0xF4 else 0xBF
+        else:
+            return False
+        if p + rest > end or body[p] < low or body[p] > high:
+            return False
+        for k in range(1, rest):
+            if body[p + k] & 0xC0 != 0x80:
+                return False
+        p += rest
+    return True
 
 
 @kernel

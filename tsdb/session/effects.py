@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -11,9 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from tsdb.errors import ProgramLimitExceeded, TsdbError
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.model.store import Effect, Free, KeyDeletion, Producer, Store, Write, Written
 
+# Of hashes of tag sets.
+SEED = np.uint64(secrets.randbits(64))
 # Points of one write to the store; an effect is never cut.
 _WRITE_ROWS_MAX = 65_536
 # So many rows of mere writes are one step of the store, done or not done as a whole; more are several, since a step's
@@ -39,7 +43,8 @@ def size_of(effect: Effect) -> int:
         arrays: int = sum(array.nbytes for array in points.fields.values())
         seen = sum(size_of(each) for each in (effect.replaces, effect.updates, effect.depends) if each is not None)
         seen += 0 if effect.free is None else 9 * len(points)
-        return 200 + 12 * len(points) + arrays + sum(len(each) + 60 for each in points.tagsets) + seen
+        tagsets = ByteStrings.of(points.tagsets)
+        return 200 + 12 * len(points) + arrays + tagsets.nbytes + 60 * len(tagsets) + seen
     if isinstance(effect, KeyDeletion):
         return 200 + 20 * len(effect.times) + sum(len(each) + 60 for each in effect.tagsets)
     return 500
@@ -139,11 +144,9 @@ def concatenated(batches: Sequence[Points]) -> Points:
     """One batch of several of the same series with the same fields, rows in order."""
     if len(batches) == 1:
         return batches[0]
-    numbers: dict[bytes, int] = {}
-    tagsets: list[np.ndarray[tuple[int], np.dtype[np.int32]]] = []
-    for points in batches:
-        ours = np.array([numbers.setdefault(each, len(numbers)) for each in points.tagsets], np.int32)
-        tagsets.append(ours[points.tagset])
+    number, tagsets = ByteStrings.concatenated([ByteStrings.of(points.tagsets) for points in batches]).distinct(SEED)
+    firsts = np.cumsum([0, *(len(points.tagsets) for points in batches)]).tolist()
+    tagset = [number[first + points.tagset] for first, points in zip(firsts, batches, strict=False)]
     fields = {number: pa.concat_arrays([points.fields[number] for points in batches]) for number in batches[0].fields}
     times = np.concatenate([points.times for points in batches])
-    return Points(batches[-1].series, times, list(numbers), np.concatenate(tagsets), fields)
+    return Points(batches[-1].series, times, tagsets, np.concatenate(tagset), fields)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, overload
+from typing import IO
 
+import numpy as np
 import pyarrow as pa
 
 from tsdb.errors import ConfigurationLimitExceeded, DiskFull
+from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.session.effects import SpooledPoints, size_of
 from tsdb.session.transaction import COPY_MEMORY
@@ -91,7 +93,7 @@ def _encoded(points: Points) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     for batch in (
         pa.RecordBatch.from_arrays(list(columns.values()), list(columns)),
-        pa.RecordBatch.from_arrays([pa.array(list(points.tagsets), pa.large_binary())], ["tagsets"]),
+        pa.RecordBatch.from_arrays([_array_of(ByteStrings.of(points.tagsets))], ["tagsets"]),
     ):
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
@@ -103,7 +105,7 @@ def _decoded(points: Points, octets: pa.Buffer) -> SpooledPoints:
     rows, tagsets = (_only(source) for _ in range(2))
     fields = {number: rows.column(i + 2) for i, number in enumerate(points.fields)}
     times, tagset = rows.column(0).to_numpy(), rows.column(1).to_numpy()
-    return SpooledPoints(points.series, times, StoredTagSets(tagsets.column(0)), tagset, fields)
+    return SpooledPoints(points.series, times, _strings_of(tagsets.column(0)), tagset, fields)
 
 
 def _only(source: pa.BufferReader) -> pa.RecordBatch:
@@ -114,24 +116,13 @@ def _only(source: pa.BufferReader) -> pa.RecordBatch:
     return batch
 
 
-class StoredTagSets(Sequence[bytes]):
-    """Tag sets by value that lie in an Arrow array."""
+def _array_of(strings: ByteStrings) -> pa.Array:
+    buffers = [None, pa.py_buffer(strings.offsets), pa.py_buffer(strings.data)]
+    return pa.Array.from_buffers(pa.large_binary(), len(strings), buffers)
 
-    def __init__(self, array: pa.Array) -> None:
-        self._array = array
 
-    def __len__(self) -> int:
-        return len(self._array)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | Sequence[bytes]:
-        if isinstance(index, slice):
-            return StoredTagSets(self._array[index])
-        octets: bytes = self._array[index].as_py()
-        return octets
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._array.to_pylist())
+def _strings_of(array: pa.Array) -> ByteStrings:
+    _, offsets, data = array.buffers()
+    borders = np.frombuffer(offsets, np.int64, len(array) + 1)
+    octets = np.empty(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
+    return ByteStrings(octets[: borders[-1]], borders)

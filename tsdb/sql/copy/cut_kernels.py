@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
@@ -42,13 +42,13 @@ _LF, _RETURN, _BACKSLASH, _DOT = 10, 13, 92, 46
 _NO, _WAIT = -1, -2
 
 
-@kernel
+@borrowing
 def octet_at(octets: Bytes, at: int) -> Any:
     """An octet as int64: unsigned and signed together would be floats to numba."""
     return np.int64(octets[at])
 
 
-@kernel
+@borrowing
 def _hex_digit(octet: int) -> int:
     if 48 <= octet <= 57:
         return octet - 48
@@ -56,7 +56,7 @@ def _hex_digit(octet: int) -> int:
     return lower - 87 if 97 <= lower <= 102 else -1
 
 
-@kernel
+@borrowing
 def _unescape(raw: Bytes, at: int, end: int, out: Bytes, to: int) -> int:
     """Undo the escape whose backslash stands at ``at``; the octet goes to ``out[to]``. The position after it."""
     octet = raw[at + 1]
@@ -95,7 +95,7 @@ def _unescape(raw: Bytes, at: int, end: int, out: Bytes, to: int) -> int:
     return after
 
 
-@kernel
+@borrowing
 def _equal(raw: Bytes, start: int, end: int, text: Bytes) -> bool:
     if end - start != len(text):
         return False
@@ -105,7 +105,7 @@ def _equal(raw: Bytes, start: int, end: int, text: Bytes) -> bool:
     return True
 
 
-@kernel
+@borrowing
 def _line_end(raw: Bytes, at: int, size: int, final: bool, state: Int64s) -> int:
     """The position after the line end at ``at``; _WAIT, or _NO with an error in the state. Learns which line end."""
     eol = state[EOL]
@@ -131,7 +131,7 @@ def _line_end(raw: Bytes, at: int, size: int, final: bool, state: Int64s) -> int
     return at + 1
 
 
-@kernel
+@borrowing
 def _marker(raw: Bytes, at: int, size: int, final: bool, csv: bool, state: Int64s) -> int:
     r"""Whether ``\.`` at ``at`` ends the data: the position after its line end; _WAIT; _NO, in csv as data, in
     text with an error in the state."""
@@ -157,7 +157,7 @@ def _marker(raw: Bytes, at: int, size: int, final: bool, csv: bool, state: Int64
     return after + 1
 
 
-@kernel
+@borrowing
 def _moved(raw: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     """Put octets that stand for themselves behind what was undone before them: their end in ``out``."""
     for k in range(end - start):
@@ -165,7 +165,7 @@ def _moved(raw: Bytes, start: int, end: int, out: Bytes, to: int) -> int:
     return to + end - start
 
 
-@kernel
+@borrowing
 def _last_field(
     raw: Bytes, field: int, stop: int, to: int, quoted: bool, null: Bytes, state: Int64s, starts: Int32s, ends: Int32s
 ) -> None:
@@ -177,7 +177,7 @@ def _last_field(
     state[FIELDS] = column + 1
 
 
-@kernel
+@borrowing
 def _close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: Int64s, ends: Int64s) -> bool:
     """Note the line that ends; False, with an error in the state, if it has another number of fields."""
     row, fields = state[ROW], state[FIELDS]
@@ -192,7 +192,7 @@ def _close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: 
     return True
 
 
-@kernel
+@borrowing
 def _text_line(
     raw: Bytes,
     size: int,
@@ -248,7 +248,7 @@ def _text_line(
         return after
 
 
-@kernel
+@borrowing
 def cut_text(
     raw: Bytes,
     size: int,
@@ -287,7 +287,7 @@ def cut_text(
     return capacity
 
 
-@kernel
+@borrowing
 def _quoted(
     raw: Bytes, at: int, size: int, final: bool, quote: int, escape: int, out: Bytes, to: int, state: Int64s
 ) -> tuple[int, int]:
@@ -318,7 +318,7 @@ def _quoted(
     return _WAIT, to
 
 
-@kernel
+@borrowing
 def _csv_line(
     raw: Bytes,
     size: int,
@@ -372,7 +372,7 @@ def _csv_line(
         return after
 
 
-@kernel
+@borrowing
 def _csv_marker(raw: Bytes, size: int, final: bool, state: Int64s) -> int:
     r"""Whether the line at AT is ``\.``: the position after it, _NO for data or an error in the state, _WAIT."""
     begin = state[AT]
@@ -383,7 +383,7 @@ def _csv_marker(raw: Bytes, size: int, final: bool, state: Int64s) -> int:
     return _marker(raw, begin, size, final, True, state) if raw[begin + 1] == _DOT else _NO
 
 
-@kernel
+@borrowing
 def cut_csv(
     raw: Bytes,
     size: int,
@@ -430,7 +430,7 @@ def cut_csv(
     return capacity
 
 
-@kernel
+@borrowing
 def _int32(raw: Bytes, at: int) -> Any:
     value = (
         (octet_at(raw, at) << 24) | (octet_at(raw, at + 1) << 16) | (octet_at(raw, at + 2) << 8) | octet_at(raw, at + 3)
@@ -438,7 +438,7 @@ def _int32(raw: Bytes, at: int) -> Any:
     return value - 4294967296 if value >= 2147483648 else value
 
 
-@kernel
+@borrowing
 def cut_binary(raw: Bytes, size: int, final: bool, state: Int64s, starts: Int32s, ends: Int32s, lines: Int64s) -> int:
     """Tuples of the binary format. At the end of the data, what is left of a tuple is an error."""
     columns, capacity = starts.shape

@@ -371,7 +371,8 @@ def _tags(prepared: PreparedCopy) -> TagSets | None:
     plain = all(c.type in PLAIN_TEXTS and c.typmod < 0 for _, c in tags)
     if not tags or not plain or any(c.role is Role.TAG for c in prepared.omitted):
         return None
-    return TagSets([at for at, _ in tags], [c.number for _, c in tags])
+    binary = prepared.copy.options.binary
+    return TagSets([at for at, _ in tags], [c.number for _, c in tags], binary=binary)
 
 
 def _named(names: Names, column: Column) -> bool:

@@ -2,67 +2,79 @@
 
 from __future__ import annotations
 
+import secrets
+from itertools import groupby
+
 import numpy as np
 
-from tsdb.errors import TsdbError
 from tsdb.kernels import readonly
-from tsdb.model.points import Int32s, encode_tagset
-from tsdb.sql.copy import value_kernels as kernels
+from tsdb.model.byte_strings import VARINT_BYTES_MAX, ByteStrings
+from tsdb.model.points import Int32s
+from tsdb.sql.copy import tag_kernels as kernels
 from tsdb.sql.copy.cut import Fields
 from tsdb.sql.copy.cut_kernels import Int64s
-from tsdb.sql.copy.values import decoded
 
-# Tag sets that are remembered from one batch to the next.
-KNOWN_MAX = 200_000
+# So that nobody can choose tags that collide.
+SEED = np.uint64(secrets.randbits(64))
+# Of the length in front of a field in the binary format.
+_LENGTH_BYTES = 4
 
-_Tagged = tuple[list[bytes], Int32s]
+_Tagged = tuple[ByteStrings, Int32s]
 
 
 class TagSets:
     """``columns`` are the places of the tags among the fields, ``numbers`` their column numbers."""
 
-    def __init__(self, columns: list[int], numbers: list[int]) -> None:
+    def __init__(self, columns: list[int], numbers: list[int], *, binary: bool) -> None:
         self._columns = np.array(columns, np.int64)
-        self._numbers = numbers
-        self._known: dict[tuple[bytes | None, ...], bytes] = {}
+        order = np.argsort(np.array(numbers, np.int64))
+        self._ordered = self._columns[order]
+        self._numbers = np.array(numbers, np.int64)[order]
+        self._binary = binary
+        # First and last of those that are neighbours.
+        runs = [list(run) for _, run in groupby(enumerate(sorted(columns)), lambda pair: pair[1] - pair[0])]
+        self._runs = [(run[0][1], run[-1][1]) for run in runs]
 
     def of(self, fields: Fields) -> tuple[_Tagged, dict[int, Int64s]]:
         """The tag sets and each row's; and, by field, the rows whose tag is no text."""
         rows = fields.rows
-        slots = np.full(2 << max(rows - 1, 1).bit_length(), -1, np.int32)
-        tagset, first = np.empty(rows, np.int32), np.empty(rows, np.int32)
-        data = readonly(fields.octets)
-        count = kernels.number_tagsets(data, fields.starts, fields.ends, self._columns, slots, tagset, first)
-        if len(self._known) > KNOWN_MAX:
-            self._known.clear()
-        octets = fields.octets.tobytes()
-        starts = fields.starts[self._columns[:, None], first[:count]].T.tolist()
-        ends = fields.ends[self._columns[:, None], first[:count]].T.tolist()
-        tagsets: list[bytes] = []
+        octets = readonly(fields.octets)
+        number, first = self._numbered(fields)
+        wrong = np.empty(len(first), np.int32)
+        any_wrong = kernels.find_wrong(octets, fields.starts, fields.ends, self._columns, first, wrong)
+        lengths = np.maximum(
+            fields.ends[:, :rows][self._ordered][:, first] - fields.starts[:, :rows][self._ordered][:, first], 0
+        )
+        out = np.empty(int(lengths.sum()) + VARINT_BYTES_MAX * lengths.size, np.uint8)
+        borders = np.empty(len(first) + 1, np.int64)
+        kernels.encode_tagsets(
+            octets, fields.starts, fields.ends, self._ordered, self._numbers, first, wrong, out, borders
+        )
+        # The same tags may be written in several ways: with quotes and without.
+        again, tagsets = ByteStrings(out[: borders[-1]], borders).distinct(SEED)
         bad: dict[int, Int64s] = {}
-        for number, (begins, stops) in enumerate(zip(starts, ends, strict=True)):
-            values = tuple([None if e < 0 else octets[s:e] for s, e in zip(begins, stops, strict=True)])
-            encoded = self._known.get(values)
-            if encoded is None:
-                wrong = self._wrong(values)
-                if wrong >= 0:
-                    at = int(self._columns[wrong])
-                    found = np.flatnonzero(tagset == number)
-                    bad[at] = np.union1d(bad[at], found).astype(np.int64) if at in bad else found
-                    tagsets.append(b"")
-                    continue
-                pairs = zip(self._numbers, values, strict=True)
-                encoded = encode_tagset((n, value.decode()) for n, value in pairs if value is not None)
-                self._known[values] = encoded
-            tagsets.append(encoded)
-        return (tagsets, tagset), bad
+        if any_wrong:
+            wrong_of_row = wrong[number]
+            bad = {
+                int(self._columns[k]): np.flatnonzero(wrong_of_row == k) for k in np.unique(wrong[wrong >= 0]).tolist()
+            }
+        return (tagsets, number if len(tagsets) == len(first) else again[number]), bad
 
-    def _wrong(self, values: tuple[bytes | None, ...]) -> int:
-        """The first value that is no text; -1 for none."""
-        for i, value in enumerate(values):
-            try:
-                if value is not None:
-                    decoded(value)
-            except TsdbError:
-                return i
-        return -1
+    def _numbered(self, fields: Fields) -> tuple[Int32s, Int32s]:
+        """(a number for each row, the first row of each number): rows with the same text of all tags have the same."""
+        rows = fields.rows
+        begins, stops = (np.empty((len(self._runs), rows), np.int32) for _ in range(2))
+        for at, (low, high) in enumerate(self._runs):
+            begins[at] = fields.starts[low, :rows]
+            if self._binary:
+                begins[at] -= _LENGTH_BYTES
+                np.maximum(fields.ends[high, :rows], fields.starts[high, :rows], out=stops[at])
+            elif high + 1 < len(fields.starts):
+                np.subtract(fields.starts[high + 1, :rows], 1, out=stops[at])
+            else:
+                stops[at] = fields.line_ends[:rows]
+        slots = np.full(2 << max(rows - 1, 1).bit_length(), -1, np.int32)
+        number, first = np.empty(rows, np.int32), np.empty(rows, np.int32)
+        raw = readonly(np.frombuffer(fields.raw, np.uint8))
+        count = kernels.number_rows(raw, begins, stops, SEED, slots, number, first)
+        return number, first[:count]

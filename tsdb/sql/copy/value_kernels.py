@@ -1,4 +1,4 @@
-"""Kernels that read COPY's fields as values: integers, floats, ISO times; and tell rows with the same tags apart.
+"""Kernels that read COPY's fields as values: integers, floats, ISO times.
 
 Each reads only the usual spellings; a row that it does not know for sure is listed in ``odd`` (the count is returned),
 to be read by the type's own rules. NULL rows (an end of -1) are passed over.
@@ -6,12 +6,10 @@ to be read by the type's own rules. NULL rows (an end of -1) are passed over.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing
 from tsdb.sql.copy.cut_kernels import Bytes, Int32s, Int64s, octet_at
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +21,7 @@ _DAY_US = 86_400_000_000
 _DAYS_IN_MONTH = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
-@kernel
+@borrowing
 def read_integers(octets: Bytes, starts: Int32s, ends: Int32s, low: int, high: int, out: Int64s, odd: Int32s) -> int:
     count = 0
     for i in range(len(starts)):
@@ -51,7 +49,7 @@ def read_integers(octets: Bytes, starts: Int32s, ends: Int32s, low: int, high: i
     return count
 
 
-@kernel
+@borrowing
 def _exponent(octets: Bytes, at: int, end: int) -> int:
     """The number after an e, up to the end; 1000 if it is none or long."""
     negative = at < end and octets[at] == 45
@@ -69,7 +67,7 @@ def _exponent(octets: Bytes, at: int, end: int) -> int:
     return -value if negative else value
 
 
-@kernel
+@borrowing
 def read_floats(octets: Bytes, starts: Int32s, ends: Int32s, out: Floats, odd: Int32s) -> int:
     """Decimal numbers whose digits and power of ten are exact in float64: one rounding gives the nearest."""
     count = 0
@@ -112,7 +110,7 @@ def read_floats(octets: Bytes, starts: Int32s, ends: Int32s, out: Floats, odd: I
     return count
 
 
-@kernel
+@borrowing
 def _number(octets: Bytes, at: int, digits: int) -> int:
     """The number of so many digits; -1 if they are none."""
     value = 0
@@ -124,7 +122,7 @@ def _number(octets: Bytes, at: int, digits: int) -> int:
     return value
 
 
-@kernel
+@borrowing
 def read_date(octets: Bytes, at: int) -> int:
     """Days since 1970 of the ``YYYY-MM-DD`` at ``at``, of which ten octets are there; -(2**40) if it is none."""
     wrong = -(1 << 40)
@@ -143,7 +141,7 @@ def read_date(octets: Bytes, at: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-@kernel
+@borrowing
 def read_dates(octets: Bytes, starts: Int32s, ends: Int32s, out: Int32s, odd: Int32s) -> int:
     count = 0
     for i in range(len(starts)):
@@ -158,7 +156,7 @@ def read_dates(octets: Bytes, starts: Int32s, ends: Int32s, out: Int32s, odd: In
     return count
 
 
-@kernel
+@borrowing
 def _zone_us(octets: Bytes, at: int, end: int) -> int:
     """Microseconds east of UTC of ``Z``, ``+HH``, ``+HHMM`` or ``+HH:MM`` up to the end; -1 if it is none of them."""
     if end - at == 1 and octets[at] | 32 == 122:
@@ -174,7 +172,7 @@ def _zone_us(octets: Bytes, at: int, end: int) -> int:
     return -offset if octets[at] == 45 else offset
 
 
-@kernel
+@borrowing
 def read_timestamps(
     octets: Bytes, starts: Int32s, ends: Int32s, zoned: bool, out: Int64s, local: npt.NDArray[np.bool_], odd: Int32s
 ) -> int:
@@ -218,7 +216,7 @@ def read_timestamps(
     return count
 
 
-@kernel
+@borrowing
 def gather(octets: Bytes, starts: Int32s, ends: Int32s, offsets: Int32s, out: Bytes) -> None:
     """The fields' octets one after the other, field i at ``offsets[i]``."""
     for i in range(len(starts)):
@@ -227,7 +225,7 @@ def gather(octets: Bytes, starts: Int32s, ends: Int32s, offsets: Int32s, out: By
             out[to + k] = octets[k]
 
 
-@kernel
+@borrowing
 def equal_to(octets: Bytes, starts: Int32s, ends: Int32s, text: Bytes, out: npt.NDArray[np.bool_]) -> None:
     """Whether each field is exactly ``text``."""
     for i in range(len(starts)):
@@ -237,63 +235,3 @@ def equal_to(octets: Bytes, starts: Int32s, ends: Int32s, text: Bytes, out: npt.
             same = octets[starts[i] + k] == text[k]
             k += 1
         out[i] = same
-
-
-@kernel
-def _same_fields(octets: Bytes, starts: Int32s, ends: Int32s, columns: Int64s, a: int, b: int) -> Any:
-    different = np.uint8(0)
-    for column in columns:
-        length = ends[column, a] - starts[column, a]
-        if ends[column, a] < 0 or ends[column, b] < 0:
-            if ends[column, a] != ends[column, b]:
-                return False
-            continue
-        if ends[column, b] - starts[column, b] != length:
-            return False
-        # Unsigned, since a negative index would be looked for; and without a way out: so it runs many octets at a time.
-        start, other = np.uint64(starts[column, a]), np.uint64(starts[column, b])
-        for k in range(np.uint64(length)):
-            different |= octets[start + k] ^ octets[other + k]
-    return different == 0
-
-
-@kernel
-def _digest(octets: Bytes, start: int, end: int, seed: np.uint64) -> np.uint64:
-    """FNV-1a in four lanes, which do not wait for each other."""
-    prime = np.uint64(1099511628211)
-    a, b, c, d = seed, seed, seed, seed
-    at = start
-    while at + 4 <= end:
-        a = (a ^ np.uint64(octets[at])) * prime
-        b = (b ^ np.uint64(octets[at + 1])) * prime
-        c = (c ^ np.uint64(octets[at + 2])) * prime
-        d = (d ^ np.uint64(octets[at + 3])) * prime
-        at += 4
-    while at < end:
-        a = (a ^ np.uint64(octets[at])) * prime
-        at += 1
-    tail = np.uint64(256 + (end < 0)) ^ (b << np.uint64(1)) ^ (c << np.uint64(2)) ^ (d << np.uint64(3))
-    return (a ^ tail) * prime
-
-
-@kernel
-def number_tagsets(
-    octets: Bytes, starts: Int32s, ends: Int32s, columns: Int64s, slots: Int32s, tagset: Int32s, first: Int32s
-) -> int:
-    """Give rows with equal fields in ``columns`` the same number, dense from 0; ``first[n]`` is the first row of number
-    n. ``slots`` is a hash table, all -1, whose size is a power of two and at least twice the rows."""
-    mask = np.uint64(len(slots) - 1)
-    count = 0
-    for row in range(len(tagset)):
-        digest = np.uint64(14695981039346656037)
-        for column in columns:
-            digest = _digest(octets, starts[column, row], ends[column, row], digest)
-        slot = (digest ^ (digest >> np.uint64(32))) & mask
-        while slots[slot] >= 0 and not _same_fields(octets, starts, ends, columns, first[slots[slot]], row):
-            slot = (slot + np.uint64(1)) & mask
-        if slots[slot] < 0:
-            slots[slot] = count
-            first[count] = row
-            count += 1
-        tagset[row] = slots[slot]
-    return count
