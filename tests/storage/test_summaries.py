@@ -43,9 +43,9 @@ def test_packed_tables_come_back(data: st.DataObject) -> None:
     ]
     wanted = data.draw(st.lists(st.integers(0, statistics_ - 1), min_size=1))
     payloads = [packed.opened(packed.pack(table), statistics_, table.shape[1], "a table") for table in made]
-    assert [packed.cells_in(payload) for payload in payloads] == [table.shape[1] for table in made]
-    found = packed.unpack(payloads, sum(table.shape[1] for table in made), wanted)
-    assert found.tolist() == np.concatenate(made, axis=1)[wanted].tolist()
+    joined = packed.Joined.of(payloads)
+    assert joined.cells.tolist() == [table.shape[1] for table in made]
+    assert joined.unpack(wanted).tolist() == np.concatenate(made, axis=1)[wanted].tolist()
 
 
 def test_a_small_statistic_takes_few_bytes() -> None:

@@ -230,7 +230,7 @@ class Engine:
             "runs_cache_bytes": shard.cache.bytes,
             "columns_cache_bytes": shard.cache.columns.bytes,
             "hot_columns_bytes": shard.cache.hot.bytes,
-            "summaries_cache_bytes": shard.summaries.bytes,
+            "summaries_cache_bytes": shard.summaries.nbytes,
             **self._compactor.metrics(),
         }
 

@@ -30,7 +30,7 @@ from tsdb.storage.selection import select
 from tsdb.storage.summaries import choose
 from tsdb.storage.summaries.encode import KINDS
 from tsdb.storage.summaries.layout import FIRST_TIME, LAST_TIME, ROWS, TAGSET, layout_of
-from tsdb.storage.summaries.read import SummaryReader
+from tsdb.storage.summaries.read import Blocks, SummaryReader
 from tsdb.storage.tagsets import TagSets
 
 Int64s = npt.NDArray[np.int64]
@@ -105,7 +105,7 @@ class SummaryScan:
 
     def _choose(self, parts: Sequence[BlockPart], others: Sequence[Part]) -> _Chosen:
         source, wish = self._source, self._wish
-        layout, counts = self._reader.layouts([part.header for part in parts])
+        layout, counts = self._reader.layouts(Blocks.of([part.header for part in parts]))
         found = choose.judge(layout, source.low, source.high, source.wanted, wish.width_ns, wish.origin_ns)
         starts = np.concatenate(([0], np.cumsum(counts)))
         for at, part in enumerate(parts):
@@ -144,31 +144,14 @@ class SummaryScan:
         tagset = (layout[TAGSET] if everything else layout[TAGSET, used]).astype(np.int32)
         tags: list[pa.DictionaryArray] = [self._tagsets.dictionary(number, tagset) for number in self._tags]
         fields = {}
+        blocks, before = Blocks.of([part.header for part in chosen.parts]), self._reader.bytes_read
         for column in self._fields:
-            made = self._statistics_of(chosen, column.number)
+            wanted = list(dict.fromkeys((COUNT, *self._wish.statistics[column.number])))
+            made = self._reader.statistics(blocks, chosen.counts, column.number, column.kind, wanted)
             if made is not None:
                 fields[column.number] = made if everything else {name: values[used] for name, values in made.items()}
-        return SummaryCells(tags, layout[FIRST_TIME, used], layout[LAST_TIME, used], layout[ROWS, used], fields)
-
-    def _statistics_of(self, chosen: _Chosen, number: int) -> dict[str, npt.NDArray[np.generic]] | None:
-        """A field's statistics for all cells of the chosen blocks; where a block does not have it, zeros."""
-        column, wanted = self._request.series.by_number[number], [COUNT, *self._wish.statistics[number]]
-        wanted = list(dict.fromkeys(wanted))
-        have = np.fromiter((part.header.has_summary(number) for part in chosen.parts), np.bool_, len(chosen.parts))
-        if not have.any():
-            return None
-        before = self._reader.bytes_read
-        headers = [part.header for part, there in zip(chosen.parts, have.tolist(), strict=True) if there]
-        found = self._reader.statistics(headers, chosen.counts[have], number, column.kind, wanted)
         self._statistics.bytes_read += self._reader.bytes_read - before
-        if have.all():
-            return found
-        where = np.repeat(have, chosen.counts)
-        spread = {}
-        for name, values in found.items():
-            spread[name] = np.zeros(len(where), values.dtype)
-            spread[name][where] = values
-        return spread
+        return SummaryCells(tags, layout[FIRST_TIME, used], layout[LAST_TIME, used], layout[ROWS, used], fields)
 
 
 def _without_unused(chosen: _Chosen) -> _Chosen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import ScanAggregate
-from tsdb.sql.aggregation.results import result_of
+from tsdb.sql.aggregation.results import check_finite, result_of
 from tsdb.sql.expressions.grouping import Ordering
 from tsdb.sql.kernel_execution import Unsuitable
 from tsdb.sql.sorting import rank_of
@@ -20,7 +20,11 @@ from tsdb.types import SqlType
 
 Int64s = npt.NDArray[np.int64]
 
+# (ranks, whether there is no value).
+Keys = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
+
 US_PER_SECOND = 1_000_000
+_NOTHING = np.zeros(1, np.bool_)
 
 _COMPARISONS: dict[str, Callable[[pa.Array, pa.Scalar], pa.Array]] = {
     "=": pc.equal, "<>": pc.not_equal, "<": pc.less, "<=": pc.less_equal, ">": pc.greater, ">=": pc.greater_equal,
@@ -39,8 +43,16 @@ def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
             raise Unsuitable
         kept = _COMPARISONS[condition.operator](values, pa.scalar(condition.value, values.type))
         filled = filled[np.asarray(kept.fill_null(False))]
-    combinations = max(1, len(cells.combinations))
-    buckets, combination = filled // combinations, filled % combinations
+    order = _order(plan, cells, filled)
+    if plan.limit is not None:
+        for aggregate in plan.aggregates:
+            check_finite(aggregate, cells, filled)
+    return _columns(plan, cells, (filled if order is None else filled[order])[: plan.limit])
+
+
+def _columns(plan: ScanAggregate, cells: Cells, filled: Int64s) -> pa.RecordBatch:
+    """A row for each of these cells."""
+    buckets, combination = _places(cells, filled)
     columns = []
     for (kind, index), result in zip(plan.outputs, plan.types, strict=True):
         if kind == "time":
@@ -51,11 +63,14 @@ def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
             columns.append(_tags(cells, index).take(pa.array(combination)))
         else:
             columns.append(result_of(plan.aggregates[index], cells, filled, result, shown=plan.shown))
-    rows = _ordered([_keys(plan, item, columns, cells, filled, combination) for item in reversed(plan.order)])
-    if plan.limit is not None:
-        rows = (np.arange(len(filled)) if rows is None else rows)[: plan.limit]
-    batch = pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
-    return batch if rows is None else batch.take(pa.array(rows))
+    return pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
+
+
+def _places(cells: Cells, filled: Int64s) -> tuple[Int64s, Int64s]:
+    """(bucket, combination) of cells."""
+    combinations = max(1, len(cells.combinations))
+    buckets = filled // combinations
+    return buckets, filled - buckets * combinations
 
 
 def _starts(starts: Int64s, form: str, result: SqlType, *, shown: bool) -> pa.Array:
@@ -71,25 +86,29 @@ def _tags(cells: Cells, index: int) -> pa.StringArray:
     return pa.array([each[index] for each in cells.combinations], pa.string())
 
 
-def _keys(
-    plan: ScanAggregate, item: Ordering, columns: Sequence[pa.Array], cells: Cells, filled: Int64s, combination: Int64s
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """What rows are sorted by: (ranks, whether there is no value)."""
-    kind, index = plan.outputs[item.output]
-    if kind == "tag":
-        # There are fewer combinations than rows.
-        ranks, absent = _ranked(_tags(cells, index), item)
-        return ranks[combination], absent[combination]
-    column = columns[item.output]
-    if kind == "time" and pa.types.is_string(column.type):
-        column = column.cast(pa.int64())
-    if kind == "aggregate" and pa.types.is_string(column.type):
-        # A number that is shown as a text sorts as a number.
-        column = result_of(plan.aggregates[index], cells, filled, plan.types[item.output], shown=False)
-    return _ranked(column, item)
+def _order(plan: ScanAggregate, cells: Cells, filled: Int64s) -> Int64s | None:
+    """The rows' order, found before anything else is made of them; None when it is as they lie."""
+    if not plan.order:
+        return None
+    buckets, combination = _places(cells, filled)
+    pairs: list[Keys] = []
+    for item in reversed(plan.order):
+        kind, index = plan.outputs[item.output]
+        if kind == "tag":
+            # There are fewer combinations than rows.
+            ranks, absent = _ranked(_tags(cells, index), item)
+            pairs.append((ranks[combination], absent[combination]))
+        elif kind == "time":
+            pairs.append((-buckets if item.descending else buckets, _NOTHING))
+        else:
+            # Averages of integers sort as numbers, however they are shown.
+            values = result_of(plan.aggregates[index], cells, filled, plan.types[item.output], shown=False)
+            pairs.append(_ranked(values, item))
+    return np.lexsort([key for ranks, absent in pairs for key in ((ranks, absent) if absent.any() else (ranks,))])
 
 
-def _ranked(column: pa.Array, item: Ordering) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _ranked(column: pa.Array, item: Ordering) -> Keys:
+    """What rows are sorted by."""
     rank, absent = rank_of(column), np.asarray(column.is_null())
     return -rank if item.descending else rank, ~absent if item.nulls_first else absent
 
@@ -102,8 +121,3 @@ def _of_nothing(plan: ScanAggregate) -> pa.RecordBatch:
     ]
     batch = pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
     return batch if plan.limit is None else batch.slice(0, plan.limit)
-
-
-def _ordered(keys: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Int64s | None:
-    """The rows' order by the last pair of keys, then the one before it …; None when it is as they lie."""
-    return np.lexsort([each for pair in keys for each in pair if each.any()] or [keys[0][0]]) if keys else None

@@ -6,105 +6,213 @@ groups of four (select_div_scale in numeric.c).
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing, inlined, store_half
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+Uint64s = npt.NDArray[np.uint64]
 Bytes = npt.NDArray[np.uint8]
 
 # A sign, 19 digits, the point, and at most 16 + 4 · 5 digits after it.
 _ROOM = 64
 _GROUPS = 9
+_CHUNK_ROWS = 8192
+# What a remainder below a divisor is multiplied with to get so many groups; divisors for which that fits into 64 bits.
+_SCALES = np.array([10 ** (4 * groups) for groups in range(5)], np.uint64)
+_SIXTEEN_DIGITS, _EIGHT_DIGITS = np.uint64(2**64 // 10**16), np.uint64(2**64 // 10**8)
+# Four digits as octets, the first the lowest.
+_FOUR = np.frombuffer(b"".join(b"%04d" % number for number in range(10_000)), "<u4")
+
+
+class _Scratch(threading.local):
+    """A thread's room to write in: memory that is new each time costs more than the digits."""
+
+    def __init__(self) -> None:
+        self.out: Bytes = np.empty(_ROOM * _CHUNK_ROWS, np.uint8)
+        self.group: Uint64s = np.empty(_GROUPS, np.uint64)
+
+
+_SCRATCH = _Scratch()
 
 
 def texts(total: Int64s, count: Int64s) -> pa.StringArray:
     """total / count, NULL where count is 0. Sizes of totals are below 2⁶², counts below 2⁶⁰ / 10,000."""
-    out = np.empty(_ROOM * len(total), np.uint8)
+    out, group = _SCRATCH.out, _SCRATCH.group
     offsets = np.zeros(len(total) + 1, np.int32)
-    _write(total, count, np.empty(_GROUPS, np.int64), out, offsets)
+    pieces: list[bytes] = []
+    for start in range(0, len(total), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        size = _write(total[rows], count[rows], group, out, offsets[start : start + _CHUNK_ROWS + 1])
+        pieces.append(out[:size].tobytes())
     present = count > 0
     validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    data = pa.py_buffer(out[: offsets[-1]].copy())
-    return pa.StringArray.from_buffers(len(total), pa.py_buffer(offsets), data, validity)
+    return pa.StringArray.from_buffers(len(total), pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces)), validity)
 
 
-@kernel
-def _digits(total: int, count: int) -> int:
+@inlined
+def _digits(total: np.uint64, count: np.uint64) -> int:
     """How many digits after the point; the first digits in base 10,000 decide."""
     weight = 0
     first = total
-    while first >= 10_000:
-        first //= 10_000
+    while first >= np.uint64(10_000):
+        first //= np.uint64(10_000)
         weight += 1
     divisor = count
-    while divisor >= 10_000:
-        divisor //= 10_000
+    while divisor >= np.uint64(10_000):
+        divisor //= np.uint64(10_000)
         weight -= 1
     if first <= divisor:
         weight -= 1
     return max(16 - 4 * weight, 0)
 
 
-@kernel
-def _put(number: np.int64, out: Bytes, at: int) -> int:
-    """Write a number that is not negative; returns the place after it."""
+@inlined
+def _put(number: np.uint64, out: Bytes, at: int) -> int:
+    """Write a number without leading zeros; returns the place after it."""
     size = 1
-    rest = number // 10
-    while rest > 0:
+    rest = number // np.uint64(10)
+    while rest > np.uint64(0):
         size += 1
-        rest //= 10
+        rest //= np.uint64(10)
     rest = number
     for i in range(at + size - 1, at - 1, -1):
-        out[i] = 48 + rest % 10
-        rest //= 10
+        tens = rest // np.uint64(10)
+        out[i] = np.uint8(np.uint64(48) + rest - tens * np.uint64(10))
+        rest = tens
     return at + size
 
 
-@kernel
-def _write(total: Int64s, count: Int64s, group: Int64s, out: Bytes, offsets: Int32s) -> None:
+@inlined
+def _fill(rest: np.uint64, divisor: np.uint64, groups: int, group: Uint64s) -> np.uint64:
+    """The first groups of four digits of rest / divisor, which is below 1; returns what remains.
+
+    Long division, as many digits at a time as fit into 64 bits: the remainder is always below the divisor.
+    """
+    together = 4 if divisor < _SIXTEEN_DIGITS else 2 if divisor < _EIGHT_DIGITS else 1
+    g = 0
+    while g < groups:
+        take = min(together, groups - g)
+        scale = _SCALES[take]
+        part = rest * scale
+        quotient = part // divisor
+        rest = part - quotient * divisor
+        for k in range(g + take - 1, g, -1):
+            higher = quotient // np.uint64(10_000)
+            group[k] = quotient - higher * np.uint64(10_000)
+            quotient = higher
+        group[g] = quotient
+        g += take
+    return rest
+
+
+@inlined
+def _round_up(group: Uint64s, groups: int) -> np.uint64:
+    """Add one in the last place; returns what is carried into the whole number."""
+    g = groups - 1
+    while g >= 0 and group[g] == np.uint64(9_999):
+        group[g] = np.uint64(0)
+        g -= 1
+    if g < 0:
+        return np.uint64(1)
+    group[g] += np.uint64(1)
+    return np.uint64(0)
+
+
+@inlined
+def _put_sixteen(fraction: np.uint64, out: Bytes, at: int) -> int:
+    """Write a number below 10**16 as sixteen digits."""
+    high = fraction // np.uint64(10**8)
+    low = fraction - high * np.uint64(10**8)
+    first, third = high // np.uint64(10_000), low // np.uint64(10_000)
+    store_half(out, at, _FOUR[np.int64(first)])
+    store_half(out, at + 4, _FOUR[np.int64(high - first * np.uint64(10_000))])
+    store_half(out, at + 8, _FOUR[np.int64(third)])
+    store_half(out, at + 12, _FOUR[np.int64(low - third * np.uint64(10_000))])
+    return at + 16
+
+
+@inlined
+def _put_sign(negative: bool, out: Bytes, at: int) -> int:
+    if negative:
+        out[at] = 45
+        at += 1
+    return at
+
+
+@inlined
+def _is_short(size: np.uint64, divisor: np.uint64) -> bool:
+    """Few rows, and sixteen digits after the point? Without branches, as ``_digits`` has it: which numbers come next is
+    not to be foreseen, and what a processor guesses wrong takes longer than the division."""
+    higher = size // np.uint64(10_000)
+    long = higher > np.uint64(0)
+    first = higher if long else size
+    return bool((divisor < _SIXTEEN_DIGITS) & (size < np.uint64(10**8)) & ((first <= divisor) == long))
+
+
+@inlined
+def _put_short(negative: bool, whole: np.uint64, rest: np.uint64, divisor: np.uint64, out: Bytes, at: int) -> int:
+    """Write whole + rest / divisor with sixteen digits after the point: one division makes them all."""
+    part = rest * np.uint64(10**16)
+    fraction = part // divisor
+    rest = part - fraction * divisor
+    fraction += np.uint64(rest + rest >= divisor)
+    if fraction == np.uint64(10**16):
+        fraction = np.uint64(0)
+        whole += np.uint64(1)
+    at = _put_sign(negative and bool(whole + fraction > np.uint64(0)), out, at)
+    if whole < np.uint64(10_000):
+        size = 1 + int(whole > np.uint64(9)) + int(whole > np.uint64(99)) + int(whole > np.uint64(999))
+        store_half(out, at, _FOUR[np.int64(whole)] >> np.uint32(8 * (4 - size)))
+        at += size
+    else:
+        at = _put(whole, out, at)
+    out[at] = 46
+    return _put_sixteen(fraction, out, at + 1)
+
+
+@inlined
+def _put_long(
+    negative: bool, whole: np.uint64, rest: np.uint64, divisor: np.uint64, groups: int, group: Uint64s, out: Bytes,
+    at: int,
+) -> int:  # fmt: skip
+    """As ``_put_short``, with any number of groups of four digits."""
+    rest = _fill(rest, divisor, groups, group)
+    if rest + rest >= divisor:
+        whole += _round_up(group, groups)
+    nothing = whole == np.uint64(0)
+    for g in range(groups):
+        nothing = nothing and group[g] == np.uint64(0)
+    at = _put(whole, out, _put_sign(negative and not nothing, out, at))
+    if groups > 0:
+        out[at] = 46
+        at += 1
+    for g in range(groups):
+        store_half(out, at, _FOUR[np.int64(group[g])])
+        at += 4
+    return at
+
+
+@borrowing
+def _write(total: Int64s, count: Int64s, group: Uint64s, out: Bytes, offsets: Int32s) -> int:
+    """``offsets`` go on from the first; returns how many octets were written."""
     at = 0
     for row in range(len(total)):
         # Unsigned numbers divide faster.
         divisor = np.uint64(count[row])
-        if divisor > 0:
+        if divisor > np.uint64(0):
             size = np.uint64(abs(total[row]))
-            groups = _digits(abs(total[row]), count[row]) // 4
             whole = size // divisor
             rest = size - whole * divisor
-            # Long division, four digits at a time: the remainder is below the count, so nothing overflows.
-            for g in range(groups):
-                part = rest * np.uint64(10_000)
-                quotient = part // divisor
-                group[g] = quotient
-                rest = part - quotient * divisor
-            if rest + rest >= divisor:
-                g = groups - 1
-                while g >= 0 and group[g] == 9_999:
-                    group[g] = 0
-                    g -= 1
-                if g >= 0:
-                    group[g] += 1
-                else:
-                    whole += np.uint64(1)
-            nothing = whole == 0
-            for g in range(groups):
-                nothing = nothing and group[g] == 0
-            if total[row] < 0 and not nothing:
-                out[at] = 45
-                at += 1
-            at = _put(np.int64(whole), out, at)
-            if groups > 0:
-                out[at] = 46
-                at += 1
-            for g in range(groups):
-                four = np.uint32(group[g])
-                out[at] = 48 + four // np.uint32(1000)
-                out[at + 1] = 48 + four // np.uint32(100) % np.uint32(10)
-                out[at + 2] = 48 + four // np.uint32(10) % np.uint32(10)
-                out[at + 3] = 48 + four % np.uint32(10)
-                at += 4
-        offsets[row + 1] = at
+            if _is_short(size, divisor):
+                at = _put_short(total[row] < 0, whole, rest, divisor, out, at)
+            else:
+                groups = _digits(size, divisor) // 4
+                at = _put_long(total[row] < 0, whole, rest, divisor, groups, group, out, at)
+        offsets[row + 1] = offsets[0] + at
+    return at

@@ -193,7 +193,8 @@ class Cells:
         self.first_bucket, self._buckets, self._room = first, buckets, room
 
     def _moved(self, table: Table, tall: int, room: int, shift: int, start: float) -> Table:
-        made = np.full((tall, room), start, np.float64 if isinstance(start, float) else np.int64)
+        kind = np.float64 if isinstance(start, float) else np.int64
+        made: Table = np.full((tall, room), start, kind) if start else np.zeros((tall, room), kind)
         if self._buckets:
             width = min(self._room, room)
             made[shift : shift + self._buckets, :width] = table[: self._buckets, :width]

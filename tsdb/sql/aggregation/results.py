@@ -31,11 +31,10 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
     """
 
     def state(name: str) -> Any:
-        assert aggregate.column is not None
-        return cells.of(name, aggregate.column).reshape(-1)[filled]
+        return _state(aggregate, name, cells, filled)
 
     if aggregate.column is None:
-        return pa.array(cells.rows.reshape(-1)[filled])
+        return pa.array(cells.rows.reshape(-1).take(filled))
     if aggregate.function in ("first", "last"):
         return pa.array(state(aggregate.function), mask=state(f"{aggregate.function} there") == 0).cast(result.arrow)
     if aggregate.function in SPREADS:
@@ -55,6 +54,19 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
             return _sums(state("low"), state("high"), none, result)
         case _:
             return (_shown_averages if shown else _averages)(state("low"), state("high"), count)
+
+
+def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
+    """What ``result_of`` raises for these cells, of which not all will be results."""
+    if aggregate.function in SPREADS:
+        _finite(_state(aggregate, "m2", cells, filled))
+    elif aggregate.floating and aggregate.function in ("sum", "avg"):
+        _finite(_state(aggregate, "sum", cells, filled))
+
+
+def _state(aggregate: Aggregate, name: str, cells: Cells, filled: Int64s) -> Any:
+    assert aggregate.column is not None
+    return cells.of(name, aggregate.column).reshape(-1).take(filled)
 
 
 def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

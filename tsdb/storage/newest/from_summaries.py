@@ -19,7 +19,7 @@ from tsdb.model.schema import Column
 from tsdb.storage.newest.tails import BlockTails
 from tsdb.storage.summaries.encode import KINDS
 from tsdb.storage.summaries.layout import FIRST_TIME, LAST_TIME, TAGSET
-from tsdb.storage.summaries.read import SummaryReader
+from tsdb.storage.summaries.read import Blocks, SummaryReader
 
 Int64s = npt.NDArray[np.int64]
 
@@ -48,7 +48,7 @@ def fill(sources: Sequence[BlockTails], columns: Sequence[Column], reader: Summa
 
 
 def _ends(tails: Sequence[BlockTails], reader: SummaryReader, *, oldest: bool) -> _Ends:
-    layout, counts = reader.layouts([each.header for each in tails])
+    layout, counts = reader.layouts(Blocks.of([each.header for each in tails]))
     stops = np.cumsum(counts)
     kept: list[BlockTails] = []
     cells: list[int] = []
@@ -69,18 +69,14 @@ def _ends(tails: Sequence[BlockTails], reader: SummaryReader, *, oldest: bool) -
 def _values(ends: _Ends, column: Column, reader: SummaryReader, *, oldest: bool) -> Iterator[pa.Array | None]:
     """A column's values in each block; None where its summaries do not have it."""
     value, there = (summaries.FIRST, summaries.FIRST_THERE) if oldest else (summaries.LAST, summaries.LAST_THERE)
-    have = [each.header.has_summary(column.number) for each in ends.tails]
-    headers = [each.header for each, has in zip(ends.tails, have, strict=True) if has]
-    if not headers:
-        yield from (None for _ in ends.tails)
-        return
-    found = reader.statistics(headers, ends.cells[np.array(have)], column.number, column.kind, (value, there))
+    blocks = Blocks.of([each.header for each in ends.tails])
+    found = reader.statistics(blocks, ends.cells, column.number, column.kind, (value, there))
     at = 0
-    for has, count, places in zip(have, ends.cells.tolist(), ends.places, strict=True):
-        if has:
+    for each, count, places in zip(ends.tails, ends.cells.tolist(), ends.places, strict=True):
+        if found is None or not each.header.has_summary(column.number):
+            yield None
+        else:
             own = places + at
             absent = found[there][own] == 0
             yield pa.array(found[value][own], column.kind.arrow, mask=absent if absent.any() else None)
-            at += count
-        else:
-            yield None
+        at += count

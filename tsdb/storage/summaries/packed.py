@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import DataCorrupted
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing, inlined, kernel, load_word
 from tsdb.storage.frame import seal, unseal
 
 Bytes = npt.NDArray[np.uint8]
@@ -26,6 +27,8 @@ _HEAD = struct.Struct("<BI")
 HEAD_BYTES = _HEAD.size
 # Of each statistic: its least number, the bytes of an offset.
 STATISTIC_BYTES = 9
+_BEYOND = bytes(7)
+_ONES = np.uint64(2**64 - 1)
 
 
 def pack(table: Int64s) -> bytes:
@@ -49,19 +52,31 @@ def opened(data: bytes, statistics: int, cells: int | None, what: str) -> bytes:
     return payload
 
 
-def cells_in(payload: bytes) -> int:
-    """How many cells a checked payload has."""
-    count: int = _HEAD.unpack_from(payload)[1]
-    return count
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Checked payloads one behind the other, the ``lengths`` of each and how many ``cells`` each has."""
 
+    data: Bytes
+    lengths: Int64s
+    cells: Int64s
 
-def unpack(payloads: Sequence[bytes], cells: int, wanted: Sequence[int]) -> Int64s:
-    """int64[wanted, cells]: the wanted statistics of checked payloads, which have so many cells in all."""
-    data = np.frombuffer(b"".join(payloads), np.uint8)
-    lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
-    out = np.empty((len(wanted), cells), np.int64)
-    _unpack(data, lengths, np.array(wanted, np.int64), out)
-    return out
+    @classmethod
+    def of(cls, payloads: Sequence[bytes]) -> Joined:
+        # Numbers are read as words, which reach up to seven bytes beyond the last one.
+        data = np.frombuffer(b"".join((*payloads, _BEYOND)), np.uint8)
+        lengths = np.fromiter(map(len, payloads), np.int64, len(payloads))
+        cells = np.fromiter((_HEAD.unpack_from(payload)[1] for payload in payloads), np.int64, len(payloads))
+        return cls(data, lengths, cells)
+
+    @property
+    def nbytes(self) -> int:
+        return self.data.nbytes + self.lengths.nbytes + self.cells.nbytes
+
+    def unpack(self, wanted: Sequence[int]) -> Int64s:
+        """int64[wanted, cells]: the wanted statistics of all of them."""
+        out = np.empty((len(wanted), int(self.cells.sum())), np.int64)
+        _unpack(self.data, self.lengths, np.array(wanted, np.int64), out)
+        return out
 
 
 @kernel
@@ -90,16 +105,15 @@ def _pack(table: Int64s, out: Bytes) -> int:
     return at
 
 
-@kernel
+@inlined
 def _number(data: Bytes, at: int, width: int) -> np.int64:
     """``width`` bytes, the lowest first."""
-    number = np.uint64(0)
-    for byte in range(width):
-        number |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
-    return np.int64(number)
+    if width == 0:
+        return np.int64(0)
+    return np.int64(load_word(data, at) & (_ONES >> np.uint64(64 - 8 * width)))
 
 
-@kernel
+@borrowing
 def _unpack(data: Bytes, lengths: Int64s, wanted: Int64s, out: Int64s) -> None:
     begin = 0
     filled = 0
@@ -107,14 +121,22 @@ def _unpack(data: Bytes, lengths: Int64s, wanted: Int64s, out: Int64s) -> None:
         statistics = int(data[begin])
         cells = int(_number(data, begin + 1, 4))
         head = begin + 5
+        first = head + 9 * statistics
+        s, at = 0, first
         for w in range(len(wanted)):
-            at = head + 9 * statistics
-            for s in range(wanted[w]):
-                at += cells * data[head + 9 * s + 8]
-            least = _number(data, head + 9 * wanted[w], 8)
-            width = int(data[head + 9 * wanted[w] + 8])
-            for i in range(cells):
-                out[w, filled + i] = least + _number(data, at, width)
-                at += width
+            if wanted[w] < s:
+                s, at = 0, first
+            while s < wanted[w]:
+                at += cells * int(data[head + 9 * s + 8])
+                s += 1
+            least = _number(data, head + 9 * s, 8)
+            width = int(data[head + 9 * s + 8])
+            if width == 0:
+                for i in range(cells):
+                    out[w, filled + i] = least
+            else:
+                ones = _ONES >> np.uint64(64 - 8 * width)
+                for i in range(cells):
+                    out[w, filled + i] = least + np.int64(load_word(data, at + i * width) & ones)
         filled += cells
         begin += lengths[value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,16 @@ from tsdb.storage import keys
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.summaries import measure, packed
-from tsdb.storage.summaries.cache import SummaryCache
+from tsdb.storage.summaries.cache import SummaryCache, Together
 from tsdb.storage.summaries.encode import LAYOUT
 from tsdb.storage.summaries.layout import LAYOUT_STATISTICS
+from tsdb.storage.summaries.packed import Joined
 from tsdb.types import Kind
 
 Int64s = npt.NDArray[np.int64]
+
+# So many blocks that a scan reads together are kept together: a look-up for each block and column would be most of it.
+TOGETHER_MIN = 32
 
 # Where a column's statistics are stored.
 _PLACES = {
@@ -30,6 +35,18 @@ _ALWAYS_FLOATS = (model.SUM, model.M2)
 _FLOATS_OF_FLOATS = (model.MIN, model.MAX, model.FIRST, model.LAST)
 
 
+class Blocks(NamedTuple):
+    """Blocks of one series whose summaries are read together; ``key``, of many, is what they are known by."""
+
+    headers: Sequence[BlockHeader]
+    key: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, headers: Sequence[BlockHeader]) -> Blocks:
+        many = len(headers) >= TOGETHER_MIN
+        return cls(headers, tuple([header.block_id for header in headers]) if many else None)
+
+
 class SummaryReader:
     """Reads layouts and statistics. ``bytes_read`` counts what did not come from the cache."""
 
@@ -38,28 +55,52 @@ class SummaryReader:
         self._cache = cache
         self.bytes_read = 0
 
-    def layouts(self, headers: Sequence[BlockHeader]) -> tuple[Int64s, Int64s]:
+    def layouts(self, blocks: Blocks) -> tuple[Int64s, Int64s]:
         """(the layouts int64[4, cells] of blocks, one after the other; how many cells each block has).
 
         Raises DataCorrupted, IoError.
         """
-        payloads = self._payloads(headers, LAYOUT, LAYOUT_STATISTICS)
-        counts = np.fromiter(map(packed.cells_in, payloads), np.int64, len(payloads))
-        return packed.unpack(payloads, int(counts.sum()), range(LAYOUT_STATISTICS)), counts
+        joined, _ = self._together(blocks, LAYOUT)
+        return joined.unpack(range(LAYOUT_STATISTICS)), joined.cells
 
     def statistics(
-        self, headers: Sequence[BlockHeader], cells: Int64s, column: int, kind: Kind, wanted: Sequence[str]
-    ) -> dict[str, npt.NDArray[np.generic]]:
-        """The wanted statistics of a column for all cells of blocks that have it. Raises DataCorrupted, IoError."""
-        payloads = self._payloads(headers, column, measure.STATISTICS)
-        counts = np.fromiter(map(packed.cells_in, payloads), np.int64, len(payloads))
-        if (counts != cells).any():
-            raise DataCorrupted(f"summaries of column {column} of series {headers[0].series} do not fit their layout")
+        self, blocks: Blocks, cells: Int64s, column: int, kind: Kind, wanted: Sequence[str]
+    ) -> dict[str, npt.NDArray[np.generic]] | None:
+        """The wanted statistics of a column for all cells of blocks: zeros for a block that does not have it, None if
+        none has. Raises DataCorrupted, IoError."""
+        joined, have = self._together(blocks, column)
+        if not len(joined.cells):
+            return None
+        if not np.array_equal(joined.cells, cells if have is None else cells[have]):
+            series = blocks.headers[0].series
+            raise DataCorrupted(f"summaries of column {column} of series {series} do not fit their layout")
         places = sorted({_PLACES[name] for name in wanted})
-        table = packed.unpack(payloads, int(counts.sum()), places)
+        table = joined.unpack(places)
+        if have is not None:
+            found, table = table, np.zeros((len(places), int(cells.sum())), np.int64)
+            table[:, np.repeat(have, cells)] = found
         return {name: _shaped(table[places.index(_PLACES[name])], name, kind) for name in wanted}
 
-    def _payloads(self, headers: Sequence[BlockHeader], column: int, statistics: int) -> list[bytes]:
+    def _together(self, blocks: Blocks, column: int) -> Together:
+        """The payloads of a column, and which of the blocks have it (None: all)."""
+        headers, key = blocks
+        known = None if key is None else (headers[0].series, column, key)
+        found = None if known is None else self._cache.together.get(known)
+        if found is None:
+            have: npt.NDArray[np.bool_] | None = None
+            if column != LAYOUT:
+                have = np.array([header.has_summary(column) for header in headers])
+                headers = [header for header, there in zip(headers, have.tolist(), strict=True) if there]
+                have = None if len(headers) == len(have) else have
+            payloads = self._payloads(headers, column, alone=known is None)
+            found = Joined.of(payloads), have
+            if known is not None:
+                self._cache.together.put(known, found)
+        return found
+
+    def _payloads(self, headers: Sequence[BlockHeader], column: int, *, alone: bool) -> list[bytes]:
+        """``alone``: each is to be kept for itself."""
+        statistics = LAYOUT_STATISTICS if column == LAYOUT else measure.STATISTICS
         blocks = [(header.series, header.block_id) for header in headers]
         found = self._cache.get_many(blocks, column)
         missing = [at for at, payload in enumerate(found) if payload is None]
@@ -73,8 +114,9 @@ class SummaryReader:
                     raise DataCorrupted(f"{what} is missing")
                 found[at] = packed.opened(value, statistics, None, what)
                 self.bytes_read += len(value)
-            read = [(blocks[at], payload) for at in missing if (payload := found[at]) is not None]
-            self._cache.put_many(column, read)
+            if alone:
+                read = [(blocks[at], payload) for at in missing if (payload := found[at]) is not None]
+                self._cache.put_many(column, read)
         return [payload for payload in found if payload is not None]
 
 
