@@ -11,7 +11,7 @@ Source of OIDs: PostgreSQL 15, src/include/catalog/pg_type.dat.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import pyarrow as pa
@@ -47,7 +47,7 @@ class SqlType:
     ``name`` is what format_type() prints, ``typname`` pg_type's name, ``size`` pg_type.typlen in bytes (-1: variable).
     An array type has ``element`` set; its values are lists of the element's Arrow type. ``vector`` are int2vector and
     oidvector: arrays whose first index is 0 and whose text form is space separated. An enumerated type has its
-    ``labels`` in their order (``tsdb.model.enums``).
+    ``labels`` in their order (``tsdb.model.enums``), a row type its ``fields``.
     """
 
     name: str
@@ -60,6 +60,7 @@ class SqlType:
     element: SqlType | None = None
     vector: bool = False
     labels: tuple[str, ...] | None = None
+    fields: tuple[Field, ...] | None = None
 
     # Types are compared for every value and expression: their OID and stored form say it all.
     def __eq__(self, other: object) -> bool:
@@ -69,6 +70,15 @@ class SqlType:
 
     def __hash__(self) -> int:
         return self.oid
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a row type. ``digits`` are a numeric's (precision, scale) while a statement computes with it."""
+
+    name: str
+    type: SqlType
+    digits: tuple[int, int] | None = None
 
 
 BOOL = SqlType("boolean", "bool", 16, 1000, 1, Kind.BOOL, pa.bool_())
@@ -209,6 +219,11 @@ def array_of(element: SqlType) -> SqlType:
         pa.list_(element.arrow),
         element,
     )
+
+
+def record_of(fields: tuple[Field, ...]) -> SqlType:
+    """The type of rows that nobody has named: ``record``. Its values are structs of the fields' Arrow types."""
+    return replace(RECORD, fields=fields)
 
 
 def storable(sql_type: SqlType) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -129,3 +131,20 @@ def test_errors_by_class(server: Server, text: str, error: type[Exception]) -> N
             await c.fetch(text)
 
     run(server, body)
+
+
+def test_rows_are_records_of_asyncpg(server: Server) -> None:
+    """A table's row by its type, whose fields asyncpg looks up; an anonymous one by what it says of itself."""
+
+    async def body(c: Any) -> Any:
+        await c.execute("DROP TABLE IF EXISTS apg_rows; CREATE TABLE apg_rows (id int PRIMARY KEY, t text, n numeric)")
+        await c.execute("INSERT INTO apg_rows VALUES (1, 'a b', 1.50), (2, NULL, NULL)")
+        rows = await c.fetch("SELECT apg_rows FROM apg_rows ORDER BY id")
+        listed = await c.fetchval("SELECT array_agg(apg_rows ORDER BY id) FROM apg_rows")
+        single = await c.fetchval("SELECT ROW(1, 'x'::text, ROW(INSTANT))".replace("INSTANT", "'2020-01-01'::date"))
+        return [dict(r[0]) for r in rows], [tuple(r) for r in listed], single
+
+    first, second = {"id": 1, "t": "a b", "n": Decimal("1.50")}, {"id": 2, "t": None, "n": None}
+    assert run(server, body) == (
+        [first, second], [tuple(first.values()), tuple(second.values())], (1, "x", (dt.date(2020, 1, 1),))
+    )  # fmt: skip

@@ -59,7 +59,6 @@ class Execution:
         self._timed_out = False
         self._started = time.perf_counter()
         self._statistics = Statistics()
-        self._wanted = [c.type.arrow for c in columns]
         self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
 
     @property
@@ -151,11 +150,28 @@ class Execution:
         return batch
 
     def _promised(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        arrays = [
-            self._referring(a, c.type) if _is_named(c.type) else _promised(a, w)
-            for a, w, c in zip(batch.columns, self._wanted, self._columns, strict=False)
-        ]
+        arrays = [self._as_promised(a, c.type) for a, c in zip(batch.columns, self._columns, strict=False)]
         return pa.RecordBatch.from_arrays(arrays, names=[c.name for c in self._columns])
+
+    def _as_promised(self, array: pa.Array, sql_type: SqlType) -> pa.Array:
+        if (sql_type.element or sql_type).fields is not None:
+            return self._rows(array, sql_type)
+        return self._referring(array, sql_type) if _is_named(sql_type) else _promised(array, sql_type.arrow)
+
+    def _rows(self, array: pa.Array, sql_type: SqlType) -> pa.Array:
+        """Rows, or arrays of them, with each field as it is promised."""
+        if array.null_count == len(array):
+            return pa.nulls(len(array))
+        mask = array.is_null() if array.null_count else None
+        if sql_type.element is not None:
+            return pa.ListArray.from_arrays(array.offsets, self._as_promised(array.values, sql_type.element), mask=mask)
+        assert sql_type.fields is not None
+        parts = [self._as_promised(array.field(i), f.type) for i, f in enumerate(sql_type.fields)]
+        return (
+            pa.StructArray.from_arrays(parts, names=[f"f{i + 1}" for i in range(len(parts))], mask=mask)
+            if parts
+            else array
+        )
 
     def _referring(self, array: pa.Array, sql_type: SqlType) -> pa.Array:
         """A reg* column with its names, as the wire wants it; each distinct OID is looked up once."""
@@ -220,7 +236,8 @@ def _unit_rows(columns: int) -> int:
 
 
 def _is_named(sql_type: SqlType) -> bool:
-    return (sql_type.element or sql_type) in REFERENCES
+    plain = sql_type.element or sql_type
+    return plain in REFERENCES or any(_is_named(f.type) for f in plain.fields or ())
 
 
 def _promised(array: pa.Array, wanted: pa.DataType) -> pa.Array:

@@ -243,6 +243,9 @@ def duckdb_type(sql_type: SqlType, digits: tuple[int, int] | None = None) -> str
         return duckdb_type(sql_type.element, digits) + "[]"
     if sql_type.labels is not None:
         return f"ENUM({', '.join(map(quote, sql_type.labels))})" if sql_type.labels else "VARCHAR"
+    if sql_type.fields is not None:
+        parts = [f"f{i + 1} {duckdb_type(f.type, f.digits)}" for i, f in enumerate(sql_type.fields)]
+        return f"STRUCT({', '.join(parts or ['f0 INTEGER'])})"
     if sql_type.typname == "numeric":
         precision, scale = digits or (38, 6)
         return f"DECIMAL({precision},{scale})"

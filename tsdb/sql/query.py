@@ -41,6 +41,7 @@ from tsdb.sql.execution import Execution
 from tsdb.sql.expressions.block import BoundQuery, Output
 from tsdb.sql.expressions.coercion import typed_parameter
 from tsdb.sql.expressions.expression import ColumnReference, Expr
+from tsdb.sql.expressions.rows import client_type
 from tsdb.sql.instance import Instance
 from tsdb.sql.lifting import MOMENT_WORD
 from tsdb.sql.newest.execution import FirstRowsExecution, limits_of
@@ -376,4 +377,5 @@ def _result_column(output: Output) -> ResultColumn:
         column = relation.columns[expr.value.index]
         if relation.oid and column.number:
             return ResultColumn(output.name, output.type, output.typmod, relation.oid, column.number)
-    return ResultColumn(output.name, output.type, output.typmod)
+    sql_type = client_type(expr) if expr is not None and expr.op == "row" else output.type
+    return ResultColumn(output.name, sql_type, output.typmod)

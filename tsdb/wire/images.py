@@ -33,7 +33,8 @@ from tsdb.errors import (
 )
 from tsdb.kernels import readonly
 from tsdb.types import INT8, REFERENCES, TEXT_FORMS, TEXT_ONLY, SqlType
-from tsdb.wire import civil, decimals, digits, floats, octets, text_binary
+from tsdb.wire import civil, decimals, digits, floats, octets, records, text_binary
+from tsdb.wire.arrow_values import decimal_words, fixed_width, intervals, list_parts
 from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
@@ -110,12 +111,16 @@ class ColumnImages:
         self._lengths = np.empty(0, np.int32)
         self._writer: Callable[[ColumnImages, Any], Image]
         self._elements: ColumnImages | None = None
+        self._fields: list[ColumnImages] = []
         # The last dictionary: what it is, itself, its image.
         self._known: tuple[tuple[Any, ...], Any, Image] | None = None
         if sql_type.element is not None:
             self._elements = ColumnImages(sql_type.element, format_code, zone, codec)
             as_text = ColumnImages._vector_text if sql_type.vector else ColumnImages._array_text
             self._writer = ColumnImages._array_binary if self._binary else as_text
+        elif sql_type.fields is not None:
+            self._fields = [ColumnImages(each.type, format_code, zone, codec) for each in sql_type.fields]
+            self._writer = ColumnImages._record
         else:
             self._writer = (_BINARY if self._binary else _TEXT).get(sql_type.typname, ColumnImages._string)
 
@@ -204,13 +209,13 @@ class ColumnImages:
         if _is_string(array.type):
             return self._string(array)
         if pa.types.is_uint64(array.type):
-            unsigned = _fixed_width(array, np.uint64)
+            unsigned = fixed_width(array, np.uint64)
             return self._strided(
                 rows, digits.INTEGER_WIDTH, lambda out, lengths: digits.format_unsigned(unsigned, out, lengths)
             )
         if pa.types.is_integer(array.type):
             return ColumnImages(INT8, TEXT_FORMAT, self._zone)._integer_text(array)
-        words, count, scale = _decimal_words(array)
+        words, count, scale = decimal_words(array)
         width = decimals.text_width(scale)
         return self._strided(
             rows, width, lambda out, lengths: decimals.format_decimals(words, count, scale, width, out, lengths)
@@ -246,7 +251,7 @@ class ColumnImages:
         )
 
     def _interval_text(self, array: Any) -> Image:
-        months, days, us = _intervals(array)
+        months, days, us = intervals(array)
         return self._strided(
             len(array),
             civil.INTERVAL_WIDTH,
@@ -306,7 +311,7 @@ class ColumnImages:
         return _fixed(np.where(finite, us - PG_EPOCH_US * finite, edge).astype(">i8"), 8)
 
     def _interval_binary(self, array: Any) -> Image:
-        months, days, us = _intervals(array)
+        months, days, us = intervals(array)
         out = np.empty(len(array), [("us", ">i8"), ("days", ">i4"), ("months", ">i4")])
         out["us"], out["days"], out["months"] = us, days, months
         return _fixed(out, 16)
@@ -314,7 +319,7 @@ class ColumnImages:
     def _numeric_binary(self, array: Any) -> Image:
         if _is_string(array.type):
             return _joined([b"" if t is None else numeric_octets(t) for t in array.to_pylist()])
-        words, count, scale = _decimal_words(array)
+        words, count, scale = decimal_words(array)
         width = decimals.binary_width(scale)
         return self._strided(
             len(array), width, lambda out, lengths: decimals.encode_decimals(words, count, scale, width, out, lengths)
@@ -350,10 +355,22 @@ class ColumnImages:
     def _no_binary(self, array: Any) -> Image:
         raise FeatureNotSupported(f"values of type {self._type.name} are sent in text format only")
 
+    def _record(self, array: Any) -> Image:
+        """Rows of several values; a row without any is a struct still."""
+        images = [field.image(pa.compute.struct_field(array, i)) for i, field in enumerate(self._fields)]
+        kinds = [field._type.oid for field in self._fields]
+        values = [(readonly(i.octets), i.starts, i.lengths, i.prefix) for i in images]
+        bounds, size = records.bounds_of(values, len(array), binary=self._binary)
+        self._octets = _at_least(self._octets, size)
+        lengths = records.write(values, kinds, bounds, self._octets, binary=self._binary)
+        if size and int(lengths.max()) > VALUE_BYTES_MAX:
+            raise ProgramLimitExceeded(f"a value of type {self._type.name} is longer than {VALUE_BYTES_MAX} bytes")
+        return Image(self._octets, bounds, lengths)
+
     # --- arrays ---
 
     def _array_text(self, array: Any) -> Image:
-        offsets, children = _list_parts(array)
+        offsets, children = list_parts(array)
         nested = pa.types.is_list(children.type) or pa.types.is_large_list(children.type)
         if nested:
             inner = ColumnImages(self._type, TEXT_FORMAT, self._zone, self._codec)
@@ -368,12 +385,12 @@ class ColumnImages:
 
     def _vector_text(self, array: Any) -> Image:
         """int2vectorout, oidvectorout: elements with blanks between them."""
-        offsets, children = _list_parts(array)
+        offsets, children = list_parts(array)
         texts = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), children.cast(pa.string()))
         return self._string(pa.compute.binary_join(texts, " "))
 
     def _array_binary(self, array: Any) -> Image:
-        offsets, children = _list_parts(array)
+        offsets, children = list_parts(array)
         if pa.types.is_list(children.type) or pa.types.is_large_list(children.type):
             raise FeatureNotSupported("arrays of several dimensions are sent in text format only")
         image = self._element_image(children)
@@ -410,7 +427,7 @@ class ColumnImages:
         """The values as a numpy array of the type's own width, NULLs with whatever lies there."""
         if array.type != arrow and not (pa.types.is_timestamp(arrow) and _is_us_timestamp(array.type)):
             array = _cast(array, self._type, arrow)
-        return _fixed_width(array, _NUMPY[arrow.bit_width, pa.types.is_floating(arrow)])
+        return fixed_width(array, _NUMPY[arrow.bit_width, pa.types.is_floating(arrow)])
 
 
 _NUMPY: dict[tuple[int, bool], Any] = {
@@ -508,10 +525,6 @@ def _fixed(values: npt.NDArray[Any], width: int) -> Image:
     return Image(values.view(np.uint8), _starts(rows, width), np.full(rows, width, np.int32))
 
 
-def _fixed_width(array: Any, dtype: Any) -> Any:
-    return readonly(np.frombuffer(array.buffers()[1], dtype, len(array), array.offset * np.dtype(dtype).itemsize))
-
-
 def _bools(array: Any) -> npt.NDArray[np.uint8]:
     if not pa.types.is_boolean(array.type):
         raise InternalError(f"a boolean column came as {array.type}")
@@ -546,47 +559,3 @@ def _cast(array: Any, sql_type: SqlType, arrow: Any) -> Any:
         raise InternalError(f"a column of type {sql_type.name} came as Arrow's {array.type}") from None
     except pa.ArrowInvalid:
         raise NumericValueOutOfRange(f"{sql_type.name} out of range") from None
-
-
-def _decimal_words(array: Any) -> tuple[npt.NDArray[np.uint32], int, int]:
-    """The 32-bit words of each value, how many a value has, and the scale."""
-    arrow = array.type
-    if pa.types.is_integer(arrow):
-        words = np.zeros((len(array), 4), np.uint32)
-        signed = not pa.types.is_uint64(arrow)
-        if signed and not pa.types.is_int64(arrow):
-            array = array.cast(pa.int64())
-        words[:, :2] = _fixed_width(array, np.uint64).view(np.uint32).reshape(-1, 2)
-        if signed:
-            words[:, 2:] = np.where(words[:, 1:2] >> 31, np.uint32(0xFFFFFFFF), np.uint32(0))
-        return readonly(words.reshape(-1)), 4, 0
-    if not pa.types.is_decimal(arrow):
-        raise InternalError(f"a numeric column came as Arrow's {arrow}")
-    if arrow.bit_width < 128:
-        array = array.cast(pa.decimal128(arrow.precision, arrow.scale))
-    count = array.type.bit_width // 32
-    start = array.offset * count * 4
-    words = np.frombuffer(array.buffers()[1], np.uint32, len(array) * count, start)
-    return readonly(words), count, int(arrow.scale)
-
-
-_MONTH_DAY_NANO = np.dtype([("months", np.int32), ("days", np.int32), ("ns", np.int64)])
-
-
-def _intervals(array: Any) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Int64s]:
-    """Months, days and microseconds; a rest below a microsecond is cut off."""
-    if not pa.types.is_interval(array.type):
-        raise InternalError(f"an interval column came as Arrow's {array.type}")
-    parts = _fixed_width(array, _MONTH_DAY_NANO)
-    ns = parts["ns"]
-    us = np.floor_divide(ns, 1000)
-    us += (ns < 0) & (us * 1000 != ns)
-    return np.ascontiguousarray(parts["months"]), np.ascontiguousarray(parts["days"]), us
-
-
-def _list_parts(array: Any) -> tuple[Int64s, Any]:
-    """Offsets from 0, and the elements between them."""
-    if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
-        raise InternalError(f"an array column came as Arrow's {array.type}")
-    offsets = array.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0], array.values.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))

@@ -293,8 +293,6 @@ def _plain_aggregate(
         _check_timeseries(name, bound, distinct=distinct)
     if name == "array_agg" and bound[0].type.element is not None:
         raise FeatureNotSupported("arrays of arrays are not supported")
-    if name == "array_agg" and fields_of(bound[0]) is not None:
-        raise FeatureNotSupported("arrays of rows are not supported")
     order_text = " ORDER BY " + ", ".join(order_item(binder, item, scope).sql for item in order) if order else ""
     if not order and distinct and name in ("array_agg", "string_agg"):
         # PostgreSQL finds distinct values by sorting them, and that order is seen.

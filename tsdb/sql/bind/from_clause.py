@@ -233,7 +233,6 @@ def _function(binder: Binder, node: exp.Expr, outer: exp.Expr, scope: Scope) -> 
             _column_name(c, single, alone=len(columns) == 1),
             c.type,
             digits=c.digits,
-            fields=c.fields,
             sql=f"c{i + 1}",
         )
         for i, c in enumerate(columns)

@@ -20,7 +20,7 @@ from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import ordering
 from tsdb.sql.bind.limit import limit_text
 from tsdb.sql.bind.select import bind_select
-from tsdb.sql.expressions import blanks, coercion, rows, shown
+from tsdb.sql.expressions import blanks, coercion, shown
 from tsdb.sql.expressions.block import BoundQuery, CommonTable, Output
 from tsdb.sql.expressions.coercion import coerce, common_digits, common_type
 from tsdb.sql.expressions.expression import Expr
@@ -238,14 +238,9 @@ def _tail(binder: Binder, query: BoundQuery, node: exp.Expr, scope: Scope | None
     limit = limit_text(binder, node, scope)
     if limit:
         sql = f"{sql}{limit}" if order is not None else f"SELECT * FROM ({sql}) AS s{limit}"
-    if form != "shown" or not any(o.shown or o.fields for o in query.outputs):
+    if form != "shown" or not any(o.shown for o in query.outputs):
         return BoundQuery(sql, query.outputs)
-    listed = [
-        rows.row_text(Expr(f"s.c{i + 1}", o.type, fields=o.fields))
-        if o.fields
-        else f"s.{'s' if o.shown else 'c'}{i + 1}"
-        for i, o in enumerate(query.outputs)
-    ]
+    listed = [f"s.{'s' if o.shown else 'c'}{i + 1}" for i, o in enumerate(query.outputs)]
     named = ", ".join(f"{text} AS c{i + 1}" for i, text in enumerate(listed))
     if order is not None:
         sorted_by = ", ".join(_output_number(query, item, "s.c") for item in order.expressions)

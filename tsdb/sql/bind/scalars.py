@@ -285,7 +285,6 @@ def scalar_subquery(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     # DuckDB would take the first of several rows when told so; PostgreSQL's 21000 is its default.
     return Expr(
         f"({query.sql})", output.type, "subquery", (), query, output.typmod, output.digits, name=output.name,
-        fields=output.fields,
     )  # fmt: skip
 
 

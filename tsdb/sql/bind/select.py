@@ -30,7 +30,7 @@ from tsdb.sql.expressions.coercion import as_bool, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.expressions.grouping import Grouping, Ordering
 from tsdb.sql.expressions.relation import Relation, Scope
-from tsdb.sql.expressions.rows import fields_of, row_text
+from tsdb.sql.expressions.rows import client_row, fields_of
 from tsdb.types import TEXT
 
 MAX_COLUMNS = 1664  # PostgreSQL's limit of a target list
@@ -183,9 +183,9 @@ def _final(expr: Expr) -> str:
 
 
 def _shown(expr: Expr, select: _Select) -> str | None:
-    """The text for a client of a target that has one: a numeric's, a row's."""
+    """What a client gets of a target in place of its value: the text of a numeric, a row with such texts."""
     if expr.fields is not None:
-        return row_text(expr)
+        return client_row(expr, lambda field: _shown(field, select))
     if expr.shown is None or not select.grouped:
         return expr.shown
     if any(expr.sql == g.sql for g in select.groups):
@@ -204,7 +204,7 @@ def _outside_aggregates(expr: Expr) -> Iterator[Expr]:
 def _output(expr: Expr, *, shown: bool) -> Output:
     kept = shown and expr.fields is None
     sql_type = TEXT if expr.unknown else expr.type
-    return Output(expr.name, sql_type, expr.typmod, expr.digits, expr, kept, expr.fields)
+    return Output(expr.name, sql_type, expr.typmod, expr.digits, expr, kept)
 
 
 def _projections(binder: Binder, nodes: Sequence[exp.Expr], scope: Scope) -> Iterator[Expr]:

@@ -30,9 +30,7 @@ Stored = Series | SqlView | SqlSequence
 def output_columns(outputs: Sequence[Output]) -> list[RelationColumn]:
     """The columns of a subquery, from outside."""
     return [
-        RelationColumn(
-            o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}", fields=o.fields, shown=f"s{i + 1}" if o.shown else ""
-        )
+        RelationColumn(o.name, o.type, o.typmod, o.digits, sql=f"c{i + 1}", shown=f"s{i + 1}" if o.shown else "")
         for i, o in enumerate(outputs)
     ]
 

@@ -51,6 +51,15 @@ def array_type(number: int) -> int:
     return of(number) + _ARRAY_TYPE
 
 
+def row_type_of(relation: int) -> int:
+    """Of a table or view, by the OID of the relation."""
+    return relation + _ROW_TYPE
+
+
+def array_type_of(relation: int) -> int:
+    return relation + _ARRAY_TYPE
+
+
 def key_index(number: int) -> int:
     """The index of a table's PRIMARY KEY, or of a UNIQUE constraint."""
     return of(number) + _INDEX

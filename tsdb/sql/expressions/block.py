@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tsdb.sql.expressions.choice import Choice
-from tsdb.sql.expressions.expression import Expr, Field
+from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.grouping import Grouping
 from tsdb.sql.expressions.relation import Relation
-from tsdb.types import SqlType
+from tsdb.types import Field, SqlType
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
     """A column of a bound query: ``expr`` in the query's own terms, c<n> outside. ``shown``: there is an s<n> too, the
-    text of a numeric (``shown``). ``fields`` are a row's."""
+    text of a numeric (``shown``)."""
 
     name: str
     type: SqlType
@@ -22,7 +22,11 @@ class Output:
     digits: tuple[int, int] | None
     expr: Expr | None
     shown: bool = False
-    fields: tuple[Field, ...] | None = None
+
+    @property
+    def fields(self) -> tuple[Field, ...] | None:
+        """A row's."""
+        return self.type.fields
 
 
 @dataclass(frozen=True, slots=True)

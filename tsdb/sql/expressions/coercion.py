@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from tsdb.errors import CannotCoerce, DatatypeMismatch, TsdbError, UndefinedFunction
+from tsdb.errors import CannotCoerce, DatatypeMismatch, FeatureNotSupported, TsdbError, UndefinedFunction
 from tsdb.sql import literal, storage_form
 from tsdb.sql.context import Context
 from tsdb.sql.expressions import blanks
-from tsdb.sql.expressions.casts import cast_text, float_digits
+from tsdb.sql.expressions.casts import cast_text, float_digits, to_text
 from tsdb.sql.expressions.expression import Expr, Parameter, combine
-from tsdb.sql.expressions.rows import row_text
-from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, UINT8, UNKNOWN, UNSORTED_TEXTS, SqlType
+from tsdb.sql.expressions.rows import row_text, same_fields
+from tsdb.types import BOOL, NUMERIC, REFERENCES, TEXT, UINT8, UNKNOWN, UNSORTED_TEXTS, SqlType, array_of
 
 _TEXTS = ("text", "varchar", "bpchar", "name")
 _IMPLICIT = {
@@ -195,9 +195,14 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
         text = row_text(expr) if expr.fields is not None else expr.shown
         assert text is not None
         return combine(text, target, "cast", (expr,), name=expr.name, position=expr.position)
+    if is_text(target) and expr.type.element is not None and expr.type.element.fields is not None:
+        item = row_text(Expr("pg_row", expr.type.element))
+        listed = to_text(f"list_transform({expr.sql}, lambda pg_row: {item})", array_of(TEXT))
+        return combine(listed, target, "cast", (expr,), name=expr.name, position=expr.position)
     if is_text(target) and expr.type.typname in ("inet", "cidr"):
         # A cast shows the length that output leaves out (network_show).
         return combine(f"py_inet_text('text', {expr.sql})", target, "cast", (expr,), position=expr.position)
+    _check_rows(expr, target)
     same = expr.type.typname == target.typname
     if same and (digits is None or expr.digits == digits):
         return expr
@@ -225,6 +230,11 @@ def coerce(expr: Expr, target: SqlType, context: Context, digits: tuple[int, int
     if target.element is not None and target.element.typname == "numeric":
         return replace(made, digits=digits or TEXT_TO_NUMERIC)
     return made
+
+
+def _check_rows(expr: Expr, target: SqlType) -> None:
+    if target.fields is not None and expr.type.fields is not None and not same_fields(expr.type, target):
+        raise FeatureNotSupported("rows of different types in one column are not supported", position=expr.position)
 
 
 def _shown_as_numeric(expr: Expr) -> str | None:

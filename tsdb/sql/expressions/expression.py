@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tsdb.types import UNKNOWN, SqlType
+from tsdb.types import UNKNOWN, Field, SqlType
 
 if TYPE_CHECKING:
     from tsdb.sql.expressions.relation import Relation
@@ -42,15 +42,6 @@ NOW_MARKER = "\x01now\x02"
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a row value."""
-
-    name: str
-    type: SqlType
-    digits: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Expr:
     """A bound expression.
 
@@ -58,7 +49,7 @@ class Expr:
     text while the type is unknown), "parameter" (``value`` a Parameter), "now", an operator's name ("=", "and",
     "is null"), "cast", "call", "subquery". ``digits`` are a numeric's (precision, scale) in DuckDB. ``aggregate`` and
     ``window`` say whether one is inside (of this query level), ``stable`` that chance has no part in the value.
-    ``fields`` are a row's (``rows``), ``shown`` a numeric's text (``shown``).
+    ``shown`` is a numeric's text (``shown``).
     ``weak``: the name comes from a cast or a CASE and gives way to that of a cast around it (FigureColname in
     parse_target.c).
     """
@@ -76,8 +67,12 @@ class Expr:
     position: int | None = None
     name: str = "?column?"
     weak: bool = False
-    fields: tuple[Field, ...] | None = None
     shown: str | None = None
+
+    @property
+    def fields(self) -> tuple[Field, ...] | None:
+        """A row's (``rows``)."""
+        return self.type.fields
 
     @property
     def unknown(self) -> bool:

@@ -16,7 +16,7 @@ from tsdb.model.store import SEQUENCE, TIME, TIME_NS
 from tsdb.sql import literal, storage_form
 from tsdb.sql.catalog import oids
 from tsdb.sql.context import Context
-from tsdb.sql.expressions.expression import ColumnReference, Expr, Field
+from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.expressions.rows import row_of
 from tsdb.types import CID, INT8, NUMERIC, OID, TIMESTAMP, UINT8, XID, SqlType
 
@@ -31,7 +31,7 @@ UNCONSTRAINED = (38, 16)
 @dataclass(frozen=True, slots=True)
 class RelationColumn:
     """A column of a relation: ``key`` is what a scan calls it, else ``sql`` is its generated name; a ``constant``
-    is the same in all rows. ``fields`` are a row's, ``shown`` the generated name of a numeric's text."""
+    is the same in all rows. ``shown`` is the generated name of a numeric's text."""
 
     name: str
     type: SqlType
@@ -42,7 +42,6 @@ class RelationColumn:
     key: int | str | None = None
     series_column: Column | None = None
     number: int = 0
-    fields: tuple[Field, ...] | None = None
     shown: str = ""
     constant: str = ""
 
@@ -129,13 +128,18 @@ class Relation:
             shown = f"CASE WHEN {self.guard} THEN {shown} END" if shown is not None else None
         return Expr(
             sql, sql_type, "column", (), reference, column.typmod, digits, position=position, name=column.name,
-            fields=column.fields, shown=shown,
+            shown=shown,
         )  # fmt: skip
 
     def row(self, position: int | None = None) -> Expr:
         """The whole row as a value: t in a select list."""
         visible = [i for i, c in enumerate(self.columns) if not c.hidden]
         made = row_of([self.reference(i) for i in visible], [self.columns[i].name for i in visible])
+        if self.oid >= oids.FIRST_OWN:
+            sql_type = replace(
+                made.type, name=self.name, oid=oids.row_type_of(self.oid), array_oid=oids.array_type_of(self.oid)
+            )
+            made = replace(made, type=sql_type)
         return replace(made, name=self.name, position=position)
 
 

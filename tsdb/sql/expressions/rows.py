@@ -1,19 +1,20 @@
 """Row values: what a row constructor, a whole-row reference or a composite column consists of.
 
 A row's value in DuckDB is a struct with the fields f1, f2 …; its names are PostgreSQL's. Where a row is compared or
-tested for NULL, its fields are; where it is shown, it is written as text.
+tested for NULL, its fields are. It reaches the client as a struct, whose text and binary forms the wire writes; in a
+cast to text it is written here.
 
 Source: PostgreSQL 15 manual, 4.2.13 (row constructors), 8.16 (composite types), 9.24.5 (row-wise comparison).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tsdb.sql.expressions import casts
-from tsdb.sql.expressions.expression import Expr, Field, combine
-from tsdb.types import RECORD, TEXT
+from tsdb.sql.expressions.expression import Expr, combine
+from tsdb.types import TEXT, UNKNOWN, Field, SqlType, record_of
 
 
 def row_of(values: Sequence[Expr], names: Sequence[str] | None = None) -> Expr:
@@ -21,8 +22,8 @@ def row_of(values: Sequence[Expr], names: Sequence[str] | None = None) -> Expr:
     named = [replace(v, name=names[i] if names is not None else f"f{i + 1}", weak=False) for i, v in enumerate(values)]
     packed = ", ".join(f"f{i + 1} := {v.sql}" for i, v in enumerate(named))
     fields = tuple(Field(v.name, TEXT if v.unknown else v.type, v.digits) for v in named)
-    made = combine(f"struct_pack({packed})" if named else "struct_pack(f0 := NULL)", RECORD, "row", tuple(named))
-    return replace(made, name="row", fields=fields)
+    sql = f"struct_pack({packed})" if named else "struct_pack(f0 := CAST(NULL AS INTEGER))"
+    return combine(sql, record_of(fields), "row", tuple(named), name="row")
 
 
 def fields_of(expr: Expr) -> tuple[Expr, ...] | None:
@@ -44,6 +45,42 @@ def field(expr: Expr, index: int) -> Expr:
     return combine(sql, chosen.type, "field", (expr,), digits=chosen.digits, name=chosen.name)
 
 
+def client_type(expr: Expr) -> SqlType:
+    """The type of a row for a client, to whom a literal without a type is of type unknown."""
+    if expr.op != "row" or expr.fields is None:
+        return expr.type
+    parts = zip(expr.args, expr.fields, strict=True)
+    fields = tuple(replace(f, type=UNKNOWN if arg.unknown else client_type(arg)) for arg, f in parts)
+    return replace(expr.type, fields=fields)
+
+
+def same_fields(one: SqlType, other: SqlType) -> bool:
+    """Whether rows of two types can stand in one column."""
+    return (
+        one.fields is not None
+        and other.fields is not None
+        and [f.type.typname for f in one.fields] == [f.type.typname for f in other.fields]
+    )
+
+
+def client_row(expr: Expr, shown: Callable[[Expr], str | None]) -> str | None:
+    """DuckDB's text of a row whose fields are what ``shown`` says in place of their values; None: of none it says
+    something."""
+    fields = fields_of(expr)
+    assert fields is not None
+    texts = [shown(each) for each in fields]
+    if not any(texts):
+        return None
+    packed = ", ".join(
+        f"f{i + 1} := {text or each.sql}" for i, (text, each) in enumerate(zip(texts, fields, strict=True))
+    )
+    return (
+        f"struct_pack({packed})"
+        if expr.op == "row"
+        else f"CASE WHEN {expr.sql} IS NOT NULL THEN struct_pack({packed}) END"
+    )
+
+
 def row_text(expr: Expr) -> str:
     """DuckDB's text of a row as PostgreSQL writes it: (1,"a b",)."""
     fields = fields_of(expr)
@@ -52,8 +89,10 @@ def row_text(expr: Expr) -> str:
     for each in fields:
         if each.type.typname == "bool":
             texts.append(f"CASE WHEN {each.sql} THEN 't' WHEN NOT {each.sql} THEN 'f' END")
-        elif fields_of(each) is not None:
+        elif each.fields is not None:
             texts.append(row_text(each))
+        elif each.shown is not None:
+            texts.append(each.shown)
         else:
             texts.append(f"CAST({casts.to_text(each.sql, TEXT if each.unknown else each.type)} AS VARCHAR)")
     inner = f"py_row_text([{', '.join(texts)}])" if texts else "'()'"
