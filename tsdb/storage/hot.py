@@ -23,6 +23,8 @@ Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]
 
+# The exponent of what is not a decimal.
+BITS = -1
 _WIDTHS = (np.uint8, np.uint16, np.uint32)
 _EVERYTHING: Mask = np.empty(0, np.bool_)
 

@@ -56,6 +56,11 @@ class Part(Protocol):
         """Forget what was fetched: the scan has gone on."""
         ...
 
+    @property
+    def held_bytes(self) -> int:
+        """What was fetched and is nowhere else."""
+        ...
+
     def hot(self, number: int) -> HotColumn | None:
         """A column that was fetched and is kept decoded."""
         ...
@@ -95,6 +100,10 @@ class RunPart:
 
     def release(self) -> None:
         """The head keeps its rows."""
+
+    @property
+    def held_bytes(self) -> int:
+        return 0
 
     def hot(self, number: int) -> HotColumn | None:
         return None
@@ -164,6 +173,10 @@ class BlockPart:
 
     def release(self) -> None:
         self._stored, self._hot = {}, {}
+
+    @property
+    def held_bytes(self) -> int:
+        return sum(column.nbytes for column in self._stored.values())
 
     def hot(self, number: int) -> HotColumn | None:
         return self._hot.get(number)

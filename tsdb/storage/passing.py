@@ -1,4 +1,5 @@
-"""Parts whose rows pass as they are, many at once: what a query wants of each may be a few rows.
+"""Parts whose rows pass as they are, less those that bounds on fields do not let pass, many at once: what a query
+wants of each may be a few rows.
 
 Of sixteen blocks ten columns are a hundred and sixty short pieces, each an array with its calls if it is made alone and
 joined. So the rows of all parts are found first, and then each column is filled piece by piece, from hot columns by one
@@ -7,68 +8,84 @@ call of a kernel each.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
 
 from tsdb.model.schema import Column
+from tsdb.model.store import ScanStatistics
 from tsdb.storage.batches import Piece
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN
 from tsdb.storage.hot import locate
 from tsdb.storage.part import BlockPart, Part, read_field, stored_numbers
+from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
 from tsdb.storage.windows import Window
 from tsdb.types import Kind
 
 # Rows of one piece, about.
 PIECE_ROWS = 32_768
+# What parts of which a few rows are wanted hold, encoded, until there are enough for a piece.
+HELD_BYTES = 4 << 20
 # Columns of which a scan reads less than one in so many rows are kept for the next.
 KEPT_SHARE = 4
+_NOTHING: Mapping[int, pa.Array] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
-    """Rows of a part; ``times`` are theirs, where they had to be read and are not hot."""
+    """Rows of a part; ``times`` are theirs, where they had to be read and are not hot. ``known`` are columns of theirs
+    that are decoded already."""
 
     part: Part
     selection: Selection
     times: Int64s | None
+    known: Mapping[int, pa.Array]
 
 
 class Passing:
-    """The rows of such parts in a window that are of a ``wanted`` tag set, with these fields."""
+    """The rows of such parts in a window that are of a ``wanted`` tag set and within ``bounds``, with these fields.
+
+    ``keep``: the columns of bounds are few enough to be kept for the next scan.
+    """
 
     def __init__(
-        self, fields: Sequence[Column], wanted: Mask | None, *, tags: bool, times: bool, sequences: bool
-    ) -> None:
+        self, fields: Sequence[Column], wanted: Mask | None, bounds: RowBounds, statistics: ScanStatistics,
+        *, tags: bool, times: bool, sequences: bool, keep: bool,
+    ) -> None:  # fmt: skip
         self._fields = fields
         self._numbers = [number for column in fields for number in stored_numbers(column)]
         # A block of a few long texts has megabytes of them.
         self._rows_max = 1 if any(column.kind is Kind.TEXT for column in fields) else PIECE_ROWS
         self._wanted = wanted
+        self._bounds = bounds
+        self._statistics = statistics
+        self._keep = keep
         self._tags = tags
         self._times = times
         self._sequences = sequences
 
     def pieces(self, parts: Sequence[Part], window: Window) -> Iterator[Piece]:
         group: list[Chosen] = []
-        rows = 0
+        rows = held = 0
         for part in parts:
             chosen = self._choose(part, window)
-            if not chosen.selection.rows:
+            if chosen is None:
                 part.release()
                 continue
             group.append(chosen)
             rows += chosen.selection.rows
-            if rows >= self._rows_max:
+            held += part.held_bytes
+            if rows >= self._rows_max or held >= HELD_BYTES:
                 yield self._piece(group, rows)
-                group, rows = [], 0
+                group, rows, held = [], 0, 0
         if group:
             yield self._piece(group, rows)
 
-    def _choose(self, part: Part, window: Window) -> Chosen:
+    def _choose(self, part: Part, window: Window) -> Chosen | None:
         bounds, layout = part.rectangle, part.layout()
         covered = window.low <= bounds.min_time and bounds.max_time < window.high
         keep = isinstance(part, BlockPart) and not covered
@@ -86,10 +103,20 @@ class Passing:
                 found = part.times(selection.spans)
                 selection, inside = in_time(selection, found, window.low, window.high)
                 found = inside.take(found)
-        if selection.rows:
-            few = selection.rows * KEPT_SHARE <= part.rows
-            part.fetch(self._numbers, times=self._times, sequences=self._sequences, keep=few)
-        return Chosen(part, selection, found)
+        self._statistics.rows_read += selection.rows
+        known: Mapping[int, pa.Array] = _NOTHING
+        if self._bounds and selection.rows:
+            part.fetch(self._bounds.columns, times=False, sequences=False, keep=self._keep)
+            narrowed = self._bounds.narrowed(part, selection)
+            if narrowed is None:
+                return None
+            selection, known = narrowed.selection, narrowed.columns
+            found = None if found is None else narrowed.inside.take(found)
+        if not selection.rows:
+            return None
+        few = selection.rows * KEPT_SHARE <= part.rows
+        part.fetch(self._numbers, times=self._times, sequences=self._sequences, keep=few)
+        return Chosen(part, selection, found, known)
 
     def _piece(self, group: Sequence[Chosen], rows: int) -> Piece:
         tagset = None
@@ -139,7 +166,7 @@ class Passing:
                 found.read(selection.starts, selection.stops, out[at : at + selection.rows])
                 at += selection.rows
             return pa.Array.from_buffers(column.kind.arrow, rows, [None, pa.py_buffer(out)], 0)
-        arrays = [read_field(each.part, column, each.selection.spans) for each in group]
+        arrays = [_values(each, column) for each in group]
         if all(array is None for array in arrays):
             return None
         kind = column.kind.arrow
@@ -149,3 +176,8 @@ class Passing:
                 for each, array in zip(group, arrays, strict=True)
             ]
         )
+
+
+def _values(chosen: Chosen, column: Column) -> pa.Array | None:
+    known = chosen.known.get(column.number)
+    return read_field(chosen.part, column, chosen.selection.spans) if known is None else known

@@ -13,9 +13,8 @@ Columns that the request does not name are not read, and where bounds on fields 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +33,9 @@ from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
+# Of a scan that looks at no more rows the columns that bounds are about are kept: at a byte or two each, they drive
+# little out of the cache.
+KEPT_ROWS = 8 << 20
 _NO_TIMES = np.empty(0, np.int64)
 
 
@@ -71,10 +73,11 @@ class SeriesScan:
         self._has_sequences = SEQUENCE in request.columns
         self._merges = series.keyed
         self._stored_numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
-        self._bounds = RowBounds(series, request.bounds if request.prune else ())
+        bounds = RowBounds(series, request.bounds if request.prune else ())
+        rows = sum(part.rows for part in source.parts) if bounds else 0
         self._passing = Passing(
-            list(self._fields.values()), source.wanted,
-            tags=self._has_tags, times=self._has_times, sequences=self._has_sequences,
+            list(self._fields.values()), source.wanted, bounds, statistics,
+            tags=self._has_tags, times=self._has_times, sequences=self._has_sequences, keep=rows <= KEPT_ROWS,
         )  # fmt: skip
 
     def start(self, output: Output) -> Scan:
@@ -103,11 +106,7 @@ class SeriesScan:
             whole = alone and (part.unique or not self._merges)
             hides = self._source.visibility.touches(part, window.low, window.high)
             if whole and not hides:
-                if self._bounds:
-                    yield from self._within_bounds(part, window)
-                    part.release()
-                else:
-                    together.append(part)
+                together.append(part)
                 continue
             rows = self._versions(part, window)
             part.release()
@@ -119,9 +118,7 @@ class SeriesScan:
             group = found.group[at] if found is not None and not alone else -1 - at
             if len(merging):
                 groups.setdefault(group, []).append(merging)
-        for piece in self._passing.pieces(together, window):
-            self._statistics.rows_read += piece.rows
-            yield piece
+        yield from self._passing.pieces(together, window)
         for group in list(groups):
             yield from _pieces(self._merge(groups.pop(group)))
 
@@ -141,62 +138,35 @@ class SeriesScan:
         self._statistics.merged_rows += len(ordered)
         return ordered if unique else merge_versions(ordered)
 
-    def _select(
-        self, part: Part, window: Window, numbers: Sequence[int], *, times: bool
-    ) -> tuple[Selection, Int64s | None]:
-        """The rows of a part that are wanted, and with ``times`` theirs. Columns are fetched if there are any rows."""
+    def _select(self, part: Part, window: Window) -> tuple[Selection, Int64s]:
+        """The rows of a part that are wanted, and their times. Columns are fetched if there are any rows."""
         bounds, low, high = part.rectangle, window.low, window.high
         selection = part.left(of_tagsets(part.layout(), self._source.wanted))
         if not selection.rows:
-            return selection, _NO_TIMES if times else None
-        covered = low <= bounds.min_time and bounds.max_time < high
+            return selection, _NO_TIMES
         keep = selection.rows * KEPT_SHARE <= part.rows
-        part.fetch(numbers, times=times or not covered, sequences=self._has_sequences, keep=keep)
-        found = part.times(selection.spans) if times or not covered else None
-        if not covered:
-            assert found is not None
-            selection, inside = in_time(selection, found, low, high)
-            found = inside.take(found) if times else None
+        part.fetch(self._stored_numbers, times=True, sequences=self._has_sequences, keep=keep)
+        times = part.times(selection.spans)
+        if not (low <= bounds.min_time and bounds.max_time < high):
+            selection, inside = in_time(selection, times, low, high)
+            times = inside.take(times)
         self._statistics.rows_read += selection.rows
-        return selection, found
-
-    def _within_bounds(self, part: Part, window: Window) -> Iterator[Piece]:
-        """Of a part that no other part and no tombstone touches the selected rows that bounds on fields let pass."""
-        bounds = self._bounds
-        selection, times = self._select(part, window, bounds.columns, times=self._has_times)
-        narrowed = bounds.narrowed(part, selection) if selection.rows else None
-        if narrowed is None:
-            return
-        left = narrowed.selection
-        keep = left.rows * KEPT_SHARE <= part.rows
-        part.fetch(self._stored_numbers, times=False, sequences=False, keep=keep)
-        yield Piece(
-            left.rows,
-            left.tagset_column() if self._has_tags else None,
-            None if times is None else narrowed.inside.take(times),
-            part.sequences(left.spans) if self._has_sequences else None,
-            self._columns(part, left, narrowed.columns),
-        )
+        return selection, times
 
     def _versions(self, part: Part, window: Window) -> Rows:
         """The selected versions of a part, without those that tombstones hide."""
-        selection, times = self._select(part, window, self._stored_numbers, times=True)
-        assert times is not None
+        selection, times = self._select(part, window)
         sequences = part.sequences(selection.spans) if selection.rows else _NO_TIMES
         rows = Rows(selection.tagset_column(), times, sequences, self._columns(part, selection))
         hidden = self._source.visibility.hidden(rows.tagset, rows.times, rows.sequences)
         return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
 
-    def _columns(
-        self, part: Part, selection: Selection, known: Mapping[int, pa.Array] = MappingProxyType({})
-    ) -> dict[int, pa.Array]:
+    def _columns(self, part: Part, selection: Selection) -> dict[int, pa.Array]:
         found: dict[int, pa.Array] = {}
         if selection.rows:
             spans = selection.spans
             for column in self._fields.values():
-                values = known.get(column.number)
-                if values is None:
-                    values = read_field(part, column, spans)
+                values = read_field(part, column, spans)
                 if values is not None:
                     found[column.number] = values
         return found
