@@ -30,6 +30,27 @@ QUESTIONS = [
     " WHERE constraint_schema = 'public' AND constraint_type <> 'CHECK' ORDER BY 1, 2",
     "SELECT constraint_name, column_name, ordinal_position, position_in_unique_constraint"
     " FROM information_schema.key_column_usage WHERE table_schema = 'public' ORDER BY 1, 3",
+    "SELECT table_name, constraint_type FROM information_schema.table_constraints"
+    " WHERE constraint_schema = 'public' ORDER BY 1, 2",
+    "SELECT check_clause FROM information_schema.check_constraints"
+    " WHERE constraint_schema = 'public' AND constraint_name LIKE '%_not_null' ORDER BY 1",
+    "SELECT * FROM information_schema.tables ORDER BY table_schema, table_name",
+    "SELECT * FROM information_schema.columns WHERE table_schema <> 'public' AND udt_name <> 'aclitem'"
+    " ORDER BY table_schema, table_name, ordinal_position",
+    "SELECT * FROM information_schema.views WHERE table_schema <> 'public' ORDER BY table_schema, table_name",
+    "SELECT * FROM information_schema.routines WHERE routine_schema <> 'public' ORDER BY specific_name",
+    "SELECT * FROM information_schema.parameters WHERE specific_schema <> 'public' AND parameter_default IS NULL"
+    " AND specific_name NOT IN (SELECT specific_name FROM information_schema.parameters"
+    " WHERE parameter_default IS NOT NULL) AND specific_name LIKE 'a%' ORDER BY specific_name, ordinal_position",
+    *(
+        f"SELECT * FROM information_schema.{name} ORDER BY 2, 3, 4, 5, 6"
+        for name in ("domains", "domain_constraints", "domain_udt_usage", "udt_privileges")
+    ),
+    "SELECT * FROM information_schema.column_udt_usage ORDER BY table_name, column_name",
+    "SELECT * FROM information_schema.applicable_roles WHERE grantee = 'pg_monitor' ORDER BY 2",
+    "SELECT * FROM information_schema.column_privileges WHERE table_schema = 'public' ORDER BY 2, 5, 6, 7",
+    "SELECT schemaname, tablename, tableowner FROM pg_tables ORDER BY 1, 2",
+    "SELECT schemaname, viewname, viewowner FROM pg_views ORDER BY 1, 2",
     "SELECT schemaname, tablename, tableowner, hasindexes FROM pg_tables WHERE schemaname = 'public' ORDER BY 2",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "SELECT c.relname, relacl FROM pg_class c WHERE relname = 'metrics'",

@@ -18,6 +18,13 @@ _NAMES = {
 }  # fmt: skip
 
 
+# The domains that information_schema's columns are of stand for their base types (manual, 37.2).
+_DOMAINS = {
+    "sql_identifier": "name", "character_data": "varchar", "cardinal_number": "int4", "yes_or_no": "varchar",
+    "time_stamp": "timestamptz",
+}  # fmt: skip
+
+
 Own = Callable[[str, str], SqlType | None]
 """The database's own type of a (schema or nothing, name), None where there is none."""
 
@@ -61,6 +68,8 @@ def _by_name(node: exp.DataType, own: Own | None) -> SqlType:
 def _named(schema: str, name: str, own: Own | None) -> SqlType:
     """A type by its name. Raises FeatureNotSupported for those that only the catalog describes."""
     found = BY_NAME.get(name) if schema in ("", "pg_catalog") else None
+    if schema == "information_schema":
+        found = BY_NAME.get(_DOMAINS.get(name, ""))
     if found is None and own is not None:
         found = own(schema, name)
     if found is None:

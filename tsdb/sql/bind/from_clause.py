@@ -17,7 +17,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.sql import limits
-from tsdb.sql.bind import asof, downsampling, given
+from tsdb.sql.bind import asof, downsampling, given, system_view
 from tsdb.sql.bind import continuous as bind_continuous
 from tsdb.sql.bind import view as bind_view
 from tsdb.sql.bind.binder import Binder, fold
@@ -28,7 +28,7 @@ from tsdb.sql.catalog import relations
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition
 from tsdb.sql.expressions.coercion import as_bool, unify
 from tsdb.sql.expressions.expression import Expr, combine
-from tsdb.sql.expressions.relation import Relation, RelationColumn, Scope, Source
+from tsdb.sql.expressions.relation import Merged, Relation, RelationColumn, Scope, Source
 from tsdb.sql.expressions.rows import fields_of
 from tsdb.sql.literal import duckdb_type
 from tsdb.types import INT8
@@ -41,9 +41,12 @@ def bind_from(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str
     from_ = node.args.get("from_")
     if from_ is None:
         return ""
+    start = _Start(scope)
     text = _item(binder, from_.this, scope, block)
     for join in node.args.get("joins") or ():
-        text = _join(binder, text, join, scope, block)
+        if _is_comma(join):
+            start = _Start(scope)
+        text = _join(binder, text, join, scope, block, start)
     for lateral in node.args.get("laterals") or ():
         text += ", " + _item(binder, lateral, scope, block)
     return text
@@ -51,27 +54,49 @@ def bind_from(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str
 
 def _item(binder: Binder, node: exp.Expr, scope: Scope, block: Block) -> str:
     joins: Sequence[exp.Expr] = ()
+    if _is_join(node) and node.alias:
+        # Its name hides those of what it joins, as a subquery's does.
+        bare = node.copy()
+        bare.set("alias", None)
+        return _subquery(binder, exp.Select(expressions=[exp.Star()]).from_(bare), node, scope, lateral=False)
     if _is_join(node):
         inner = Scope(scope.parent, tables=scope.tables)
         text = _item(binder, node.this, inner, block)
         for join in node.args.get("joins") or ():
-            text = _join(binder, text, join, inner, block)
+            text = _join(binder, text, join, inner, block, _Start())
         for relation in inner.relations:
             _add(scope, relation, None)
-        scope.merged.update(inner.merged)
+        del scope.stars[len(scope.stars) - len(inner.relations) :]
+        scope.stars += inner.stars
+        scope.merged_away.update(inner.merged_away)
         return f"({text})"
-    if isinstance(node, exp.Table):
+    if isinstance(node, exp.Table | exp.Subquery):
         joins = node.args.get("joins") or ()
+    start = _Start(scope)
     text = _relation(binder, node, scope)
     for join in joins:
-        text = _join(binder, text, join, scope, block)
+        text = _join(binder, text, join, scope, block, start)
     return text
+
+
+class _Start:
+    """Where an item of FROM begins in its scope: what a comma parts is not joined by what follows."""
+
+    def __init__(self, scope: Scope | None = None) -> None:
+        self.relations = 0 if scope is None else len(scope.relations)
+        self.stars = 0 if scope is None else len(scope.stars)
+
+
+def _is_comma(join: exp.Expr) -> bool:
+    return not any(join.args.get(part) for part in ("kind", "side", "method", "using", "on"))
 
 
 def _is_join(node: exp.Expr) -> bool:
     """A join in parentheses, or a table in them."""
     inner = node.this if isinstance(node, exp.Subquery) else None
-    return isinstance(inner, exp.Table) or (isinstance(inner, exp.Subquery) and not inner.alias and _is_join(inner))
+    if isinstance(inner, exp.Subquery):
+        return bool(inner.args.get("joins")) or (not inner.alias and _is_join(inner))
+    return isinstance(inner, exp.Table)
 
 
 def _relation(binder: Binder, node: exp.Expr, scope: Scope) -> str:
@@ -104,6 +129,7 @@ def _add(scope: Scope, relation: Relation, position: int | None) -> None:
         raise DuplicateAlias(f'table name "{relation.name}" specified more than once', position=position)
     limits.check_joined(len(scope.relations) + 1)
     scope.relations.append(relation)
+    scope.stars.append(relation)
 
 
 def _aliased(relation: Relation, alias: exp.Expr | None) -> None:
@@ -159,6 +185,8 @@ def _stored(binder: Binder, name: str, schema: str, position: int | None) -> tup
     if relation is not None:
         return relation
     found = relations.find(schema, name)
+    if found is not None and system_view.is_one(found):
+        return system_view.bound(binder, name, found)
     if found is not None:
         made = _system(binder, name, found)
         assert made.source is not None
@@ -272,20 +300,24 @@ def _counted(args: Sequence[Expr]) -> str:
     return f"generate_series({', '.join(f'CAST({v} AS BIGINT)' for v in values)})"
 
 
-def _join(binder: Binder, left_text: str, join: exp.Expr, scope: Scope, block: Block) -> str:
+def _join(binder: Binder, left_text: str, join: exp.Expr, scope: Scope, block: Block, start: _Start) -> str:
     if str(join.args.get("kind") or "").upper() in ("SEMI", "ANTI", "ASOF"):
         raise FeatureNotSupported("this kind of join is not supported")
-    before = list(scope.relations)
+    before, at = scope.relations[start.relations :], len(scope.relations)
+    between = len(scope.stars)
     right_text = _item(binder, join.this, scope, block)
-    added = [r for r in scope.relations if r not in before]
+    added = scope.relations[at:]
     side = str(join.args.get("side") or "").upper()
     kind = str(join.args.get("kind") or "").upper()
     using = [fold(i) for i in join.args.get("using") or ()]
     if str(join.args.get("method") or "").upper() == "NATURAL":
-        using = [n for n in _visible(before) if n in _visible(added)]
+        theirs = _shown_names(scope.stars[between:], scope)
+        using = [n for n in _shown_names(scope.stars[start.stars : between], scope) if n in theirs]
     condition: Expr | None = None
     if using:
-        condition = _using(binder, using, before, added, scope, side)
+        left = Scope(None, before, scope.stars[start.stars : between], scope.merged_away)
+        right = Scope(None, added, scope.stars[between:], scope.merged_away)
+        condition = _using(binder, using, left, right, scope, side)
     if str(join.args.get("method") or "").upper() == "ASOF":
         return asof.join_text(binder, left_text, right_text, join, condition, scope, block, before, added)
     if condition is None and join.args.get("on") is not None:
@@ -317,32 +349,39 @@ def _remember(condition: Expr, side: str, before: list[Relation], added: list[Re
                 block.conditions.append(Condition(conjunct, targets[0]))
 
 
-def _visible(relations: Sequence[Relation]) -> list[str]:
-    return [c.name for r in relations for c in r.columns if not c.hidden]
+def _shown_names(stars: Sequence[Relation | Merged], scope: Scope) -> list[str]:
+    """What ``*`` shows of them, by name."""
+    names: list[str] = []
+    for star in stars:
+        if isinstance(star, Merged):
+            names.append(star.name)
+        else:
+            away = scope.merged_away
+            names += [c.name for i, c in enumerate(star.columns) if not c.hidden and (id(star), i) not in away]
+    return names
 
 
-def _using(
-    binder: Binder, names: list[str], before: list[Relation], added: list[Relation], scope: Scope, side: str
-) -> Expr:
-    """The condition of USING; each name then means the merged column."""
-    left_scope = Scope(None, before, dict(scope.merged))
-    right_scope = Scope(None, added)
-    pairs = []
+def _using(binder: Binder, names: list[str], left: Scope, right: Scope, scope: Scope, side: str) -> Expr:
+    """The condition of USING; each name then means the merged column, which comes first in ``*``."""
+    pairs, merged = [], []
     for name in names:
-        for sided, which in ((left_scope, "left"), (right_scope, "right")):
-            if name not in _visible(sided.relations) and name not in sided.merged:
+        for sided, which in ((left, "left"), (right, "right")):
+            if name not in _shown_names(sided.stars, sided):
                 raise UndefinedColumn(f'column "{name}" specified in USING clause does not exist in {which} table')
-        left, right = left_scope.column(name, None), right_scope.column(name, None)
-        pairs.append(compare(binder, "=", left, right))
-        merged = left if side != "RIGHT" else right
+        ours, theirs = left.column(name, None), right.column(name, None)
+        pairs.append(compare(binder, "=", ours, theirs))
+        value = ours if side != "RIGHT" else theirs
         if side == "FULL":
-            target, both = unify([left, right], "JOIN/USING", binder.context)
-            merged = combine(f"coalesce({both[0].sql}, {both[1].sql})", target, "coalesce", (left, right), name=name)
-        scope.merged[name] = merged
-        for relation in (*before, *added):
-            for index, column in enumerate(relation.columns):
-                if column.name == name:
-                    scope.merged_away.add((id(relation), index))
+            target, both = unify([ours, theirs], "JOIN/USING", binder.context)
+            value = combine(f"coalesce({both[0].sql}, {both[1].sql})", target, "coalesce", (ours, theirs), name=name)
+        merged.append(Merged(name, value))
+    for relation in (*left.relations, *right.relations):
+        for index, column in enumerate(relation.columns):
+            if column.name in names and not column.hidden:
+                scope.merged_away.add((id(relation), index))
+    sides = (*left.stars, *right.stars)
+    rest = [star for star in sides if not (isinstance(star, Merged) and star.name in names)]
+    scope.stars[len(scope.stars) - len(sides) :] = [*merged, *rest]
     if len(pairs) == 1:
         return pairs[0]
     return combine(f"({' AND '.join(p.sql for p in pairs)})", pairs[0].type, "and", tuple(pairs))

@@ -29,7 +29,7 @@ from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.expressions.coercion import as_bool, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
 from tsdb.sql.expressions.grouping import Grouping, Ordering
-from tsdb.sql.expressions.relation import Relation, Scope
+from tsdb.sql.expressions.relation import Merged, Relation, Scope
 from tsdb.sql.expressions.rows import client_row, fields_of
 from tsdb.types import TEXT
 
@@ -230,10 +230,11 @@ def _star(binder: Binder, node: exp.Expr, scope: Scope) -> Iterator[Expr]:
         return
     if not scope.relations:
         raise SqlSyntaxError("SELECT * with no tables specified is not valid")
-    for name, merged in scope.merged.items():
-        yield merged.named(name)
-    for relation in scope.relations:
-        yield from _columns_of(relation, scope, merged=True)
+    for star in scope.stars:
+        if isinstance(star, Merged):
+            yield star.value.named(star.name)
+        else:
+            yield from _columns_of(star, scope, merged=True)
 
 
 def _columns_of(relation: Relation, scope: Scope, *, merged: bool) -> Iterator[Expr]:
@@ -297,7 +298,7 @@ def _output_or_input(binder: Binder, node: exp.Expr, select: _Select, clause: st
     if isinstance(plain, exp.Column) and plain.args.get("table") is None:
         name = fold(plain.this)
         matches = [e for e in select.targets if e.name == name]
-        own = name in select.scope.merged or any(c.name == name for r in select.scope.relations for c in r.columns)
+        own = bool(select.scope.merged(name)) or any(c.name == name for r in select.scope.relations for c in r.columns)
         if matches and not (input_first and own):
             if len({e.sql for e in matches}) > 1:
                 raise AmbiguousColumn(f'{clause} "{name}" is ambiguous', position=binder.position(plain))

@@ -61,19 +61,33 @@ _WHERE = {
     "pg_ts_parser": "true",
     "pg_ts_template": "true",
     "pg_type": f"oid < 16384 AND (typrelid = 0 OR typrelid IN (SELECT oid FROM pg_class WHERE {_OURS}))",
+    "pg_tables": f"schemaname IN {_SCHEMAS}",
     "pg_views": f"schemaname IN {_SCHEMAS}",
+    "information_schema.columns": f"table_schema IN {_SCHEMAS}",
     "information_schema.sql_features": "true",
     "information_schema.sql_implementation_info": "true",
     "information_schema.sql_parts": "true",
     "information_schema.sql_sizing": "true",
+    "information_schema.tables": f"table_schema IN {_SCHEMAS}",
+    "information_schema.views": f"table_schema IN {_SCHEMAS}",
 }
 _EMPTY = {
     "pg_proc": {"proargdefaults", "prosqlbody", "probin", "proacl"},
     "pg_class": {"relacl"},
+    # The database and the first role have other names elsewhere: ``relations`` fills them in.
+    "pg_tables": {"tableowner"},
+    "pg_views": {"viewowner"},
+    "information_schema.columns": {"table_catalog", "collation_catalog", "domain_catalog", "udt_catalog"},
+    "information_schema.tables": {"table_catalog"},
+    "information_schema.views": {"table_catalog"},
 }
 # Columns that only some rows keep: the others' values name the cluster's first role.
 _KEPT = {("pg_namespace", "nspacl"): "CASE WHEN nspname = 'public' THEN nspacl::text[] END"}
-_ORDER = {"pg_views": "schemaname, viewname"}
+_ORDER = {
+    "pg_tables": "schemaname, tablename", "pg_views": "schemaname, viewname",
+    "information_schema.columns": "table_schema, table_name, ordinal_position",
+    "information_schema.tables": "table_schema, table_name", "information_schema.views": "table_schema, table_name",
+}  # fmt: skip
 
 # What pg_get_function_*() say, which needs the parser's trees.
 _MORE = {

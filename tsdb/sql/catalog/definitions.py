@@ -153,7 +153,7 @@ def _foreign_key(glance: Glance, constraint: ConstraintEntry, columns: str) -> s
 
 
 @cache
-def _system_views() -> Mapping[int, str]:
+def system_views() -> Mapping[int, str]:
     return dict(static.values("view_definitions", "oid", "definition"))
 
 
@@ -162,7 +162,7 @@ def view_definition(glance: Glance, oid: int | None, *, pretty: bool = False) ->
     CREATE VIEW got."""
     entry = glance.outline.by_oid.get(oid or 0)
     if entry is None:
-        return _system_views().get(oid or 0)
+        return system_views().get(oid or 0)
     definition = entry.model.definition if isinstance(entry.model, SqlView | Series) else None
     if definition is None:
         return None

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tsdb.model.catalog import Series
 from tsdb.model.privileges import Privilege, grants_of
-from tsdb.model.relations import SqlView, name_of, passes_with_its_process, schema_of
+from tsdb.model.relations import SqlSequence, SqlView, name_of, passes_with_its_process, schema_of
 from tsdb.model.roles import PUBLIC as EVERYBODY
 from tsdb.model.roles import Role
 from tsdb.sql.catalog import definitions, oids, static
@@ -199,7 +200,15 @@ def _schema_owner(name: str, glance: Glance) -> str:
     "increment": lambda e, m: str(e.model.options.increment), "cycle_option": lambda e, m: _yes(e.model.options.cycle),
 })  # fmt: skip
 def sequences(glance: Glance) -> Sequence[Entry]:
-    return of_kind(glance, "S")
+    """Without those of identity columns, which are parts of their columns."""
+    return [e for e in of_kind(glance, "S") if not _is_of_identity(e, glance)]
+
+
+def _is_of_identity(entry: Entry, glance: Glance) -> bool:
+    assert isinstance(entry.model, SqlSequence)
+    table = glance.outline.database.by_identity.get(entry.model.series)
+    columns = table.columns if isinstance(table, Series) else ()
+    return any(c.number == entry.model.column and c.identity for c in columns)
 
 
 @live(INFO, "information_schema_catalog_name", {"catalog_name": catalog_name})
@@ -238,8 +247,25 @@ def collations(glance: Glance) -> Sequence[str]:
     "constraint_type": lambda c, m: _CONSTRAINTS[c.kind], "is_deferrable": "NO", "initially_deferred": "NO",
     "enforced": "YES",
 })  # fmt: skip
-def table_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
-    return [c for c in _constraints(glance) if c.kind in _CONSTRAINTS]
+def table_constraints(glance: Glance) -> Sequence[ConstraintEntry | NotNull]:
+    return [*(c for c in _constraints(glance) if c.kind in _CONSTRAINTS), *_not_null(glance)]
+
+
+@dataclass(frozen=True, slots=True)
+class NotNull:
+    """A column's NOT NULL, which information_schema shows as a CHECK; its name is made of numbers."""
+
+    table: Entry
+    column: Attribute
+    kind: str = "c"
+
+    @property
+    def name(self) -> str:
+        return f"{self.table.namespace}_{self.table.oid}_{self.column.number}_not_null"
+
+
+def _not_null(glance: Glance) -> list[NotNull]:
+    return [NotNull(e, a) for e in of_kind(glance, "r") for a in e.attributes if a.not_null]
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,10 +334,14 @@ def referential_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
 
 @live(INFO, "check_constraints", {
     "constraint_catalog": catalog_name, "constraint_schema": lambda c, m: schema_name(c.table, m),
-    "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: f"({definitions.check_text(m, c)})",
+    "constraint_name": lambda c, m: c.name, "check_clause": lambda c, m: _clause(c, m),
 })  # fmt: skip
-def check_constraints(glance: Glance) -> Sequence[ConstraintEntry]:
-    return [c for c in _constraints(glance) if c.kind == "c"]
+def check_constraints(glance: Glance) -> Sequence[ConstraintEntry | NotNull]:
+    return [*(c for c in _constraints(glance) if c.kind == "c"), *_not_null(glance)]
+
+
+def _clause(c: ConstraintEntry | NotNull, glance: Glance) -> str:
+    return f"{c.column.name} IS NOT NULL" if isinstance(c, NotNull) else f"({definitions.check_text(glance, c)})"
 
 
 # --- privileges ---

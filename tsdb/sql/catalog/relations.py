@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tsdb.model.catalog import Catalog
+from tsdb.model.roles import FIRST
 from tsdb.sql.catalog import (
     live_continuous,
     live_databases,
@@ -22,7 +24,7 @@ from tsdb.sql.catalog import (
     static,
 )
 from tsdb.sql.catalog.live import LIVE, Glance, glance_of, live_key
-from tsdb.sql.catalog.static import PG_CATALOG, CatalogColumn, CatalogRelation
+from tsdb.sql.catalog.static import INFORMATION_SCHEMA, PG_CATALOG, CatalogColumn, CatalogRelation
 from tsdb.sql.context import Context
 from tsdb.sql.expressions.relation import RelationColumn
 from tsdb.types import BOOL, CHAR, OID, TEXT, XID
@@ -87,8 +89,7 @@ class SystemRelation:
                 continue
             parts = []
             if captured:
-                found = static.column(file, column.name)
-                parts.append(pa.nulls(captured, column.type.arrow) if found is None else found)
+                parts.append(_captured(file, column, glance))
             if live is not None:
                 parts.append(live.array(relation, column, glance))
             arrays[column.name] = pa.chunked_array(parts, column.type.arrow)
@@ -98,6 +99,21 @@ class SystemRelation:
                 value = relation.oid if sql_type is OID else _FROZEN_XID
                 arrays[name] = pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), count)])
         return pa.table([arrays[name] for name in names], names=list(names))
+
+
+def _captured(file: str, column: CatalogColumn, glance: Glance) -> pa.Array:
+    """A captured column; databases and owners are called otherwise here than where it was captured."""
+    found = static.column(file, column.name)
+    if found is not None and found.null_count < len(found):
+        return found
+    name, nothing = column.name, pa.nulls(static.row_count(file), column.type.arrow)
+    if name.endswith("_catalog") and file.startswith(f"{INFORMATION_SCHEMA}."):
+        beside = static.column(file, name.removesuffix("catalog") + "schema")
+        here = pa.scalar(glance.outline.database.name, column.type.arrow)
+        return nothing if beside is None else pc.if_else(beside.is_valid(), here, nothing)
+    if name in ("tableowner", "viewowner"):
+        return pa.repeat(pa.scalar(glance.role_name(FIRST), column.type.arrow), len(nothing))
+    return nothing
 
 
 def find(schema: str, name: str) -> SystemRelation | None:

@@ -170,6 +170,22 @@ pg_get_replica_identity_index(regclass) regclass: CASE WHEN {0} < 0 THEN CAST(0 
 pg_blocking_pids(int4) _int4: CASE WHEN {0} IS NOT NULL THEN CAST([] AS INTEGER[]) END
 pg_get_viewdef(regclass) text: catalog_text('view', @, {0}, NULL, NULL)
 pg_tablespace_location(regclass) text: CASE WHEN {0} IS NOT NULL THEN '' END
+nameconcatoid(name, oid) name: substring({0}, 1, 62 - length(CAST({1} AS VARCHAR))) || '_' || CAST({1} AS VARCHAR)
+_pg_char_max_length(oid, int4) int4: CASE WHEN {0} IN (1042, 1043) AND {1} >= 0 THEN {1} - 4
+    WHEN {0} IN (1560, 1562) AND {1} >= 0 THEN {1} END
+_pg_char_octet_length(oid, int4) int4: CASE WHEN {0} NOT IN (25, 1042, 1043) OR {1} IS NULL THEN NULL
+    WHEN {1} < 0 OR {0} = 25 THEN 1073741824 ELSE 4 * ({1} - 4) END
+_pg_numeric_precision(oid, int4) int4: CASE {0} WHEN 21 THEN 16 WHEN 23 THEN 32 WHEN 20 THEN 64 WHEN 700 THEN 24
+    WHEN 701 THEN 53 WHEN 1700 THEN CASE WHEN {1} >= 0 THEN (({1} - 4) >> 16) & 65535 END END
+_pg_numeric_precision_radix(oid, int4) int4: CASE WHEN {1} IS NULL THEN NULL WHEN {0} IN (20, 21, 23, 700, 701) THEN 2
+    WHEN {0} = 1700 THEN 10 END
+_pg_numeric_scale(oid, int4) int4: CASE WHEN {1} IS NULL THEN NULL WHEN {0} IN (20, 21, 23) THEN 0
+    WHEN {0} = 1700 AND {1} >= 0 THEN ({1} - 4) & 65535 END
+_pg_datetime_precision(oid, int4) int4: CASE WHEN {1} IS NULL THEN NULL WHEN {0} = 1082 THEN 0
+    WHEN {0} IN (1083, 1114, 1184, 1266) THEN CASE WHEN {1} < 0 THEN 6 ELSE {1} END
+    WHEN {0} = 1186 THEN CASE WHEN {1} < 0 OR {1} & 65535 = 65535 THEN 6 ELSE {1} & 65535 END END
+_pg_interval_type(oid, int4) text: CASE WHEN {0} = 1186 THEN nullif(upper(regexp_extract(catalog_text('format_type', @,
+    {0}, {1}, NULL), '^interval[()0-9]* (.+)$', 1)), '') END
 """
 
 

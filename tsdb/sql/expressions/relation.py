@@ -166,16 +166,25 @@ def _series_column(column: Column, number: int) -> RelationColumn:
     return RelationColumn(column.name, column.type, column.typmod, digits, key=key, series_column=column, number=number)
 
 
+@dataclass(frozen=True)
+class Merged:
+    """A column of USING or NATURAL, which stands for one of each side."""
+
+    name: str
+    value: Expr
+
+
 @dataclass(eq=False)
 class Scope:
     """The relations that names may mean here; ``parent`` is the query around (correlation).
 
-    ``merged`` are the columns of USING and NATURAL: found first by their plain name. ``tables`` are WITH's.
+    ``stars`` is what ``*`` shows in its order: a join's merged columns, then its sides without those that were
+    ``merged_away``. ``tables`` are WITH's.
     """
 
     parent: Scope | None = None
     relations: list[Relation] = field(default_factory=list)
-    merged: dict[str, Expr] = field(default_factory=dict)
+    stars: list[Relation | Merged] = field(default_factory=list)
     merged_away: set[tuple[int, int]] = field(default_factory=set)
     tables: dict[str, CommonTable] = field(default_factory=dict)
     correlated: bool = False
@@ -223,14 +232,19 @@ class Scope:
         raise UndefinedColumn(f'column "{name}" does not exist', hint=self._near(name), position=position)
 
     def _own_column(self, name: str, position: int | None) -> Expr | None:
-        if name in self.merged:
-            return self.merged[name]
+        merged = self.merged(name)
         found = [(r, i) for r in self.relations for i, c in enumerate(r.columns) if c.name == name]
-        visible = [(r, i) for r, i in found if not r.columns[i].hidden]
-        found = visible or found
-        if len(found) > 1:
+        visible = [(r, i) for r, i in found if not r.columns[i].hidden and (id(r), i) not in self.merged_away]
+        found = visible if merged else visible or found
+        if len(found) + len(merged) > 1:
             raise AmbiguousColumn(f'column reference "{name}" is ambiguous', position=position)
+        if merged:
+            return merged[0]
         return found[0][0].reference(found[0][1], position) if found else None
+
+    def merged(self, name: str) -> list[Expr]:
+        """The columns of USING and NATURAL that a name without a table means."""
+        return [star.value for star in self.stars if isinstance(star, Merged) and star.name == name]
 
     def whole_row(self, name: str, position: int | None) -> Expr | None:
         """The row of a relation that a plain name means when no column has it."""
@@ -243,9 +257,11 @@ class Scope:
         return None
 
     def qualified(self, relation: Relation, name: str, position: int | None) -> Expr:
-        for index, column in enumerate(relation.columns):
-            if column.name == name:
-                return relation.reference(index, position)
+        found = [(c.hidden, index) for index, c in enumerate(relation.columns) if c.name == name]
+        if len([1 for hidden, _ in found if not hidden]) > 1:
+            raise AmbiguousColumn(f'column reference "{name}" is ambiguous', position=position)
+        if found:
+            return relation.reference(min(found)[1], position)
         raise UndefinedColumn(f"column {relation.name}.{name} does not exist", hint=self._near(name), position=position)
 
     def _near(self, name: str) -> str | None:
