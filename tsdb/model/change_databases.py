@@ -20,7 +20,7 @@ from tsdb.model.change_types import drop_types_in, found_type, rename_type
 from tsdb.model.changes import CreateDatabase, RenameType, SetComment
 from tsdb.model.draft import Draft, check_name
 from tsdb.model.enums import EnumType
-from tsdb.model.relations import PUBLIC, Namespace, SqlSequence, SqlView
+from tsdb.model.relations import PUBLIC, SYSTEM_VIEWS, Namespace, SqlSequence, SqlView
 from tsdb.model.ring import LOCATIONS_PER_DATABASE, equal_locations
 from tsdb.model.roles import FIRST
 
@@ -56,7 +56,7 @@ def create_namespace(draft: Draft, database: str, name: str, *, if_not_exists: b
         raise ReservedName(
             f'unacceptable schema name "{name}"', detail='The prefix "pg_" is reserved for system schemas.'
         )
-    if name == PUBLIC or name in found.namespaces:
+    if name in (PUBLIC, SYSTEM_VIEWS) or name in found.namespaces:
         if if_not_exists:
             return
         raise DuplicateSchema(f'schema "{name}" already exists')

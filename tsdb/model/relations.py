@@ -19,6 +19,8 @@ from tsdb.model.roles import FIRST
 from tsdb.types import INT8, SqlType
 
 PUBLIC = "public"
+# The schema of our own system views.
+SYSTEM_VIEWS = "tsdb"
 # Holds what REFRESH MATERIALIZED VIEW is filling; nobody can name it, and what a crash leaves in it goes at start.
 BUILDING = "pg_building"
 # A session's temporary tables: ``pg_temp_`` and a number that no two sessions have at once; they go at start, too.

@@ -15,7 +15,7 @@ from sqlglot import exp
 from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedTable, WrongObjectType
 from tsdb.model.catalog import Database, Relation
 from tsdb.model.enums import EnumType
-from tsdb.model.relations import PUBLIC, TEMPORARY, SqlSequence, SqlView, path_of, schema_of
+from tsdb.model.relations import PUBLIC, SYSTEM_VIEWS, TEMPORARY, SqlSequence, SqlView, path_of, schema_of
 from tsdb.model.schema import Series
 from tsdb.sql import lexer, trees
 from tsdb.sql.context import Context
@@ -31,9 +31,10 @@ def temporary_schema(context: Context) -> str:
 
 
 def path_names(context: Context) -> list[str]:
-    """The names in ``search_path``, whether there are such schemas or not."""
+    """The names in ``search_path``, whether there are such schemas or not; the system's own views are found by their
+    schema alone, though the first user is called as it is."""
     named = _named_in(context.settings.get("search_path", _DEFAULT_PATH))
-    return [context.user if name == "$user" else name for name in named]
+    return [n for name in named if (n := context.user if name == "$user" else name) != SYSTEM_VIEWS]
 
 
 @lru_cache(maxsize=64)

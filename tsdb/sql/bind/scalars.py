@@ -27,6 +27,7 @@ from tsdb.types import (
     BOOL,
     BPCHAR,
     BY_NAME,
+    CHAR,
     DATE,
     FLOAT8,
     INT4,
@@ -255,8 +256,13 @@ def subscript(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     if inner.type.typname == "point" and not isinstance(node.expressions[0], exp.Slice):
         place = coerce(binder.bind(node.expressions[0], scope), INT8, binder.context)
         return combine(f"py_point_part({inner.sql}, {place.sql})", FLOAT8, "call", (inner, place), name=inner.name)
+    if inner.type == NAME and not isinstance(node.expressions[0], exp.Slice):
+        # A name is an array of characters that is counted from 0; pg_dump looks at the first.
+        place = coerce(binder.bind(node.expressions[0], scope), INT4, binder.context)
+        character = f"CASE WHEN {place.sql} BETWEEN 0 AND 63 THEN substring({inner.sql}, {place.sql} + 1, 1) END"
+        return combine(character, CHAR, "call", (inner, place), name=inner.name)
     if inner.type.element is None:
-        raise FeatureNotSupported(f"cannot subscript type {inner.type.name} because it does not support subscripting")
+        raise DatatypeMismatch(f"cannot subscript type {inner.type.name} because it does not support subscripting")
     index = node.expressions[0]
     if isinstance(index, exp.Slice):
         low = _index(binder, index.this, scope, "1")

@@ -9,7 +9,7 @@ from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.outline import Outline
 
 PG_LANGUAGE = 2612
-PG_EXTENSION = 3079
+
 _RELATIONS = {
     "r": "table", "i": "index", "S": "sequence", "v": "view", "m": "materialized view", "c": "composite type",
 }  # fmt: skip
@@ -67,7 +67,7 @@ _BY_CLASS: Mapping[int, Callable[[Outline, int], str | None]] = {
     oids.PG_NAMESPACE: _looked_up("schema", names.namespace_name),
     oids.PG_AUTHID: _looked_up("role", names.role_name),
     PG_LANGUAGE: _named("pg_language", "lanname", "language"),
-    PG_EXTENSION: _named("pg_extension", "extname", "extension"),
+    oids.PG_EXTENSION: _named("pg_extension", "extname", "extension"),
 }
 
 

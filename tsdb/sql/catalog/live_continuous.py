@@ -10,9 +10,9 @@ import pyarrow as pa
 from tsdb.model.catalog import Series
 from tsdb.model.time import NS_MAX, NS_MIN, instant_text, us_of_one
 from tsdb.sql.catalog.live import Glance, live
-from tsdb.sql.catalog.live_storage import SCHEMA
 from tsdb.sql.catalog.live_views import schema_name
 from tsdb.sql.catalog.outline import Entry
+from tsdb.sql.catalog.own_views import SCHEMA
 from tsdb.sql.continuous.state import ContinuousState
 from tsdb.types import TIMESTAMPTZ
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from tsdb.model import privileges
 from tsdb.model.catalog import Database
 from tsdb.model.privileges import quoted as quoted_role
-from tsdb.model.relations import PUBLIC, Namespace, passes_with_its_process
+from tsdb.model.relations import PUBLIC, SYSTEM_VIEWS, Namespace, passes_with_its_process
 from tsdb.model.roles import FIRST, Membership, Role
-from tsdb.sql.catalog import oids
+from tsdb.sql.catalog import oids, own_views
 from tsdb.sql.catalog.live import Glance, live
 
 PG = "pg_catalog"
@@ -72,6 +72,8 @@ def namespaces(glance: Glance) -> Sequence[Namespace]:
     """Beside ``public``, which is among the captured rows; what is hidden from everybody stays hidden."""
     found = glance.outline.database.namespaces.values()
     own = [n for n in found if n.name != PUBLIC and not passes_with_its_process(n.name)]
+    if SYSTEM_VIEWS not in glance.outline.database.namespaces:
+        own.append(own_views.namespace())
     return own + [Namespace(oids.temporary_number(schema), schema) for schema in glance.outline.temporary]
 
 

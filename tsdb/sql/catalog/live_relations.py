@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tsdb import __version__
 from tsdb.model import privileges
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlSequence, SqlView
-from tsdb.sql.catalog import definitions, oids, sizes
+from tsdb.model.roles import FIRST
+from tsdb.sql.catalog import definitions, oids, own_functions, own_views, sizes
 from tsdb.sql.catalog.live import Fresh, Glance, live
 from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, Entry, IndexEntry
 from tsdb.types import SqlType
@@ -236,4 +238,24 @@ def _dependencies(glance: Glance) -> Iterator[Dependency]:
     "refobjsubid": lambda d, m: d.referred_part, "deptype": lambda d, m: d.kind,
 })  # fmt: skip
 def dependencies(glance: Glance) -> Sequence[Dependency]:
-    return list(_dependencies(glance))
+    return [*_dependencies(glance), *_members()]
+
+
+def _members() -> Iterator[Dependency]:
+    """What the extension ``tsdb`` consists of: tools that write a database down leave it out."""
+    members = [
+        (oids.PG_NAMESPACE, oids.of(own_views.namespace().number)),
+        *((oids.PG_CLASS, oids.of(view.number)) for view in own_views.views()),
+        *((oids.PG_PROC, function.oid) for function in own_functions.own_functions()),
+    ]
+    for catalog, oid in members:
+        yield Dependency(catalog, oid, 0, oids.PG_EXTENSION, own_views.extension(), 0, "e")
+
+
+@live(PG, "pg_extension", {
+    "oid": own_views.extension(), "extname": own_views.SCHEMA, "extowner": FIRST,
+    "extnamespace": oids.of(own_views.namespace().number), "extversion": __version__, "extconfig": None,
+    "extcondition": None,
+})  # fmt: skip
+def extensions(glance: Glance) -> Sequence[int]:
+    return (0,)

@@ -1,11 +1,10 @@
-"""Our own system views: ``tsdb.blocks`` and ``tsdb.compactions``, what a session's database has on disk and what is
-done with it (``live_continuous`` has another one).
+"""What is in our own system views ``tsdb.blocks`` and ``tsdb.compactions``: what a session's database has on disk and
+what is done with it (``live_continuous`` has another one, ``own_views`` their columns).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,44 +15,8 @@ from tsdb.model.time import us_of_one
 from tsdb.sql.catalog.live import Glance, Value, live
 from tsdb.sql.catalog.live_views import schema_name
 from tsdb.sql.catalog.outline import Entry
-from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
-from tsdb.types import BOOL, FLOAT8, INT4, INT8, INTERVAL, NAME, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
-
-SCHEMA = "tsdb"
-# Of pg_catalog none is as high, and of a database's own none as low.
-_FIRST_OID = 15_900
-
-_RELATION: tuple[tuple[str, SqlType], ...] = (("relid", OID), ("schemaname", NAME), ("relname", NAME))
-COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
-    "blocks": (
-        *_RELATION, ("block", INT8), ("min_time", TIMESTAMPTZ), ("max_time", TIMESTAMPTZ), ("min_tagset", INT8),
-        ("max_tagset", INT8), ("rows", INT8), ("columns", INT4), ("versions", BOOL), ("bytes", INT8),
-        ("summary_bytes", INT8),
-    ),
-    "compactions": (
-        *_RELATION, ("reason", TEXT), ("state", TEXT), ("started_at", TIMESTAMPTZ), ("finished_at", TIMESTAMPTZ),
-        ("min_time", TIMESTAMPTZ), ("max_time", TIMESTAMPTZ), ("blocks_before", INT8), ("blocks_after", INT8),
-        ("rows_before", INT8), ("rows_after", INT8), ("bytes_before", INT8), ("bytes_after", INT8),
-    ),
-    "continuous_aggregates": (
-        *_RELATION, ("source", NAME), ("materialized_only", BOOL), ("refresh_lag", INTERVAL),
-        ("refresh_interval", INTERVAL), ("watermark", TIMESTAMPTZ), ("history_until", TIMESTAMPTZ),
-        ("dirty", array_of(TEXT)), ("last_run", TIMESTAMPTZ), ("runs", INT8), ("failures", INT8), ("seconds", FLOAT8),
-        ("error", TEXT),
-    ),
-}  # fmt: skip
-
-
-@cache
-def relations() -> Mapping[tuple[str, str], CatalogRelation]:
-    """Our own system relations by (schema, name)."""
-    return {
-        (SCHEMA, name): CatalogRelation(
-            SCHEMA, name, _FIRST_OID + at, "v",
-            tuple(CatalogColumn(column, kind, -1, number) for number, (column, kind) in enumerate(columns, 1)),
-        )
-        for at, (name, columns) in enumerate(COLUMNS.items())
-    }  # fmt: skip
+from tsdb.sql.catalog.own_views import SCHEMA
+from tsdb.types import TIMESTAMPTZ
 
 
 def _tables(glance: Glance) -> dict[int, Entry]:

@@ -18,7 +18,7 @@ from typing import Any
 from tsdb.model import privileges
 from tsdb.model.catalog import Catalog, Column, Database, Relation, Series
 from tsdb.model.relations import PUBLIC, TEMPORARY, Constraint, Index, IndexKey, SqlSequence, SqlView, ViewColumn
-from tsdb.sql.catalog import oids, static
+from tsdb.sql.catalog import oids, own_views, static
 from tsdb.types import UINT8, SqlType
 
 _KEPT = 4
@@ -119,7 +119,7 @@ class Outline:
         """The OIDs of all namespaces by name."""
         named = {name: oid for oid, name in static.values("pg_namespace", "oid", "nspname")}
         ours = {n.name: oids.of(n.number) for n in self.database.namespaces.values() if n.name != PUBLIC}
-        return {**named, **ours, **self.temporary}
+        return {**named, own_views.SCHEMA: oids.of(own_views.namespace().number), **ours, **self.temporary}
 
     @cached_property
     def temporary(self) -> Mapping[str, int]:
@@ -143,6 +143,7 @@ class Outline:
         return [
             *(self._of_series(s) for s in self.database.series.values() if s.schema in self.namespaces),
             *(self._of_view(v) for v in self.database.views.values() if v.schema in self.namespaces),
+            *(self._of_view(v) for v in own_views.views()),
             *(self._of_sequence(s) for s in self.database.sequences.values() if s.schema in self.namespaces),
         ]
 

@@ -21,6 +21,7 @@ from tsdb.sql.catalog import (
     live_types,
     live_views,
     own_functions,
+    own_views,
     static,
 )
 from tsdb.sql.catalog.live import LIVE, Glance, glance_of, live_key
@@ -119,7 +120,7 @@ def _captured(file: str, column: CatalogColumn, glance: Glance) -> pa.Array:
 def find(schema: str, name: str) -> SystemRelation | None:
     """A system relation by its name; information_schema's need their schema, pg_catalog's do not."""
     key = (schema or PG_CATALOG, name)
-    found = static.relations().get(key) or live_storage.relations().get(key)
+    found = static.relations().get(key) or own_views.relations().get(key)
     return None if found is None else SystemRelation(found)
 
 
