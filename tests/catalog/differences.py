@@ -12,4 +12,5 @@ REASONS: dict[str, tuple[int, ...]] = {
     "version": (388,),
     "time-not-null": (427,),
     "own-functions": (40, 41, 43),
+    "own-schema": (33, 34, 46, 47, 200, 205, 212, 213, 215, 216, 217, 218, 397, 877, 878, 880, 883),
 }

@@ -34,23 +34,25 @@ QUESTIONS = [
     " WHERE constraint_schema = 'public' ORDER BY 1, 2",
     "SELECT check_clause FROM information_schema.check_constraints"
     " WHERE constraint_schema = 'public' AND constraint_name LIKE '%_not_null' ORDER BY 1",
-    "SELECT * FROM information_schema.tables ORDER BY table_schema, table_name",
-    "SELECT * FROM information_schema.columns WHERE table_schema <> 'public' AND udt_name <> 'aclitem'"
+    "SELECT * FROM information_schema.tables WHERE table_schema <> 'tsdb' ORDER BY table_schema, table_name",
+    "SELECT * FROM information_schema.columns WHERE table_schema NOT IN ('public', 'tsdb')"
     " ORDER BY table_schema, table_name, ordinal_position",
-    "SELECT * FROM information_schema.views WHERE table_schema <> 'public' ORDER BY table_schema, table_name",
+    "SELECT * FROM information_schema.views WHERE table_schema NOT IN ('public', 'tsdb')"
+    " ORDER BY table_schema, table_name",
     "SELECT * FROM information_schema.routines WHERE routine_schema <> 'public' ORDER BY specific_name",
     "SELECT * FROM information_schema.parameters WHERE specific_schema <> 'public' AND parameter_default IS NULL"
     " AND specific_name NOT IN (SELECT specific_name FROM information_schema.parameters"
     " WHERE parameter_default IS NOT NULL) AND specific_name LIKE 'a%' ORDER BY specific_name, ordinal_position",
     *(
         f"SELECT * FROM information_schema.{name} ORDER BY 2, 3, 4, 5, 6"
-        for name in ("domains", "domain_constraints", "domain_udt_usage", "udt_privileges")
+        for name in ("domains", "domain_constraints", "domain_udt_usage")
     ),
-    "SELECT * FROM information_schema.column_udt_usage ORDER BY table_name, column_name",
+    "SELECT * FROM information_schema.udt_privileges WHERE udt_schema <> 'tsdb' ORDER BY 2, 3, 4, 5, 6",
+    "SELECT * FROM information_schema.column_udt_usage WHERE table_schema <> 'tsdb' ORDER BY table_name, column_name",
     "SELECT * FROM information_schema.applicable_roles WHERE grantee = 'pg_monitor' ORDER BY 2",
     "SELECT * FROM information_schema.column_privileges WHERE table_schema = 'public' ORDER BY 2, 5, 6, 7",
     "SELECT schemaname, tablename, tableowner FROM pg_tables ORDER BY 1, 2",
-    "SELECT schemaname, viewname, viewowner FROM pg_views ORDER BY 1, 2",
+    "SELECT schemaname, viewname, viewowner FROM pg_views WHERE schemaname <> 'tsdb' ORDER BY 1, 2",
     "SELECT schemaname, tablename, tableowner, hasindexes FROM pg_tables WHERE schemaname = 'public' ORDER BY 2",
     "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
     "SELECT c.relname, relacl FROM pg_class c WHERE relname = 'metrics'",
@@ -120,3 +122,22 @@ def test_what_line_protocol_made_is_described(ours: psycopg.Connection) -> None:
         "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'Odd name' ORDER BY 1"
     ).fetchall()
     assert rows == [("select", "text"), ("time", "timestamp with time zone"), ("v", "double precision")]
+
+
+def test_our_system_views_are_described_and_no_name_without_a_schema_means_them(ours: psycopg.Connection) -> None:
+    found = ours.execute(
+        "SELECT table_name, count(*) FROM information_schema.columns JOIN information_schema.tables"
+        " USING (table_schema, table_name) WHERE table_schema = 'tsdb' GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert found == [("blocks", 13), ("compactions", 15), ("continuous_aggregates", 15)]
+    shown = ours.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'tsdb.blocks'::regclass AND attnum > 0 ORDER BY attnum"
+    ).fetchall()
+    described = ours.execute("SELECT * FROM tsdb.blocks LIMIT 0").description
+    assert [name for (name,) in shown] == [column.name for column in described or ()]
+    assert ours.execute("SELECT to_regclass('blocks'), current_schemas(true)").fetchone() == (
+        None,
+        ["pg_catalog", "public"],
+    )
+    with pytest.raises(psycopg.errors.DuplicateSchema):
+        ours.execute("CREATE SCHEMA tsdb")

@@ -15,7 +15,7 @@ from sqlglot import exp
 from tsdb.errors import FeatureNotSupported, InvalidSchemaName, UndefinedTable, WrongObjectType
 from tsdb.model.catalog import Database, Relation
 from tsdb.model.enums import EnumType
-from tsdb.model.relations import PUBLIC, SYSTEM_VIEWS, TEMPORARY, SqlSequence, SqlView, path_of, schema_of
+from tsdb.model.relations import PUBLIC, SYSTEM_VIEWS, TEMPORARY, SqlSequence, SqlView, path_of
 from tsdb.model.schema import Series
 from tsdb.sql import lexer, trees
 from tsdb.sql.context import Context
@@ -81,11 +81,6 @@ def sql_type(context: Context, database: Database, schema: str, name: str) -> Sq
         return found.sql_type
     element = find_type(context, database, schema, name[1:]) if name.startswith("_") else None
     return None if element is None else element.array_type
-
-
-def at_path(context: Context, database: Database, path: str) -> Relation | None:
-    """What a path that was read without looking means: one without a schema is looked for in the search path."""
-    return find(context, database, "", path) if schema_of(path) == PUBLIC else database.relation(path)
 
 
 def _own(context: Context, schema: str) -> str:

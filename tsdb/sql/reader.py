@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from tsdb.errors import SqlSyntaxError, UndefinedTable
-from tsdb.model.relations import path_of
 from tsdb.sql import lexer
 from tsdb.sql.lexer import Token
 from tsdb.sql.statement import Fragment
 from tsdb.types import SqlType
 
 _OPEN = {"(": 1, "[": 1, ")": -1, "]": -1}
+
+
+class QualifiedName(NamedTuple):
+    """A relation's name as it is written; ``schema`` is empty where none is."""
+
+    schema: str
+    name: str
 
 
 class Reader:
@@ -106,14 +114,14 @@ class Reader:
         self.expect_sign(")")
         return found
 
-    def relation(self, database: str) -> str:
-        """The path of a relation in ``database``, without asking what there is; its schema may come before it."""
+    def relation(self, database: str) -> QualifiedName:
+        """The name of a relation in ``database``, without asking what there is; its schema may come before it."""
         parts = [self.name()]
         while self.accept_sign("."):
             parts.append(self.name())
         if len(parts) > 3 or (len(parts) == 3 and parts[0] != database):
             raise UndefinedTable(f'relation "{".".join(parts)}" does not exist')
-        return path_of(parts[-2], parts[-1]) if len(parts) > 1 else parts[0]
+        return QualifiedName(parts[-2] if len(parts) > 1 else "", parts[-1])
 
     def own_type(self, schema: str, name: str) -> SqlType | None:
         """The database's own type of a name; a reader that knows no database knows none."""

@@ -73,6 +73,7 @@ _WHERE = {
 }
 _EMPTY = {
     "pg_proc": {"proargdefaults", "prosqlbody", "probin", "proacl"},
+    "pg_attribute": {"attacl"},
     "pg_class": {"relacl"},
     # The database and the first role have other names elsewhere: ``relations`` fills them in.
     "pg_tables": {"tableowner"},

@@ -11,7 +11,7 @@ from tsdb.model.relations import SqlView
 from tsdb.sql.catalog import static
 from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.names import relation_name
-from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, IndexEntry, quote_ident
+from tsdb.sql.catalog.outline import Attribute, ConstraintEntry, IndexEntry, quote_ident, quote_literal
 from tsdb.sql.catalog.own_functions import FIRST_OID, own_functions
 from tsdb.sql.deparse import definitions as printed
 from tsdb.types import BY_OID
@@ -184,6 +184,9 @@ def _terminated(text: str) -> str:
 def default_text(glance: Glance, attribute: Attribute) -> str | None:
     """A column's default, as pg_get_expr shows it."""
     text = attribute.default
+    if attribute.sequence:
+        name = relation_name(glance.outline, attribute.sequence) or ""
+        return f"nextval({quote_literal(name)}::regclass)"
     if text is None or text.startswith("nextval("):
         return text
     return printed.default_text(glance, text, attribute.type.oid) or text

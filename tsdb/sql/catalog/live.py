@@ -96,9 +96,14 @@ class Live:
 
 
 def live_key(relation: CatalogRelation, glance: Glance) -> str:
-    """What is kept of a relation is kept under this; information_schema hides what is temporary from other sessions."""
+    """What is kept of a relation is kept under this; information_schema hides what is temporary from other sessions,
+    and names in defaults have their schemas where the path does not find them."""
     seen_by = glance.outline.own_temporary if relation.schema == INFORMATION_SCHEMA else 0
-    return f"{relation.schema}.{relation.name}.{seen_by}"
+    path = glance.outline.path if relation.name in _WITH_DEFAULTS else ""
+    return f"{relation.schema}.{relation.name}.{seen_by}{path}"
+
+
+_WITH_DEFAULTS = ("pg_attrdef", "columns")
 
 
 _MISSING = object()

@@ -49,9 +49,9 @@ def _persistence(entry: Entry, glance: Glance) -> str:
     "reltuples": Fresh(lambda e, m: sizes.rows_of(m, e)),
     "relhasindex": lambda e, m: e.has_index, "relpersistence": _persistence, "relkind": lambda e, m: e.kind,
     "relnatts": lambda e, m: 3 if e.kind == "S" else len(e.attributes), "relchecks": lambda e, m: e.checks,
-    "relhasrules": lambda e, m: e.kind == "v",
+    "relhasrules": lambda e, m: e.kind in "vm",
     "relispopulated": lambda e, m: not isinstance(e.model, Series) or e.model.populated,
-    "relreplident": lambda e, m: "d" if e.kind == "r" else "n", "relacl": _acl, "reloptions": _options,
+    "relreplident": lambda e, m: "d" if e.kind in "rm" else "n", "relacl": _acl, "reloptions": _options,
 })  # fmt: skip
 def classes(glance: Glance) -> Sequence[Entry]:
     return glance.outline.relations
@@ -187,11 +187,17 @@ def sequences(glance: Glance) -> Sequence[Entry]:
 
 
 @live(PG, "pg_rewrite", {
-    "oid": lambda e, m: oids.rule(e.model.number), "rulename": "_RETURN", "ev_class": lambda e, m: e.oid,
+    "oid": lambda e, m: _rule(e), "rulename": "_RETURN", "ev_class": lambda e, m: e.oid,
     "ev_type": "1", "ev_enabled": "O", "is_instead": True, "ev_qual": "<>", "ev_action": "<>",
 })  # fmt: skip
 def rules(glance: Glance) -> Sequence[Entry]:
-    return [e for e in glance.outline.tables if isinstance(e.model, SqlView)]
+    return [e for e in glance.outline.tables if e.kind in "vm"]
+
+
+def _rule(entry: Entry) -> int:
+    """The OID of the rule that a view, or a materialized one, is in PostgreSQL."""
+    assert isinstance(entry.model, SqlView | Series)
+    return oids.rule(entry.model.identity if isinstance(entry.model, Series) else entry.model.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +223,8 @@ def _dependencies(glance: Glance) -> Iterator[Dependency]:
     for a in outline.attributes:
         if a.default is not None:
             yield Dependency(oids.PG_ATTRDEF, a.default_oid, 0, oids.PG_CLASS, a.relation, a.number, "a")
+        if a.sequence:
+            yield Dependency(oids.PG_ATTRDEF, a.default_oid, 0, oids.PG_CLASS, a.sequence, 0, "n")
     for e in outline.tables:
         model = e.model
         if isinstance(model, SqlSequence) and model.series:
@@ -225,11 +233,10 @@ def _dependencies(glance: Glance) -> Iterator[Dependency]:
                 at = next((k + 1 for k, c in enumerate(table.columns) if c.number == model.column), 0)
                 identity = "i" if at and table.columns[at - 1].identity else "a"
                 yield Dependency(oids.PG_CLASS, e.oid, 0, oids.PG_CLASS, oids.of(model.series), at, identity)
-        elif isinstance(model, SqlView):
-            yield Dependency(oids.PG_REWRITE, oids.rule(model.number), 0, oids.PG_CLASS, e.oid, 0, "i")
+        elif isinstance(model, SqlView | Series) and model.definition is not None:
+            yield Dependency(oids.PG_REWRITE, _rule(e), 0, oids.PG_CLASS, e.oid, 0, "i")
             for use in model.definition.uses:
-                used = oids.of(use.relation)
-                yield Dependency(oids.PG_REWRITE, oids.rule(model.number), 0, oids.PG_CLASS, used, 0, "n")
+                yield Dependency(oids.PG_REWRITE, _rule(e), 0, oids.PG_CLASS, oids.of(use.relation), 0, "n")
 
 
 @live(PG, "pg_depend", {
@@ -250,6 +257,21 @@ def _members() -> Iterator[Dependency]:
     ]
     for catalog, oid in members:
         yield Dependency(catalog, oid, 0, oids.PG_EXTENSION, own_views.extension(), 0, "e")
+
+
+def _own_privileges(member: tuple[int, int, Any], glance: Glance) -> list[str] | None:
+    return privileges.acl(glance.outline.catalog.roles, member[2])
+
+
+@live(PG, "pg_init_privs", {
+    "objoid": lambda p, m: p[1], "classoid": lambda p, m: p[0], "objsubid": 0, "privtype": "e",
+    "initprivs": _own_privileges,
+})  # fmt: skip
+def first_privileges(glance: Glance) -> Sequence[tuple[int, int, Any]]:
+    """What everybody was given by the extension; only later changes are the database's own."""
+    schema = own_views.namespace()
+    views = [(oids.PG_CLASS, oids.of(view.number), view) for view in own_views.views()]
+    return [(oids.PG_NAMESPACE, oids.of(schema.number), schema), *views]
 
 
 @live(PG, "pg_extension", {

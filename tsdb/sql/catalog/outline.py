@@ -40,6 +40,7 @@ class Attribute:
     default_oid: int = 0
     identity: str = ""
     comment: str | None = None
+    sequence: int = 0  # The OID of the one that its default counts.
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +202,13 @@ class Outline:
         typmod = _UINT8_TYPMOD if column.type == UINT8 else column.typmod
         default = column.default
         counted = self.database.sequence_by_number.get(column.sequence)
+        sequence = 0
         if default is None and counted is not None and not column.identity:
-            default = f"nextval({quote_literal(qualified(counted.schema, counted.name))}::regclass)"
+            default, sequence = "nextval()", oids.of(counted.number)
         return Attribute(
             relation, number, column.name, column.type, typmod,
             column.not_null or column.number in series.key or column is series.time, default,
-            oids.default(column.number) if default is not None else 0, column.identity, column.comment,
+            oids.default(column.number) if default is not None else 0, column.identity, column.comment, sequence,
         )  # fmt: skip
 
     def _of_view(self, view: SqlView) -> Entry:

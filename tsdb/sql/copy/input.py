@@ -46,7 +46,7 @@ from tsdb.sql.dml import insert, serial
 from tsdb.sql.dml.modification import Outcome, Reading, Write
 from tsdb.sql.dml.to_points import points_of
 from tsdb.sql.dml.unique import UniqueRows
-from tsdb.sql.names import at_path, writable
+from tsdb.sql.names import require, writable
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.statement import Fragment, Select, parse
 
@@ -114,8 +114,7 @@ def prepare(copy: Copy, context: Context, catalog: Catalog) -> PreparedCopy:
     """Raises UndefinedTable, UndefinedColumn, DuplicateColumn, InvalidColumnReference."""
     assert copy.relation is not None
     database = catalog.find(context.database)
-    found = at_path(context, database, copy.relation)
-    series = writable(found or database.find(copy.relation), "copy to")
+    series = writable(require(context, database, *copy.relation), "copy to")
     targets = tuple(insert.given_columns(series, list(copy.columns) if copy.columns is not None else None))
     check_listed(copy, [column.name for column in targets], series)
     covered = any(column.name == TIME_NS for column in targets)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from tsdb.errors import FeatureNotSupported, SqlSyntaxError
-from tsdb.model.relations import PUBLIC, name_of, schema_of
 from tsdb.model.schema import Catalog, Series
 from tsdb.sql import names
 from tsdb.sql.context import Context
 from tsdb.sql.copy.input import check_listed
 from tsdb.sql.copy.statement import Copy
 from tsdb.sql.dml import insert
+from tsdb.sql.reader import QualifiedName
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import Delete, Fragment, Insert, Select, Statement, Update, parse
 
@@ -30,7 +30,7 @@ def check_columns(copy: Copy, context: Context, catalog: Catalog) -> None:
     """The columns that COPY and FORCE_QUOTE name must be the table's. Raises UndefinedColumn, DuplicateColumn."""
     if copy.relation is None:
         return
-    series = names.at_path(context, catalog.find(context.database), copy.relation)
+    series = names.find(context, catalog.find(context.database), *copy.relation)
     if isinstance(series, Series):
         columns = insert.given_columns(series, list(copy.columns) if copy.columns is not None else None)
         check_listed(copy, [column.name for column in columns], series)
@@ -43,9 +43,8 @@ def check_result(copy: Copy, columns: tuple[ResultColumn, ...] | None) -> None:
     check_listed(copy, [column.name for column in columns], None)
 
 
-def _named(path: str) -> str:
-    schema = f"{_quoted(schema_of(path))}." if schema_of(path) != PUBLIC else ""
-    return schema + _quoted(name_of(path))
+def _named(relation: QualifiedName) -> str:
+    return ".".join(_quoted(part) for part in relation if part)
 
 
 def _quoted(name: str) -> str:

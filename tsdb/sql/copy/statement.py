@@ -11,7 +11,7 @@ from typing import Any
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, SqlSyntaxError
 from tsdb.sql.copy import options as copy_options
 from tsdb.sql.copy.options import CopyOptions, Names
-from tsdb.sql.reader import Reader
+from tsdb.sql.reader import QualifiedName, Reader
 from tsdb.sql.statement import Fragment, Utility
 
 _REDUNDANT = "conflicting or redundant options"
@@ -23,7 +23,7 @@ class Copy:
     """COPY of a table (``relation`` and maybe ``columns``) or of a ``query``; ``incoming`` is FROM STDIN, of the rows
     for which ``where`` is true."""
 
-    relation: str | None
+    relation: QualifiedName | None
     columns: tuple[str, ...] | None
     query: Fragment | None
     incoming: bool
@@ -35,7 +35,7 @@ def read(statement: Utility, database: str) -> Copy:
     """The COPY that a statement says. Raises SqlSyntaxError, and what ``copy_options.resolve`` raises."""
     reader = Reader(statement.fragment, 1)
     given: dict[str, Any] = {}
-    relation: str | None = None
+    relation: QualifiedName | None = None
     columns: tuple[str, ...] | None = None
     query: Fragment | None = None
     if reader.at_sign("("):

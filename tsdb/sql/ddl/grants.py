@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tsdb.errors import FeatureNotSupported, InvalidGrantOperation, InvalidSchemaName, SqlSyntaxError
 from tsdb.model.privileges import ON_DATABASE, ON_SCHEMA, ON_SEQUENCE, ON_SERIES, Privilege
-from tsdb.model.relations import PUBLIC, schema_of
+from tsdb.model.relations import PUBLIC, path_of, schema_of
 from tsdb.model.role_changes import (
     DropOwned,
     GrantPrivileges,
@@ -188,9 +188,9 @@ def _objects(reader: Reader, context: Context, catalog: Catalog) -> _Objects:
 
 def _path(reader: Reader, context: Context, catalog: Catalog) -> str:
     """The path of the relation that a name means; one that is not there is told where the change is made."""
-    path = reader.relation(context.database)
-    found = names.at_path(context, catalog.find(context.database), path)
-    return path if found is None else found.path
+    schema, name = reader.relation(context.database)
+    found = names.find(context, catalog.find(context.database), schema, name)
+    return path_of(schema or PUBLIC, name) if found is None else found.path
 
 
 def _all_in_schema(kind: str, schemas: list[str], database: Database) -> _Objects:
