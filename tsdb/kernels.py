@@ -207,6 +207,7 @@ def _elements(element: Any) -> Callable[..., Any]:
 
 
 _octet, _int32, _int64 = _elements(numba.types.uint8), _elements(numba.types.int32), _elements(_INT64)
+_uint16, _uint32 = _elements(numba.types.uint16), _elements(numba.types.uint32)
 
 
 @intrinsic
@@ -229,6 +230,18 @@ def _check_element(address: int, index: int, count: int) -> None:
 def octet_at(address: int, index: int, count: int) -> int:
     _check_element(address, index, count)
     return _octet(address, index)
+
+
+@inlined
+def uint16_at(address: int, index: int, count: int) -> int:
+    _check_element(address, index, count)
+    return _uint16(address, index)
+
+
+@inlined
+def uint32_at(address: int, index: int, count: int) -> int:
+    _check_element(address, index, count)
+    return _uint32(address, index)
 
 
 @inlined

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tsdb.storage.cache import FOUND_MIN, FOUND_MIN_FULL, HotColumns
 from tsdb.storage.codec import INTEGERS, StoredColumn, encode_column, encode_integers
-from tsdb.storage.hot import HotColumn, hot_of, locate
+from tsdb.storage.hot import HotColumn, hot_of, locate, read_columns
 from tsdb.storage.pages import Spans
 from tsdb.storage.selection import in_time, layout_of, of_tagsets
 from tsdb.types import Kind
@@ -43,6 +43,28 @@ def test_a_hot_column_has_the_bits_of_its_values(data: st.DataObject, kind: Kind
     spans = spans_over(len(array), data)
     expected = np.frombuffer(array.buffers()[1], np.int64)[: len(array)]
     assert hot.values(spans).tolist() == spans.take(expected).tolist()
+
+
+@given(st.data(), st.lists(st.sampled_from([Kind.INT8, Kind.FLOAT8]), min_size=1, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_columns_of_many_blocks_are_read_at_once_as_one_by_one(data: st.DataObject, kinds: list[Kind]) -> None:
+    sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=4))
+    spans = [spans_over(size, data) for size in sizes]
+    columns: list[list[HotColumn]] = []
+    for kind in kinds:
+        columns.append([])
+        for size in sizes:
+            values = st.lists(floats if kind is Kind.FLOAT8 else integers, min_size=size, max_size=size)
+            array = pa.array(data.draw(values), kind.arrow)
+            hot = hot_of(StoredColumn(encode_column(array, kind), kind, size))
+            assert hot is not None
+            columns[-1].append(hot)
+    counts = np.array([len(each.starts) for each in spans], np.int64)
+    starts, stops = np.concatenate([s.starts for s in spans]), np.concatenate([s.stops for s in spans])
+    found = read_columns(columns, counts, starts, stops)
+    for column, values in zip(columns, found, strict=True):
+        one_by_one = [hot.values(each).tolist() for hot, each in zip(column, spans, strict=True)]
+        assert values.tolist() == [value for each in one_by_one for value in each]
 
 
 def test_numbers_take_the_bytes_that_they_need() -> None:

@@ -356,13 +356,13 @@ class BlockReader:
     def __init__(self, rocks: Rocks, header: BlockHeader, cache: RunsCache) -> None:
         self._rocks = rocks
         self.header = header
-        self._cache = cache
+        self.cache = cache
         self.bytes_read = 0
 
     def runs(self) -> tuple[Int32s, Int64s]:
         """``decode_runs`` of this block, from the cache if it is there; do not change the arrays."""
         key = keys.runs_key(self.header.series, self.header.block_id)
-        found = self._cache.get(key)
+        found = self.cache.get(key)
         if found is None:
             data = self._rocks.get("runs", key)
             if data is None:
@@ -370,14 +370,14 @@ class BlockReader:
             found = decode_runs(data)
             if int(found[1][-1]) != self.header.rows:
                 raise DataCorrupted(f"{self._name()}: its runs hold {int(found[1][-1])} rows, not {self.header.rows}")
-            self._cache.put(key, found)
+            self.cache.put(key, found)
             self.bytes_read += len(data)
         return found
 
     def hot(self, numbers: Sequence[int], *, keep: bool) -> dict[int, HotColumn]:
         """The columns that are kept decoded; with ``keep`` those that were read before may become so."""
         series, block_id = self.header.series, self.header.block_id
-        kept = self._cache.hot.get_many([(series, block_id, number) for number in numbers])
+        kept = self.cache.hot.get_many([(series, block_id, number) for number in numbers])
         found: dict[int, HotColumn] = {}
         for number, column in zip(numbers, kept, strict=True):
             hot = self._warmed(number) if column is None and keep else column
@@ -386,7 +386,7 @@ class BlockReader:
         return found
 
     def _warmed(self, number: int) -> HotColumn | None:
-        cache, key = self._cache, (self.header.series, self.header.block_id, number)
+        cache, key = self.cache, (self.header.series, self.header.block_id, number)
         stored = cache.columns.get(key)
         if stored is None:
             return None
@@ -402,7 +402,7 @@ class BlockReader:
 
         With ``keep`` they are cached: a scan of all rows would drive out what others come back to.
         """
-        header, cache = self.header, self._cache.columns
+        header, cache = self.header, self.cache.columns
         rows, stats = header.rows, header.columns
         found: dict[int, StoredColumn] = {}
         missing: list[int] = []
@@ -444,6 +444,17 @@ class BlockReader:
 
     def _name(self) -> str:
         return f"block {self.header.block_id} of series {self.header.series}"
+
+
+def hot_of_blocks(readers: Sequence[BlockReader], numbers: Sequence[int]) -> list[dict[int, HotColumn]]:
+    """Of blocks of one store the columns that are kept decoded."""
+    keys = [(each.header.series, each.header.block_id, number) for each in readers for number in numbers]
+    found = readers[0].cache.hot.get_many(keys)
+    width = len(numbers)
+    return [
+        {number: column for number, column in zip(numbers, found[at : at + width], strict=True) if column is not None}
+        for at in range(0, len(found), width)
+    ]
 
 
 def cut_rows(rows: Rows, limit: int = ROWS_MAX) -> list[slice]:

@@ -20,7 +20,7 @@ Float64s = npt.NDArray[np.float64]
 MAX_EXPONENT = 6
 _LIMIT = float(2**53)
 _SAMPLE = 64
-_POWERS = np.array([10.0**e for e in range(MAX_EXPONENT + 1)])
+POWERS = np.array([10.0**e for e in range(MAX_EXPONENT + 1)])
 
 
 def scale(values: Float64s) -> tuple[int, Int64s] | None:
@@ -28,18 +28,23 @@ def scale(values: Float64s) -> tuple[int, Int64s] | None:
     integers = np.empty(len(values), np.int64)
     sample = values[:: max(1, len(values) // _SAMPLE)]
     for exponent in range(MAX_EXPONENT + 1):
-        power = _POWERS[exponent]
+        power = POWERS[exponent]
         # Most columns fail within a few values; the sample keeps seven tries from being seven passes.
         if _scale(sample, power, integers[: len(sample)]) and _scale(values, power, integers):
             return exponent, integers
     return None
 
 
-def unscale(integers: Int64s, exponent: int, out: Float64s) -> None:
-    """out = integers / 10**exponent; ``out`` may share its memory with ``integers``. Raises DataCorrupted."""
+def check_exponent(exponent: int) -> None:
+    """Raises DataCorrupted for one that no column can have."""
     if exponent > MAX_EXPONENT:
         raise DataCorrupted(f"a decimal column has the exponent {exponent}")
-    _unscale(integers, _POWERS[exponent], out)
+
+
+def unscale(integers: Int64s, exponent: int, out: Float64s) -> None:
+    """out = integers / 10**exponent; ``out`` may share its memory with ``integers``. Raises DataCorrupted."""
+    check_exponent(exponent)
+    _unscale(integers, POWERS[exponent], out)
 
 
 @kernel

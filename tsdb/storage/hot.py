@@ -2,19 +2,22 @@
 
 A page costs 5 µs to decode, whatever few rows of it are wanted, and a query for the last minutes of all hosts wants few
 rows of every page. A column that was read before is decoded as a whole, once, and kept: 1 byte for a value of 0 to 100,
-2 for a time among those of two hours at whole seconds. Reading rows of it is one pass of a kernel.
+2 for a time among those of two hours at whole seconds. Reading rows of it is one pass of a kernel, and reading rows of
+many columns of many blocks is one call: each column has a *line* for a table of them (``read_columns``).
 
 Columns with absent values, texts and booleans are not kept so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import kernel
+from tsdb.kernels import inlined, int64_at, kernel, octet_at, uint16_at, uint32_at
 from tsdb.storage import decimals
 from tsdb.storage.codec import StoredColumn
 from tsdb.storage.pages import Spans
@@ -27,6 +30,8 @@ Mask = npt.NDArray[np.bool_]
 BITS = -1
 _WIDTHS = (np.uint8, np.uint16, np.uint32)
 _EVERYTHING: Mask = np.empty(0, np.bool_)
+# A line: the address of the numbers, how many, octets of each, base, step, exponent.
+_LINE = struct.Struct("=6q")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,15 @@ class HotColumn:
     base: int
     step: int
     exponent: int
+    line: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        numbers = self.numbers
+        decimals.check_exponent(self.exponent)
+        line = _LINE.pack(
+            numbers.ctypes.data, len(numbers), numbers.itemsize, self.base, self.step, self.exponent
+        )  # fmt: skip
+        object.__setattr__(self, "line", line)
 
     @property
     def nbytes(self) -> int:
@@ -80,6 +94,17 @@ def hot_of(stored: StoredColumn) -> HotColumn | None:
         if apart <= np.iinfo(width).max:
             return HotColumn(((values - least) // step).astype(width), least, step, exponent)
     return HotColumn(values, 0, 1, exponent)
+
+
+def read_columns(columns: Sequence[Sequence[HotColumn]], counts: Int64s, starts: Int64s, stops: Int64s) -> Int64s:
+    """int64[columns, rows]: of several blocks' columns the values in row ranges, one block behind the other.
+
+    ``columns[c][b]`` is column c of block b, to which the next ``counts[b]`` of the ranges belong.
+    """
+    out = np.empty((len(columns), int((stops - starts).sum())), np.int64)
+    table = np.frombuffer(b"".join([each.line for column in columns for each in column]), np.int64)
+    _read_columns(table.reshape(len(columns), len(counts), -1), counts, starts, stops, out, out.view(np.float64))
+    return out
 
 
 def locate(
@@ -123,6 +148,44 @@ def _read(
         for row in range(starts[i], stops[i]):
             out[at] = base + step * np.int64(numbers[row])
             at += 1
+
+
+@inlined
+def _fill(line: npt.NDArray[np.int64], start: int, stop: int, out: Int64s, at: int) -> None:
+    """The values of the rows [start, stop) of a column, to ``out`` from ``at``."""
+    address, count, width, base, step = line[0], line[1], line[2], line[3], line[4]
+    if width == 1:
+        for row in range(start, stop):
+            out[at + row - start] = base + step * octet_at(address, row, count)
+    elif width == 2:
+        for row in range(start, stop):
+            out[at + row - start] = base + step * uint16_at(address, row, count)
+    elif width == 4:
+        for row in range(start, stop):
+            out[at + row - start] = base + step * uint32_at(address, row, count)
+    else:
+        for row in range(start, stop):
+            out[at + row - start] = base + step * int64_at(address, row, count)
+
+
+@kernel
+def _read_columns(
+    table: npt.NDArray[np.int64], counts: Int64s, starts: Int64s, stops: Int64s, out: Int64s,
+    floats: npt.NDArray[np.float64],
+) -> None:  # fmt: skip
+    for c in range(len(out)):
+        at = 0
+        piece = 0
+        for b in range(len(counts)):
+            begin = at
+            for i in range(piece, piece + counts[b]):
+                _fill(table[c, b], starts[i], stops[i], out[c], at)
+                at += stops[i] - starts[i]
+            piece += counts[b]
+            exponent = table[c, b, 5]
+            if exponent >= 0:
+                for k in range(begin, at):
+                    floats[c, k] = out[c, k] / decimals.POWERS[exponent]
 
 
 @kernel

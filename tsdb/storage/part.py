@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tsdb.model.schema import Column
 from tsdb.model.store import ScanStatistics
-from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockReader
+from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockReader, hot_of_blocks
 from tsdb.storage.casts import cast
 from tsdb.storage.codec import StoredColumn
 from tsdb.storage.head import Run
@@ -159,12 +159,22 @@ class BlockPart:
             for number in (*columns, *([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences))
             if number not in self._stored and number not in self._hot
         ]
+        self.visited()
+        if not wanted:
+            return
         self._hot |= self._reader.hot(wanted, keep=keep)
         missing = [number for number in wanted if number not in self._hot]
         if missing:
             self._stored |= self._reader.stored(missing, keep=keep)
-        self.visited()
         self._statistics.bytes_read += self._reader.bytes_read - before
+
+    @property
+    def reader(self) -> BlockReader:
+        return self._reader
+
+    def offer(self, hot: Mapping[int, HotColumn]) -> None:
+        """Columns that somebody has looked up: ``fetch`` need not."""
+        self._hot |= hot
 
     def visited(self) -> None:
         """Count it, once, as a block that was looked at."""
@@ -210,6 +220,14 @@ class BlockPart:
 
     def _within(self, spans: Spans | None) -> Spans | None:
         return None if spans is None or spans.rows == self.rows else spans
+
+
+def look_up(parts: Sequence[Part], numbers: Sequence[int]) -> None:
+    """Before parts fetch columns: what is hot of them is found in one step."""
+    blocks = [part for part in parts if isinstance(part, BlockPart)]
+    if blocks and numbers:
+        for part, found in zip(blocks, hot_of_blocks([part.reader for part in blocks], numbers), strict=True):
+            part.offer(found)
 
 
 def stored_numbers(column: Column) -> list[int]:

@@ -2,8 +2,8 @@
 wants of each may be a few rows.
 
 Of sixteen blocks ten columns are a hundred and sixty short pieces, each an array with its calls if it is made alone and
-joined. So the rows of all parts are found first, and then each column is filled piece by piece, from hot columns by one
-call of a kernel each.
+joined. So the rows of many parts are found first, then what is hot of their columns is looked up at once, and all hot
+columns are filled by one call of a kernel.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tsdb.model.schema import Column
 from tsdb.model.store import ScanStatistics
 from tsdb.storage.batches import Piece
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN
-from tsdb.storage.hot import locate
-from tsdb.storage.part import BlockPart, Part, read_field, stored_numbers
+from tsdb.storage.hot import HotColumn, locate, read_columns
+from tsdb.storage.part import BlockPart, Part, look_up, read_field, stored_numbers
 from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
 from tsdb.storage.windows import Window
@@ -30,6 +30,8 @@ from tsdb.types import Kind
 PIECE_ROWS = 32_768
 # What parts of which a few rows are wanted hold, encoded, until there are enough for a piece.
 HELD_BYTES = 4 << 20
+# Parts whose rows are looked for together.
+PARTS_TOGETHER = 64
 # Columns of which a scan reads less than one in so many rows are kept for the next.
 KEPT_SHARE = 4
 _NOTHING: Mapping[int, pa.Array] = MappingProxyType({})
@@ -67,28 +69,46 @@ class Passing:
         self._tags = tags
         self._times = times
         self._sequences = sequences
+        hidden = [*([TIME_COLUMN] * times), *([SEQUENCE_COLUMN] * sequences)]
+        self._wanted_numbers = [*self._numbers, *hidden]
+        # What was stored under another number, too, is no one column of a block.
+        self._hot_numbers = [*(column.number for column in fields if not column.former), *hidden]
 
     def pieces(self, parts: Sequence[Part], window: Window) -> Iterator[Piece]:
         group: list[Chosen] = []
         rows = held = 0
+        for begin in range(0, len(parts), PARTS_TOGETHER):
+            for chosen in self._chosen(parts[begin : begin + PARTS_TOGETHER], window):
+                part, own = chosen.part, chosen.selection.rows
+                few = own * KEPT_SHARE <= part.rows
+                part.fetch(self._numbers, times=self._times, sequences=self._sequences, keep=few)
+                group.append(chosen)
+                rows += own
+                held += part.held_bytes
+                if rows >= self._rows_max or held >= HELD_BYTES:
+                    yield self._piece(group, rows)
+                    group, rows, held = [], 0, 0
+        if group:
+            yield self._piece(group, rows)
+
+    def _chosen(self, parts: Sequence[Part], window: Window) -> list[Chosen]:
+        """The rows of parts; what is hot of them is looked up, and no other column of the fields is fetched."""
+        look_up([part for part in parts if _is_judged_by_times(part, window)], (TIME_COLUMN,))
+        look_up(parts, self._bounds.columns)
+        found = []
         for part in parts:
             chosen = self._choose(part, window)
             if chosen is None:
                 part.release()
-                continue
-            group.append(chosen)
-            rows += chosen.selection.rows
-            held += part.held_bytes
-            if rows >= self._rows_max or held >= HELD_BYTES:
-                yield self._piece(group, rows)
-                group, rows, held = [], 0, 0
-        if group:
-            yield self._piece(group, rows)
+            else:
+                found.append(chosen)
+        look_up([each.part for each in found], self._wanted_numbers)
+        return found
 
     def _choose(self, part: Part, window: Window) -> Chosen | None:
         bounds, layout = part.rectangle, part.layout()
-        covered = window.low <= bounds.min_time and bounds.max_time < window.high
-        keep = isinstance(part, BlockPart) and not covered
+        covered = _is_covered(part, window)
+        keep = _is_judged_by_times(part, window)
         if keep:
             part.fetch((), times=True, sequences=False, keep=True)
         hot = part.hot(TIME_COLUMN) if keep else None
@@ -114,11 +134,24 @@ class Passing:
             found = None if found is None else narrowed.inside.take(found)
         if not selection.rows:
             return None
-        few = selection.rows * KEPT_SHARE <= part.rows
-        part.fetch(self._numbers, times=self._times, sequences=self._sequences, keep=few)
         return Chosen(part, selection, found, known)
 
+    def _from_hot(self, group: Sequence[Chosen]) -> dict[int, Int64s]:
+        """The columns that are hot in all parts, by number: 64 bits of each value."""
+        lines: dict[int, list[HotColumn]] = {}
+        for number in self._hot_numbers:
+            column = [found for each in group if (found := each.part.hot(number)) is not None]
+            if len(column) == len(group):
+                lines[number] = column
+        if not lines:
+            return {}
+        counts = np.fromiter((len(each.selection.starts) for each in group), np.int64, len(group))
+        starts = np.concatenate([each.selection.starts for each in group])
+        stops = np.concatenate([each.selection.stops for each in group])
+        return dict(zip(lines, read_columns(list(lines.values()), counts, starts, stops), strict=True))
+
     def _piece(self, group: Sequence[Chosen], rows: int) -> Piece:
+        hot = self._from_hot(group)
         tagset = None
         if self._tags:
             sizes = [each.selection.stops - each.selection.starts for each in group]
@@ -126,46 +159,37 @@ class Passing:
         piece = Piece(
             rows,
             tagset,
-            self._integers(group, TIME_COLUMN, rows) if self._times else None,
-            self._integers(group, SEQUENCE_COLUMN, rows) if self._sequences else None,
+            self._integers(group, TIME_COLUMN, hot, rows) if self._times else None,
+            self._integers(group, SEQUENCE_COLUMN, hot, rows) if self._sequences else None,
             {
                 column.number: values
                 for column in self._fields
-                if (values := self._column(group, column, rows)) is not None
+                if (values := self._column(group, column, hot, rows)) is not None
             },
         )
         for each in group:
             each.part.release()
         return piece
 
-    def _integers(self, group: Sequence[Chosen], number: int, rows: int) -> Int64s:
+    def _integers(self, group: Sequence[Chosen], number: int, hot: Mapping[int, Int64s], rows: int) -> Int64s:
+        if number in hot:
+            return hot[number]
         out = np.empty(rows, np.int64)
         at = 0
         for each in group:
             selection = each.selection
             room = out[at : at + selection.rows]
-            hot = each.part.hot(number)
-            if hot is not None:
-                hot.read(selection.starts, selection.stops, room)
-            elif number == TIME_COLUMN:
+            if number == TIME_COLUMN:
                 room[:] = each.part.times(selection.spans) if each.times is None else each.times
             else:
                 room[:] = each.part.sequences(selection.spans)
             at += selection.rows
         return out
 
-    def _column(self, group: Sequence[Chosen], column: Column, rows: int) -> pa.Array | None:
+    def _column(self, group: Sequence[Chosen], column: Column, hot: Mapping[int, Int64s], rows: int) -> pa.Array | None:
         """A field's values; None where no row has one."""
-        hot = [None if column.former else each.part.hot(column.number) for each in group]
-        if all(hot):
-            out = np.empty(rows, np.int64)
-            at = 0
-            for each, found in zip(group, hot, strict=True):
-                assert found is not None
-                selection = each.selection
-                found.read(selection.starts, selection.stops, out[at : at + selection.rows])
-                at += selection.rows
-            return pa.Array.from_buffers(column.kind.arrow, rows, [None, pa.py_buffer(out)], 0)
+        if column.number in hot:
+            return pa.Array.from_buffers(column.kind.arrow, rows, [None, pa.py_buffer(hot[column.number])], 0)
         arrays = [_values(each, column) for each in group]
         if all(array is None for array in arrays):
             return None
@@ -181,3 +205,13 @@ class Passing:
 def _values(chosen: Chosen, column: Column) -> pa.Array | None:
     known = chosen.known.get(column.number)
     return read_field(chosen.part, column, chosen.selection.spans) if known is None else known
+
+
+def _is_covered(part: Part, window: Window) -> bool:
+    bounds = part.rectangle
+    return window.low <= bounds.min_time and bounds.max_time < window.high
+
+
+def _is_judged_by_times(part: Part, window: Window) -> bool:
+    """A block whose times say which of its rows are in the window; others come back to them."""
+    return isinstance(part, BlockPart) and not _is_covered(part, window)
