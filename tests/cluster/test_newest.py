@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.cluster.model import Seen, scan
 from tests.cluster.setting import SECOND, START, Setting
 from tsdb.model.store import Newest, RangeDeletion, ScanRequest, ScanStatistics, TagIn, TagMatch, TimeRange, View
 from tsdb.model.time import WINDOW_NS
+from tsdb.storage.newest import scan as newest_scan
 
 HOSTS = [f"h{i}" for i in range(8)]
 
@@ -150,3 +152,36 @@ def test_range_and_tags_say_which_rows_there_are(tmp_path: Path) -> None:
             seen, _ = read(setting, newest=newest, range=middle, tags=tags)
             assert {(s.tags[0][1], s.time) for s in seen} == {("h1", time), ("h6", time)}
         assert read(setting, newest=Newest(1, (tag,)), range=TimeRange(high=START))[0] == []
+
+
+@pytest.mark.parametrize("oldest", [False, True])
+def test_blocks_say_together_what_each_of_them_says(
+    tmp_path: Path, oldest: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions in several blocks, points in the head, a deletion, flushes and compactions in between."""
+    rng = random.Random(7)
+    with Setting(tmp_path, rows_per_block=10) as setting:
+        tag = setting.series.column("host").number
+        looked = []
+        for step in range(24):
+            for host in rng.sample(HOSTS, 5):
+                start = START + rng.randrange(3) * WINDOW_NS + rng.randrange(4) * SECOND
+                setting.write([rng.randrange(100) for _ in range(rng.randint(1, 6))], start=start, host=host)
+            if step % 3 == 2:
+                setting.node.flush()
+            if step % 10 == 9:
+                deletion = RangeDeletion(
+                    setting.series, TimeRange(START, START + 2 * SECOND), (TagIn(tag, frozenset(HOSTS[:2])),)
+                )
+                setting.node.delete(setting.database, deletion).result(10)
+            if step == 16:
+                setting.node.compact([setting.series], full=True)
+            span = TimeRange(high=START + WINDOW_NS * rng.randint(1, 3))
+            seen = []
+            for least in (1, 10**6, 1):
+                monkeypatch.setattr(newest_scan, "JOINED_MIN", least)
+                rows, statistics = read(setting, newest=Newest(1, (tag,), oldest), range=span)
+                seen.append(sorted(rows, key=lambda row: (row.tags, row.time)))
+                looked.append(statistics.blocks_read)
+            assert seen[0] == seen[1] == seen[2]
+        assert max(looked) > 3

@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from tsdb.model.schema import Column
 from tsdb.storage.merge import take_values
-from tsdb.storage.newest.tails import BlockTails, spans_of
+from tsdb.storage.newest.tails import TailsOf, spans_of
 from tsdb.storage.part import Part, read_field, stored_numbers
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
-Source = Part | BlockTails
+Source = Part | TailsOf
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +65,7 @@ def fetch(
 def _of_source(
     source: Source, rows: Int64s, columns: Iterable[Column], *, sequences: bool
 ) -> tuple[dict[int, pa.Array | None], Int64s | None]:
-    if isinstance(source, BlockTails):
+    if isinstance(source, TailsOf):
         tails = source.with_columns(columns, sequences=sequences)
         whole = len(rows) == len(tails.rows)
         got = {

@@ -35,6 +35,9 @@ class Reach:
         self._best: Int64s = np.empty(0, np.int64)
         self._blocks, self._mask = _NO_BLOCKS, np.empty(0, np.bool_)
 
+    def knows(self, block_id: int) -> bool:
+        return block_id in self._known
+
     def learn(self, block_id: int, tagsets: Int32s, rank: int) -> None:
         """A block has these tag sets and no others; ``rank`` is that of its best time."""
         if block_id in self._known:

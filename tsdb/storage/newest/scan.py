@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ from tsdb.storage.batches import Output, Piece
 from tsdb.storage.merge import merge_versions, sort
 from tsdb.storage.newest.found import Found, fetch
 from tsdb.storage.newest.from_summaries import fill
+from tsdb.storage.newest.joined import JOINED_MIN, JoinedTails
 from tsdb.storage.newest.pool import Pool
 from tsdb.storage.newest.ranges import ends
 from tsdb.storage.newest.reach import Reach
-from tsdb.storage.newest.tails import BlockTails, TailsCache
+from tsdb.storage.newest.tails import BlockTails, TailsCache, TailsOf
 from tsdb.storage.newest.waiting import LAST, Waiting
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
@@ -92,7 +93,7 @@ class NewestScan:
             waiting.drop_known(source.reach.known(source.index), source.reach.best(wanted))
             if not len(waiting):
                 break
-            pool.add([self._look(part, wanted) for part in self._next()])
+            pool.add(self._look_at(self._next(), wanted))
             settled = pool.settled(waiting.rank) & self._open
             if settled.any():
                 if int(pool.worst[settled].max()) >= waiting.rank:
@@ -116,19 +117,40 @@ class NewestScan:
             parts = waiting.overlapping(self._pool.bounds())
             if not parts:
                 break
-            self._pool.add([self._look(part, wanted) for part in parts])
+            self._pool.add(self._look_at(parts, wanted))
 
-    # --- one part ---
+    # --- parts ---
+
+    def _look_at(self, parts: Sequence[Part], wanted: Mask) -> list[Found]:
+        """The rows of parts that may count, as far as each part can say."""
+        told = [part for part in parts if isinstance(part, BlockPart) and self._tails_tell(part)]
+        if len(told) < JOINED_MIN or not wanted.all():
+            return [self._look(part, wanted) for part in parts]
+        own = {id(part) for part in told}
+        found = [self._look(part, wanted) for part in parts if id(part) not in own]
+        for part in told:
+            self._learn(part)
+            part.visited()
+        joined = JoinedTails([self._tails(part) for part in told], self._source.tails, self._source.summaries)
+        return [*found, self._of_tails(joined, wanted)]
+
+    def _tails_tell(self, part: BlockPart) -> bool:
+        """Whether a block's tails are all that it can say: no tombstone hides one, and none is out of range."""
+        source, bounds = self._source, part.rectangle
+        ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
+        return self._newest.rows == 1 and ends_inside and not source.visibility.touches(part, source.low, source.high)
+
+    def _tails(self, part: BlockPart) -> BlockTails:
+        return BlockTails(part, self._source.tails, oldest=self._newest.oldest, keyed=self._keyed)
 
     def _look(self, part: Part, wanted: Mask) -> Found:
-        """The rows of a part that may count, as far as the part can say."""
         source, bounds = self._source, part.rectangle
         if isinstance(part, BlockPart):
             self._learn(part)
+            if self._tails_tell(part):
+                part.visited()
+                return self._of_tails(self._tails(part), wanted)
         touched = source.visibility.touches(part, source.low, source.high)
-        ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
-        if isinstance(part, BlockPart) and self._newest.rows == 1 and ends_inside and not touched:
-            return self._of_tails(part, wanted)
         selection = of_tagsets(part.layout(), wanted)
         if not selection.rows:
             return Found(part, selection.tagsets, _NO_ROWS, _NO_ROWS)
@@ -144,9 +166,10 @@ class NewestScan:
         return made
 
     def _learn(self, part: BlockPart) -> None:
-        header = part.header
-        rank = header.min_time // NS_PER_US if self._newest.oldest else -(header.max_time // NS_PER_US)
-        self._source.reach.learn(header.block_id, part.layout().ids, rank)
+        header, reach = part.header, self._source.reach
+        if not reach.knows(header.block_id):
+            rank = header.min_time // NS_PER_US if self._newest.oldest else -(header.max_time // NS_PER_US)
+            reach.learn(header.block_id, part.layout().ids, rank)
 
     def _limits(self) -> tuple[int, int]:
         """The times that matter: of one group, not beyond the worst row that counts."""
@@ -157,10 +180,8 @@ class NewestScan:
             return source.low, min(source.high, (worst + 1) * NS_PER_US)
         return max(source.low, -worst * NS_PER_US), source.high
 
-    def _of_tails(self, part: BlockPart, wanted: Mask) -> Found:
+    def _of_tails(self, tails: TailsOf, wanted: Mask) -> Found:
         source = self._source
-        tails = BlockTails(part, source.tails, oldest=self._newest.oldest, keyed=self._keyed)
-        part.visited()
         ends = tails.rows()
         chosen = (ends.times >= source.low) & (ends.times < source.high) & (ends.tagset < len(wanted))
         chosen[chosen] = wanted[ends.tagset[chosen]]

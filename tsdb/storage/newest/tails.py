@@ -6,6 +6,7 @@ change, so what was found once is kept: some kilobytes a block.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -51,14 +52,25 @@ class Tails:
 
 
 class TailsCache(BoundedCache[Tails]):
-    """(series, block id, oldest) → its tails; and ``reaches``, in which blocks tag sets are."""
+    """(series, block id or several, oldest) → their tails; and ``reaches``, in which blocks tag sets are."""
 
     def __init__(self, limit_bytes: int = TAILS_BYTES) -> None:
         super().__init__(limit_bytes, lambda tails: tails.nbytes)
         self.reaches = Reaches()
 
 
-class BlockTails:
+class TailsOf(ABC):
+    """Where tails are had of: a block, or many."""
+
+    @abstractmethod
+    def rows(self) -> Tails: ...
+
+    @abstractmethod
+    def with_columns(self, columns: Iterable[Column], *, sequences: bool) -> Tails:
+        """The rows with these fields, and their point sequences if wanted."""
+
+
+class BlockTails(TailsOf):
     """The tails of one block: found, or read and kept."""
 
     def __init__(self, part: BlockPart, cache: TailsCache, *, oldest: bool, keyed: bool) -> None:
@@ -92,7 +104,6 @@ class BlockTails:
         return self._read() if found is None else found
 
     def with_columns(self, columns: Iterable[Column], *, sequences: bool) -> Tails:
-        """The rows with these fields, and their point sequences if wanted."""
         tails = self.rows()
         missing = [column for column in columns if column.number not in tails.columns]
         if not missing and (tails.sequences is not None or not sequences):
