@@ -4,7 +4,7 @@
     ├── class 08  ProtocolViolation
     ├── class 0A  FeatureNotSupported
     ├── class 22  DataError: InvalidTextRepresentation, NumericValueOutOfRange, DivisionByZero, ...
-    ├── class 23  NotNullViolation, UniqueViolation
+    ├── class 23  NotNullViolation, UniqueViolation, CheckViolation
     ├── class 25  ActiveSqlTransaction, InFailedSqlTransaction
     ├── class 26, 34, 3D, 42  names and syntax
     ├── class 40  SerializationFailure; StatementCompletionUnknown: appended, but its fate is not known yet
@@ -146,6 +146,10 @@ class NotNullViolation(TsdbError):
 
 class UniqueViolation(TsdbError):
     sqlstate = "23505"
+
+
+class CheckViolation(TsdbError):
+    sqlstate = "23514"
 
 
 class CardinalityViolation(TsdbError):

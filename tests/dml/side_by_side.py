@@ -25,6 +25,23 @@ def outcome(connection: Connection, statement: LiteralString, values: Sequence[o
     return (cursor.statusmessage, names, ordered(cursor.fetchall()) if names else [])
 
 
+def said(connection: Connection, statement: LiteralString) -> Sequence[object]:
+    """What a statement does; of an error all that a driver reads of it."""
+    try:
+        return outcome_of(connection, statement)
+    except psycopg.Error as error:
+        diagnostic = error.diag
+        return (
+            diagnostic.sqlstate, diagnostic.message_primary, diagnostic.message_detail, diagnostic.schema_name,
+            diagnostic.table_name, diagnostic.constraint_name, diagnostic.context,
+        )  # fmt: skip
+
+
+def outcome_of(connection: Connection, statement: LiteralString) -> Sequence[object]:
+    cursor = connection.execute(statement, prepare=False)
+    return cursor.statusmessage, sorted(map(repr, cursor.fetchall())) if cursor.description else []
+
+
 def ordered(rows: list[Any]) -> list[str]:
     return sorted(map(repr, rows))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import LiteralString
 
@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from tests.dml.side_by_side import check_random_transactions, held, outcome
+from tests.dml.side_by_side import check_random_transactions, held, outcome, said
 from tests.fixtures.postgres import Both, Connection, prepared
 from tests.session.conftest import Server
 
@@ -74,23 +74,6 @@ STATEMENTS: list[LiteralString] = [
 @pytest.fixture
 def both(connection: psycopg.Connection, postgres: Connection) -> Iterator[Both]:
     yield from prepared(connection, postgres, SETUP, TABLES)
-
-
-def said(connection: Connection, statement: LiteralString) -> Sequence[object]:
-    """What a statement does; of an error all that a driver reads of it."""
-    try:
-        return outcome_of(connection, statement)
-    except psycopg.Error as error:
-        diagnostic = error.diag
-        return (
-            diagnostic.sqlstate, diagnostic.message_primary, diagnostic.message_detail, diagnostic.schema_name,
-            diagnostic.table_name, diagnostic.constraint_name, diagnostic.context,
-        )  # fmt: skip
-
-
-def outcome_of(connection: Connection, statement: LiteralString) -> Sequence[object]:
-    cursor = connection.execute(statement, prepare=False)
-    return cursor.statusmessage, sorted(map(repr, cursor.fetchall())) if cursor.description else []
 
 
 @pytest.mark.parametrize("statement", STATEMENTS)

@@ -62,6 +62,7 @@ from tsdb.model.changes import (
     SetIdentity,
     SetRetention,
     Swap,
+    ValidateConstraint,
 )
 from tsdb.model.privileges import Privilege
 from tsdb.model.relations import BUILDING, passes_with_its_process, path_of
@@ -87,7 +88,7 @@ from tsdb.model.roles import FIRST, PREDEFINED, Role, Roles
 # Changes that the owner of a relation makes, by where they have its path.
 _OF_SERIES = (
     AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetContinuous | SetIdentity
-    | AddConstraint | DropConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
+    | AddConstraint | DropConstraint | ValidateConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
 )  # fmt: skip
 _OF_RELATION_BY_NAME = (
     DropSeries | RenameSeries | DropView | RenameView | RenameViewColumn | DropSequence | RenameSequence

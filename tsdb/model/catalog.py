@@ -139,6 +139,11 @@ class Series:
         """What no two rows of a reference table have in common; a time series has none."""
         return uniques_of(self)
 
+    @cached_property
+    def checks(self) -> tuple[Constraint, ...]:
+        """Its CHECK constraints in the order in which rows are held against them."""
+        return tuple(sorted((c for c in self.constraints if c.kind == "c"), key=lambda c: c.name))
+
     def column(self, name: str) -> Column:
         try:
             return self.by_name[name]

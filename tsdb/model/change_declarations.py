@@ -16,6 +16,7 @@ from tsdb.model.changes import (
     IndexDefinition,
     RenameConstraint,
     RenameIndex,
+    ValidateConstraint,
 )
 from tsdb.model.draft import Draft, check_name, unused
 from tsdb.model.relations import Constraint, Index, IndexKey
@@ -27,6 +28,8 @@ _SUFFIXES = {"f": "fkey", "c": "check", "u": "key", "x": "excl"}
 def constraint_of(draft: Draft, database: Database, series: Series, definition: ConstraintDefinition) -> Constraint:
     """The constraint of a definition. Raises UndefinedColumn, UndefinedTable, DuplicateObject."""
     d = definition
+    if d.kind == "c":
+        d = replace(d, columns=tuple(name for name in dict.fromkeys(d.columns) if name in series.by_name))
     taken = {c.name for c in series.constraints}
     if d.name is None:
         named = () if d.kind == "c" and len(d.columns) != 1 else d.columns
@@ -43,8 +46,9 @@ def constraint_of(draft: Draft, database: Database, series: Series, definition: 
         target = series if d.references == series.path else database.find(d.references)
         references, theirs = target.number, _numbers(target, d.reference_columns) or target.key
     return Constraint(
-        draft.relation_number(), name, d.kind, columns, d.text, references, theirs, d.on_update, d.on_delete, d.match
-    )
+        draft.relation_number(), name, d.kind, columns, d.text, references, theirs, d.on_update, d.on_delete, d.match,
+        validated=d.validated, names=d.columns if d.kind == "c" else (),
+    )  # fmt: skip
 
 
 def _numbers(series: Series, names: Sequence[str]) -> tuple[int, ...]:
@@ -66,6 +70,14 @@ def drop_constraint(draft: Draft, change: DropConstraint) -> None:
     series = database.find(change.series)
     found = _constraint(series, change.name)
     draft.put_series(database, replace(series, constraints=tuple(c for c in series.constraints if c is not found)))
+
+
+def validate_constraint(draft: Draft, change: ValidateConstraint) -> None:
+    database = draft.find(change.database)
+    series = database.find(change.series)
+    found = _constraint(series, change.name)
+    kept = tuple(replace(c, validated=True) if c is found else c for c in series.constraints)
+    draft.put_series(database, replace(series, constraints=kept))
 
 
 def rename_constraint(draft: Draft, change: RenameConstraint) -> None:

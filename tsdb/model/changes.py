@@ -31,7 +31,8 @@ class ColumnDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ConstraintDefinition:
-    """A constraint as asked for; see ``relations.Constraint``. ``references`` is a path; without a name it gets one."""
+    """A constraint as asked for; see ``relations.Constraint``. ``references`` is a path; without a name it gets one. A
+    check's ``columns`` are all names that may be such."""
 
     kind: str
     columns: tuple[str, ...]
@@ -42,6 +43,7 @@ class ConstraintDefinition:
     on_update: str = "a"
     on_delete: str = "a"
     match: str = "s"
+    validated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,15 @@ class DropConstraint:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidateConstraint:
+    """The rows that are there have been looked at."""
+
+    database: str
+    series: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RenameConstraint:
     database: str
     series: str
@@ -458,6 +469,7 @@ SchemaChange = (
     | SetIdentity
     | AddConstraint
     | DropConstraint
+    | ValidateConstraint
     | RenameConstraint
     | AddIndex
     | DropIndex

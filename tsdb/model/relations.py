@@ -175,9 +175,10 @@ class SqlSequence:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """Declared and remembered; of these only what is unique in a reference table holds. ``kind`` is
-    pg_constraint.contype: c check, f foreign key, u unique, x exclusion. ``columns`` are numbers.
-    ``text``: CHECK's expression, or EXCLUDE's from USING on.
+    """``kind`` is pg_constraint.contype: c check, f foreign key, u unique, x exclusion. Checks hold, and what is unique
+    in a reference table; the others are remembered. ``columns`` are numbers, ``names`` what a check's were called when
+    it was written. ``text``: CHECK's expression, or EXCLUDE's from USING on. ``validated``: rows that were there before
+    a check have been looked at.
 
     ``references`` is the number of the series that a foreign key names; ``on_update``, ``on_delete`` and ``match`` are
     pg_constraint's letters.
@@ -194,6 +195,8 @@ class Constraint:
     on_delete: str = "a"
     match: str = "s"
     comment: str | None = None
+    validated: bool = True
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ from tsdb.model.changes import SetContinuous as SetContinuous
 from tsdb.model.changes import SetIdentity as SetIdentity
 from tsdb.model.changes import SetRetention as SetRetention
 from tsdb.model.changes import Swap as Swap
+from tsdb.model.changes import ValidateConstraint as ValidateConstraint
 from tsdb.model.draft import MAX_NAME_BYTES as MAX_NAME_BYTES
 from tsdb.model.draft import Applied as Applied
 from tsdb.model.draft import Draft
@@ -166,6 +167,8 @@ def _apply_to_declarations(draft: Draft, change: SchemaChange) -> bool:
             change_declarations.add_constraint(draft, change)
         case DropConstraint():
             change_declarations.drop_constraint(draft, change)
+        case ValidateConstraint():
+            change_declarations.validate_constraint(draft, change)
         case RenameConstraint():
             change_declarations.rename_constraint(draft, change)
         case AddIndex():

@@ -101,6 +101,7 @@ async def begin(exchange: Exchange, plan: Plan, timer: asyncio.Handle, finish: F
         decoded,
         lambda rows: core.execution.defaults(prepared, rows, context),
         lambda points: core.execution.chosen(prepared, points, context),
+        lambda points: core.execution.refused(points, context),
     )
     exchange.incoming = Incoming(exchange, prepared, reading, timer, finish, simple=simple)
     binary = prepared.copy.options.binary

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.errors import SerializationFailure, UndefinedParameter, UndefinedTable
+from tsdb.errors import SerializationFailure, TsdbError, UndefinedParameter, UndefinedTable
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
@@ -40,7 +40,7 @@ from tsdb.sql.copy import input as copy_input
 from tsdb.sql.copy.input import Lines, PreparedCopy
 from tsdb.sql.ddl import create_table_as, roles
 from tsdb.sql.ddl import statement as ddl
-from tsdb.sql.dml import delete
+from tsdb.sql.dml import checks, delete
 from tsdb.sql.dml.compound import PreparedCompound
 from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.notice import Notice
@@ -142,6 +142,14 @@ class Execution:
         view = self.writing.view()
         try:
             return copy.chosen(Reading(self._queries, view.catalog, view, (), context), points)
+        finally:
+            view.close()
+
+    def refused(self, points: Points, context: Context) -> tuple[int, TsdbError] | None:
+        """The first of a COPY's points that a CHECK refuses, and its error. Blocks."""
+        view = self.writing.view()
+        try:
+            return checks.refused(Reading(self._queries, view.catalog, view, (), context), points)
         finally:
             view.close()
 

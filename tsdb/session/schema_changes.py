@@ -10,8 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tsdb.errors import ObjectInUse, WrongObjectType
-from tsdb.model import authorization, privileges
-from tsdb.model.schema import DropDatabase, RenameDatabase, SchemaChange, Series
+from tsdb.model import authorization, privileges, schema
+from tsdb.model.relations import path_of
+from tsdb.model.schema import (
+    AddConstraint,
+    Catalog,
+    CreateSeries,
+    DropDatabase,
+    RenameDatabase,
+    SchemaChange,
+    Series,
+)
 from tsdb.model.store import Store
 from tsdb.session import cascades
 from tsdb.session.cancellation import Cancellation
@@ -26,6 +35,7 @@ from tsdb.sql import names
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import create_table_as, create_view, roles
 from tsdb.sql.ddl import statement as ddl
+from tsdb.sql.dml import checks
 from tsdb.sql.dml.modification import Reading
 from tsdb.sql.notice import Notice
 from tsdb.sql.query import Queries
@@ -69,8 +79,9 @@ class SchemaChanges:
         changes, floors = later_floors(changes, self._store.catalog)
         if changes:
             rows = StoredRows(self._store, self._queries, self._writing, context, cancellation)
-            rows.check(changes)
             before = self._store.catalog
+            self._examine(changes, before, context)
+            rows.check(changes)
             catalog = self._store.change(*changes)
             self._writing.renew(catalog)
             for notice in cascades.notices(context, changes, before, catalog):
@@ -83,6 +94,24 @@ class SchemaChanges:
             sequence = self._store.catalog.find(context.database).sequences[restart.path]
             self._store.put_value(sequence, restart.value, called=False)
         return Done(found.tag)
+
+    def _examine(self, changes: Sequence[SchemaChange], before: Catalog, context: Context) -> None:
+        """New CHECKs must be conditions of their table. Raises what binding them raises."""
+        paths = {
+            path_of(c.schema, c.name)
+            for c in changes
+            if isinstance(c, CreateSeries) and any(d.kind == "c" for d in c.constraints)
+        }
+        paths |= {c.series for c in changes if isinstance(c, AddConstraint) and c.constraint.kind == "c"}
+        if not paths:
+            return
+        after = schema.apply(before, changes)
+        for path in paths:
+            series = after.find(context.database).find(path)
+            known = before.find(context.database).series.get(path)
+            there = {c.name for c in known.checks} if known is not None else set()
+            new = [c for c in series.checks if c.name not in there]
+            checks.examine(self._queries, context, after, series, new)
 
     def refresh_continuous(self, schema: str, name: str, context: Context, cancellation: Cancellation) -> None:
         catalog = self._store.catalog

@@ -1,5 +1,5 @@
-"""What DDL asks of the rows that are there: no NULL where none may be, nothing twice; and what it gives them, the
-DEFAULT of a new column.
+"""What DDL asks of the rows that are there: no NULL where none may be, nothing twice, checks that hold; and what it
+gives them, the DEFAULT of a new column.
 
 A default is written as by UPDATE, into the rows that the column's change found, in steps that are durable at once, as
 DDL is; who reads meanwhile sees NULL in the others. What a transaction has pending follows at its COMMIT. Where a
@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from tsdb.errors import NotNullViolation, SerializationFailure, TsdbError, UniqueViolation
+from tsdb.model.draft import unused
 from tsdb.model.schema import (
     AddColumn,
     AddConstraint,
@@ -23,14 +24,15 @@ from tsdb.model.schema import (
     DropColumn,
     SchemaChange,
     Series,
+    ValidateConstraint,
 )
 from tsdb.model.store import Effect, Store, View
 from tsdb.session import effects
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.writing import Writing
-from tsdb.sql import trees
+from tsdb.sql import check_text, trees
 from tsdb.sql.context import Context
-from tsdb.sql.dml import assignments, update
+from tsdb.sql.dml import assignments, checks, update
 from tsdb.sql.dml.modification import Reading
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Fragment, Select, Update, parse
@@ -52,7 +54,7 @@ class StoredRows:
         self._cancellation = cancellation
 
     def check(self, changes: Sequence[SchemaChange]) -> None:
-        """Before the changes. Raises NotNullViolation, UniqueViolation."""
+        """Before the changes. Raises NotNullViolation, CheckViolation, UniqueViolation."""
         added = {change.column.name: change.column for change in changes if isinstance(change, AddColumn)}
         for change in changes:
             if isinstance(change, AlterColumn) and change.not_null:
@@ -62,6 +64,10 @@ class StoredRows:
             elif isinstance(change, AddConstraint) and change.constraint.kind == "u":
                 made = change.constraint
                 self._check_unique(change.series, made.name, made.columns, "key", added)
+            elif isinstance(change, AddConstraint) and change.constraint.kind == "c":
+                self._check_condition(change, added)
+            elif isinstance(change, ValidateConstraint):
+                self._validate(change)
             elif isinstance(change, AddIndex) and change.index.unique and not change.index.where:
                 columns = [key[0] for key in change.index.keys]
                 self._check_unique(change.series, change.index.name, columns, "idx", {})
@@ -147,6 +153,28 @@ class StoredRows:
             )
             error.constraint = (series.schema, series.name, name)
             raise error
+
+    def _check_condition(self, change: AddConstraint, added: Mapping[str, ColumnDefinition]) -> None:
+        """Raises CheckViolation if a row does not meet a new check; new columns have their default."""
+        series, made = self._series(change.series), change.constraint
+        if series is None or not made.validated:
+            return
+        named = [name for name in added if name in made.columns]
+        columns = ["*", *(f"({added[name].default or 'NULL'}) AS {_quoted(name)}" for name in named)]
+        rows = f"(SELECT {', '.join(columns)} FROM {_named(series)}) AS {_quoted(series.name)}"
+        if self._rows(f"SELECT 1 FROM {rows} WHERE NOT ({made.text}) LIMIT 1"):
+            # The name that it would get (ChooseConstraintName).
+            known = [name for name in made.columns if name in series.by_name or name in added]
+            taken = {each.name for each in series.constraints}
+            raise checks.violated(series, made.name or unused(taken, series.name, *known[: len(known) == 1], "check"))
+
+    def _validate(self, change: ValidateConstraint) -> None:
+        series = self._series(change.series)
+        found = next((c for c in series.checks if c.name == change.name), None) if series is not None else None
+        if series is None or found is None or found.validated:
+            return
+        if self._rows(f"SELECT 1 FROM {_named(series)} WHERE NOT ({check_text.current(series, found)}) LIMIT 1"):
+            raise checks.violated(series, found.name)
 
     def _check_no_null(self, path: str, column: str, condition: str) -> None:
         """Raises NotNullViolation if a row meets the condition."""

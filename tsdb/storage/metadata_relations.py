@@ -85,6 +85,8 @@ class ConstraintRecord(msgspec.Struct, array_like=True):
     on_delete: str
     match: str
     comment: str | None
+    validated: bool = True
+    names: list[str] = []
 
 
 class IndexRecord(msgspec.Struct, array_like=True):
@@ -185,14 +187,14 @@ def definition_of(record: DefinitionRecord) -> Definition:
 def packed_constraint(c: Constraint) -> ConstraintRecord:
     return ConstraintRecord(
         c.number, c.name, c.kind, list(c.columns), c.text, c.references, list(c.reference_columns), c.on_update,
-        c.on_delete, c.match, c.comment,
+        c.on_delete, c.match, c.comment, c.validated, list(c.names),
     )  # fmt: skip
 
 
 def constraint_of(r: ConstraintRecord) -> Constraint:
     return Constraint(
         r.number, r.name, r.kind, tuple(r.columns), r.text, r.references, tuple(r.reference_columns), r.on_update,
-        r.on_delete, r.match, r.comment,
+        r.on_delete, r.match, r.comment, r.validated, tuple(r.names),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlView
+from tsdb.sql import check_text as check_texts
 from tsdb.sql.catalog import static
 from tsdb.sql.catalog.live import Glance
 from tsdb.sql.catalog.names import relation_name
@@ -107,7 +108,8 @@ def _ordered(index: IndexEntry, place: int) -> str:
 def check_text(glance: Glance, constraint: ConstraintEntry, *, pretty: bool = False) -> str:
     """A CHECK's condition; one that is not printed as PostgreSQL does, as it was written."""
     assert constraint.model is not None
-    text = constraint.model.text
+    model = constraint.table.model
+    text = check_texts.current(model, constraint.model) if isinstance(model, Series) else constraint.model.text
     shown = printed.condition_text(glance, constraint.table, text, pretty=pretty)
     return f"({text})" if shown is None else shown
 
@@ -124,7 +126,8 @@ def constraint_definition(glance: Glance, oid: int | None, *, pretty: bool = Fal
         return f"UNIQUE ({columns})"
     assert constraint.model is not None
     if constraint.kind == "c":
-        return f"CHECK ({check_text(glance, constraint, pretty=pretty)})"
+        valid = "" if constraint.model.validated else " NOT VALID"
+        return f"CHECK ({check_text(glance, constraint, pretty=pretty)}){valid}"
     if constraint.kind == "x":
         return f"EXCLUDE {constraint.model.text}"
     return _foreign_key(glance, constraint, columns)

@@ -122,7 +122,7 @@ def _letter(name: str, other: str) -> Any:
 
 @live(PG, "pg_constraint", {
     "oid": lambda c, m: c.oid, "conname": lambda c, m: c.name, "connamespace": lambda c, m: c.table.namespace,
-    "contype": lambda c, m: c.kind, "convalidated": True, "conrelid": lambda c, m: c.table.oid,
+    "contype": lambda c, m: c.kind, "convalidated": lambda c, m: c.validated, "conrelid": lambda c, m: c.table.oid,
     "conindid": lambda c, m: c.index, "confrelid": lambda c, m: c.references,
     "confupdtype": _letter("on_update", " "), "confdeltype": _letter("on_delete", " "),
     "confmatchtype": _letter("match", " "), "conislocal": True, "connoinherit": lambda c, m: c.kind != "c",

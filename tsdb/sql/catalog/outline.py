@@ -93,6 +93,11 @@ class ConstraintEntry:
     columns: tuple[int, ...]
     index: int = 0
     model: Constraint | None = None
+
+    @property
+    def validated(self) -> bool:
+        return self.model is None or self.model.validated
+
     references: int = 0
     reference_columns: tuple[int, ...] = ()
 

@@ -25,6 +25,7 @@ from tsdb.errors import (
     InvalidColumnReference,
     ProgramLimitExceeded,
     SqlSyntaxError,
+    TsdbError,
 )
 from tsdb.model.points import Points
 from tsdb.model.relations import null_in
@@ -59,6 +60,8 @@ _NAMED_MAX = 100
 Lines = Int64s | range
 # The rows of some points for which COPY's WHERE is true.
 Chosen = Callable[[Points], Int64s]
+# The first of some points that a CHECK refuses.
+Refused = Callable[[Points], tuple[int, TsdbError] | None]
 # The values of the columns that COPY does not give, for so many rows.
 Defaults = Callable[[int], dict[str, pa.Array]]
 
@@ -74,10 +77,18 @@ class PreparedCopy:
     catalog_version: int
     where: Select | None = None
 
-    def start(self, context: Context, decode: Decode, defaults: Defaults, chosen: Chosen | None = None) -> CopyInput:
+    def start(
+        self,
+        context: Context,
+        decode: Decode,
+        defaults: Defaults,
+        chosen: Chosen | None = None,
+        refused: Refused | None = None,
+    ) -> CopyInput:
         """``decode`` gives the Python value of a binary field; ``defaults`` the columns ``omitted``; ``chosen`` the
         rows for which ``where`` is true."""
-        return CopyInput(self, context, decode, defaults, chosen if self.where is not None else None)
+        chosen = chosen if self.where is not None else None
+        return CopyInput(self, context, decode, defaults, chosen, refused if self.series.checks else None)
 
     def chosen(self, reading: Reading, points: Points) -> Int64s:
         """The rows that WHERE lets in, ascending."""
@@ -164,7 +175,13 @@ class CopyInput:
     """A running COPY FROM. Not for two threads at a time."""
 
     def __init__(
-        self, prepared: PreparedCopy, context: Context, decode: Decode, defaults: Defaults, chosen: Chosen | None
+        self,
+        prepared: PreparedCopy,
+        context: Context,
+        decode: Decode,
+        defaults: Defaults,
+        chosen: Chosen | None,
+        refused: Refused | None,
     ) -> None:
         options = prepared.copy.options
         self._prepared = prepared
@@ -173,6 +190,7 @@ class CopyInput:
         self._now_ns = context.now_us * 1000
         self._defaults = defaults
         self._chosen = chosen
+        self._refused = refused
         codec = codec_of(context.settings.get("client_encoding", "UTF8"))
         if options.binary and codec != UTF8:
             raise FeatureNotSupported(
@@ -244,6 +262,10 @@ class CopyInput:
         if self._chosen is not None and count:
             rows = self._chosen(points)
             points, lines, count = points.take(rows), lines[rows], len(rows)
+        refused = self._refused(points) if self._refused is not None else None
+        if refused is not None:
+            self._in_line(fields, int(np.searchsorted(fields.lines[: fields.rows], lines[refused[0]])), refused[1])
+            raise refused[1]
         self.rows += count
         if self._prepared.series.uniques and count:
             self.lines.append(_lines(lines))
@@ -329,10 +351,13 @@ class CopyInput:
             return
         row, column = first
         error = null_in(series.path, column.name)
-        error.where = f"COPY {series.name}, line {fields.lines[row]}"
+        self._in_line(fields, row, error)
+        raise error
+
+    def _in_line(self, fields: Fields, row: int, error: TsdbError) -> None:
+        error.where = f"COPY {self._prepared.series.name}, line {fields.lines[row]}"
         if not self._options.binary:
             error.where += f": {_shown(fields.line_text(row))}"
-        raise error
 
     def _name_skipped(self, fields: Fields, bad: dict[int, Int64s]) -> None:
         first: dict[int, int] = {}

@@ -9,7 +9,14 @@ Source of the grammar: PostgreSQL 15 manual, ALTER TABLE.
 
 from __future__ import annotations
 
-from tsdb.errors import DatatypeMismatch, DuplicateColumn, FeatureNotSupported, UndefinedColumn, WrongObjectType
+from tsdb.errors import (
+    DatatypeMismatch,
+    DuplicateColumn,
+    FeatureNotSupported,
+    UndefinedColumn,
+    UndefinedObject,
+    WrongObjectType,
+)
 from tsdb.model.catalog import Relation
 from tsdb.model.relations import SqlSequence, SqlView
 from tsdb.model.schema import (
@@ -31,6 +38,7 @@ from tsdb.model.schema import (
     Series,
     SetIdentity,
     SetRetention,
+    ValidateConstraint,
 )
 from tsdb.sql.ddl import constraints, create_sequence, create_table, declared_type
 from tsdb.sql.ddl.declared import Declared
@@ -151,8 +159,7 @@ def _action(reader: DdlReader, actions: _Actions) -> None:
         if "retention" in create_table.read_options(reader):
             _set_retention(actions, None)
     elif reader.accept("validate", "constraint"):
-        reader.name()
-        actions.notices.append(notice("constraints are not enforced, so there is nothing to validate"))
+        _validate(reader, actions)
     elif reader.accept("cluster", "on") or reader.accept("replica", "identity"):
         reader.name()
         actions.notices.append(notice("this action is accepted but has no effect"))
@@ -163,6 +170,23 @@ def _action(reader: DdlReader, actions: _Actions) -> None:
         if token is None or token.kind != "word":
             raise reader.error()
         raise FeatureNotSupported(f"ALTER TABLE {token.value.upper()} is not supported")
+
+
+def _validate(reader: DdlReader, actions: _Actions) -> None:
+    name = reader.name()
+    series = actions.series
+    found = next((c for c in series.constraints if c.name == name), None)
+    key = bool(series.key) and name == (series.key_name or f"{series.name}_pkey")
+    if found is None and not key:
+        raise UndefinedObject(f'constraint "{name}" of relation "{series.name}" does not exist')
+    if found is not None and found.kind == "c":
+        actions.changes.append(ValidateConstraint(actions.database, series.path, name))
+    elif found is not None and found.kind == "f":
+        actions.notices.append(notice("foreign keys are not enforced, so there is nothing to validate"))
+    else:
+        raise WrongObjectType(
+            f'constraint "{name}" of relation "{series.name}" is not a foreign key or check constraint'
+        )
 
 
 def _set_retention(actions: _Actions, retention_ns: int | None) -> None:

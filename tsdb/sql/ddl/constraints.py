@@ -1,19 +1,22 @@
-"""Constraints of columns and tables: NOT NULL, DEFAULT, PRIMARY KEY and, in a reference table, UNIQUE hold; the others
-are kept by name and a NOTICE says that they are not enforced.
+"""Constraints of columns and tables: NOT NULL, DEFAULT, CHECK, PRIMARY KEY and, in a reference table, UNIQUE hold; the
+others are kept by name and a NOTICE says that they are not enforced.
 
 Source of the grammar: PostgreSQL 15 manual, CREATE TABLE.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tsdb.errors import FeatureNotSupported, InvalidTableDefinition, UndefinedTable
-from tsdb.model.relations import SqlSequence, path_of
+from tsdb.model.relations import SqlSequence, name_of, path_of
 from tsdb.model.schema import ConstraintDefinition
-from tsdb.sql import names
+from tsdb.sql import check_text, names
 from tsdb.sql.ddl import create_sequence
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import DdlReader
 from tsdb.sql.notice import Notice, notice
+from tsdb.sql.statement import Fragment
 
 COLUMN_WORDS = (
     "tag", "not", "null", "primary", "unique", "check", "references", "generated", "constraint", "collate", "default",
@@ -43,10 +46,7 @@ def read_column_constraint(reader: DdlReader, column: DeclaredColumn, declared: 
         declared.constraints.append(ConstraintDefinition("u", (column.name,), name))
         declared.unique.append(f'UNIQUE on column "{column.name}"')
     elif reader.accept("check"):
-        text = reader.parenthesized().strip()
-        reader.accept("no", "inherit")
-        declared.constraints.append(ConstraintDefinition("c", (column.name,), name, text))
-        declared.not_enforced(f'CHECK on column "{column.name}"')
+        declared.constraints.append(_check(reader, name, table))
     elif reader.accept("references"):
         declared.constraints.append(_references(reader, (column.name,), name, table))
         declared.not_enforced(f'REFERENCES on column "{column.name}"')
@@ -147,8 +147,7 @@ def read_table_constraint(reader: DdlReader, declared: Declared, table: str) -> 
         declared.constraints.append(ConstraintDefinition("u", columns, name))
         declared.unique.append(f"UNIQUE ({', '.join(columns)})")
     elif reader.accept("check"):
-        declared.constraints.append(_check(reader, declared, name, table))
-        declared.not_enforced("CHECK")
+        declared.constraints.append(_check(reader, name, table))
     elif reader.accept("foreign", "key"):
         columns = tuple(reader.names())
         reader.expect("references")
@@ -161,19 +160,15 @@ def read_table_constraint(reader: DdlReader, declared: Declared, table: str) -> 
         raise reader.error()
     while reader.accept_any("deferrable", "initially", "deferred", "immediate") or reader.accept("not", "deferrable"):
         pass
-    reader.accept("not", "valid")
+    if reader.accept("not", "valid") and declared.constraints:
+        # Of a table that is being made there are no rows to look at.
+        declared.constraints[-1] = replace(declared.constraints[-1], validated=table not in reader.database.series)
 
 
-def _check(reader: DdlReader, declared: Declared, name: str | None, table: str) -> ConstraintDefinition:
-    first = reader.at
-    text = reader.parenthesized().strip()
+def _check(reader: DdlReader, name: str | None, table: str) -> ConstraintDefinition:
+    text = check_text.without_table(reader.parenthesized(), name_of(table))
     reader.accept("no", "inherit")
-    known = [column.name for column in declared.columns]
-    series = reader.database.series.get(table)
-    if series is not None:
-        known += series.by_name
-    used = {t.value for t in reader.tokens[first : reader.at] if t.kind in ("word", "quoted")}
-    return ConstraintDefinition("c", tuple(n for n in dict.fromkeys(known) if n in used), name, text)
+    return ConstraintDefinition("c", check_text.columns_in(Fragment(text).tokens), name, text)
 
 
 def _exclude(reader: DdlReader, name: str | None) -> ConstraintDefinition:

@@ -25,7 +25,7 @@ from tsdb.errors import (
 from tsdb.model.relations import PUBLIC, Definition, SqlView, name_of, path_of
 from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, CreateSeries, Role, Series
 from tsdb.model.time import clamp_ns
-from tsdb.sql import intervals
+from tsdb.sql import check_text, intervals
 from tsdb.sql.ddl import constraints, create_sequence, declared_type
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan, Source
@@ -221,7 +221,9 @@ def _like(reader: DdlReader, declared: Declared) -> None:
         declared.key = [found.by_number[n].name for n in found.key]
     if every or "constraints" in including:
         declared.constraints += [
-            ConstraintDefinition("c", tuple(found.by_number[n].name for n in c.columns), None, c.text)
+            ConstraintDefinition(
+                "c", tuple(found.by_number[n].name for n in c.columns), c.name, check_text.current(found, c)
+            )
             for c in found.constraints
             if c.kind == "c"
         ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tsdb.model.relations import SequenceOptions
 from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, IndexDefinition, Role
-from tsdb.sql.notice import Notice, notice
+from tsdb.sql.notice import Notice, notice, warning
 from tsdb.types import SqlType
 
 
@@ -47,6 +47,9 @@ class Declared:
         self.notices.append(notice(f"{what} is accepted but not enforced"))
 
     def of_time_series(self) -> None:
-        """The table has a time: points of equal keys merge, and what is UNIQUE says so."""
+        """The table has a time: points of equal keys merge, and line protocol asks no check; what is declared otherwise
+        says so."""
         for what in self.unique:
             self.not_enforced(what)
+        if any(each.kind == "c" for each in self.constraints):
+            self.notices.append(warning("CHECK holds for what SQL writes, and is not asked by line protocol"))

@@ -68,7 +68,7 @@ class Conflict:
             return Conflict(series, None, arbiters=arbiters)
         updated = frozenset(_merged(each, series) for each in clause.expressions)
         # RETURNING shows the row as it is then, not as it was given.
-        merges = clause.args.get("where") is None and tree.args.get("returning") is None
+        merges = clause.args.get("where") is None and tree.args.get("returning") is None and not series.checks
         if not merges or None in updated or len(series.uniques) > 1 or not all(each.key for each in arbiters):
             return Conflict(series, None, computed=True, arbiters=arbiters)
         return Conflict(series, frozenset(number for number in updated if number is not None), arbiters=arbiters)

@@ -32,7 +32,7 @@ from tsdb.model.store import TIME_NS, Free
 from tsdb.sql import trees
 from tsdb.sql.bind import places
 from tsdb.sql.context import Context
-from tsdb.sql.dml import constant_rows, new_keys, returning, serial, upsert
+from tsdb.sql.dml import checks, constant_rows, new_keys, returning, serial, upsert
 from tsdb.sql.dml.conflict import Conflict
 from tsdb.sql.dml.constant_rows import ConstantRows
 from tsdb.sql.dml.modification import Effect, Outcome, Reading, Write
@@ -99,6 +99,7 @@ class PreparedInsert:
         time_ns = values.pop(TIME_NS, None)
         now_ns = reading.context.now_us * 1000
         points = points_of(self.series, values, batch.num_rows, now_ns=now_ns, time_ns=time_ns)
+        checks.check(reading, points)
         if self.upsert is not None:
             yield from self._upserted(reading, outcome, batch, points, self.upsert, unique)
             return

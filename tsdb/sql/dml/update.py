@@ -21,7 +21,7 @@ from tsdb.model.schema import Catalog, Column, Role, Series
 from tsdb.model.store import Moment, View
 from tsdb.sql import trees
 from tsdb.sql.context import Context
-from tsdb.sql.dml import assignments, new_keys
+from tsdb.sql.dml import assignments, checks, new_keys
 from tsdb.sql.dml.assignments import NewValues
 from tsdb.sql.dml.delete import key_deletion, key_items, key_width, shown_of
 from tsdb.sql.dml.joined import Joined, apart
@@ -72,6 +72,8 @@ class PreparedUpdate:
         outcome.count += batch.num_rows
         at = key_width(self.series) + len(self.kept)
         news = batch.columns[at : at + len(self.changed)]
+        if self.series.checks:
+            checks.check(reading, self._write(batch, with_kept=True).points)
         if self.columns:
             names = [column.name for column in self.columns]
             outcome.returned.append(pa.RecordBatch.from_arrays([batch.column(i) for i in self.shown], names))
