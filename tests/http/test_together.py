@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import pytest
 
 from tsdb.clock import Clock, ManualClock
 from tsdb.cluster.node import Node
-from tsdb.http.app import HttpOptions, create_app
-from tsdb.http.together import Together
+from tsdb.http.app import create_app
+from tsdb.http.options import HttpOptions
+from tsdb.http.together import MIDDLE_BYTES, SMALL_BYTES, Together
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import WriteRequest
 from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateDatabase, CreateSeries, Role, SetRetention
@@ -64,6 +65,21 @@ def test_many_at_once_are_few_ops_and_all_are_there(node: Node) -> None:
     assert {answer.status_code for answer in answers} == {204}
     assert times(node, "m") == [NOW + i for i in range(200)]
     assert node.engine.metrics()["ops_appended"] < 100
+
+
+def test_middling_bodies_that_wait_go_together_and_each_is_answered_for_its_own(node: Node) -> None:
+    def body(i: int) -> str:
+        lines = [f"m,w=w{i} f={k} {NOW + 1000 * i + k}" for k in range(300)]
+        return "\n".join(lines if i % 20 else [*lines, "m f=bad"])
+
+    bodies = [body(i) for i in range(60)]
+    assert all(SMALL_BYTES < len(each) < MIDDLE_BYTES for each in bodies)
+    answers = write_all(node, bodies)
+    assert [answer.status_code for answer in answers] == [204 if i % 20 else 400 for i in range(60)]
+    assert times(node, "m") == [NOW + 1000 * i + k for i in range(60) for k in range(300)]
+    before = node.engine.metrics()["ops_appended"]
+    assert {answer.status_code for answer in write_all(node, [body(20 * i + 1) for i in range(60)])} == {204}
+    assert node.engine.metrics()["ops_appended"] - before < 40
 
 
 def test_each_gets_the_answer_to_his_own_lines_and_keyless_points_are_not_doubled(node: Node) -> None:
@@ -129,7 +145,9 @@ def test_databases_and_precisions_are_kept_apart(node: Node) -> None:
 
 
 def test_what_breaks_a_write_of_many_is_told_to_each() -> None:
-    async def write(request: WriteRequest, body: bytes, role: int, all_good: bool) -> Outcome:
+    async def write(
+        request: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, handed_on: Callable[[], None] | None
+    ) -> Outcome:
         await asyncio.sleep(0)
         if all_good:
             raise RuntimeError("broken")

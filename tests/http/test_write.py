@@ -14,7 +14,8 @@ import pytest
 
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
-from tsdb.http.app import HttpOptions, create_app
+from tsdb.http.app import create_app
+from tsdb.http.options import HttpOptions
 from tsdb.model.schema import CreateSeries, SetRetention
 from tsdb.model.store import TIME_NS, ScanRequest
 from tsdb.storage.options import Options

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from tsdb.errors import OutOfMemory
 from tsdb.http.body import CLAIMED_SHARE, DIRECT_BYTES_MAX, DIRECT_BYTES_MIN, Body, Budget
+from tsdb.http.head import Head
 from tsdb.http.request import BadRequest
 from tsdb.server.web import Web
 
@@ -35,7 +36,7 @@ class Site:
         self.direct = self.gone = 0
 
     async def echo(self, request: Request) -> Response:
-        body = Body(request, self.budget, LIMIT, self.seconds)
+        body = Body(Head(request.scope), request.receive, self.budget, LIMIT, self.seconds)
         try:
             found = await body.read()
             self.direct += isinstance(found, bytearray)

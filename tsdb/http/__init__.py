@@ -6,10 +6,10 @@ API that was called: InfluxDB 1 (``/write``), 2 (``/api/v2/write``) or 3 (``/api
 means durable and visible. When some lines are bad the good ones are stored before the answer goes out, since the
 clients will not come back with them (docs: line protocol in docs/operating.md).
 
-- ``app``: routes, and what runs where. The only module here that knows the event loop.
+- ``app``: routes. ``writes``: the short way of writes, and what runs where. ``head``: what they need of a head.
 - ``request``: parameters of a write per API, content encodings, limits.
 - ``body``: how a body comes into memory, within limits.
-- ``together``: small writes of many clients as one.
+- ``together``: small and middling writes of many clients as one.
 - ``answers``: outcome or error → status and JSON, per API.
 - ``influxql``: the few statements clients send to ``/query`` when they start.
 - ``guard``: which Host and Origin an open loopback port accepts.

@@ -1,6 +1,4 @@
-"""Routes, and what runs where: bodies are read on the event loop, everything else of a write happens in worker
-threads.
-"""
+"""Routes: writes go the short way (``writes``), all else is Starlette's."""
 
 from __future__ import annotations
 
@@ -8,10 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -28,119 +24,48 @@ from tsdb.errors import (
     SqlSyntaxError,
     TsdbError,
 )
-from tsdb.http import guard, influxql
-from tsdb.http.answers import Reply, exception_reply, outcome_reply
+from tsdb.http import influxql
+from tsdb.http.answers import exception_reply
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.http.body import Body, Budget
+from tsdb.http.head import Head, refusal
 from tsdb.http.metrics import Gauges, Metrics
-from tsdb.http.request import Api, BadRequest, decode_body, write_request
-from tsdb.http.together import Together, is_small
-from tsdb.ingest.faults import Limits
-from tsdb.ingest.outcome import Outcome
-from tsdb.ingest.write import Submitted, WriteRequest, submit
+from tsdb.http.options import HttpOptions
+from tsdb.http.request import BadRequest
+from tsdb.http.writes import INFLUXDB_VERSION, WRITE_PATHS, Writes, probe_headers, response
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
 
-# Clients probe for an InfluxDB: the version of the API spoken, with our own behind it.
-INFLUXDB_VERSION = "1.8.10"
 MAX_QUERY_BODY_BYTES = 1024 * 1024
 MAX_QUERY_FIELDS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """Limits and switches of the HTTP edge. ``body_timeout_s``: the period in which at least 16 KiB of a
-    body, or its end, must come; ``open_loopback``: only this machine is served, so Host and Origin are checked also
-    when nobody is asked for a password. ``database``: of a ``/write`` without one, as QuestDB's clients
-    send it ("": 400).
-    """
-
-    body_bytes_max: int = 256 * 1024 * 1024
-    bodies_bytes_max: int = 512 * 1024 * 1024
-    body_timeout_s: float = 30.0
-    create_database: bool = True
-    database: str = ""
-    open_loopback: bool = True
-    limits: Limits = field(default_factory=Limits)
 
 
 class _Endpoints:
     def __init__(
         self,
         store: Store,
-        clock: Clock,
         pool: ThreadPoolExecutor,
         options: HttpOptions,
         metrics: Metrics,
         ready: Callable[[], bool],
         authentication: Authentication,
+        budget: Budget,
     ) -> None:
         self._authentication = authentication
         self._is_ready = ready
         self._store = store
-        self._clock = clock
         self._pool = pool
         self._options = options
         self._metrics = metrics
-        self._budget = Budget(options.bodies_bytes_max)
-        self._together = Together(self._store_body)
-
-    async def write(self, api: Api, request: Request) -> Response:
-        try:
-            who = await self._identify(request)
-            wanted = write_request(api, request.query_params, request.headers, self._options.database)
-            outcome = await self._write(wanted, request, who)
-            reply = outcome_reply(api, outcome, wanted.accept_partial)
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except Exception as error:
-            if not isinstance(error, (BadRequest, Unauthorized, TsdbError)):
-                log.exception("a write failed")
-            reply = exception_reply(api, error)
-        return _response(reply)
+        self._budget = budget
 
     async def _identify(self, request: Request) -> Identity:
         """Who sends a request; asked before its body is read. Raises Unauthorized."""
         given = credentials(request.headers, request.query_params)
         return await self._authentication.identify(_host(request), given)
-
-    async def _write(self, wanted: WriteRequest, request: Request, who: Identity) -> Outcome:
-        body = self._body(request, self._options.body_bytes_max)
-        try:
-            encoding = request.headers.get("content-encoding", "")
-            read = await body.read()
-            if is_small(wanted, read, encoding):
-                outcome = await self._together.write(wanted, bytes(read), who.role)
-            else:
-                outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
-        finally:
-            body.give_back()
-        self._metrics.points.inc(outcome.written)
-        self._metrics.rejected.inc(outcome.dropped)
-        return outcome
-
-    async def _store_body(
-        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool = False, *, encoding: str = ""
-    ) -> Outcome:
-        work = partial(self._submit, wanted, body, role, all_good, encoding)
-        submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
-        return submitted.outcome
-
-    def _submit(
-        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str
-    ) -> Submitted:
-        options = self._options
-        decoded = decode_body(body, encoding, options.body_bytes_max)
-        self._metrics.bytes.inc(len(decoded))
-        now_ns, create = self._clock.now_ns(), options.create_database
-        return submit(self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good)
-
-    def _body(self, request: Request, limit: int) -> Body:
-        return Body(request, self._budget, limit, self._options.body_timeout_s)
 
     async def query(self, request: Request) -> Response:
         """InfluxQL's start-up statements; their errors come in a 200 by statement, or a 400 for the whole."""
@@ -153,15 +78,15 @@ class _Endpoints:
                 changes = authorization.permitted(self._store.catalog, who.role, wanted)
                 await loop.run_in_executor(self._pool, partial(self._store.change, *changes))
         except InvalidCatalogName as error:
-            return JSONResponse({"results": [{"statement_id": 0, "error": error.message}]}, headers=_probe_headers())
+            return JSONResponse({"results": [{"statement_id": 0, "error": error.message}]}, headers=probe_headers())
         except SqlSyntaxError as error:
-            return JSONResponse({"error": error.message}, status_code=400, headers=_probe_headers())
+            return JSONResponse({"error": error.message}, status_code=400, headers=probe_headers())
         except ClientDisconnect:
             return Response(status_code=400)
         except (BadRequest, Unauthorized, TsdbError) as error:
-            return _response(exception_reply(None, error))
+            return response(exception_reply(None, error))
         results = [{"statement_id": i, **({"series": a.series} if a.series else {})} for i, a in enumerate(answers)]
-        return JSONResponse({"results": results}, headers=_probe_headers())
+        return JSONResponse({"results": results}, headers=probe_headers())
 
     async def _query_text(self, request: Request) -> tuple[str, str | None]:
         parameters = dict(request.query_params)
@@ -176,7 +101,8 @@ class _Endpoints:
         return parameters["q"], parameters.get("db")
 
     async def _query_body(self, request: Request) -> bytes | bytearray:
-        body = self._body(request, MAX_QUERY_BODY_BYTES)
+        head, timeout = Head(request.scope), self._options.body_timeout_s
+        body = Body(head, request.receive, self._budget, MAX_QUERY_BODY_BYTES, timeout)
         try:
             return await body.read()
         finally:
@@ -184,8 +110,8 @@ class _Endpoints:
 
     async def ping(self, request: Request) -> Response:
         if request.query_params.get("verbose", "").lower() in ("true", "1"):
-            return JSONResponse({"version": INFLUXDB_VERSION}, headers=_probe_headers())
-        return Response(status_code=204, headers=_probe_headers())
+            return JSONResponse({"version": INFLUXDB_VERSION}, headers=probe_headers())
+        return Response(status_code=204, headers=probe_headers())
 
     async def health(self, request: Request) -> Response:
         body = {
@@ -195,20 +121,20 @@ class _Endpoints:
             "checks": [],
             "version": __version__,
         }
-        return JSONResponse(body, headers=_probe_headers())
+        return JSONResponse(body, headers=probe_headers())
 
     async def ready(self, request: Request) -> Response:
         """503 while the kernels are compiled, which a new machine does once: requests are served, but slowly."""
         if self._is_ready():
             return await self.health(request)
         body = {"name": "tsdb", "message": "serving; kernels are being compiled", "status": "fail"}
-        return JSONResponse(body, status_code=503, headers={**_probe_headers(), "Retry-After": "5"})
+        return JSONResponse(body, status_code=503, headers={**probe_headers(), "Retry-After": "5"})
 
     async def metrics(self, request: Request) -> Response:
         try:
             await self._identify(request)
         except (Unauthorized, InsufficientPrivilege) as error:
-            return _response(exception_reply(None, error))
+            return response(exception_reply(None, error))
         text = await asyncio.get_running_loop().run_in_executor(self._pool, self._metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4")
 
@@ -231,28 +157,18 @@ def _form(body: bytes | bytearray) -> dict[str, str]:
         raise BadRequest(f"the form has more than {MAX_QUERY_FIELDS} fields") from None
 
 
-def _probe_headers() -> dict[str, str]:
-    return {"X-Influxdb-Version": INFLUXDB_VERSION, "X-Influxdb-Build": "OSS", "Request-Id": str(uuid4())}
+class Front:
+    """The application: refuses what ``guard`` refuses, counts requests by status, and takes writes the short way."""
 
-
-def _response(reply: Reply) -> Response:
-    headers = {**_probe_headers(), **reply.headers}
-    if reply.body is None:
-        return Response(status_code=reply.status, headers=headers)
-    return JSONResponse(dict(reply.body), status_code=reply.status, headers=headers)
-
-
-class _Guard:
-    """ASGI middleware: refuses what ``guard`` refuses and counts requests by status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, open_to: Callable[[str], bool]) -> None:
-        self._app = app
+    def __init__(self, writes: Writes, rest: ASGIApp, metrics: Metrics, open_to: Callable[[str], bool]) -> None:
+        self._writes = writes
+        self._rest = rest
         self._metrics = metrics
         self._open_to = open_to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._rest(scope, receive, send)
             return
 
         started = False
@@ -261,25 +177,29 @@ class _Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                self._metrics.requests.labels(message["status"]).inc()
+                self._metrics.count(message["status"])
             await send(message)
 
-        request = Request(scope)
         # No page of a browser reaches a Unix socket, which has no address.
-        is_open = request.client is not None and self._open_to(_host(request))
-        why = guard.refusal(request.headers.get("host"), request.headers.get("origin")) if is_open else None
+        client = scope.get("client")
+        is_open = client is not None and self._open_to(client[0])
+        head = Head(scope)
+        why = refusal(head.headers) if is_open else None
         if why is not None:
             await JSONResponse({"error": why}, status_code=403)(scope, receive, counted)
             return
+        is_write = scope["method"] == "POST" and scope["path"] in WRITE_PATHS
         try:
-            await self._app(scope, receive, counted)
+            if is_write:
+                await self._writes.serve(head, receive, counted)
+            else:
+                await self._rest(scope, receive, counted)
         except asyncio.CancelledError:
             # The server stops and this request's grace is over. It is answered here, where nothing is above that
             # would take the cancellation for a defect and log it.
             if not started:
-                await _response(exception_reply(None, CannotConnectNow("the server is stopping")))(
-                    scope, receive, counted
-                )
+                stopping = exception_reply(None, CannotConnectNow("the server is stopping"))
+                await response(stopping)(scope, receive, counted)
 
 
 def create_app(
@@ -290,7 +210,7 @@ def create_app(
     gauges: Gauges = dict,
     ready: Callable[[], bool] = lambda: True,
     rules: Access | None = None,
-) -> Starlette:
+) -> Front:
     """The HTTP application over ``store``.
 
     Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``ready`` says whether requests are quick by now;
@@ -299,14 +219,17 @@ def create_app(
     metrics = Metrics(gauges)
     rules = rules or Access()
     authentication = Authentication(store, clock, pool, rules)
-    endpoints = _Endpoints(store, clock, pool, options, metrics, ready, authentication)
+    budget = Budget(options.bodies_bytes_max)
+    endpoints = _Endpoints(store, pool, options, metrics, ready, authentication, budget)
+    writes = Writes(store, clock, pool, options, metrics, authentication, budget)
 
     def open_to(host: str) -> bool:
         """Whether who sends from an address needs no password, though others would."""
         return authentication.trusts(host) and (options.open_loopback or not rules.policy.insecure)
 
     routes = [
-        *(Route(api.value, partial(endpoints.write, api), methods=["POST"]) for api in Api),
+        # For other methods: 405.
+        *(Route(path, writes, methods=["POST"]) for path in WRITE_PATHS),
         Route("/query", endpoints.query, methods=["GET", "POST"]),
         Route("/ping", endpoints.ping, methods=["GET"]),
         Route("/health", endpoints.health, methods=["GET"]),
@@ -314,6 +237,4 @@ def create_app(
         Route("/metrics", endpoints.metrics, methods=["GET"]),
         Route("/", endpoints.root, methods=["GET"]),
     ]
-    app = Starlette(routes=routes)
-    app.add_middleware(_Guard, metrics=metrics, open_to=open_to)
-    return app
+    return Front(writes, Starlette(routes=routes), metrics, open_to)

@@ -10,9 +10,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
 from tsdb.errors import OutOfMemory
+from tsdb.http.head import Head
 from tsdb.http.request import SlowBody, too_large
 
 # What has to come of a body in each period, or the rest of it.
@@ -29,6 +31,10 @@ class Direct(Protocol):
     """What a server offers as ``scope["extensions"][DIRECT]["body"]``, before the first ``receive``."""
 
     filled: int
+
+    def whole(self) -> bytes | None:
+        """The body, if all of it has come: then nobody else gets it."""
+        ...
 
     def fill(self, buffer: bytearray) -> None:
         """The body, which is as long as ``buffer``, goes there; ``filled`` says how much of it has come.
@@ -75,13 +81,13 @@ class Body:
     OutOfMemory, BadRequest (413, 503), ClientDisconnect.
     """
 
-    def __init__(self, request: Request, budget: Budget, limit: int, seconds: float) -> None:
-        self._request = request
+    def __init__(self, head: Head, receive: Receive, budget: Budget, limit: int, seconds: float) -> None:
+        self._head = head
+        self._receive = receive
         self._budget = budget
         self._limit = limit
         self._seconds = seconds
         self._taken = 0
-        self._renew(0)
 
     def give_back(self) -> None:
         self._budget.give(self._taken)
@@ -90,18 +96,26 @@ class Body:
     async def read(self) -> bytes | bytearray:
         """All of it."""
         length = self._length()
-        direct: Direct | None = self._request.scope.get("extensions", {}).get(DIRECT, {}).get("body")
+        direct: Direct | None = self._head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
         if direct is not None and DIRECT_BYTES_MIN <= length <= DIRECT_BYTES_MAX and self._budget.claim(length):
             self._taken += length
+            self._renew(0)
             try:
                 return await self._direct(direct, length)
             finally:
                 self._budget.came(length)
+        whole = None if direct is None else direct.whole()
+        if whole is not None:
+            if len(whole) > self._limit:
+                raise too_large(self._limit)
+            self._take(len(whole))
+            return whole
+        self._renew(0)
         return b"".join([chunk async for chunk in self._chunks()])
 
     def _length(self) -> int:
         """As the head says; 0 if it does not."""
-        headers = self._request.headers
+        headers = self._head.headers
         text = headers.get("content-length", "")
         if "transfer-encoding" in headers or not (text.isascii() and text.isdigit()):
             return 0
@@ -115,7 +129,7 @@ class Body:
         while True:
             try:
                 async with asyncio.timeout_at(self._deadline):
-                    message = await self._request.receive()
+                    message = await self._receive()
             except TimeoutError:
                 self._check_speed(direct.filled)
                 continue
@@ -126,16 +140,17 @@ class Body:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         size = 0
-        stream = self._request.stream()
-        while True:
+        more = True
+        while more:
             # Bytes of a body that stalls would be missing in everybody's budget.
             try:
                 async with asyncio.timeout_at(self._deadline):
-                    chunk = await anext(stream)
-            except StopAsyncIteration:
-                return
+                    message = await self._receive()
             except TimeoutError:
                 raise SlowBody(MIN_BODY_BYTES, self._seconds) from None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk, more = message.get("body", b""), message.get("more_body", False)
             size += len(chunk)
             if size > self._limit:
                 raise too_large(self._limit)

@@ -92,7 +92,15 @@ class Metrics:
         self.rejected = Counter("tsdb_lines_rejected", "lines of line protocol refused", registry=self._registry)
         self.bytes = Counter("tsdb_body_bytes", "bytes of write bodies, decompressed", registry=self._registry)
         self.requests = Counter("tsdb_http_requests", "HTTP requests by status", ["status"], registry=self._registry)
+        self._by_status: dict[int, Counter] = {}
         self._registry.register(_Parts(gauges))
+
+    def count(self, status: int) -> None:
+        """A request was answered."""
+        counter = self._by_status.get(status)
+        if counter is None:
+            counter = self._by_status[status] = self.requests.labels(status)
+        counter.inc()
 
     def text(self) -> bytes:
         """Prometheus' text exposition format."""

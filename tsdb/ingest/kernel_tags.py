@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tsdb.ingest.kernel_names import MEASUREMENT, TAG, TAG_COUNT, TAG_END, TAG_NAME, TAG_START, Names
-from tsdb.kernels import kernel
+from tsdb.kernels import borrowing, kernel
 from tsdb.model.byte_strings import Bytes, Int32s, Int64s, put_varint
 
 _COMMA, _BLANK, _EQUALS, _BACKSLASH = 44, 32, 61, 92
@@ -62,7 +62,7 @@ def collect_tags(
     return found[:, :count]
 
 
-@kernel
+@borrowing
 def unescaped_length(body: Bytes, start: int, end: int) -> int:
     r"""The bytes of a tag value without the backslash of ``\,``, ``\=`` and ``\ ``."""
     length = end - start
@@ -72,7 +72,7 @@ def unescaped_length(body: Bytes, start: int, end: int) -> int:
     return length
 
 
-@kernel
+@borrowing
 def _put_value(body: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
     if not escapes:
         position = put_varint(out, position, end - start)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tsdb.model.roles import FIRST, Role, Roles
 
@@ -38,6 +39,7 @@ class Policy:
         return self.tls_required and not is_local(host)
 
 
+@lru_cache(1024)
 def is_local(host: str) -> bool:
     """Whether the peer at an address is this machine."""
     if not host:

@@ -117,6 +117,14 @@ class DirectBody:
         self._length = 0
         self.filled = 0
 
+    def whole(self) -> bytes | None:
+        """Most small bodies come in one packet with their head."""
+        cycle = self._cycle
+        if cycle.more_body or cycle.disconnected:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        return body
+
     def fill(self, buffer: bytearray) -> None:
         """The parser's share of the body has come already and goes first."""
         cycle = self._cycle

@@ -17,7 +17,8 @@ from tsdb.clock import Clock, SystemClock
 from tsdb.cluster.node import Node
 from tsdb.config import Settings, is_loopback
 from tsdb.errors import StartupError
-from tsdb.http.app import HttpOptions, create_app
+from tsdb.http.app import create_app
+from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.server import first_user
 from tsdb.server.streams import Streams

@@ -26,6 +26,8 @@ from tsdb.types import Kind
 VERSION = 1
 # Below this many rows LZ4's frames cost as much as they save.
 COMPRESS_FROM_ROWS = 256
+# Below this many rows handing columns to other threads costs more than they do.
+THREADS_FROM_ROWS = 32_768
 
 _HEAD = struct.Struct("<BxxxI")
 _SERIES = struct.Struct("<QIIIQQ")
@@ -96,7 +98,8 @@ def _encode_series(points: Points, position: int) -> list[bytes | pa.Buffer]:
     batch = pa.RecordBatch.from_arrays([pa.array(times), pa.array(tagset), *points.fields.values()], schema=schema)
     sink = pa.BufferOutputStream()
     compression = "lz4" if len(times) >= COMPRESS_FROM_ROWS else None
-    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as writer:
+    options = pa.ipc.IpcWriteOptions(compression=compression, use_threads=len(times) >= THREADS_FROM_ROWS)
+    with pa.ipc.new_stream(sink, schema, options=options) as writer:
         writer.write_batch(batch)
     stream = sink.getvalue()
     # An encapsulated message: 0xFFFFFFFF, int32 size of the metadata, metadata, body (Arrow columnar format, "IPC").

@@ -1,0 +1,149 @@
+"""The write endpoints: an ASGI application of their own, since a point that comes alone costs most on its way here.
+
+Bodies are read on the event loop, everything else of a write happens in worker threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from tsdb.clock import Clock
+from tsdb.errors import TsdbError
+from tsdb.http.answers import Reply, exception_reply, outcome_reply
+from tsdb.http.authentication import Authentication, Unauthorized, credentials
+from tsdb.http.body import Body, Budget
+from tsdb.http.head import Head
+from tsdb.http.metrics import Metrics
+from tsdb.http.options import HttpOptions
+from tsdb.http.request import Api, BadRequest, decode_body, write_request
+from tsdb.http.together import Together, size_class
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.write import Submitted, WriteRequest, submit
+from tsdb.model.access import Identity
+from tsdb.model.store import Store
+
+log = logging.getLogger(__name__)
+
+# Clients probe for an InfluxDB: the version of the API spoken, with our own behind it.
+INFLUXDB_VERSION = "1.8.10"
+WRITE_PATHS = {api.value: api for api in Api}
+_PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
+_NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+class Writes:
+    """Serves the paths of ``WRITE_PATHS``. ``budget`` is for all bodies of the server."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        pool: ThreadPoolExecutor,
+        options: HttpOptions,
+        metrics: Metrics,
+        authentication: Authentication,
+        budget: Budget,
+    ) -> None:
+        self._authentication = authentication
+        self._store = store
+        self._clock = clock
+        self._pool = pool
+        self._options = options
+        self._metrics = metrics
+        self._budget = budget
+        self._together = Together(self._store_body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.serve(Head(scope), receive, send)
+
+    async def serve(self, head: Head, receive: Receive, send: Send) -> None:
+        scope = head.scope
+        api = WRITE_PATHS[scope["path"]]
+        try:
+            who = await self._authentication.identify(head.host, credentials(head.headers, head.query))
+            wanted = write_request(api, head.query, head.headers, self._options.database)
+            outcome = await self._write(wanted, head, receive, who)
+            reply = outcome_reply(api, outcome, wanted.accept_partial)
+        except ClientDisconnect:
+            await Response(status_code=400)(scope, receive, send)
+            return
+        except Exception as error:
+            if not isinstance(error, (BadRequest, Unauthorized, TsdbError)):
+                log.exception("a write failed")
+            reply = exception_reply(api, error)
+        if reply.status == 204:
+            await send({"type": "http.response.start", "status": 204, "headers": [*_PROBED, _request_id()]})
+            await send(_NO_BODY)
+            return
+        await response(reply)(scope, receive, send)
+
+    async def _write(self, wanted: WriteRequest, head: Head, receive: Receive, who: Identity) -> Outcome:
+        body = Body(head, receive, self._budget, self._options.body_bytes_max, self._options.body_timeout_s)
+        try:
+            encoding = head.headers.get("content-encoding", "")
+            read = await body.read()
+            size = size_class(wanted, read, encoding)
+            if size is not None:
+                outcome = await self._together.write(wanted, read, who.role, size)
+            else:
+                outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
+        finally:
+            body.give_back()
+        if outcome.written:
+            self._metrics.points.inc(outcome.written)
+        if outcome.dropped:
+            self._metrics.rejected.inc(outcome.dropped)
+        return outcome
+
+    async def _store_body(
+        self,
+        wanted: WriteRequest,
+        body: bytes | bytearray,
+        role: int,
+        all_good: bool = False,
+        handed_on: Callable[[], None] | None = None,
+        *,
+        encoding: str = "",
+    ) -> Outcome:
+        """Store a body; ``handed_on`` is called when all of it is on its way to the disk."""
+        work = partial(self._submit, wanted, body, role, all_good, encoding)
+        submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        if handed_on is not None:
+            handed_on()
+        await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
+        return submitted.outcome
+
+    def _submit(
+        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str
+    ) -> Submitted:
+        options = self._options
+        decoded = decode_body(body, encoding, options.body_bytes_max)
+        self._metrics.bytes.inc(len(decoded))
+        now_ns, create = self._clock.now_ns(), options.create_database
+        return submit(self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good)
+
+
+def _request_id() -> tuple[bytes, bytes]:
+    """A random UUID (RFC 9562, version 4)."""
+    text = os.urandom(16).hex()
+    return b"request-id", f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}".encode()
+
+
+def probe_headers() -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in (*_PROBED, _request_id())}
+
+
+def response(reply: Reply) -> Response:
+    headers = {**probe_headers(), **reply.headers}
+    if reply.body is None:
+        return Response(status_code=reply.status, headers=headers)
+    return JSONResponse(dict(reply.body), status_code=reply.status, headers=headers)
