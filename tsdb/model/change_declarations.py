@@ -22,7 +22,7 @@ from tsdb.model.draft import Draft, check_name, unused
 from tsdb.model.relations import Constraint, Index, IndexKey
 
 # How PostgreSQL calls a constraint that got no name (ChooseConstraintName).
-_SUFFIXES = {"f": "fkey", "c": "check", "u": "key", "x": "excl"}
+_SUFFIXES = {"f": "fkey", "c": "check", "u": "key", "x": "excl", "p": "pkey"}
 
 
 def constraint_of(draft: Draft, database: Database, series: Series, definition: ConstraintDefinition) -> Constraint:
@@ -32,7 +32,7 @@ def constraint_of(draft: Draft, database: Database, series: Series, definition: 
         d = replace(d, columns=tuple(name for name in dict.fromkeys(d.columns) if name in series.by_name))
     taken = {c.name for c in series.constraints}
     if d.name is None:
-        named = () if d.kind == "c" and len(d.columns) != 1 else d.columns
+        named = () if d.kind == "p" or (d.kind == "c" and len(d.columns) != 1) else d.columns
         name = unused(taken, series.name, *named, _SUFFIXES[d.kind])
     else:
         check_name(d.name, "constraint")
@@ -44,11 +44,16 @@ def constraint_of(draft: Draft, database: Database, series: Series, definition: 
     theirs: tuple[int, ...] = ()
     if d.references is not None:
         target = series if d.references == series.path else database.find(d.references)
-        references, theirs = target.number, _numbers(target, d.reference_columns) or target.key
+        references, theirs = target.number, _numbers(target, d.reference_columns) or _key_of(target)
     return Constraint(
         draft.relation_number(), name, d.kind, columns, d.text, references, theirs, d.on_update, d.on_delete, d.match,
         validated=d.validated, names=d.columns if d.kind == "c" else (),
     )  # fmt: skip
+
+
+def _key_of(series: Series) -> tuple[int, ...]:
+    later = next((c.columns for c in series.constraints if c.kind == "p"), ())
+    return series.key or later
 
 
 def _numbers(series: Series, names: Sequence[str]) -> tuple[int, ...]:
@@ -110,7 +115,7 @@ def index_names(database: Database, schema: str) -> set[str]:
     for series in database.series.values():
         if series.schema == schema:
             names.update(index.name for index in series.indexes)
-            names.update(c.name for c in series.constraints if c.kind in "ux")
+            names.update(c.name for c in series.constraints if c.kind in "uxp")
             if series.key:
                 names.add(series.key_name or f"{series.name}_pkey")
     return names

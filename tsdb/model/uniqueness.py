@@ -49,7 +49,7 @@ def uniques_of(series: Series) -> tuple[Unique, ...]:
         # Tags with equal values are one tag set, but for numbers that are written in two ways.
         named = set(key) == set(tags) and not any(_in_own_scale(column) for column in series.tags)
         found.append(Unique(series.key_name or f"{series.name}_pkey", key, key=named))
-    found += [Unique(each.name, each.columns) for each in series.constraints if each.kind == "u"]
+    found += [Unique(each.name, each.columns) for each in series.constraints if each.kind in "pu"]
     for index in series.indexes:
         columns = tuple(key.column for key in index.keys)
         if index.unique and not index.where and all(columns):

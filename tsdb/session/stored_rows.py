@@ -61,9 +61,9 @@ class StoredRows:
                 self._check_no_null(change.series, change.name, f"{_quoted(change.name)} IS NULL")
             elif isinstance(change, AddColumn) and change.column.not_null and not _has_value(change.column):
                 self._check_no_null(change.series, change.column.name, "true")
-            elif isinstance(change, AddConstraint) and change.constraint.kind == "u":
+            elif isinstance(change, AddConstraint) and change.constraint.kind in "pu":
                 made = change.constraint
-                self._check_unique(change.series, made.name, made.columns, "key", added)
+                self._check_unique(change.series, made.name, made.columns, "key", added, key=made.kind == "p")
             elif isinstance(change, AddConstraint) and change.constraint.kind == "c":
                 self._check_condition(change, added)
             elif isinstance(change, ValidateConstraint):
@@ -131,6 +131,8 @@ class StoredRows:
         columns: Sequence[str | None],
         suffix: str,
         added: Mapping[str, ColumnDefinition],
+        *,
+        key: bool = False,
     ) -> None:
         """Raises UniqueViolation where rows of a reference table have the same values already."""
         series = self._series(path)
@@ -146,7 +148,7 @@ class StoredRows:
         texts = ", ".join(f"CAST({each} AS text)" for each in numbered)
         query = f"SELECT {texts} FROM (SELECT {items} FROM {_named(series)}) AS q WHERE {there}"
         for row in self._rows(f"{query} GROUP BY {', '.join(numbered)} HAVING count(*) > 1 LIMIT 1"):
-            name = name or "_".join([series.name, *named, suffix])
+            name = name or (f"{series.name}_pkey" if key else "_".join([series.name, *named, suffix]))
             error = UniqueViolation(
                 f'could not create unique index "{name}"',
                 detail=f"Key ({', '.join(named)})=({', '.join(map(str, row))}) is duplicated.",

@@ -210,10 +210,11 @@ def pretty_expression(glance: Glance, text: str | None, oid: int | None) -> str 
 def _functions() -> Mapping[int, tuple[Any, ...]]:
     rows = static.values(
         "pg_proc", "oid", "proname", "+arguments", "+identity_arguments", "+result", "provolatile", "proparallel",
-        "proisstrict", "prosecdef",
+        "proisstrict", "prosecdef", "prosrc",
     )  # fmt: skip
     own = {
-        f.oid: (f.name, f.arguments, f.identity_arguments, f.result, "i", "s", False, False) for f in own_functions()
+        f.oid: (f.name, f.arguments, f.identity_arguments, f.result, "i", "s", False, False, f.name)
+        for f in own_functions()
     }
     return {oid: tuple(rest) for oid, *rest in rows} | own
 
@@ -262,11 +263,11 @@ def function_definition(oid: int | None) -> str | None:
     found = _functions().get(oid or 0)
     if found is None:
         return None
-    name, arguments, _, result, volatility, parallel, strict, definer = found
+    name, arguments, _, result, volatility, parallel, strict, definer, source = found
     words = [_VOLATILITY.get(volatility), _PARALLEL.get(parallel), strict and "STRICT", definer and "SECURITY DEFINER"]
     properties = " ".join(word for word in words if word)
     schema = "public" if oid is not None and oid >= FIRST_OID else "pg_catalog"
     return (
         f"CREATE OR REPLACE FUNCTION {schema}.{quote_ident(name)}({arguments})\n RETURNS {result}\n"
-        f" LANGUAGE internal\n{f' {properties}{chr(10)}' if properties else ''}AS $function${name}$function$\n"
+        f" LANGUAGE internal\n{f' {properties}{chr(10)}' if properties else ''}AS $function${source}$function$\n"
     )

@@ -49,7 +49,7 @@ def _persistence(entry: Entry, glance: Glance) -> str:
     "reltuples": Fresh(lambda e, m: sizes.rows_of(m, e)),
     "relhasindex": lambda e, m: e.has_index, "relpersistence": _persistence, "relkind": lambda e, m: e.kind,
     "relnatts": lambda e, m: 3 if e.kind == "S" else len(e.attributes), "relchecks": lambda e, m: e.checks,
-    "relhasrules": lambda e, m: e.kind in "vm",
+    "relhastriggers": lambda e, m: e.oid in m.outline.with_triggers, "relhasrules": lambda e, m: e.kind in "vm",
     "relispopulated": lambda e, m: not isinstance(e.model, Series) or e.model.populated,
     "relreplident": lambda e, m: "d" if e.kind in "rm" else "n", "relacl": _acl, "reloptions": _options,
 })  # fmt: skip

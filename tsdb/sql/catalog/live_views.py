@@ -37,7 +37,7 @@ def _definition(e: Entry, glance: Glance) -> str | None:
 
 @live(PG, "pg_tables", {
     "schemaname": schema_name, "tablename": _name, "tableowner": owner, "hasindexes": lambda e, m: e.has_index,
-    "hasrules": False, "hastriggers": False, "rowsecurity": False,
+    "hasrules": False, "hastriggers": lambda e, m: e.oid in m.outline.with_triggers, "rowsecurity": False,
 })  # fmt: skip
 def tables(glance: Glance) -> Sequence[Entry]:
     return of_kind(glance, "r")

@@ -174,6 +174,13 @@ class Outline:
         return {c.oid: c for c in self.constraints}
 
     @cached_property
+    def with_triggers(self) -> frozenset[int]:
+        """The tables that a foreign key is of, or refers to: PostgreSQL keeps it by triggers, and psql and pg_dump look
+        for it where there are some."""
+        found = [c for c in self.constraints if c.kind == "f"]
+        return frozenset(oid for c in found for oid in (c.table.oid, c.references))
+
+    @cached_property
     def relations(self) -> Sequence[Entry]:
         """All rows of pg_class: tables and their indexes."""
         return [*self.tables, *(_index_relation(i) for i in self.indexes)]
@@ -199,7 +206,7 @@ class Outline:
             oid, series.name, self.namespaces[series.schema], "r" if series.definition is None else "m", series,
             tuple(self._attribute(oid, i + 1, c, series) for i, c in enumerate(series.columns)),
             oids.row_type(series.identity), oids.array_type(series.identity),
-            bool(_key(series) or series.indexes or any(c.kind == "u" for c in series.constraints)),
+            bool(_key(series) or series.indexes or any(c.kind in "pu" for c in series.constraints)),
             sum(c.kind == "c" for c in series.constraints), series.comment,
         )  # fmt: skip
 
@@ -242,7 +249,7 @@ class Outline:
         for c in series.constraints:
             referred = self.database.by_identity.get(c.references)
             their = _positions(referred, c.reference_columns) if isinstance(referred, Series) else ()
-            index = oids.key_index(c.number) if c.kind == "u" else 0
+            index = oids.key_index(c.number) if c.kind in "pu" else 0
             references = oids.of(c.references) if c.references else 0
             columns = _positions(series, c.columns)
             yield ConstraintEntry(oids.of(c.number), c.name, c.kind, entry, columns, index, c, references, their)
@@ -297,9 +304,9 @@ def _indexes(entry: Entry) -> Iterator[IndexEntry]:
         oid = oids.key_index(series.identity)
         yield IndexEntry(oid, entry, key_name(series), _positions(series, key), True, True, constraint=True)
     for c in series.constraints:
-        if c.kind == "u":
+        if c.kind in "pu":
             oid, columns = oids.key_index(c.number), _positions(series, c.columns)
-            yield IndexEntry(oid, entry, c.name, columns, True, False, constraint=True)
+            yield IndexEntry(oid, entry, c.name, columns, True, c.kind == "p", constraint=True)
     for i in series.indexes:
         yield _declared_index(entry, series, i)
 

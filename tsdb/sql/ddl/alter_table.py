@@ -13,6 +13,7 @@ from tsdb.errors import (
     DatatypeMismatch,
     DuplicateColumn,
     FeatureNotSupported,
+    InvalidTableDefinition,
     UndefinedColumn,
     UndefinedObject,
     WrongObjectType,
@@ -25,6 +26,7 @@ from tsdb.model.schema import (
     AlterColumn,
     AlterColumnType,
     Column,
+    ConstraintDefinition,
     DropColumn,
     DropConstraint,
     MoveRelation,
@@ -202,9 +204,7 @@ def _add(reader: DdlReader, actions: _Actions) -> None:
     if not column_word and any(reader.at_words(word) for word in constraints.TABLE_CONSTRAINTS):
         constraints.read_table_constraint(reader, declared, actions.series.path)
         if declared.key is not None:
-            raise FeatureNotSupported(
-                "a table cannot get a PRIMARY KEY later", hint="Create a new table with the key and INSERT … SELECT."
-            )
+            _add_key(actions, declared)
         actions.take(declared)
         actions.changes += _added(actions, declared)
         return
@@ -222,6 +222,24 @@ def _add(reader: DdlReader, actions: _Actions) -> None:
     definition = create_table.as_field(column)
     actions.changes.append(AddColumn(actions.database, actions.series.path, definition, if_not_exists))
     actions.changes += _added(actions, declared)
+
+
+def _add_key(actions: _Actions, declared: Declared) -> None:
+    """A reference table's PRIMARY KEY that comes later holds as a UNIQUE of columns that are NOT NULL."""
+    series = actions.series
+    assert declared.key is not None
+    if series.keyed or any(c.kind == "p" for c in series.constraints):
+        raise InvalidTableDefinition(f'multiple primary keys for table "{series.name}" are not allowed')
+    if not series.reference:
+        raise FeatureNotSupported(
+            "a time series cannot get a PRIMARY KEY later", hint="Create a new table with the key and INSERT … SELECT."
+        )
+    for name in declared.key:
+        if name not in series.by_name:
+            raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
+        if not series.by_name[name].not_null:
+            actions.changes.append(AlterColumn(actions.database, series.path, name, not_null=True))
+    declared.constraints.append(ConstraintDefinition("p", tuple(declared.key), declared.key_name))
 
 
 def _added(actions: _Actions, declared: Declared) -> list[SchemaChange]:

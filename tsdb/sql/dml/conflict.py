@@ -98,7 +98,7 @@ def _columns_of(series: Series, constraint: str) -> list[str]:
     if constraint == (series.key_name or f"{series.name}_pkey") and series.keyed:
         return [c.name for c in series.columns if c.role is not Role.FIELD]
     for each in series.constraints:
-        if each.name == constraint and each.kind != "u":
+        if each.name == constraint and each.kind not in "pu":
             raise WrongObjectType("constraint in ON CONFLICT clause has no associated index")
         if each.name == constraint:
             return [series.by_number[number].name for number in each.columns]
