@@ -175,10 +175,11 @@ class SqlSequence:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """``kind`` is pg_constraint.contype: c check, f foreign key, u unique, x exclusion, p a primary key that a reference
-    table got later. Checks hold, and what is unique in a reference table; the others are remembered. ``columns`` are numbers, ``names`` what a check's were called when
-    it was written. ``text``: CHECK's expression, or EXCLUDE's from USING on. ``validated``: rows that were there before
-    a check have been looked at.
+    """``kind`` is pg_constraint.contype: c check, f foreign key, u unique, x exclusion, p a primary key that a
+    reference table got later. Checks hold, and what is unique in a reference table; the others are remembered.
+
+    ``columns`` are numbers, ``names`` what a check's were called when it was written. ``text``: CHECK's expression, or
+    EXCLUDE's from USING on. ``validated``: rows that were there before a check have been looked at.
 
     ``references`` is the number of the series that a foreign key names; ``on_update``, ``on_delete`` and ``match`` are
     pg_constraint's letters.
