@@ -131,12 +131,16 @@ class Settings(BaseSettings):
         None, "port of line protocol over UDP; off unless it is given, 0 takes any free one", topic="place",
         ge=0, le=65535
     )  # fmt: skip
+    flight_port: OptionalPort = _setting(
+        5481, "port of Arrow Flight; empty: off, 0: any free one. The default is taken on loopback and if it is free",
+        topic="place", ge=0, le=65535
+    )  # fmt: skip
     insecure: bool = _setting(
         False, "ask nobody for a password: everybody who reaches a port reads, writes and deletes", topic="security"
     )
     loopback_password: bool = _setting(False, "ask clients on this machine for a password, too", topic="security")
     tls_cert: OptionalPath = _setting(
-        None, "certificate (PEM, with its chain) for TLS on both ports; read again when it changes", topic="security"
+        None, "certificate (PEM, with its chain) for TLS on all ports; read again when it changes", topic="security"
     )
     tls_key: OptionalPath = _setting(
         None, "private key (PEM) of the certificate; nobody but its owner may read it", topic="security"
@@ -146,9 +150,14 @@ class Settings(BaseSettings):
     )
 
     connections_max: int = _setting(1000, "SQL connections at a time", topic="clients", ge=1, le=10_000)
-    message_bytes_max: Size = _bytes(64 * MIB, "longest SQL message", topic="clients", ge=64 * KIB, le=GIB - 1)
+    message_bytes_max: Size = _bytes(
+        64 * MIB, "longest message of SQL and of Flight", topic="clients", ge=64 * KIB, le=GIB - 1
+    )
     startup_timeout: Duration = _seconds(
         30, "time a client of the SQL port has to say who it is", topic="clients", ge=0.1, le=3600
+    )
+    flight_streams_max: int = _setting(
+        64, "streams of Arrow Flight at a time; each may hold a message", topic="clients", ge=1, le=10_000
     )
     body_bytes_max: Size = _bytes(
         256 * MIB, "longest body of an HTTP write, compressed and not; more is 413", topic="clients", ge=KIB, le=4 * GIB

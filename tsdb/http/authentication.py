@@ -83,9 +83,10 @@ def _basic(text: str) -> Credentials:
 
 
 class Authentication:
-    """For all requests of a server; used on its event loop."""
+    """For all requests of a server; used on its event loop. ``port`` is its name in the log."""
 
-    def __init__(self, store: Store, clock: Clock, pool: Executor, rules: Access) -> None:
+    def __init__(self, store: Store, clock: Clock, pool: Executor, rules: Access, port: str = "http") -> None:
+        self._port = port
         self._store = store
         self._clock = clock
         self._pool = pool
@@ -151,7 +152,7 @@ class Authentication:
 
     def _refused(self, key: tuple[str, str], why: str) -> Unauthorized:
         self._rules.attempts.failed(key, asyncio.get_running_loop().time())
-        fields = {"user": key[1][:63], "address": key[0], "why": why, "port": "http"}
+        fields = {"user": key[1][:63], "address": key[0], "why": why, "port": self._port}
         log.warning("failed login", extra={"fields": fields})
         return Unauthorized("authorization failed")
 

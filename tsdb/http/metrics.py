@@ -42,9 +42,15 @@ _COUNTERS = {
     "udp_datagrams": ("udp_datagrams", "datagrams received"),
     "udp_datagrams_dropped": ("udp_datagrams_dropped", "datagrams dropped here and by the kernel"),
     "udp_points": ("udp_points_written", "points written over UDP"),
+    "flight_streams_refused": ("flight_streams_refused", "Arrow Flight streams refused because too many were open"),
+    "flight_calls": ("flight_calls", "calls of Arrow Flight"),
+    "flight_failures": ("flight_failures", "calls of Arrow Flight that failed"),
+    "flight_rows_written": ("flight_rows_written", "rows written by Arrow Flight"),
+    "flight_rows_sent": ("flight_rows_sent", "rows of results sent by Arrow Flight"),
     "udp_lines_rejected": ("udp_lines_rejected", "lines refused over UDP"),
 }
 _GAUGES = {
+    "flight_streams": "Arrow Flight streams that are open",
     "tcp_connections": "clients that are connected over TCP",
     "head_bytes": "recent points in memory that take writes",
     "frozen_bytes": "recent points in memory that are being written to blocks",

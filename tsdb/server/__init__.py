@@ -4,6 +4,7 @@
   nothing new comes in and what runs can end, then queries, then the data with everything flushed.
 - ``web``: uvicorn on the server's own event loop.
 - ``streams``: the listeners of TCP and UDP (``tsdb.lines``), each if it has a port.
+- ``arrow``: Arrow Flight (``tsdb.flight``), on loopback by default.
 - ``warm``: loads (the first time: compiles) the kernels in the background, by a write and a query on scratch data.
 - ``logs``: structured logs on standard error.
 - ``embedded``: a server in a thread, for the demo and for tests.

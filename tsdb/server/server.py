@@ -21,6 +21,7 @@ from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.server import first_user
+from tsdb.server.arrow import Arrow
 from tsdb.server.streams import Streams
 from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
@@ -67,6 +68,7 @@ class Server:
         self._rules = first_user.rules_of(settings)
         self._certificates: Certificates | None = None
         self._streams = Streams()
+        self._arrow = Arrow()
         self._upkeep: Upkeep | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
@@ -91,6 +93,7 @@ class Server:
                     "data": str(self.settings.data),
                     "sql": f"{self.settings.host}:{self.pg_port}",
                     "http": f"{self.settings.host}:{self.http_port}",
+                    **({} if self.flight_port is None else {"flight": f"{self.settings.host}:{self.flight_port}"}),
                     "started_in_s": round(time.monotonic() - started, 3),
                 }
             },
@@ -158,6 +161,7 @@ class Server:
             self._line_limits(),
             certificates.https if certificates is not None else None,
         )
+        await self._arrow.start(settings, self._node, sessions, self.clock, self._write_pool, self._rules, certificates)
         if certificates is not None:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)
@@ -220,6 +224,7 @@ class Server:
             "sql_queries_waiting": self._turns.waiting_count,
             "sql_queries_refused": self._turns.refused_count,
             **self._streams.gauges(),
+            **self._arrow.gauges(),
             **(self._upkeep.gauges() if self._upkeep is not None else {}),
             **self._node.engine.metrics(),
         }
@@ -241,7 +246,8 @@ class Server:
         def use(tls: Tls) -> None:
             listener.tls = tls
 
-        self._certificates.reload(use)
+        if self._certificates.reload(use):
+            self._arrow.renew(self._certificates)
 
     def _reload_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self.reload_certificate)
@@ -271,7 +277,7 @@ class Server:
             await asyncio.wait([self._renewal])
         if self._upkeep is not None:
             await loop.run_in_executor(None, self._upkeep.stop)
-        closing = [self._web.stop(), self._streams.stop(grace_s)]
+        closing = [self._web.stop(), self._streams.stop(grace_s), self._arrow.stop(grace_s)]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
@@ -311,6 +317,10 @@ class Server:
     @property
     def line_udp_port(self) -> int | None:
         return self._streams.udp_port
+
+    @property
+    def flight_port(self) -> int | None:
+        return self._arrow.port
 
     @property
     def host(self) -> str:

@@ -1,4 +1,4 @@
-"""TLS: the certificate and key of both ports, checked, and read again when their files change.
+"""TLS: the certificate and key of all ports, checked, and read again when their files change.
 
 New files are tried before they are used: a half-written pair leaves the old one in place, and what is connected stays
 so.
@@ -40,6 +40,11 @@ class Certificates:
         self.https = _context()
         self.https.set_alpn_protocols(["http/1.1"])
         self.sql = self._load()
+
+    @property
+    def pem(self) -> tuple[bytes, bytes]:
+        """(certificate with its chain, key) as they are in their files, for who makes TLS by itself."""
+        return self._certificate.read_bytes(), self._key.read_bytes()
 
     def _load(self) -> Tls:
         """Read the files, for new SQL connections as a new context, for HTTPS into the one that it keeps."""

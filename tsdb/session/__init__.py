@@ -17,7 +17,8 @@ A message passes through like this:
 4. Effects are collected in the ``transaction`` (``pending``) and written at its end, or at the end of the message
    (``writing``, ``effects``); ``temporary`` says which tables go then.
    ``stored_rows`` is what DDL asks of rows that are there.
-5. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
+5. ``direct`` runs a single statement for who has no such connection (``tsdb.flight``): its rows stay Arrow batches.
+6. Errors become an answer in one place (``answers``); a cancel reaches what runs through its ``cancellation``.
 
 ``copying`` answers COPY: rows out are a query's, encoded otherwise; rows in come with many messages and wait in a
 ``spool`` until the last of them is right.
@@ -34,12 +35,14 @@ What is not here: the protocol (``tsdb.wire``), the meaning of SQL (``tsdb.sql``
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import Executor
 
 from tsdb.clock import Clock
-from tsdb.model.access import Access
+from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 from tsdb.session.budget import Budget
+from tsdb.session.direct import Caller, Direct, Parts
 from tsdb.session.session import Session
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import Limits
@@ -47,7 +50,7 @@ from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
 from tsdb.wire import Client
 
-__all__ = ["Activity", "Budget", "Limits", "Session", "SessionFactory", "Sessions", "Turns"]
+__all__ = ["Activity", "Budget", "Caller", "Direct", "Limits", "Session", "SessionFactory", "Sessions", "Turns"]
 
 
 class SessionFactory:
@@ -75,6 +78,20 @@ class SessionFactory:
         self._rules = rules or Access()
         self.budget = budget or Budget()
         self.turns = turns or Turns()
+
+    def direct(self, identity: Identity, database: str, caller: Caller, settings: Mapping[str, str]) -> Direct:
+        """A single statement of somebody who has shown who it is. Raises what keeps a role out of a database."""
+        parts = Parts(
+            self._store,
+            self._queries,
+            self._pool,
+            self._clock,
+            self.sessions,
+            self.budget,
+            self.turns,
+            self._limits,
+        )
+        return Direct(parts, identity, database, caller, settings)
 
     def __call__(self, client: Client) -> Session:
         return Session(

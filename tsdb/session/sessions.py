@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from tsdb.model.roles import FIRST
 from tsdb.session.continuous import Refreshes
 from tsdb.session.notifications import Channels
 from tsdb.wire.contract import Encryption
+
+FIRST_NUMBER = 1 << 30
 
 
 @dataclass
@@ -47,10 +50,15 @@ class Sessions:
 
     def __init__(self) -> None:
         self._by_process_id: dict[int, Activity] = {}
+        self._numbers = itertools.count(FIRST_NUMBER)
         self.channels = Channels()
         self.refreshes = Refreshes()
         # What pg_reload_conf() does; any thread may call it.
         self.reload: Callable[[], None] = lambda: None
+
+    def next_number(self) -> int:
+        """A process id for a session that has none from the SQL port, which counts from 1."""
+        return next(self._numbers)
 
     def add(self, activity: Activity) -> None:
         self._by_process_id[activity.process_id] = activity

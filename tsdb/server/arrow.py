@@ -1,0 +1,188 @@
+"""Arrow Flight as the settings want it: on loopback by default, with the login of HTTP and the sessions of SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING
+
+from tsdb.clock import Clock
+from tsdb.config import Settings, is_loopback
+from tsdb.errors import InvalidPassword, StartupError
+from tsdb.http.authentication import Authentication, Unauthorized, credentials
+from tsdb.model.access import Access, Identity
+from tsdb.model.store import Store
+from tsdb.server.tls import Certificates
+from tsdb.session import SessionFactory
+
+if TYPE_CHECKING:
+    from tsdb.flight.bearer import Bearers
+    from tsdb.flight.service import Parts, Service
+
+log = logging.getLogger(__name__)
+
+# How long a new service tries to take the port of the one before.
+_RENEWAL_S = 10.0
+_STOPPED = "terminating the statement because the server is stopping"
+_RENEWED = "terminating the statement because the server's certificate has changed"
+
+
+class Arrow:
+    """The Flight service, if it has a port. ``start`` and ``stop`` on the event loop."""
+
+    def __init__(self) -> None:
+        self._service: Service | None = None
+        self._parts: Parts | None = None
+        self._bearers: Bearers | None = None
+        self._host = ""
+        self._renewal: asyncio.Task[None] | None = None
+
+    async def start(
+        self,
+        settings: Settings,
+        store: Store,
+        sessions: SessionFactory,
+        clock: Clock,
+        pool: Executor,
+        rules: Access,
+        certificates: Certificates | None,
+    ) -> None:
+        """Raises StartupError."""
+        port = _wanted(settings)
+        if port is None:
+            return
+        # Not before it is known to be wanted: gRPC takes a tenth of a second to load.
+        from tsdb.flight.bearer import Bearers
+        from tsdb.flight.service import HANDSHAKE, Parts
+        from tsdb.flight.writing import WriteOptions
+
+        loop = asyncio.get_running_loop()
+        login = Login(Authentication(store, clock, pool, rules, "flight"), loop)
+        self._parts = Parts(
+            store,
+            sessions,
+            clock,
+            pool,
+            loop,
+            login,
+            WriteOptions(settings.message_bytes_max, settings.create_database_on_write),
+            settings.host if is_loopback(settings.host) else HANDSHAKE,
+            settings.flight_streams_max,
+        )
+        self._bearers = Bearers(store, clock)
+        self._host = settings.host
+        self._service = self._serve(port, certificates)
+
+    def _serve(self, port: int, certificates: Certificates | None) -> Service:
+        from tsdb.flight.service import Service
+
+        assert self._parts is not None
+        assert self._bearers is not None
+        try:
+            return Service(
+                self._parts, self._host, port, None if certificates is None else certificates.pem, self._bearers
+            )
+        except OSError as error:
+            raise StartupError(f"cannot listen on {self._host}:{port} for Arrow Flight: {error}") from None
+
+    def renew(self, certificates: Certificates) -> None:
+        """Take a new certificate: gRPC reads one only when it starts, so a new service takes the port of the old."""
+        old, self._service = self._service, None
+        if old is not None:
+            loop = asyncio.get_running_loop()
+            self._renewal = loop.create_task(asyncio.to_thread(self._replace, old, certificates))
+
+    def _replace(self, old: Service, certificates: Certificates) -> None:
+        port = old.port
+        threading.Thread(target=old.end, args=[_RENEWED], name="flight-end", daemon=True).start()
+        until = time.monotonic() + _RENEWAL_S
+        while True:
+            try:
+                self._service = self._serve(port, certificates)
+                return
+            except StartupError:
+                if time.monotonic() > until:
+                    log.exception("Arrow Flight is off: its port could not be taken again with the new certificate")
+                    return
+                time.sleep(0.05)
+
+    async def stop(self, grace_s: float) -> None:
+        """Cancel what runs; clients get ``grace_s`` to take their errors."""
+        if self._renewal is not None:
+            await asyncio.wait([self._renewal])
+        service, self._service = self._service, None
+        if service is None:
+            return
+        # A daemon: gRPC waits for clients that do not read, and the end of the process does not.
+        ending = threading.Thread(target=service.end, args=[_STOPPED], name="flight-end", daemon=True)
+        ending.start()
+        await asyncio.to_thread(ending.join, grace_s)
+
+    @property
+    def port(self) -> int | None:
+        return None if self._service is None else self._service.port
+
+    def gauges(self) -> Mapping[str, float]:
+        service = self._service
+        if service is None:
+            return {}
+        counts = service.counts
+        return {
+            "flight_streams": len(service.calls),
+            "flight_streams_refused": service.calls.refused_count,
+            "flight_calls": counts.calls,
+            "flight_failures": counts.failures,
+            "flight_rows_written": counts.rows_written,
+            "flight_rows_sent": counts.rows_sent,
+        }
+
+
+class Login:
+    """HTTP's login for threads that are not the event loop's."""
+
+    def __init__(self, authentication: Authentication, loop: asyncio.AbstractEventLoop) -> None:
+        self._authentication = authentication
+        self._loop = loop
+
+    def __call__(self, host: str, authorization: str | None) -> Identity:
+        """The role of a call. Raises InvalidPassword, InsufficientPrivilege."""
+        try:
+            given = credentials({} if authorization is None else {"authorization": authorization}, {})
+            return asyncio.run_coroutine_threadsafe(self._authentication.identify(host, given), self._loop).result()
+        except Unauthorized as error:
+            raise InvalidPassword(error.message) from None
+
+
+def _wanted(settings: Settings) -> int | None:
+    """The port to listen on. The default is left alone where others could reach it, and where it is taken: a second
+    server on a machine must not fail for a port that nobody asked for. Raises StartupError."""
+    port, asked = settings.flight_port, "flight_port" in settings.model_fields_set
+    if port is None or (not asked and not is_loopback(settings.host)):
+        return None
+    why = _taken(settings.host, port)
+    if why is None:
+        return port
+    if asked:
+        raise StartupError(f"cannot listen on {settings.host}:{port} for Arrow Flight: {why}")
+    log.warning("Arrow Flight is off: port %d is taken; flight_port says another one", port)
+    return None
+
+
+def _taken(host: str, port: int) -> str | None:
+    """Why a port cannot be had; gRPC itself says little more than that it cannot."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, proto) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+            tried.listen(1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
