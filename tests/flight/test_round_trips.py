@@ -171,6 +171,7 @@ def test_a_time_beyond_the_range_is_refused(db: Client, time: int) -> None:
         ("json", pa.array(["{"]), errors.InvalidTextRepresentation, "json"),
         ("varchar(2)", pa.array(["abc"]), errors.StringDataRightTruncation, "too long"),
         ("text", pa.array(["a\0b"]), errors.CharacterNotInRepertoire, "0x00"),
+        ("bigint CHECK (v < 5)", pa.array([1, 7]), errors.CheckViolation, "violates check constraint"),
         ("double precision NOT NULL", pa.array([None, 1.0]), errors.NotNullViolation, "null value"),
     ],
 )  # fmt: skip

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import psycopg
@@ -163,7 +163,7 @@ def test_too_many_streams_are_refused_and_counted(start: Start) -> None:
 
 def answers(db: Client) -> bool:
     try:
-        return db.query("SELECT 1").num_rows == 1
+        return bool(db.query("SELECT 1").num_rows == 1)
     except errors.TooManyConnections:
         return False
 
@@ -304,9 +304,9 @@ def running(sql: psycopg.Connection) -> list[tuple[object, ...]]:
     return sql.execute("SELECT state, query FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
 
 
-def eventually(holds: object, seconds: float = 20) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
     until = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
+    while not holds():
         if time.monotonic() > until:
             return False
         time.sleep(0.05)

@@ -2,7 +2,7 @@
 
 A call passes through like this:
 
-1. gRPC's own threads call ``service.Service``, the one module that knows ``pyarrow.flight``. It reads who calls
+1. gRPC's own threads call ``listener.Listener``, the one module that knows ``pyarrow.flight``. It reads who calls
    (``bearer`` gives tokens to those who show a password at the handshake) and what is asked for (``requests``).
 2. ``DoGet``: ``reading`` runs the statement as a ``tsdb.session.Direct`` on the server's event loop: the same turns,
    budget, timeouts, privileges and pg_stat_activity as over the SQL port. ``columns`` gives its batches the types

@@ -22,6 +22,9 @@ from tsdb.model.points import Points
 from tsdb.model.schema import Series
 from tsdb.model.store import Store, Write, Written
 from tsdb.sql.context import Context
+from tsdb.sql.dml import checks
+from tsdb.sql.dml.modification import Reading
+from tsdb.sql.query import Queries
 
 # Rows of a batch, which is one step of the store.
 ROWS_MAX = 1 << 20
@@ -41,8 +44,18 @@ class Incoming:
     Any error ends the stream; ``stored`` counts the rows that stay.
     """
 
-    def __init__(self, store: Store, clock: Clock, pool: Executor, options: WriteOptions, put: Put, role: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queries: Queries,
+        clock: Clock,
+        pool: Executor,
+        options: WriteOptions,
+        put: Put,
+        role: int,
+    ) -> None:
         self._store = store
+        self._queries = queries
         self._clock = clock
         self._pool = pool
         self._options = options
@@ -131,7 +144,18 @@ class Incoming:
         put, series = self._put, self._place(batch.schema)
         context = Context(put.database, self._clock.now_ns() // 1000)
         points = points_of_batch(series, batch, put.time, context)
+        self._check(series, points, context)
         return self._store.commit([Write(part) for part in _parts(points)], put.numbered)
+
+    def _check(self, series: Series, points: Points, context: Context) -> None:
+        """CHECK constraints hold here, too. Raises CheckViolation."""
+        if not series.checks:
+            return
+        view = self._store.view()
+        try:
+            checks.check(Reading(self._queries, view.catalog, view, (), context), points)
+        finally:
+            view.close()
 
 
 def _parts(points: Points) -> Iterator[Points]:

@@ -19,24 +19,25 @@ from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
 from tsdb.server.tls import Certificates
 from tsdb.session import SessionFactory
+from tsdb.sql.query import Queries
 
 if TYPE_CHECKING:
     from tsdb.flight.bearer import Bearers
-    from tsdb.flight.service import Parts, Service
+    from tsdb.flight.listener import Listener, Parts
 
 log = logging.getLogger(__name__)
 
-# How long a new service tries to take the port of the one before.
+# How long a new listener tries to take the port of the one before.
 _RENEWAL_S = 10.0
 _STOPPED = "terminating the statement because the server is stopping"
 _RENEWED = "terminating the statement because the server's certificate has changed"
 
 
 class Arrow:
-    """The Flight service, if it has a port. ``start`` and ``stop`` on the event loop."""
+    """The Flight listener, if it has a port. ``start`` and ``stop`` on the event loop."""
 
     def __init__(self) -> None:
-        self._service: Service | None = None
+        self._listener: Listener | None = None
         self._parts: Parts | None = None
         self._bearers: Bearers | None = None
         self._host = ""
@@ -46,6 +47,7 @@ class Arrow:
         self,
         settings: Settings,
         store: Store,
+        queries: Queries,
         sessions: SessionFactory,
         clock: Clock,
         pool: Executor,
@@ -58,13 +60,14 @@ class Arrow:
             return
         # Not before it is known to be wanted: gRPC takes a tenth of a second to load.
         from tsdb.flight.bearer import Bearers
-        from tsdb.flight.service import HANDSHAKE, Parts
+        from tsdb.flight.listener import HANDSHAKE, Parts
         from tsdb.flight.writing import WriteOptions
 
         loop = asyncio.get_running_loop()
         login = Login(Authentication(store, clock, pool, rules, "flight"), loop)
         self._parts = Parts(
             store,
+            queries,
             sessions,
             clock,
             pool,
@@ -76,34 +79,34 @@ class Arrow:
         )
         self._bearers = Bearers(store, clock)
         self._host = settings.host
-        self._service = self._serve(port, certificates)
+        self._listener = self._serve(port, certificates)
 
-    def _serve(self, port: int, certificates: Certificates | None) -> Service:
-        from tsdb.flight.service import Service
+    def _serve(self, port: int, certificates: Certificates | None) -> Listener:
+        from tsdb.flight.listener import Listener
 
         assert self._parts is not None
         assert self._bearers is not None
         try:
-            return Service(
+            return Listener(
                 self._parts, self._host, port, None if certificates is None else certificates.pem, self._bearers
             )
         except OSError as error:
             raise StartupError(f"cannot listen on {self._host}:{port} for Arrow Flight: {error}") from None
 
     def renew(self, certificates: Certificates) -> None:
-        """Take a new certificate: gRPC reads one only when it starts, so a new service takes the port of the old."""
-        old, self._service = self._service, None
+        """Take a new certificate: gRPC reads one only when it starts, so a new listener takes the port of the old."""
+        old, self._listener = self._listener, None
         if old is not None:
             loop = asyncio.get_running_loop()
             self._renewal = loop.create_task(asyncio.to_thread(self._replace, old, certificates))
 
-    def _replace(self, old: Service, certificates: Certificates) -> None:
+    def _replace(self, old: Listener, certificates: Certificates) -> None:
         port = old.port
         threading.Thread(target=old.end, args=[_RENEWED], name="flight-end", daemon=True).start()
         until = time.monotonic() + _RENEWAL_S
         while True:
             try:
-                self._service = self._serve(port, certificates)
+                self._listener = self._serve(port, certificates)
                 return
             except StartupError:
                 if time.monotonic() > until:
@@ -115,26 +118,26 @@ class Arrow:
         """Cancel what runs; clients get ``grace_s`` to take their errors."""
         if self._renewal is not None:
             await asyncio.wait([self._renewal])
-        service, self._service = self._service, None
-        if service is None:
+        listener, self._listener = self._listener, None
+        if listener is None:
             return
         # A daemon: gRPC waits for clients that do not read, and the end of the process does not.
-        ending = threading.Thread(target=service.end, args=[_STOPPED], name="flight-end", daemon=True)
+        ending = threading.Thread(target=listener.end, args=[_STOPPED], name="flight-end", daemon=True)
         ending.start()
         await asyncio.to_thread(ending.join, grace_s)
 
     @property
     def port(self) -> int | None:
-        return None if self._service is None else self._service.port
+        return None if self._listener is None else self._listener.port
 
     def gauges(self) -> Mapping[str, float]:
-        service = self._service
-        if service is None:
+        listener = self._listener
+        if listener is None:
             return {}
-        counts = service.counts
+        counts = listener.counts
         return {
-            "flight_streams": len(service.calls),
-            "flight_streams_refused": service.calls.refused_count,
+            "flight_streams": len(listener.calls),
+            "flight_streams_refused": listener.calls.refused_count,
             "flight_calls": counts.calls,
             "flight_failures": counts.failures,
             "flight_rows_written": counts.rows_written,

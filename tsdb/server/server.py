@@ -161,7 +161,9 @@ class Server:
             self._line_limits(),
             certificates.https if certificates is not None else None,
         )
-        await self._arrow.start(settings, self._node, sessions, self.clock, self._write_pool, self._rules, certificates)
+        await self._arrow.start(
+            settings, self._node, self._queries, sessions, self.clock, self._write_pool, self._rules, certificates
+        )
         if certificates is not None:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)

@@ -1,4 +1,4 @@
-"""The Flight service: gRPC's calls in, batches and Flight's errors out. The one module that knows ``pyarrow.flight``.
+"""Flight's listener: gRPC's calls in, batches and Flight's errors out. The one module that knows ``pyarrow.flight``.
 
 Sources: Arrow's Flight RPC format; ``pyarrow.flight``'s reference.
 """
@@ -42,6 +42,7 @@ from tsdb.flight.writing import Incoming, WriteOptions
 from tsdb.model.access import Identity
 from tsdb.model.store import Store
 from tsdb.session import Activity, SessionFactory
+from tsdb.sql.query import Queries
 
 log = logging.getLogger(__name__)
 
@@ -58,9 +59,10 @@ _UNAVAILABLE = OutOfMemory | DiskFull | TooManyConnections | CannotConnectNow
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the service serves with. ``pool`` binds writes, ``loop`` runs statements."""
+    """What the listener serves with. ``pool`` binds writes, ``loop`` runs statements."""
 
     store: Store
+    queries: Queries
     sessions: SessionFactory
     clock: Clock
     pool: Executor
@@ -81,7 +83,7 @@ class Counts:
     failures: int = 0
 
 
-class Service(flight.FlightServerBase):  # type: ignore[misc]
+class Listener(flight.FlightServerBase):  # type: ignore[misc]
     """Listens from when it is made. ``tls`` are (certificate chain, key) in PEM. Raises OSError."""
 
     def __init__(self, parts: Parts, host: str, port: int, tls: tuple[bytes, bytes] | None, bearers: Bearers) -> None:
@@ -181,7 +183,7 @@ class Service(flight.FlightServerBase):  # type: ignore[misc]
             put = _put_of(descriptor)
             who = self._who(context)
             parts = self._parts
-            incoming = Incoming(parts.store, parts.clock, parts.pool, parts.writing, put, who.role)
+            incoming = Incoming(parts.store, parts.queries, parts.clock, parts.pool, parts.writing, put, who.role)
             cancelled: list[str] = []
             call = self.calls.enter(context, cancelled.append)
             activity = self._listed(context, who, put, cancelled.append)
