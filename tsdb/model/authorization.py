@@ -80,6 +80,7 @@ from tsdb.model.role_changes import (
     RenameRole,
     RevokeRole,
     SetOwner,
+    SetRoleSetting,
     Target,
     target_of,
 )
@@ -259,6 +260,8 @@ def _check_role_change(catalog: Catalog, me: Role, change: SchemaChange) -> None
             _check_power(me, roles.find(name), "drop superusers", "permission denied to drop role")
         case GrantRole(role) | RevokeRole(role):
             _check_membership(me, roles.find(role))
+        case SetRoleSetting():
+            _check_setting(catalog, me, change)
         case AddToken(role):
             _check_token(me, roles.find(role))
         case DropToken(name):
@@ -306,6 +309,18 @@ def _check_alter_role(roles: Roles, me: Role, change: AlterRole) -> None:
         raise InsufficientPrivilege("must be superuser to alter superuser roles or change superuser attribute")
     if not me.create_role:
         raise InsufficientPrivilege("permission denied")
+
+
+def _check_setting(catalog: Catalog, me: Role, change: SetRoleSetting) -> None:
+    """A role's own, or one that CREATEROLE reaches; those of all roles in a database are its owner's (AlterRoleSet)."""
+    if change.role is not None:
+        found = catalog.roles.find(change.role)
+        if found.number != me.number:
+            _check_power(me, found, "alter superusers", "permission denied")
+    if change.database is not None and change.role is None:
+        privileges.check_owner(catalog.roles, me.number, catalog.find(change.database))
+    if change.role is None and change.database is None and not me.superuser:
+        raise InsufficientPrivilege("must be superuser to alter settings globally")
 
 
 def _check_membership(me: Role, role: Role) -> None:

@@ -96,6 +96,9 @@ class Draft:
         self._views.update(dict.fromkeys((v.number for v in database.views.values()), None))
         self._sequences.update(dict.fromkeys((s.number for s in database.sequences.values()), None))
         self.remove_database(database)
+        kept = tuple(each for each in self.roles.settings if each.database != database.number)
+        if len(kept) < len(self.roles.settings):
+            self.roles = replace(self.roles, settings=kept)
         self._version += 1
 
     def put_namespaces(self, database: Database, namespaces: Mapping[str, Namespace]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tsdb.errors import (
+    ConfigurationLimitExceeded,
     DependentObjectsStillExist,
     DuplicateObject,
     InvalidGrantOperation,
@@ -25,10 +26,11 @@ from tsdb.model.draft import Draft
 from tsdb.model.enums import EnumType
 from tsdb.model.privileges import Grant, Privilege
 from tsdb.model.relations import Namespace, SqlSequence, SqlView
-from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, Token
+from tsdb.model.roles import FIRST, PREDEFINED, PUBLIC, Membership, Role, RoleSetting, Token
 
 MAX_NAME_BYTES = 63
 TOKENS_MAX = 100
+SETTINGS_MAX = 1000
 RESERVED = frozenset({"public", "none"})
 
 
@@ -127,6 +129,17 @@ class DropOwned:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRoleSetting:
+    """ALTER ROLE and ALTER DATABASE … SET: ``role`` and ``database`` None are all. ``value`` None takes the setting
+    away, ``name`` None all of them."""
+
+    role: str | None
+    database: str | None
+    name: str | None
+    value: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class AddToken:
     role: str
     token: Token
@@ -149,6 +162,7 @@ RoleChange = (
     | SetOwner
     | ReassignOwned
     | DropOwned
+    | SetRoleSetting
     | AddToken
     | DropToken
 )
@@ -184,6 +198,8 @@ def apply(draft: Draft, change: RoleChange) -> None:
             _reassign(draft, change)
         case DropOwned():
             _drop_owned(draft, change)
+        case SetRoleSetting():
+            _set(draft, change)
         case AddToken(role, token):
             _add_token(draft, role, token)
         case DropToken(name):
@@ -256,7 +272,8 @@ def _drop(draft: Draft, name: str) -> None:
         if number != found.number
     }
     changed = [number for number, role in stored.items() if role != draft.roles.stored[number]]
-    draft.put_roles(replace(draft.roles, stored=stored), [*changed, found.number])
+    settings = tuple(each for each in draft.roles.settings if each.role != found.number)
+    draft.put_roles(replace(draft.roles, stored=stored, settings=settings), [*changed, found.number])
 
 
 def _depending(draft: Draft, number: int) -> Iterable[str]:
@@ -287,6 +304,25 @@ def _remove_member(draft: Draft, change: RevokeRole) -> None:
         if m.role != role.number or change.admin_only
     ]
     _put(draft, replace(member, member_of=tuple(kept)))
+
+
+# --- settings ---
+
+
+def _set(draft: Draft, change: SetRoleSetting) -> None:
+    roles = draft.roles
+    role = 0 if change.role is None else roles.find(change.role).number
+    database = 0 if change.database is None else draft.find(change.database).number
+    kept = tuple(
+        each
+        for each in roles.settings
+        if (each.database, each.role) != (database, role) or change.name not in (None, each.name)
+    )
+    if change.name is not None and change.value is not None:
+        kept = (*kept, RoleSetting(database, role, change.name, change.value))
+    if len(kept) > SETTINGS_MAX:
+        raise ConfigurationLimitExceeded(f"roles and databases have at most {SETTINGS_MAX} settings")
+    draft.put_roles(replace(roles, settings=kept), [FIRST])
 
 
 # --- owners and grants ---

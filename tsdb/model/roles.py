@@ -95,6 +95,16 @@ PREDEFINED: Mapping[int, Role] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class RoleSetting:
+    """What a setting begins with in sessions of a role (0: of all) in a database (0: in all); ``value`` as given."""
+
+    database: int
+    role: int
+    name: str
+    value: str
+
+
 @dataclass(frozen=True)
 class Roles:
     """All roles of a catalog. ``stored`` are those that are not predefined, by number.
@@ -106,6 +116,7 @@ class Roles:
     stored: Mapping[int, Role] = field(default_factory=lambda: {FIRST: FIRST_ROLE})
     next_number: int = FIRST_OWN_NUMBER
     secret: bytes = b""
+    settings: tuple[RoleSetting, ...] = ()
 
     @cached_property
     def by_number(self) -> Mapping[int, Role]:
@@ -140,6 +151,12 @@ class Roles:
     def has_passwords(self) -> bool:
         """Whether somebody can log in with a password."""
         return any(role.login and role.verifier is not None for role in self.stored.values())
+
+    def settings_at_login(self, database: int, role: int) -> tuple[RoleSetting, ...]:
+        """What ALTER ROLE and ALTER DATABASE have set for a session; of one setting the last decides."""
+        order = ((0, 0), (database, 0), (0, role), (database, role))
+        found = [each for each in self.settings if (each.database, each.role) in order]
+        return tuple(sorted(found, key=lambda each: order.index((each.database, each.role))))
 
     # --- membership ---
 

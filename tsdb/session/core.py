@@ -103,6 +103,16 @@ class Core:
         self._portals: list[frozenset[str]] = []
         self._settings: tuple[int, SettingValues] = (-1, SettingValues())
 
+    def begin_with(self, role: int, database: str) -> None:
+        """What ALTER ROLE and ALTER DATABASE have set; what is no value any more is left out, with a WARNING."""
+        catalog = self.execution.catalog
+        for each in catalog.roles.settings_at_login(catalog.find(database).number, role):
+            source = "database user" if each.database and each.role else "user" if each.role else "database"
+            try:
+                self.variables.set_start(each.name, each.value, source if each.database or each.role else "global")
+            except TsdbError as error:
+                self.warn(error)
+
     # --- what statements need to know ---
 
     def context(self) -> Context:

@@ -139,6 +139,7 @@ class Session:
             owner=client,
             limits=self._limits,
         )
+        core.begin_with(identity.role, event.database)
         for name, value in (*event.parameters.items(), *event.settings):
             core.variables.set_start(name, value)
         self._core = self._exchange.core = core

@@ -20,6 +20,8 @@ class Variables:
 
     def __init__(self) -> None:
         self._start: dict[str, str] = {}
+        # Where a value of ``_start`` comes from, as pg_settings says it.
+        self._sources: dict[str, str] = {}
         self._session: dict[str, str] = {}
         self._local: dict[str, str] = {}
         self._saved: list[tuple[dict[str, str], dict[str, str]]] = []
@@ -27,10 +29,11 @@ class Variables:
         self._custom: set[str] = set()
         self.generation = 0
 
-    def set_start(self, name: str, value: str) -> None:
-        """What the client asked for in its startup packet: RESET goes back to it."""
+    def set_start(self, name: str, value: str, source: str = "client") -> None:
+        """What the client asked for in its startup packet, or its role or database has: RESET goes back to it."""
         setting, text = settings.checked(name, value, at_start=True)
         self._start[setting.name.lower()] = text
+        self._sources[setting.name.lower()] = source
 
     def get(self, name: str) -> str:
         """Raises UndefinedObject."""
@@ -147,8 +150,10 @@ class Variables:
     def _row(self, setting: settings.Setting) -> tuple[object, ...]:
         key = setting.name.lower()
         source = (
-            "session" if key in self._session or key in self._local else "client" if key in self._start else "default"
-        )
+            "session" if key in self._session or key in self._local
+            else self._sources.get(key, "client") if key in self._start
+            else "default"
+        )  # fmt: skip
         reset = setting.in_unit(self._start.get(key, setting.default))
         return (
             setting.name, setting.in_unit(self.get(key)), setting.unit or None, setting.category, setting.description,

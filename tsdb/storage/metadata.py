@@ -16,7 +16,7 @@ import msgspec
 from tsdb.errors import DataCorrupted
 from tsdb.model.relations import PUBLIC, SqlSequence, SqlView, path_of
 from tsdb.model.ring import Location
-from tsdb.model.roles import FIRST, FIRST_OWN_NUMBER, FIRST_ROLE, Membership, Role, Roles, Token
+from tsdb.model.roles import FIRST, FIRST_OWN_NUMBER, FIRST_ROLE, Membership, Role, Roles, RoleSetting, Token
 from tsdb.model.schema import Applied, Catalog, Column, Database, Series
 from tsdb.model.schema import Role as ColumnRole
 from tsdb.storage import keys
@@ -70,6 +70,7 @@ class _Numbers(msgspec.Struct, array_like=True):
     next_location: int
     next_role: int = FIRST_OWN_NUMBER
     secret: bytes = b""
+    settings: list[tuple[int, int, str, str]] = []
 
 
 class _Database(msgspec.Struct, array_like=True):
@@ -197,7 +198,8 @@ def _own_types(databases: Mapping[int, Database], number: int) -> Mapping[int, S
 def _roles(rocks: Rocks, numbers: _Numbers) -> Roles:
     stored = {number: _role(number, record) for number, record in _records(rocks, ROLE, _Role)}
     # The first role is stored once it was changed.
-    return Roles({FIRST: FIRST_ROLE} | stored, numbers.next_role, numbers.secret)
+    settings = tuple(RoleSetting(*each) for each in numbers.settings)
+    return Roles({FIRST: FIRST_ROLE} | stored, numbers.next_role, numbers.secret, settings)
 
 
 def store(batch: Batch, changed: Applied) -> None:
@@ -206,8 +208,9 @@ def store(batch: Batch, changed: Applied) -> None:
         return
     n = changed.catalog
     numbers = _Numbers(
-        n.version, n.next_database, n.next_series, n.next_column, n.next_location, n.roles.next_number, n.roles.secret
-    )
+        n.version, n.next_database, n.next_series, n.next_column, n.next_location, n.roles.next_number, n.roles.secret,
+        [(each.database, each.role, each.name, each.value) for each in n.roles.settings],
+    )  # fmt: skip
     batch.put("state", keys.state_key(NUMBERS), _encode(numbers))
     _put_changed(batch, DATABASE, changed.databases, n.databases_by_number, _packed_database)
     _put_changed(batch, SERIES, changed.series, n.series_by_number, _packed_series)

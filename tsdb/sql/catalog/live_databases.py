@@ -92,13 +92,32 @@ _ROLE = {
 }  # fmt: skip
 
 
+@live(PG, "pg_db_role_setting", {
+    "setdatabase": lambda s, m: oids.database(s[0]) if s[0] else 0, "setrole": lambda s, m: s[1],
+    "setconfig": lambda s, m: s[2],
+})  # fmt: skip
+def role_settings(glance: Glance) -> Sequence[tuple[int, int, list[str]]]:
+    """One row for each database and role that have some."""
+    found: dict[tuple[int, int], list[str]] = {}
+    for each in glance.outline.catalog.roles.settings:
+        found.setdefault((each.database, each.role), []).append(f"{each.name}={each.value}")
+    return [(database, role, texts) for (database, role), texts in found.items()]
+
+
+def _config(role: Role, glance: Glance) -> list[str] | None:
+    """What a role's sessions begin with in all databases."""
+    return next(
+        (texts for database, number, texts in role_settings(glance) if (database, number) == (0, role.number)), None
+    )
+
+
 @live(PG, "pg_authid", {**_ROLE, "rolpassword": None})
 def authorizations(glance: Glance) -> Sequence[Role]:
     """Nobody reads verifiers by SQL, not even superusers."""
     return list(glance.outline.catalog.roles)
 
 
-@live(PG, "pg_roles", {**_ROLE, "rolpassword": HIDDEN})
+@live(PG, "pg_roles", {**_ROLE, "rolpassword": HIDDEN, "rolconfig": _config})
 def roles(glance: Glance) -> Sequence[Role]:
     return list(glance.outline.catalog.roles)
 
@@ -111,12 +130,12 @@ _USER = {
 }  # fmt: skip
 
 
-@live(PG, "pg_user", {**_USER, "passwd": HIDDEN})
+@live(PG, "pg_user", {**_USER, "passwd": HIDDEN, "useconfig": _config})
 def users(glance: Glance) -> Sequence[Role]:
     return [r for r in glance.outline.catalog.roles if r.login]
 
 
-@live(PG, "pg_shadow", _USER)
+@live(PG, "pg_shadow", {**_USER, "useconfig": _config})
 def shadows(glance: Glance) -> Sequence[Role]:
     return users(glance)
 

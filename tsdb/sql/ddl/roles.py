@@ -31,7 +31,7 @@ from tsdb.model.role_changes import (
 from tsdb.model.roles import Role, Token
 from tsdb.model.schema import Catalog, SchemaChange
 from tsdb.sql.context import Context
-from tsdb.sql.ddl import grants
+from tsdb.sql.ddl import grants, role_settings
 from tsdb.sql.ddl.role_names import role_name, role_names
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.reader import Reader
@@ -81,6 +81,10 @@ def plan(statement: Ddl, context: Context, catalog: Catalog) -> RolePlan | None:
         found = read(reader, context, catalog)
         reader.finish()
         return found
+    setting = role_settings.of_database(reader, context, catalog) if verb == "alter" and word is None else None
+    if setting is not None:
+        reader.finish()
+        return RolePlan("ALTER DATABASE", (setting,))
     owner = grants.owner_change(reader, context, catalog) if verb == "alter" and word is None else None
     return None if owner is None else RolePlan(owner[0], owner[1])
 
@@ -221,18 +225,21 @@ def _new_name(reader: Reader) -> str:
 
 def _alter_role(reader: Reader, context: Context, catalog: Catalog) -> RolePlan:
     is_group = reader.tokens[reader.at - 1].value == "group"
-    if reader.at_words("all"):
-        raise FeatureNotSupported("settings of roles are not supported", hint="Clients SET what they need.")
-    name = role_name(reader, context)
+    every = not is_group and reader.accept("all")
+    name = "" if every else role_name(reader, context)
+    if every or any(reader.at_words(word) for word in ("set", "reset", "in")):
+        database = None
+        if reader.accept("in", "database"):
+            database = catalog.find(reader.name()).name
+        made = role_settings.read(reader, context, catalog, None if every else name, database)
+        return RolePlan("ALTER ROLE", (made,))
     if reader.accept("rename", "to"):
         return _rename(name, _new_name(reader), catalog)
-    if any(reader.at_words(word) for word in ("set", "reset", "in")):
-        raise FeatureNotSupported("settings of roles are not supported", hint="Clients SET what they need.")
     if is_group and (word := reader.accept_any("add", "drop")):
         reader.expect("user")
         members = role_names(reader, context)
-        made = [GrantRole(name, each) if word == "add" else RevokeRole(name, each) for each in members]
-        return RolePlan("ALTER ROLE", tuple(made))
+        memberships = [GrantRole(name, each) if word == "add" else RevokeRole(name, each) for each in members]
+        return RolePlan("ALTER ROLE", tuple(memberships))
     options = _read_options(reader, context)
     changes: list[SchemaChange] = [AlterRole(name, tuple(options.attributes.items()))]
     if options.lists.keys() - {"members"}:
