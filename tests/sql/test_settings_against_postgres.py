@@ -21,15 +21,19 @@ def _compared(setting: Setting) -> bool:
     return setting.check is None and setting.kind != "string" and setting.listed and not apart
 
 
+# One statement, so that no time limit among the settings holds for another one.
+_SET_AND_SHOWN = """
+SELECT current_setting(shown.name), shown.setting
+    FROM (SELECT set_config(%(name)s, %(value)s, true) AS value OFFSET 0) given,
+    LATERAL (SELECT name, setting FROM pg_settings WHERE given.value IS NOT NULL AND name = %(name)s OFFSET 0) shown
+"""
+
+
 def _theirs(postgres_15: psycopg.Connection[tuple[object, ...]], name: str, value: str) -> object:
     try:
-        postgres_15.execute(f"SET {name} = '{value}'")
-        text = "SELECT current_setting(name), setting FROM pg_settings WHERE name = %s"
-        found = postgres_15.execute(text, (name,)).fetchone()
-        postgres_15.execute(f"RESET {name}")
+        return postgres_15.execute(_SET_AND_SHOWN, {"name": name, "value": value}).fetchone()
     except psycopg.Error as error:
         return error.sqlstate, error.diag.message_primary, error.diag.message_hint
-    return found
 
 
 def _ours(setting: Setting, value: str) -> object:
