@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.auth.conftest import ADMIN_PASSWORD, Denied, Running
+from tests.fixtures.server import COLD_S
 
 LINE = "cpu,host=a usage=1 1000000000"
 
@@ -21,7 +22,7 @@ def ask(
     server: Running, method: str, path: str, body: str = "", headers: dict[str, str] | None = None
 ) -> tuple[int, dict[str, Any], dict[str, str]]:
     """(status, JSON, headers in lower case)."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server.http_port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server.http_port, timeout=COLD_S)
     try:
         connection.request(method, path, body.encode(), headers or {})
         response = connection.getresponse()
