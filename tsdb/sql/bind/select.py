@@ -18,6 +18,7 @@ from tsdb.errors import (
 from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import function_name
 from tsdb.sql.bind.choice import choice_of
+from tsdb.sql.bind.dependent import depends, is_plain
 from tsdb.sql.bind.distinct import OrderItem, check_order, columns_of, first_rows
 from tsdb.sql.bind.from_clause import bind_from
 from tsdb.sql.bind.gap_functions import fill_of
@@ -45,6 +46,8 @@ class _Select:
     targets: list[Expr] = field(default_factory=list)
     groups: list[Expr] = field(default_factory=list)
     grouped: bool = False
+    # Whether columns may stand beside the key that they depend on.
+    plain: bool = False
     # FILL(…) at the end of GROUP BY.
     fill: Callable[[Binder, Expr], Expr] | None = None
 
@@ -76,9 +79,10 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
         raise TooManyColumns(f"target lists can have at most {MAX_COLUMNS} entries")
     group_text = _group(binder, node, select)
     having = None
+    having_text = ""
     if node.args.get("having") is not None:
         having = as_bool(binder.bind(node.args["having"].this, scope), "HAVING", binder.context)
-        group_text += f" HAVING {having.sql}"
+        having_text = f" HAVING {having.sql}"
         select.grouped = True
     filled = _filled(binder, node, select)
     order = _order(binder, node, select)
@@ -86,8 +90,11 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     hidden = [*(item.expr for item in order), *(on or ())]
     select.grouped = select.grouped or any(e.aggregate for e in (*select.targets, *hidden))
     if select.grouped:
+        named = len(select.groups)
         for expr in (*select.targets, *hidden, *([having] if having is not None else [])):
             _check_grouped(expr, select)
+        group_text += "".join(f", ({dependent.sql})" for dependent in select.groups[named:])
+    group_text += having_text
     distinct = node.args.get("distinct") is not None
     for target in select.targets if distinct and on is None else ():
         coercion.check_equality(target)
@@ -249,7 +256,7 @@ def _group(binder: Binder, node: exp.Select, select: _Select) -> str:
         return ""
     if group.args.get("all"):
         raise SqlSyntaxError('syntax error at or near "ALL"')
-    select.grouped = True
+    select.grouped, select.plain = True, is_plain(group)
     items = list(group.expressions)
     if items and isinstance(items[-1], exp.Anonymous) and function_name(items[-1]) == "fill":
         select.fill = fill_of(binder, items.pop())
@@ -350,7 +357,11 @@ def _check_grouped(expr: Expr, select: _Select) -> None:
         return
     if isinstance(expr.value, ColumnReference):
         relation = expr.value.relation
-        if relation in select.scope.relations and not _key_is_grouped(expr, select):
+        own = relation in select.scope.relations and not _key_is_grouped(expr, select)
+        if own and select.plain and depends(relation, select.groups):
+            select.groups.append(expr)
+            return
+        if own:
             name = relation.columns[expr.value.index].name
             shown = f"{relation.name}.{name}" if not relation.name.startswith("?") else name
             raise GroupingError(
