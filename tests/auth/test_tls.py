@@ -63,6 +63,23 @@ def test_a_client_may_stay_without_tls_unless_it_is_required(encrypted: Running)
         assert not connection.pgconn.ssl_in_use
 
 
+def test_pg_stat_ssl_tells_sessions_over_tls_from_others(encrypted: Running, pair: Pair) -> None:
+    text = "SELECT ssl, version, cipher, bits, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    with encrypted.connect(**verified(pair)) as connection, encrypted.connect(sslmode="disable") as plain:
+        assert plain.execute(text).fetchone() == (False, None, None, None, None)
+        row = connection.execute(text).fetchone()
+        assert row is not None
+        used, version, cipher, bits, name = row
+        assert used
+        assert version in ("TLSv1.2", "TLSv1.3")
+        assert cipher in {each["name"] for each in ssl.create_default_context().get_ciphers()}
+        assert bits in (128, 256)
+        assert name is None
+        both = "SELECT ssl FROM pg_stat_ssl WHERE pid IN (%s, %s) ORDER BY ssl"
+        pids = (connection.info.backend_pid, plain.info.backend_pid)
+        assert plain.execute(both, pids).fetchall() == [(False,), (True,)]
+
+
 @pytest.mark.skipif(not DIRECT, reason="libpq 17 is the first with sslnegotiation")
 def test_tls_from_the_first_byte(encrypted: Running, pair: Pair) -> None:
     with encrypted.connect(**verified(pair, sslnegotiation="direct")) as connection:
