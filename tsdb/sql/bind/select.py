@@ -90,10 +90,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     hidden = [*(item.expr for item in order), *(on or ())]
     select.grouped = select.grouped or any(e.aggregate for e in (*select.targets, *hidden))
     if select.grouped:
-        named = len(select.groups)
-        for expr in (*select.targets, *hidden, *([having] if having is not None else [])):
-            _check_grouped(expr, select)
-        group_text += "".join(f", ({dependent.sql})" for dependent in select.groups[named:])
+        group_text += _checked([*select.targets, *hidden, *([having] if having is not None else [])], select)
     group_text += having_text
     distinct = node.args.get("distinct") is not None
     for target in select.targets if distinct and on is None else ():
@@ -349,6 +346,14 @@ def _distinct_on(binder: Binder, node: exp.Select, select: _Select) -> list[Expr
         return None
     parts = on.expressions if isinstance(on, exp.Tuple) else [on]
     return [coercion.ordered(_output_or_input(binder, p, select, "DISTINCT ON")) for p in parts]
+
+
+def _checked(exprs: Sequence[Expr], select: _Select) -> str:
+    """Look at what a grouped query says outside of aggregates; what depends on its key goes behind GROUP BY's text."""
+    named = len(select.groups)
+    for expr in exprs:
+        _check_grouped(expr, select)
+    return "".join(f", ({dependent.sql})" for dependent in select.groups[named:])
 
 
 def _check_grouped(expr: Expr, select: _Select) -> None:
