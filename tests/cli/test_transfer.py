@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,10 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from tests.auth.conftest import running
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.server import Start
 from tests.lines.conftest import rows
 from tsdb.cli.app import app
+from tsdb.cli.transfer import send
+from tsdb.errors import StartupError
 from tsdb.server import Server
 
 HOUR = 3_600_000_000_000
@@ -37,7 +42,8 @@ class Tsdb:
         more = self._in if command == "import" else []
         done = CliRunner().invoke(app, [command, self._sql, *more, *words], input=text)
         assert done.exit_code == code, (done.output, done.exception)
-        return done.output
+        # The program's main prints that one.
+        return done.output + (str(done.exception) if isinstance(done.exception, StartupError) else "")
 
 
 @pytest.fixture
@@ -238,3 +244,54 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_p
         found = connection.execute("SELECT count(*), count(DISTINCT a), sum(a) FROM events").fetchall()
     assert found == [(count, count, count * (count - 1) // 2)]
     assert not list((tmp_path / "journals").iterdir())
+
+
+@pytest.mark.parametrize("name", ["points.csv", "points.lp"])
+def test_what_waiting_does_not_change_ends_an_import_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "points.csv").write_text("time,v\n2026-01-01,1\n")
+    (tmp_path / "points.lp").write_text("m v=1 1\n")
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    with running(tmp_path / "data", loopback_password="true") as guarded:
+        tsdb = Tsdb(guarded.server, tmp_path)
+        started = time.monotonic()
+        told = tsdb.run("import", str(tmp_path / name), "--user", "tsdb", code=1)
+        assert time.monotonic() - started < 20
+    assert "password authentication failed" in told or "authorization failed" in told
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (psycopg.OperationalError("connection failed: connection to server … failed: Connection refused"), True),
+        (psycopg.OperationalError("connection failed: FATAL:  sorry, too many clients already"), True),
+        (psycopg.OperationalError('connection failed: FATAL:  password authentication failed for user "x"'), False),
+        (psycopg.OperationalError('connection failed: FATAL:  database "x" does not exist'), False),
+        (psycopg.OperationalError("failed to resolve host 'nowhere': [Errno -2] Name or service not known"), False),
+        (psycopg.errors.AdminShutdown("terminating connection"), True),
+        (psycopg.errors.DiskFull("no room"), True),
+        (psycopg.errors.QueryCanceled("canceling statement due to statement timeout"), False),
+        (ConnectionRefusedError(), True),
+        (TimeoutError(), True),
+        (ssl.SSLCertVerificationError("self-signed certificate"), False),
+        (socket.gaierror(-2, "Name or service not known"), False),
+    ],
+)
+def test_what_passes_is_waited_for(error: Exception, passes: bool) -> None:
+    assert send.passes(error) is passes
+
+
+def test_a_server_that_is_away_is_waited_for_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([ConnectionRefusedError("refused"), None])
+
+    def attempt() -> int:
+        error = next(answers)
+        if error is not None:
+            raise error
+        return 7
+
+    assert send.patiently(attempt) == 7
+    assert "waiting for the server, for 300 s at most: refused" in capsys.readouterr().err
+    with pytest.raises(StartupError, match="does not answer: refused"):
+        send.patiently(lambda: (_ for _ in ()).throw(ConnectionRefusedError("refused")), 0)

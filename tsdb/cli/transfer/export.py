@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from psycopg import sql
 
 from tsdb.cli.transfer.files import PACKED
-from tsdb.cli.transfer.line_text import lines_of
+from tsdb.cli.transfer.line_text import joined, lines_of
 from tsdb.errors import ConfigurationError, StartupError
 
 _TYPES = {
@@ -200,8 +200,7 @@ def _lines(
     for batch in rows.batches():
         kept = [at for at, name in enumerate(batch.schema.names) if name != wanted.time]
         lines, left = lines_of(batch.select(kept), table, TIME_NS, tags, unsigned)
-        for line in lines.to_pylist():
-            output.write(line.encode() + b"\n")
+        output.write(joined(lines))
         written += len(lines)
         without += left
     return written, without

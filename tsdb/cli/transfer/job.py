@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tsdb.cli.transfer.files import STDIN, Source
-from tsdb.cli.transfer.pieces import Piece, pieces
+from tsdb.cli.transfer.pieces import Piece, one_ahead, pieces
 from tsdb.cli.transfer.send import LineSender, Refused, RowSender, Sent
 from tsdb.errors import ConfigurationError
 
@@ -101,8 +101,11 @@ class Job:
         sender = self._sender(source)
         try:
             texts = sender.texts() if isinstance(sender, RowSender) else ()
-            with source.open() as raw:
-                for piece in pieces(source, raw, wanted.time, wanted.precision, texts):
+            with (
+                source.open() as raw,
+                closing(one_ahead(pieces(source, raw, wanted.time, wanted.precision, texts))) as found,
+            ):
+                for piece in found:
                     batch += 1
                     if batch > journal.done:
                         report.note(piece, _send(sender, piece, journal.producer, batch))

@@ -41,6 +41,13 @@ def lines_of(
     return found, len(batch) - len(found)
 
 
+def joined(lines: pa.Array) -> memoryview:
+    """The lines' octets one behind the other, each with its newline."""
+    ended = pa.concat_arrays([pc.binary_join_element_wise(lines, "\n", "")])
+    octets = ended.buffers()[2]
+    return memoryview(b"" if octets is None else octets)
+
+
 def _tag(values: pa.Array, name: str) -> pa.Array:
     """``,name=value``, nothing where there is none."""
     text = pc.cast(values, pa.string())

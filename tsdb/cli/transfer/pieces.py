@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -45,6 +46,15 @@ def pieces(source: Source, raw: BinaryIO, time: str, precision: str, texts: Sequ
             part = batch.slice(start, ROWS)
             yield Piece(first, rows=_with_time(part, time, precision), read=_position(raw))
             first += len(part)
+
+
+def one_ahead(found: Iterator[Piece]) -> Generator[Piece, None, None]:
+    """The same pieces; the next one is read in a thread while the server has the one before."""
+    with ThreadPoolExecutor(1, "read-ahead") as reading:
+        waiting = reading.submit(next, found, None)
+        while (piece := waiting.result()) is not None:
+            waiting = reading.submit(next, found, None)
+            yield piece
 
 
 def _line_pieces(source: Source, raw: BinaryIO) -> Iterator[Piece]:

@@ -8,6 +8,9 @@ import io
 import json
 import os
 import re
+import socket
+import ssl
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +29,10 @@ T = TypeVar("T")
 # A server that is away or full is waited for.
 PATIENCE_S = 300.0
 _PAUSE_S = 1.0
+# Connections that broke, resources, a server that stops or starts (manual, Appendix A); and what it says then to those
+# who want to connect.
+_PASSING_STATES = ("08", "40", "53", "57P0")
+_PASSING_WORDS = ("too many", "starting up", "shutting down", "is stopping", "terminating connection")
 # InfluxDB 1's text of a partial write ends with its exact count.
 _DROPPED = re.compile(r"dropped=(\d+)$")
 _NAMES = {
@@ -57,15 +64,38 @@ class _Passing(Exception):
 
 
 def patiently(attempt: Callable[[], T], seconds: float = PATIENCE_S) -> T:
-    """Try until it is done. Raises Refused, and StartupError when the server stays away for so long."""
+    """Try until it is done. Raises Refused, and StartupError when the server stays away for so long, or says at once
+    what waiting does not change: a wrong password, a certificate, a name that no machine has."""
     deadline = time.monotonic() + seconds
+    told = False
     while True:
         try:
             return attempt()
         except (_Passing, OSError, http.client.HTTPException, psycopg.OperationalError) as error:
+            why = " ".join(str(error).split())
+            if not passes(error):
+                raise StartupError(f"the server cannot be used: {why}") from None
             if time.monotonic() > deadline:
-                raise StartupError(f"the server does not answer: {' '.join(str(error).split())}") from None
+                raise StartupError(f"the server does not answer: {why}") from None
+            if not told:
+                print(f"waiting for the server, for {seconds:.0f} s at most: {why}", file=sys.stderr)
+                told = True
             time.sleep(_PAUSE_S)
+
+
+def passes(error: Exception) -> bool:
+    """Whether what went wrong may be over in a while."""
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        return False
+    if not isinstance(error, psycopg.OperationalError):
+        return True
+    if error.sqlstate is not None:
+        return error.sqlstate.startswith(_PASSING_STATES)
+    # Of a connection that is not made libpq gives a text alone: what the server answered is in it behind its severity.
+    text = str(error)
+    if "failed to resolve host" in text or "SSL error" in text:
+        return False
+    return "FATAL:" not in text or any(words in text for words in _PASSING_WORDS)
 
 
 class LineSender:
