@@ -152,6 +152,8 @@ def _permitted(catalog: Catalog, role: int, change: SchemaChange) -> SchemaChang
             return replace(change, owner=role) if change.owner == FIRST else change
         case CreateNamespace(database):
             privileges.check(roles, role, catalog.find(database), Privilege.CREATE)
+            if change.owner != FIRST and not roles.is_member(role, change.owner):
+                raise InsufficientPrivilege(f'must be member of role "{roles.name_of(change.owner)}"')
             return replace(change, owner=role) if change.owner == FIRST else change
         case DropNamespace(database, name) | RenameNamespace(database, name):
             privileges.check_owner(roles, role, target_of(catalog.find(database), None, name))

@@ -122,7 +122,7 @@ class ReassignOwned:
 
 @dataclass(frozen=True, slots=True)
 class DropOwned:
-    """Every grant to ``roles`` on ``database`` and its objects. What they own is left to DROP TABLE."""
+    """Every grant to ``roles`` on ``database`` and its objects. What they own is dropped by changes of its own."""
 
     database: str
     roles: tuple[str, ...]

@@ -131,7 +131,11 @@ class SchemaChanges:
             self._notify(notice)
         changes = authorization.permitted(self._store.catalog, context.role, found.changes)
         if changes:
-            self._store.change(*changes)
+            before = self._store.catalog
+            catalog = self._store.change(*changes)
+            self._writing.renew(catalog)
+            for notice in cascades.notices(context, changes, before, catalog):
+                self._notify(notice)
         if found.token is None:
             return Done(found.tag)
         assert plan.columns is not None

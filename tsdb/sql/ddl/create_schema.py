@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from tsdb.errors import DuplicateSchema, FeatureNotSupported, InvalidSchemaName, UndefinedObject
 from tsdb.model.relations import PUBLIC
+from tsdb.model.roles import FIRST
 from tsdb.model.schema import CreateNamespace, DropNamespace, RenameNamespace, SchemaChange, SetComment
 from tsdb.sql import names
 from tsdb.sql.ddl import create_index, create_type
 from tsdb.sql.ddl.plan import DdlReader, SchemaPlan
+from tsdb.sql.ddl.role_names import role_name
 from tsdb.sql.notice import Notice, notice, skipped
 
 _RELATIONS = ("table", "view", "sequence")
@@ -19,15 +21,15 @@ _RELATIONS = ("table", "view", "sequence")
 def create(reader: DdlReader) -> SchemaPlan:
     if_not_exists = reader.accept("if", "not", "exists")
     name = "" if reader.at_words("authorization") else reader.name()
+    owner = FIRST
     if reader.accept("authorization"):
-        name = name or reader.name()
-        if not reader.at_end:
-            reader.name()
+        role = reader.catalog.roles.find(role_name(reader, reader.context))
+        name, owner = name or role.name, role.number
     if not reader.at_end:
         raise FeatureNotSupported("CREATE SCHEMA with elements is not supported", hint="Create them one by one.")
     if if_not_exists and (name == PUBLIC or name in reader.database.namespaces):
         return SchemaPlan("CREATE SCHEMA", notices=(skipped(DuplicateSchema(f'schema "{name}" already exists')),))
-    return SchemaPlan("CREATE SCHEMA", (CreateNamespace(reader.database.name, name, if_not_exists),))
+    return SchemaPlan("CREATE SCHEMA", (CreateNamespace(reader.database.name, name, if_not_exists, owner),))
 
 
 def alter(reader: DdlReader) -> SchemaPlan:

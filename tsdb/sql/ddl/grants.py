@@ -1,9 +1,9 @@
-"""GRANT, REVOKE, OWNER TO, REASSIGN OWNED and DROP OWNED: from tokens of the text to changes.
+"""GRANT, REVOKE and OWNER TO: from tokens of the text to changes.
 
 Privileges are on databases, schemas, tables, views and sequences; those on the schema public are its database's. Those
 on columns and grant options are refused.
 
-Source of the grammar: PostgreSQL 15 manual, GRANT, REVOKE, REASSIGN OWNED, DROP OWNED.
+Source of the grammar: PostgreSQL 15 manual, GRANT, REVOKE.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ from tsdb.errors import FeatureNotSupported, InvalidGrantOperation, InvalidSchem
 from tsdb.model.privileges import ON_DATABASE, ON_SCHEMA, ON_SEQUENCE, ON_SERIES, Privilege
 from tsdb.model.relations import PUBLIC, path_of, schema_of
 from tsdb.model.role_changes import (
-    DropOwned,
     GrantPrivileges,
     GrantRole,
-    ReassignOwned,
     RevokeRole,
     SetOwner,
-    targets_of,
 )
 from tsdb.model.schema import Catalog, Database, SchemaChange
 from tsdb.sql import names
@@ -264,28 +261,3 @@ def owner_change(reader: Reader, context: Context, catalog: Catalog) -> tuple[st
     if kind == "schema":
         return tag, (SetOwner(context.database, None, role, name),)
     return tag, (SetOwner(context.database, name, role),)
-
-
-def reassign(reader: Reader, context: Context) -> tuple[SchemaChange, ...]:
-    reader.expect("owned", "by")
-    roles = role_names(reader, context)
-    reader.expect("to")
-    to = role_name(reader, context)
-    reader.finish()
-    return (ReassignOwned(context.database, tuple(roles), to),)
-
-
-def drop_owned(reader: Reader, context: Context, catalog: Catalog) -> Changes:
-    reader.expect("by")
-    roles = tuple(role_names(reader, context))
-    reader.accept_any("cascade", "restrict")
-    numbers = {catalog.roles.find(name).number for name in roles}
-    owned = [
-        t for t in targets_of(catalog.find(context.database)) if t.owner in numbers and t.object_kind != "database"
-    ]
-    if owned:
-        raise FeatureNotSupported(
-            f"DROP OWNED drops nothing, and the roles own {len(owned)} objects in this database",
-            hint="REASSIGN OWNED first, or DROP TABLE what is not needed.",
-        )
-    return (DropOwned(context.database, roles),), ()

@@ -31,7 +31,7 @@ from tsdb.model.role_changes import (
 from tsdb.model.roles import Role, Token
 from tsdb.model.schema import Catalog, SchemaChange
 from tsdb.sql.context import Context
-from tsdb.sql.ddl import grants, role_settings
+from tsdb.sql.ddl import grants, owned, role_settings
 from tsdb.sql.ddl.role_names import role_name, role_names
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.reader import Reader
@@ -69,7 +69,7 @@ def plan(statement: Ddl, context: Context, catalog: Catalog) -> RolePlan | None:
         reader.finish()
         return RolePlan(verb.upper(), changes, notices)
     if verb == "reassign":
-        return RolePlan("REASSIGN OWNED", grants.reassign(reader, context))
+        return RolePlan("REASSIGN OWNED", owned.reassign(reader, context))
     if verb == "alter" and reader.accept("default", "privileges"):
         raise FeatureNotSupported(
             "default privileges are not supported",
@@ -266,8 +266,7 @@ def _drop_role(reader: Reader, context: Context, catalog: Catalog) -> RolePlan:
 
 
 def _drop_owned(reader: Reader, context: Context, catalog: Catalog) -> RolePlan:
-    changes, notices = grants.drop_owned(reader, context, catalog)
-    return RolePlan("DROP OWNED", changes, notices)
+    return RolePlan("DROP OWNED", owned.drop(reader, context, catalog))
 
 
 # --- tokens ---

@@ -15,11 +15,7 @@ from tsdb.model.schema import (
     Catalog,
     CreateDatabase,
     DropDatabase,
-    DropSequence,
-    DropSeries,
-    DropView,
     RenameDatabase,
-    SchemaChange,
     Series,
 )
 from tsdb.sql.context import Context
@@ -31,6 +27,7 @@ from tsdb.sql.ddl import (
     create_table,
     create_type,
     create_view,
+    owned,
 )
 from tsdb.sql.ddl.plan import DdlReader, Refresh, Restart, SchemaPlan, Source
 from tsdb.sql.ddl.role_names import role_name
@@ -195,16 +192,8 @@ def _drop_relations(reader: DdlReader, kind: str) -> SchemaPlan:
     cascade = reader.accept_any("cascade", "restrict") == "cascade"
     reader.finish()
     # What depends on another is mostly younger: it goes first, so that a list may hold both.
-    changes = tuple(_dropped(reader.database.name, found[number], cascade) for number in sorted(found, reverse=True))
+    changes = tuple(owned.drop_of(reader.database.name, found[n], cascade=cascade) for n in sorted(found, reverse=True))
     return SchemaPlan(f"DROP {kind.upper()}", changes, tuple(notices))
-
-
-def _dropped(database: str, relation: Series | SqlView | SqlSequence, cascade: bool) -> SchemaChange:
-    if isinstance(relation, Series):
-        return DropSeries(database, relation.path, cascade)
-    if isinstance(relation, SqlView):
-        return DropView(database, relation.path, cascade)
-    return DropSequence(database, relation.path, cascade)
 
 
 # --- ALTER ---
