@@ -91,24 +91,31 @@ keys = st.lists(st.tuples(st.integers(0, 5), st.integers(-5, 5)), min_size=1, ma
 
 
 @given(
-    keys, st.one_of(st.none(), st.lists(st.booleans(), max_size=6)), st.integers(-6, 6), st.integers(-6, 6),
-    st.sampled_from([1, 7, 1000, 10**9, 10**17]),
+    st.lists(st.tuples(keys, st.integers(-6, 6), st.integers(-6, 6), st.booleans()), min_size=1, max_size=4),
+    st.one_of(st.none(), st.lists(st.booleans(), max_size=6)), st.sampled_from([1, 7, 1000, 10**9, 10**17]),
 )  # fmt: skip
 @settings(max_examples=300, deadline=None)
-def test_rows_are_located_as_a_plain_selection_finds_them(
-    rows: list[tuple[int, int]], wanted: list[bool] | None, low: int, high: int, step: int
+def test_rows_of_blocks_are_located_as_a_plain_selection_finds_them(
+    blocks: list[tuple[list[tuple[int, int]], int, int, bool]], wanted: list[bool] | None, step: int
 ) -> None:
-    tagset = np.array([row[0] for row in rows], np.int32)
-    times = np.array([row[1] * step + 3 for row in rows], np.int64)
-    layout, mask = layout_of(tagset), None if wanted is None else np.array(wanted, np.bool_)
-    hot = hot_of(StoredColumn(encode_integers(times), INTEGERS, len(times)))
-    selection = of_tagsets(layout, mask)
-    for times_of, bound in ((hot, low * step), (None, -(2**62))):
-        until = high * step + 1 if times_of is not None else 2**62
-        expected, _ = in_time(selection, selection.spans.take(times), bound, until)
-        starts, stops, tagsets = locate(layout.ids, layout.offsets, mask, times_of, bound, until)
-        assert (starts.tolist(), stops.tolist()) == (expected.starts.tolist(), expected.stops.tolist())
-        assert tagsets.tolist() == expected.tagsets.tolist()
+    mask = None if wanted is None else np.array(wanted, np.bool_)
+    runs, hot, ranges, expected = [], [], [], []
+    for rows, low, high, covered in blocks:
+        times = np.array([row[1] * step + 3 for row in rows], np.int64)
+        layout = layout_of(np.array([row[0] for row in rows], np.int32))
+        bound, until = (-(2**62), 2**62) if covered else (low * step, high * step + 1)
+        selection = of_tagsets(layout, mask)
+        expected.append(in_time(selection, selection.spans.take(times), bound, until)[0])
+        runs.append((layout.ids, layout.offsets))
+        hot.append(None if covered else hot_of(StoredColumn(encode_integers(times), INTEGERS, len(times))))
+        ranges.append((bound, until))
+    found = locate(runs, hot, ranges, mask)
+    assert found.rows.tolist() == [each.rows for each in expected]
+    assert found.counts.tolist() == [len(each.starts) for each in expected]
+    total = int(found.counts.sum())
+    assert found.starts[:total].tolist() == np.concatenate([each.starts for each in expected]).tolist()
+    assert found.stops[:total].tolist() == np.concatenate([each.stops for each in expected]).tolist()
+    assert found.tagsets[:total].tolist() == np.concatenate([each.tagsets for each in expected]).tolist()
 
 
 def test_the_cache_is_bounded_and_asks_more_of_newcomers_when_it_is_full() -> None:

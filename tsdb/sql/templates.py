@@ -45,7 +45,7 @@ class Templates:
             values = RunValues(found.plan.parameters, statement.texts, context).given
         except TsdbError:
             return None
-        return replace(found, parameters=(), lifted=tuple(values))
+        return replace(found, parameters=(), lifted=values)
 
     def learn(
         self,

@@ -20,6 +20,10 @@ _MARKER = re.compile("\x01(now|catalog|shown)?([0-9]*)\x02")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class ReadValues(tuple[object | None, ...]):
+    """Parameters' values in ``literal``'s form: they were read already."""
+
+
 class RunValues:
     """The values of one run. Called with a constant expression it gives its value, or raises Undecided.
 
@@ -43,10 +47,14 @@ class RunValues:
         self._compute = compute
         self._glance = glance
         self._types = [p.type or TEXT for p in parameters]
-        self._values = [literal.of_python(t, value, context) for t, value in zip(self._types, given, strict=True)]
+        self._values = (
+            given
+            if isinstance(given, ReadValues)
+            else ReadValues(literal.of_python(t, value, context) for t, value in zip(self._types, given, strict=True))
+        )
 
     @property
-    def given(self) -> Sequence[object | None]:
+    def given(self) -> ReadValues:
         """The parameters' values, in ``literal``'s form."""
         return self._values
 

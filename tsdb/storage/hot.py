@@ -107,22 +107,46 @@ def read_columns(columns: Sequence[Sequence[HotColumn]], counts: Int64s, starts:
     return out
 
 
-def locate(
-    ids: Int32s, offsets: Int64s, wanted: Mask | None, times: HotColumn | None, low: int, high: int
-) -> tuple[Int64s, Int64s, Int32s]:
-    """(starts, stops, tag sets) of the row ranges of a block that are of a wanted tag set and in [low, high).
+@dataclass(frozen=True, slots=True, eq=False)
+class Located:
+    """Row ranges of blocks, block by block: ``counts[b]`` of them, with ``rows[b]`` rows, are of block b."""
 
-    ``ids`` and ``offsets`` are its runs; ``times`` None says that all of it is in the range. [low, high) is not far
-    from the block's times.
+    starts: Int64s
+    stops: Int64s
+    tagsets: Int32s
+    counts: Int64s
+    rows: Int64s
+
+
+# Of a block of which all times are in the range.
+_NO_LINE = bytes(_LINE.size)
+
+
+def locate(
+    runs: Sequence[tuple[Int32s, Int64s]],
+    times: Sequence[HotColumn | None],
+    ranges: Sequence[tuple[int, int]],
+    wanted: Mask | None,
+) -> Located:
+    """The rows of blocks that are of a wanted tag set and whose time is in the block's range [low, high).
+
+    ``runs`` are the blocks' ids and offsets; ``times`` None says that all of a block is in its range. A range is not
+    far from the block's times.
     """
-    starts, stops, tagsets = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64), np.empty(len(ids), np.int32)
-    mask = _EVERYTHING if wanted is None else wanted
-    if times is None:
-        count = _locate_all(ids, offsets, mask, wanted is None, starts, stops, tagsets)
-    else:
-        first, last = times.place(low), times.place(high)
-        count = _locate(ids, offsets, mask, wanted is None, times.numbers, first, last, starts, stops, tagsets)
-    return starts[:count], stops[:count], tagsets[:count]
+    ids, offsets = np.concatenate([each[0] for each in runs]), np.concatenate([each[1] for each in runs])
+    sizes = np.fromiter((len(each[0]) for each in runs), np.int64, len(runs))
+    lines = b"".join([_NO_LINE if each is None else each.line for each in times])
+    table = np.frombuffer(lines, np.int64).reshape(len(runs), -1)
+    room, blocks = len(ids), len(runs)
+    found = Located(
+        np.empty(room, np.int64), np.empty(room, np.int64), np.empty(room, np.int32),
+        np.empty(blocks, np.int64), np.empty(blocks, np.int64),
+    )  # fmt: skip
+    _locate(
+        ids, offsets, sizes, table, np.array(ranges, np.int64), _EVERYTHING if wanted is None else wanted,
+        wanted is None, found.starts, found.stops, found.tagsets, found.counts, found.rows,
+    )  # fmt: skip
+    return found
 
 
 @kernel
@@ -189,39 +213,52 @@ def _read_columns(
 
 
 @kernel
-def _locate_all(
-    ids: Int32s, offsets: Int64s, wanted: Mask, everything: bool, starts: Int64s, stops: Int64s, tagsets: Int32s
-) -> int:
-    count = 0
-    for i in range(len(ids)):
-        # An id beyond the mask is newer than the view.
-        if everything or (ids[i] < len(wanted) and wanted[ids[i]]):
-            starts[count], stops[count], tagsets[count] = offsets[i], offsets[i + 1], ids[i]
-            count += 1
-    return count
-
-
-@kernel
 def _locate(
-    ids: Int32s, offsets: Int64s, wanted: Mask, everything: bool, times: npt.NDArray[np.generic], first: int, last: int,
-    starts: Int64s, stops: Int64s, tagsets: Int32s,
-) -> int:  # fmt: skip
+    ids: Int32s, offsets: Int64s, sizes: Int64s, table: npt.NDArray[np.int64], ranges: Int64s, wanted: Mask,
+    everything: bool, starts: Int64s, stops: Int64s, tagsets: Int32s, counts: Int64s, rows: Int64s,
+) -> None:  # fmt: skip
+    run = 0
     count = 0
-    for i in range(len(ids)):
-        if everything or (ids[i] < len(wanted) and wanted[ids[i]]):
-            begin = _at_least(times, offsets[i], offsets[i + 1], first)
-            end = _at_least(times, begin, offsets[i + 1], last)
-            if begin < end:
-                starts[count], stops[count], tagsets[count] = begin, end, ids[i]
-                count += 1
-    return count
+    for b in range(len(sizes)):
+        line = table[b]
+        timed, base, step = line[2] > 0, line[3], max(np.int64(1), line[4])
+        # The first numbers that stand for at least the range's ends.
+        first, last = -((base - ranges[b, 0]) // step), -((base - ranges[b, 1]) // step)
+        begin = count
+        total = 0
+        for r in range(run, run + sizes[b]):
+            # An id beyond the mask is newer than the view.
+            if everything or (ids[r] < len(wanted) and wanted[ids[r]]):
+                # Offsets are one more than ids, of each block.
+                start, stop = offsets[r + b], offsets[r + b + 1]
+                if timed:
+                    start = _at_least(line, start, stop, first)
+                    stop = _at_least(line, start, stop, last)
+                if start < stop:
+                    starts[count], stops[count], tagsets[count] = start, stop, ids[r]
+                    count += 1
+                    total += stop - start
+        run += sizes[b]
+        counts[b], rows[b] = count - begin, total
+
+
+@inlined
+def _number(line: npt.NDArray[np.int64], row: int) -> int:
+    width = line[2]
+    if width == 1:
+        return octet_at(line[0], row, line[1])
+    if width == 2:
+        return uint16_at(line[0], row, line[1])
+    if width == 4:
+        return uint32_at(line[0], row, line[1])
+    return int64_at(line[0], row, line[1])
 
 
 @kernel
-def _at_least(numbers: npt.NDArray[np.generic], start: int, stop: int, bound: int) -> int:
+def _at_least(line: npt.NDArray[np.int64], start: int, stop: int, bound: int) -> int:
     while start < stop:
         middle = (start + stop) // 2
-        if np.int64(numbers[middle]) < bound:
+        if _number(line, middle) < bound:
             start = middle + 1
         else:
             stop = middle

@@ -95,9 +95,11 @@ class Passing:
         """The rows of parts; what is hot of them is looked up, and no other column of the fields is fetched."""
         look_up([part for part in parts if _is_judged_by_times(part, window)], (TIME_COLUMN,))
         look_up(parts, self._bounds.columns)
+        located = self._located(parts, window)
         found = []
-        for part in parts:
-            chosen = self._choose(part, window)
+        for at, part in enumerate(parts):
+            selection, times = located[at] if at in located else self._read(part, window)
+            chosen = self._choose(part, selection, times)
             if chosen is None:
                 part.release()
             else:
@@ -105,24 +107,42 @@ class Passing:
         look_up([each.part for each in found], self._wanted_numbers)
         return found
 
-    def _choose(self, part: Part, window: Window) -> Chosen | None:
-        bounds, layout = part.rectangle, part.layout()
-        covered = _is_covered(part, window)
-        keep = _is_judged_by_times(part, window)
-        if keep:
-            part.fetch((), times=True, sequences=False, keep=True)
-        hot = part.hot(TIME_COLUMN) if keep else None
-        found: Int64s | None = None
-        if covered or hot is not None:
-            low, high = max(window.low, bounds.min_time), min(window.high, bounds.max_time + 1)
-            starts, stops, tagsets = locate(layout.ids, layout.offsets, self._wanted, hot, low, high)
-            selection = part.left(Selection(starts, stops, tagsets, int((stops - starts).sum())))
-        else:
-            selection = part.left(of_tagsets(layout, self._wanted))
-            if selection.rows:
-                found = part.times(selection.spans)
-                selection, inside = in_time(selection, found, window.low, window.high)
-                found = inside.take(found)
+    def _located(self, parts: Sequence[Part], window: Window) -> dict[int, tuple[Selection, None]]:
+        """By place, the rows of parts that lie in the window as a whole or whose times are hot: found in one step."""
+        places, runs, times, ranges = [], [], [], []
+        for at, part in enumerate(parts):
+            hot = None
+            if _is_judged_by_times(part, window):
+                part.fetch((), times=True, sequences=False, keep=True)
+                hot = part.hot(TIME_COLUMN)
+            if hot is not None or _is_covered(part, window):
+                layout, bounds = part.layout(), part.rectangle
+                places.append(at)
+                runs.append((layout.ids, layout.offsets))
+                times.append(hot)
+                ranges.append((max(window.low, bounds.min_time), min(window.high, bounds.max_time + 1)))
+        if not places:
+            return {}
+        found = locate(runs, times, ranges, self._wanted)
+        ends = np.cumsum(found.counts).tolist()
+        made = {}
+        for at, begin, end, rows in zip(places, [0, *ends], ends, found.rows.tolist(), strict=False):
+            own = slice(begin, end)
+            selection = Selection(found.starts[own], found.stops[own], found.tagsets[own], rows)
+            made[at] = parts[at].left(selection), None
+        return made
+
+    def _read(self, part: Part, window: Window) -> tuple[Selection, Int64s | None]:
+        """The rows of a part that are in the window by its times, which are read, and theirs."""
+        selection = part.left(of_tagsets(part.layout(), self._wanted))
+        if not selection.rows:
+            return selection, None
+        times = part.times(selection.spans)
+        selection, inside = in_time(selection, times, window.low, window.high)
+        return selection, inside.take(times)
+
+    def _choose(self, part: Part, selection: Selection, times: Int64s | None) -> Chosen | None:
+        """What bounds let pass of rows; None when nothing is left."""
         self._statistics.rows_read += selection.rows
         known: Mapping[int, pa.Array] = _NOTHING
         if self._bounds and selection.rows:
@@ -131,10 +151,8 @@ class Passing:
             if narrowed is None:
                 return None
             selection, known = narrowed.selection, narrowed.columns
-            found = None if found is None else narrowed.inside.take(found)
-        if not selection.rows:
-            return None
-        return Chosen(part, selection, found, known)
+            times = None if times is None else narrowed.inside.take(times)
+        return Chosen(part, selection, times, known) if selection.rows else None
 
     def _from_hot(self, group: Sequence[Chosen]) -> dict[int, Int64s]:
         """The columns that are hot in all parts, by number: 64 bits of each value."""
