@@ -18,6 +18,7 @@ from tsdb.errors import IdleInTransactionSessionTimeout, IdleSessionTimeout, Tsd
 from tsdb.session import answers
 from tsdb.session.budget import Budget
 from tsdb.session.core import Core
+from tsdb.session.described import DESCRIPTIONS
 from tsdb.session.notifications import Notification
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal
@@ -30,7 +31,7 @@ from tsdb.session.work import WaitEvent, Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.settings.setting import milliseconds
 from tsdb.sql.statement import Statement, parse, split
-from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Client, Event, FieldDescription
+from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Client, Event
 
 # How much of a statement's text pg_stat_activity keeps.
 ACTIVITY_CHARACTERS = 1024
@@ -99,7 +100,7 @@ class Exchange:
         """RowDescription and all rows; the tag."""
         rowset = stream.source.rowset
         self.core.cancellation.watch(rowset)
-        self.connection.row_description(fields(rowset.columns, stream.formats))
+        self.describe(rowset.columns, stream.formats)
         rows = 0
         try:
             rows, _ = await self.send(stream, None)
@@ -107,6 +108,10 @@ class Exchange:
             self.work.later(rowset.close)
             raise
         return rowset.tag(rows)
+
+    def describe(self, columns: tuple[ResultColumn, ...], formats: Sequence[int]) -> None:
+        """RowDescription."""
+        self.connection.described(DESCRIPTIONS.of(columns, formats, self.connection.codec))
 
     async def send(self, stream: RowStream, limit: int | None) -> tuple[int, bool]:
         """Send rows, at most ``limit``. (rows sent, whether there are none left: then the rowset is closed)."""
@@ -218,9 +223,7 @@ class Exchange:
         loop = asyncio.get_running_loop()
         if not seconds:
             core.deadline = None
-            timer: asyncio.Handle = loop.call_soon(_nothing)
-            timer.cancel()
-            return timer
+            return asyncio.Handle(_nothing, (), loop)  # never scheduled
         core.deadline = time.monotonic() + seconds
         return loop.call_later(seconds, core.cancellation.cancel, "canceling statement due to statement timeout")
 
@@ -249,13 +252,6 @@ def _nothing() -> None:
 def stream_of(core: Core, source: RowSource, code: int = TEXT_FORMAT) -> RowStream:
     """Rows for a client that said nothing about formats."""
     return RowStream(source, (code,) * len(source.rowset.columns), core)
-
-
-def fields(columns: Sequence[ResultColumn], formats: Sequence[int]) -> list[FieldDescription]:
-    return [
-        FieldDescription(c.name, c.type, code, c.table_oid, c.attnum, c.typmod)
-        for c, code in zip(columns, formats, strict=True)
-    ]
 
 
 def _forget_frames(error: BaseException | None) -> None:

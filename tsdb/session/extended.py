@@ -13,7 +13,7 @@ from tsdb import datetimes
 from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
 from tsdb.session import commands, copying, parameters
 from tsdb.session.core import Core
-from tsdb.session.exchange import Exchange, fields
+from tsdb.session.exchange import Exchange
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
 from tsdb.session.rowset import Done, RowSource, RowStream, begun
@@ -106,7 +106,7 @@ def _describe(exchange: Exchange, event: Describe) -> None:
         return
     # A cursor that DECLARE made has no formats of its own: FETCH will have them.
     codes = formats if formats is not None and len(formats) == len(columns) else (TEXT_FORMAT,) * len(columns)
-    exchange.connection.row_description(fields(columns, codes))
+    exchange.describe(columns, codes)
 
 
 async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) -> None:

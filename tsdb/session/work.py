@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
 from tsdb.errors import TsdbError
@@ -48,7 +48,7 @@ class Work:
         self.turn = turns.turn()
         self._cancellation = cancellation
         self._waits = waits
-        self._running: asyncio.Future[Any] | None = None
+        self._running: Future[Any] | None = None
 
     async def __call__(self, function: Callable[[], T]) -> T:
         """Run what blocks. Raises what it raises, QueryCanceled if it was cancelled before it ran."""
@@ -69,12 +69,11 @@ class Work:
             finally:
                 self.turn.leave()
 
-        submitted = self._pool.submit(run)
-        self._running = asyncio.wrap_future(submitted)
+        self._running = submitted = self._pool.submit(run)
         cancellation.wait(submitted.cancel)
         try:
-            # Shielded: a task that is cancelled leaves, but the thread goes on, and ``ended`` waits for it.
-            return await asyncio.shield(self._running)
+            # A task that is cancelled leaves, but the thread goes on, and ``ended`` waits for it.
+            return await asyncio.wrap_future(submitted)
         except asyncio.CancelledError:
             if submitted.cancelled():
                 self.turn.leave()
@@ -82,7 +81,7 @@ class Work:
             raise
         finally:
             cancellation.wait(None)
-            if self._running is not None and self._running.done():
+            if submitted.done():
                 self._running = None  # a future keeps its error's traceback, and that the statement's view
 
     async def _wait_for(self, awaited: Claim | Turn, look: Callable[[], None], event: WaitEvent) -> None:
@@ -112,7 +111,9 @@ class Work:
     async def ended(self) -> None:
         """Until nothing of this session runs in a thread."""
         if self._running is not None and not self._running.done():
-            await asyncio.wait([self._running])
+            loop, ended = asyncio.get_running_loop(), asyncio.Event()
+            self._running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+            await ended.wait()
 
     def later(self, close: Callable[[], None]) -> None:
         """Close in the pool, once the thread that may still be reading has returned; nobody waits for it."""

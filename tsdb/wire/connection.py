@@ -279,6 +279,10 @@ class Connection:
     def row_description(self, fields: Sequence[FieldDescription]) -> None:
         self._send(Sent.ANSWER, backend.row_description(fields, self.codec))
 
+    def described(self, octets: bytes) -> None:
+        """A whole RowDescription message, as ``tsdb.wire.backend`` makes it."""
+        self._send(Sent.ANSWER, octets)
+
     def data_rows(self, octets: bytes) -> None:
         """Whole DataRow messages, as ``tsdb.wire.rows.RowEncoder`` writes them."""
         self._send(Sent.ANSWER, octets)
