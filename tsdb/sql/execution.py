@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -84,9 +84,16 @@ class Execution:
         return self._token
 
     def start(
-        self, plan: Plan, sql: str, requests: Sequence[tuple[str, ScanRequest]], view: View, context: Context
+        self,
+        plan: Plan,
+        sql: str,
+        requests: Sequence[tuple[str, ScanRequest]],
+        view: View,
+        context: Context,
+        given: Mapping[str, pa.Table],
     ) -> None:
-        """Register the scans and begin. Raises what DuckDB's binding or a system relation raises."""
+        """Register the scans, and tables that are there, and begin. Raises what DuckDB's binding or a system relation
+        raises."""
         assert self._cursor is not None
         connection = self._cursor.connection
         try:
@@ -94,6 +101,8 @@ class Execution:
                 stream = ScanStream(request, view, self._running)
                 self._streams.append((request.series.name, stream))
                 self._cursor.show(name, stream)
+            for name, table in given.items():
+                self._cursor.show(name, table)
             for source in plan.sources:
                 if source.delay_seconds is not None:
                     self._cursor.show(source.name, LateRow(source.delay_seconds, self._running))

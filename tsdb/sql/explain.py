@@ -132,6 +132,9 @@ def _where(plan: Plan, requests: Sequence[ScanRequest], context: Context) -> str
         return "kernels"
     if plan.aggregate is not None:
         return "kernels" if plan.aggregate.in_utc(requests[0].range, context.time_zone) is not None else "DuckDB"
+    if plan.partial is not None:
+        whole = plan.partial.aggregate.in_utc(requests[0].range, context.time_zone) is not None
+        return "DuckDB over aggregates from kernels" if whole else "DuckDB"
     return "the scan" if plan.selection is not None else "DuckDB"
 
 

@@ -48,8 +48,9 @@ class KernelExecution(ABC):
         self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
 
     @abstractmethod
-    def answer(self) -> pa.RecordBatch:
-        """All rows, their columns in the types that were promised, under any names. Raises Unsuitable."""
+    def answer(self) -> pa.RecordBatch | Rows:
+        """All rows, their columns in the types that were promised, under any names; or what goes on to give them.
+        Raises Unsuitable."""
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -69,8 +70,11 @@ class KernelExecution(ABC):
     def __next__(self) -> pa.RecordBatch:
         if self._rows is None:
             try:
-                found = self._named(self.answer())
-                self._rows, self._left = _pieces(found), len(found)
+                found = self.answer()
+                if isinstance(found, pa.RecordBatch):
+                    self._rows, self._left = _pieces(self._named(found)), len(found)
+                else:
+                    self._rows = self._instead = found
             except Unsuitable:
                 self._instead = self._otherwise()
                 self._rows = self._instead

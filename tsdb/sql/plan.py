@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tsdb.model.store import FieldBound, Newest, TagMatch, TimeRange
-from tsdb.sql.aggregation.plan import ScanAggregate
+from tsdb.sql.aggregation.plan import Partial, ScanAggregate
 from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Source
@@ -39,8 +39,9 @@ class PlannedScan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
-    ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so.
-    ``widening``: it may be answered from the newest part of its range alone."""
+    ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so;
+    ``partial``: with kernels for a part of it. ``widening``: it may be answered from the newest part of its range
+    alone."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -50,6 +51,7 @@ class Plan:
     scans: tuple[PlannedScan, ...] = ()
     rules: tuple[str, ...] = ()
     aggregate: ScanAggregate | None = None
+    partial: Partial | None = None
     selection: ScanSelection | None = None
     first_rows: FirstRows | None = None
     widening: Widening | None = None

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 
@@ -16,6 +17,8 @@ from tsdb.model.schema import Catalog, Column, Role
 from tsdb.model.store import ScanRequest, TimeRange, View
 from tsdb.sql import explain, requests, rules
 from tsdb.sql.aggregation.execution import AggregateExecution, columns_of
+from tsdb.sql.aggregation.partial import PartialExecution
+from tsdb.sql.aggregation.plan import Partial
 from tsdb.sql.bind import datetimes as bind_datetimes
 from tsdb.sql.bind import enums as bind_enums
 from tsdb.sql.bind import hypertables as bind_hypertables
@@ -55,6 +58,7 @@ from tsdb.sql.values import RunValues
 from tsdb.types import TEXT, SqlType
 
 CACHED_PLANS = 512
+_NOTHING: Mapping[str, pa.Table] = MappingProxyType({})
 _WIDENING = ("pg_repeats(", "pg_length(", "pg_lpad(", "pg_rpad(")
 _MAKING_ROWS = ("generate_series(", "unnest(", "range(", "RECURSIVE")
 # The binder's tables fill themselves as these are imported.
@@ -238,7 +242,7 @@ class Queries:
         dictionaries: bool,
     ) -> Rows | None:
         """None when DuckDB must answer it."""
-        ways = (plan.aggregate, plan.selection, plan.first_rows, plan.widening)
+        ways = (plan.aggregate, plan.partial, plan.selection, plan.first_rows, plan.widening)
         if all(way is None for way in ways):
             return None
 
@@ -268,12 +272,39 @@ class Queries:
                 span = _count(plan.selection.limit, given, None), _count(plan.selection.offset, given, 0) or 0
                 request = requests.exactly(scan, given, plan.selection.columns(matches))
                 return SelectionExecution(plan.selection, request, matches, span, *rest, dictionaries=dictionaries)
+            if plan.partial is not None:
+                return self._over_parts(plan, plan.partial, columns, view, values, context)
             assert plan.aggregate is not None
             request = requests.exactly(scan, given, columns_of(plan.aggregate))
             aggregate = plan.aggregate.in_utc(request.range, context.time_zone)
             return None if aggregate is None else AggregateExecution(aggregate, request, *rest, otherwise)
         except Undecided:
             return None
+
+    def _over_parts(
+        self,
+        plan: Plan,
+        partial: Partial,
+        columns: tuple[ResultColumn, ...],
+        view: View,
+        values: Sequence[object | None],
+        context: Context,
+    ) -> Rows | None:
+        """Raises Undecided."""
+        request = requests.exactly(plan.scans[0], self.values(plan, values, context), columns_of(partial.aggregate))
+        aggregate = partial.aggregate.in_utc(request.range, context.time_zone)
+        if aggregate is None:
+            return None
+
+        def otherwise() -> Rows:
+            return self._in_duckdb(plan, columns, view, values, context)
+
+        def over(table: pa.Table) -> Rows:
+            inner = replace(plan, sql=partial.sql, scans=())
+            return self._in_duckdb(inner, columns, view, values, context, {partial.name: table})
+
+        made = replace(partial, aggregate=aggregate)
+        return PartialExecution(made, request, view, columns, self._deadlines, context, otherwise, over)
 
     def _in_duckdb(
         self,
@@ -282,7 +313,9 @@ class Queries:
         view: View,
         values: Sequence[object | None],
         context: Context,
+        given: Mapping[str, pa.Table] = _NOTHING,
     ) -> Execution:
+        """``given``: tables in the place of scans."""
         zone = str(context.zone)
         self._instance.calls.register(context.backend_pid, context.session)
         cursor = self._instance.take(zone)
@@ -295,7 +328,7 @@ class Queries:
         except BaseException:
             execution.close()
             raise
-        execution.start(plan, run_values.fill(plan.sql), made, view, context)
+        execution.start(plan, run_values.fill(plan.sql), made, view, context, given)
         return execution
 
     def values(self, plan: Plan, values: Sequence[object | None], context: Context, glance: int = 0) -> RunValues:

@@ -34,7 +34,7 @@ _COMPARISONS: dict[str, Callable[[pa.Array, pa.Scalar], pa.Array]] = {
 def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
     """The result's rows, columns named c1, c2 … Raises Unsuitable."""
     filled = np.flatnonzero(cells.rows.reshape(-1))
-    if not plan.grouped and len(filled) == 0:
+    if len(filled) == 0:
         return _of_nothing(plan)
     for condition in plan.having:
         aggregate = plan.aggregates[condition.aggregate]
@@ -114,9 +114,9 @@ def _ranked(column: pa.Array, item: Ordering) -> Keys:
 
 
 def _of_nothing(plan: ScanAggregate) -> pa.RecordBatch:
-    """Without GROUP BY there is one row also when no row was read."""
+    """Without GROUP BY there is one row also when no row was read, else none."""
     columns = [
-        pa.array([0 if plan.aggregates[index].function == "count" else None], result.arrow)
+        pa.array([] if plan.grouped else [0 if plan.aggregates[index].function == "count" else None], result.arrow)
         for (_, index), result in zip(plan.outputs, plan.types, strict=True)
     ]
     batch = pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])

@@ -44,7 +44,7 @@ class AggregateExecution(KernelExecution):
         self._plan = plan
         self._request = request
 
-    def answer(self) -> pa.RecordBatch:
+    def answer(self) -> pa.RecordBatch | Rows:
         return answer(self._plan, self._filled())
 
     def _filled(self) -> Cells:

@@ -99,3 +99,14 @@ class ScanAggregate:
     def needs_times(self) -> bool:
         """Whether the points' times matter, beyond the scan's range."""
         return self.time is not None or any(each.function in ("first", "last") for each in self.aggregates)
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """``aggregate`` gives rows that DuckDB reads in place of the points, under the scan's ``name`` with columns
+    ``names``; ``sql`` is the statement over them."""
+
+    aggregate: ScanAggregate
+    sql: str
+    name: str
+    names: tuple[str, ...]

@@ -29,7 +29,7 @@ from tsdb.sql.expressions import coercion
 from tsdb.sql.expressions.block import Block, BoundQuery, Condition, Output
 from tsdb.sql.expressions.coercion import as_bool, coerce
 from tsdb.sql.expressions.expression import ColumnReference, Expr
-from tsdb.sql.expressions.grouping import Grouping, Ordering
+from tsdb.sql.expressions.grouping import Grouped, Grouping, Ordering
 from tsdb.sql.expressions.relation import Merged, Relation, Scope
 from tsdb.sql.expressions.rows import client_row, fields_of
 from tsdb.types import TEXT
@@ -129,14 +129,14 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     sql += limit.text
     if select.grouped and not distinct and filled is None:
         block.grouping = _grouping(node, select, order, sql, having, shown=changed)
+    over = (*select.targets, *hidden) if filled is None else filled.aggregates
+    block.grouped = _grouped(node, select, over, having)
     if filled is None:
         groups = select.groups if select.grouped else None
         block.choice = choice_of(node, select.targets, groups, having, on, order, limit, sql)
     block.outputs = outputs
-    block.transparent = not (
-        limit.text or node.args.get("distinct") is not None or select.grouped or group_text
-        or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets)
-    )  # fmt: skip
+    whole = limit.text or node.args.get("distinct") is not None or select.grouped or group_text
+    block.transparent = not (whole or any(e.window or any(x.op == "set" for x in e.walk()) for e in select.targets))
     return BoundQuery(sql, outputs, block)
 
 
@@ -159,16 +159,19 @@ def _filled(binder: Binder, node: exp.Select, select: _Select) -> Filling | None
     return filled
 
 
+def _grouped(node: exp.Select, select: _Select, over: Sequence[Expr], having: Expr | None) -> Grouped | None:
+    """What is computed over the groups of a plain GROUP BY; None when it has more, or there is none."""
+    if not select.grouped or not _is_plain(node):
+        return None
+    return Grouped(tuple(select.groups), (*over, *([having] if having is not None else [])))
+
+
 def _grouping(
     node: exp.Select, select: _Select, order: Sequence[OrderItem], sql: str, having: Expr | None, *, shown: bool
 ) -> Grouping | None:
     """The structure of a plain GROUP BY; None when it has more."""
-    group, limit = node.args.get("group"), node.args.get("limit")
-    if group is not None and any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets")):
-        return None
-    if group is not None and any(
-        isinstance(e, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets) for e in group.expressions
-    ):
+    limit = node.args.get("limit")
+    if not _is_plain(node):
         return None
     if node.args.get("offset") is not None or any(e.window for e in select.targets):
         return None
@@ -180,6 +183,15 @@ def _grouping(
         return None
     rows = int(count.name) if isinstance(count, exp.Literal) else None
     return Grouping(tuple(select.groups), tuple(select.targets), sql, tuple(orderings), rows, shown, having)
+
+
+def _is_plain(node: exp.Select) -> bool:
+    """Neither grouping sets nor anything like them."""
+    group = node.args.get("group")
+    return group is None or not (
+        any(group.args.get(key) for key in ("rollup", "cube", "grouping_sets"))
+        or any(isinstance(e, exp.Tuple | exp.Rollup | exp.Cube | exp.GroupingSets) for e in group.expressions)
+    )
 
 
 def _final(expr: Expr) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tsdb.sql.expressions.choice import Choice
 from tsdb.sql.expressions.expression import Expr
-from tsdb.sql.expressions.grouping import Grouping
+from tsdb.sql.expressions.grouping import Grouped, Grouping
 from tsdb.sql.expressions.relation import Relation
 from tsdb.types import Field, SqlType
 
@@ -40,14 +40,16 @@ class Condition:
 @dataclass(eq=False)
 class Block:
     """One SELECT: its relations and conjuncts. ``transparent``: a condition on a plain output column may move inside
-    (no LIMIT, grouping, window, DISTINCT or set-returning function). ``grouping``: its GROUP BY, when that is plain;
-    ``choice``: which rows it gives, when neither windows nor set-returning functions have a part in that."""
+    (no LIMIT, grouping, window, DISTINCT or set-returning function). ``grouping``: its GROUP BY, when that is plain and
+    nothing more; ``grouped``: keys and what is computed over groups, when GROUP BY is plain; ``choice``: which rows it
+    gives, when neither windows nor set-returning functions have a part in that."""
 
     relations: list[Relation] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
     transparent: bool = False
     grouping: Grouping | None = None
+    grouped: Grouped | None = None
     choice: Choice | None = None
 
 

@@ -28,6 +28,14 @@ class Ordering:
 
 
 @dataclass(frozen=True, slots=True)
+class Grouped:
+    """The keys of a plain GROUP BY, and what a SELECT computes over its groups, in the terms of its rows."""
+
+    keys: tuple[Expr, ...]
+    targets: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Grouping:
     """A SELECT of one relation with plain GROUP BY: no DISTINCT, no windows, no grouping sets.
 

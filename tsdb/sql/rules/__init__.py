@@ -7,7 +7,8 @@
 5. ``prune_by_fields``: comparisons of a number column with a constant become bounds for blocks' minima and maxima.
 6. ``newest_first``: where a few rows of each group in the order of time are all that is needed, a scan gives those.
 7. ``aggregate_the_scan``: one aggregate over one series is answered by kernels instead of DuckDB.
-8. ``select_from_the_scan``: columns of one series are given as the scan has them, without DuckDB.
+8. ``aggregate_in_parts``: what stands around such an aggregate is computed over partial aggregates from kernels.
+9. ``select_from_the_scan``: columns of one series are given as the scan has them, without DuckDB.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tsdb.sql.plan import Plan
+from tsdb.sql.rules.aggregate_in_parts import aggregate_in_parts
 from tsdb.sql.rules.aggregate_the_scan import aggregate_the_scan
 from tsdb.sql.rules.move_conditions import move_conditions
 from tsdb.sql.rules.needed_columns import needed_columns
@@ -32,6 +34,7 @@ RULES: tuple[Callable[[Plan], Plan], ...] = (
     prune_by_fields,
     newest_first,
     aggregate_the_scan,
+    aggregate_in_parts,
     select_from_the_scan,
 )
 

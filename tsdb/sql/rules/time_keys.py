@@ -6,6 +6,7 @@ The binder writes all of them in few forms; they are known by the text it writes
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from tsdb.sql.aggregation.plan import TimeKey
 from tsdb.sql.expressions.expression import Expr
@@ -25,7 +26,18 @@ _TRUNCATED_ELSEWHERE = re.compile(
     r"timezone\('(?P<zone>[^'|\\]+)', "
     r"date_trunc\('(?P<unit>hour|day|week)', timezone\('(?P=zone)', (?P<time>[^()]+)\)\)\)"
 )
+_LONG_UNITS = "(?:month|quarter|year)"
+_LONG = re.compile(rf"date_trunc\('{_LONG_UNITS}', (?P<time>[^()]+)\)")
+_LONG_ELSEWHERE = re.compile(
+    r"timezone\('(?P<zone>[^'|\\]+)', "
+    rf"date_trunc\('{_LONG_UNITS}', timezone\('(?P=zone)', (?P<time>[^()]+)\)\)\)"
+)
+_MONTHS = re.compile(
+    r"make_timestamptz\(epoch_us\(pg_month_bucket\(make_timestamp\(epoch_us\((?P<time>[^()]+)\)\), \d+, "
+    r"make_timestamp\(CAST\((?P<origin>-?\d+) AS BIGINT\)\)\)\)\)"
+)
 _HOUR_US = 3600 * _US_PER_SECOND
+_DAY_US = 24 * _HOUR_US
 # Weeks begin on Mondays; 1970 began on a Thursday.
 _UNITS = {"hour": (_HOUR_US, 0), "day": (24 * _HOUR_US, 0), "week": (7 * 24 * _HOUR_US, 4 * 24 * _HOUR_US)}
 
@@ -34,6 +46,27 @@ def time_key(key: Expr) -> TimeKey | None:
     """The buckets of the time column that a key of GROUP BY makes; None if it is something else."""
     made = _bucket(key) if key.op == "bucket" else _seconds(key) or _instant(key) or _truncated(key)
     return made if made is not None and 0 < made.width_us <= _WIDTH_US_MAX else None
+
+
+def finer_key(key: Expr) -> TimeKey | None:
+    """Buckets of which each lies in one of the buckets that a key makes; None if it is something else."""
+    made = _bucket(key) if key.op == "gapfill" else time_key(key)
+    return _days(key) or _instants(made if made is not None and 0 < made.width_us <= _WIDTH_US_MAX else None)
+
+
+def _instants(made: TimeKey | None) -> TimeKey | None:
+    return made if made is None or made.form == "time" else replace(made, form="time")
+
+
+def _days(key: Expr) -> TimeKey | None:
+    """Months, quarters and years begin with a day, by the clocks that they are counted by."""
+    found = _LONG.fullmatch(key.sql) or _LONG_ELSEWHERE.fullmatch(key.sql)
+    if found is not None and _names_time(key, found["time"]):
+        return TimeKey(_DAY_US, 0, zone=found.groupdict().get("zone", ""))
+    found = _MONTHS.fullmatch(key.sql)
+    if found is not None and _names_time(key, found["time"]) and int(found["origin"]) % _DAY_US == 0:
+        return TimeKey(_DAY_US, 0)
+    return None
 
 
 def _bucket(key: Expr) -> TimeKey | None:
