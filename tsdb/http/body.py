@@ -21,6 +21,10 @@ from tsdb.http.request import SlowBody, too_large
 MIN_BODY_BYTES = 16 * 1024
 # Shorter bodies are there with their head, or nearly; longer ones must not claim memory that they do not fill yet.
 DIRECT_BYTES_MIN, DIRECT_BYTES_MAX = 48 * 1024, 32 * 1024 * 1024
+# What is longer is read in pieces, where that may be.
+LONG_BYTES = 24 * 1024 * 1024
+# How often a piece looks for room.
+ROOM_SECONDS = 0.02
 # Of the budget no more than this share is for what has not come yet: who sends slowly must not shut out the others.
 CLAIMED_SHARE = 4
 # The ASGI extension by which a server offers it.
@@ -36,10 +40,11 @@ class Direct(Protocol):
         """The body, if all of it has come: then nobody else gets it."""
         ...
 
-    def fill(self, buffer: bytearray) -> None:
-        """The body, which is as long as ``buffer``, goes there; ``filled`` says how much of it has come.
+    def fill(self, buffer: bytearray, more: int = 0) -> None:
+        """So much of the body as ``buffer`` has room for goes there; ``filled`` says how much of it has come. ``more``
+        bytes come after it: nothing is read until the next ``fill`` says where to.
 
-        ``receive`` then gives one message without bytes, when all has come.
+        ``receive`` then gives one message without bytes, when the buffer is full, if it is not at once.
         """
         ...
 
@@ -89,14 +94,58 @@ class Body:
         self._seconds = seconds
         self._taken = 0
 
-    def give_back(self) -> None:
-        self._budget.give(self._taken)
-        self._taken = 0
+    def give_back(self, count: int | None = None) -> None:
+        """So many bytes, or all, are not needed any more."""
+        count = self._taken if count is None else count
+        self._budget.give(count)
+        self._taken -= count
+
+    @property
+    def is_long(self) -> bool:
+        """Is it so long that it should be read in pieces? One of unknown length may be."""
+        length = self._length()
+        return length > LONG_BYTES or (not length and "transfer-encoding" in self._head.headers)
+
+    async def pieces(self, size: int) -> AsyncIterator[bytes | bytearray]:
+        """All of it in pieces of ``size`` bytes, the last may be shorter; ``give_back`` each when it is done with."""
+        self._renew(0)
+        length, direct = self._length(), self._offer()
+        if direct is not None and length:
+            for start in range(0, length, size):
+                here = min(size, length - start)
+                await self._claim(here)
+                try:
+                    filled = await self._direct(direct, here, length - start - here)
+                finally:
+                    self._budget.came(here)
+                yield filled
+            return
+        piece = bytearray()
+        async for chunk in self._chunks():
+            piece += chunk
+            if len(piece) >= size:
+                yield piece
+                piece = bytearray()
+        if piece:
+            yield piece
+
+    async def _claim(self, count: int) -> None:
+        """Wait for room for the next piece: who sends waits, too."""
+        for _ in range(round(self._seconds / ROOM_SECONDS) + 1):
+            if self._budget.claim(count):
+                self._taken += count
+                self._renew(0)
+                return
+            await asyncio.sleep(ROOM_SECONDS)
+        raise OutOfMemory("other request bodies take all the room that there is; try again soon")
+
+    def _offer(self) -> Direct | None:
+        found: Direct | None = self._head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
+        return found
 
     async def read(self) -> bytes | bytearray:
         """All of it."""
-        length = self._length()
-        direct: Direct | None = self._head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
+        length, direct = self._length(), self._offer()
         if direct is not None and DIRECT_BYTES_MIN <= length <= DIRECT_BYTES_MAX and self._budget.claim(length):
             self._taken += length
             self._renew(0)
@@ -123,9 +172,11 @@ class Body:
             raise too_large(self._limit)
         return int(text)
 
-    async def _direct(self, direct: Direct, length: int) -> bytearray:
+    async def _direct(self, direct: Direct, length: int, more: int = 0) -> bytearray:
         body = bytearray(length)
-        direct.fill(body)
+        direct.fill(body, more)
+        if direct.filled == length:
+            return body
         while True:
             try:
                 async with asyncio.timeout_at(self._deadline):
@@ -135,7 +186,7 @@ class Body:
                 continue
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            if not message.get("more_body", False):
+            if direct.filled == length or not message.get("more_body", False):
                 return body
 
     async def _chunks(self) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ Sources: InfluxDB 1.12 and 2.7 API reference (``/write``, ``/api/v2/write``), In
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 import pyarrow as pa
@@ -94,14 +94,9 @@ def decode_body(body: bytes | bytearray, encoding: str, limit: int) -> bytes | b
     match encoding.strip().lower():
         case "" | "identity":
             return body
-        case "gzip" | "x-gzip":
-            return _inflate(body, 31, limit, "gzip")
-        case "deflate":
-            # RFC 9110 8.4.1.2 means zlib's format; some clients send the raw stream.
-            zlib_format = len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
-            return _inflate(body, 15 if zlib_format else -15, limit, "deflate")
-        case "zstd":
-            return _unzstd(body, limit)
+        case "gzip" | "x-gzip" | "deflate" | "zstd":
+            pieces = list(decoded_pieces(body, encoding, limit, limit + 1))
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     raise BadRequest(f"content encoding {encoding[:40]!r} is not supported (use gzip, deflate or zstd)", 415)
 
 
@@ -109,29 +104,55 @@ def too_large(limit: int) -> BadRequest:
     return BadRequest(f"Request Entity Too Large: the limit is {limit} bytes", 413)
 
 
-def _inflate(body: bytes | bytearray, window_bits: int, limit: int, name: str) -> bytearray:
+def decoded_pieces(body: bytes | bytearray, encoding: str, limit: int, size: int) -> Iterator[bytes | bytearray]:
+    """What ``decode_body`` gives, in pieces of ``size`` bytes, the last may be shorter: what a body holds may be a
+    thousand times as long as itself."""
+    pieces: Iterator[bytes | bytearray]
+    match encoding.strip().lower():
+        case "gzip" | "x-gzip":
+            pieces = _inflated(body, 31, "gzip", size)
+        case "deflate":
+            # RFC 9110 8.4.1.2 means zlib's format; some clients send the raw stream.
+            zlib_format = len(body) >= 2 and body[0] & 0x0F == 8 and (body[0] << 8 | body[1]) % 31 == 0
+            pieces = _inflated(body, 15 if zlib_format else -15, "deflate", size)
+        case "zstd":
+            pieces = _unzstd(body, size)
+        case _:
+            pieces = iter([decode_body(body, encoding, limit)])
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > limit:
+            raise too_large(limit)
+        yield piece
+
+
+def _inflated(body: bytes | bytearray, window_bits: int, name: str, size: int) -> Iterator[bytearray]:
     out = bytearray()
     rest: bytes | bytearray = body
     while rest:
         stream = zlib.decompressobj(window_bits)
-        try:
-            out += stream.decompress(rest, limit + 1 - len(out))
-        except zlib.error as error:
-            raise BadRequest(f"invalid {name} body: {error}") from None
-        if len(out) > limit:
-            raise too_large(limit)
-        if not stream.eof:
-            raise BadRequest(f"invalid {name} body: it ends too early")
+        while not stream.eof:
+            before = len(out), len(rest)
+            try:
+                out += stream.decompress(rest, size - len(out))
+            except zlib.error as error:
+                raise BadRequest(f"invalid {name} body: {error}") from None
+            rest = stream.unconsumed_tail
+            if len(out) == size:
+                yield out
+                out = bytearray()
+            elif before == (len(out), len(rest)) or (not rest and not stream.eof):
+                raise BadRequest(f"invalid {name} body: it ends too early")
         rest = stream.unused_data
-    return out
+    if out:
+        yield out
 
 
-def _unzstd(body: bytes | bytearray, limit: int) -> bytes:
+def _unzstd(body: bytes | bytearray, size: int) -> Iterator[bytes]:
     try:
         with pa.CompressedInputStream(pa.BufferReader(bytes(body)), "zstd") as stream:
-            out: bytes = stream.read(limit + 1)
+            while piece := stream.read(size):
+                yield piece
     except (OSError, pa.ArrowException) as error:
         raise BadRequest(f"invalid zstd body: {error}") from None
-    if len(out) > limit:
-        raise too_large(limit)
-    return out

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import chain
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
@@ -24,10 +26,11 @@ from tsdb.http.body import Body, Budget
 from tsdb.http.head import Head
 from tsdb.http.metrics import Metrics
 from tsdb.http.options import HttpOptions
-from tsdb.http.request import Api, BadRequest, decode_body, write_request
+from tsdb.http.request import Api, BadRequest, decode_body, decoded_pieces, write_request
 from tsdb.http.together import Together, size_class
 from tsdb.ingest.outcome import Outcome
-from tsdb.ingest.write import Submitted, WriteRequest, submit
+from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
+from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
 from tsdb.model.access import Identity
 from tsdb.model.store import Store
 
@@ -36,7 +39,10 @@ log = logging.getLogger(__name__)
 # Clients probe for an InfluxDB: the version of the API spoken, with our own behind it.
 INFLUXDB_VERSION = "1.8.10"
 WRITE_PATHS = {api.value: api for api in Api}
+# Pieces of a body that are in memory while the next is read.
+PIECES_HELD = PARTS_AHEAD + 1
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
+_Octets = bytes | bytearray
 _NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -90,7 +96,14 @@ class Writes:
         body = Body(head, receive, self._budget, self._options.body_bytes_max, self._options.body_timeout_s)
         try:
             encoding = head.headers.get("content-encoding", "")
-            read = await body.read()
+            whole = wanted.producer is not None or not wanted.accept_partial
+            if body.is_long and not encoding and not whole:
+                pieces = body.pieces(PIECE_BYTES)
+                read = await anext(pieces, b"")
+                if len(read) >= PIECE_BYTES:
+                    return self._counted(await self._store_pieces(wanted, body, read, pieces, who.role))
+            else:
+                read = await body.read()
             size = size_class(wanted, read, encoding)
             if size is not None:
                 outcome = await self._together.write(wanted, read, who.role, size)
@@ -98,11 +111,45 @@ class Writes:
                 outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
         finally:
             body.give_back()
+        return self._counted(outcome)
+
+    def _counted(self, outcome: Outcome) -> Outcome:
         if outcome.written:
             self._metrics.points.inc(outcome.written)
         if outcome.dropped:
             self._metrics.rejected.inc(outcome.dropped)
         return outcome
+
+    async def _store_pieces(
+        self,
+        wanted: WriteRequest,
+        body: Body,
+        first: bytes | bytearray,
+        rest: AsyncIterator[bytes | bytearray],
+        role: int,
+    ) -> Outcome:
+        """Store a body as it comes: while one piece is cut and parsed, the next is read."""
+        loop, options = asyncio.get_running_loop(), self._options
+        now_ns, create = self._clock.now_ns(), options.create_database
+        writing = PiecewiseWrite(self._store, wanted, now_ns, options.limits, create, role)
+        self._metrics.bytes.inc(len(first))
+        held = deque([len(first)])
+        feeding = loop.run_in_executor(self._pool, writing.feed, first)
+        del first
+        try:
+            async for piece in rest:
+                await feeding
+                self._metrics.bytes.inc(len(piece))
+                feeding = loop.run_in_executor(self._pool, writing.feed, piece)
+                held.append(len(piece))
+                if len(held) > PIECES_HELD:
+                    body.give_back(held.popleft())
+        finally:
+            # Nothing of it runs on when the request is over.
+            await asyncio.wait([feeding])
+        await feeding
+        submitted = await loop.run_in_executor(self._pool, writing.finish)
+        return await _durable(submitted)
 
     async def _store_body(
         self,
@@ -119,17 +166,31 @@ class Writes:
         submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if handed_on is not None:
             handed_on()
-        await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
-        return submitted.outcome
+        return await _durable(submitted)
 
     def _submit(
         self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str
     ) -> Submitted:
         options = self._options
-        decoded = decode_body(body, encoding, options.body_bytes_max)
-        self._metrics.bytes.inc(len(decoded))
         now_ns, create = self._clock.now_ns(), options.create_database
+        if encoding and wanted.producer is None and wanted.accept_partial and not all_good:
+            pieces = decoded_pieces(body, encoding, options.body_bytes_max, PIECE_BYTES)
+            decoded = next(pieces, b"")
+            if len(decoded) == PIECE_BYTES:
+                writing = PiecewiseWrite(self._store, wanted, now_ns, options.limits, create, role)
+                for piece in chain([decoded], pieces):
+                    self._metrics.bytes.inc(len(piece))
+                    writing.feed(piece)
+                return writing.finish()
+        else:
+            decoded = decode_body(body, encoding, options.body_bytes_max)
+        self._metrics.bytes.inc(len(decoded))
         return submit(self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good)
+
+
+async def _durable(submitted: Submitted) -> Outcome:
+    await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
+    return submitted.outcome
 
 
 def _request_id() -> tuple[bytes, bytes]:

@@ -76,9 +76,16 @@ class LineStream:
         """Bytes that wait."""
         return len(self._bytes)
 
+    @property
+    def quoted(self) -> bool:
+        """Whether there is a quote in what waits."""
+        return b'"' in self._bytes
+
     def feed(self, data: bytes | bytearray | memoryview) -> None:
+        if not len(data):
+            return
         self._bytes += data
-        self._newline = self._newline or b"\n" in bytes(data)
+        self._newline = self._newline or self._bytes.find(b"\n", -len(data)) >= 0
 
     def take(self) -> bytearray:
         """The lines that are whole by now; those of a line that is too long come in its place, cut."""

@@ -87,8 +87,8 @@ def submit(
     outcome, futures = Outcome(0), []
     parts = [_parsed(request, body, 1, now_ns, limits, timed)] if whole else _parts(request, body, now_ns, limits)
     for parsed in parts:
-        done, future = _submit_part(store, request, parsed, now_ns, role, all_good)
-        outcome = _joined(outcome, done)
+        done, future = submit_part(store, request, parsed, now_ns, role, all_good)
+        outcome = joined(outcome, done)
         futures += future
     return Submitted(outcome, tuple(futures))
 
@@ -97,11 +97,18 @@ def _parts(request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: 
     """The parts of a large body in their order, of which a few are parsed at a time."""
     waiting: deque[Future[Parsed]] = deque()
     for part, line_first in split(memoryview(body), -(-len(body) // PART_BYTES)):
-        waiting.append(_parsers.submit(_parsed, request, part, line_first, now_ns, limits))
+        waiting.append(parse_ahead(request, part, line_first, now_ns, limits))
         if len(waiting) > PARTS_AHEAD:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def parse_ahead(
+    request: WriteRequest, part: bytes | bytearray | memoryview, line_first: int, now_ns: int, limits: Limits
+) -> Future[Parsed]:
+    """Parse a part of a body in another thread."""
+    return _parsers.submit(_parsed, request, part, line_first, now_ns, limits)
 
 
 def _parsed(
@@ -124,9 +131,10 @@ def _parsed(
     return replace(parsed, lines=tuple(_guess_unit(lines) for lines in parsed.lines)) if auto else parsed
 
 
-def _submit_part(
-    store: Store, request: WriteRequest, parsed: Parsed, now_ns: int, role: int, all_good: bool
+def submit_part(
+    store: Store, request: WriteRequest, parsed: Parsed, now_ns: int, role: int, all_good: bool = False
 ) -> tuple[Outcome, list[Future[Written]]]:
+    """Bind a part and hand its points to the store: (what became of its lines, when they are durable)."""
     if parsed.error_count and not request.accept_partial:
         return Outcome(0, tuple(parsed.errors), parsed.error_count), []
     database, bound = _bind(store, request.database, parsed, role)
@@ -194,7 +202,8 @@ def _guess_unit(lines: Lines) -> Lines:
     return replace(lines, times=lines.times * scale)
 
 
-def _joined(before: Outcome, part: Outcome) -> Outcome:
+def joined(before: Outcome, part: Outcome) -> Outcome:
+    """What became of two parts of a body, one after the other."""
     return Outcome(
         before.written + part.written,
         (*before.errors, *part.errors)[:MAX_ERRORS],

@@ -114,7 +114,7 @@ class DirectBody:
         self._protocol = protocol
         self._cycle = cycle
         self._view = memoryview(b"")
-        self._length = 0
+        self._left: int | None = None
         self.filled = 0
 
     def whole(self) -> bytes | None:
@@ -125,30 +125,41 @@ class DirectBody:
         body, cycle.body = bytes(cycle.body), bytearray()
         return body
 
-    def fill(self, buffer: bytearray) -> None:
+    def fill(self, buffer: bytearray, more: int = 0) -> None:
         """The parser's share of the body has come already and goes first."""
         cycle = self._cycle
         first, cycle.body = cycle.body, bytearray()
-        buffer[: len(first)] = first
-        self._view, self._length, self.filled = memoryview(buffer), len(buffer), len(first)
-        if cycle.more_body and not cycle.disconnected:
-            cycle.message_event.clear()
+        fits = min(len(first), len(buffer))
+        buffer[:fits] = first[:fits]
+        cycle.body += first[fits:]
+        self._view, self.filled = memoryview(buffer), fits
+        if self._left is None and cycle.more_body and not cycle.disconnected:
+            self._left = len(buffer) + more - len(first)
             self._protocol.begin_direct(self)
+        if self.filled < len(buffer) and cycle.more_body and not cycle.disconnected:
+            cycle.message_event.clear()
 
     def room(self) -> memoryview:
         """Where the rest goes: of a request that was answered meanwhile, nowhere."""
+        assert self._left is not None
         if self._cycle.response_complete:
             self._view = memoryview(b"")
-            return _scratch.view[: self._length - self.filled]
+            return _scratch.view[: self._left]
         return self._view[self.filled :]
 
     def came(self, count: int) -> bool:
         """Is it all there?"""
+        assert self._left is not None
         self.filled += count
-        if self.filled < self._length:
-            return False
+        self._left -= count
+        if self.filled < len(self._view) or self._cycle.response_complete:
+            return self._left == 0
         self._view = memoryview(b"")
-        return True
+        if self._left:
+            # ``receive`` lets it go on, after the next ``fill``.
+            self._protocol.flow.pause_reading()
+            self._cycle.message_event.set()
+        return self._left == 0
 
 
 class HttpConnection(asyncio.BufferedProtocol):

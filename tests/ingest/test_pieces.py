@@ -1,0 +1,106 @@
+"""Bodies in pieces: the same points, errors and counts as of the whole, wherever the pieces begin."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tsdb.clock import ManualClock
+from tsdb.cluster.node import Node
+from tsdb.errors import TsdbError
+from tsdb.ingest.faults import Limits
+from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.pieces import PiecewiseWrite
+from tsdb.ingest.write import WriteRequest, submit
+from tsdb.model.store import TIME_NS, ScanRequest
+from tsdb.storage.options import Options
+
+NOW = 1_700_000_000_000_000_000
+LINES = (
+    "m,h=a{i} f={i} {i}",
+    'm,h=b s="text {i}" {i}',
+    'm,h=c s="two\nlines, f=1 {i}" {i}',
+    'm,h=d s="esc\\"aped\n# no comment\\\\" {i}',
+    "m,h=e f=bad {i}",
+    'm,h=f s="open {i}',
+    '# a comment with a " quote',
+    "",
+    "m,h=g f=1i {i}\r",
+    'm,h=i s="",f=2 {i}',
+)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    node = Node.open(tmp_path, Options(clock=ManualClock(NOW)))
+    yield node
+    node.close()
+
+
+def rows(node: Node, database: str) -> list[dict[str, object]]:
+    view = node.view()
+    try:
+        series = view.catalog.find(database).find("m")
+        names = {column.number: column.name for column in (*series.tags, *series.fields)}
+        scan = view.scan(ScanRequest(series, (TIME_NS, *names)))
+        found = [
+            dict(zip((TIME_NS, *names.values()), row.values(), strict=True))
+            for batch in scan.batches
+            for row in batch.to_pylist()
+        ]
+    finally:
+        view.close()
+    return sorted(found, key=repr)
+
+
+def in_pieces(node: Node, database: str, body: bytes, sizes: Iterator[int], limits: Limits) -> Outcome:
+    writing = PiecewiseWrite(node, WriteRequest(database), NOW, limits, True)
+    at = 0
+    while at < len(body):
+        size = next(sizes)
+        writing.feed(bytearray(body[at : at + size]))
+        at += size
+    submitted = writing.finish()
+    for future in submitted.futures:
+        future.result()
+    return submitted.outcome
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pieces_cut_anywhere_are_written_as_the_whole_is(node: Node, seed: int) -> None:
+    chance = random.Random(seed)
+    kinds = chance.sample(LINES, chance.randint(2, len(LINES))) if seed % 3 else LINES[:1] + LINES[4:5] + LINES[7:9]
+    lines = [chance.choice(kinds).format(i=i) for i in range(1, 120)]
+    # Everything the schema gets, in one order.
+    body = "\n".join(['m,h=z f=1,s="" 0', *lines, *([""] * chance.randint(0, 1))]).encode()
+    whole = submit(node, WriteRequest("whole"), body, NOW, Limits(), True)
+    for future in whole.futures:
+        future.result()
+    longest = chance.choice([3, 40, 700, 4000])
+    sizes = iter(lambda: chance.randint(1, longest), 0)
+    outcome = in_pieces(node, "cut", body, sizes, Limits())
+    assert outcome == whole.outcome
+    assert rows(node, "cut") == rows(node, "whole")
+
+
+def test_a_line_that_never_ends_is_refused_and_holds_no_more_than_its_bound(node: Node) -> None:
+    limits = Limits(line_bytes_max=1000)
+    body = b'm f=1 1\nm s="' + b"x" * 50_000 + b"\nm f=2 2\n"
+    outcome = in_pieces(node, "d", body, iter(lambda: 300, 0), limits)
+    assert (outcome.written, outcome.dropped) == (2, 1)
+
+
+def test_what_was_handed_on_stays_when_a_later_piece_fails(node: Node) -> None:
+    writing = PiecewiseWrite(node, WriteRequest("d"), NOW, Limits(), True)
+    for i in range(6):
+        writing.feed(f"m f={i} {i}\n".encode())
+    broken = PiecewiseWrite(node, WriteRequest("d", "fortnight"), NOW, Limits(), True)
+    with pytest.raises(TsdbError):
+        for _ in range(6):
+            broken.feed(b"m f=1 99\n")
+    for future in writing.finish().futures:
+        future.result()
+    assert [row["time_ns"] for row in rows(node, "d")] == list(range(6))
