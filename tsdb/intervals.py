@@ -17,6 +17,8 @@ from tsdb.errors import IntervalFieldOverflow, InvalidDatetimeFormat
 TEXT_LENGTH_MAX = 256
 
 _US_PER_DAY = 86_400_000_000
+# An interval goes through Arrow, which has nanoseconds: its hours are 292 years at most.
+US_MAX = (2**63 - 1) // 1000
 
 # Unit → months, days, microseconds of one.
 _MONTHS = {"mon": 1, "year": 12, "decade": 120, "century": 1200, "millennium": 12_000}
@@ -68,7 +70,7 @@ def parse_interval(text: str) -> Interval:
         _read_iso(stripped[1:], total, text)
     else:
         _read_words(stripped, total, text)
-    if abs(total.months) > 2**31 - 1 or abs(total.days) > 2**31 - 1 or abs(total.us) > 2**63 - 1:
+    if abs(total.months) > 2**31 - 1 or abs(total.days) > 2**31 - 1 or abs(total.us) > US_MAX:
         raise IntervalFieldOverflow(f'interval field value out of range: "{text}"')
     return Interval(total.months, total.days, total.us)
 

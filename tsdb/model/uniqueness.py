@@ -20,13 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tsdb.errors import UniqueViolation
-from tsdb.types import BOOL, DATE, NUMERIC, TIME, TIMESTAMP, TIMESTAMPTZ
+from tsdb.intervals import parse_interval
+from tsdb.types import BOOL, DATE, INTERVAL, NUMERIC, TIME, TIMESTAMP, TIMESTAMPTZ
 
 if TYPE_CHECKING:
     from tsdb.model.catalog import Column, Series
 
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+
+_US_PER_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ def uniques_of(series: Series) -> tuple[Unique, ...]:
     tags = tuple(column.number for column in series.tags)
     if series.keyed:
         key = series.key or tags
-        # Tags with equal values are one tag set, but for numbers that are written in two ways.
-        named = set(key) == set(tags) and not any(_in_own_scale(column) for column in series.tags)
+        # Tags with equal values are one tag set, but for values that are written in two ways.
+        named = set(key) == set(tags) and not any(has_spellings(column) for column in series.tags)
         found.append(Unique(series.key_name or f"{series.name}_pkey", key, key=named))
     found += [Unique(each.name, each.columns) for each in series.constraints if each.kind in "pu"]
     for index in series.indexes:
@@ -88,26 +91,35 @@ def shown_value(column: Column, value: object) -> str:
 
 
 def comparable(series: Series, numbers: Iterable[int | str], arrays: Iterable[pa.Array]) -> list[pa.Array]:
-    """Columns of stored values, of which equal ones are now alike: 1.0 and 1.00 of a numeric, 0 and −0."""
+    """Columns of stored values, of which equal ones are now alike: 1.0 and 1.00 of a numeric, 0 and −0, a day and 24
+    hours."""
     return [
         _alike(series.by_number[number], array) if isinstance(number, int) else array
         for number, array in zip(numbers, arrays, strict=True)
     ]
 
 
-def _in_own_scale(column: Column) -> bool:
-    """A numeric without a scale: a text, as it was written."""
-    return column.type == NUMERIC and column.typmod < 0
+def has_spellings(column: Column) -> bool:
+    """Whether equal values may be stored as different texts: numerics without a scale, and intervals, of which a day
+    is 24 hours and a month 30 days (interval_cmp_value)."""
+    return column.type == INTERVAL or (column.type == NUMERIC and column.typmod < 0)
 
 
 def _alike(column: Column, values: pa.Array) -> pa.Array:
     if pa.types.is_floating(values.type):
         return pc.add(values, pa.scalar(0.0, values.type))
-    if not _in_own_scale(column):
+    if not has_spellings(column):
         return values
     if isinstance(values, pa.DictionaryArray):
         return pa.DictionaryArray.from_arrays(values.indices, _alike(column, values.dictionary))
+    if column.type == INTERVAL:
+        return pa.array([None if text is None else _microseconds(text) for text in values.to_pylist()], pa.string())
     return pc.replace_substring_regex(values, r"\.0*$|(\.\d*[1-9])0+$", r"\1")
+
+
+def _microseconds(text: str) -> str:
+    found = parse_interval(text)
+    return str((found.months * 30 + found.days) * _US_PER_DAY + found.us)
 
 
 def matched(ours: Sequence[pa.Array], theirs: Sequence[pa.Array]) -> Int64s:

@@ -310,7 +310,10 @@ def _plain_aggregate(
         shown_total = _shown_sum(total, bound[0], suffix)
         made = _made(sql, NUMERIC, bound, inside, over, made_digits)
         return replace(made, shown=_shown_quotient(shown_total, count))
-    sql = chosen.template.format(*(b.sql for b in bound), a=sql_arguments, f=suffix)
+    if distinct and "interval" in chosen.arguments and name in ("sum", "avg"):
+        raise FeatureNotSupported(f"{name}(DISTINCT interval) is not supported", hint="DISTINCT in a subquery.")
+    once = "DISTINCT " if distinct else ""
+    sql = chosen.template.format(*(b.sql for b in bound), a=sql_arguments, f=suffix, d=once)
     if result.typname == "numeric" and name == "sum" and bound[0].digits is not None:
         made = _made(sql, result, bound, inside, over, (38, bound[0].digits[1]))
         return replace(made, shown=_shown_sum(sql, bound[0], suffix)) if bound[0].shown is not None else made

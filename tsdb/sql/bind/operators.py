@@ -16,6 +16,7 @@ from tsdb.sql.expressions.block import BoundQuery
 from tsdb.sql.expressions.coercion import as_bool, coerce, common_digits, implicit, is_text, numeric_digits_of
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.functions import text_types
+from tsdb.sql.expressions.functions.text_types import SUBTYPES
 from tsdb.sql.expressions.numeric_function import numeric_function
 from tsdb.sql.expressions.once import once
 from tsdb.sql.expressions.operators import OPERATORS as _OPERATORS
@@ -81,7 +82,7 @@ def operate(binder: Binder, symbol: str, *args: Expr) -> Expr:
     if symbol in ("@?", "@@") and "jsonb" in (a.type.typname for a in args):
         raise FeatureNotSupported("SQL/JSON paths are not supported", hint="-> and #> reach the same places.")
     chosen = signature.choose(symbol, candidates, types)
-    if chosen is None:
+    if chosen is None or _has_other_element(symbol, chosen, args):
         raise no_operator(symbol, *args)
     if symbol == "^" and _are_numeric(args):
         a, b = (coerce(arg, NUMERIC, binder.context) for arg in args)
@@ -105,6 +106,14 @@ def _are_numeric(args: Sequence[Expr]) -> bool:
 def _regular(symbol: str, text: Expr, pattern: Expr) -> Expr:
     sql = f"regexp_matches({text.sql}, {pattern_text(pattern, 'i' if symbol.endswith('*') else '')})"
     return combine(f"(NOT {sql})" if symbol[0] == "!" else sql, BOOL, symbol, (text, pattern))
+
+
+def _has_other_element(symbol: str, chosen: signature.Signature, args: Sequence[Expr]) -> bool:
+    """Whether a range is asked for a value of another type than its bounds have: nothing is cast for anyelement."""
+    if symbol not in ("@>", "<@"):
+        return False
+    kinds = zip(args, chosen.arguments, strict=True)
+    return any(not a.unknown and wanted in SUBTYPES.values() and a.type.typname != wanted for a, wanted in kinds)
 
 
 def _argument(binder: Binder, arg: Expr, wanted: str, others: Sequence[Expr]) -> Expr:

@@ -21,7 +21,6 @@ from tsdb.model.schema import Role, Series
 from tsdb.model.store import SEQUENCE, FieldBound, Free, KeyDeletion, ScanRequest, TagMatch, View
 from tsdb.model.uniqueness import Mask, Unique
 from tsdb.sql.dml.keys import among, existing_rows
-from tsdb.sql.storage_form import is_text_numeric
 
 # Keys that one statement may write: each is remembered until its end.
 KEYS_MAX = 10_000_000
@@ -183,7 +182,7 @@ def _conditions(series: Series, values: Mapping[int, pa.Array]) -> tuple[tuple[T
     bounds: list[FieldBound] = []
     for number, array in values.items():
         column = series.by_number[number]
-        if column.role is Role.TAG and not is_text_numeric(column):
+        if column.role is Role.TAG and not uniqueness.has_spellings(column):
             known = frozenset(array.to_pylist()) if len(array) <= _VALUES_MAX else None
             if known is not None:
                 tags.append(TagMatch(number, known.__contains__, known))

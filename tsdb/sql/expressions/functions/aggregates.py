@@ -59,7 +59,7 @@ sum(int8) numeric:0: CAST(sum({{a}}){{f}} AS DECIMAL(38,0))
 sum(numeric) numeric:@: sum({{a}}){{f}}
 sum(float4) float4: CAST(sum({{a}}){{f}} AS FLOAT)
 sum(float8) float8: pg_aggregate_in_range(sum({{a}}){{f}}, min({{a}}){{f}}, max({{a}}){{f}})
-sum(money) money: py_money(CAST(sum(py_cents({{0}})){{f}} AS BIGINT))
+sum(money) money: py_money(CAST(sum({{d}}py_cents({{0}})){{f}} AS BIGINT))
 sum(interval) interval: pg_interval_of(sum(pg_interval_months({{a}})){{f}}, sum(pg_interval_days({{a}})){{f}},
     sum(pg_interval_us({{a}})){{f}})
 avg(int2) numeric:16: {_AVG_INTEGER}
