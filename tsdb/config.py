@@ -165,6 +165,13 @@ class Settings(BaseSettings):
     bodies_bytes_max: Size = _bytes(
         512 * MIB, "bodies of HTTP writes in memory at a time; more is 503", topic="clients", ge=KIB, le=64 * GIB
     )
+    producers_max: int = _setting(
+        10_000, "producers of numbered batches that are remembered", topic="clients", ge=1, le=10_000_000
+    )
+    producer_window: Duration = _seconds(
+        7 * 86400, "a producer that has not written for so long may be forgotten when there are too many",
+        topic="clients", ge=60, le=366 * 86400
+    )  # fmt: skip
     create_database_on_write: bool = _setting(
         True, "a write to an unknown database creates it; otherwise it is 404", topic="clients"
     )

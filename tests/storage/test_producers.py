@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from tsdb.clock import ManualClock
 from tsdb.errors import (
     ConfigurationLimitExceeded,
     DataCorrupted,
@@ -93,3 +95,45 @@ def test_there_are_only_so_many_producers() -> None:
     with pytest.raises(ConfigurationLimitExceeded):
         producers.check(Producer("c", 1))
     producers.check(Producer("a", 2))
+
+
+def test_a_number_with_another_digest_is_no_retry() -> None:
+    producers = Producers(10)
+    producers.new_parts(Producer("p", 1, digest=7), [LOW])
+    for _ in ("in the tail", "in the table"):
+        producers.check(Producer("p", 1, digest=7))
+        producers.check(Producer("p", 1))
+        with pytest.raises(ObjectNotInPrerequisiteState, match="was applied before with other content"):
+            producers.check(Producer("p", 1, digest=8))
+        producers.commit()
+    again = Producers(10)
+    for name, value in producers.take_changed().items():
+        again.load(name, value)
+    with pytest.raises(ObjectNotInPrerequisiteState, match="with other content"):
+        again.check(Producer("p", 1, digest=8))
+
+
+def test_what_was_stored_before_there_were_digests_is_read() -> None:
+    producers = Producers(10)
+    producers.load("p", msgspec.msgpack.encode((3, {3: [(0, 0)]})))
+    producers.check(Producer("p", 3, digest=8))
+    assert producers.new_parts(Producer("p", 3, digest=8), [LOW]) == [False]
+
+
+def test_one_name_too_many_takes_the_place_of_the_longest_idle_one_after_the_window() -> None:
+    clock = ManualClock(10**18)
+    producers = Producers(2, 1000, clock)
+    for name in ("old", "new"):
+        producers.new_parts(Producer(name, 1), [LOW])
+        producers.commit()
+        clock.time_ns += 500
+    with pytest.raises(ConfigurationLimitExceeded, match="one more than the 2"):
+        producers.check(Producer("third", 1))
+    producers.take_changed()
+    clock.time_ns += 1
+    producers.check(Producer("third", 1))
+    assert producers.take_changed() == {"old": b""}
+    producers.new_parts(Producer("third", 1), [LOW])
+    producers.commit()
+    with pytest.raises(ConfigurationLimitExceeded):
+        producers.check(Producer("old", 2))

@@ -41,6 +41,7 @@ headers = st.builds(
     first_counter=int64s,
     rows=st.integers(0, 2**32 - 1),
     wall_ns=int64s,
+    digest=st.just(0) | st.integers(1, 2**64 - 1),
     producer=st.text(st.characters(codec="utf-8"), max_size=64).filter(lambda name: len(name.encode()) <= 64),
     batch=int64s,
     previous=st.binary(min_size=16, max_size=16),

@@ -267,10 +267,14 @@ Effect = Write | Deletion
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """Who writes (a client's name, at most 64 bytes) and its number for this batch (from 1): a retry is harmless."""
+    """Who writes (a client's name, at most 64 bytes) and its number for this batch (from 1): a retry is harmless.
+
+    ``digest`` is of what is sent (64 bits, 0: unknown): the same number with another one is no retry.
+    """
 
     name: str
     batch: int
+    digest: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class OpLog:
             producer=producer.name if producer else "",
             batch=producer.batch if producer else 0,
             previous=log.last.chain,
+            digest=producer.digest if producer else 0,
         )
         op = encode_op(header, body)
         batch.put("ops", keys.op_key(location.number, header.sequence), op)

@@ -52,8 +52,8 @@ class OpHeader:
 
     ``sequence`` is its op sequence in ``location``, from 1; ``low`` and ``high`` its hash interval [low, high), high up
     to 2**64. ``first_counter`` is the point sequence of row 0, row i has first + i; a DELETE takes one too. ``rows``
-    are all rows of the body. ``producer`` and ``batch`` are "" and 0 when the write has no number. ``previous`` is the
-    chain hash of the op before.
+    are all rows of the body. ``producer`` and ``batch`` are "" and 0 when the write has no number, ``digest`` is of
+    what was sent under it (0: unknown). ``previous`` is the chain hash of the op before.
     """
 
     kind: OpKind
@@ -68,18 +68,20 @@ class OpHeader:
     producer: str = ""
     batch: int = 0
     previous: bytes = GENESIS
+    digest: int = 0
 
 
-# magic, version, kind, producer bytes, reserved, rows, epoch, location, sequence, low, last, first counter, batch,
+# magic, version, kind, producer bytes, digest bytes, rows, epoch, location, sequence, low, last, first counter, batch,
 # wall time, body bytes, body checksum, previous chain hash
 _FIXED = struct.Struct(">4sBBBBIQQQQQqqqII16s")
 _CHECKSUM = struct.Struct(">I")
+_DIGEST = struct.Struct(">Q")
 
 
 def encode_op(header: OpHeader, body: bytes) -> bytes:
     """The op as it is logged and sent."""
     h = header
-    producer = h.producer.encode()
+    producer, digest = h.producer.encode(), _DIGEST.pack(h.digest) if h.digest else b""
     if len(producer) > MAX_PRODUCER_BYTES:
         raise ValueError(f"a producer's name has at most {MAX_PRODUCER_BYTES} bytes, this one {len(producer)}")
     if len(body) > MAX_BODY_BYTES:
@@ -88,10 +90,11 @@ def encode_op(header: OpHeader, body: bytes) -> bytes:
         raise ValueError(f"the hash interval [{h.low}, {h.high}) is none")
     head = (
         _FIXED.pack(
-            MAGIC, VERSION, h.kind, len(producer), 0, h.rows, h.epoch, h.location, h.sequence, h.low, h.high - 1,
-            h.first_counter, h.batch, h.wall_ns, len(body), zlib.crc32(body), h.previous,
+            MAGIC, VERSION, h.kind, len(producer), len(digest), h.rows, h.epoch, h.location, h.sequence, h.low,
+            h.high - 1, h.first_counter, h.batch, h.wall_ns, len(body), zlib.crc32(body), h.previous,
         )
         + producer
+        + digest
     )  # fmt: skip
     return b"".join((head, _CHECKSUM.pack(zlib.crc32(head)), body))
 
@@ -127,26 +130,27 @@ def _decode_head(data: bytes | memoryview) -> tuple[OpHeader, int, int, int]:
     if len(data) < _FIXED.size + _CHECKSUM.size:
         raise DataCorrupted(f"an op of {len(data)} bytes is cut off in its head")
     (
-        magic, version, kind, producer_bytes, reserved, rows, epoch, location, sequence, low, last, first_counter,
+        magic, version, kind, producer_bytes, digest_bytes, rows, epoch, location, sequence, low, last, first_counter,
         batch, wall_ns, body_bytes, body_checksum, previous,
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if magic != MAGIC:
         raise DataCorrupted(f"an op does not start with its magic but with {magic!r}")
-    end = _FIXED.size + producer_bytes
+    end = _FIXED.size + producer_bytes + digest_bytes
     if len(data) < end + _CHECKSUM.size:
         raise DataCorrupted(f"an op of {len(data)} bytes is cut off in its head")
     if zlib.crc32(memoryview(data)[:end]) != _CHECKSUM.unpack_from(data, end)[0]:
         raise DataCorrupted("the head of an op: checksum mismatch")
-    if version != VERSION or reserved:
+    if version != VERSION or digest_bytes not in (0, _DIGEST.size):
         raise DataCorrupted(f"an op of format version {version}, known is {VERSION}")
     if low > last or producer_bytes > MAX_PRODUCER_BYTES or body_bytes > MAX_BODY_BYTES:
         raise DataCorrupted(f"op {sequence} of location {location} has a head that cannot be")
     try:
         op_kind = OpKind(kind)
-        producer = bytes(data[_FIXED.size : end]).decode()
+        producer = bytes(data[_FIXED.size : end - digest_bytes]).decode()
     except ValueError as error:
         raise DataCorrupted(f"op {sequence} of location {location}: {error}") from None
     header = OpHeader(
-        op_kind, epoch, location, sequence, low, last + 1, first_counter, rows, wall_ns, producer, batch, previous
-    )
+        op_kind, epoch, location, sequence, low, last + 1, first_counter, rows, wall_ns, producer, batch, previous,
+        _DIGEST.unpack_from(data, end - digest_bytes)[0] if digest_bytes else 0,
+    )  # fmt: skip
     return header, end + _CHECKSUM.size, body_bytes, body_checksum

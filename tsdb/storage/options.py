@@ -58,6 +58,7 @@ class Options:
     summaries_cache_bytes: int = 64 * MIB
     ops_kept: int = 0
     producers_max: int = 10_000
+    producer_window: float = 7 * 86400
     tagsets_max: int = 10_000_000
     marker_interval: float = 300
     node_id: int = 1

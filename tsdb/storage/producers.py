@@ -14,33 +14,42 @@ from dataclasses import replace
 
 import msgspec
 
+from tsdb.clock import Clock, SystemClock
 from tsdb.errors import ConfigurationLimitExceeded, DataCorrupted, InvalidParameterValue, ObjectNotInPrerequisiteState
 from tsdb.model.store import Producer
 
 WINDOW = 1000
+WEEK_NS = 7 * 86_400 * 10**9
 NAME_BYTES_MAX = 64
 BATCH_MAX = 2**63 - 1
 
 Interval = tuple[int, int]
 
 
-class _Entry(msgspec.Struct):
-    """One producer: its highest batch number, and the intervals that each batch of the window has covered."""
+class _Entry(msgspec.Struct, array_like=True):
+    """One producer: its highest batch number, the intervals that each batch of the window has covered, the digests of
+    those that have one, and when it last wrote (ns). What was stored before there were digests has neither."""
 
     highest: int = 0
     batches: dict[int, list[Interval]] = msgspec.field(default_factory=dict)
+    digests: dict[int, int] = msgspec.field(default_factory=dict)
+    last_ns: int = 0
 
-    def add(self, batch: int, interval: Interval) -> None:
+    def add(self, batch: int, interval: Interval, digest: int, now_ns: int) -> None:
+        self.last_ns = max(self.last_ns, now_ns)
         if batch > self.highest:
             self.highest = batch
             for old in [number for number in self.batches if number <= batch - WINDOW]:
                 del self.batches[old]
+                self.digests.pop(old, None)
         if batch > self.highest - WINDOW:
             self.batches.setdefault(batch, []).append(interval)
+            if digest:
+                self.digests[batch] = digest
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(tuple[int, dict[int, list[tuple[int, int]]]])
+_decoder = msgspec.msgpack.Decoder(_Entry)
 
 
 def scoped(database: int, producer: Producer) -> Producer:
@@ -58,10 +67,17 @@ def _plain(name: str) -> str:
 
 
 class Producers:
-    """The table and the tail, by scoped names. ``producers_max`` bounds how many names there can be."""
+    """The table and the tail, by scoped names.
 
-    def __init__(self, producers_max: int) -> None:
+    ``producers_max`` bounds how many names there can be: one more takes the place of the one that has not written for
+    longest, if that is longer than ``window_ns``.
+    """
+
+    def __init__(self, producers_max: int, window_ns: int = WEEK_NS, clock: Clock | None = None) -> None:
         self._producers_max = producers_max
+        self._window_ns = window_ns
+        self._clock = clock or SystemClock()
+        self._tail_digests: dict[tuple[str, int], int] = {}
         self._table: dict[str, _Entry] = {}
         self._tail: list[tuple[Producer, Interval]] = []
         self._tail_parts: set[tuple[str, int, Interval]] = set()
@@ -72,15 +88,11 @@ class Producers:
         return len(self._table)
 
     def check(self, producer: Producer) -> None:
-        """Raises ObjectNotInPrerequisiteState below the window, ConfigurationLimitExceeded for a name too many."""
+        """Raises ObjectNotInPrerequisiteState below the window and for another batch under a number that is used,
+        ConfigurationLimitExceeded for a name too many."""
         entry = self._table.get(producer.name)
         if entry is None and producer.name not in self._tail_highest:
-            if len(self._table) + len(self._tail_highest) >= self._producers_max:
-                name = _plain(producer.name)
-                raise ConfigurationLimitExceeded(
-                    f'producer "{name}" would be one more than the {self._producers_max} this node remembers',
-                    hint="Reuse producer names: one for each writer, for as long as it writes.",
-                )
+            self._make_room(producer)
             return
         highest = max(entry.highest if entry else 0, self._tail_highest.get(producer.name, 0))
         if producer.batch <= highest - WINDOW:
@@ -88,6 +100,32 @@ class Producers:
                 f'batch {producer.batch} of producer "{_plain(producer.name)}" is too old: its last one was {highest}',
                 detail=f"A producer's last {WINDOW} batch numbers are remembered, retries of older ones are not.",
             )
+        stored = entry.digests.get(producer.batch, 0) if entry else 0
+        known = self._tail_digests.get((producer.name, producer.batch), stored)
+        if known and producer.digest and known != producer.digest:
+            raise ObjectNotInPrerequisiteState(
+                f'batch {producer.batch} of producer "{_plain(producer.name)}" was applied before with other content',
+                detail="Nothing of this one is stored.",
+                hint="A number belongs to one batch: send this one with a number that was not used.",
+            )
+
+    def _make_room(self, producer: Producer) -> None:
+        """For a name that is new. Raises ConfigurationLimitExceeded."""
+        if len(self._table) + len(self._tail_highest) < self._producers_max:
+            return
+        idle = min((name for name in self._table if name not in self._tail_highest), key=self._last_ns, default=None)
+        if idle is None or self._clock.now_ns() - self._last_ns(idle) <= self._window_ns:
+            name = _plain(producer.name)
+            raise ConfigurationLimitExceeded(
+                f'producer "{name}" would be one more than the {self._producers_max} this node remembers',
+                hint="Reuse producer names: one for each writer, for as long as it writes. Settings are producers_max, "
+                "and producer_window, after which an idle one is forgotten.",
+            )
+        del self._table[idle]
+        self._changed.add(idle)
+
+    def _last_ns(self, name: str) -> int:
+        return self._table[name].last_ns
 
     def new_parts(self, producer: Producer, intervals: Iterable[Interval]) -> list[bool]:
         """For each interval, whether this part is new; new ones go into the tail."""
@@ -102,6 +140,7 @@ class Producers:
                 self._tail.append((producer, interval))
                 highest = self._tail_highest.get(producer.name, 0)
                 self._tail_highest[producer.name] = max(highest, producer.batch)
+                self._tail_digests[producer.name, producer.batch] = producer.digest
             new.append(is_new)
         return new
 
@@ -114,42 +153,43 @@ class Producers:
 
     def commit(self) -> None:
         """The tail is durable: into the table with it."""
+        now_ns = self._clock.now_ns() if self._tail else 0
         for producer, interval in self._tail:
-            self.add(producer.name, producer.batch, interval)
+            self.add(producer.name, producer.batch, interval, producer.digest, now_ns)
         self._tail.clear()
+        self._tail_digests.clear()
         self._tail_parts.clear()
         self._tail_highest.clear()
 
-    def add(self, name: str, batch: int, interval: Interval) -> None:
+    def add(self, name: str, batch: int, interval: Interval, digest: int = 0, now_ns: int = 0) -> None:
         """A part that is committed: from the tail or from replay."""
         entry = self._table.get(name)
         if entry is None:
             entry = self._table[name] = _Entry()
-        entry.add(batch, interval)
+        entry.add(batch, interval, digest, now_ns)
         self._changed.add(name)
 
     def take_changed(self) -> dict[str, bytes]:
-        """The producers that changed since the last call, encoded: what the next flush writes."""
+        """The producers that changed since the last call, encoded: what the next flush writes. Empty: forgotten."""
         assert not self._tail, "the head is frozen between groups of ops"
-        changed = {name: _encode(self._table[name]) for name in self._changed}
+        changed = {name: _encode(self._table[name]) if name in self._table else b"" for name in self._changed}
         self._changed.clear()
         return changed
 
     def load(self, name: str, value: bytes) -> None:
         """A producer as ``take_changed`` gave it. Raises DataCorrupted."""
         try:
-            highest, batches = _decoder.decode(value)
+            entry = _decoder.decode(value)
         except msgspec.DecodeError as error:
             raise DataCorrupted(f'the table of producer "{name}" cannot be read: {error}') from error
-        self._table[name] = _Entry(
-            highest, {n: [(low, high or 2**64) for low, high in covered] for n, covered in batches.items()}
-        )
+        entry.batches = {n: [(low, high or 2**64) for low, high in covered] for n, covered in entry.batches.items()}
+        self._table[name] = entry
 
 
 def _encode(entry: _Entry) -> bytes:
     # Interval ends reach 2**64, one beyond msgpack's integers: the last is written as 0, which no interval ends with.
     batches = {n: [(low, high % 2**64) for low, high in covered] for n, covered in entry.batches.items()}
-    return _encoder.encode((entry.highest, batches))
+    return _encoder.encode(_Entry(entry.highest, batches, entry.digests, entry.last_ns))
 
 
 def _is_covered(interval: Interval, covered: Iterable[Interval]) -> bool:

@@ -74,7 +74,7 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     tombstones: dict[int, tuple[AnyTombstone, ...]] = {}
     for stone in stones.values():
         tombstones[stone.series] = (*tombstones.get(stone.series, ()), stone)
-    producers = Producers(options.producers_max)
+    producers = Producers(options.producers_max, int(options.producer_window * 1e9), options.clock)
     for name, value in state.load_producers(rocks):
         if database_of(name) in catalog.databases_by_number:
             producers.load(name, value)
@@ -212,7 +212,8 @@ class _Replay:
         first = header.first_counter
         if header.producer:
             producer = scoped(self._databases[header.location], Producer(header.producer, header.batch))
-            self._shard.producers.add(producer.name, producer.batch, (header.low, header.high))
+            of_log = (header.low, header.high), header.digest, header.wall_ns
+            self._shard.producers.add(producer.name, producer.batch, *of_log)
         if header.kind is OpKind.WRITE:
             self._write(header, body)
             self._raise_counter((first & COUNTER_MASK) + header.rows - 1)

@@ -73,10 +73,14 @@ def load_counter(rocks: Rocks) -> int:
 
 
 def put_producers(batch: Batch, producers: Mapping[str, bytes]) -> None:
+    """Producers by name as they are encoded; an empty one is forgotten."""
     for name, entry in producers.items():
         # Keys are numbers: 128 bits of the name's hash; the name itself is in the value.
-        number = mmh3.hash64(name, signed=False)
-        batch.put("state", keys.state_key(PRODUCER, *number), seal(MAGIC, VERSION, _encode((name, entry))))
+        key = keys.state_key(PRODUCER, *mmh3.hash64(name, signed=False))
+        if entry:
+            batch.put("state", key, seal(MAGIC, VERSION, _encode((name, entry))))
+        else:
+            batch.delete("state", key)
 
 
 def load_producers(rocks: Rocks) -> Iterator[tuple[str, bytes]]:
