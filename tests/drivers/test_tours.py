@@ -23,6 +23,7 @@ ODBC = ("/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so", "/usr/lib/aarch64-linux-g
 
 # (tour, line) → why tsdb's line is another one.
 DIFFERENT: dict[tuple[str, str], str] = {
+    ("jdbc", "schemas"): "the schema of our own system views is listed",
     ("odbc", "procedures"): "the functions of time series are in the schema public, where PostgreSQL has none",
 }
 

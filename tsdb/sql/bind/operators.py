@@ -503,6 +503,7 @@ def json_member(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 @binds(exp.Operator)
 def named_operator(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
     name = str(node.args["operator"]).rpartition(".")[2]
+    name = "<>" if name == "!=" else name
     if name in _COMPARISONS.values() and (isinstance(node.expression, exp.Any) or _is_all(node.expression)):
         return _quantified(binder, name, node.this, node.expression, scope)
     left, right = binder.bind(node.this, scope), binder.bind(node.expression, scope)
