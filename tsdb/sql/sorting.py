@@ -13,20 +13,36 @@ import pyarrow.compute as pc
 from tsdb.sql.expressions.grouping import Ordering
 
 Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
-def sort_order(columns: Mapping[int, pa.Array], order: Sequence[Ordering]) -> Int64s | None:
-    """The rows' order; None when it is as they lie. ``columns`` are named by the orderings' outputs."""
-    if not order:
-        return None
-    keys: list[npt.NDArray[Any]] = []
-    for item in reversed(order):
-        column = columns[item.output]
-        rank = rank_of(column)
-        keys.append(-rank if item.descending else rank)
-        absent = np.asarray(column.is_null())
-        keys.append(~absent if item.nulls_first else absent)
-    return np.lexsort(keys)
+class Ranks:
+    """The ranks of columns, by their place: each is found once, however often it is asked for."""
+
+    def __init__(self, columns: Mapping[int, pa.Array]) -> None:
+        self._columns = columns
+        self._found: dict[int, tuple[Int64s, Mask]] = {}
+
+    def of(self, place: int) -> tuple[Int64s, Mask]:
+        """(``rank_of`` a column, which of its values are absent)."""
+        if place not in self._found:
+            column = self._columns[place]
+            absent = np.asarray(column.is_null()) if column.null_count else np.zeros(len(column), np.bool_)
+            self._found[place] = rank_of(column), absent
+        return self._found[place]
+
+    def order(self, order: Sequence[Ordering], rows: Int64s | None = None) -> Int64s | None:
+        """The order of ``rows`` (None: of all); None when it is as they lie."""
+        if not order:
+            return None
+        keys: list[npt.NDArray[Any]] = []
+        for item in reversed(order):
+            rank, absent = self.of(item.output)
+            if rows is not None:
+                rank, absent = rank[rows], absent[rows]
+            keys.append(-rank if item.descending else rank)
+            keys.append(~absent if item.nulls_first else absent)
+        return np.lexsort(keys)
 
 
 def rank_of(column: pa.Array) -> Int64s:

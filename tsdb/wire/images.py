@@ -37,6 +37,7 @@ from tsdb.wire import civil, decimals, digits, floats, octets, records, text_bin
 from tsdb.wire.arrow_values import decimal_words, fixed_width, intervals, list_parts
 from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
+from tsdb.wire.known_images import VALUES_MAX, KnownImages
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
 from tsdb.wire.transcoding import transcoded
 from tsdb.zones import Zone
@@ -99,6 +100,9 @@ class Numbers:
 Values = Image | Coded | Texts | Numbers
 
 
+_KNOWN: KnownImages[Image] = KnownImages()
+
+
 class ColumnImages:
     """Writes the columns of one SQL type in one format. Not for two threads at a time: it keeps its buffers."""
 
@@ -156,10 +160,21 @@ class ColumnImages:
         buffers = [None if buffer is None else buffer.address for buffer in dictionary.buffers()]
         identity = (dictionary.type, dictionary.offset, len(dictionary), *buffers)
         if self._known is None or self._known[0] != identity:
-            image = self.image(dictionary)
             # The dictionary is kept: another one could come to lie where it was.
-            self._known = identity, dictionary, replace(image, addresses=addresses_of(image))
+            self._known = identity, dictionary, self._of_dictionary(identity, dictionary)
         return Coded(self._known[2], codes if codes.type == pa.int32() else codes.cast(pa.int32()))
+
+    def _of_dictionary(self, identity: tuple[Any, ...], dictionary: Any) -> Image:
+        """A series' tags have the same dictionary in each result: how its texts lie is found out once."""
+        plain = self._writer is ColumnImages._string and self._codec == UTF8
+        shared = plain and 0 < len(dictionary) <= VALUES_MAX and dictionary.null_count < len(dictionary)
+        found = _KNOWN.get(identity) if shared else None
+        if found is None:
+            image = self.image(dictionary)
+            found = replace(image, addresses=addresses_of(image))
+            if shared:
+                _KNOWN.put(identity, dictionary, found)
+        return found
 
     # --- buffers ---
 

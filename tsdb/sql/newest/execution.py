@@ -16,7 +16,7 @@ from tsdb.sql.newest.needs import count_of
 from tsdb.sql.newest.plan import FirstRows
 from tsdb.sql.plan import Values
 from tsdb.sql.result import ResultColumn, Rows
-from tsdb.sql.sorting import rank_of, sort_order
+from tsdb.sql.sorting import Ranks
 from tsdb.sql.stream import ScanStream
 
 Int64s = npt.NDArray[np.int64]
@@ -59,13 +59,11 @@ class FirstRowsExecution(KernelExecution):
         plan, (offset, limit) = self._plan, self._bounds
         found = self._read()
         rows: Int64s = np.arange(len(found[0]), dtype=np.int64)
+        ranks = Ranks(dict(enumerate(found)))
         if plan.by is not None:
-            rows = first_of_each(found, plan)
-        if plan.order:
-            chosen = pa.array(rows)
-            keys = {each.output: found[each.output].take(chosen) for each in plan.order}
-            order = sort_order(keys, plan.order)
-            rows = rows if order is None else rows[order]
+            rows = first_of_each(len(rows), ranks, plan)
+        order = ranks.order(plan.order, rows)
+        rows = rows if order is None else rows[order]
         absent = plan.always and not len(rows)
         rows = rows[offset:] if limit is None else rows[offset : offset + limit]
         wanted = [column.type.arrow for column in self.columns]
@@ -108,15 +106,14 @@ class FirstRowsExecution(KernelExecution):
         ]
 
 
-def first_of_each(columns: Sequence[pa.Array], plan: FirstRows) -> Int64s:
+def first_of_each(rows: int, ranks: Ranks, plan: FirstRows) -> Int64s:
     """Of each combination of the tags ``plan.by`` the row that comes first ``within``."""
     assert plan.by is not None
-    rows = len(columns[0])
     keys: list[npt.NDArray[np.int64]] = []
     for place in plan.by:
-        absent = np.asarray(columns[place].is_null())
-        keys.append(np.where(absent, -1, rank_of(columns[place])))
-    order = sort_order(dict(enumerate(columns)), plan.within)
+        rank, absent = ranks.of(place)
+        keys.append(np.where(absent, -1, rank))
+    order = ranks.order(plan.within)
     order = np.arange(rows, dtype=np.int64) if order is None else order
     if not keys:
         return order[:1]
