@@ -25,7 +25,7 @@ from tsdb.storage.batches import Output, Piece, joined
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
 from tsdb.storage.part import Part, read_field, stored_numbers
-from tsdb.storage.passing import KEPT_SHARE, Passing
+from tsdb.storage.passing import KEPT_SHARE, PARTS_TOGETHER, Passing
 from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
@@ -84,10 +84,32 @@ class SeriesScan:
         return Scan(output.schema, self._batches(output), self._statistics)
 
     def pieces(self) -> Iterator[Piece]:
-        """The visible rows, window by window."""
+        """The visible rows, window by window; those with nothing but rows of blocks that pass as they are together."""
         source = self._source
+        plain: list[Part] = []
         for window in cut_by_window(source.parts, source.low, source.high):
-            yield from self._window(window)
+            found = overlaps([p.rectangle for p in window.parts]) if self._merges and len(window.parts) > 1 else None
+            if self._passes(window, found):
+                plain += window.parts
+                if len(plain) >= PARTS_TOGETHER:
+                    yield from self._passing.pieces(plain, Window(source.low, source.high, plain))
+                    plain = []
+                continue
+            yield from self._passing.pieces(plain, Window(source.low, source.high, plain))
+            plain = []
+            yield from self._window(window, found)
+        yield from self._passing.pieces(plain, Window(source.low, source.high, plain))
+
+    def _passes(self, window: Window, found: Overlaps | None) -> bool:
+        """Whether the rows of all parts of a window pass as they are, and lie in no other window."""
+        if found is not None and any(group >= 0 for group in found.group):
+            return False
+        return all(
+            not part.divisible
+            and (part.unique or not self._merges)
+            and not self._source.visibility.touches(part, window.low, window.high)
+            for part in window.parts
+        )
 
     def _batches(self, output: Output) -> Iterator[pa.RecordBatch]:
         for rows in joined(self.pieces()):
@@ -96,9 +118,8 @@ class SeriesScan:
                 self._statistics.rows_returned += batch.num_rows
                 yield batch
 
-    def _window(self, window: Window) -> Iterator[Piece]:
+    def _window(self, window: Window, found: Overlaps | None) -> Iterator[Piece]:
         parts = window.parts
-        found = overlaps([part.rectangle for part in parts]) if self._merges and len(parts) > 1 else None
         groups: dict[int, list[Rows]] = {}
         together: list[Part] = []
         for at, part in enumerate(parts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
@@ -15,10 +14,10 @@ KNOWN_MAX, VALUES_MAX = 128, 4096
 
 class KnownImages(Generic[V]):
     """What was made of the dictionaries that were asked for last, each of which is kept: another one could come to lie
-    where it was. Any thread may call."""
+    where it was. Any thread may call: each step on the dictionary is one, and who misses what another is about to
+    put back makes it again."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, tuple[object, V]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -26,15 +25,13 @@ class KnownImages(Generic[V]):
 
     def get(self, identity: Hashable) -> V | None:
         """``identity``: the type of a dictionary and where its buffers lie."""
-        with self._lock:
-            found = self._kept.get(identity)
-            if found is None:
-                return None
-            self._kept.move_to_end(identity)
-            return found[1]
+        found = self._kept.pop(identity, None)
+        if found is None:
+            return None
+        self._kept[identity] = found
+        return found[1]
 
     def put(self, identity: Hashable, dictionary: object, image: V) -> None:
-        with self._lock:
-            self._kept[identity] = dictionary, image
-            while len(self._kept) > KNOWN_MAX:
-                self._kept.popitem(last=False)
+        self._kept[identity] = dictionary, image
+        while len(self._kept) > KNOWN_MAX:
+            self._kept.popitem(last=False)
