@@ -47,7 +47,7 @@ def constraint_of(draft: Draft, database: Database, series: Series, definition: 
         references, theirs = target.number, _numbers(target, d.reference_columns) or _key_of(target)
     return Constraint(
         draft.relation_number(), name, d.kind, columns, d.text, references, theirs, d.on_update, d.on_delete, d.match,
-        validated=d.validated, names=d.columns if d.kind == "c" else (),
+        validated=d.validated, names=d.columns if d.kind == "c" else (), nulls_equal=d.nulls_equal,
     )  # fmt: skip
 
 
@@ -136,7 +136,10 @@ def index_of(draft: Draft, database: Database, series: Series, definition: Index
         IndexKey(_numbers(series, (column,))[0] if column is not None else 0, text, descending, nulls_first)
         for column, text, descending, nulls_first in d.keys
     )
-    return Index(draft.relation_number(), name, d.unique, d.method, keys, _numbers(series, d.included), d.where)
+    return Index(
+        draft.relation_number(), name, d.unique, d.method, keys, _numbers(series, d.included), d.where,
+        nulls_equal=d.nulls_equal,
+    )  # fmt: skip
 
 
 def add_index(draft: Draft, change: AddIndex) -> None:

@@ -44,6 +44,7 @@ class ConstraintDefinition:
     on_delete: str = "a"
     match: str = "s"
     validated: bool = True
+    nulls_equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class IndexDefinition:
     method: str = "btree"
     included: tuple[str, ...] = ()
     where: str = ""
+    nulls_equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,6 +180,7 @@ class Constraint:
 
     ``columns`` are numbers, ``names`` what a check's were called when it was written. ``text``: CHECK's expression, or
     EXCLUDE's from USING on. ``validated``: rows that were there before a check have been looked at.
+    ``nulls_equal``: NULLS NOT DISTINCT.
 
     ``references`` is the number of the series that a foreign key names; ``on_update``, ``on_delete`` and ``match`` are
     pg_constraint's letters.
@@ -198,6 +199,7 @@ class Constraint:
     comment: str | None = None
     validated: bool = True
     names: tuple[str, ...] = ()
+    nulls_equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,3 +224,4 @@ class Index:
     included: tuple[int, ...] = ()
     where: str = ""
     comment: str | None = None
+    nulls_equal: bool = False

@@ -1,7 +1,7 @@
 """What is unique in a reference table: its primary key, its UNIQUE constraints, its unique indexes of plain columns.
 
 A time series has no such thing: points of one key merge. NULL equals nothing, so rows with a NULL in a unique column
-are free of the others (PostgreSQL 15 manual, 5.4.3).
+are free of the others, unless NULLS NOT DISTINCT is said (PostgreSQL 15 manual, 5.4.3).
 
 Values are compared in the form they are stored in, once that is the same for equal ones (``comparable``). Everything
 here is a function of columns; who holds rows against what is stored does it twice: a statement for its error's sake
@@ -34,11 +34,13 @@ _US_PER_DAY = 86_400_000_000
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """``columns`` are numbers. ``key``: they are what names a point, all of the series' tags."""
+    """``columns`` are numbers. ``key``: they are what names a point, all of the series' tags. ``nulls_equal``: NULL
+    equals NULL."""
 
     name: str
     columns: tuple[int, ...]
     key: bool = False
+    nulls_equal: bool = False
 
 
 def uniques_of(series: Series) -> tuple[Unique, ...]:
@@ -52,11 +54,15 @@ def uniques_of(series: Series) -> tuple[Unique, ...]:
         # Tags with equal values are one tag set, but for values that are written in two ways.
         named = set(key) == set(tags) and not any(has_spellings(column) for column in series.tags)
         found.append(Unique(series.key_name or f"{series.name}_pkey", key, key=named))
-    found += [Unique(each.name, each.columns) for each in series.constraints if each.kind in "pu"]
+    found += [
+        Unique(each.name, each.columns, nulls_equal=each.nulls_equal)
+        for each in series.constraints
+        if each.kind in "pu"
+    ]
     for index in series.indexes:
         columns = tuple(key.column for key in index.keys)
         if index.unique and not index.where and all(columns):
-            found.append(Unique(index.name, columns))
+            found.append(Unique(index.name, columns, nulls_equal=index.nulls_equal))
     return tuple(found)
 
 
@@ -93,10 +99,14 @@ def shown_value(column: Column, value: object) -> str:
 def comparable(series: Series, numbers: Iterable[int | str], arrays: Iterable[pa.Array]) -> list[pa.Array]:
     """Columns of stored values, of which equal ones are now alike: 1.0 and 1.00 of a numeric, 0 and −0, a day and 24
     hours."""
-    return [
+    numbers = tuple(numbers)
+    made = [
         _alike(series.by_number[number], array) if isinstance(number, int) else array
         for number, array in zip(numbers, arrays, strict=True)
     ]
+    # Of two that are unique by the same columns, the stricter holds.
+    nulls_equal = any(each.nulls_equal and each.columns == numbers for each in series.uniques)
+    return [_with_nulls(array) for array in made] if nulls_equal else made
 
 
 def has_spellings(column: Column) -> bool:
@@ -115,6 +125,14 @@ def _alike(column: Column, values: pa.Array) -> pa.Array:
     if column.type == INTERVAL:
         return pa.array([None if text is None else _microseconds(text) for text in values.to_pylist()], pa.string())
     return pc.replace_substring_regex(values, r"\.0*$|(\.\d*[1-9])0+$", r"\1")
+
+
+def _with_nulls(values: pa.Array) -> pa.Array:
+    """Texts of values, of which NULL is one like any other."""
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    marked = pc.binary_join_element_wise("=", values.cast(pa.string()), "")
+    return marked.fill_null("")
 
 
 def _microseconds(text: str) -> str:

@@ -63,14 +63,23 @@ class StoredRows:
                 self._check_no_null(change.series, change.column.name, "true")
             elif isinstance(change, AddConstraint) and change.constraint.kind in "pu":
                 made = change.constraint
-                self._check_unique(change.series, made.name, made.columns, "key", added, key=made.kind == "p")
+                self._check_unique(
+                    change.series,
+                    made.name,
+                    made.columns,
+                    "key",
+                    added,
+                    key=made.kind == "p",
+                    nulls_equal=made.nulls_equal,
+                )
             elif isinstance(change, AddConstraint) and change.constraint.kind == "c":
                 self._check_condition(change, added)
             elif isinstance(change, ValidateConstraint):
                 self._validate(change)
             elif isinstance(change, AddIndex) and change.index.unique and not change.index.where:
                 columns = [key[0] for key in change.index.keys]
-                self._check_unique(change.series, change.index.name, columns, "idx", {})
+                nulls = change.index.nulls_equal
+                self._check_unique(change.series, change.index.name, columns, "idx", {}, nulls_equal=nulls)
 
     def fill(self, changes: Sequence[SchemaChange]) -> None:
         """After the changes: new columns get their default. Raises what an UPDATE raises; the columns are gone then."""
@@ -133,6 +142,7 @@ class StoredRows:
         added: Mapping[str, ColumnDefinition],
         *,
         key: bool = False,
+        nulls_equal: bool = False,
     ) -> None:
         """Raises UniqueViolation where rows of a reference table have the same values already."""
         series = self._series(path)
@@ -144,14 +154,15 @@ class StoredRows:
             return
         items = ", ".join(f"({value}) AS c{i}" for i, value in enumerate(values))
         numbered = [f"c{i}" for i in range(len(named))]
-        there = " AND ".join(f"{each} IS NOT NULL" for each in numbered)
+        there = " AND ".join(f"{each} IS NOT NULL" for each in numbered) if not nulls_equal else "true"
         texts = ", ".join(f"CAST({each} AS text)" for each in numbered)
         query = f"SELECT {texts} FROM (SELECT {items} FROM {_named(series)}) AS q WHERE {there}"
         for row in self._rows(f"{query} GROUP BY {', '.join(numbered)} HAVING count(*) > 1 LIMIT 1"):
+            shown = ", ".join("null" if each is None else str(each) for each in row)
             name = name or (f"{series.name}_pkey" if key else "_".join([series.name, *named, suffix]))
             error = UniqueViolation(
                 f'could not create unique index "{name}"',
-                detail=f"Key ({', '.join(named)})=({', '.join(map(str, row))}) is duplicated.",
+                detail=f"Key ({', '.join(named)})=({shown}) is duplicated.",
             )
             error.constraint = (series.schema, series.name, name)
             raise error

@@ -87,6 +87,7 @@ class ConstraintRecord(msgspec.Struct, array_like=True):
     comment: str | None
     validated: bool = True
     names: list[str] = []
+    nulls_equal: bool = False
 
 
 class IndexRecord(msgspec.Struct, array_like=True):
@@ -98,6 +99,7 @@ class IndexRecord(msgspec.Struct, array_like=True):
     included: list[int]
     where: str
     comment: str | None
+    nulls_equal: bool = False
 
 
 class ViewRecord(msgspec.Struct, array_like=True):
@@ -187,25 +189,25 @@ def definition_of(record: DefinitionRecord) -> Definition:
 def packed_constraint(c: Constraint) -> ConstraintRecord:
     return ConstraintRecord(
         c.number, c.name, c.kind, list(c.columns), c.text, c.references, list(c.reference_columns), c.on_update,
-        c.on_delete, c.match, c.comment, c.validated, list(c.names),
+        c.on_delete, c.match, c.comment, c.validated, list(c.names), c.nulls_equal,
     )  # fmt: skip
 
 
 def constraint_of(r: ConstraintRecord) -> Constraint:
     return Constraint(
         r.number, r.name, r.kind, tuple(r.columns), r.text, r.references, tuple(r.reference_columns), r.on_update,
-        r.on_delete, r.match, r.comment, r.validated, tuple(r.names),
+        r.on_delete, r.match, r.comment, r.validated, tuple(r.names), r.nulls_equal,
     )  # fmt: skip
 
 
 def packed_index(i: Index) -> IndexRecord:
     keys = [(k.column, k.text, k.descending, k.nulls_first) for k in i.keys]
-    return IndexRecord(i.number, i.name, i.unique, i.method, keys, list(i.included), i.where, i.comment)
+    return IndexRecord(i.number, i.name, i.unique, i.method, keys, list(i.included), i.where, i.comment, i.nulls_equal)
 
 
 def index_of(r: IndexRecord) -> Index:
     keys = tuple(IndexKey(*key) for key in r.keys)
-    return Index(r.number, r.name, r.unique, r.method, keys, tuple(r.included), r.where, r.comment)
+    return Index(r.number, r.name, r.unique, r.method, keys, tuple(r.included), r.where, r.comment, r.nulls_equal)
 
 
 def packed_view(found: tuple[int, SqlView]) -> ViewRecord:

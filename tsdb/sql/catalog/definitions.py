@@ -61,6 +61,7 @@ def index_definition(glance: Glance, oid: int | None, column: int | None = None,
     text = f"CREATE {unique}INDEX {quote_ident(index.name)} ON {table} USING {index.method} ({keys})"
     if index.included:
         text += f" INCLUDE ({', '.join(_column(index, n) for n in index.included)})"
+    text += " NULLS NOT DISTINCT" if index.nulls_equal else ""
     return f"{text} WHERE {index_predicate(glance, index, pretty=short)}" if index.where else text
 
 
@@ -123,7 +124,8 @@ def constraint_definition(glance: Glance, oid: int | None, *, pretty: bool = Fal
     if constraint.kind == "p":
         return f"PRIMARY KEY ({columns})"
     if constraint.kind == "u":
-        return f"UNIQUE ({columns})"
+        equal = constraint.model is not None and constraint.model.nulls_equal
+        return f"UNIQUE {'NULLS NOT DISTINCT ' if equal else ''}({columns})"
     assert constraint.model is not None
     if constraint.kind == "c":
         valid = "" if constraint.model.validated else " NOT VALID"

@@ -104,7 +104,7 @@ def _option(i: IndexEntry, position: int) -> int:
     "indexrelid": lambda i, m: i.oid, "indrelid": lambda i, m: i.table.oid,
     "indnatts": lambda i, m: len(i.columns) + len(i.included), "indnkeyatts": lambda i, m: len(i.columns),
     "indisunique": lambda i, m: i.unique, "indisprimary": lambda i, m: i.primary, "indimmediate": True,
-    "indisvalid": True, "indisready": True, "indislive": True,
+    "indnullsnotdistinct": lambda i, m: i.nulls_equal, "indisvalid": True, "indisready": True, "indislive": True,
     "indkey": lambda i, m: [*i.columns, *i.included],
     "indcollation": lambda i, m: [collation(i.table.attributes[n - 1].type) if n else 0 for n in i.columns],
     "indclass": lambda i, m: [_operator_class(i, n) for n in i.columns],

@@ -80,6 +80,7 @@ class IndexEntry:
     where: str = ""
     comment: str | None = None
     constraint: bool = False
+    nulls_equal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +307,9 @@ def _indexes(entry: Entry) -> Iterator[IndexEntry]:
     for c in series.constraints:
         if c.kind in "pu":
             oid, columns = oids.key_index(c.number), _positions(series, c.columns)
-            yield IndexEntry(oid, entry, c.name, columns, True, c.kind == "p", constraint=True)
+            yield IndexEntry(
+                oid, entry, c.name, columns, True, c.kind == "p", constraint=True, nulls_equal=c.nulls_equal
+            )
     for i in series.indexes:
         yield _declared_index(entry, series, i)
 
@@ -316,7 +319,7 @@ def _declared_index(entry: Entry, series: Series, index: Index) -> IndexEntry:
     included = _positions(series, index.included)
     return IndexEntry(
         oids.of(index.number), entry, index.name, columns, index.unique, False, index.method, index.keys, included,
-        index.where, index.comment,
+        index.where, index.comment, nulls_equal=index.nulls_equal,
     )  # fmt: skip
 
 

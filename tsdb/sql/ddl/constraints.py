@@ -15,7 +15,6 @@ from tsdb.sql import check_text, names
 from tsdb.sql.ddl import create_sequence
 from tsdb.sql.ddl.declared import Declared, DeclaredColumn
 from tsdb.sql.ddl.plan import DdlReader
-from tsdb.sql.notice import Notice, notice
 from tsdb.sql.statement import Fragment
 
 COLUMN_WORDS = (
@@ -41,9 +40,9 @@ def read_column_constraint(reader: DdlReader, column: DeclaredColumn, declared: 
         declared.key_name = name or declared.key_name
         _index_parameters(reader)
     elif reader.accept("unique"):
-        read_nulls(reader, declared.notices)
+        nulls_equal = read_nulls(reader)
         _index_parameters(reader)
-        declared.constraints.append(ConstraintDefinition("u", (column.name,), name))
+        declared.constraints.append(ConstraintDefinition("u", (column.name,), name, nulls_equal=nulls_equal))
         declared.unique.append(f'UNIQUE on column "{column.name}"')
     elif reader.accept("check"):
         declared.constraints.append(_check(reader, name, table))
@@ -83,11 +82,12 @@ def _generated(reader: DdlReader, column: DeclaredColumn) -> None:
     column.not_null = True
 
 
-def read_nulls(reader: DdlReader, notices: list[Notice]) -> None:
-    """NULLS [NOT] DISTINCT of what is unique."""
+def read_nulls(reader: DdlReader) -> bool:
+    """NULLS [NOT] DISTINCT of what is unique: whether NULLs are equal."""
     if reader.accept("nulls", "not", "distinct"):
-        notices.append(notice("NULLS NOT DISTINCT is accepted, but NULLs are distinct"))
+        return True
     reader.accept("nulls", "distinct")
+    return False
 
 
 def _index_parameters(reader: DdlReader) -> None:
@@ -141,10 +141,10 @@ def read_table_constraint(reader: DdlReader, declared: Declared, table: str) -> 
         declared.key_name = name
         _index_parameters(reader)
     elif reader.accept("unique"):
-        read_nulls(reader, declared.notices)
+        nulls_equal = read_nulls(reader)
         columns = tuple(reader.names())
         _index_parameters(reader)
-        declared.constraints.append(ConstraintDefinition("u", columns, name))
+        declared.constraints.append(ConstraintDefinition("u", columns, name, nulls_equal=nulls_equal))
         declared.unique.append(f"UNIQUE ({', '.join(columns)})")
     elif reader.accept("check"):
         declared.constraints.append(_check(reader, name, table))

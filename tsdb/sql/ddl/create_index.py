@@ -47,7 +47,7 @@ def _definition(
         keys.append(_key(reader))
     reader.expect_sign(")")
     included = tuple(reader.names()) if reader.accept("include") else ()
-    read_nulls(reader, notices)
+    nulls_equal = read_nulls(reader)
     if reader.accept("with"):
         reader.parenthesized()
     if reader.accept("tablespace"):
@@ -56,7 +56,7 @@ def _definition(
     if reader.accept("where"):
         rest = reader.rest()
         where = rest.text
-    return IndexDefinition(tuple(keys), name, unique, method, included, where)
+    return IndexDefinition(tuple(keys), name, unique, method, included, where, nulls_equal)
 
 
 def _key(reader: DdlReader) -> tuple[str | None, str, bool, bool]:

@@ -146,7 +146,7 @@ class UniqueRows:
         values = dict(zip(unique.columns, ours, strict=True))
         if any(array.null_count == len(array) for array in ours):
             return found
-        tags, bounds = _conditions(series, values)
+        tags, bounds = _conditions(series, {} if unique.nulls_equal else values)
         request = ScanRequest(series, (*unique.columns, SEQUENCE), tags=tags, bounds=bounds)
         if not self.view.may_meet(request, ours).any():
             return found
