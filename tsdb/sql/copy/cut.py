@@ -90,9 +90,9 @@ class Cutter:
         utf8 = options.binary or options.encoding in ("", "utf-8")
         self._decoder = None if utf8 else codecs.getincrementaldecoder(options.encoding)()
         rows = min(ROWS_MAX, max(16, FIELDS_MAX // len(columns)))
-        self._starts = np.zeros((len(columns), rows), np.int32)
-        self._ends = np.zeros((len(columns), rows), np.int32)
-        self._lines, self._line_starts, self._line_ends = (np.zeros(rows, np.int64) for _ in range(3))
+        # The kernels fill what they say that they have cut.
+        self._starts, self._ends = (np.empty((len(columns), rows), np.int32) for _ in range(2))
+        self._lines, self._line_starts, self._line_ends = (np.empty(rows, np.int64) for _ in range(3))
 
     @property
     def line(self) -> int:
