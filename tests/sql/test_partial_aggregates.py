@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from tsdb.sql.rules.select_text import SelectText, select_of
 KEYS = (
     (), ("host",), ("upper(host)", "region"), ("coalesce(region, 'none') || host",), ("date_trunc('month', time)",),
     ("date_trunc('year', time)", "host"), ("time_bucket('1 month', time)",), ("time_bucket('1 hour', time)", "host"),
-    ("date_trunc('quarter', time)", "length(host)"), ("floor(extract(epoch FROM time) / 300) * 300", "region"),
+    ("date_trunc('quarter', time)", "length(host)"), ("length(host)",),
+    ("floor(extract(epoch FROM time) / 300) * 300", "region"),
     ("time_bucket('7 minutes', time)",), ("date_trunc('month', time, 'Asia/Kolkata')",),
 )  # fmt: skip
 TARGETS = (
@@ -56,7 +58,29 @@ def test_what_stands_around_aggregates_is_duckdbs(
     first, *others = targets
     listed = ", ".join([f"({first})::text AS x", *keys, *others])
     text = around.format(f"SELECT {listed} FROM cpu {where}{group}{having}")
+    # Months of many days.
+    rows = [(row[0] * 60, *row[1:]) for row in rows]
     assert answer(queries, rows, text, CONTEXT) == answer(queries, rows, text, UNPRUNED), text
+
+
+MERGED = ("length(host)", "host > 'a'", "date_trunc('month', time)", "time_bucket('1 month', time)", "region IS NULL")
+
+
+@pytest.mark.parametrize("key", MERGED)
+def test_groups_of_many_parts_are_merged(queries: Queries, key: str) -> None:
+    random = Random(7)
+    rows = [
+        (random.randrange(-40_000, 40_000), random.choice(["a", "b", "cc", None]), random.choice(["x", None]),
+         random.choice([None, *range(-50, 50)]), random.choice([None, 0.5, -8.25, 3.0]),
+         random.choice([None, *range(-30, 30)]))
+        for _ in range(150)
+    ]  # fmt: skip
+    for target in TARGETS:
+        text = f"SELECT {key}, {target} FROM cpu GROUP BY 1 HAVING min(small) + max(n) > -80"
+        _, plan = ask(queries, view_of(rows, 9), f"EXPLAIN {text}")
+        # What has another's FROM in a literal is left alone.
+        assert ("over aggregates from kernels" in plan[0][0]) == ("FROM t1" not in target), text
+        assert answer(queries, rows, text, CONTEXT) == answer(queries, rows, text, UNPRUNED), text
 
 
 GAPS = (

@@ -35,9 +35,13 @@ class TimeKey:
         if self.zone is None:
             return self
         name = self.zone or session_zone
-        if range_ns.low == NS_MIN or range_ns.high == NS_MAX or not _PLACE.fullmatch(name):
+        if not _PLACE.fullmatch(name):
             return None
         zone = zones.zone(name)
+        if not len(zone.transitions_us) and zone.offset_s(0) == 0:
+            return TimeKey(self.width_us, self.origin_us, self.form)
+        if range_ns.low == NS_MIN or range_ns.high == NS_MAX:
+            return None
         # A bucket begins at most a width before the range; what a local time means depends on the days around it.
         around = self.width_us + 2 * _DAY_US
         low, high = range_ns.low // NS_PER_US - around, range_ns.high // NS_PER_US + around

@@ -24,7 +24,7 @@ from tsdb.sql.expressions.expression import Expr
 from tsdb.sql.expressions.grouping import AggregateCall
 from tsdb.sql.plan import Plan, PlannedScan
 from tsdb.sql.rules.exact import is_exact
-from tsdb.sql.rules.select_text import SelectText, outside_literals, select_of
+from tsdb.sql.rules.select_text import SelectText, outside_literals, select_of, without_literals
 from tsdb.sql.rules.time_keys import finer_key
 from tsdb.types import FLOAT8, INT8, TEXT, TIMESTAMPTZ, Kind, SqlType
 
@@ -83,10 +83,10 @@ class _Parts:
         names += [f"a{i + 1}" for i in range(len(self._aggregates))]
         types = [TIMESTAMPTZ] if time is not None else []
         types += [TEXT] * len(tags) + self._types
+        # Without points there are no rows: what one row of nothing is, DuckDB says.
         aggregate = ScanAggregate(
-            time, tuple(map(TagKey, tags)), tuple(self._aggregates), tuple(outputs), tuple(types), (), None,
-            bool(keys), False,
-        )  # fmt: skip
+            time, tuple(map(TagKey, tags)), tuple(self._aggregates), tuple(outputs), tuple(types), (), None, True, False
+        )
         sql = f"{text.before}{head}{origin}{tail}{text.after}"
         return Partial(aggregate, sql, self._scan.source.name, tuple(names))
 
@@ -139,6 +139,7 @@ class _Parts:
         """The tags that a text reads beside partial aggregates. Raises _Unfit if there is more."""
         for time in times:
             text = text.replace(time, "")
+        text = without_literals(text)
         found: dict[int, None] = {}
         for reference in re.findall(rf"\b{self._alias}\.(\w+|\*)", text):
             if reference[0] == "a":

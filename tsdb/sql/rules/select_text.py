@@ -65,6 +65,10 @@ def _outside_literals(sql: str) -> list[int]:
     return places
 
 
+def without_literals(text: str) -> str:
+    return _LITERAL.sub("''", text)
+
+
 def outside_literals(text: str, change: Callable[[str], str]) -> str:
     """A text with all but its literals changed."""
     return "".join(part if i % 2 else change(part) for i, part in enumerate(_LITERAL.split(text)))
