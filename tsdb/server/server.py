@@ -286,11 +286,15 @@ class Server:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
         # The warm-up ends after its step, which is short unless kernels are compiled for the first time: then its
-        # statements may be running on, and the end of the process does not wait for them.
+        # statements may be running on, the end of the process does not wait for them, and they close when they end.
         if self._warming is not None:
             await loop.run_in_executor(None, self._warming.join, WARM_STOP_SECONDS)
-        if self._queries is not None and self.warm.done():
-            await loop.run_in_executor(None, self._queries.close)
+        if self._queries is not None:
+            close = self._queries.close
+            if self.warm.done():
+                await loop.run_in_executor(None, close)
+            else:
+                self.warm.add_done_callback(lambda _: close())
         if self._node is not None:
             await loop.run_in_executor(None, self._node.close)
             (log.info if self._served else log.debug)(
