@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -105,7 +106,7 @@ def _bind(binder: Binder, node: exp.Select, select: _Select, form: str) -> Bound
     outputs = [
         _output(e, shown=form == "extended" and text is not None) for e, text in zip(select.targets, texts, strict=True)
     ]
-    finals = [_final(e) for e in select.targets] or ["NULL"]
+    finals = [_of_groups(_final(e), e, select) for e in select.targets] or ["NULL"]
     changed = form == "shown"
     if changed:
         finals = [text or final for text, final in zip(texts, finals, strict=False)] or finals
@@ -196,6 +197,18 @@ def _is_plain(node: exp.Select) -> bool:
 
 def _final(expr: Expr) -> str:
     return expr.sql if not expr.unknown or expr.value is not None or expr.op != "literal" else "CAST(NULL AS VARCHAR)"
+
+
+def _of_groups(text: str, expr: Expr, select: _Select) -> str:
+    """A target's text, in which what a numeric of GROUP BY shows is that of any row of its group: 1.5 or 1.50."""
+    if select.grouped and not expr.aggregate and not expr.window:
+        for group in select.groups:
+            if group.shown and group.sql != expr.sql:
+                found = rf"(?<![\w.]){re.escape(group.shown)}(?!\w)"
+                # A template of re.sub reads backslashes.
+                any_one = f"any_value({group.shown})".replace("\\", r"\\")
+                text = re.sub(found, any_one, text)
+    return text
 
 
 def _shown(expr: Expr, select: _Select) -> str | None:
