@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
 from hypothesis import settings
 
@@ -17,11 +15,3 @@ pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--raft-scripts", metavar="DIR", help="run the Raft scripts below DIR instead of the shared ones")
     parser.addoption("--rewrite-raft-scripts", action="store_true", help="let our Raft scripts expect what they give")
-
-
-def pytest_unconfigure() -> None:
-    """The interpreter must not end under a thread that compiles: it is killed inside of LLVM or DuckDB, which may abort
-    the process. (The product's commands end by ``os._exit``.)"""
-    for thread in threading.enumerate():
-        if thread.name == "warm":
-            thread.join(120)

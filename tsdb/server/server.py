@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import errno
 import logging
 import os
@@ -286,9 +287,12 @@ class Server:
             closing.append(self._listener.close(grace_s))
         await asyncio.gather(*closing)
         # The warm-up ends after its step, which is short unless kernels are compiled for the first time: then its
-        # statements may be running on, the end of the process does not wait for them, and they close when they end.
+        # statements run on and are closed when they end. A command's end (``os._exit``) does not wait for that; an
+        # interpreter that ended under them would abort, since it kills their thread inside of LLVM or DuckDB.
         if self._warming is not None:
             await loop.run_in_executor(None, self._warming.join, WARM_STOP_SECONDS)
+            if self._warming.is_alive():
+                atexit.register(self._warming.join)
         if self._queries is not None:
             close = self._queries.close
             if self.warm.done():
