@@ -151,3 +151,60 @@ def test_tls_is_the_servers_and_a_new_certificate_is_taken(tmp_path: Path) -> No
 def test_a_user_and_a_token_are_one_too_many() -> None:
     with pytest.raises(ValueError, match="not both"):
         connect(user="a", token="b")
+
+
+def test_a_handshake_gives_nothing_for_a_token_which_may_be_revoked(filled: Running) -> None:
+    filled.run("CREATE USER keeper PASSWORD 'k'")
+    with filled.connect() as connection:
+        found = connection.execute("CREATE TOKEN for_a_while FOR keeper").fetchone()
+    assert found is not None
+    seen: list[object] = []
+
+    class Answer(flight.ClientMiddleware):  # type: ignore[misc]
+        def received_headers(self, headers: dict[str, list[object]]) -> None:
+            seen.extend(headers.get("authorization", []))
+
+    class Answers(flight.ClientMiddlewareFactory):  # type: ignore[misc]
+        def start_call(self, info: object) -> Answer:
+            return Answer()
+
+    class Nothing(flight.ClientAuthHandler):  # type: ignore[misc]
+        def authenticate(self, outgoing: object, incoming: object) -> None:
+            pass
+
+        def get_token(self) -> bytes:
+            return b""
+
+    client = flight.FlightClient(f"grpc://127.0.0.1:{port_of(filled)}", middleware=[Answers()])
+    header = b"authorization", f"Bearer {found[0]}".encode()
+    client.authenticate(Nothing(), flight.FlightCallOptions(headers=[header]))
+    assert seen == []
+    client.close()
+
+
+def test_a_token_of_a_handshake_ends_when_the_password_expires(filled: Running) -> None:
+    filled.run("CREATE USER brief PASSWORD 'b'")
+    client = flight.FlightClient(f"grpc://127.0.0.1:{port_of(filled)}")
+    options = flight.FlightCallOptions(headers=[client.authenticate_basic_token("brief", "b")])
+    ticket = flight.Ticket(b"SELECT 1 AS one")
+    assert client.do_get(ticket, options).read_all().num_rows == 1
+    filled.run("ALTER USER brief VALID UNTIL '2001-01-01'")
+    with pytest.raises(flight.FlightUnauthenticatedError):
+        client.do_get(ticket, options)
+    client.close()
+
+
+def test_the_name_of_a_series_reaches_into_no_other_schema(filled: Running) -> None:
+    """The separator of a path in it would pass the privileges of a schema by."""
+    filled.run(
+        "CREATE SCHEMA closed",
+        "CREATE TABLE closed.cpu (time timestamptz, host text TAG, v float8, PRIMARY KEY (host, time))",
+        "GRANT INSERT ON closed.cpu TO writer",
+    )  # fmt: skip
+    with connect(port=port_of(filled), user="writer", password="w") as db:
+        with pytest.raises(errors.InsufficientPrivilege):
+            db.query("INSERT INTO closed.cpu VALUES (now(), 'a', 1)")
+        with pytest.raises(errors.InvalidName, match="control character"):
+            db.write(POINT, "closed\x1fcpu")
+    with filled.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM closed.cpu").fetchone() == (0,)

@@ -18,5 +18,5 @@ What is not here: who may log in (``tsdb.http.authentication``, handed in by ``t
 the Python client (``tsdb.client``, which runs elsewhere).
 
 One bound is missing: gRPC reads a message before anybody here sees it, and pyarrow lets no limit be set for that. What
-is larger than ``message_bytes_max`` is refused when it is there.
+is larger than ``message_bytes_max`` is refused when it is there, and what dictionaries make of a small one (``sizes``).
 """

@@ -1,7 +1,7 @@
 """Tokens for those who showed a password at Flight's handshake, so that it need not come with each call.
 
-They are kept in memory as hashes, for an hour, and are worth nothing once the role's password is another one, or the
-role may not log in any more. API tokens (CREATE TOKEN) need no handshake.
+They are kept in memory as hashes, for an hour, and are worth nothing once the role's password is another one or has
+expired, or the role may not log in any more. API tokens (CREATE TOKEN) need no handshake.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from tsdb.clock import Clock
 from tsdb.errors import InvalidPassword
-from tsdb.model.access import Identity
+from tsdb.model.access import Identity, can_log_in_by_password
+from tsdb.model.roles import Role
 from tsdb.model.store import Store
 
 LIFE_S = 3600
@@ -27,6 +28,7 @@ _TOKEN_BYTES = 32
 class _Given:
     identity: Identity
     verifier: str | None
+    has_password: bool
     until_ns: int
 
 
@@ -43,7 +45,9 @@ class Bearers:
     def give(self, identity: Identity) -> str:
         """A token for somebody who has shown who it is."""
         text = PREFIX + secrets.token_urlsafe(_TOKEN_BYTES)
-        given = _Given(identity, self._verifier(identity), self._clock.now_ns() + self._life_ns)
+        role, now_ns = self._role(identity), self._clock.now_ns()
+        verifier = None if role is None else role.verifier
+        given = _Given(identity, verifier, self._has_password(role, now_ns), now_ns + self._life_ns)
         with self._lock:
             self._given[_digest(text)] = given
             while len(self._given) > TOKENS_MAX:
@@ -57,17 +61,22 @@ class Bearers:
             given = self._given.get(digest)
         if given is None:
             return None
-        role = self._store.catalog.roles.by_number.get(given.identity.role)
+        role, now_ns = self._role(given.identity), self._clock.now_ns()
         valid = role is not None and role.login and role.verifier == given.verifier
-        if not valid or self._clock.now_ns() >= given.until_ns:
+        # On an open port nobody showed a password: one that had expired then says nothing now.
+        expired = given.has_password and not self._has_password(role, now_ns)
+        if not valid or expired or now_ns >= given.until_ns:
             with self._lock:
                 self._given.pop(digest, None)
             raise InvalidPassword("the token of the handshake has expired", hint="Log in again.")
         return given.identity
 
-    def _verifier(self, identity: Identity) -> str | None:
-        role = self._store.catalog.roles.by_number.get(identity.role)
-        return None if role is None else role.verifier
+    def _role(self, identity: Identity) -> Role | None:
+        return self._store.catalog.roles.by_number.get(identity.role)
+
+    @staticmethod
+    def _has_password(role: Role | None, now_ns: int) -> bool:
+        return role is not None and can_log_in_by_password(role, now_ns // 1000)
 
 
 def _digest(text: str) -> bytes:

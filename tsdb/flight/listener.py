@@ -315,7 +315,9 @@ class _Callers(flight.ServerMiddlewareFactory):  # type: ignore[misc]
             who = self._parts.identify(self._parts.handshake_host, authorization)
         except TsdbError as error:
             raise flight_error(error) from None
-        return _Caller(authorization, self._bearers.give(who))
+        # Who has a token already gets no other one: it would hold on when the first is revoked.
+        scheme = (authorization or "basic").partition(" ")[0].lower()
+        return _Caller(authorization, self._bearers.give(who) if scheme == "basic" else None)
 
 
 class _Handshake(flight.ServerAuthHandler):  # type: ignore[misc]

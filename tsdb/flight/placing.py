@@ -18,6 +18,7 @@ from tsdb.errors import (
 from tsdb.flight.points import is_text
 from tsdb.flight.requests import Put
 from tsdb.model import authorization
+from tsdb.model.draft import check_name
 from tsdb.model.schema import (
     HIDDEN_COLUMNS,
     LINE_PROTOCOL_TIME,
@@ -56,8 +57,11 @@ def place(store: Store, put: Put, schema: pa.Schema, role: int, *, create_databa
     """The series that a stream's batches go to, with every column they need, made if it has to be. Blocks.
 
     Others may change the schema at the same moment, so this looks again until it holds still. Raises
-    InsufficientPrivilege, UndefinedColumn, DuplicateColumn, DatatypeMismatch, FeatureNotSupported, WrongObjectType.
+    InsufficientPrivilege, UndefinedColumn, DuplicateColumn, DatatypeMismatch, FeatureNotSupported, WrongObjectType,
+    InvalidName.
     """
+    # A path with a separator in it would reach into other schemas.
+    check_name(put.series, "series")
     check_names(schema, put)
     if put.database not in store.catalog.databases and not create_database:
         raise InvalidCatalogName(f'database "{put.database}" does not exist')

@@ -67,7 +67,8 @@ def points_of_batch(series: Series, batch: pa.RecordBatch, time: str, context: C
     values = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         column = series.by_name.get(name)
-        if name == time or (pa.types.is_null(array.type) and column is None):
+        empty = pa.types.is_null(array.type)
+        if name == time or (empty and column is None):
             continue
         if column is None:
             raise UndefinedColumn(f'column "{name}" of relation "{series.name}" does not exist')
@@ -75,7 +76,9 @@ def points_of_batch(series: Series, batch: pa.RecordBatch, time: str, context: C
             raise DatatypeMismatch(
                 f'"{name}" is the time of "{series.name}"', hint=f'Say time="{name}", or leave the column out.'
             )
-        values[name] = fitted(array, column, series, context)
+        # What is missing is NULL as well, and takes no memory.
+        if not empty:
+            values[name] = fitted(array, column, series, context)
     times = times_of(batch.column(time), time)
     if times.null_count:
         raise null_in(series.path, series.time.name)

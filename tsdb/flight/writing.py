@@ -18,6 +18,7 @@ from tsdb.errors import DataError, InvalidParameterValue, ProgramLimitExceeded, 
 from tsdb.flight.placing import place
 from tsdb.flight.points import points_of_batch
 from tsdb.flight.requests import Put
+from tsdb.flight.sizes import check_plain
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
 from tsdb.model.store import Store, Write, Written
@@ -141,6 +142,7 @@ class Incoming:
             batch.validate(full=True)
         except pa.ArrowInvalid as error:
             raise DataError(f"a record batch is not valid: {error}") from None
+        check_plain(batch, self._options.message_bytes_max)
         put, series = self._put, self._place(batch.schema)
         context = Context(put.database, self._clock.now_ns() // 1000)
         points = points_of_batch(series, batch, put.time, context)
