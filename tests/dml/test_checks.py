@@ -145,6 +145,33 @@ def test_a_time_series_has_checks_for_what_sql_writes(connection: psycopg.Connec
     connection.execute("DROP TABLE checked")
 
 
+def test_a_check_of_the_time_holds_under_its_new_name(connection: psycopg.Connection) -> None:
+    connection.execute(
+        "CREATE TABLE early (time timestamptz, v float8, CHECK (extract(hour FROM time AT TIME ZONE 'UTC') > 6))"
+    )
+    connection.execute("ALTER TABLE early RENAME COLUMN time TO ts")
+    connection.execute("INSERT INTO early VALUES ('2026-01-01 07:00+00', 1)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute("INSERT INTO early VALUES ('2026-01-01 06:00+00', 1)")
+    connection.execute("DROP TABLE early")
+
+
+@pytest.mark.parametrize(
+    "condition", ["", "n > 0, n < 5", "n > 0 FROM c", "n > 0 AS m", "n > 0 UNION SELECT true", "n > 0 ORDER BY 1"]
+)
+def test_a_check_is_one_condition(connection: psycopg.Connection, condition: str) -> None:
+    with pytest.raises(psycopg.errors.SyntaxError):
+        connection.execute(f"CREATE TABLE odd (n int, CHECK ({condition}))".encode())
+
+
+def test_a_comment_may_end_a_check(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE remarked (n int)")
+    connection.execute("ALTER TABLE remarked ADD CHECK (n > 0 -- more than nothing\n)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        connection.execute("INSERT INTO remarked VALUES (0)")
+    connection.execute("DROP TABLE remarked")
+
+
 def test_a_check_asks_no_right_to_read(server: Server) -> None:
     with server.connect() as connection:
         connection.execute("CREATE TABLE guarded (id int PRIMARY KEY, n int CHECK (n > 0)); CREATE ROLE blind")

@@ -208,3 +208,15 @@ def test_the_name_of_a_series_reaches_into_no_other_schema(filled: Running) -> N
             db.write(POINT, "closed\x1fcpu")
     with filled.connect() as connection:
         assert connection.execute("SELECT count(*) FROM closed.cpu").fetchone() == (0,)
+
+
+def test_a_roles_settings_hold_here_too(filled: Running) -> None:
+    filled.run(
+        "CREATE USER bound PASSWORD 'b'",
+        "ALTER USER bound SET timezone = 'Asia/Tokyo'", "ALTER USER bound SET default_transaction_read_only = on",
+        "GRANT INSERT ON cpu TO bound",
+    )  # fmt: skip
+    with connect(port=port_of(filled), user="bound", password="b") as db:
+        assert db.query("SELECT current_setting('timezone') AS z").to_pylist() == [{"z": "Asia/Tokyo"}]
+        with pytest.raises(errors.ReadOnlySqlTransaction):
+            db.query("INSERT INTO cpu VALUES (now(), 'a', 1)")

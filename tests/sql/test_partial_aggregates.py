@@ -28,7 +28,9 @@ TARGETS = (
     "max(small) - min(small)", "avg(small) * 100", "count(*) + 1", "round(avg(small)::numeric, 2)", "count(n)",
     "sum(small) / nullif(count(small), 0)", "sum(small)::float8 / count(*)", "coalesce(max(usage), 0)", "avg(small)",
     "CASE WHEN count(small) > 2 THEN 'count(*)' ELSE 'few r1.c1' END", "greatest(max(n), 7)", "min(usage) IS NULL",
-    "sum(sum(small)) OVER ()", "array[min(n), max(n)]", "sum(n)", "max(small)::text || ' FROM t1 AS r1'",
+    "sum(sum(small)) OVER ()", "count(*) OVER ()",
+    "count(*) OVER (ORDER BY max(n) NULLS FIRST RANGE UNBOUNDED PRECEDING)",
+    "array[min(n), max(n)]", "sum(n)", "max(small)::text || ' FROM t1 AS r1'",
 )  # fmt: skip
 HAVING = ("", " HAVING count(*) > 1", " HAVING max(small) - 1 > 0 AND count(n) < 9")
 AROUND = (
@@ -113,6 +115,8 @@ def test_gaps_are_filled_over_partial_aggregates(
         ("SELECT note, max(n) + 1 FROM cpu GROUP BY 1", "DuckDB"),
         ("SELECT max(n) + 1 FROM cpu WHERE n > 5", "DuckDB"),
         ("SELECT max(n) FILTER (WHERE host = 'a') + 1 FROM cpu", "DuckDB"),
+        ("SELECT max(n) + 1, count(*) OVER () FROM cpu GROUP BY host", "DuckDB over aggregates from kernels"),
+        ("SELECT max(n) + 1, count(*) FILTER (WHERE host = 'a') OVER () FROM cpu GROUP BY host", "DuckDB"),
         ("SELECT max(n + 1) FROM cpu", "DuckDB"),
         ("SELECT host, max(n) + 1 FROM cpu GROUP BY ROLLUP (host)", "DuckDB"),
     ],

@@ -100,6 +100,7 @@ class Direct:
             owner=caller,
             limits=parts.limits,
         )
+        self._core.begin_with(identity.role, database)
         for name, value in settings.items():
             self._core.variables.set_start(name, value)
         self._rowset: Rowset | None = None

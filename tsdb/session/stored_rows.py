@@ -173,9 +173,9 @@ class StoredRows:
         if series is None or not made.validated:
             return
         named = [name for name in added if name in made.columns]
-        columns = ["*", *(f"({added[name].default or 'NULL'}) AS {_quoted(name)}" for name in named)]
+        columns = ["*", *(f"{_default(added[name])} AS {_quoted(name)}" for name in named)]
         rows = f"(SELECT {', '.join(columns)} FROM {_named(series)}) AS {_quoted(series.name)}"
-        if self._rows(f"SELECT 1 FROM {rows} WHERE NOT ({made.text}) LIMIT 1"):
+        if self._rows(f"SELECT 1 FROM {rows} WHERE NOT ({made.text}\n) LIMIT 1"):
             # The name that it would get (ChooseConstraintName).
             known = [name for name in made.columns if name in series.by_name or name in added]
             taken = {each.name for each in series.constraints}
@@ -186,7 +186,7 @@ class StoredRows:
         found = next((c for c in series.checks if c.name == change.name), None) if series is not None else None
         if series is None or found is None or found.validated:
             return
-        if self._rows(f"SELECT 1 FROM {_named(series)} WHERE NOT ({check_text.current(series, found)}) LIMIT 1"):
+        if self._rows(f"SELECT 1 FROM {_named(series)} WHERE NOT ({check_text.current(series, found)}\n) LIMIT 1"):
             raise checks.violated(series, found.name)
 
     def _check_no_null(self, path: str, column: str, condition: str) -> None:
@@ -217,6 +217,11 @@ class StoredRows:
 
     def _series(self, path: str) -> Series | None:
         return self._store.catalog.find(self._context.database).series.get(path)
+
+
+def _default(column: ColumnDefinition) -> str:
+    """What a new column has in the rows that are there, in its own type."""
+    return f"CAST({column.default or 'NULL'} AS {trees.type_text(column.type, column.typmod)})"
 
 
 def _has_value(column: ColumnDefinition) -> bool:

@@ -8,10 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlglot import exp
+
+from tsdb.errors import SqlSyntaxError
 from tsdb.model.relations import Constraint
 from tsdb.model.schema import Series
+from tsdb.sql import dialect
 from tsdb.sql.lexer import Token
 from tsdb.sql.statement import Fragment
+
+# AT TIME ZONE, timestamp WITH TIME ZONE.
+_BEFORE_TIME = ("at", "with", "without")
+
+
+def condition(text: str) -> exp.Expr:
+    """The tree of a condition. Raises SqlSyntaxError where its text is not just one expression."""
+    # The line's end is that of a comment behind the condition.
+    items: list[exp.Expr] = dialect.parse(f"SELECT ({text}\n)").expressions
+    made = items[0] if len(items) == 1 else None
+    if isinstance(made, exp.Paren) and not isinstance(made.this, exp.Alias):
+        made = made.this
+    elif not isinstance(made, exp.Subquery):
+        raise SqlSyntaxError("syntax error in a check constraint: it must be one condition")
+    assert isinstance(made, exp.Expr)
+    return made.copy()
 
 
 def columns_in(tokens: Sequence[Token]) -> tuple[str, ...]:
@@ -53,9 +73,21 @@ def current(series: Series, check: Constraint) -> str:
 
 
 def _may_be_column(tokens: Sequence[Token], i: int) -> bool:
-    """Not a function, nor a type behind ``::``."""
-    if tokens[i].kind not in ("word", "quoted"):
+    """Not a function, nor a type, nor a word of the grammar: ``date '2020-01-01'``, EXTRACT's ``year FROM``, AT TIME
+    ZONE."""
+    token = tokens[i]
+    if token.kind not in ("word", "quoted"):
         return False
     before = tokens[i - 1].value if i else ""
-    after = tokens[i + 1].value if i + 1 < len(tokens) else ""
-    return after not in ("(", ".") and before not in ("::", ".")
+    after = tokens[i + 1] if i + 1 < len(tokens) else None
+    if (after is not None and after.value in ("(", ".")) or before in ("::", "."):
+        return False
+    if token.kind == "quoted":
+        return True
+    behind = tokens[i - 2].value if i > 1 else ""
+    if before == "as" or (after is not None and after.kind == "string"):
+        return False
+    if before == "(" and behind == "extract":
+        return False
+    zone = token.value == "zone" and before == "time" and behind in _BEFORE_TIME
+    return not zone and not (token.value == "time" and before in _BEFORE_TIME)

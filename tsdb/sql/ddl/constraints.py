@@ -167,6 +167,7 @@ def read_table_constraint(reader: DdlReader, declared: Declared, table: str) -> 
 
 def _check(reader: DdlReader, name: str | None, table: str) -> ConstraintDefinition:
     text = check_text.without_table(reader.parenthesized(), name_of(table))
+    check_text.condition(text)
     reader.accept("no", "inherit")
     return ConstraintDefinition("c", check_text.columns_in(Fragment(text).tokens), name, text)
 

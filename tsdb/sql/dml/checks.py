@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from sqlglot import exp
 
-from tsdb.errors import CheckViolation, DatatypeMismatch, FeatureNotSupported
+from tsdb.errors import CheckViolation, DatatypeMismatch, FeatureNotSupported, UndefinedColumn, UndefinedParameter
 from tsdb.model import privileges
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
@@ -119,7 +119,7 @@ def _query(series: Series) -> Select:
     """The number of the check that a row does not meet, and the row's place; NULL where there is none."""
     texts = [check_text.current(series, each) for each in series.checks]
     branches = [
-        exp.If(this=exp.Not(this=exp.Paren(this=trees.expression(text).copy())), true=exp.Literal.number(i))
+        exp.If(this=exp.Not(this=exp.Paren(this=check_text.condition(text))), true=exp.Literal.number(i))
         for i, text in enumerate(texts)
     ]
     items = [trees.aliased(exp.Case(ifs=branches), "violated"), trees.aliased(trees.column(SEQUENCE), "place")]
@@ -132,9 +132,14 @@ def examine(queries: Queries, context: Context, catalog: Catalog, series: Series
     FeatureNotSupported."""
     for each in checks:
         text = check_text.current(series, each)
-        tree = trees.expression(text)
+        tree = check_text.condition(text)
         if tree.find(exp.Query) is not None:
             raise FeatureNotSupported("cannot use subquery in check constraint")
+        if (parameter := tree.find(exp.Parameter, exp.Placeholder)) is not None:
+            raise UndefinedParameter(f"there is no parameter ${parameter.name}")
+        # Of a row that is not there yet it would be the place among those of its statement.
+        if any(column.name.lower() == SEQUENCE for column in tree.find_all(exp.Column)):
+            raise UndefinedColumn(f'column "{SEQUENCE}" does not exist')
         # With the place beside it an aggregate is refused, as it must be.
         items = [trees.aliased(tree.copy(), "condition"), trees.aliased(trees.column(SEQUENCE), "place")]
         made = trees.select(items, given.table(series, series.name))

@@ -91,10 +91,14 @@ class _Parts:
         return Partial(aggregate, sql, self._scan.source.name, tuple(names))
 
     def _replaced(self, call: re.Match[str]) -> str:
-        """The same aggregate over partial ones; other functions stay, and must be of tags. Raises _Unfit."""
+        """The same aggregate over partial ones; other functions, and windows over the groups, stay and must be of tags.
+        Raises _Unfit."""
         function, place, everything = call.groups()
-        if function not in _FUNCTIONS:
+        rest = call.string[call.end() :]
+        if function not in _FUNCTIONS or rest.startswith(" OVER ("):
             return call[0]
+        if rest.startswith(" FILTER ("):
+            raise _Unfit
         if everything:
             return self._count(Aggregate("count", None))
         column = self._column(int(place))
