@@ -58,8 +58,8 @@ def test_a_body_that_is_all_or_nothing_is_no_pieces(client: Client) -> None:
 
 def test_a_numbered_body_is_applied_once_as_a_whole(client: Client) -> None:
     headers = {"X-Tsdb-Producer": "p", "X-Tsdb-Batch": "1"}
-    for form in ("m,w=w f={i} {t}", "m,w=other f={i} {t}"):
-        assert client.write(text(form=form), headers=headers).status_code == 204
+    for form, status in (("m,w=w f={i} {t}", 204), ("m,w=w f={i} {t}", 204), ("m,w=other f={i} {t}", 409)):
+        assert client.write(text(form=form), headers=headers).status_code == status
     assert len(client.rows("m")) == LINES
 
 

@@ -88,6 +88,51 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
     assert rows(server, "SELECT count(*) FROM m", "d") == [(40,)]
 
 
+OFFERS = (
+    (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+    (b"Connection: upgrade", b"Upgrade: websocket", b"Sec-WebSocket-Version: 13"),
+)
+
+
+@pytest.mark.parametrize("offer", OFFERS)
+def test_an_offer_to_upgrade_is_ignored_and_the_body_is_stored(server: Server, offer: tuple[bytes, ...]) -> None:
+    """Java's client and ``curl --http2`` make one with each request: what is behind the head is its body."""
+    database = f"upgrade{OFFERS.index(offer)}"
+    path = b"/write?db=%s" % database.encode()
+    long = b"\n".join(b"m f=1 %d" % time for time in range(1000, 21_000))
+    offered = b"\r\n".join(offer) + b"\r\n"
+    chunked = b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n%s\r\n7\r\nm f=1 4\r\n0\r\n\r\n" % (
+        path,
+        HOST,
+        offered,
+    )
+    requests = [
+        post(path, b"m f=1 1", *offer),
+        post(path, b"m f=1 2"),
+        post(path, long, *offer),
+        chunked,
+        b"GET /ping HTTP/1.1\r\n" + HOST + offered + b"\r\n",
+        post(path, b"m f=1 5", offer[0] + b", close", *offer[1:]),
+    ]
+    whole = b"".join(requests)
+    assert statuses(talk(server, whole)) == [b"204"] * 6
+    assert (
+        statuses(talk(server, whole[:30], *(whole[at : at + 4001] for at in range(30, len(whole), 4001))))
+        == [b"204"] * 6
+    )
+    expecting = [*offer[1:], b"Expect: 100-continue", offer[0] + b", close"]
+    head, _, body = post(path, b"m f=1 6", *expecting).partition(b"\r\n\r\n")
+    assert statuses(talk(server, head + b"\r\n\r\n", body, wait_for=b"100 Continue")) == [b"100", b"204"]
+    assert rows(server, "SELECT count(*) FROM m", database) == [(20_005,)]
+
+
+def test_many_offers_in_one_packet_and_a_tunnel(server: Server) -> None:
+    offering = b"GET /ping HTTP/1.1\r\n" + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    last = post(b"/write?db=d", b"m f=1 9", b"Connection: close")
+    assert statuses(talk(server, offering * 1500 + last)) == [b"204"] * 1501
+    assert statuses(talk(server, b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n")) == [b"400"]
+
+
 def test_a_connection_is_kept_also_after_errors(server: Server) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=20)
     kept = None

@@ -1,8 +1,12 @@
-"""uvicorn's HTTP protocol with what it lacks: bounds on a request's head (bytes and time), and bodies that go from the
-socket into the application's array.
+"""uvicorn's HTTP protocol with what it lacks: bounds on a request's head (bytes and time), bodies of requests that
+offer an upgrade (to HTTP/2), and bodies that go from the socket into the application's array.
 
 A head that never ends would otherwise be kept in memory as long as its sender likes. A body that is read the ordinary
 way is copied four times: out of the loop's buffer, by the parser, chunk to chunk and into one.
+
+The parser ends a request with ``Upgrade`` behind its head: its body would be no part of it, and the write a success
+without points. Java's client and ``curl --http2`` offer h2c with each request. A server may ignore that (RFC 9110,
+7.8), so the head is parsed anew without it.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ HEAD_SECONDS_MAX = 30.0
 
 _TOO_LARGE = b"431 Request Header Fields Too Large"
 _TOO_LATE = b"408 Request Timeout"
+# Of a request's ``Connection``, when its upgrade is ignored.
+_KEPT_TOKENS = (b"close", b"keep-alive")
 
 
 # What is read at once where nobody has an array for it. It is taken out at once, so one does for all connections.
@@ -61,11 +67,51 @@ class BoundedHttp(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._late is None:
                 self._late = self.loop.call_later(HEAD_SECONDS_MAX, self._refuse, _TOO_LATE)
-        super().data_received(data)
+        self._parse(data)
         if self._in_head and self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(_TOO_LARGE)
 
+    def _parse(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        rest = memoryview(data)
+        try:
+            while rest:
+                try:
+                    self.parser.feed_data(rest)
+                    return
+                except httptools.HttpParserUpgrade as upgrade:
+                    rest = rest[upgrade.args[0] :]
+                    head = self._head_without_upgrade()
+                    self._renew_parser()
+                    self.parser.feed_data(head)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # An upgrade that is not offered but demanded is CONNECT.
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _renew_parser(self) -> None:
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def _head_without_upgrade(self) -> bytes:
+        version = self.parser.get_http_version().encode()
+        lines = [self.parser.get_method() + b" " + self.url + b" HTTP/" + version]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = [token.strip() for token in value.split(b",")]
+                value = b", ".join(token for token in tokens if token.lower() in _KEPT_TOKENS)
+            if name != b"upgrade":
+                lines.append(name + b": " + value)
+        return b"\r\n".join([*lines, b"", b""])
+
+    @property
+    def _offers_upgrade(self) -> bool:
+        """CONNECT is no offer; it is refused as what it is."""
+        return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
+
     def on_headers_complete(self) -> None:
+        if self._offers_upgrade:
+            return
         self._in_head = False
         self._head_bytes = 0
         self._cancel_timer()
@@ -87,11 +133,12 @@ class BoundedHttp(HttpToolsProtocol):
         elif self._direct.came(count):
             # The parser still waits for the body that it did not see: the next request gets another.
             self._direct = None
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._renew_parser()
             self.on_message_complete()
 
     def on_message_complete(self) -> None:
+        if self._offers_upgrade:
+            return
         self._in_head = True
         super().on_message_complete()
 
