@@ -31,6 +31,11 @@ SCRIPTS: dict[str, list[LiteralString]] = {
         "SET ROLE own_a", "DROP OWNED BY own_b", "REASSIGN OWNED BY own_b TO own_a", "DROP OWNED BY own_a",
         "RESET ROLE",
     ],
+    "from the start": [
+        "DROP OWNED BY tsdb CASCADE", "REASSIGN OWNED BY tsdb TO own_a", "DROP OWNED BY own_a, tsdb CASCADE",
+        "DROP OWNED BY pg_read_all_data", "REASSIGN OWNED BY pg_read_all_data TO own_a", "SET ROLE own_a",
+        "DROP OWNED BY tsdb CASCADE", "RESET ROLE",
+    ],
     "nobody": ["DROP OWNED BY nobody", "REASSIGN OWNED BY own_a TO nobody"],
 }  # fmt: skip
 LEFT = """

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tsdb.types import TEXT
 from tsdb.wire import TEXT_FORMAT
 from tsdb.wire.images import _KNOWN
-from tsdb.wire.known_images import KNOWN_MAX, KnownImages
+from tsdb.wire.known_images import BYTES_MAX, KNOWN_MAX, KnownImages
 from tsdb.wire.rows import RowEncoder
 
 
@@ -42,3 +42,12 @@ def test_the_oldest_are_forgotten() -> None:
     assert kept.get(1) is None
     assert kept.get(0) == 0
     assert len(kept) == KNOWN_MAX
+
+
+def test_dictionaries_of_long_texts_are_not_kept() -> None:
+    for number in range(2):
+        values = pa.array([f"{number} {i}" * (BYTES_MAX // 20) for i in range(20)])
+        tags = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), values.slice(0, 2))
+        assert encoded(tags) == encoded(tags.dictionary_decode())
+    kept = [dictionary for dictionary, _ in _KNOWN._kept.values() if isinstance(dictionary, pa.Array)]
+    assert all(each.get_total_buffer_size() <= BYTES_MAX for each in kept)

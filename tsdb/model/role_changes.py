@@ -6,7 +6,7 @@ of one name, a membership in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -381,8 +381,20 @@ def _chowned(found: Target, number: int) -> Target:
     return replace(found, owner=number, grants=privileges.chowned(found, number))
 
 
+def _not_pinned(draft: Draft, names: Sequence[str], what: str) -> set[int]:
+    """The roles' numbers. Raises DependentObjectsStillExist for those that are there from the start: to the first one
+    belongs all that nobody else has made (shdepDropOwned, shdepReassignOwned)."""
+    found = [draft.roles.find(name) for name in names]
+    for role in found:
+        if role.number == FIRST or role.number in PREDEFINED:
+            raise DependentObjectsStillExist(
+                f"cannot {what} objects owned by role {role.name} because they are required by the database system"
+            )
+    return {role.number for role in found}
+
+
 def _reassign(draft: Draft, change: ReassignOwned) -> None:
-    owners = {draft.roles.find(name).number for name in change.roles}
+    owners = _not_pinned(draft, change.roles, "reassign ownership of")
     to = draft.roles.find(change.to).number
     databases = [each for each in draft.databases.values() if each.name != change.database]
     for target in [*databases, *targets_of(draft.find(change.database))]:
@@ -392,7 +404,7 @@ def _reassign(draft: Draft, change: ReassignOwned) -> None:
 
 
 def _drop_owned(draft: Draft, change: DropOwned) -> None:
-    gone = {draft.roles.find(name).number for name in change.roles}
+    gone = _not_pinned(draft, change.roles, "drop")
     for target in list(targets_of(draft.find(change.database))):
         if any(grant.grantee in gone for grant in target.grants or ()):
             kept = tuple(g for g in target.grants or () if g.grantee not in gone or g.grantee == target.owner)

@@ -75,6 +75,7 @@ class KernelExecution(ABC):
                     self._rows, self._left = _pieces(self._named(found)), len(found)
                 else:
                     self._rows = self._instead = found
+                    self.check()  # who has cancelled meanwhile did not know of it
             except Unsuitable:
                 self._instead = self._otherwise()
                 self._rows = self._instead

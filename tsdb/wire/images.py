@@ -37,7 +37,7 @@ from tsdb.wire import civil, decimals, digits, floats, octets, records, text_bin
 from tsdb.wire.arrow_values import decimal_words, fixed_width, intervals, list_parts
 from tsdb.wire.decimal_text import numeric_octets
 from tsdb.wire.digits import Bytes, Lengths
-from tsdb.wire.known_images import VALUES_MAX, KnownImages
+from tsdb.wire.known_images import BYTES_MAX, VALUES_MAX, KnownImages
 from tsdb.wire.messages import BINARY_FORMAT, TEXT_FORMAT
 from tsdb.wire.transcoding import transcoded
 from tsdb.zones import Zone
@@ -172,7 +172,8 @@ class ColumnImages:
         if found is None:
             image = self.image(dictionary)
             found = replace(image, addresses=addresses_of(image))
-            if shared:
+            # Of a slice the whole buffers would be kept.
+            if shared and dictionary.get_total_buffer_size() <= BYTES_MAX:
                 _KNOWN.put(identity, dictionary, found)
         return found
 

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
-# So many dictionaries of so many values at most: some MiB.
-KNOWN_MAX, VALUES_MAX = 128, 4096
+# So many dictionaries of so many values, in so many bytes, at most: 32 MiB. A tag may be as long as its line.
+KNOWN_MAX, VALUES_MAX, BYTES_MAX = 128, 4096, 1 << 18
 
 
 class KnownImages(Generic[V]):
