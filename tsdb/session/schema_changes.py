@@ -14,6 +14,7 @@ from tsdb.model import authorization, privileges, schema
 from tsdb.model.relations import path_of
 from tsdb.model.schema import (
     AddConstraint,
+    AlterColumnType,
     Catalog,
     CreateSeries,
     DropDatabase,
@@ -96,13 +97,16 @@ class SchemaChanges:
         return Done(found.tag)
 
     def _examine(self, changes: Sequence[SchemaChange], before: Catalog, context: Context) -> None:
-        """New CHECKs must be conditions of their table. Raises what binding them raises."""
+        """New CHECKs must be conditions of their table, and those of a column stay so when its type changes. Raises
+        what binding them raises."""
         paths = {
             path_of(c.schema, c.name)
             for c in changes
             if isinstance(c, CreateSeries) and any(d.kind == "c" for d in c.constraints)
         }
         paths |= {c.series for c in changes if isinstance(c, AddConstraint) and c.constraint.kind == "c"}
+        retyped = {(c.series, c.name) for c in changes if isinstance(c, AlterColumnType)}
+        paths |= {path for path, _ in retyped}
         if not paths:
             return
         after = schema.apply(before, changes)
@@ -110,7 +114,8 @@ class SchemaChanges:
             series = after.find(context.database).find(path)
             known = before.find(context.database).series.get(path)
             there = {c.name for c in known.checks} if known is not None else set()
-            new = [c for c in series.checks if c.name not in there]
+            changed = {series.by_name[name].number for of, name in retyped if of == path and name in series.by_name}
+            new = [c for c in series.checks if c.name not in there or changed.intersection(c.columns)]
             checks.examine(self._queries, context, after, series, new)
 
     def refresh_continuous(self, schema: str, name: str, context: Context, cancellation: Cancellation) -> None:
