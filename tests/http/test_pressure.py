@@ -177,3 +177,28 @@ def test_a_full_disk_is_said_on_every_interface_reads_go_on_and_writes_resume(sm
             _run(connection, statement)
         assert connection.execute("SELECT k, v FROM t").fetchall() == [("c", 4)]
         assert rows(small, "SELECT count(*) FROM m") == [(2,)]
+
+
+def test_long_bodies_that_fill_all_the_room_there_is_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """Each is a point in 26 MiB of comments; there is room for four pieces, and each would like to hold three."""
+    room = 32 << 20
+    settings = {"data": tmp_path / "data", "pg_port": 0, "http_port": 0, "bodies_bytes_max": room}
+    comments = (b"#" + b"x" * 4094 + b"\n") * (26 << 8)
+    answers: list[int] = []
+
+    def load_one(server: Server, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=60)
+        connection.request("POST", "/write?db=tsdb", comments + b"m v=1 %d" % number)
+        answers.append(connection.getresponse().status)
+        connection.close()
+
+    with EmbeddedServer(load({**settings, "body_bytes_max": room})) as running:
+        loading = [threading.Thread(target=load_one, args=(running, number)) for number in range(4)]
+        began = time.monotonic()
+        for thread in loading:
+            thread.start()
+        for thread in loading:
+            thread.join()
+        assert answers == [204] * 4
+        assert time.monotonic() - began < 25
+        assert rows(running, "SELECT count(*) FROM m") == [(4,)]

@@ -7,7 +7,7 @@ copies of the ordinary way three are saved, which is a third of all work for a l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 from starlette.requests import ClientDisconnect
@@ -93,6 +93,9 @@ class Body:
         self._limit = limit
         self._seconds = seconds
         self._taken = 0
+        # Gives back what its pieces hold, when there is no room for the next: those who wait must hold nothing that
+        # others wait for.
+        self.make_room: Callable[[], Awaitable[None]] | None = None
 
     def give_back(self, count: int | None = None) -> None:
         """So many bytes, or all, are not needed any more."""
@@ -131,12 +134,15 @@ class Body:
 
     async def _claim(self, count: int) -> None:
         """Wait for room for the next piece: who sends waits, too."""
-        for _ in range(round(self._seconds / ROOM_SECONDS) + 1):
+        for attempt in range(round(self._seconds / ROOM_SECONDS) + 1):
             if self._budget.claim(count):
                 self._taken += count
                 self._renew(0)
                 return
-            await asyncio.sleep(ROOM_SECONDS)
+            if attempt == 0 and self.make_room is not None:
+                await self.make_room()
+            else:
+                await asyncio.sleep(ROOM_SECONDS)
         raise OutOfMemory("other request bodies take all the room that there is; try again soon")
 
     def _offer(self) -> Direct | None:

@@ -136,12 +136,23 @@ class Writes:
         held = deque([len(first)])
         feeding = loop.run_in_executor(self._pool, writing.feed, first)
         del first
+
+        async def make_room() -> None:
+            nonlocal feeding
+            await feeding
+            feeding = loop.run_in_executor(self._pool, writing.flush)
+            await feeding
+            while held:
+                body.give_back(held.popleft())
+
+        body.make_room = make_room
         try:
             async for piece in rest:
                 await feeding
                 self._metrics.bytes.inc(len(piece))
                 feeding = loop.run_in_executor(self._pool, writing.feed, piece)
                 held.append(len(piece))
+                del piece
                 if len(held) > PIECES_HELD:
                     body.give_back(held.popleft())
         finally:

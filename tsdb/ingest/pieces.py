@@ -73,6 +73,10 @@ class PiecewiseWrite:
             if future.done():
                 future.result()
 
+    def flush(self) -> None:
+        """Hand on what is parsed: no piece stays in memory but for the line that it breaks off in."""
+        self._write(0)
+
     def finish(self) -> Submitted:
         """The last line need not end."""
         self._parse(self._lines.end())
