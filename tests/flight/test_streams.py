@@ -232,6 +232,27 @@ def test_a_numbered_batch_is_stored_once(db: Client) -> None:
     assert db.query("SELECT count(*) AS n FROM once").to_pylist() == [{"n": 2}]
 
 
+def test_a_number_belongs_to_one_batch(db: Client) -> None:
+    texts = ["a", None, "b", "a"]
+    first = pa.table({"time": [1, 2, 3, 4], "s": texts, "b": [True, None, False, True], "l": [[1], None, [], [2, 3]]})
+    assert db.write(first, "belongs", producer="owner", batch=1) == 4
+    encoded = first.set_column(1, "s", first["s"].dictionary_encode())
+    padded = pa.concat_tables([first.slice(3), first])
+    for again in (first, encoded, padded.slice(1), pa.concat_tables([first.slice(0, 1), first.slice(1)])):
+        for rows in (1, 3, 100):
+            assert db.write(again, "belongs", producer="owner", batch=1, rows_per_batch=rows) == 4
+    for other in (
+        first.set_column(0, "time", pa.array([1, 2, 3, 5])),
+        first.set_column(1, "s", pa.array(["a", "", "b", "a"])),
+        first.set_column(2, "b", pa.array([True, False, None, True])),
+        first.rename_columns(["time", "s", "c", "l"]),
+        first.slice(1),
+    ):
+        with pytest.raises(errors.ObjectNotInPrerequisiteState, match="applied before with other content"):
+            db.write(other, "belongs", producer="owner", batch=1)
+    assert db.query("SELECT count(*) AS n FROM belongs").to_pylist() == [{"n": 4}]
+
+
 def test_a_numbered_batch_whose_stream_breaks_off_is_none(flying: Running, db: Client) -> None:
     client = flight.FlightClient(f"grpc://127.0.0.1:{port_of(flying)}")
     command = b'{"series": "broken", "producer": "p", "batch": 1, "rows": 10}'

@@ -104,7 +104,7 @@ def times_of(array: pa.Array, name: str) -> pa.Array:
 
     Raises DatatypeMismatch, DatetimeFieldOverflow.
     """
-    array = _plain(array)
+    array = plain(array)
     try:
         if pa.types.is_date(array.type):
             array = array.cast(pa.timestamp("s"))
@@ -123,7 +123,7 @@ def times_of(array: pa.Array, name: str) -> pa.Array:
 
 def fitted(array: pa.Array, column: Column, series: Series, context: Context) -> pa.Array:
     """The values in the column's query form. Raises DatatypeMismatch, and what is wrong with a value."""
-    array = _plain(array)
+    array = plain(array)
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), storage_form.arrow_type(column))
     if is_text(array.type):
@@ -145,10 +145,10 @@ def is_text(arrow: pa.DataType) -> bool:
     return bool(pa.types.is_string(arrow) or pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow))
 
 
-def _plain(array: pa.Array) -> pa.Array:
+def plain(array: pa.Array) -> pa.Array:
     """Without a dictionary, and texts of views (polars has them) as those that all of Arrow's functions take."""
     if isinstance(array, pa.DictionaryArray):
-        return _plain(array.dictionary).take(array.indices)
+        return plain(array.dictionary).take(array.indices)
     return array.cast(pa.string()) if pa.types.is_string_view(array.type) else array
 
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from tsdb.clock import Clock
 from tsdb.errors import DataError, InvalidParameterValue, ProgramLimitExceeded, TsdbError
+from tsdb.flight.digest import digest_of
 from tsdb.flight.placing import place
 from tsdb.flight.points import points_of_batch
 from tsdb.flight.requests import Put
@@ -147,7 +148,10 @@ class Incoming:
         context = Context(put.database, self._clock.now_ns() // 1000)
         points = points_of_batch(series, batch, put.time, context)
         self._check(series, points, context)
-        return self._store.commit([Write(part) for part in _parts(points)], put.numbered)
+        numbered = put.numbered
+        if numbered is not None:
+            numbered = replace(numbered, digest=digest_of(batch))
+        return self._store.commit([Write(part) for part in _parts(points)], numbered)
 
     def _check(self, series: Series, points: Points, context: Context) -> None:
         """CHECK constraints hold here, too. Raises CheckViolation."""
