@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from tests.session.conftest import Server
+from tsdb.session.sessions import Activity
 
 
 def heard(connection: psycopg.Connection, count: int = 1) -> list[tuple[str, str]]:
@@ -206,3 +207,27 @@ def test_a_parameter_that_nothing_gives_a_type_cannot_be_prepared(server: Server
             b"could not determine data type of parameter $1"
         )
         assert connection.pgconn.exec_(statement).error_field(psycopg.pq.DiagnosticField.SQLSTATE) == b"42P02"
+
+
+def test_activities_are_those_of_one_moment(server: Server, connection: psycopg.Connection) -> None:
+    """All columns are of the same sessions, though others come and go while a statement looks."""
+    ending = threading.Event()
+    number = server.sessions.next_number()
+
+    def nothing() -> None:
+        pass
+
+    def come_and_go() -> None:
+        while not ending.is_set():
+            server.sessions.add(Activity(number, "guest", "tsdb", "", 0, lambda: "guest", nothing, nothing, int))
+            server.sessions.remove(number)
+
+    guest = threading.Thread(target=come_and_go)
+    guest.start()
+    try:
+        for _ in range(100):
+            seen = connection.execute("SELECT pid, usename, application_name FROM pg_stat_activity").fetchall()
+            assert all((pid == number) == (user == "guest") == (name == "guest") for pid, user, name in seen)
+    finally:
+        ending.set()
+        guest.join()

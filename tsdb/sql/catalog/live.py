@@ -69,19 +69,28 @@ class Live:
     columns: Mapping[str, object]
     kept: bool = True
 
-    def array(self, relation: CatalogRelation, column: CatalogColumn, glance: Glance) -> pa.Array:
-        """One column of all rows."""
+    def array(
+        self, relation: CatalogRelation, column: CatalogColumn, glance: Glance, moving: Sequence[Any] | None = None
+    ) -> pa.Array:
+        """One column of all rows; of rows that come and go (not ``kept``) all columns are of the same ``moving``."""
         given = self.columns.get(column.name, _MISSING)
         if not self.kept or isinstance(given, Fresh):
-            return self._made(relation, column, given, glance)
+            return self._made(relation, column, given, glance, moving)
         key = (live_key(relation, glance), column.name)
         found = glance.outline.kept.get(key)
         if found is None:
             found = glance.outline.kept[key] = self._made(relation, column, given, glance)
         return found
 
-    def _made(self, relation: CatalogRelation, column: CatalogColumn, given: object, glance: Glance) -> pa.Array:
-        rows = self.rows(glance)
+    def _made(
+        self,
+        relation: CatalogRelation,
+        column: CatalogColumn,
+        given: object,
+        glance: Glance,
+        moving: Sequence[Any] | None = None,
+    ) -> pa.Array:
+        rows = self.rows(glance) if moving is None else moving
         function = given.value if isinstance(given, Fresh) else given
         if callable(function):
             return pa.array([function(row, glance) for row in rows], column.type.arrow)

@@ -84,6 +84,8 @@ class SystemRelation:
         file = f"{prefix}{relation.name}"
         captured = static.row_count(file)
         live = LIVE.get((relation.schema, relation.name))
+        # Sessions come and go between two looks.
+        moving = live.rows(glance) if live is not None and not live.kept else None
         arrays: dict[str, pa.ChunkedArray] = {}
         for column in relation.columns:
             if column.name not in names:
@@ -92,11 +94,11 @@ class SystemRelation:
             if captured:
                 parts.append(_captured(file, column, glance))
             if live is not None:
-                parts.append(live.array(relation, column, glance))
+                parts.append(live.array(relation, column, glance, moving))
             arrays[column.name] = pa.chunked_array(parts, column.type.arrow)
         for name, sql_type in _HIDDEN:
             if name in names and name not in arrays:
-                count = captured + (0 if live is None else len(live.rows(glance)))
+                count = captured + (0 if live is None else len(live.rows(glance) if moving is None else moving))
                 value = relation.oid if sql_type is OID else _FROZEN_XID
                 arrays[name] = pa.chunked_array([pa.repeat(pa.scalar(value, pa.int64()), count)])
         return pa.table([arrays[name] for name in names], names=list(names))
