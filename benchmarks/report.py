@@ -198,14 +198,19 @@ def markdown(results: Results) -> str:
 def targets(results: Results) -> Grid:
     """tsdb's numbers beside what it is meant to reach (on two cores, 1,000 hosts × 12 h)."""
     tsdb = next((system for system in results.systems if system.name == "tsdb"), SystemResult("tsdb"))
-    fastest = max((median(load.rows_per_second) for load in tsdb.loads), default=math.nan)
+
+    def load(way: str) -> float:
+        return max((median(each.rows_per_second) for each in tsdb.loads if each.way.startswith(way)), default=math.nan)
+
+    lines, copied = load("line protocol"), load("COPY")
     memory = max((load.memory_bytes or 0 for load in tsdb.loads), default=0)
 
     def latency(name: str) -> float:
         return median(tsdb.queries[name].runs_ms) if name in tsdb.queries else math.nan
 
     found = [
-        ("load over HTTP, rows/s", "≥ 300,000", fastest, fastest >= 300_000),
+        ("load over HTTP, rows/s", "≥ 300,000", lines, lines >= 300_000),
+        ("load by COPY, rows/s", "≥ 300,000", copied, copied >= 300_000),
         ("bytes a value after settling", "≤ 0.42", tsdb.bytes_per_value or math.nan, 0 < tsdb.bytes_per_value <= 0.42),
         ("memory while loading, MiB", "< 1,024", memory / MIB or math.nan, 0 < memory < 1024 * MIB),
         *((f"{name}, ms", f"≤ {number(ms)}", latency(name), latency(name) <= ms) for name, ms in TARGETS_MS.items()),

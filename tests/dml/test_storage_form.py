@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsdb.errors import InvalidDatetimeFormat, NumericValueOutOfRange, StringDataRightTruncation
+from tsdb.intervals import US_MAX
 from tsdb.model.schema import Column, Role
 from tsdb.sql import array_text, intervals, storage_form
 from tsdb.sql.intervals import Interval
@@ -136,7 +137,7 @@ def test_intervals_are_read_and_shown_as_postgresql_does(text: str, interval: In
     assert intervals.format(interval) == shown
 
 
-@given(st.integers(-(10**5), 10**5), st.integers(-(10**6), 10**6), st.integers(-(2**60), 2**60))
+@given(st.integers(-(10**5), 10**5), st.integers(-(10**6), 10**6), st.integers(-US_MAX, US_MAX))
 def test_an_interval_shown_is_read_as_the_same(months: int, days: int, us: int) -> None:
     interval = Interval(months, days, us)
     assert intervals.parse(intervals.format(interval)) == interval

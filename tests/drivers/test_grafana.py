@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
@@ -123,6 +123,14 @@ def test_every_statement_gives_what_postgresql_gives(theirs: psycopg.Connection,
     wrong = {}
     for name, statement in STATEMENTS.items():
         expected, found = frames(theirs, statement), frames(ours, statement)
+        if name in ("tables", "schemas"):
+            # The system views may be chosen, too; Grafana shows the user ``tsdb`` their names without the schema.
+            (listed,) = found
+            views = ours.execute("SELECT table_name FROM information_schema.tables WHERE table_schema = 'tsdb'")
+            system = {"tsdb", *(view for (view,) in views)}
+            rows = [row for row in listed.rows if row[0] not in system]
+            assert len(rows) < len(listed.rows)
+            found = [replace(listed, tag=f"SELECT {len(rows)}", rows=rows)]
         if expected != found:
             wrong[name] = (expected, found)
     assert wrong == {}

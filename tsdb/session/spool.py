@@ -12,7 +12,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +20,21 @@ import pyarrow as pa
 from tsdb.errors import ConfigurationLimitExceeded, DiskFull
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
+from tsdb.model.schema import Series
 from tsdb.session.effects import SpooledPoints, size_of
 from tsdb.session.transaction import COPY_MEMORY
 from tsdb.sql.dml.modification import Write
 
 FILE_BYTES_MAX = 64 << 30
 
-_PAGE = mmap.ALLOCATIONGRANULARITY
+
+class _Place(NamedTuple):
+    """A batch in the file: of what it is, and its octets."""
+
+    series: Series
+    fields: tuple[int, ...]
+    start: int
+    stop: int
 
 
 class Spool:
@@ -35,7 +43,7 @@ class Spool:
     def __init__(self, directory: Path | None = None, memory_bytes: int = COPY_MEMORY) -> None:
         self._directory = directory
         self._memory_bytes = memory_bytes
-        self._batches: list[Points] = []
+        self._batches: list[Points | _Place] = []
         self._held_bytes = 0
         self._file: IO[bytes] | None = None
         self._file_bytes = 0
@@ -45,15 +53,21 @@ class Spool:
         size = size_of(Write(points))
         if self._held_bytes + size <= self._memory_bytes:
             self._held_bytes += size
+            self._batches.append(points)
         else:
-            points = self._stored(points)
-        self._batches.append(points)
+            self._batches.append(self._stored(points))
 
     def take(self) -> Iterator[Points]:
-        """The batches in order, for the last time."""
+        """The batches in order, for the last time. Raises DiskFull when the file cannot be read."""
         batches, self._batches = self._batches, []
+        octets = self._mapped()
         self.close()
-        yield from batches
+        for batch in batches:
+            if isinstance(batch, _Place):
+                assert octets is not None
+                yield _decoded(batch, octets)
+            else:
+                yield batch
 
     def close(self) -> None:
         """What was taken stays readable as long as it is used."""
@@ -62,29 +76,41 @@ class Spool:
             self._file.close()
             self._file = None
 
-    def _stored(self, points: Points) -> Points:
+    def _stored(self, points: Points) -> _Place:
         octets = _encoded(points)
+        start = self._file_bytes
+        stop = start + len(octets)
+        if stop > FILE_BYTES_MAX:
+            raise ConfigurationLimitExceeded(
+                f"COPY holds more than {FILE_BYTES_MAX >> 30} GiB of points", hint="Copy the data in parts."
+            )
         try:
             if self._file is None:
                 if self._directory is not None:
                     self._directory.mkdir(parents=True, exist_ok=True)
                 self._file = tempfile.TemporaryFile(dir=self._directory, prefix="tsdb-copy-")  # noqa: SIM115
-            start = self._file_bytes
-            self._file_bytes += -(-len(octets) // _PAGE) * _PAGE
-            if self._file_bytes > FILE_BYTES_MAX:
-                raise ConfigurationLimitExceeded(
-                    f"COPY holds more than {FILE_BYTES_MAX >> 30} GiB of points", hint="Copy the data in parts."
-                )
-            self._file.truncate(self._file_bytes)
-            self._file.seek(start)
             self._file.write(octets)
             self._file.flush()
-            mapped = mmap.mmap(self._file.fileno(), len(octets), access=mmap.ACCESS_READ, offset=start)
         except OSError as error:
-            raise DiskFull(
-                f"no room for the rows of COPY: {error.strerror}", hint="Free some space, or copy the data in parts."
-            ) from error
-        return _decoded(points, pa.py_buffer(mapped))
+            raise _no_room(error) from error
+        # A multiple of eight, as Arrow's streams are long: the values of the next stand at such multiples, too.
+        self._file_bytes = stop
+        return _Place(points.series, tuple(points.fields), start, stop)
+
+    def _mapped(self) -> pa.Buffer | None:
+        """The whole file by one mapping: each has a file handle of its own."""
+        if self._file is None:
+            return None
+        try:
+            return pa.py_buffer(mmap.mmap(self._file.fileno(), self._file_bytes, access=mmap.ACCESS_READ))
+        except OSError as error:
+            raise _no_room(error) from error
+
+
+def _no_room(error: OSError) -> DiskFull:
+    return DiskFull(
+        f"no room for the rows of COPY: {error.strerror}", hint="Free some space, or copy the data in parts."
+    )
 
 
 def _encoded(points: Points) -> pa.Buffer:
@@ -100,12 +126,12 @@ def _encoded(points: Points) -> pa.Buffer:
     return sink.getvalue()
 
 
-def _decoded(points: Points, octets: pa.Buffer) -> SpooledPoints:
-    source = pa.BufferReader(octets)
+def _decoded(place: _Place, octets: pa.Buffer) -> SpooledPoints:
+    source = pa.BufferReader(octets.slice(place.start, place.stop - place.start))
     rows, tagsets = (_only(source) for _ in range(2))
-    fields = {number: rows.column(i + 2) for i, number in enumerate(points.fields)}
+    fields = {number: rows.column(i + 2) for i, number in enumerate(place.fields)}
     times, tagset = rows.column(0).to_numpy(), rows.column(1).to_numpy()
-    return SpooledPoints(points.series, times, _strings_of(tagsets.column(0)), tagset, fields)
+    return SpooledPoints(place.series, times, _strings_of(tagsets.column(0)), tagset, fields)
 
 
 def _only(source: pa.BufferReader) -> pa.RecordBatch:
