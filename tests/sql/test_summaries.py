@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -36,6 +37,14 @@ def statement(random: Random, fields: list[str]) -> str:
     chosen = [random.choice(AGGREGATES).format(random.choice(fields)) for _ in range(random.choice([1, 3]))]
     group = f" GROUP BY {', '.join(keys)}" if keys else ""
     return f"SELECT {', '.join(shown + chosen)} FROM cpu {random.choice(WHERE)}{group}"
+
+
+@pytest.fixture
+def queries() -> Iterator[Queries]:
+    """Of one world: plans are kept by their catalog's version, and worlds have the same."""
+    made = Queries(memory_limit_bytes=1 << 30, threads=2)
+    yield made
+    made.close()
 
 
 def check_ends(queries: Queries, view: View, random: Random, fields: list[str]) -> None:
