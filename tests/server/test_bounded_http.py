@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.fixtures.server import COLD_S
 from tsdb.server import Server, bounded_http
 
 # More than what the kernels of both sides keep for a connection.
@@ -14,7 +15,7 @@ SENT_MAX = 64 * 1024 * 1024
 
 
 def _answer(connection: socket.socket) -> bytes:
-    connection.settimeout(10)
+    connection.settimeout(COLD_S)
     answer = b""
     while chunk := connection.recv(65536):
         answer += chunk
