@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import random
-import time
 
 import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from tests.server.test_direct_body import BUDGET_BYTES, LIMIT, Site, answer, connect, digest, head, serve
+from tests.server.test_direct_body import (
+    BUDGET_BYTES,
+    LIMIT,
+    Site,
+    answer,
+    connect,
+    digest,
+    head,
+    leave_in_the_middle,
+    serve,
+)
 from tsdb.http.body import Body
 from tsdb.http.head import Head
 
@@ -100,17 +109,4 @@ def test_who_is_answered_before_the_end_may_go_on() -> None:
 
 
 def test_a_client_that_goes_between_two_pieces_leaves_nothing() -> None:
-    site = Pieces(20)
-
-    def visit(port: int) -> None:
-        client, _ = connect(port)
-        client.sendall(head("/echo", 1_000_000) + bytes(300_000))
-        time.sleep(0.1)
-        client.close()
-        until = time.monotonic() + 10
-        while site.gone == 0 and time.monotonic() < until:
-            time.sleep(0.01)
-
-    serve(site, visit)
-    assert site.gone == 1
-    site.budget.take(BUDGET_BYTES)
+    leave_in_the_middle(Pieces(20))

@@ -98,13 +98,13 @@ def _is_null_word(octets: Bytes, start: int, length: int) -> bool:
 
 
 @kernel
-def _needs_quotes(octets: Bytes, start: int, length: int) -> bool:
-    """array_out: empty, the word NULL, or with a character that means something in an array's text."""
-    if length == 0 or _is_null_word(octets, start, length):
+def needs_quotes(octets: Bytes, start: int, length: int, opening: int, closing: int) -> bool:
+    """array_out, record_out: empty, or with a character that means something in the text of what it is part of."""
+    if length == 0:
         return True
     for k in range(start, start + length):
         octet = octets[k]
-        if octet in (_QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA, 32) or 9 <= octet <= 13:
+        if octet in (_QUOTE, _BACKSLASH, opening, closing, _COMMA, 32) or 9 <= octet <= 13:
             return True
     return False
 
@@ -112,7 +112,7 @@ def _needs_quotes(octets: Bytes, start: int, length: int) -> bool:
 @kernel
 def _put_element(octets: Bytes, start: int, length: int, out: Bytes, at: int) -> int:
     """One element, quoted where it must be."""
-    quoted = _needs_quotes(octets, start, length)
+    quoted = _is_null_word(octets, start, length) or needs_quotes(octets, start, length, _OPEN, _CLOSE)
     if quoted:
         out[at] = _QUOTE
         at += 1

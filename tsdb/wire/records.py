@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tsdb.kernels import kernel
 from tsdb.wire.digits import Bytes, Lengths
-from tsdb.wire.octets import put_int32
+from tsdb.wire.octets import needs_quotes, put_int32
 
 Int64s = npt.NDArray[np.int64]
 # A field of all rows: octets, starts, lengths (-1: NULL), and a byte before each value or -1.
@@ -84,18 +84,6 @@ def _put_binary(octets: Bytes, starts: Int64s, lengths: Lengths, prefix: int, oi
 
 
 @kernel
-def _needs_quotes(octets: Bytes, start: int, length: int) -> bool:
-    """record_out: empty, or with a character that means something in a row's text."""
-    if length == 0:
-        return True
-    for k in range(start, start + length):
-        octet = octets[k]
-        if octet in (_QUOTE, _BACKSLASH, _OPEN, _CLOSE, _COMMA, 32) or 9 <= octet <= 13:
-            return True
-    return False
-
-
-@kernel
 def _put_text(octets: Bytes, starts: Int64s, lengths: Lengths, behind: bool, at: Int64s, out: Bytes) -> None:
     """``behind`` another field: after a comma. NULL is nothing."""
     for i in range(len(at)):
@@ -104,7 +92,7 @@ def _put_text(octets: Bytes, starts: Int64s, lengths: Lengths, behind: bool, at:
             out[place] = _COMMA
             place += 1
         if lengths[i] >= 0:
-            quoted = _needs_quotes(octets, starts[i], lengths[i])
+            quoted = needs_quotes(octets, starts[i], lengths[i], _OPEN, _CLOSE)
             if quoted:
                 out[place] = _QUOTE
                 place += 1
