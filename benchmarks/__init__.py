@@ -21,9 +21,10 @@ ten seconds, ten tags, ten integer fields; 4.32 million points.
 How time is taken. The client is this Python process and shares the machine with the server. A query's time goes from
 sending its text to having all of its rows: Python tuples from psycopg (text format; *simple* and *prepared* are both
 tried, the faster one is reported and named), decoded JSON from InfluxDB and VictoriaMetrics, an Arrow table from
-DuckDB. A run's figure is the median over the type's variants; the report has the median of the runs, with the least
-and the most. Parameters come anew in every variant, so no system can answer from a cache of results; pages of the
-file system stay cached.
+DuckDB. Making tuples of a large answer takes psycopg longer than some servers take to give it, so a table beside has
+the time until libpq holds the whole result. A run's figure is the median over the type's variants; the report has the
+median of the runs, with the least and the most. Parameters come anew in every variant, so no system can answer from a
+cache of results; pages of the file system stay cached.
 
 Longer history, reads during ingest, float values, many tag sets and the fetch of other types are tasks of their own:
 `python -m benchmarks TASK`, see `tasks`. What is left out: clusters, and data larger than memory.

@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,10 +163,17 @@ def _measure_type(
     timing = Timing(way, rows, len(chosen))
     compiled = [client.compile(query, way) for query in chosen]
     for _ in range(runs):
-        latencies = [_timed(run)[0] * 1000 for run in compiled]
+        latencies = _latencies_ms(compiled)
         timing.runs_ms.append(statistics.median(latencies))
         timing.slowest_ms = max(timing.slowest_ms, *latencies)
+    receiving = [run for run in map(client.receiving, chosen) if run is not None]
+    if receiving:
+        timing.received_ms = [statistics.median(_latencies_ms(receiving)) for _ in range(runs)]
     return timing
+
+
+def _latencies_ms(runs: Sequence[Callable[[], Any]]) -> list[float]:
+    return [_timed(run)[0] * 1000 for run in runs]
 
 
 def _warm_up(

@@ -19,12 +19,17 @@ class Load:
 
 @dataclass(slots=True)
 class Timing:
-    """One query type: the median latency over the variants in each run, and how it was run."""
+    """One query type: the median latency over the variants in each run, and how it was run.
+
+    ``received_ms`` are the runs until the client's C library held the whole result, where the system has such a client:
+    what is left of ``runs_ms`` is the making of Python objects.
+    """
 
     way: str
     rows: int  # of the first variant's answer
     variants: int
     runs_ms: list[float] = field(default_factory=list)
+    received_ms: list[float] = field(default_factory=list)
     slowest_ms: float = 0.0
     compared: bool = True
 

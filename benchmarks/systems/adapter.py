@@ -35,6 +35,14 @@ class Client(ABC):
     def compile(self, query: Query, way: str) -> Callable[[], Any]:
         """A function that sends the query and fetches the whole result."""
 
+    def receiving(self, query: Query) -> Callable[[], Any] | None:
+        """A function that sends the query and leaves the whole result in the memory of the client's C library.
+
+        None where the client has none.
+        """
+        del query
+        return None
+
     @abstractmethod
     def answer(self, query: Query, way: str, result: Any) -> Answer | None:
         """What the function gave, as an answer; None where the way gives bytes that nobody has decoded."""

@@ -42,6 +42,9 @@ class PgClient(Client):
         text, parameters = sql.with_parameters(query, self._dialect)
         return lambda: self._rows(text, parameters, prepare=True, binary=way == "binary")
 
+    def receiving(self, query: Query) -> Callable[[], Any]:
+        return self.compile(query, "libpq")
+
     def _rows(self, text: str, parameters: list[object] | None, *, prepare: bool, binary: bool = False) -> Rows:
         with self._connection.cursor(binary=binary) as cursor:
             cursor.execute(text.encode(), parameters, prepare=prepare)
