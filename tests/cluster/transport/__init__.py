@@ -1,0 +1,1 @@
+"""The transport between nodes: its core by bytes, its edges by real sockets and processes."""
