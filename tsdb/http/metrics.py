@@ -33,6 +33,7 @@ _COUNTERS = {
     "compaction_bytes_in": ("compaction_read_bytes", "bytes of blocks that compaction merged or dropped"),
     "compaction_bytes_out": ("compaction_written_bytes", "bytes of blocks that compaction wrote"),
     "compaction_bytes_deleted": ("compaction_deleted_bytes", "bytes of blocks that compaction deleted"),
+    "tagsets_forgotten": ("tagsets_forgotten", "tag sets that were forgotten because no row of them was left"),
     "continuous_refreshes": ("continuous_refreshes", "refreshes of continuous views"),
     "continuous_refresh_failures": ("continuous_refresh_failures", "refreshes of continuous views that failed"),
     "continuous_refresh_seconds": ("continuous_refresh_seconds", "time spent on refreshing continuous views"),

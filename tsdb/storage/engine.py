@@ -224,7 +224,7 @@ class Engine:
             "flush_seconds": self._flusher.seconds,
             "blocks": sum(len(blocks.headers) for blocks in version.blocks.values()),
             "tombstones": sum(map(len, version.tombstones.values())),
-            "tagsets": sum(tagsets.count for tagsets in version.tagsets.values()),
+            "tagsets": sum(tagsets.size for tagsets in version.tagsets.values()),
             "views": len(shard.moments),
             "producers": len(shard.producers),
             "runs_cache_bytes": shard.cache.bytes,

@@ -228,9 +228,9 @@ class _Staging:
             return
         known = index.snapshot()
         new = int((known.ids(points.tagsets) < 0).sum())
-        if len(index) + new > limit:
+        if known.size + new > limit:
             raise ConfigurationLimitExceeded(
-                f'series "{series.name}" has {len(index)} tag sets, {new} more would be beyond the limit of {limit}',
+                f'series "{series.name}" has {known.size} tag sets, {new} more would be beyond the limit of {limit}',
                 hint="Values that are different in most points belong into fields, not into tags.",
             )
 

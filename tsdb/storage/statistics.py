@@ -22,7 +22,7 @@ def statistics_of(version: Version, series: int) -> SeriesStatistics:
         rows=sum(header.rows for header in headers) + rows_of(runs),
         bytes=sum(header.value_bytes for header in headers),
         blocks=len(headers),
-        tagsets=0 if tagsets is None else tagsets.count,
+        tagsets=0 if tagsets is None else tagsets.size,
         min_time_ns=min(earliest, default=None),
         max_time_ns=max(latest, default=None),
         column_bytes=column_bytes,

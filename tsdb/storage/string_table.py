@@ -64,7 +64,7 @@ class Strings:
 
 
 class StringTable:
-    """Gives numbers from 0. One thread calls ``add``, ``append`` and ``skip``; ``strings`` may be read by any."""
+    """Gives numbers from 0. One thread calls ``add``, ``append`` and ``place``; ``strings`` may be read by any."""
 
     def __init__(self) -> None:
         self._data: Bytes = np.empty(0, np.uint8)
@@ -94,12 +94,19 @@ class StringTable:
         self._publish(count + added)
         return numbers
 
-    def skip(self, count: int) -> None:
-        """The next ``count`` numbers stand for no string."""
-        total = len(self) + count
-        self._reserve(total, 0, self._used)
-        self._offsets[len(self) + 1 : total + 1] = self._offsets[len(self)]
+    def place(self, strings: ByteStrings, numbers: Int32s, total: int) -> bool:
+        """Into an empty table strings with rising ``numbers`` below ``total``; other numbers stand for no string.
+
+        False, and the table is of no more use, if a string comes twice.
+        """
+        self._reserve(total, strings.nbytes, len(strings))
+        sizes = np.zeros(total, np.int64)
+        sizes[numbers] = strings.lengths()
+        np.cumsum(sizes, out=self._offsets[1 : total + 1])
+        self._data[: strings.nbytes] = strings.data[: strings.nbytes]
+        self._used = len(strings)
         self._publish(total)
+        return _index(self._data, self._offsets, self._slots, numbers, SEED)
 
     def _publish(self, count: int) -> None:
         self.strings = Strings(count, self._data, self._offsets, self._slots)
@@ -187,3 +194,19 @@ def _rehash(data: Bytes, offsets: Int64s, before: Int32s, slots: Int32s, seed: n
         while slots[slot] != 0:
             slot = (slot + 1) & mask
         slots[slot] = before[old]
+
+
+@kernel
+def _index(data: Bytes, offsets: Int64s, slots: Int32s, numbers: Int32s, seed: np.uint64) -> bool:
+    """Put the strings of some numbers into empty slots; False if one is there twice."""
+    mask = len(slots) - 1
+    for i in range(len(numbers)):
+        start, length = offsets[numbers[i]], offsets[numbers[i] + 1] - offsets[numbers[i]]
+        slot = np.int64(hash_of(data, start, length, seed) & np.uint64(mask))
+        while slots[slot] != 0:
+            known = slots[slot] - 1
+            if offsets[known + 1] - offsets[known] == length and equal(data, offsets[known], data, start, length):
+                return False
+            slot = (slot + 1) & mask
+        slots[slot] = numbers[i] + 1
+    return True

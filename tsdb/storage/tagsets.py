@@ -5,13 +5,15 @@ grow behind the ids that a snapshot knows, so a snapshot is a count and referenc
 
 Ids become durable in the flush that first uses them (``undurable``, ``mark_durable``); nothing durable refers to an id
 that is not. Records of the family ``tagsets`` are diagrammed in docs/format/tagset.md.
+
+Tag sets of which no row is left are forgotten (``tsdb.storage.compaction.forget``): another index without them takes
+this one's place, and their ids are *holes*. Older snapshots go on to know them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -92,6 +94,8 @@ def _arrow_of(values: ByteStrings) -> pa.StringArray:
 
 
 _NO_VALUES = TagValues(StringTable().strings)
+# Which ids stand for nothing: of those below its length; the others all stand for a tag set.
+_NO_HOLES: Bools = np.empty(0, np.bool_)
 
 
 class _Tag:
@@ -125,8 +129,7 @@ class TagSetIndex:
 
     def __init__(self) -> None:
         self._table = StringTable()
-        # Ids that were forgotten: they stand for no tag set.
-        self._holes: frozenset[int] = frozenset()
+        self._holes = _NO_HOLES
         self._tags: dict[int, _Tag] = {}
         self._durable = 0
         self._snapshot = TagSets(self._table.strings, self._holes, {})
@@ -138,7 +141,6 @@ class TagSetIndex:
     @classmethod
     def load(cls, records: Iterable[tuple[int, bytes]]) -> TagSetIndex:
         """The index of durable (id, record), ids rising; ids that are missing were forgotten. Raises DataCorrupted."""
-        index = cls()
         known: list[bytes] = []
         positions: list[int] = []
         for tagset_id, record in records:
@@ -146,16 +148,33 @@ class TagSetIndex:
                 raise DataCorrupted(f"tag set {tagset_id} comes after tag set {positions[-1]}")
             known.append(decode_tagset_record(record))
             positions.append(tagset_id)
-        ids = np.array(positions, np.int32)
-        for start, stop in _neighbours(ids):
-            index._skip_to(int(ids[start]))
-            chunk = ByteStrings.of(known[start:stop])
-            if bool((index._table.strings.find(chunk) >= 0).any()):
-                raise DataCorrupted("two ids stand for one tag set")
-            index._add(chunk)
-            if len(index) != int(ids[stop - 1]) + 1:
-                raise DataCorrupted("two ids stand for one tag set")
+        index = cls._restored(ByteStrings.of(known), np.array(positions, np.int32), positions[-1] + 1 if known else 0)
         index._durable = len(index)
+        return index
+
+    @classmethod
+    def without(cls, known: TagSets, gone: Bools) -> TagSetIndex:
+        """The index of a snapshot's tag sets, but for those that are ``gone`` (bool[count])."""
+        ids = np.flatnonzero(known.present() & ~gone).astype(np.int32)
+        return cls._restored(known.all().take(ids), ids, known.count)
+
+    def follow(self, other: TagSetIndex) -> None:
+        """Take over what another index, of which this is a copy without some, has learned since."""
+        news = other._table.strings.all()[len(self) :]
+        if len(news):
+            self._add(news)
+        self._durable = other._durable
+
+    @classmethod
+    def _restored(cls, tagsets: ByteStrings, ids: Int32s, total: int) -> TagSetIndex:
+        """Tag sets with rising ids below ``total``. Raises DataCorrupted."""
+        index = cls()
+        if not index._table.place(tagsets, ids, total):
+            raise DataCorrupted("two ids stand for one tag set")
+        if len(ids) < total:
+            index._holes = np.ones(total, np.bool_)
+            index._holes[ids] = False
+        index._assign(tagsets, ids, _taken_apart(tagsets))
         return index
 
     def ids(self, tagsets: Sequence[bytes]) -> Int32s:
@@ -185,55 +204,73 @@ class TagSetIndex:
         return [
             (tagset_id, encode_tagset_record(known[tagset_id]))
             for tagset_id in range(self._durable, len(self))
-            if tagset_id not in self._holes
+            if tagset_id >= len(self._holes) or not self._holes[tagset_id]
         ]
 
     def mark_durable(self, count: int) -> None:
         """Ids below ``count`` are on disk now."""
         self._durable = max(self._durable, count)
 
-    def _skip_to(self, tagset_id: int) -> None:
-        self._holes |= frozenset(range(len(self), tagset_id))
-        self._table.skip(tagset_id - len(self))
-
     def _add(self, tagsets: ByteStrings) -> Int32s:
         """The ids of new tag sets, of which some may come twice: the next ones."""
         # All are taken apart before anything is changed: a malformed one leaves the index as it was.
-        chunks = [slice(at, at + CHUNK_TAGSETS) for at in range(0, len(tagsets), CHUNK_TAGSETS)]
-        parts = [tagset_columns.decode(tagsets if len(chunks) == 1 else tagsets[chunk]) for chunk in chunks]
+        parts = _taken_apart(tagsets)
         ids = self._table.append(tagsets)
+        self._assign(tagsets, ids, parts)
+        return ids
+
+    def _assign(self, tagsets: ByteStrings, ids: Int32s, parts: Sequence[_Columns]) -> None:
+        """Tag sets that are in the table get their tags, and the next snapshot."""
         for number in sorted(set().union(*parts)):
             self._tags.setdefault(number, _Tag())
         for tag in self._tags.values():
             tag.grow(len(self._table))
-        for chunk, columns in zip(chunks, parts, strict=True):
+        for chunk, columns in zip(_chunks(tagsets), parts, strict=True):
             for number, (rows, values) in columns.items():
                 self._tags[number].assign(ids[chunk][rows], values)
         tags = {number: (tag.seen, tag.codes) for number, tag in self._tags.items()}
         self._snapshot = TagSets(self._table.strings, self._holes, tags)
-        return ids
 
 
-def _neighbours(ids: Int32s) -> Iterator[tuple[int, int]]:
-    """Ranges of positions whose ids follow each other, of ``CHUNK_TAGSETS`` at most."""
-    borders = [0, *(np.flatnonzero(np.diff(ids) != 1) + 1).tolist(), len(ids)]
-    for start, stop in pairwise(borders):
-        for at in range(start, stop, CHUNK_TAGSETS):
-            yield at, min(stop, at + CHUNK_TAGSETS)
+_Columns = Mapping[int, tuple[Int32s, ByteStrings]]
+
+
+def _chunks(tagsets: ByteStrings) -> list[slice]:
+    return [slice(at, at + CHUNK_TAGSETS) for at in range(0, len(tagsets), CHUNK_TAGSETS)]
+
+
+def _taken_apart(tagsets: ByteStrings) -> list[_Columns]:
+    chunks = _chunks(tagsets)
+    return [tagset_columns.decode(tagsets if len(chunks) == 1 else tagsets[chunk]) for chunk in chunks]
 
 
 @dataclass(frozen=True, slots=True)
 class TagSets:
-    """The tag sets of one series at one moment: ids 0 … count − 1. Immutable."""
+    """The tag sets of one series at one moment: ids 0 … count − 1, but for holes. Immutable."""
 
     _known: Strings
-    _holes: frozenset[int]
+    _holes: Bools
     _tags: Mapping[int, tuple[TagValues, Int32s]]
 
     @property
     def count(self) -> int:
         """One more than the highest id."""
         return self._known.count
+
+    @property
+    def size(self) -> int:
+        """How many tag sets there are."""
+        return self.count - int(np.count_nonzero(self._holes))
+
+    def present(self) -> Bools:
+        """Which ids stand for a tag set; bool[count]."""
+        mask = np.ones(self.count, np.bool_)
+        mask[: len(self._holes)] = ~self._holes
+        return mask
+
+    def all(self) -> ByteStrings:
+        """The tag sets by value, those of holes empty; without a copy."""
+        return self._known.all()
 
     def column(self, number: int) -> tuple[Int32s, TagValues]:
         """(codes int32[count], values): tag set i has the value values[codes[i]], or no such tag if the code is −1.
@@ -248,7 +285,7 @@ class TagSets:
 
     def by_value(self, tagset_id: int) -> bytes:
         """Raises KeyError for an id that is not there (any more)."""
-        if not 0 <= tagset_id < self.count or tagset_id in self._holes:
+        if not 0 <= tagset_id < self.count or (tagset_id < len(self._holes) and self._holes[tagset_id]):
             raise KeyError(tagset_id)
         return self._known[tagset_id]
 
@@ -267,7 +304,7 @@ class TagSets:
 
     def matching(self, tags: Sequence[TagMatch | TagIn]) -> Bools:
         """Which tag sets satisfy all of ``tags``; bool[count]. Tests are called once for each distinct value."""
-        mask = np.ones(self.count, np.bool_)
+        mask = self.present()
         for tag in tags:
             codes, values = self.column(tag.column)
             if isinstance(tag, TagIn) or tag.values is not None:

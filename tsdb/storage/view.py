@@ -78,8 +78,8 @@ class StorageView:
         output = Output(request, tagsets)
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
         statistics = ScanStatistics()
-        statistics.tagsets_total = tagsets.count
-        statistics.tagsets_matched = tagsets.count if wanted is None else int(wanted.sum())
+        statistics.tagsets_total = tagsets.size
+        statistics.tagsets_matched = statistics.tagsets_total if wanted is None else int(np.count_nonzero(wanted))
         if request.newest is not None and request.prune and request.newest.rows > 0:
             newest = self._newest_input(request, request.newest, wanted, statistics)
             return NewestScan(request, request.newest, newest, statistics).start(output)
@@ -150,7 +150,7 @@ class StorageView:
         _, low, high, visibility = self._rules_of(request)
         tagsets, blocks = self.tagsets(number), version.blocks.get(number, _NO_BLOCKS)
         if wanted is None:
-            wanted = np.ones(tagsets.count, np.bool_)
+            wanted = tagsets.present()
         chooser = _Chooser(low, high, wanted, statistics)
         chosen = chooser.places(blocks)
         runs = chooser.runs([RunPart(run) for run in version.runs(number)])

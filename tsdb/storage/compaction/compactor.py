@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from tsdb.errors import AdminShutdown, QueryCanceled, TsdbError
 from tsdb.model.store import Compaction
 from tsdb.storage import state
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, delete_values
 from tsdb.storage.block_writer import Values
+from tsdb.storage.compaction.forget import Forgetting
 from tsdb.storage.compaction.history import History
 from tsdb.storage.compaction.merge import Merge, Source
 from tsdb.storage.compaction.pace import Interrupted, Pace
@@ -64,9 +66,8 @@ class Compactor:
     """``call`` runs a function in the committer's thread; ``next_block`` gives the id of a new block."""
 
     def __init__(
-        self, shard: Shard, call: Callable[[Callable[[], list[Outcome]]], Future[list[Outcome]]],
-        next_block: Callable[[], int],
-    ) -> None:  # fmt: skip
+        self, shard: Shard, call: Callable[[Callable[[], Any]], Future[Any]], next_block: Callable[[], int]
+    ) -> None:
         self._shard = shard
         self._call = call
         self._next_block = next_block
@@ -75,6 +76,7 @@ class Compactor:
         self._retired = RetiredBlocks(shard.rocks, shard.cache, shard.moments)
         self._schedule = Schedule(shard)
         self._pace = Pace(shard.options.compaction_rate, self._is_busy, self._stopped)
+        self._forgetting = Forgetting(shard, call, self._pace.check)
         self._ops = 0
         self._tasks = 0
         self._rounds = 0
@@ -118,6 +120,7 @@ class Compactor:
                     self._serve(request)
                 elif self._shard.options.compaction:
                     self._work()
+                    self._forget_due()
                 self._delete_retired()
                 # All families, so that no write-ahead log is left either.
                 self._retired.flush(IDLE_FLUSH_BYTES, ALL_FAMILIES)
@@ -172,6 +175,21 @@ class Compactor:
             if not self._shard.has_room_on_disk():
                 return
 
+    def _forget_due(self) -> None:
+        """Forget tag sets of which no row is left, until somebody asks for something."""
+        for number in self._forgetting.due(time.monotonic()):
+            if not self._requests.empty() or not self._shard.has_room_on_disk():
+                return
+            self._pace.begin()
+            self._forget(number)
+            self._pace.worked(0)
+
+    def _forget(self, series: int) -> None:
+        count = self._forgetting.forget(series, time.monotonic())
+        if count:
+            self.history.count("tagsets_forgotten", count)
+            log.info("forgot %d tag sets of series %d, of which no row is left", count, series)
+
     def _affordable(self, tasks: Sequence[Task]) -> list[Task]:
         """On a disk that is nearly full only what frees some."""
         if self._shard.has_room_on_disk():
@@ -208,11 +226,13 @@ class Compactor:
                     request.told(done)
             if not tasks:
                 break
+        if self._shard.has_room_on_disk():
+            self._forget(number)
         if request.full:
             prefix = number_prefix(number)
             self._delete_retired()
             self._retired.flush()
-            for family in FAMILIES:
+            for family in (*FAMILIES, "tagsets"):
                 self._pace.check()
                 self._shard.rocks.reclaim(family, prefix, number_prefix(number + 1))
 

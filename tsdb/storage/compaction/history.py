@@ -55,4 +55,5 @@ class History:
                 "bytes_out", "bytes_deleted",
             )  # fmt: skip
             found = {f"compaction_{name}": float(self._totals[name]) for name in names}
+            found["tagsets_forgotten"] = float(self._totals["tagsets_forgotten"])
             return {"compactions": float(sum(self._tasks.values())), **found}
