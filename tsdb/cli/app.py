@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tsdb import __version__
+from tsdb.cli.cert import cert
 from tsdb.cli.flags import settings_flags
 from tsdb.cli.transfer.commands import export, import_
 from tsdb.cli.user import user
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 
 app.add_typer(user, name="user")
+app.add_typer(cert, name="cert")
 
 
 @app.callback(invoke_without_command=True)
