@@ -16,6 +16,7 @@ import pytest
 
 from tests.fixtures.server import Process, get
 from tests.fixtures.slow import SlowClient
+from tests.session.raw import query
 
 # On a machine that does nothing else. Tests run beside others: what counts is that it does not wait for the statement.
 SOON_S = float(os.environ.get("CANCEL_WITHIN_S", "0.5"))
@@ -88,6 +89,33 @@ def test_a_result_that_its_client_does_not_read_ends_before_it_reads(process: Pr
         while running_count(process):
             assert time.monotonic() - started < SOON_S
         assert b"57014" in client.read_all()[1]
+
+
+def wait_events(process: Process) -> set[str]:
+    with process.connect() as connection:
+        found = connection.execute("SELECT wait_event FROM pg_stat_activity WHERE state = 'active'").fetchall()
+    return {str(event) for (event,) in found if event is not None}
+
+
+def test_a_result_whose_next_rows_wait_while_its_client_does_not_read_ends(process: Process) -> None:
+    with contextlib.ExitStack() as stack:
+        slow = stack.enter_context(SlowClient(process.pg_port, LONG["result"]))
+        time.sleep(0.5)
+        # All turns are taken, those for statements that last long too.
+        for _ in range(2 * THREADS):
+            stack.enter_context(SlowClient(process.pg_port, LONG["sleep"]))
+            time.sleep(0.3)
+        deadline = time.monotonic() + 20
+        while "QueryTurn" not in wait_events(process):
+            slow.socket.recv(1 << 16)
+            assert time.monotonic() < deadline
+        time.sleep(0.5)
+        started = slow.cancel()
+        while "QueryTurn" in wait_events(process):
+            assert time.monotonic() - started < SOON_S
+        assert b"57014" in slow.read_all()[1]
+        slow.socket.sendall(query("SELECT 41 + 1"))
+        assert b"42" in slow.read_all()[1]
 
 
 def test_what_waits_for_its_turn_ends_soon_and_so_do_those_that_have_one(process: Process) -> None:

@@ -17,15 +17,15 @@ class Cancellation:
         self._lock = threading.Lock()
         self._reason: str | None = None
         self._target: Cancellable | None = None
-        self._leave: Callable[[], object] | None = None
+        self._leaves: list[Callable[[], object]] = []
 
     def cancel(self, reason: str = "canceling statement due to user request") -> None:
         """Returns at once; what runs fails with QueryCanceled soon."""
         with self._lock:
             if self._reason is None:
                 self._reason = reason
-            target, leave = self._target, self._leave
-        if leave is not None:
+            target, leaves = self._target, list(self._leaves)
+        for leave in leaves:
             leave()
         if target is not None:
             target.cancel()
@@ -38,13 +38,19 @@ class Cancellation:
         if cancelled and target is not None:
             target.cancel()
 
-    def wait(self, leave: Callable[[], object] | None) -> None:
-        """How what waits for its turn gives up; None: it waits no longer."""
+    def wait(self, leave: Callable[[], object]) -> None:
+        """How what waits, for its turn or its client, gives up; there may be several that do."""
         with self._lock:
-            self._leave = leave
+            self._leaves.append(leave)
             cancelled = self._reason is not None
-        if cancelled and leave is not None:
+        if cancelled:
             leave()
+
+    def waited(self, leave: Callable[[], object]) -> None:
+        """It waits no longer, if it did."""
+        with self._lock:
+            if leave in self._leaves:
+                self._leaves.remove(leave)
 
     def check(self) -> None:
         if self._reason is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol
@@ -22,7 +22,7 @@ from tsdb.session.described import DESCRIPTIONS
 from tsdb.session.notifications import Notification
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal
-from tsdb.session.rowset import Rowset, RowSource, RowStream
+from tsdb.session.rowset import Piece, Rowset, RowSource, RowStream
 from tsdb.session.sessions import Activity
 from tsdb.session.transaction import State
 from tsdb.session.turns import Turns
@@ -116,20 +116,35 @@ class Exchange:
     async def send(self, stream: RowStream, limit: int | None) -> tuple[int, bool]:
         """Send rows, at most ``limit``. (rows sent, whether there are none left: then the rowset is closed)."""
         rows = 0
-        check = self.core.cancellation.check
         there, piece = stream.begun()
-        while True:
-            if not there:
-                piece = await self.work(partial(stream.step, None if limit is None else limit - rows, check))
-            there = False
-            if piece is None:
-                return rows, limit is None or rows < limit
+        if not there:
+            piece = await self.work(self._step(stream, limit))
+        while piece is not None:
             rows += piece.rows
             self.connection.data_rows(piece.octets)
-            if not piece.last or self.connection.output_bytes > SENT_TOGETHER_BYTES:
-                await self._flush()
             if piece.last:
+                if self.connection.output_bytes > SENT_TOGETHER_BYTES:
+                    await self._flush()
                 return rows, True
+            piece = await self._meanwhile(self._step(stream, None if limit is None else limit - rows))
+        return rows, limit is None or rows < limit
+
+    def _step(self, stream: RowStream, left: int | None) -> Callable[[], Piece | None]:
+        return partial(stream.step, left, self.core.cancellation.check)
+
+    async def _meanwhile(self, step: Callable[[], Piece | None]) -> Piece | None:
+        """Send what is collected; the next rows are made in the meantime, one piece of them."""
+        ahead = asyncio.ensure_future(self.work(step))
+        try:
+            await self._flush()
+        except BaseException as error:
+            if isinstance(error, TsdbError):
+                await asyncio.wait([ahead])  # it is cancelled as well; what comes next finds nothing running
+            else:
+                ahead.cancel()
+            ahead.add_done_callback(lambda step: step.cancelled() or step.exception())  # nobody asks for its error
+            raise
+        return await ahead
 
     async def _flush(self) -> None:
         """Send rows. A cancel does not wait until the client reads: raises QueryCanceled, and the client reads of it
@@ -146,7 +161,7 @@ class Exchange:
             cancellation.check()
             raise
         finally:
-            cancellation.wait(None)
+            cancellation.waited(sending.cancel)
             self._waits(None)
 
     # --- what every message ends with ---

@@ -80,7 +80,7 @@ class Work:
                 cancellation.check()
             raise
         finally:
-            cancellation.wait(None)
+            cancellation.waited(submitted.cancel)
             if submitted.done():
                 self._running = None  # a future keeps its error's traceback, and that the statement's view
 
@@ -106,7 +106,7 @@ class Work:
             raise
         finally:
             self._waits(None)
-            cancellation.wait(None)
+            cancellation.waited(entered.cancel)
 
     async def ended(self) -> None:
         """Until nothing of this session runs in a thread."""
