@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 import psycopg
 
+from benchmarks.posts import Posts
 from benchmarks.processes import ServerFailed
 
 RETRIES_MAX = 100
@@ -58,29 +59,27 @@ def in_parallel(batches: Lines, workers: int, connect: Callable[[], tuple[Send, 
     return time.perf_counter() - begin
 
 
-def over_http(batches: Lines, workers: int, port: int, path: str) -> float:
+def over_http(batches: Lines, workers: int, port: int, path: str, headers: str = "") -> float:
     """POST all batches as line protocol; every answer must be 204. 503 with Retry-After is obeyed, within limits."""
 
-    return in_parallel(batches, workers, lambda: http_sender(port, path))
+    return in_parallel(batches, workers, lambda: http_sender(port, path, headers))
 
 
-def http_sender(port: int, path: str) -> tuple[Send, Callable[[], None]]:
-    """A kept connection: how to POST a batch over it, and how to close it."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=REQUEST_SECONDS_MAX)
+def http_sender(port: int, path: str, headers: str = "") -> tuple[Send, Callable[[], None]]:
+    """A kept connection: how to POST a batch over it, and how to close it. ``headers``: lines of its own."""
+    posts = Posts(port, path, f"Content-Type: text/plain; charset=utf-8\r\n{headers}", REQUEST_SECONDS_MAX)
 
     def send(batch: memoryview) -> None:
         for _ in range(RETRIES_MAX):
-            connection.request("POST", path, body=batch, headers={"Content-Type": "text/plain; charset=utf-8"})
-            response = connection.getresponse()
-            body = response.read()
-            if response.status == 204:
+            answer = posts.post(batch)
+            if answer.status == 204:
                 return
-            if response.status != 503:
+            if answer.status != 503:
                 break
-            time.sleep(float(response.getheader("Retry-After") or 1))
-        raise ServerFailed(f"POST {path} was answered {response.status}: {body[:300]!r}")
+            time.sleep(answer.retry_after or 1)
+        raise ServerFailed(f"POST {path} was answered {answer.status}: {answer.body[:300]!r}")
 
-    return send, connection.close
+    return send, posts.close
 
 
 def by_copy(batches: Lines, workers: int, conninfo: str, table: str, columns: Sequence[str]) -> float:

@@ -159,6 +159,13 @@ def load_word(octets: Octets, at: int) -> np.uint64:
 
 
 @inlined
+def load_half(octets: Octets, at: int) -> np.uint32:
+    """Four octets, the first the lowest."""
+    _check(octets, at, 4)
+    return _load_half(octets, at)
+
+
+@inlined
 def store_word(octets: Octets, at: int, word: np.uint64) -> None:
     _check(octets, at, 8)
     _store_word(octets, at, word)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import selectors
 import socket
 import time
@@ -93,23 +92,7 @@ def _by_lines(batches: Batches, workers: int, size: int) -> Callable[[Tsdb], flo
 
 def _by_gzip(batches: Batches) -> Callable[[Tsdb], float]:
     packed = [memoryview(zlib.compress(batches[i], 6, wbits=31)) for i in range(len(batches))]
-
-    def run(system: Tsdb) -> float:
-        def connect() -> tuple[load.Send, Callable[[], None]]:
-            connection = http.client.HTTPConnection("127.0.0.1", system.http_port, timeout=600)
-
-            def send(batch: memoryview) -> None:
-                connection.request("POST", TARGET, body=batch, headers={"Content-Encoding": "gzip"})
-                response = connection.getresponse()
-                body = response.read()
-                if response.status != 204:
-                    raise ServerFailed(f"gzip was answered {response.status}: {body[:300]!r}")
-
-            return send, connection.close
-
-        return load.in_parallel(packed, 2, connect)
-
-    return run
+    return lambda system: load.over_http(packed, 2, system.http_port, TARGET, "Content-Encoding: gzip\r\n")
 
 
 def _by_copy(system: Tsdb, dataset: Dataset) -> float:

@@ -158,3 +158,21 @@ def test_a_series_key_has_one_number_as_it_is_written() -> None:
 def test_the_tags_of_a_refused_line_are_forgotten() -> None:
     (lines,) = parse(b"m,a=1 f=1e400\nm,b=2 f=1\nm,f=3 f=1", now_ns=0).lines
     assert [lines.keys.pairs(key) for key in range(len(lines.keys))] == [(("b", "2"),)]
+
+
+def test_bodies_that_follow_each_other_in_the_same_room_share_nothing() -> None:
+    first = parse(b'm,t=a f=1i,s="x" 1\nm,t=b f=2i,s="y" 2\nm f= 3', now_ns=0)
+    found = points_of(first), first.errors
+    for k in range(8):
+        parse(b'other,tag=%d g="zzz",f=%d %d\nbad\n' % (k, k, k) * 3, now_ns=0)
+    assert (points_of(first), first.errors) == found
+
+
+@pytest.mark.parametrize("precision", ["ns", "us", "s", "h"])
+@pytest.mark.parametrize("length", range(1, 24))
+def test_times_of_any_length_are_read_exactly_or_refused(length: int, precision: str) -> None:
+    texts = [text for k in range(10) for text in (str(k) * length, f"{10**length - 1 - k}", f"{k:0{length}}")]
+    parsed = parse("\n".join(f"m f=1 {text}" for text in texts).encode(), precision=precision, now_ns=0)
+    kept = [int(text) * UNITS[precision] for text in texts]
+    assert times(parsed) == [time for time in kept if time <= 2**63 - 2]
+    assert parsed.error_count == sum(time > 2**63 - 2 for time in kept)

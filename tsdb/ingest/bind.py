@@ -230,7 +230,7 @@ class _Binding:
                 )
                 continue
             values, fits = converted
-            if not fits.all():
+            if fits is not None and not fits.all():
                 self._refuse(
                     part.rows[~fits],
                     f'value of field "{column.name}" on measurement "{self.series.name}" '

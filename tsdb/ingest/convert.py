@@ -23,6 +23,8 @@ _INFLUX_TYPES = {
 }
 _NATIVE: tuple[SqlType, ...] = (FLOAT8, INT8, UINT8, BOOL, TEXT)
 _INTEGER_BITS = {INT2.oid: 16, INT4.oid: 32, INT8.oid: 64}
+# Every value of the kind is one of the type; the parser makes no float that is not finite.
+_SAME = {FLOAT8: Kind.FLOAT8, INT8: Kind.INT8, UINT8: Kind.UINT8, BOOL: Kind.BOOL}
 _DTYPES = {Kind.FLOAT8: np.float64, Kind.INT8: np.int64, Kind.UINT8: np.uint64, Kind.BOOL: np.bool_}
 
 
@@ -40,9 +42,12 @@ def influx_type(of: Kind | Column) -> str:
     return _INFLUX_TYPES[of.kind] if of.type in _NATIVE else of.type.name
 
 
-def convert(values: SourceArray, kind: Kind, column: Column) -> tuple[SourceArray, Bools] | None:
-    """The values in the column's stored form and which of them fit, or None: values of this kind never do."""
+def convert(values: SourceArray, kind: Kind, column: Column) -> tuple[SourceArray, Bools | None] | None:
+    """The values in the column's stored form and which of them fit (None: all do), or None: values of this kind never
+    do."""
     target = column.type
+    if target in _SAME and kind is _SAME[target]:
+        return values, None
     if target in (FLOAT8, FLOAT4) and kind in (Kind.FLOAT8, Kind.INT8):
         floats = values.astype(np.float64)
         if target is FLOAT4:
@@ -55,12 +60,8 @@ def convert(values: SourceArray, kind: Kind, column: Column) -> tuple[SourceArra
         if kind is Kind.INT8:
             fits &= values >= np.int64(-top)
         return values.astype(np.int64), fits
-    same = (
-        (kind is Kind.UINT8 and target == UINT8)
-        or (kind is Kind.BOOL and target == BOOL)
-        or (kind is Kind.TEXT and target in (TEXT, VARCHAR) and column.typmod < 0)
-    )
-    return (values, np.ones(len(values), dtype=np.bool_)) if same else None
+    is_text = kind is Kind.TEXT and target in (TEXT, VARCHAR) and column.typmod < 0
+    return (values, None) if is_text else None
 
 
 def assemble(parts: list[Part], count: int, kind: Kind) -> pa.Array:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import borrowing
+from tsdb.kernels import borrowing, inlined
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -19,7 +19,7 @@ _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH, _COMMA = 10, 13, 9, 32, 34, 35, 
 _EQUALS, _BACKSLASH = 61, 92
 
 
-@borrowing
+@inlined
 def line_ends(body: Bytes, p: int, n: int) -> bool:
     """Whether the line ends at ``p``: the body's end, a newline, or a carriage return before either."""
     if p >= n or body[p] == _NEWLINE:
@@ -27,7 +27,7 @@ def line_ends(body: Bytes, p: int, n: int) -> bool:
     return bool(body[p] == _RETURN and (p + 1 >= n or body[p + 1] == _NEWLINE))
 
 
-@borrowing
+@inlined
 def separates(body: Bytes, p: int, n: int) -> bool:
     """Whether a field's value may end before ``p``."""
     return p >= n or body[p] == _COMMA or body[p] == _BLANK or line_ends(body, p, n)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64, line_ends
-from tsdb.kernels import borrowing
+from tsdb.kernels import borrowing, inlined, load_word
 from tsdb.model.byte_strings import equal, hash_of
 
 Int32s = npt.NDArray[np.int32]
@@ -53,6 +53,8 @@ INVALID_UTF8 = 34
 LINE_TOO_LONG = 35
 
 _TAB, _BLANK, _COMMA, _EQUALS, _BACKSLASH = 9, 32, 44, 61, 92
+_ABOVE_BLANKS, _HIGH_BITS = np.uint64(0x2121212121212121), np.uint64(0x8080808080808080)
+_NO_BITS = np.uint64(0)
 
 # The state's first places: the number of names, 1 + the tag key that was first last time, the number of tags. The
 # others are tsdb.ingest.kernel's.
@@ -134,10 +136,20 @@ def name_end(body: Bytes, p: int, end: int, stop: int, other: int) -> int:
     return p
 
 
+@inlined
+def _has_blank(word: np.uint64) -> bool:
+    """Whether one of eight octets is at most a blank."""
+    return bool((word - _ABOVE_BLANKS) & ~word & _HIGH_BITS != _NO_BITS)
+
+
 @borrowing
 def series_key_end(body: Bytes, p: int, n: int) -> int:
     """Where the series key at ``p`` ends: at the first unescaped blank or where its line does."""
     while p < n:
+        while p + 8 <= n and not _has_blank(load_word(body, p)):
+            p += 8
+        if p >= n:
+            break
         c = body[p]
         if c <= _BLANK:
             if c == _BLANK and body[p - 1] != _BACKSLASH:  # a key never begins with a blank

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64
-from tsdb.kernels import borrowing
+from tsdb.kernels import borrowing, inlined, load_word
 
 # Outcomes of a value. Error codes of a line are in tsdb.ingest.kernel and start above.
 OK = 0
@@ -43,6 +43,12 @@ _U64 = np.uint64(64)
 _LOW32 = np.uint64(0xFFFFFFFF)
 _LOW9 = np.uint64(0x1FF)
 _ZERO = np.uint64(0)
+_DIGIT_ZERO = np.uint64(48)
+_U4, _U8, _U16 = np.uint64(4), np.uint64(8), np.uint64(16)
+_UPPER, _LOWER = np.uint64(0xF0F0F0F0F0F0F0F0), np.uint64(0x0F0F0F0F0F0F0F0F)
+_SIXES, _THREES = np.uint64(0x0606060606060606), np.uint64(0x3333333333333333)
+_PAIRS, _FOURS, _EIGHT = np.uint64(10 << 8 | 1), np.uint64(100 << 16 | 1), np.uint64(10_000 << 32 | 1)
+_LOW_BYTES, _LOW_HALVES = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 _FRACTION = np.uint64((1 << 52) - 1)
 _EXACT_MAX = np.uint64(1 << 53)
 _INT8_MAX = np.uint64((1 << 63) - 1)
@@ -152,6 +158,22 @@ def _nearest(negative: bool, mantissa: np.uint64, exponent: int) -> tuple[int, i
     return OK, int64(bits | _U1 << _U63) if negative else int64(bits)
 
 
+@inlined
+def eight_digits(body: Bytes, p: int) -> bool:
+    """Whether the eight bytes at ``p`` are digits."""
+    word = load_word(body, p)
+    return bool(word & _UPPER | (word + _SIXES & _UPPER) >> _U4 == _THREES)
+
+
+@inlined
+def eight_digits_value(body: Bytes, p: int) -> int:
+    """Their value: neighbours are joined to pairs, pairs to fours, fours to one."""
+    word = load_word(body, p) & _LOWER
+    word = word * _PAIRS >> _U8 & _LOW_BYTES
+    word = word * _FOURS >> _U16 & _LOW_HALVES
+    return int64(word * _EIGHT >> _U32)
+
+
 @borrowing
 def _integer(body: Bytes, first: int, end: int, negative: bool, suffix: int) -> tuple[int, int, int]:
     """Outcome, kind and bits of the digits from ``first`` to ``end``, which the suffix ``i`` or ``u`` follows."""
@@ -215,18 +237,38 @@ def _mantissa(body: Bytes, p: int, n: int) -> tuple[np.uint64, int, bool, bool, 
     return mantissa, exponent, cut, digits > 0, p
 
 
-@borrowing
+@inlined
 def number(body: Bytes, p: int, n: int) -> tuple[int, int, int, int]:
     """Outcome, kind, bits as an int64 and where the number at ``p`` stops. ``+1``, ``1e``, ``.`` and ``-`` are none."""
     negative = body[p] == 45
     if negative:
         p += 1
     first = p
+    value = _ZERO
     while p < n and 48 <= body[p] <= 57:
+        value = value * _U10 + (np.uint64(body[p]) - _DIGIT_ZERO)
         p += 1
     if p < n and p > first and (body[p] == 105 or body[p] == 117):
+        if p - first < _DIGITS_MAX and body[p] == 105:  # no room for a range error
+            return OK, INT8, (-int64(value) if negative else int64(value)), p + 1
         code, kind, bits = _integer(body, first, p, negative, int64(body[p]))
         return code, kind, bits, p + 1
+    point = p
+    if p < n and body[p] == 46:
+        p += 1
+        while p < n and 48 <= body[p] <= 57:
+            value = value * _U10 + (np.uint64(body[p]) - _DIGIT_ZERO)
+            p += 1
+    after = max(0, p - point - 1)
+    if 0 < point - first + after < _DIGITS_MAX and not (p < n and (body[p] == 101 or body[p] == 69)):
+        code, bits = _nearest(negative, value, -after)
+        return code, FLOAT8, bits, p
+    return _any_float(body, first, n, negative)
+
+
+@borrowing
+def _any_float(body: Bytes, first: int, n: int, negative: bool) -> tuple[int, int, int, int]:
+    """As ``number``, of what has an exponent, more digits than a word holds, or none; behind the sign."""
     mantissa, exponent, cut, found, p = _mantissa(body, first, n)
     if not found:
         return INVALID_NUMBER, FLOAT8, 0, p

@@ -20,6 +20,7 @@ import pyarrow as pa
 from tsdb.errors import InvalidParameterValue, ProgramLimitExceeded
 from tsdb.ingest import kernel as k
 from tsdb.ingest import kernel_names as kn
+from tsdb.ingest import room
 from tsdb.ingest.faults import Limits, LineError, line_text, message_of
 from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
@@ -141,7 +142,15 @@ def parse(
         limits.fields_max,
         limits.tags_max,
     )
-    return _Sorting(text, _walk(text, bounds, limits.errors_max), limits).parsed()
+    size = 1  # of the output: for usual lines, and larger as often as that does not suffice
+    while True:
+        found = room.taken(len(text), size, limits.errors_max)
+        output = found.output(len(text), size, limits.errors_max)
+        if k.walk(readonly(np.frombuffer(text, dtype=np.uint8)), bounds, output):
+            parsed = _Sorting(text, output, limits).parsed()
+            room.give_back(found)
+            return parsed
+        size *= 4
 
 
 def split(body: bytes | memoryview, parts: int) -> list[tuple[memoryview, int]]:
@@ -160,34 +169,6 @@ def split(body: bytes | memoryview, parts: int) -> list[tuple[memoryview, int]]:
             found.append((view[start:end], line))
             line += bytes(view[start:end]).count(b"\n")
     return found
-
-
-def _int32s(columns: int, capacity: int) -> Int32s:
-    return np.empty((columns, capacity), dtype=np.int32)
-
-
-def _walk(text: bytes | bytearray, bounds: kn.Bounds, errors_max: int) -> k.Output:
-    """The walk's output, in arrays made for usual lines, and larger ones as often as these do not suffice."""
-    body = readonly(np.frombuffer(text, dtype=np.uint8))
-    size = 1
-    while True:
-        rows = size * (len(text) // 64 + 64)
-        values = size * (len(text) // 12 + 64)
-        output = k.Output(
-            np.zeros(k.STATE_SIZE, dtype=np.int64),
-            _int32s(kn.NAME_COLUMNS, rows),
-            np.zeros(1 << (2 * rows - 1).bit_length(), dtype=np.int32),
-            _int32s(3, size * (len(text) // 8 + 64)),
-            _int32s(4, rows),
-            np.empty(rows, dtype=np.int64),
-            _int32s(3, values),
-            np.empty(values, dtype=np.int64),
-            _int32s(3, values),
-            _int32s(5, errors_max),
-        )
-        if k.walk(body, bounds, output):
-            return output
-        size *= 4
 
 
 class _Sorting:

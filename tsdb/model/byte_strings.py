@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import borrowing, kernel, readonly
+from tsdb.kernels import borrowing, inlined, kernel, load_half, load_word, readonly
 
 Bytes = npt.NDArray[np.uint8]
 Int32s = npt.NDArray[np.int32]
@@ -19,8 +19,8 @@ VARINT_BYTES_MAX = 10
 
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _SHIFT = np.uint64(29)
-_U1, _U2, _U3, _U4, _U5, _U6, _U7 = (np.uint64(k) for k in range(1, 8))
-_U8, _U16, _U24, _U32, _U40, _U48, _U56 = (np.uint64(k) for k in range(8, 57, 8))
+_U8 = np.uint64(8)
+_NO_BITS, _NO_HALF = np.uint64(0), np.uint32(0)
 
 
 class ByteStrings(Sequence[bytes]):
@@ -121,36 +121,34 @@ def _slots(count: int) -> Int32s:
 @borrowing
 def hash_of(data: Bytes, start: int, length: int, seed: np.uint64) -> np.uint64:
     """A hash of ``length`` bytes at ``start``. Who does not know the seed cannot choose strings that collide."""
-    p = np.uint64(start)  # unsigned positions need no test for a negative index, and eight loads become one
+    p = start
     value = seed ^ np.uint64(length)
     for _ in range(length >> 3):
-        word = np.uint64(data[p])
-        word |= np.uint64(data[p + _U1]) << _U8
-        word |= np.uint64(data[p + _U2]) << _U16
-        word |= np.uint64(data[p + _U3]) << _U24
-        word |= np.uint64(data[p + _U4]) << _U32
-        word |= np.uint64(data[p + _U5]) << _U40
-        word |= np.uint64(data[p + _U6]) << _U48
-        word |= np.uint64(data[p + _U7]) << _U56
-        value = (value ^ word) * _MULTIPLIER
+        value = (value ^ load_word(data, p)) * _MULTIPLIER
         value ^= value >> _SHIFT
-        p += _U8
+        p += 8
     word = np.uint64(0)
-    for _ in range(length & 7):
-        word = word << _U8 | np.uint64(data[p])
-        p += _U1
+    for k in range(length & 7):
+        word = word << _U8 | np.uint64(data[p + k])
     value = (value ^ word) * _MULTIPLIER
     return value ^ value >> _SHIFT
 
 
-@borrowing
+@inlined
 def equal(left: Bytes, a: int, right: Bytes, b: int, length: int) -> bool:
     """Whether the ``length`` bytes at ``a`` of ``left`` and at ``b`` of ``right`` are equal; both are there."""
-    p, q = np.uint64(a), np.uint64(b)
-    different = np.uint8(0)
-    for k in range(np.uint64(length)):  # without a branch, so that it becomes vector instructions
-        different |= left[p + k] ^ right[q + k]
-    return bool(different == 0)
+    if length >= 8:
+        different = load_word(left, a + length - 8) ^ load_word(right, b + length - 8)
+        for k in range(length >> 3):  # without a branch, so that it becomes vector instructions
+            different |= load_word(left, a + 8 * k) ^ load_word(right, b + 8 * k)
+        return bool(different == _NO_BITS)
+    if length >= 4:
+        first = load_half(left, a) ^ load_half(right, b)
+        return bool(first | load_half(left, a + length - 4) ^ load_half(right, b + length - 4) == _NO_HALF)
+    for k in range(length):  # noqa: SIM110  (numba has no all())
+        if left[a + k] != right[b + k]:
+            return False
+    return True
 
 
 @borrowing
