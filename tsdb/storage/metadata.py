@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -48,7 +48,6 @@ from tsdb.storage.metadata_relations import (
     type_of,
     view_of,
 )
-from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import Kind, SqlType
 
 MAGIC = b"TC"
@@ -60,6 +59,22 @@ SERIES = "series"
 ROLE = "role"
 VIEW = "view"
 SEQUENCE = "sequence"
+
+
+class Source(Protocol):
+    """Where records are read from: the store, or a snapshot."""
+
+    def get(self, family: str, key: bytes) -> bytes | None: ...
+
+    def scan(self, family: str, low: bytes = b"", high: bytes | None = None) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class Target(Protocol):
+    """Where changes of records go: a batch."""
+
+    def put(self, family: str, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, family: str, key: bytes) -> None: ...
 
 
 class _Numbers(msgspec.Struct, array_like=True):
@@ -138,7 +153,7 @@ T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 
 
-def load(rocks: Rocks) -> Catalog:
+def load(rocks: Source) -> Catalog:
     """The catalog as it was last stored; an empty one in a new directory. Raises DataCorrupted."""
     stored = rocks.get("state", keys.state_key(NUMBERS))
     if stored is None:
@@ -195,14 +210,14 @@ def _own_types(databases: Mapping[int, Database], number: int) -> Mapping[int, S
     return databases[number].type_by_oid if number in databases else {}
 
 
-def _roles(rocks: Rocks, numbers: _Numbers) -> Roles:
+def _roles(rocks: Source, numbers: _Numbers) -> Roles:
     stored = {number: _role(number, record) for number, record in _records(rocks, ROLE, _Role)}
     # The first role is stored once it was changed.
     settings = tuple(RoleSetting(*each) for each in numbers.settings)
     return Roles({FIRST: FIRST_ROLE} | stored, numbers.next_role, numbers.secret, settings)
 
 
-def store(batch: Batch, changed: Applied) -> None:
+def store(batch: Target, changed: Applied) -> None:
     """Put what ``changed`` made different into ``batch``; nothing if nothing is."""
     if not (changed.series or changed.databases or changed.roles or changed.views or changed.sequences):
         return
@@ -219,12 +234,26 @@ def store(batch: Batch, changed: Applied) -> None:
     _put_changed(batch, SEQUENCE, changed.sequences, _there(changed.sequences), packed_sequence)
 
 
+def everything(catalog: Catalog) -> Applied:
+    """The catalog as if all of it were new; nothing of one that nothing ever happened to."""
+    if catalog.version == 0:
+        return Applied(catalog, frozenset(), frozenset())
+    return Applied(
+        catalog,
+        frozenset(catalog.series_by_number),
+        frozenset(catalog.databases_by_number),
+        frozenset(catalog.roles.stored),
+        {v.number: (d.number, v) for d in catalog.databases.values() for v in d.views.values()},
+        {s.number: (d.number, s) for d in catalog.databases.values() for s in d.sequences.values()},
+    )
+
+
 def _there(changed: Mapping[int, T | None]) -> dict[int, T]:
     return {number: entry for number, entry in changed.items() if entry is not None}
 
 
 def _put_changed(
-    batch: Batch, name: str, changed: Iterable[int], after: Mapping[int, T], packed: Callable[[T], msgspec.Struct]
+    batch: Target, name: str, changed: Iterable[int], after: Mapping[int, T], packed: Callable[[T], msgspec.Struct]
 ) -> None:
     for number in sorted(changed):
         entry = after.get(number)
@@ -299,7 +328,7 @@ def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
     )  # fmt: skip
 
 
-def _records(rocks: Rocks, name: str, kind: type[S]) -> Iterator[tuple[int, S]]:
+def _records(rocks: Source, name: str, kind: type[S]) -> Iterator[tuple[int, S]]:
     prefix = keys.state_key(name)
     for key, value in rocks.scan("state", prefix, keys.after(prefix)):
         _, numbers = keys.unpack_state_key(key)

@@ -1,0 +1,311 @@
+"""The rules of members, rings and location records, one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.metadata.draws import CLUSTER, commands, uuid
+from tests.metadata.test_machine import SEEDS, run
+from tsdb.cluster.metadata.commands import (
+    Action,
+    Activate,
+    AddMember,
+    Assign,
+    Assignment,
+    ChangeMember,
+    ChangeRing,
+    ChangeSchema,
+    Command,
+    Found,
+    NewMember,
+    RemoveMember,
+    SetIntent,
+    SetReplication,
+    encode,
+)
+from tsdb.cluster.metadata.locations import first_nodes
+from tsdb.cluster.metadata.machine import Machine
+from tsdb.cluster.metadata.records import FROM_THE_START, Intent, Interval, LocationRecord, Member, Ring
+from tsdb.model.ring import RING_SIZE
+from tsdb.model.schema import CreateDatabase, DropDatabase
+
+
+class Cluster:
+    """A machine of so many nodes with a database ``d``; ``do`` gives the values, or the error's name."""
+
+    def __init__(self, nodes: int = 1, factor: int = 1) -> None:
+        self.machine = Machine()
+        self.index = 0
+        if nodes:
+            self.do(Found(CLUSTER, NewMember(uuid(1)), factor))
+        for number in range(2, nodes + 1):
+            self.do(AddMember(NewMember(uuid(number))))
+        self.do(ChangeSchema.of([CreateDatabase("d")]))
+
+    def do(self, action: Action) -> Any:
+        self.index += 1
+        outcome = self.machine.apply(self.index, encode(Command(action)))
+        assert outcome is not None
+        return outcome.answer.error or outcome.answer.values
+
+    def location(self, number: int) -> LocationRecord:
+        found = self.machine.state.get(LocationRecord, number)
+        assert found is not None
+        return found
+
+    def ring(self, number: int = 1) -> Ring:
+        found = self.machine.state.get(Ring, number)
+        assert found is not None
+        return found
+
+
+# Members
+
+
+def test_a_cluster_is_founded_once_and_nobody_joins_before() -> None:
+    cluster = Cluster(0)
+    assert cluster.do(AddMember(NewMember(uuid(1)))) == "ObjectNotInPrerequisiteState"
+    assert cluster.do(Found(CLUSTER, NewMember(uuid(1)))) == (1,)
+    assert cluster.do(Found(CLUSTER, NewMember(uuid(2)))) == "ObjectNotInPrerequisiteState"
+
+
+def test_a_disk_has_one_node_id_and_a_removed_one_never_comes_back() -> None:
+    cluster = Cluster(1)
+    assert cluster.do(AddMember(NewMember(uuid(2)))) == (2,)
+    assert cluster.do(AddMember(NewMember(uuid(2)))) == (2,)
+    assert cluster.do(RemoveMember(2)) == ()
+    assert cluster.do(RemoveMember(2)) == "UndefinedObject"
+    assert cluster.do(AddMember(NewMember(uuid(2)))) == "DuplicateObject"
+    assert cluster.do(AddMember(NewMember(uuid(3)))) == (3,)
+
+
+def test_who_holds_a_location_or_is_the_last_one_is_not_removed() -> None:
+    cluster = Cluster(1)
+    cluster.do(AddMember(NewMember(uuid(2))))
+    assert cluster.do(RemoveMember(1)) == "ObjectInUse"
+    locations = range(1, 33)
+    cluster.do(Assign(tuple(Assignment(each, 2, 2, (2,)) for each in locations)))
+    # Its promise is still needed: the epoch that it has is the active one.
+    assert cluster.do(RemoveMember(1)) == "ObjectInUse"
+    cluster.do(Activate(tuple((each, 2) for each in locations)))
+    assert cluster.do(RemoveMember(1)) == ()
+    assert cluster.do(RemoveMember(2)) == "ObjectInUse"
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        NewMember(b"short"),
+        NewMember(bytes(16)),
+        NewMember(uuid(9), tuple((str(n), "h:1") for n in range(17))),
+        NewMember(uuid(9), (("peer", "h:1"), ("peer", "h:2"))),
+        NewMember(uuid(9), zone="z" * 256),
+        NewMember(uuid(9), capacity_bytes=-1),
+    ],
+)
+def test_what_a_node_says_of_itself_has_bounds(new: NewMember) -> None:
+    assert Cluster(1).do(AddMember(new)) == "InvalidParameterValue"
+
+
+def test_a_draining_node_gets_nothing_new_and_keeps_what_it_has() -> None:
+    cluster = Cluster(2)
+    cluster.do(ChangeMember(2, draining=True))
+    held = [r for r in cluster.machine.state.all(LocationRecord) if r.voters == (2,)]
+    other = [r for r in cluster.machine.state.all(LocationRecord) if r.voters == (1,)]
+    assert held
+    assert other
+    assert cluster.do(Assign((Assignment(other[0].location, 2, 2, (1, 2)),))) == "InvalidParameterValue"
+    assert cluster.do(Assign((Assignment(held[0].location, 2, 1, (1, 2)),))) == (held[0].location,)
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    assert {r.voters for r in cluster.machine.state.all(LocationRecord) if r.database == 2} == {(1,)}
+
+
+# Locations
+
+
+def test_new_locations_are_spread_over_nodes_and_zones_and_active_at_once() -> None:
+    cluster = Cluster(0)
+    cluster.do(Found(CLUSTER, NewMember(uuid(1), zone="a"), 3))
+    for number in range(2, 7):
+        cluster.do(AddMember(NewMember(uuid(number), zone="abc"[(number - 1) // 2])))
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    records = [r for r in cluster.machine.state.all(LocationRecord) if r.database == 2]
+    assert len(records) == 32
+    for record in records:
+        assert (record.epoch, record.active_epoch, record.active_voters) == (1, 1, record.voters)
+        assert record.leader in record.voters
+        assert {(node - 1) // 2 for node in record.voters} == {0, 1, 2}
+    assert {r.leader for r in records} == {1, 2, 3, 4, 5, 6}
+
+
+def test_locations_that_are_older_than_the_first_node_get_it_when_it_comes() -> None:
+    cluster = Cluster(0)
+    assert {r.epoch for r in cluster.machine.state.all(LocationRecord)} == {0}
+    cluster.do(Found(CLUSTER, NewMember(uuid(1))))
+    assert {(r.epoch, r.leader) for r in cluster.machine.state.all(LocationRecord)} == {(1, 1)}
+
+
+def test_places_do_not_depend_on_the_order_of_members() -> None:
+    members = [Member(n, uuid(n), (), "ab"[n % 2], 0) for n in range(1, 8)]
+    for location in range(50):
+        assert first_nodes(location, members, 3) == first_nodes(location, members[::-1], 3)
+
+
+def test_an_epoch_follows_the_last_one_and_each_location_is_for_itself() -> None:
+    cluster = Cluster(2)
+    wanted = [Assignment(1, 2, 1, (1,)), Assignment(2, 3, 1, (1,)), Assignment(3, 2, 2, (1, 2), ())]
+    assert cluster.do(Assign(tuple(wanted))) == (1, 3)
+    assert cluster.do(Assign(tuple(wanted))) == "SerializationFailure"
+    assert (cluster.location(3).leader, cluster.location(3).voters) == (2, (1, 2))
+    assert cluster.location(2).epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error"),
+    [
+        (Assignment(99, 1, 1, (1,)), "UndefinedObject"),
+        (Assignment(1, 2, 2, (1,)), "InvalidParameterValue"),
+        (Assignment(1, 2, 1, (1, 1)), "InvalidParameterValue"),
+        (Assignment(1, 2, 1, (1,), (1,)), "InvalidParameterValue"),
+        (Assignment(1, 2, 9, (9,)), "UndefinedObject"),
+        (Assignment(1, 2, 1, (1,), (9,)), "UndefinedObject"),
+    ],
+)
+def test_an_assignment_names_nodes_that_are_there_once(wanted: Assignment, error: str) -> None:
+    assert Cluster(2).do(Assign((wanted,))) == error
+
+
+def test_the_active_epoch_stays_until_the_next_one_is_activated() -> None:
+    cluster = Cluster(2)
+    before = cluster.location(1).active_voters
+    cluster.do(Assign((Assignment(1, 2, 1, (1, 2)),)))
+    assert (cluster.location(1).active_epoch, cluster.location(1).active_voters) == (1, before)
+    assert cluster.do(Activate(((1, 1),))) == "SerializationFailure"
+    assert cluster.do(Activate(((1, 2),))) == (1,)
+    assert cluster.do(Activate(((1, 2),))) == (1,)
+    assert (cluster.location(1).active_epoch, cluster.location(1).active_voters) == (2, (1, 2))
+
+
+def test_a_location_gets_one_epoch_at_once() -> None:
+    twice = (Assignment(1, 2, 1, (1,)), Assignment(1, 3, 1, (1,)))
+    cluster = Cluster(1)
+    assert cluster.do(Assign(twice)) == "InvalidParameterValue"
+    assert cluster.location(1).epoch == 1
+
+
+def test_an_intent_stays_with_its_location() -> None:
+    cluster = Cluster(1)
+    cluster.do(SetIntent(1, Intent.SPLIT))
+    cluster.do(Assign((Assignment(1, 2, 1, (1,)),)))
+    assert cluster.location(1).intent is Intent.SPLIT
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_epochs_and_time_and_floors_only_rise_and_an_active_epoch_was_assigned(seed: int) -> None:
+    machine = Machine()
+    assigned: dict[tuple[int, int], tuple[int, ...]] = {}
+    for index, each in enumerate(commands(seed, 120), 1):
+        before = machine.state
+        machine.apply(index, encode(each))
+        now = machine.state
+        assert now.group.time_ns >= before.group.time_ns
+        assert now.group.next_node >= before.group.next_node
+        assert now.catalog.next_location >= before.catalog.next_location
+        for record in now.all(LocationRecord):
+            was = before.get(LocationRecord, record.location)
+            if was is not None:
+                assert was.epoch <= record.epoch <= was.epoch + 1 or was.epoch == 0
+                assert was.active_epoch <= record.active_epoch <= record.epoch
+                assert record.epoch > was.epoch or record.voters == was.voters
+            assert assigned.setdefault((record.location, record.epoch), record.voters) == record.voters
+            if record.active_epoch:
+                assert assigned[record.location, record.active_epoch] == record.active_voters
+        for member in before.all(Member):
+            later = now.get(Member, member.node)
+            assert later is not None
+            assert later.uuid == member.uuid
+            assert later.gone >= member.gone
+
+
+# Rings
+
+
+def split(ring: Ring) -> tuple[Interval, ...]:
+    first, *rest = ring.maps[-1].intervals
+    middle = first.last // 2
+    return Interval(0, 0, middle), Interval(0, middle + 1, first.last), *rest
+
+
+def test_a_database_begins_with_a_map_for_all_time_and_takes_it_along() -> None:
+    cluster = Cluster(1)
+    (only,) = cluster.ring().maps
+    assert (only.version, only.from_bucket) == (1, FROM_THE_START)
+    assert [each.location for each in only.intervals] == list(range(1, 33))
+    cluster.do(ChangeSchema.of([DropDatabase("d")]))
+    assert cluster.machine.state.get(Ring, 1) is None
+    assert not list(cluster.machine.state.all(LocationRecord))
+
+
+def test_a_later_map_names_its_bucket_and_gives_new_locations_numbers_of_their_own() -> None:
+    cluster = Cluster(1)
+    assert cluster.do(ChangeRing(1, 2, 1_000, split(cluster.ring()))) == (33, 34)
+    assert [m.from_bucket for m in cluster.ring().maps] == [FROM_THE_START, 1_000]
+    assert cluster.location(33).map_version == 2
+    assert (cluster.location(2).map_version, cluster.location(1).map_version) == (2, 1)
+    assert cluster.machine.state.catalog.next_location == 35
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    assert cluster.ring(2).maps[0].intervals[0].location == 35
+
+
+def test_a_map_is_refused_that_follows_another_one_or_reaches_into_its_time() -> None:
+    cluster = Cluster(1)
+    assert cluster.do(ChangeRing(1, 3, 1_000, split(cluster.ring()))) == "SerializationFailure"
+    cluster.do(ChangeRing(1, 2, 1_000, split(cluster.ring())))
+    assert cluster.do(ChangeRing(1, 2, 2_000, split(cluster.ring()))) == "SerializationFailure"
+    assert cluster.do(ChangeRing(1, 3, 1_000, split(cluster.ring()))) == "InvalidParameterValue"
+    assert cluster.do(ChangeRing(9, 2, 1_000, split(cluster.ring()))) == "InvalidCatalogName"
+
+
+@pytest.mark.parametrize(
+    "intervals",
+    [
+        (),
+        (Interval(0, 1, RING_SIZE - 1),),
+        (Interval(0, 0, RING_SIZE - 2),),
+        (Interval(0, 0, 9), Interval(0, 11, RING_SIZE - 1)),
+        (Interval(0, 0, 9), Interval(0, 9, RING_SIZE - 1)),
+        (Interval(1, 0, 9), Interval(0, 10, RING_SIZE - 1)),
+        (Interval(77, 0, 9), Interval(0, 10, RING_SIZE - 1)),
+    ],
+)
+def test_a_map_covers_the_ring_and_a_location_keeps_its_interval(intervals: tuple[Interval, ...]) -> None:
+    assert Cluster(1).do(ChangeRing(1, 2, 5, intervals)) == "InvalidParameterValue"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_map_covers_the_ring_and_a_location_is_of_one_interval_for_ever(seed: int) -> None:
+    machine, _ = run(commands(seed, 200))
+    for ring in machine.state.all(Ring):
+        places: dict[int, tuple[int, int]] = {}
+        assert [m.version for m in ring.maps] == list(range(1, len(ring.maps) + 1))
+        assert sorted({m.from_bucket for m in ring.maps}) == [m.from_bucket for m in ring.maps]
+        for each in ring.maps:
+            assert sum(i.last - i.low + 1 for i in each.intervals) == RING_SIZE
+            for interval in each.intervals:
+                place = interval.low, interval.last
+                assert places.setdefault(interval.location, place) == place
+                record = machine.state.get(LocationRecord, interval.location)
+                assert record is not None
+                assert record.database == ring.database
+
+
+def test_the_replication_factor_of_new_databases_is_the_groups() -> None:
+    cluster = Cluster(3)
+    assert cluster.do(SetReplication(0, 2)) == ()
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    assert (cluster.ring(1).replication_factor, cluster.ring(2).replication_factor) == (1, 2)
+    assert {len(r.voters) for r in cluster.machine.state.all(LocationRecord) if r.database == 2} == {2}
+    assert cluster.do(SetReplication(1, 3)) == ()
+    assert cluster.do(SetReplication(1, 8)) == "InvalidParameterValue"

@@ -1,0 +1,221 @@
+"""Commands: what is agreed on, a type for each thing that can be done, and their bytes.
+
+A command is an *action* in an envelope: what its sender *expected* (records as it had seen them: a decision taken on
+stale state is refused), its time (by which sessions end), and, from a client with a session, its number, by which
+it counts once. A command's bytes are a frame with magic ``TM``; who does not know its version or kind must stop, since
+others do. Diagram: docs/format/group.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import msgspec
+
+from tsdb.cluster.metadata.packing import pack_changes, unpack_changes
+from tsdb.cluster.metadata.records import BY_NAME, CATALOG, Intent, Interval
+from tsdb.errors import DataCorrupted, ProgramLimitExceeded
+from tsdb.model.catalog import Catalog
+from tsdb.model.changes import SchemaChange
+from tsdb.storage.frame import seal, unseal
+
+MAGIC = b"TM"
+VERSION = 1
+COMMAND_BYTES_MAX = 16 << 20
+
+
+class NewMember(msgspec.Struct, frozen=True, array_like=True):
+    """A node as it presents itself: see ``records.Member``."""
+
+    uuid: bytes
+    addresses: tuple[tuple[str, str], ...] = ()
+    zone: str = ""
+    capacity_bytes: int = 0
+
+
+class Found(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """The cluster gets its id and its first member. Gives the node id."""
+
+    cluster: bytes
+    member: NewMember
+    replication_factor: int = 1
+
+
+class AddMember(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Gives the node id, of a member that is there already as well."""
+
+    member: NewMember
+
+
+class ChangeMember(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """None: as it was."""
+
+    node: int
+    addresses: tuple[tuple[str, str], ...] | None = None
+    zone: str | None = None
+    capacity_bytes: int | None = None
+    draining: bool | None = None
+
+
+class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """A node that holds no location any more. Its id and its uuid are never used again."""
+
+    node: int
+
+
+class ChangeSchema(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Changes of databases, series, roles and all that the catalog has, all or none. See ``packing``."""
+
+    packed: bytes
+
+    @classmethod
+    def of(cls, changes: Iterable[SchemaChange]) -> ChangeSchema:
+        return cls(pack_changes(changes))
+
+    def changes(self, catalog: Catalog) -> list[SchemaChange]:
+        """Raises DataCorrupted."""
+        return unpack_changes(self.packed, catalog)
+
+
+class SetReplication(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Of a database by its number; 0: of new ones. No replica is made or dropped by it: that takes new epochs."""
+
+    database: int
+    factor: int
+
+
+class ChangeRing(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """A database's next map, for buckets from ``from_bucket`` on; the sender knows that none of them was written.
+
+    ``version`` is the last map's and one. An interval with location 0 is a new location. Gives the new numbers in the
+    order of the intervals.
+    """
+
+    database: int
+    version: int
+    from_bucket: int
+    intervals: tuple[Interval, ...]
+
+
+class Assignment(msgspec.Struct, frozen=True, array_like=True):
+    """A location's next epoch, which is the last and one."""
+
+    location: int
+    epoch: int
+    leader: int
+    voters: tuple[int, ...]
+    learners: tuple[int, ...] = ()
+
+
+class Assign(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Each location for itself, since one that has changed meanwhile must not hold up a dead node's others.
+
+    Gives the locations that were assigned; an error if there is none.
+    """
+
+    assignments: tuple[Assignment, ...]
+
+
+class Activate(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Epochs, as (location, epoch), whose beginning a majority of their voters has on disk. Each for itself."""
+
+    epochs: tuple[tuple[int, int], ...]
+
+
+class SetIntent(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    location: int
+    intent: Intent
+
+
+class OpenClient(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Gives the client's number."""
+
+    name: str
+    ttl_ns: int
+
+
+class KeepClients(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """Something was heard of these clients. Gives those that there are."""
+
+    clients: tuple[int, ...]
+
+
+class CloseClient(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    client: int
+
+
+class PassTime(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """Nothing but the envelope's time."""
+
+
+Action: TypeAlias = (
+    Found
+    | AddMember
+    | ChangeMember
+    | RemoveMember
+    | ChangeSchema
+    | SetReplication
+    | ChangeRing
+    | Assign
+    | Activate
+    | SetIntent
+    | OpenClient
+    | KeepClients
+    | CloseClient
+    | PassTime
+)
+
+
+class Expected(msgspec.Struct, frozen=True, array_like=True):
+    """A record as it was seen: by what index it was changed last (0: it was not there).
+
+    Of the catalog (number 0) it is the version.
+    """
+
+    record: str
+    number: int
+    changed: int
+
+
+class Command(msgspec.Struct, frozen=True, array_like=True):
+    """An action and its envelope. ``client`` 0: nobody's, and not numbered.
+
+    ``acknowledged``: the client asks for no answer up to this number again.
+    """
+
+    action: Action
+    time_ns: int = 0
+    expected: tuple[Expected, ...] = ()
+    client: int = 0
+    number: int = 0
+    acknowledged: int = 0
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    """Raises ProgramLimitExceeded."""
+    body = seal(MAGIC, VERSION, _ENCODER.encode(command))
+    if len(body) > COMMAND_BYTES_MAX:
+        raise ProgramLimitExceeded(
+            f"a change of the cluster's metadata takes {len(body)} bytes, and at most {COMMAND_BYTES_MAX} are allowed",
+            hint="Make it in several steps.",
+        )
+    return body
+
+
+def decode(body: bytes) -> Command:
+    """Raises DataCorrupted."""
+    if len(body) > COMMAND_BYTES_MAX:
+        raise DataCorrupted(f"a command of {len(body)} bytes")
+    try:
+        command = _DECODER.decode(unseal(body, MAGIC, VERSION, "a command of the group"))
+    except msgspec.DecodeError as error:
+        raise DataCorrupted(f"a command of the group: {error}") from error
+    unknown = [each.record for each in command.expected if each.record != CATALOG and each.record not in BY_NAME]
+    if unknown:
+        raise DataCorrupted(f"a command of the group expects something of records that are not known: {unknown}")
+    return command

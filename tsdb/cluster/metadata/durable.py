@@ -1,0 +1,78 @@
+"""The state machine on the node's store: what it keeps is records in ``state``, and those are its snapshot.
+
+A ``raft_store.StateMachine``: effects go into the batch that says that their command is applied. What became of the
+commands is fetched with ``take`` once the batch is written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome, state_of
+from tsdb.cluster.metadata.records import NAMES
+from tsdb.model.catalog import Catalog
+from tsdb.model.schema import Applied
+from tsdb.storage import keys, metadata
+from tsdb.storage.raft_log import Records
+
+# All names of records that a group keeps, the catalog's included.
+_RECORDS = (
+    metadata.NUMBERS, metadata.DATABASE, metadata.SERIES, metadata.ROLE, metadata.VIEW, metadata.SEQUENCE,
+    *NAMES.values(),
+)  # fmt: skip
+
+
+class Follower(Protocol):
+    """Who has data that follow the catalog: what a change of it does to them goes into the same batch."""
+
+    def stage_catalog(self, batch: Any, before: Catalog, applied: Applied) -> None: ...
+
+
+class StoredMetadata:
+    """The machine of one group on one node."""
+
+    def __init__(self, records: Records, follower: Follower | None = None) -> None:
+        """Raises DataCorrupted."""
+        self._follower = follower
+        self._outcomes: list[Outcome] = []
+        self.machine = Machine(state_of(_there(records)))
+
+    def stage(self, batch: Any, index: int, command: bytes) -> None:
+        """Raises DataCorrupted for a command that this version cannot read: the node must stop."""
+        outcome = self.machine.apply(index, command)
+        if outcome is None:
+            return
+        for key, value in outcome.writes:
+            if value is None:
+                batch.delete(FAMILY, key)
+            else:
+                batch.put(FAMILY, key, value)
+        if outcome.applied is not None and self._follower is not None:
+            self._follower.stage_catalog(batch, outcome.before, outcome.applied)
+        self._outcomes.append(outcome)
+
+    def stage_install(self, batch: Any, index: int, body: bytes) -> None:
+        assert self._follower is None, "data that follow the catalog do not survive a snapshot of it yet"
+        for name in _RECORDS:
+            low = keys.state_key(name)
+            high = keys.after(low)
+            assert high is not None
+            batch.delete_range(FAMILY, low, high)
+        for key, value in self.machine.restore(body):
+            batch.put(FAMILY, key, value)
+
+    def snapshot(self) -> bytes:
+        return self.machine.snapshot()
+
+    def take(self) -> list[Outcome]:
+        """What became of the commands that were staged since, now that they are written."""
+        taken, self._outcomes = self._outcomes, []
+        return taken
+
+
+def _there(records: Records) -> list[tuple[bytes, bytes]]:
+    found: list[tuple[bytes, bytes]] = []
+    for name in _RECORDS:
+        prefix = keys.state_key(name)
+        found += records.scan(FAMILY, prefix, keys.after(prefix))
+    return found

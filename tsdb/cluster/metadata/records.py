@@ -1,0 +1,153 @@
+"""Records: what the group keeps beside the schema, each with the index of the command that changed it last.
+
+They are values in a fixed order of fields; fields may be appended with a default, never reordered. A record is known by
+its name and a number; ``changed`` is what a compare-and-set names. Diagram: docs/format/group.md.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TypeAlias, TypeVar
+
+import msgspec
+
+NODE_MAX = 32_767
+"""Node ids are two bytes of a point's sequence; none is given twice."""
+UUID_BYTES = 16
+NO_ID = bytes(UUID_BYTES)
+FROM_THE_START = -(2**63)
+"""The bucket from which a database's first map holds."""
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """A node of the cluster, whether it votes in the group or not.
+
+    ``addresses`` are (purpose, host and port). A *draining* node is given nothing new to hold. One that is *gone* is
+    kept by its uuid alone, so that a disk that was given up never comes back.
+    """
+
+    node: int
+    uuid: bytes
+    addresses: tuple[tuple[str, str], ...]
+    zone: str
+    capacity_bytes: int
+    draining: bool = False
+    gone: bool = False
+    changed: int = 0
+
+
+class Interval(msgspec.Struct, frozen=True, array_like=True):
+    """A location's part of the ring: places from ``low`` through ``last``."""
+
+    location: int
+    low: int
+    last: int
+
+
+class RingMap(msgspec.Struct, frozen=True, array_like=True):
+    """Which location has which part of a database's ring, for buckets from ``from_bucket`` on to the next map's."""
+
+    version: int
+    from_bucket: int
+    intervals: tuple[Interval, ...]
+
+
+class Ring(msgspec.Struct, frozen=True, array_like=True):
+    """A database's maps by version, the first from the start of time; older buckets keep their map for ever.
+
+    ``replication_factor`` is how many replicas a location should have; with fewer nodes it has as many as there are.
+    """
+
+    database: int
+    replication_factor: int
+    maps: tuple[RingMap, ...]
+    changed: int = 0
+
+
+class Intent(IntEnum):
+    """What is to become of a location. The numbers are on disk: never change one."""
+
+    NONE = 0
+    SPLIT = 1
+    MERGE = 2
+    MOVE = 3
+
+
+class LocationRecord(msgspec.Struct, frozen=True, array_like=True):
+    """Who leads a location and who has replicas of it (replication design, 2.0): node ids, sorted.
+
+    Voters are a function of the epoch. Epoch 0 has nobody: there was no node yet. Until an epoch is *active* its leader
+    acknowledges nothing, and whoever leads next has to fence the active voters.
+    """
+
+    location: int
+    database: int
+    epoch: int = 0
+    leader: int = 0
+    voters: tuple[int, ...] = ()
+    learners: tuple[int, ...] = ()
+    active_epoch: int = 0
+    active_voters: tuple[int, ...] = ()
+    intent: Intent = Intent.NONE
+    map_version: int = 1
+    changed: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """What became of a command: numbers that it gave or touched, or the error's class (``tsdb.errors``) and message.
+
+    No detail: it may list what depends on something in an order that a node's past has made.
+    """
+
+    values: tuple[int, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+class ClientSession(msgspec.Struct, frozen=True, array_like=True):
+    """A client whose numbered commands count once; its number is the index of the command that opened it.
+
+    It ends when nothing was heard of it for ``ttl_ns`` by the group's time. ``answers`` are of numbers above
+    ``acknowledged``, by number.
+    """
+
+    client: int
+    name: str
+    ttl_ns: int
+    heard_ns: int
+    acknowledged: int = 0
+    answers: tuple[tuple[int, Answer], ...] = ()
+    changed: int = 0
+
+    @property
+    def ends_ns(self) -> int:
+        return self.heard_ns + self.ttl_ns
+
+
+class Group(msgspec.Struct, frozen=True, array_like=True):
+    """What there is once: the cluster's id, the node id to be given next, the replication factor of new databases, the
+    group's time (the highest that a command brought), the last command's index, and the digest of all changes."""
+
+    cluster: bytes = NO_ID
+    next_node: int = 1
+    replication_factor: int = 1
+    time_ns: int = 0
+    applied: int = 0
+    digest: bytes = NO_ID
+    changed: int = 0
+
+
+Record: TypeAlias = Member | Ring | LocationRecord | ClientSession | Group
+R = TypeVar("R", Member, Ring, LocationRecord, ClientSession, Group)
+
+# The records' names: in keys, in a command's expectations, in what watchers are told.
+NAMES: dict[type[Record], str] = {
+    Member: "member",
+    Ring: "ring",
+    LocationRecord: "location",
+    ClientSession: "client",
+    Group: "group",
+}
+BY_NAME: dict[str, type[Record]] = {name: kind for kind, name in NAMES.items()}
+CATALOG = "catalog"
+"""The schema and the roles as a whole, by name: its version is what a compare-and-set names."""
