@@ -40,7 +40,9 @@ class Site:
         try:
             found = await body.read()
             self.direct += isinstance(found, bytearray)
-            return Response(hashlib.sha256(found).hexdigest())
+            answer = hashlib.sha256(found).hexdigest()
+            body.done()
+            return Response(answer)
         except OutOfMemory:
             return Response("no room", status_code=503)
         except BadRequest as error:

@@ -16,6 +16,7 @@ from starlette.types import Receive
 from tsdb.errors import OutOfMemory
 from tsdb.http.head import Head
 from tsdb.http.request import SlowBody, too_large
+from tsdb.http.spares import Spares
 
 # What has to come of a body in each period, or the rest of it.
 MIN_BODY_BYTES = 16 * 1024
@@ -23,8 +24,6 @@ MIN_BODY_BYTES = 16 * 1024
 DIRECT_BYTES_MIN, DIRECT_BYTES_MAX = 48 * 1024, 32 * 1024 * 1024
 # What is longer is read in pieces, where that may be.
 LONG_BYTES = 24 * 1024 * 1024
-# How often a piece looks for room.
-ROOM_SECONDS = 0.02
 # Of the budget no more than this share is for what has not come yet: who sends slowly must not shut out the others.
 CLAIMED_SHARE = 4
 # The ASGI extension by which a server offers it.
@@ -56,6 +55,8 @@ class Budget:
         self._limit = limit
         self._used = 0
         self._claimed = 0
+        self._freed: asyncio.Event | None = None
+        self.spares = Spares()
 
     def claim(self, count: int) -> bool:
         """Take bytes that have not come yet, if that is not too much."""
@@ -68,6 +69,7 @@ class Budget:
     def came(self, count: int) -> None:
         """Claimed bytes have come, or will not."""
         self._claimed -= count
+        self._wake()
 
     def take(self, count: int) -> None:
         if self._used + count > self._limit:
@@ -77,6 +79,18 @@ class Budget:
     def give(self, count: int) -> None:
         self._used -= count
         assert self._used >= 0
+        self._wake()
+
+    async def freed(self) -> None:
+        """Wait until there is more room than now."""
+        if self._freed is None:
+            self._freed = asyncio.Event()
+        await self._freed.wait()
+
+    def _wake(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            freed.set()
 
 
 class Body:
@@ -93,6 +107,7 @@ class Body:
         self._limit = limit
         self._seconds = seconds
         self._taken = 0
+        self._array: bytearray | None = None
         # Gives back what its pieces hold, when there is no room for the next: those who wait must hold nothing that
         # others wait for.
         self.make_room: Callable[[], Awaitable[None]] | None = None
@@ -102,6 +117,12 @@ class Body:
         count = self._taken if count is None else count
         self._budget.give(count)
         self._taken -= count
+
+    def done(self) -> None:
+        """Nobody needs the bytes of ``read`` any more."""
+        array, self._array = self._array, None
+        if array is not None:
+            self._budget.spares.give(array)
 
     @property
     def is_long(self) -> bool:
@@ -118,10 +139,10 @@ class Body:
                 here = min(size, length - start)
                 await self._claim(here)
                 try:
-                    filled = await self._direct(direct, here, length - start - here)
+                    piece = await self._direct(direct, bytearray(here), length - start - here)
                 finally:
                     self._budget.came(here)
-                yield filled
+                yield piece
             return
         piece = bytearray()
         async for chunk in self._chunks():
@@ -134,16 +155,17 @@ class Body:
 
     async def _claim(self, count: int) -> None:
         """Wait for room for the next piece: who sends waits, too."""
-        for attempt in range(round(self._seconds / ROOM_SECONDS) + 1):
-            if self._budget.claim(count):
-                self._taken += count
-                self._renew(0)
-                return
-            if attempt == 0 and self.make_room is not None:
+        if not self._budget.claim(count):
+            if self.make_room is not None:
                 await self.make_room()
-            else:
-                await asyncio.sleep(ROOM_SECONDS)
-        raise OutOfMemory("other request bodies take all the room that there is; try again soon")
+            try:
+                async with asyncio.timeout(self._seconds):
+                    while not self._budget.claim(count):
+                        await self._budget.freed()
+            except TimeoutError:
+                raise OutOfMemory("other request bodies take all the room that there is; try again soon") from None
+        self._taken += count
+        self._renew(0)
 
     def _offer(self) -> Direct | None:
         found: Direct | None = self._head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
@@ -156,7 +178,8 @@ class Body:
             self._taken += length
             self._renew(0)
             try:
-                return await self._direct(direct, length)
+                self._array = await self._direct(direct, self._budget.spares.take(length))
+                return self._array
             finally:
                 self._budget.came(length)
         whole = None if direct is None else direct.whole()
@@ -178,8 +201,8 @@ class Body:
             raise too_large(self._limit)
         return int(text)
 
-    async def _direct(self, direct: Direct, length: int, more: int = 0) -> bytearray:
-        body = bytearray(length)
+    async def _direct(self, direct: Direct, body: bytearray, more: int = 0) -> bytearray:
+        length = len(body)
         direct.fill(body, more)
         if direct.filled == length:
             return body
@@ -192,8 +215,10 @@ class Body:
                 continue
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            if direct.filled == length or not message.get("more_body", False):
+            if direct.filled == length:
                 return body
+            if not message.get("more_body", False):
+                raise ClientDisconnect  # what is not filled may be of another body
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         size = 0

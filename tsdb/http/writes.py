@@ -109,6 +109,9 @@ class Writes:
                 outcome = await self._together.write(wanted, read, who.role, size)
             else:
                 outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
+            # Not after a failure: what was told to stop may still run.
+            del read
+            body.done()
         finally:
             body.give_back()
         return self._counted(outcome)
