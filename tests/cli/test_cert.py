@@ -98,9 +98,12 @@ def test_what_cannot_be_signed_is_refused(run, tmp_path: Path) -> None:  # type:
     (tmp_path / "ca.key").unlink()
     with pytest.raises(StartupError, match=r"ca\.key: No such file"):
         run("node", "n1", "--days", "10")
+    (tmp_path / "ca.key").write_text("nothing")
+    with pytest.raises(StartupError, match="cannot sign with"):
+        run("node", "n1", "--days", "10")
     (tmp_path / "ca.crt").write_text("nothing")
     with pytest.raises(StartupError, match="cannot read the certificate"):
-        run("node", "n1")
+        run("node", "n1", "--days", "10")
     assert not (tmp_path / "n1.crt").exists()
 
 

@@ -85,9 +85,10 @@ def node(
         if not renew:
             raise ConfigurationError(f"{certificate} exists already: give --renew to make a new one")
         addresses = addresses or addresses_of(_read(certificate)[0])
+    root = _read(roots)[0]
     try:
         key = (directory / f"{AUTHORITY}.key").read_bytes()
-        made = issue(Issued(_pem(_read(roots)[0]), key), name, addresses, days, _now())
+        made = issue(Issued(_pem(root), key), name, addresses, days, _now())
     except TsdbError as error:
         raise ConfigurationError(" ".join(part for part in (error.message, error.hint) if part)) from None
     except (OSError, ValueError) as error:

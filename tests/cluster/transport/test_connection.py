@@ -134,11 +134,23 @@ def test_a_ping_tells_the_round_trip_and_the_peers_clock() -> None:
 def test_who_says_nothing_is_gone_after_the_deadline(side: str) -> None:
     pair = ConnectionPair().opened()
     connection: Connection = getattr(pair, side)
-    connection.tick(after(2.9))
+    for tenth in range(30):
+        connection.tick(after(tenth / 10))
     assert output(connection)
     with pytest.raises(Silent, match="nothing was heard"):
         connection.tick(after(3))
     assert connection.state is State.CLOSED
+
+
+def test_who_has_slept_believes_nobody_gone() -> None:
+    pair = ConnectionPair().opened()
+    pair.dialer.tick(after(60))
+    pair.dialer.tick(after(61))
+    pair.exchange(after(62))
+    for tenth in range(620, 650):
+        pair.dialer.tick(after(tenth / 10))
+    with pytest.raises(Silent):
+        pair.dialer.tick(after(65))
 
 
 def test_pings_keep_an_idle_connection() -> None:
@@ -235,7 +247,8 @@ def test_a_dialer_refuses_random_answers() -> None:
         answer[chance.randrange(len(answer))] ^= 1 << chance.randrange(8)
         with pytest.raises((ProtocolViolation, Refused, Silent)):
             pair.feed(pair.dialer, bytes(answer), START)
-            pair.dialer.tick(after(10))
+            for tenth in range(40):
+                pair.dialer.tick(after(tenth / 10))
 
 
 def test_an_acceptor_sends_no_messages() -> None:

@@ -126,7 +126,7 @@ class Connection:
         self._me = me
         self._certified = certified
         self._settings = settings
-        self._began_ns = self._heard_ns = self._pinged_ns = now.monotonic_ns
+        self._began_ns = self._heard_ns = self._pinged_ns = self._ticked_ns = now.monotonic_ns
         self._dialed: tuple[Identity, Purpose] | None = None
         self._members: Mapping[int, Identity] = {}
         self.state = State.GREETING
@@ -202,7 +202,13 @@ class Connection:
         return None
 
     def tick(self, now: Now) -> None:
-        """Time passes. Raises Silent."""
+        """Time passes. Raises Silent.
+
+        Who was not called for long has slept, and does not know who was silent meanwhile.
+        """
+        slept_ns, self._ticked_ns = now.monotonic_ns - self._ticked_ns, now.monotonic_ns
+        if slept_ns > self._settings.times.silence_ns // 2:
+            self._heard_ns = now.monotonic_ns
         if self.state is State.GREETING:
             if now.monotonic_ns - self._began_ns >= self._settings.times.greeting_ns:
                 self._close()

@@ -1,0 +1,242 @@
+"""One open connection between two nodes: the tasks that read, write and watch it, around the core that decides.
+
+Memory: what is read ahead is bounded by the stream's buffer, what waits to be taken by the credit that was given, what
+is written by the socket's buffers and one batch of frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from tsdb.clock import Clock
+from tsdb.cluster.transport.connection import Arrived, Connection, Ended, Now, Opened, RoundTrip, Silent, State
+from tsdb.cluster.transport.counts import Counts
+from tsdb.cluster.transport.frames import Octets
+from tsdb.cluster.transport.greeting import Refused
+from tsdb.cluster.transport.limits import KIB, Times
+from tsdb.errors import ProtocolViolation
+
+READ_BYTES = 256 * KIB
+WRITE_BYTES = 128 * KIB
+# Messages that are taken before other tasks get a turn.
+TAKEN_AT_ONCE = 16
+
+FAILURES = (OSError, EOFError, TimeoutError, Refused, ProtocolViolation, Silent)
+"""How a connection ends that was not stopped."""
+
+Take = Callable[[Arrived], Awaitable[None]]
+Refill = Callable[[Connection], None]
+
+
+def now_of(clock: Clock) -> Now:
+    return Now(time.monotonic_ns(), clock.now_ns())
+
+
+class Link:
+    """A socket with its core. ``greet`` first, then ``run`` until it ends; ``stop`` ends it well."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        clock: Clock,
+        times: Times,
+        counts: Counts,
+    ) -> None:
+        self.connection = connection
+        self._reader = reader
+        self._writer = writer
+        self._clock = clock
+        self._times = times
+        self._counts = counts
+        self._wake = asyncio.Event()
+        self._inbox: deque[Arrived] = deque()
+        self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._counted = (0, 0)
+        writer.transport.set_write_buffer_limits(high=WRITE_BYTES)
+        _keep_little_unsent(writer)
+
+    def wake(self) -> None:
+        """There is something to send."""
+        self._wake.set()
+
+    # From the beginning to the end
+
+    async def greet(self) -> Opened:
+        """Say who this is and hear who that is. Raises one of ``FAILURES``; the link is closed then."""
+        try:
+            async with asyncio.timeout(self._times.greeting_ns / 1e9):
+                return await self._greet()
+        except TimeoutError:
+            await self._close(at_once=True)
+            raise Silent(f"no greeting in {self._times.greeting_ns / 1e9:g} s") from None
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _greet(self) -> Opened:
+        while True:
+            self._write(self._next_buffers(None))
+            event = self.connection.next_event(now_of(self._clock))
+            if event is not None:
+                assert isinstance(event, Opened), "a connection begins with its greeting"
+                self._write(self._next_buffers(None))
+                return event
+            await self._read()
+
+    async def run(
+        self, take: Take | None = None, refill: Refill | None = None, on_trip: Callable[[RoundTrip], None] | None = None
+    ) -> None:
+        """Carry messages until the connection ends. Raises one of ``FAILURES`` unless it was ended in order.
+
+        ``take`` is given each message; the next one waits until it returns. ``refill`` hands the core the next message
+        to send, if there is one and it may.
+        """
+        tasks = [
+            asyncio.create_task(self._reading(on_trip)),
+            asyncio.create_task(self._writing(refill)),
+            asyncio.create_task(self._watching()),
+        ]
+        if take is not None:
+            tasks.append(asyncio.create_task(self._taking(take)))
+        failed = True
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            failed = False
+        except Silent:
+            self._counts.silences += 1
+            raise
+        except ProtocolViolation as violation:
+            self._counts.violations += 1
+            self.connection.bye(violation.message)
+            failed = False
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._close(at_once=failed)
+
+    async def stop(self, why: str) -> None:
+        """Say good-bye and wait a little until it is out. ``run`` ends by that."""
+        self.connection.bye(why)
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._times.goodbye_ns / 1e9):
+                await self._ended.wait()
+        await self._close(at_once=True)
+
+    async def _close(self, *, at_once: bool = False) -> None:
+        """Last words, and the end of the socket. What cannot be sent in time is not."""
+        if not at_once and not self._ended.is_set():
+            self._write(self._next_buffers(None))
+        self._ended.set()
+        self._count()
+        if at_once:
+            self._writer.transport.abort()
+        else:
+            self._writer.close()
+        try:
+            async with asyncio.timeout(self._times.goodbye_ns / 1e9):
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    # The tasks
+
+    async def _reading(self, on_trip: Callable[[RoundTrip], None] | None) -> None:
+        while True:
+            while (event := self.connection.next_event(now_of(self._clock))) is not None:
+                if isinstance(event, Arrived):
+                    self._counts.messages_received += 1
+                    self._inbox.append(event)
+                    self._arrived.set()
+                elif isinstance(event, RoundTrip):
+                    if on_trip is not None:
+                        on_trip(event)
+                elif isinstance(event, Ended):
+                    raise ConnectionResetError(f"it was ended by the other side: {event.why}")
+            # Credit may have come, or a ping.
+            self._wake.set()
+            await self._read()
+
+    async def _read(self) -> None:
+        octets = await self._reader.read(READ_BYTES)
+        if not octets:
+            raise ConnectionResetError("it was closed by the other side")
+        self._counts.bytes_received += len(octets)
+        self.connection.receive(octets)
+
+    async def _writing(self, refill: Refill | None) -> None:
+        while True:
+            self._wake.clear()
+            buffers = self._next_buffers(refill)
+            if buffers:
+                self._write(buffers)
+                await self._writer.drain()
+            elif self.connection.state is State.CLOSED:
+                return
+            else:
+                await self._wake.wait()
+
+    def _next_buffers(self, refill: Refill | None) -> list[Octets]:
+        """What is to be sent next, about ``WRITE_BYTES`` of it."""
+        buffers: list[Octets] = []
+        size = 0
+        while size < WRITE_BYTES:
+            if refill is not None and not self.connection.sending:
+                refill(self.connection)
+            part = self.connection.data_to_send()
+            if not part:
+                break
+            buffers += part
+            size += sum(len(buffer) for buffer in part)
+        return buffers
+
+    def _write(self, buffers: list[Octets]) -> None:
+        if buffers and not self._writer.transport.is_closing():
+            self._counts.bytes_sent += sum(len(buffer) for buffer in buffers)
+            self._writer.writelines(buffers)
+
+    async def _watching(self) -> None:
+        while True:
+            await asyncio.sleep(self._times.ping_ns / 2e9)
+            self.connection.tick(now_of(self._clock))
+            self._count()
+            self._wake.set()
+
+    async def _taking(self, take: Take) -> None:
+        count = 0
+        while True:
+            while not self._inbox:
+                self._arrived.clear()
+                await self._arrived.wait()
+            message = self._inbox.popleft()
+            await take(message)
+            self.connection.took(message)
+            self._wake.set()
+            count += 1
+            if count % TAKEN_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _count(self) -> None:
+        sent, received = self.connection.frames_sent, self.connection.frames_received
+        self._counts.frames_sent += sent - self._counted[0]
+        self._counts.frames_received += received - self._counted[1]
+        self._counted = sent, received
+
+
+def _keep_little_unsent(writer: asyncio.StreamWriter) -> None:
+    """Keep the kernel from holding megabytes that a ping would have to wait behind, where it can be told."""
+    raw = writer.get_extra_info("socket")
+    if raw is not None and hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, WRITE_BYTES)

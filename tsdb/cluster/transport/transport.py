@@ -1,0 +1,238 @@
+"""What a node starts to talk to the others: a port, and two connections to each member."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from tsdb.clock import Clock
+from tsdb.cluster.raft.messages import Message
+from tsdb.cluster.transport import codec
+from tsdb.cluster.transport.connection import Arrived, Opened, RoundTrip
+from tsdb.cluster.transport.counts import Counts
+from tsdb.cluster.transport.dialer import Dialer
+from tsdb.cluster.transport.frames import Kind, Octets
+from tsdb.cluster.transport.greeting import Identity, Purpose
+from tsdb.cluster.transport.limits import CONTROL_MESSAGE_BYTES_MAX, SETTINGS, Settings
+from tsdb.cluster.transport.listener import Listener
+from tsdb.cluster.transport.members import Member
+from tsdb.cluster.transport.queue import Waiting
+from tsdb.cluster.transport.tls import NodeTls
+from tsdb.errors import StartupError
+
+log = logging.getLogger(__name__)
+
+CERTIFICATE_CHECK_S = 5.0
+
+
+class Receiver(Protocol):
+    """Who gets what arrives. All of it is called from the event loop."""
+
+    async def raft(self, message: Message) -> None:
+        """A message for this node. Until it returns its sender's credit is used up by it."""
+        ...
+
+    async def stream(self, peer: int, session: int, payload: memoryview) -> None:
+        """The next message of a peer's log stream; another ``session`` is another stream."""
+        ...
+
+    def unreachable(self, peer: int) -> None:
+        """Raft messages to it were lost: what ``raft.node.Node.report_unreachable`` is for."""
+        ...
+
+    def snapshot_ended(self, peer: int, sent: bool) -> None:
+        """What became of a snapshot: what ``raft.node.Node.report_snapshot`` is for."""
+        ...
+
+    def round_trip(self, peer: int, trip: RoundTrip) -> None:
+        """A ping was answered: what ``raft.clock_check.ClockCheck.sample`` is for."""
+        ...
+
+
+class LogStream:
+    """Messages to one peer, in order and without loss until it is broken (``dialer.StreamBroken``)."""
+
+    def __init__(self, dialer: Dialer, session: int) -> None:
+        self._dialer = dialer
+        self._session = session
+
+    async def send(self, payload: Octets) -> None:
+        """Returns when there was room for it in the queue. Raises StreamBroken, ProgramLimitExceeded."""
+        await self._dialer.stream(self._session, payload)
+
+
+class Transport:
+    """All connections of a node. ``chance`` draws from [0, 1), for the waits between dials."""
+
+    def __init__(
+        self,
+        me: Identity,
+        tls: NodeTls,
+        receiver: Receiver,
+        clock: Clock,
+        chance: Callable[[], float],
+        settings: Settings = SETTINGS,
+    ) -> None:
+        if tls.name != me.name:
+            raise StartupError(f"the certificate is of node {tls.name}, and this is {me.name}")
+        self.me = me
+        self.counts = Counts()
+        self._tls = tls
+        self._receiver = receiver
+        self._clock = clock
+        self._chance = chance
+        self._settings = settings
+        self._members: dict[int, Member] = {}
+        self._dialers: dict[tuple[int, Purpose], Dialer] = {}
+        self._tasks: dict[Dialer, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._renewal: asyncio.Task[None] | None = None
+        self._listener = Listener(
+            me, self._identities, tls, settings, clock, self.counts, self._take, self._on_accepted
+        )
+
+    # Life
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; members are dialed as soon as they are known. Raises StartupError."""
+        await self._listener.start(host, port)
+        self._renewal = asyncio.create_task(self._renew())
+
+    @property
+    def port(self) -> int:
+        return self._listener.port
+
+    def set_members(self, members: Iterable[Member]) -> None:
+        """Who is there, and where; this node may be among them. Who is not any more, or another one, is cut off."""
+        wanted = {member.identity.node: member for member in members if member.identity.node != self.me.node}
+        for node, member in list(self._members.items()):
+            if wanted.get(node) != member:
+                self._forget(node, "it is no member under this identity and address any more")
+        for node, member in wanted.items():
+            if node not in self._members:
+                self._members[node] = member
+                self._dial(member)
+
+    async def stop(self) -> None:
+        """Say good-bye and close everything. Can be called again."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        for node in list(self._members):
+            self._forget(node, "the node is stopped")
+        await asyncio.gather(*self._ending, self._listener.stop("the node is stopped"), return_exceptions=True)
+
+    def _dial(self, member: Member) -> None:
+        for purpose in Purpose:
+            dialer = Dialer(
+                self.me, member, purpose, self._tls, self._settings, self._clock, self._chance, self.counts, self
+            )
+            self._dialers[member.identity.node, purpose] = dialer
+            self._tasks[dialer] = asyncio.create_task(dialer.run())
+
+    def _forget(self, node: int, why: str) -> None:
+        del self._members[node]
+        self.counts.round_trip_ns.pop(node, None)
+        dialers = [self._dialers.pop((node, purpose)) for purpose in Purpose]
+        ending = asyncio.create_task(self._end(node, dialers, why))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def _end(self, node: int, dialers: list[Dialer], why: str) -> None:
+        await asyncio.gather(*(dialer.stop(why) for dialer in dialers))
+        tasks = [self._tasks.pop(dialer) for dialer in dialers]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, self._listener.drop(node, why), return_exceptions=True)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
+            self._tls.reload_if_changed()
+
+    # Out
+
+    def send(self, message: Message) -> bool:
+        """Send one of Raft's messages to the node that it is for; False if it was dropped, and counted."""
+        sent = self._offer(message)
+        if not sent:
+            self._dropped(message.to, codec.is_snapshot(message))
+        return sent
+
+    def _offer(self, message: Message) -> bool:
+        control = self._dialers.get((message.to, Purpose.CONTROL))
+        if control is None or not control.is_open:
+            return False
+        payload = codec.encode(message, control.version)
+        waiting = Waiting(Kind.RAFT, payload, codec.is_snapshot(message))
+        if len(payload) <= CONTROL_MESSAGE_BYTES_MAX and not waiting.snapshot:
+            return control.offer(waiting)
+        long = self._dialers[message.to, Purpose.LOG]
+        return long.is_open and long.version == control.version and long.offer(waiting)
+
+    async def open_stream(self, peer: int) -> LogStream:
+        """A log stream to a member, as soon as it is connected. Raises KeyError for a node that is none."""
+        dialer = self._dialers[peer, Purpose.LOG]
+        return LogStream(dialer, await dialer.next_session())
+
+    def is_connected(self, peer: int) -> bool:
+        """Whether messages can be sent to it."""
+        return all((dialer := self._dialers.get((peer, purpose))) is not None and dialer.is_open for purpose in Purpose)
+
+    def gauges(self) -> Mapping[str, float]:
+        """Metrics by name."""
+        open_ = [dialer for dialer in self._dialers.values() if dialer.is_open]
+        return {
+            **self.counts.gauges(),
+            "transport_connections": len(open_),
+            "transport_waiting_bytes": sum(dialer.waiting_bytes for dialer in open_),
+        }
+
+    # What dialers say (``dialer.Owner``)
+
+    def sent(self, peer: int, message: Waiting) -> None:
+        if message.snapshot:
+            self._soon(self._receiver.snapshot_ended, peer, True)
+
+    def lost(self, peer: int, messages: list[Waiting]) -> None:
+        if peer not in self._members:
+            return
+        for message in messages:
+            if message.kind is Kind.RAFT:
+                self._dropped(peer, message.snapshot)
+        self._soon(self._receiver.unreachable, peer)
+
+    def opened(self, peer: int, purpose: Purpose) -> None:
+        log.debug("node %d can be reached for %s", peer, purpose.name)
+
+    def tripped(self, peer: int, trip: RoundTrip) -> None:
+        self._receiver.round_trip(peer, trip)
+
+    def _dropped(self, peer: int, snapshot: bool) -> None:
+        self.counts.dropped += 1
+        self._soon(self._receiver.unreachable, peer)
+        if snapshot:
+            self._soon(self._receiver.snapshot_ended, peer, False)
+
+    @staticmethod
+    def _soon(call: Callable[..., None], *arguments: object) -> None:
+        """Not from within ``send``: its caller may be in the middle of a Ready."""
+        asyncio.get_running_loop().call_soon(call, *arguments)
+
+    # In
+
+    def _identities(self) -> Mapping[int, Identity]:
+        return {node: member.identity for node, member in self._members.items()}
+
+    def _on_accepted(self, opened: Opened) -> None:
+        """Who dials is there: no need to wait with dialing it."""
+        dialer = self._dialers.get((opened.peer.node, opened.purpose))
+        if dialer is not None:
+            dialer.nudge()
+
+    async def _take(self, opened: Opened, session: int, message: Arrived) -> None:
+        if message.kind is Kind.STREAM:
+            await self._receiver.stream(opened.peer.node, session, message.payload)
+        else:
+            await self._receiver.raft(codec.decode(message.payload, opened.version, opened.peer.node, self.me.node))
