@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from tests.session.conftest import Server
+from tsdb.storage.compaction.merge import Merge
 
 
 @pytest.fixture
@@ -98,3 +100,30 @@ def test_who_does_not_own_a_table_does_not_vacuum_it(
     finally:
         connection.execute("RESET ROLE")
         connection.execute("DROP ROLE sweeper")
+
+
+def test_a_vacuum_shows_how_far_it_is(
+    connection: psycopg.Connection, table: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, seen = threading.Event(), threading.Event()
+    blocks_of = Merge.blocks
+
+    def slow(merge: Merge, next_block: Callable[[], int]) -> Any:
+        for each in blocks_of(merge, next_block):
+            yield each
+            reached.set()
+            assert seen.wait(20)
+
+    monkeypatch.setattr(Merge, "blocks", slow)
+    text = "SELECT relid::regclass::text, datname, phase, heap_blks_total, heap_blks_scanned, heap_blks_vacuumed, pid "
+    with server.connect() as other:
+        waiting = threading.Thread(target=lambda: other.execute("VACUUM vac"))
+        waiting.start()
+        assert reached.wait(20)
+        found = connection.execute(f"{text} FROM pg_stat_progress_vacuum").fetchall()
+        running = connection.execute("SELECT blocks_before, rows_after FROM tsdb.compactions WHERE state = 'running'")
+        assert running.fetchall() == [(3, 100)]
+        seen.set()
+        waiting.join(20)
+        assert found == [("vac", "tsdb", "scanning heap", 3, 0, 0, other.info.backend_pid)]
+        assert connection.execute(f"{text} FROM pg_stat_progress_vacuum").fetchall() == []

@@ -48,7 +48,7 @@ KEYS = (
 )  # fmt: skip
 AGGREGATES = (
     "count(*)", "count(n)", "count(usage)", "sum(small)", "sum(n)", "avg(n)", "avg(small)", "min(n)", "max(n)",
-    "min(usage)", "max(usage)", "min(small)", "max(small)",
+    "min(usage)", "max(usage)", "min(small)", "max(small)", "min(time)", "max(time)", "count(time)",
 )  # fmt: skip
 WHERE = (
     "", "WHERE time >= '2026-01-01 00:00:00+00'", "WHERE host = 'a'", "WHERE host IN ('a', 'z') AND region = 'x'",

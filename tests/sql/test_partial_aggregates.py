@@ -30,6 +30,7 @@ TARGETS = (
     "CASE WHEN count(small) > 2 THEN 'count(*)' ELSE 'few r1.c1' END", "greatest(max(n), 7)", "min(usage) IS NULL",
     "sum(sum(small)) OVER ()", "count(*) OVER ()",
     "count(*) OVER (ORDER BY max(n) NULLS FIRST RANGE UNBOUNDED PRECEDING)",
+    "max(time) - min(time)", "count(time) * 2", "max(max(time)) OVER ()", "extract(hour FROM min(time))",
     "array[min(n), max(n)]", "sum(n)", "max(small)::text || ' FROM t1 AS r1'",
 )  # fmt: skip
 HAVING = ("", " HAVING count(*) > 1", " HAVING max(small) - 1 > 0 AND count(n) < 9")
@@ -62,6 +63,27 @@ def test_what_stands_around_aggregates_is_duckdbs(
     text = around.format(f"SELECT {listed} FROM cpu {where}{group}{having}")
     # Months of many days.
     rows = [(row[0] * 60, *row[1:]) for row in rows]
+    assert answer(queries, rows, text, CONTEXT) == answer(queries, rows, text, UNPRUNED), text
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    ROWS, st.sampled_from(["n", "usage", "small"]), st.sampled_from([*KEYS, ("length(host)",), ("upper(region)",)]),
+    st.sampled_from(WHERE),
+)  # fmt: skip
+def test_first_and_last_values_of_parts_are_those_of_the_whole(
+    queries: Queries, rows: list[tuple[Any, ...]], column: str, keys: tuple[str, ...], where: str
+) -> None:
+    # No two of one instant, as long as SQL's time is looked at.
+    rows = list({row[0]: (row[0] * 60, *row[1:]) for row in rows}.values())
+    group = f" GROUP BY {', '.join(keys)}" if keys else ""
+    listed = ", ".join(
+        [*keys, f"last({column}, time) IS NULL", f"coalesce(first({column}, time), last({column}, time))"]
+    )
+    text = f"SELECT {listed}, last(n, time)::text || '' FROM cpu {where}{group}"
+    _, plan = ask(queries, view_of(rows, 7), f"EXPLAIN {text}")
+    # Seconds as a numeric are DuckDB's.
+    assert ("over aggregates from kernels" in plan[0][0]) == ("floor" not in text), text
     assert answer(queries, rows, text, CONTEXT) == answer(queries, rows, text, UNPRUNED), text
 
 
@@ -113,6 +135,10 @@ def test_gaps_are_filled_over_partial_aggregates(
         ("SELECT count(host) + max(n) FROM cpu", "DuckDB"),
         ("SELECT extract(hour FROM time), max(n) + 1 FROM cpu GROUP BY 1", "DuckDB"),
         ("SELECT note, max(n) + 1 FROM cpu GROUP BY 1", "DuckDB"),
+        ("SELECT last(n, time) - first(n, time) FROM cpu GROUP BY host", "DuckDB over aggregates from kernels"),
+        ("SELECT last(n, usage) - first(n, time) FROM cpu GROUP BY host", "DuckDB"),
+        ("SELECT last(note, time) || '' FROM cpu GROUP BY host", "DuckDB"),
+        ("SELECT max(time_ns) - min(time_ns) FROM cpu", "DuckDB"),
         ("SELECT max(n) + 1 FROM cpu WHERE n > 5", "DuckDB"),
         ("SELECT max(n) FILTER (WHERE host = 'a') + 1 FROM cpu", "DuckDB"),
         ("SELECT max(n) + 1, count(*) OVER () FROM cpu GROUP BY host", "DuckDB over aggregates from kernels"),

@@ -19,7 +19,10 @@ from tsdb.storage.summaries import layout
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
 BUCKETS = ("5 minutes", "7 minutes", "15 minutes", "1 hour", "1 day")
-AGGREGATES = ("count(*)", "count({})", "sum({})", "avg({})", "min({})", "max({})")
+AGGREGATES = (
+    "count(*)", "count({})", "sum({})", "avg({})", "min({})", "max({})", "min(time)", "max(time)",
+    "max(time) - min(time)",
+)  # fmt: skip
 WHERE = (
     "", "", "WHERE host = 'a'", "WHERE host IN ('a', 'b')", "WHERE time >= '2023-11-14 22:30:00+00'",
     "WHERE time >= '2023-11-14 22:15:00+00' AND time < '2023-11-15 00:07:00+00'",

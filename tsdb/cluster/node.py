@@ -35,6 +35,7 @@ from tsdb.model.store import (
     Producer,
     RangeDeletion,
     SeriesStatistics,
+    VacuumProgress,
     View,
     Write,
     Written,
@@ -161,9 +162,11 @@ class Node:
         full: bool = False,
         told: Callable[[Compaction], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        shown: Callable[[VacuumProgress], None] = lambda _: None,
     ) -> None:
         self._engine.flush()
-        self._engine.compact([each.number for each in series], full=full, told=told, cancelled=cancelled).result()
+        numbers = [each.number for each in series]
+        self._engine.compact(numbers, full=full, told=told, cancelled=cancelled, shown=shown).result()
 
     def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
         """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""

@@ -307,6 +307,18 @@ class Compaction:
 
 
 @dataclass(frozen=True, slots=True)
+class VacuumProgress:
+    """How far a request to compact a series is: which of the blocks that are to be merged or dropped were read, and
+    which have others in their place. ``phase`` in the words of PostgreSQL's pg_stat_progress_vacuum."""
+
+    series: int
+    phase: str = "initializing"
+    blocks_total: int = 0
+    blocks_read: int = 0
+    blocks_done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Block:
     """An immutable run of a series' points on disk. Times and tag set ids are inclusive; ``rows`` are versions.
 
@@ -419,10 +431,11 @@ class Store(Protocol):
         full: bool = False,
         told: Callable[[Compaction], None] = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        shown: Callable[[VacuumProgress], None] = lambda _: None,
     ) -> None:
         """Write heads to blocks, merge the blocks of some series as far as they can be, and wait for it.
 
-        ``full``: all of them are written again. ``told`` hears of each task in another thread, ``cancelled`` is asked
-        between tasks. Raises QueryCanceled, AdminShutdown.
+        ``full``: all of them are written again. ``told`` hears of each task and ``shown`` of progress, both in another
+        thread; ``cancelled`` is asked between tasks. Raises QueryCanceled, AdminShutdown.
         """
         ...

@@ -19,7 +19,7 @@ from tsdb.errors import SerializationFailure, TsdbError, UndefinedParameter, Und
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Block, Compaction, Store
+from tsdb.model.store import Block, Compaction, Store, VacuumProgress
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
@@ -104,10 +104,16 @@ class Execution:
         self._store.flush()
 
     def compact(
-        self, series: Series, *, full: bool, told: Callable[[Compaction], None], cancelled: Callable[[], bool]
+        self,
+        series: Series,
+        *,
+        full: bool,
+        told: Callable[[Compaction], None],
+        cancelled: Callable[[], bool],
+        shown: Callable[[VacuumProgress], None],
     ) -> None:
         """Compact a table and wait for it. Blocks."""
-        self._store.compact([series], full=full, told=told, cancelled=cancelled)
+        self._store.compact([series], full=full, told=told, cancelled=cancelled, shown=shown)
 
     def refresh_continuous(self, schema: str, name: str, context: Context, cancellation: Cancellation) -> None:
         """Store what is new or dirty of a continuous view. Blocks."""

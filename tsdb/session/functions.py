@@ -19,6 +19,7 @@ from tsdb.model.schema import Series
 from tsdb.model.store import Block, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
+from tsdb.sql.catalog import oids
 from tsdb.sql.chance import Chance
 from tsdb.sql.context import SequenceAccess
 from tsdb.sql.continuous.state import ContinuousState
@@ -167,6 +168,19 @@ class SessionFunctions:
 
     # --- relations ---
 
+    def _vacuums(self) -> list[tuple[Any, ...]]:
+        """Blocks are ours; there are no indexes and no dead tuples to count."""
+        databases = self._core.execution.catalog.databases
+        found: list[tuple[Any, ...]] = []
+        for each in self._sessions.listing():
+            now, database = each.vacuum, databases.get(each.database)
+            if now is not None and database is not None:
+                row = (
+                    oids.of(now.series), now.phase, now.blocks_total, now.blocks_read, now.blocks_done, 0, 0, 0,
+                ) if self._may_see(each) else (None,) * 8  # fmt: skip
+                found.append((each.process_id, oids.database(database.number), each.database, *row))
+        return found
+
     def _activities(self) -> list[tuple[Any, ...]]:
         databases = {name: database.number + 16384 for name, database in self._core.execution.catalog.databases.items()}
         return [self._activity(each, databases) for each in self._sessions.listing()]
@@ -246,6 +260,7 @@ _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | N
 _RELATIONS: dict[str, Callable[[SessionFunctions], list[tuple[Any, ...]]]] = {
     "pg_stat_activity": SessionFunctions._activities,
     "pg_settings": SessionFunctions._settings,
+    "pg_stat_progress_vacuum": SessionFunctions._vacuums,
     "pg_stat_ssl": SessionFunctions._encryptions,
     "pg_stat_gssapi": SessionFunctions._gss,
     "pg_cursors": SessionFunctions._cursors,

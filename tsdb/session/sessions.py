@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tsdb.model.roles import FIRST
+from tsdb.model.store import VacuumProgress
 from tsdb.session.continuous import Refreshes
 from tsdb.session.notifications import Channels
 from tsdb.wire.contract import Encryption
@@ -17,7 +18,7 @@ FIRST_NUMBER = 1 << 30
 @dataclass
 class Activity:
     """One session. Times are ns since 1970 UTC, None for not now; ``state`` as in pg_stat_activity; ``wait_event`` its
-    type and name, while something is running and waits.
+    type and name, while something is running and waits; ``vacuum`` how far a VACUUM is.
 
     ``cancel`` and ``terminate`` may be called from any thread.
     """
@@ -39,6 +40,7 @@ class Activity:
     wait_event: tuple[str, str] | None = None
     server_address: str = ""
     encryption: Encryption | None = None
+    vacuum: VacuumProgress | None = None
 
     def change(self, state: str, now_ns: int) -> None:
         self.state = state

@@ -12,7 +12,7 @@ from tsdb.errors import QueryCanceled, UndefinedTable
 from tsdb.model import privileges
 from tsdb.model.catalog import Database
 from tsdb.model.schema import Series
-from tsdb.model.store import Compaction
+from tsdb.model.store import Compaction, VacuumProgress
 from tsdb.session.core import Core
 from tsdb.session.utility import Vacuum
 from tsdb.sql import names
@@ -68,8 +68,18 @@ def _vacuum(core: Core, command: Vacuum, series: Series) -> None:
             return True
         return False
 
+    activity = core.functions.activity
+
+    def shown(progress: VacuumProgress | None) -> None:
+        if activity is not None:
+            activity.vacuum = progress
+
     done: list[Compaction] = []
-    core.execution.compact(series, full=command.full, told=done.append, cancelled=cancelled)
+    shown(VacuumProgress(series.number))
+    try:
+        core.execution.compact(series, full=command.full, told=done.append, cancelled=cancelled, shown=shown)
+    finally:
+        shown(None)
     if command.verbose or done:
         core.notices.append(notice(_summary(series, done)))
     if command.verbose:

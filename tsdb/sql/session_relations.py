@@ -1,7 +1,7 @@
 """Relations of pg_catalog about sessions: their columns. The session gives the rows (``Context.session``).
 
-Source: PostgreSQL 15 manual, 54.24 (pg_settings), 28.2.3 (pg_stat_activity), 54.6 (pg_cursors), 54.16
-(pg_prepared_statements).
+Source: PostgreSQL 15 manual, 54.24 (pg_settings), 28.2.3 (pg_stat_activity), 28.4.3 (pg_stat_progress_vacuum), 54.6
+(pg_cursors), 54.16 (pg_prepared_statements).
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ COLUMNS: dict[str, tuple[tuple[str, SqlType], ...]] = {
         ("backend_start", TIMESTAMPTZ), ("xact_start", TIMESTAMPTZ), ("query_start", TIMESTAMPTZ),
         ("state_change", TIMESTAMPTZ), ("wait_event_type", TEXT), ("wait_event", TEXT), ("state", TEXT),
         ("backend_xid", INT8), ("backend_xmin", INT8), ("query_id", INT8), ("query", TEXT), ("backend_type", TEXT),
+    ),
+    "pg_stat_progress_vacuum": (
+        ("pid", INT4), ("datid", OID), ("datname", NAME), ("relid", OID), ("phase", TEXT), ("heap_blks_total", INT8),
+        ("heap_blks_scanned", INT8), ("heap_blks_vacuumed", INT8), ("index_vacuum_count", INT8),
+        ("max_dead_tuples", INT8), ("num_dead_tuples", INT8),
     ),
     "pg_stat_ssl": (
         ("pid", INT4), ("ssl", BOOL), ("version", TEXT), ("cipher", TEXT), ("bits", INT4), ("client_dn", TEXT),

@@ -13,7 +13,7 @@ from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, SchemaChange, Series
-from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, Written
+from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
@@ -152,10 +152,17 @@ class Engine:
         return True
 
     def compact(
-        self, series: Sequence[int], *, full: bool, told: Callable[[Compaction], None], cancelled: Callable[[], bool]
+        self,
+        series: Sequence[int],
+        *,
+        full: bool,
+        told: Callable[[Compaction], None],
+        cancelled: Callable[[], bool],
+        shown: Callable[[VacuumProgress], None] = lambda _: None,
     ) -> Future[None]:
-        """Compact some series now, whatever the settings say; ``told`` hears of each task, in another thread."""
-        return self._compactor.request(Request(series, full, told, cancelled))
+        """Compact some series now, whatever the settings say; ``told`` hears of each task and ``shown`` of progress, in
+        another thread."""
+        return self._compactor.request(Request(series, full, told, cancelled, shown))
 
     def close(self, flush_seconds: float | None = None) -> None:
         """Flush, stop the threads, close the store. Does nothing the second time.

@@ -40,6 +40,8 @@ class Cells:
         self, aggregates: Sequence[Aggregate], width_ns: int | None, origin_ns: int, range_ns: TimeRange = _ALL_TIMES
     ) -> None:
         self._states = tuple(dict.fromkeys(state for each in aggregates for state in states_of(each)))
+        self._fields = tuple(dict.fromkeys(state.column for state in self._states if state.column != states.TIMES))
+        self._has_times = any(state.column == states.TIMES for state in self._states)
         self._floating = {each.column for each in aggregates if each.floating}
         self._width = width_ns
         self._origin = origin_ns
@@ -67,7 +69,7 @@ class Cells:
         return self._rows[: self._buckets, : len(self._combinations)]
 
     def of(self, name: str, column: int) -> Table:
-        """One state of a column by cell, shaped as ``rows``."""
+        """One state of a column, or of ``TIMES``, by cell, shaped as ``rows``."""
         table = next(t for s, t in self._tables.items() if s.name == name and s.column == column)
         return table[: self._buckets, : len(self._combinations)]
 
@@ -80,12 +82,17 @@ class Cells:
         kernels.count_rows(cell, self._rows.reshape(-1))
         for column, array in fields.items():
             states.add_points(self._tables_of(column), cell, array, times, floating=column in self._floating)
+        if self._has_times and times is not None:
+            states.add_times(self._tables_of(states.TIMES), cell, times, times)
 
     def add_summaries(self, found: SummaryCells) -> None:
         """What a scan says in cells of its own. Raises TooManyCells."""
         cell = self._cells_of(readonly(found.first_times), found.tags, len(found))
         kernels.add(cell, readonly(found.rows), self._rows.reshape(-1))
-        for column in dict.fromkeys(state.column for state in self._states):
+        if self._has_times:
+            first, last = readonly(found.first_times), readonly(found.last_times)
+            states.add_times(self._tables_of(states.TIMES), cell, first, last)
+        for column in self._fields:
             statistics = found.fields.get(column, {})
             states.add_cells(self._tables_of(column), cell, found, statistics, floating=column in self._floating)
 
@@ -96,6 +103,8 @@ class Cells:
         """What the aggregates need of points that a scan says in cells."""
         wanted: dict[int, list[str]] = {}
         for state in self._states:
+            if state.column == states.TIMES:
+                continue
             needed = states.statistics_for(state.name, floating=state.column in self._floating)
             wanted.setdefault(state.column, []).extend(needed)
         return CellRequest(self._width, self._origin, {c: tuple(dict.fromkeys(names)) for c, names in wanted.items()})

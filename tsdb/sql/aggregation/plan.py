@@ -60,11 +60,16 @@ class TagKey:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """``function`` of a field, by its column number; None for count(*). ``floating``: the field is stored as float8."""
+    """``function`` of a field, by its column number; None for count(*), and for min and max of the time itself.
+    ``floating``: the field is stored as float8."""
 
     function: str
     column: int | None
     floating: bool = False
+
+    @property
+    def reads_times(self) -> bool:
+        return self.function in ("first", "last") or (self.column is None and self.function != "count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ class ScanAggregate:
     @property
     def needs_times(self) -> bool:
         """Whether the points' times matter, beyond the scan's range."""
-        return self.time is not None or any(each.function in ("first", "last") for each in self.aggregates)
+        return self.time is not None or any(each.reads_times for each in self.aggregates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.model.time import us_of_ns
 from tsdb.sql.aggregation import averages
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import Aggregate
-from tsdb.sql.aggregation.states import SPREADS
+from tsdb.sql.aggregation.states import SPREADS, TIMES
 from tsdb.sql.kernel_execution import Unsuitable
 from tsdb.types import SqlType
 
@@ -33,6 +34,9 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
     def state(name: str) -> Any:
         return _state(aggregate, name, cells, filled)
 
+    if aggregate.column is None and aggregate.function in ("min", "max"):
+        # Every cell has a row, and every row a time.
+        return pa.array(us_of_ns(state(aggregate.function))).view(pa.timestamp("us", "UTC"))
     if aggregate.column is None:
         return pa.array(cells.rows.reshape(-1).take(filled))
     if aggregate.function in ("first", "last"):
@@ -65,8 +69,7 @@ def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
 
 
 def _state(aggregate: Aggregate, name: str, cells: Cells, filled: Int64s) -> Any:
-    assert aggregate.column is not None
-    return cells.of(name, aggregate.column).reshape(-1).take(filled)
+    return cells.of(name, TIMES if aggregate.column is None else aggregate.column).reshape(-1).take(filled)
 
 
 def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -22,6 +22,8 @@ Int64s = npt.NDArray[np.int64]
 Table = npt.NDArray[Any]  # int64 or float64, by cell
 Tables = Mapping[str, Table]
 
+# Stands for the time where a state says which column it is of.
+TIMES = -1
 SPREADS = ("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop")
 _NOTHING = np.empty(0, np.bool_)
 _INT_MIN, _INT_MAX = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
@@ -40,7 +42,8 @@ def states_of(aggregate: Aggregate) -> tuple[State, ...]:
     """What an aggregate needs; count(*) needs none but the numbers of rows, which there are anyway."""
     column, floating = aggregate.column, aggregate.floating
     if column is None:
-        return ()
+        start = {"min": NS_MAX, "max": NS_MIN}
+        return (State(aggregate.function, TIMES, start[aggregate.function]),) if aggregate.function in start else ()
     count = State("count", column, 0)
     match aggregate.function, floating:
         case "count", _:
@@ -91,6 +94,11 @@ def add_points(tables: Tables, cell: Int32s, array: pa.Array, times: Int64s | No
     if "n" in tables:
         kernels.spread(cell, values, valid, tables["n"], tables["mean"], tables["m2"])
     _extremes(tables, cell, values, values, valid, floating=floating)
+
+
+def add_times(tables: Tables, cell: Int32s, first: Int64s, last: Int64s) -> None:
+    """Add the times of points, or of the first and the last point of summary cells."""
+    _extremes(tables, cell, first, last, _NOTHING, floating=False)
 
 
 def add_cells(

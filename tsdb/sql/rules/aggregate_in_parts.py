@@ -29,6 +29,8 @@ from tsdb.sql.rules.time_keys import finer_key
 from tsdb.types import FLOAT8, INT8, TEXT, TIMESTAMPTZ, Kind, SqlType
 
 _FUNCTIONS = ("count", "sum", "avg", "min", "max")
+# As DuckDB's text has them, with the time that decides.
+_ENDS = {"arg_min_null": ("first", "min"), "arg_max_null": ("last", "max")}
 _INTEGERS = ("int2", "int4", "int8")
 
 
@@ -70,7 +72,7 @@ class _Parts:
         times = {key.sql: found for key in keys if (found := finer_key(key)) is not None}
         if len(set(times.values())) > 1:
             raise _Unfit
-        call = re.compile(rf"\b(\w+)\((?:{self._alias}\.c(\d+)|(\*))\)")
+        call = re.compile(rf"\b(\w+)\((?:{self._alias}\.c(\d+)(?:, {self._alias}\.c(\d+))?|(\*))\)")
         head, tail = (outside_literals(part, lambda t: call.sub(self._replaced, t)) for part in (text.head, text.tail))
         tags = self._tags_read(head + tail, tuple(times))
         origin = f" FROM {self._scan.source.name} AS {self._alias}"
@@ -93,21 +95,19 @@ class _Parts:
     def _replaced(self, call: re.Match[str]) -> str:
         """The same aggregate over partial ones; other functions, and windows over the groups, stay and must be of tags.
         Raises _Unfit."""
-        function, place, everything = call.groups()
+        function, place, decides, everything = call.groups()
         rest = call.string[call.end() :]
-        if function not in _FUNCTIONS or rest.startswith(" OVER ("):
+        if function not in (_ENDS if decides else _FUNCTIONS) or rest.startswith(" OVER ("):
             return call[0]
         if rest.startswith(" FILTER ("):
             raise _Unfit
         if everything:
             return self._count(Aggregate("count", None))
-        column = self._column(int(place))
-        if column.role is not Role.FIELD:
-            raise _Unfit
-        integer = column.kind is Kind.INT8 and column.type.typname in _INTEGERS
-        floating = column.kind is Kind.FLOAT8 and column.type.typname == "float8"
-        if not integer and not floating:
-            raise _Unfit
+        if decides:
+            return self._end(function, int(place), int(decides))
+        if self._is_time(int(place)):
+            return self._of_times(function)
+        column, floating = self._number(int(place))
         number = column.number
         match function:
             case "count":
@@ -122,6 +122,38 @@ class _Parts:
                 return f"{function}({self._name(Aggregate(function, number, floating), column.type)})"
             case _:
                 raise _Unfit
+
+    def _end(self, function: str, place: int, decides: int) -> str:
+        """The first or last value in the order of time: that of the part with the first or last time."""
+        if not self._is_time(decides):
+            raise _Unfit
+        column, floating = self._number(place)
+        end, extreme = _ENDS[function]
+        value = self._name(Aggregate(end, column.number, floating), column.type)
+        return f"{function}({value}, {self._name(Aggregate(extreme, None), TIMESTAMPTZ)})"
+
+    def _of_times(self, function: str) -> str:
+        if function == "count":
+            return self._count(Aggregate("count", None))
+        if function not in ("min", "max"):
+            raise _Unfit
+        return f"{function}({self._name(Aggregate(function, None), TIMESTAMPTZ)})"
+
+    def _is_time(self, place: int) -> bool:
+        """Whether a column of the scan is its time, as a timestamptz."""
+        columns = self._scan.relation.columns
+        return self._scan.columns[place - 1] == TIME and all(
+            column.type.typname == TIMESTAMPTZ.typname for column in columns if column.key == TIME
+        )
+
+    def _number(self, place: int) -> tuple[Column, bool]:
+        """A field of numbers, and whether it is stored as float8. Raises _Unfit for another column."""
+        column = self._column(place)
+        integer = column.kind is Kind.INT8 and column.type.typname in _INTEGERS
+        floating = column.kind is Kind.FLOAT8 and column.type.typname == "float8"
+        if column.role is not Role.FIELD or (not integer and not floating):
+            raise _Unfit
+        return column, floating
 
     def _count(self, aggregate: Aggregate) -> str:
         return f"CAST(coalesce(sum({self._name(aggregate, INT8)}), 0) AS BIGINT)"
@@ -162,8 +194,11 @@ def _check(target: Expr) -> None:
             raise _Unfit
         if each.op == "aggregate":
             call = each.value
-            fields = len(each.args) == 1 or (not each.args and isinstance(call, AggregateCall) and call.name == "count")
-            if not isinstance(call, AggregateCall) or call.name not in _FUNCTIONS or not fields:
+            if not isinstance(call, AggregateCall):
+                raise _Unfit
+            ends = call.name in ("first", "last") and len(each.args) == 2
+            fields = len(each.args) == 1 or (not each.args and call.name == "count")
+            if not ends and (call.name not in _FUNCTIONS or not fields):
                 raise _Unfit
             if any(arg.op != "column" for arg in each.args):
                 raise _Unfit

@@ -19,10 +19,12 @@ from tsdb.sql.rules.exact import is_exact, is_text_column
 from tsdb.sql.rules.prune_by_time import clock
 from tsdb.sql.rules.read_through import NotPlain, blocks_to_the_scan, of_the_scan
 from tsdb.sql.rules.time_keys import time_key
-from tsdb.types import Kind
+from tsdb.types import TIMESTAMPTZ, Kind
 
 _FUNCTIONS = ("count", "sum", "avg", "min", "max", *SPREADS)
 _ENDS = ("first", "last")
+# Of the time itself, of which there is one in each row.
+_OF_TIMES = ("count", "min", "max")
 _INTEGERS = ("int2", "int4", "int8")
 _COMPARISONS = ("=", "<>", "<", "<=", ">", ">=")
 _TURNED = {"<": ">", ">": "<", "<=": ">=", ">=": "<="}
@@ -137,12 +139,25 @@ def _stored(expr: Expr, scan: PlannedScan, role: Role) -> Column:
     return column
 
 
+def is_time(expr: Expr, scan: PlannedScan) -> bool:
+    """Is an expression the scan's time, as a timestamptz?"""
+    reference = column_of(expr)
+    return (
+        reference is not None
+        and reference.relation is scan.relation
+        and clock(expr) is False
+        and expr.type.typname == TIMESTAMPTZ.typname
+    )
+
+
 def _aggregate(target: Expr, scan: PlannedScan) -> Aggregate:
     call = target.value
     if target.op != "aggregate" or not isinstance(call, AggregateCall):
         raise _Unfit
     if call.name == "count" and not target.args:
         return Aggregate("count", None)
+    if call.name in _OF_TIMES and len(target.args) == 1 and is_time(target.args[0], scan):
+        return Aggregate(call.name, None)
     ends = call.name in _ENDS and len(target.args) == 2 and clock(target.args[1]) is not None
     if not ends and (call.name not in _FUNCTIONS or len(target.args) != 1):
         raise _Unfit

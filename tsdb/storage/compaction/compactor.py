@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any
 
 from tsdb.errors import AdminShutdown, QueryCanceled, TsdbError
-from tsdb.model.store import Compaction
+from tsdb.model.store import Compaction, VacuumProgress
 from tsdb.storage import state
-from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, delete_values
+from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, delete_values
 from tsdb.storage.block_writer import Values
 from tsdb.storage.compaction.forget import Forgetting
 from tsdb.storage.compaction.history import History
@@ -53,12 +53,13 @@ NUMBERS_FROM = 1 << 32
 
 @dataclass(slots=True)
 class Request:
-    """Somebody asks for series to be compacted now. ``told`` hears of each task that is done."""
+    """Somebody asks for series to be compacted now. ``told`` hears of each task that is done, ``shown`` of progress."""
 
     series: Sequence[int]
     full: bool
     told: Callable[[Compaction], None]
     cancelled: Callable[[], bool]
+    shown: Callable[[VacuumProgress], None] = lambda _: None
     done: Future[None] = field(default_factory=Future)
 
 
@@ -217,17 +218,22 @@ class Compactor:
             self._pace.hurried = False
 
     def _serve_series(self, request: Request, number: int) -> None:
+        progress = _Progress(request, number)
         for attempt in range(PASSES_MAX):
             tasks = self._affordable(self._schedule.asked(number, full=request.full and attempt == 0))
+            progress.plan(tasks)
             for each in rounds(tasks, ROUND_ROWS, ROUND_BLOCKS):
                 if request.cancelled():
                     raise QueryCanceled("canceling statement due to user request")
-                for done in self._round(each):
+                for done in self._round(each, progress.read):
                     request.told(done)
+                progress.done(each)
             if not tasks:
                 break
         if self._shard.has_room_on_disk():
+            progress.phase("vacuuming indexes")
             self._forget(number)
+        progress.phase("performing final cleanup")
         if request.full:
             prefix = number_prefix(number)
             self._delete_retired()
@@ -241,8 +247,11 @@ class Compactor:
 
     # ---- a round
 
-    def _round(self, tasks: Sequence[Task]) -> list[Compaction]:
-        """Carry out tasks with one swap. Returns those that took place. Raises Interrupted."""
+    def _round(self, tasks: Sequence[Task], read: Callable[[Task], None] = lambda _: None) -> list[Compaction]:
+        """Carry out tasks with one swap; ``read`` hears of each whose blocks were read. Returns those that took place.
+
+        Raises Interrupted.
+        """
         shard = self._shard
         version = shard.version
         # After the version: whoever looks from now on sees all that is in its blocks.
@@ -261,7 +270,8 @@ class Compactor:
                 outcome = Outcome(task)
                 outcomes.append((outcome, compaction))
                 if not task.drops:
-                    self._merge(outcome, self._source(version, task, moments), values)
+                    self._merge(outcome, compaction, self._source(version, task, moments), values)
+                read(task)
             values.write()
             made = [outcome for outcome, _ in outcomes]
             done = self._call(partial(swap, shard, self._retired, made, version.number, number)).result()
@@ -302,8 +312,8 @@ class Compactor:
         shard = self._shard
         return Source(shard.rocks, shard.cache, series, visibility, moments, shard.options.rows_per_block)
 
-    def _merge(self, outcome: Outcome, source: Source | None, values: Values) -> None:
-        """Write the new blocks of a task, all but their headers."""
+    def _merge(self, outcome: Outcome, compaction: Compaction, source: Source | None, values: Values) -> None:
+        """Write the new blocks of a task, all but their headers; ``compaction`` is shown as it goes on."""
         if source is None:
             return
         merge = Merge(source, outcome.task, self._pace.check)
@@ -312,6 +322,7 @@ class Compactor:
         for block in merge.blocks(self._next_block):
             encoded = block.encode(self._pace.check)
             outcome.added.append(encoded.header)
+            self.history.run(_with_made(compaction, outcome.added))
             encoded.put_values(values.batch)
             self._pace.worked(encoded.header.value_bytes + merge.bytes_read - before)
             before = merge.bytes_read
@@ -345,17 +356,46 @@ class Compactor:
         self._tasks += 1
         self._schedule.settled(task.series, [h.block_id for h in removed], [h.block_id for h in added], self._tasks)
         done = replace(
-            begun,
+            _with_made(begun, added),
             finished_ns=self._shard.options.clock.now_ns(),
             blocks_in=len(removed),
             rows_in=sum(header.rows for header in removed),
             bytes_in=sum(header.value_bytes for header in removed),
-            blocks_out=len(added),
-            rows_out=sum(header.rows for header in added),
-            bytes_out=sum(header.value_bytes for header in added),
         )
         self.history.done(done)
         return done
+
+
+def _with_made(compaction: Compaction, blocks: Sequence[BlockHeader]) -> Compaction:
+    """With what it has written so far."""
+    rows, size = sum(header.rows for header in blocks), sum(header.value_bytes for header in blocks)
+    return replace(compaction, blocks_out=len(blocks), rows_out=rows, bytes_out=size)
+
+
+class _Progress:
+    """How far a request is with one series; tells it."""
+
+    def __init__(self, request: Request, series: int) -> None:
+        self._shown = request.shown
+        self._now = VacuumProgress(series)
+        self._show()
+
+    def plan(self, tasks: Sequence[Task]) -> None:
+        total = self._now.blocks_total + sum(len(task.blocks) for task in tasks)
+        self._show(phase="scanning heap", blocks_total=total)
+
+    def read(self, task: Task) -> None:
+        self._show(blocks_read=self._now.blocks_read + len(task.blocks))
+
+    def done(self, tasks: Sequence[Task]) -> None:
+        self._show(blocks_done=self._now.blocks_done + sum(len(task.blocks) for task in tasks))
+
+    def phase(self, name: str) -> None:
+        self._show(phase=name)
+
+    def _show(self, **changes: Any) -> None:
+        self._now = replace(self._now, **changes)
+        self._shown(self._now)
 
 
 def _log(done: Sequence[Compaction]) -> None:
