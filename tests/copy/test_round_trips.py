@@ -104,3 +104,17 @@ def test_a_binary_header_with_garbage_after_it_never_crashes(garbage: bytes) -> 
         cut(options, data, [])
     except (TsdbError, UnicodeDecodeError):
         raise AssertionError("an error must be a problem of the fields") from None
+
+
+def test_copies_that_follow_each_other_or_run_at_once_do_not_share_their_places() -> None:
+    options = CopyOptions("csv", ",", "")
+
+    def lines(count: int, sign: str) -> bytes:
+        return "".join(f'{sign}{i},"{sign}""{i}",{sign}\n' for i in range(count)).encode()
+
+    for count in (50, 3000, 7):
+        one, other = (Cutter(options, ["a", "b", "c"]) for _ in range(2))
+        ones, others = (next(each.feed(lines(count, sign))) for each, sign in ((one, "x"), (other, "y")))
+        for fields, sign in ((ones, "x"), (others, "y")):
+            assert [fields.text(1, row) for row in range(fields.rows)] == [f'{sign}"{i}' for i in range(count)]
+        assert not [*one.finish(), *other.finish()]

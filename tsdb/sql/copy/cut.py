@@ -19,6 +19,7 @@ import numpy as np
 from tsdb.errors import BadCopyFileFormat, CharacterNotInRepertoire, ProgramLimitExceeded, TsdbError
 from tsdb.kernels import readonly
 from tsdb.sql.copy import cut_kernels as kernels
+from tsdb.sql.copy import places
 from tsdb.sql.copy.cut_kernels import Bytes, Int32s, Int64s
 from tsdb.sql.copy.options import CopyOptions
 
@@ -90,9 +91,7 @@ class Cutter:
         utf8 = options.binary or options.encoding in ("", "utf-8")
         self._decoder = None if utf8 else codecs.getincrementaldecoder(options.encoding)()
         rows = min(ROWS_MAX, max(16, FIELDS_MAX // len(columns)))
-        # The kernels fill what they say that they have cut.
-        self._starts, self._ends = (np.empty((len(columns), rows), np.int32) for _ in range(2))
-        self._lines, self._line_starts, self._line_ends = (np.empty(rows, np.int64) for _ in range(3))
+        self._places = places.taken(len(columns), rows)
 
     @property
     def line(self) -> int:
@@ -103,8 +102,9 @@ class Cutter:
         return self._cut(octets, final=False)
 
     def finish(self) -> Iterator[Fields]:
-        """What is left. Nothing can be fed after it."""
-        return self._cut(b"", final=True)
+        """What is left. Nothing can be fed after it, and ``Fields`` do not hold beyond its end."""
+        yield from self._cut(b"", final=True)
+        places.give_back(self._places)
 
     def _cut(self, octets: bytes, *, final: bool) -> Iterator[Fields]:
         if self._ended:
@@ -139,7 +139,7 @@ class Cutter:
 
     def _records(self, raw: bytes, size: int, final: bool) -> Iterator[Fields]:
         source = readonly(np.frombuffer(raw, np.uint8) if raw else np.zeros(1, np.uint8))
-        out = source if self._options.binary else source.copy()
+        out = source if self._options.binary else self._places.copy_of(source) if raw else source.copy()
         if self._header and not self._options.binary:
             problem = self._text_header(raw, source, out, size, final)
             if problem is not None:
@@ -148,7 +148,7 @@ class Cutter:
             if self._header:
                 return
         while not self._ended:
-            rows = self._run(source, out, size, final, self._starts, self._ends)
+            rows = self._run(source, out, size, final, self._places.starts, self._places.ends)
             status = int(self._state[kernels.STATUS])
             self._ended = status == kernels.END
             problem = self._problem(status, raw, rows)
@@ -160,22 +160,19 @@ class Cutter:
                 return
 
     def _run(self, source: Bytes, out: Bytes, size: int, final: bool, starts: Int32s, ends: Int32s) -> int:
-        options, state = self._options, self._state
+        options, state, lines = self._options, self._state, self._places.lines
         if options.binary:
-            return kernels.cut_binary(source, size, final, state, starts, ends, self._lines)
+            return kernels.cut_binary(source, size, final, state, starts, ends, lines)
         delimiter = ord(options.delimiter)
-        places = (out, state, starts, ends, self._lines, self._line_starts, self._line_ends)
+        into = (out, state, starts, ends, lines, self._places.line_starts, self._places.line_ends)
         if options.format == "csv":
             quote, escape = ord(options.quote), ord(options.escape)
-            return int(
-                kernels.cut_csv(source, size, final, self._special, delimiter, self._null, quote, escape, *places)
-            )
-        return int(kernels.cut_text(source, size, final, self._special, delimiter, self._null, *places))
+            return int(kernels.cut_csv(source, size, final, self._special, delimiter, self._null, quote, escape, *into))
+        return int(kernels.cut_text(source, size, final, self._special, delimiter, self._null, *into))
 
     def _fields(self, raw: bytes, out: Bytes, rows: int, problem: Problem | None) -> Fields:
-        return Fields(
-            raw, out, self._starts, self._ends, rows, self._lines, self._line_starts, self._line_ends, problem
-        )
+        at = self._places
+        return Fields(raw, out, at.starts, at.ends, rows, at.lines, at.line_starts, at.line_ends, problem)
 
     def _failed(self, error: TsdbError, line: int, text: str | None = None) -> Fields:
         self._ended = True
@@ -185,7 +182,7 @@ class Cutter:
 
     def _text_header(self, raw: bytes, source: Bytes, out: Bytes, size: int, final: bool) -> Problem | None:
         """Skip the first line, once it is there; with MATCH its names must be the columns'."""
-        wanted = len(self._columns)
+        wanted, at = len(self._columns), self._places
         starts, ends = np.zeros((wanted, 1), np.int32), np.zeros((wanted, 1), np.int32)
         begun = self.line
         rows = self._run(source, out, size, final, starts, ends)
@@ -194,7 +191,7 @@ class Cutter:
         if not rows and status not in (kernels.EXTRA, kernels.MISSING):
             return self._problem(status, raw, 0)
         self._header = False
-        text = raw[int(self._line_starts[0]) : int(self._line_ends[0])].decode(errors="replace")
+        text = raw[int(at.line_starts[0]) : int(at.line_ends[0])].decode(errors="replace")
         if not rows:  # a line of other fields than the table's: go on after it
             count = int(self._state[kernels.DETAIL])
             wide = np.zeros((count, 1), np.int32)
@@ -204,7 +201,7 @@ class Cutter:
                 message = f"wrong number of fields in header line: got {count}, expected {wanted}"
                 return Problem(BadCopyFileFormat(message), self.line, text)
         if self._options.header == "match":
-            fields = Fields(raw, out, starts, ends, 1, self._lines, self._line_starts, self._line_ends)
+            fields = Fields(raw, out, starts, ends, 1, at.lines, at.line_starts, at.line_ends)
             for i, name in enumerate(self._columns):
                 found = fields.text(i, 0)
                 if found != name:
@@ -266,7 +263,7 @@ class Cutter:
             kernels.MISSING: f'missing data for column "{column}"',
             kernels.UNTERMINATED: "unterminated CSV quoted field",
         }[status]
-        text = raw[int(self._line_starts[row]) : int(self._line_ends[row])].decode(errors="replace")
+        text = raw[int(self._places.line_starts[row]) : int(self._places.line_ends[row])].decode(errors="replace")
         fields = detail if status == kernels.MISSING else 0
         return Problem(BadCopyFileFormat(message), self.line, text, None, fields)
 

@@ -1,0 +1,62 @@
+"""Where a cutter puts what it finds, kept for the next COPY: new memory is zeroed page by page, which took longer than
+cutting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tsdb.sql.copy.cut_kernels import Bytes, Int32s, Int64s
+
+# As many as statements run at once, usually; larger ones are not kept.
+SPARE_MAX = 4
+SPARE_BYTES_MAX = 16 << 20
+
+
+@dataclass(slots=True, eq=False)
+class Places:
+    """``starts`` and ``ends`` int32[columns, rows]; of each row its line and where that begins and ends. The kernels
+    fill what they say that they have cut."""
+
+    starts: Int32s
+    ends: Int32s
+    lines: Int64s
+    line_starts: Int64s
+    line_ends: Int64s
+    octets: Bytes
+
+    def copy_of(self, source: Bytes) -> Bytes:
+        """The same octets, to be changed; until the next copy."""
+        if len(self.octets) < len(source):
+            self.octets = np.empty(len(source) + len(source) // 8, np.uint8)
+        found = self.octets[: len(source)]
+        found[:] = source
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        return self.starts.nbytes * 2 + self.lines.nbytes * 3 + self.octets.nbytes
+
+
+_spare: list[Places] = []
+
+
+def taken(columns: int, rows: int) -> Places:
+    """To be given back when nobody looks at them any more."""
+    for places in reversed(_spare):
+        if places.starts.shape == (columns, rows):
+            try:
+                _spare.remove(places)
+            except ValueError:
+                continue  # another thread was faster
+            return places
+    starts, ends = (np.empty((columns, rows), np.int32) for _ in range(2))
+    lines, line_starts, line_ends = (np.empty(rows, np.int64) for _ in range(3))
+    return Places(starts, ends, lines, line_starts, line_ends, np.empty(0, np.uint8))
+
+
+def give_back(places: Places) -> None:
+    if places.nbytes <= SPARE_BYTES_MAX:
+        _spare.append(places)
+        del _spare[:-SPARE_MAX]
