@@ -59,10 +59,29 @@ def test_tag_sets_by_value_are_what_encoding_each_would_give(
         encode_tagset((by_name[name], value) for name, value in tags.items() if by_name[name] >= 0) for tags in distinct
     }
     encoded = keys.encoded(np.array(numbers, np.int64))
-    number, found = encoded.distinct(np.uint64(7))
+    number, found = keys.distinct(np.array(numbers, np.int64), np.uint64(7))
+    number = np.arange(len(keys), dtype=np.int32) if number is None else number
     assert set(encoded) == expected
     assert sorted(found) == sorted(expected)
     assert [found[i] for i in number.tolist()] == list(encoded)
+
+
+plain = st.lists(st.permutations(["a", "b", "c"]).map(lambda names: names[:2]), min_size=1, max_size=5)
+
+
+@given(plain, st.lists(st.sampled_from("xy"), min_size=10, max_size=10), st.booleans())
+def test_series_keys_that_differ_in_the_order_of_their_tags_alone_are_one_tag_set(
+    names: list[list[str]], values: list[str], leave_out: bool
+) -> None:
+    written = [[(name, values[2 * at + i]) for i, name in enumerate(each)] for at, each in enumerate(names)]
+    keys = keys_of(written)
+    numbers = {name: at + 1 for at, name in enumerate(keys.names)} | ({"a": -1} if leave_out else {})
+    number, found = keys.distinct(np.array([numbers[name] for name in keys.names], np.int64), np.uint64(5))
+    number = np.arange(len(keys), dtype=np.int32) if number is None else number
+    distinct = list(dict.fromkeys(tuple(tags) for tags in written))
+    expected = [encode_tagset((numbers[k], v) for k, v in tags if numbers[k] >= 0) for tags in distinct]
+    assert [found[i] for i in number.tolist()] == expected
+    assert len(set(found)) == len(found)
 
 
 def test_a_tag_sets_rows_are_known_by_its_tags() -> None:

@@ -203,8 +203,8 @@ class _Binding:
         """(the distinct tag sets by value, each row's index into them); tags of refused rows are left out."""
         keys = self.lines.keys
         numbers = [columns[name].number if name in columns else -1 for name in keys.names]
-        number, distinct = keys.encoded(np.array(numbers, np.int64)).distinct(SEED)
-        return distinct, (self.lines.key if len(distinct) == len(keys) else number[self.lines.key])
+        number, distinct = keys.distinct(np.array(numbers, np.int64), SEED)
+        return distinct, (self.lines.key if number is None else number[self.lines.key])
 
     def _field_column(self, name: str, written: list[FieldColumn]) -> Column | None:
         column = self.series.by_name.get(name)

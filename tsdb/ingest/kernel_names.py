@@ -92,11 +92,11 @@ class Bounds(NamedTuple):
     tags_max: int
 
 
-@borrowing
-def intern(
-    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
-) -> tuple[int, bool]:
-    """The number of the text and whether it is new; FULL when a new one has no room."""
+@inlined
+def known(
+    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s
+) -> tuple[int, int]:
+    """The number of the text, −1 if it has none, and the slot where it is or would be."""
     mask = len(slots) - 1
     slot = int64(hash_of(body, start, length, seed + np.uint64(owner)) & np.uint64(mask))
     while slots[slot] != 0:
@@ -106,8 +106,19 @@ def intern(
             and names[OWNER, found] == owner
             and equal(body, names[START, found], body, start, length)
         ):
-            return found, False
+            return found, slot
         slot = (slot + 1) & mask
+    return -1, slot
+
+
+@borrowing
+def intern(
+    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
+) -> tuple[int, bool]:
+    """The number of the text and whether it is new; FULL when a new one has no room."""
+    found, slot = known(body, start, length, owner, seed, names, slots)
+    if found >= 0:
+        return found, False
     number = state[NAMES]
     if number >= names.shape[1]:
         return FULL, False

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsdb.ingest.kernel_names import MEASUREMENT, TAG, TAG_COUNT, TAG_END, TAG_NAME, TAG_START, Names
-from tsdb.kernels import borrowing, kernel
+from tsdb.ingest.kernel_lines import int64
+from tsdb.ingest.kernel_names import (
+    LENGTH,
+    MEASUREMENT,
+    OWNER,
+    START,
+    TAG,
+    TAG_COUNT,
+    TAG_END,
+    TAG_KEY,
+    TAG_NAME,
+    TAG_START,
+    Names,
+    known,
+)
+from tsdb.kernels import borrowing, copy, kernel
 from tsdb.model.byte_strings import Bytes, Int32s, Int64s, put_varint
 
 _COMMA, _BLANK, _EQUALS, _BACKSLASH = 44, 32, 61, 92
@@ -76,8 +90,7 @@ def unescaped_length(body: Bytes, start: int, end: int) -> int:
 def _put_value(body: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
     if not escapes:
         position = put_varint(out, position, end - start)
-        for k in range(end - start):
-            out[position + k] = body[start + k]
+        copy(body, start, out, position, end - start)
         return position + end - start
     position = put_varint(out, position, unescaped_length(body, start, end))
     for p in range(start, end):
@@ -143,6 +156,31 @@ def encode_tagsets(
                 position = put_varint(out, position, number)
                 position = _put_value(body, starts[at], ends[at], escapes, out, position)
         borders[i + 1] = position
+
+
+@borrowing
+def tags_of_fields(body: Bytes, names: Names, slots: Int32s, seed: np.uint64, tag_of_field: Int32s) -> bool:
+    """For each field's name the tag key that is written alike, −1 for all others; whether there is one."""
+    alike = False
+    for name in range(names.shape[1]):
+        tag = -1
+        if names[OWNER, name] >= 0:
+            tag, _ = known(body, int64(names[START, name]), int64(names[LENGTH, name]), TAG_KEY, seed, names, slots)
+            alike = alike or tag >= 0
+        tag_of_field[name] = tag
+    return alike
+
+
+@kernel
+def alike_written(offsets: Int32s, tag: Int32s) -> bool:
+    """Whether all series keys have the same tag keys in the same order."""
+    count = offsets[1] - offsets[0]
+    if len(tag) != count * (len(offsets) - 1):
+        return False
+    for at in range(count, len(tag)):  # noqa: SIM110  (numba has no all())
+        if tag[at] != tag[at - count]:
+            return False
+    return True
 
 
 @kernel

@@ -24,7 +24,7 @@ from tsdb.ingest import room
 from tsdb.ingest.faults import Limits, LineError, line_text, message_of
 from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
-from tsdb.ingest.kernel_tags import clashing, number_groups
+from tsdb.ingest.kernel_tags import clashing, number_groups, tags_of_fields
 from tsdb.ingest.serieskey import SeriesKeyReader, SeriesKeys
 from tsdb.kernels import readonly
 from tsdb.model.schema import MAX_NAME_BYTES
@@ -216,15 +216,9 @@ class _Sorting:
 
     def _refuse_tags_as_fields(self) -> None:
         """A name that is tag and field of one line."""
-        owner = self.names[kn.OWNER]
-        tags = {self.reader.written(name): name for name in np.flatnonzero(owner == kn.TAG_KEY).tolist()}
-        tag_of_field = np.full(self.names.shape[1], -1, dtype=np.int32)
-        alike = False
-        for field in np.flatnonzero(owner >= 0).tolist():
-            tag = tags.get(self.reader.written(field), -1)
-            tag_of_field[field] = tag
-            alike |= tag >= 0
-        if not alike:
+        tag_of_field = np.empty(self.names.shape[1], np.int32)
+        body = readonly(np.frombuffer(self.text, np.uint8))
+        if not tags_of_fields(body, self.names, self.output.slots, SEED, tag_of_field):
             return
         values = self.values
         rows, fields = clashing(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_names import LENGTH, START, TAG_COUNT, Int32s, Int64s, Names
-from tsdb.ingest.kernel_tags import collect_tags, encode_tagsets
+from tsdb.ingest.kernel_tags import alike_written, collect_tags, encode_tagsets
 from tsdb.kernels import readonly
 from tsdb.model.byte_strings import VARINT_BYTES_MAX, ByteStrings
 
@@ -60,6 +60,15 @@ class SeriesKeys:
             value = self.body[self.starts[at] : self.ends[at]].decode()
             found.append((self.names[self.tag[at]], unescape_key(value)))
         return tuple(sorted(found))
+
+    def distinct(self, numbers: Int64s, seed: np.uint64) -> tuple[Int32s | None, ByteStrings]:
+        """(for each its number among the distinct tag sets by value, None: each has its own; these)."""
+        found = self.encoded(numbers)
+        # One backslash more or less is another text, but the same value.
+        if not self.escapes and bool((numbers >= 0).all()) and alike_written(self.offsets, self.tag):
+            return None, found
+        number, distinct = found.distinct(seed)
+        return (None if len(distinct) == len(self) else number), distinct
 
     def encoded(self, numbers: Int64s) -> ByteStrings:
         """Their tag sets by value; ``numbers``: the column of each name, −1 of one that is left out."""
