@@ -40,12 +40,13 @@ class RangeRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
-    """``keys``: the key tombstones that ``levels`` is made of, in order."""
+    """``keys``: the key tombstones that ``levels`` is made of, in order; ``holes`` those of the tag sets it knows."""
 
     stones: Sequence[AnyTombstone]
     keys: tuple[KeyTombstone, ...]
     levels: tuple[HiddenKeys, ...]
     ranges: tuple[RangeRule, ...]
+    holes: Mask
 
     @property
     def nbytes(self) -> int:
@@ -56,13 +57,14 @@ class Rules:
 def rules_of(series: Series, stones: Sequence[AnyTombstone], tagsets: TagSets, known: Rules | None = None) -> Rules:
     """The rules of all ``stones``. ``known``: rules of the series as it was; keys are added to them."""
     keys = tuple(stone for stone in stones if isinstance(stone, KeyTombstone))
-    old = known if known is not None and _starts_with(keys, known.keys) else Rules((), (), (), ())
-    levels = with_stones(old.levels, keys[len(old.keys) :], tagsets, series.keyed)
+    old = known if known is not None and _starts_with(keys, known.keys) else None
+    levels, new = ((), keys) if old is None else (old.levels, keys[len(old.keys) :])
+    levels = with_stones(levels, new, tagsets, series.keyed)
     ranges: dict[tuple[int, int, tuple[TagIn, ...]], RangeRule] = {}
     for stone in stones:
         if isinstance(stone, Tombstone):
             _add(ranges, stone, tagsets)
-    return Rules(stones, keys, levels, tuple(ranges.values()))
+    return Rules(stones, keys, levels, tuple(ranges.values()), tagsets.holes)
 
 
 class KeptRules:
@@ -76,6 +78,9 @@ class KeptRules:
         """The rules of the tombstones of one version of the data; found again while no DELETE changes them."""
         with self._lock:
             known = self._rules.get(series.number)
+        # Rules say nothing of tag sets that are forgotten: a view from before then needs others.
+        if known is not None and known.holes is not tagsets.holes:
+            known = None
         if known is not None and known.stones is stones:
             return known
         rules = rules_of(series, stones, tagsets, known)

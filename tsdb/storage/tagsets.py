@@ -253,6 +253,11 @@ class TagSets:
     _tags: Mapping[int, tuple[TagValues, Int32s]]
 
     @property
+    def holes(self) -> Bools:
+        """Which ids stand for nothing, of those below its length: the same array until more are forgotten."""
+        return self._holes
+
+    @property
     def count(self) -> int:
         """One more than the highest id."""
         return self._known.count
