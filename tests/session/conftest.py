@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,6 +21,16 @@ from tsdb.sql.query import Queries
 from tsdb.wire import Listener
 
 
+class CountedPool(ThreadPoolExecutor):
+    """Counts what it is given."""
+
+    submitted = 0
+
+    def submit(self, *args: Any, **named: Any) -> Future[Any]:
+        self.submitted += 1
+        return super().submit(*args, **named)
+
+
 @dataclass
 class Server:
     """``connect`` gives a psycopg connection, ``raw`` a client that speaks single messages."""
@@ -27,6 +38,7 @@ class Server:
     node: Node
     listener: Listener
     sessions: Sessions
+    pool: CountedPool
     port: int = 0
 
     def dsn(self, database: str = "tsdb") -> str:
@@ -44,14 +56,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     path: Path = tmp_path_factory.mktemp("node")
     node = Node.open(path)
     queries = Queries(memory_limit_bytes=1 << 29, threads=2, spill_directory=path / "spill")
-    pool = ThreadPoolExecutor(4, "session")
+    pool = CountedPool(4, "session")
     sessions = Sessions()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="loop", daemon=True)
     thread.start()
     listener = Listener(SessionFactory(node, queries, pool, SystemClock(), sessions))
     asyncio.run_coroutine_threadsafe(listener.start(), loop).result(10)
-    yield Server(node, listener, sessions, listener.port)
+    yield Server(node, listener, sessions, pool, listener.port)
     asyncio.run_coroutine_threadsafe(listener.close(0.2), loop).result(10)
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)

@@ -80,7 +80,7 @@ class Exchange:
 
     def release(self, portal: Portal) -> None:
         """Close a portal where blocking is allowed; nobody waits for it."""
-        if portal.source is not None:
+        if portal.source is not None and not portal.source.closed:
             self.work.later(portal.close)
 
     async def read(self, text: str) -> list[Statement]:

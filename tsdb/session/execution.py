@@ -20,6 +20,7 @@ from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import Block, Compaction, Store, VacuumProgress
+from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
@@ -44,8 +45,9 @@ from tsdb.sql.dml import checks, delete
 from tsdb.sql.dml.compound import PreparedCompound
 from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.notice import Notice
+from tsdb.sql.pace import Pace
 from tsdb.sql.query import Queries
-from tsdb.sql.statement import Ddl, Explain, Select, Truncate
+from tsdb.sql.statement import Ddl, Explain, Select, Statement, Truncate
 from tsdb.types import SqlType
 
 # How often a statement that lost a race looks again.
@@ -98,6 +100,21 @@ class Execution:
     @property
     def catalog(self) -> Catalog:
         return self._store.catalog
+
+    def known(self, statement: Statement, context: Context) -> Plan | None:
+        """The plan of a query, where one of its kind was planned before and that does not take long. Raises what
+        planning raises."""
+        if not isinstance(statement, Select):
+            return None
+        try:
+            with Run(parts_max=0):
+                return self.plan(statement, context)
+        except MayWait:
+            return None
+
+    def pace_of(self, plan: Plan) -> Pace | None:
+        """By which a query that is to run may run at once. What the transaction has written is looked at row by row."""
+        return None if self._transaction.pending else plan.pace
 
     def checkpoint(self) -> None:
         """Write recent points to blocks and wait for it. Blocks."""

@@ -161,7 +161,7 @@ def _stream(core: Core, portal: Portal, source: RowSource) -> RowStream:
 
 
 async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan, limit: int | None) -> RowStream | Done:
-    """Run a plan up to its first rows: one trip to the pool."""
+    """Run a plan up to its first rows: one trip to the pool, or none."""
     core = exchange.core
     if plan.command is not None:
         found = await commands.run(core, plan, portal.values, exchange.work)
@@ -177,7 +177,7 @@ async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan, limit: i
             return found
         return begun(found, partial(_stream, core, portal), limit, core.cancellation.check)
 
-    return await exchange.work(run)
+    return await exchange.work.at_pace(core.execution.pace_of(plan), run)
 
 
 async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> None:

@@ -21,6 +21,7 @@ from tsdb.sql.copy.statement import Copy
 from tsdb.sql.ddl import create_table_as, roles
 from tsdb.sql.dml import compound, delete, insert, update
 from tsdb.sql.dml.modification import Modification
+from tsdb.sql.pace import Pace
 from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.statement import (
@@ -74,6 +75,11 @@ class Plan:
     def widens(self) -> bool:
         """Whether a modification calls what makes long texts of short ones."""
         return any(token.is_word("repeat", "lpad", "rpad") for token in self.statement.fragment.tokens)
+
+    @property
+    def pace(self) -> Pace | None:
+        """Of a query that may be short enough to run where its message was read."""
+        return self.query.pace if self.query is not None else None
 
     @property
     def long(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from tsdb import prompt
 from tsdb.model.store import View
 from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
 from tsdb.session.turns import NoTurn, Turn
@@ -153,10 +154,11 @@ def texts(columns: tuple[ResultColumn, ...], rows: Sequence[tuple[str, ...]], ta
 
 
 class RowSource:
-    """A rowset that can be read a few rows at a time."""
+    """A rowset that can be read a few rows at a time; ``closed`` once it was, after its last row."""
 
     def __init__(self, rowset: Rowset) -> None:
         self.rowset = rowset
+        self.closed = False
         self._left: pa.RecordBatch | None = None
         self._left_bytes = 0
 
@@ -185,6 +187,7 @@ class RowSource:
 
 # So few rows are one piece, sent with what ends their result.
 LAST_ROWS_MAX = 1024
+TOGETHER_BYTES = 64 << 10
 
 
 class Encoder(Protocol):
@@ -226,13 +229,35 @@ class RowStream:
         self._begun: tuple[Piece | None, Exception | None] | None = None
 
     def begin(self, left: int | None, check: Callable[[], None]) -> None:
-        """Take the first step in the thread that started the rows; what it gives or raises is kept for ``begun``."""
+        """Take the first step in the thread that started the rows; what it gives or raises is kept for ``begun``.
+        Where nothing may wait all of a small result is made. Raises MayWait."""
         try:
-            self._begun = self.step(left, check), None
+            piece = self.step(left, check)
+            if left is None and prompt.is_prompt():
+                piece = self._whole(piece, check)
+            self._begun = piece, None
+        except prompt.MayWait:
+            raise
         except (Crowded, NoTurn):
             pass  # nothing was done
         except Exception as error:
             self._begun = None, error
+
+    def _whole(self, first: Piece | None, check: Callable[[], None]) -> Piece | None:
+        """A piece with those that follow it, as long as they are few."""
+        pieces = [] if first is None else [first]
+        size = 0 if first is None else len(first.octets)
+        while pieces and not pieces[-1].last and size < TOGETHER_BYTES:
+            try:
+                following = self.step(None, check)
+            except (Crowded, NoTurn):
+                break
+            pieces.append(following or Piece(b"", 0, last=True))
+            size += len(pieces[-1].octets)
+        if len(pieces) < 2:
+            return first
+        octets = b"".join([piece.octets for piece in pieces])
+        return Piece(octets, sum(piece.rows for piece in pieces), pieces[-1].last)
 
     def begun(self) -> tuple[bool, Piece | None]:
         """(whether a first step was taken, its piece), once. Raises what that step raised."""
@@ -251,6 +276,7 @@ class RowStream:
         piece = self.next(left)
         if piece.last if piece is not None else left != 0:
             self.source.rowset.close()
+            self.source.closed = True
         return piece
 
     def next(self, limit: int | None) -> Piece | None:

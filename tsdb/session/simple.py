@@ -97,7 +97,7 @@ async def _copy(exchange: Exchange, statement: Utility, rest: list[Statement], t
 
 
 async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> tuple[Plan, Done | Rowset | RowStream]:
-    """Plan and run a statement without parameters, up to its first rows: one trip to the pool."""
+    """Plan and run a statement without parameters, up to its first rows: one trip to the pool, or none."""
     core = exchange.core
     if isinstance(statement, Utility):
         plan = await _plan_utility(exchange, statement)
@@ -106,15 +106,21 @@ async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> 
     core.start()
     context = core.context()
 
-    def plan_and_run() -> tuple[Plan, Done | RowStream]:
-        plan = core.execution.plan(statement, context)
+    def run(plan: Plan) -> tuple[Plan, Done | RowStream]:
         core.check_allowed(plan)
         result = core.execution.run(plan, (), context, (), core.cancellation, alone=alone)
         return plan, result if isinstance(result, Done) else begun(
             result, partial(stream_of, core), None, core.cancellation.check
         )
 
-    return await exchange.work(plan_and_run)
+    def plan_and_run() -> tuple[Plan, Done | RowStream]:
+        plan = core.execution.plan(statement, context)
+        return run(plan) if plan.pace is None else plan.pace.measured(partial(run, plan))
+
+    known = core.execution.known(statement, context)
+    if known is None:
+        return await exchange.work(plan_and_run)
+    return await exchange.work.at_pace(core.execution.pace_of(known), partial(run, known))
 
 
 async def _plan_utility(exchange: Exchange, statement: Utility) -> Plan:

@@ -28,15 +28,29 @@ class Variables:
         # The client's own names: known, though empty, once they were set (guc.c, placeholders).
         self._custom: set[str] = set()
         self.generation = 0
+        # What was asked for since the last change: each statement asks for some ten.
+        self._found: tuple[int, dict[str, str]] = (0, {})
 
     def set_start(self, name: str, value: str, source: str = "client") -> None:
         """What the client asked for in its startup packet, or its role or database has: RESET goes back to it."""
         setting, text = settings.checked(name, value, at_start=True)
         self._start[setting.name.lower()] = text
         self._sources[setting.name.lower()] = source
+        self._found = (-1, {})
 
     def get(self, name: str) -> str:
         """Raises UndefinedObject."""
+        known = self._found
+        if known[0] != self.generation:
+            known = self._found = (self.generation, {})
+        found = known[1].get(name)
+        if found is None:
+            found = self._looked_up(name)
+            if name.lower() in settings.SETTINGS:
+                known[1][name] = found
+        return found
+
+    def _looked_up(self, name: str) -> str:
         setting = settings.find(name)
         key = setting.name.lower()
         for values in (self._local, self._session, self._start):

@@ -1,5 +1,5 @@
 """Where a session's blocking work runs: in the pool that all sessions share, in its turn, within the budget of
-results.
+results. A query whose kind has lately been short runs on the event loop instead, as long as it need not wait.
 
 What waits, for a turn, a thread or memory, is cancelled at once; what runs is cancelled by its ``Cancellation``'s
 target.
@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from functools import partial
 from typing import Any, TypeVar
 
 from tsdb.errors import TsdbError
+from tsdb.prompt import MayWait
 from tsdb.session.budget import Budget, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.turns import NoTurn, Turn, Turns
+from tsdb.sql.pace import SHORT_S, Pace
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,8 @@ class Work:
         self._cancellation = cancellation
         self._waits = waits
         self._running: Future[Any] | None = None
+        # For how long statements of this session have kept the event loop from others.
+        self._kept_s = 0.0
 
     async def __call__(self, function: Callable[[], T]) -> T:
         """Run what blocks. Raises what it raises, QueryCanceled if it was cancelled before it ran."""
@@ -59,6 +65,24 @@ class Work:
                 await self._wait_for(crowded.claim, self._budget.cut_stalled, FOR_MEMORY)
             except NoTurn as without:
                 await self._wait_for(without.turn, self._turns.look, FOR_TURN)
+
+    async def at_pace(self, pace: Pace | None, function: Callable[[], T]) -> T:
+        """As a call; ``function`` runs a query that has not begun, and ``pace`` says whether it may run here."""
+        parts_max = pace.parts_max() if pace is not None else None
+        if pace is None or parts_max is None:
+            return await self(function if pace is None else partial(pace.measured, function))
+        if self._kept_s > SHORT_S:
+            self._kept_s = 0.0
+            await asyncio.sleep(0)
+        began = time.perf_counter()
+        try:
+            return pace.at_once(function, parts_max)
+        except (MayWait, Crowded, NoTurn):
+            pass
+        finally:
+            self.turn.leave()
+            self._kept_s += time.perf_counter() - began
+        return await self(partial(pace.measured, function))
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         cancellation = self._cancellation()

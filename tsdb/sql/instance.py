@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import duckdb
 import pyarrow as pa
 
+from tsdb import prompt
 from tsdb.sql import sequence_calls
 from tsdb.sql.catalog.calls import Calls
 from tsdb.sql.computed import registry
@@ -118,6 +119,7 @@ class Instance:
         self._closed = False
 
     def take(self, zone: str) -> Cursor:
+        prompt.may_wait()
         with self._lock:
             cursor = self._idle.pop() if self._idle else None
         if cursor is None:

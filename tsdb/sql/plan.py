@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tsdb.model.store import FieldBound, Newest, TagMatch, TimeRange
 from tsdb.sql.aggregation.plan import Partial, ScanAggregate
@@ -11,6 +11,7 @@ from tsdb.sql.expressions.block import Block, Output
 from tsdb.sql.expressions.expression import ColumnReference, Expr, Parameter
 from tsdb.sql.expressions.relation import Relation, Source
 from tsdb.sql.newest.plan import FirstRows, Widening
+from tsdb.sql.pace import Pace
 from tsdb.sql.selection.plan import ScanSelection
 
 Values = Callable[[Expr], object]
@@ -41,7 +42,7 @@ class Plan:
     """``sql`` has markers for parameters and for now(); ``rules`` are the names of those that changed something.
     ``aggregate``, ``selection`` or ``first_rows`` is the same statement without DuckDB, when it can be answered so;
     ``partial``: with kernels for a part of it. ``widening``: it may be answered from the newest part of its range
-    alone."""
+    alone. ``pace`` is what is known of how long its statements take."""
 
     sql: str
     outputs: tuple[Output, ...]
@@ -55,6 +56,13 @@ class Plan:
     selection: ScanSelection | None = None
     first_rows: FirstRows | None = None
     widening: Widening | None = None
+    pace: Pace = field(default_factory=Pace, compare=False, repr=False)
+
+    @property
+    def needs_duckdb(self) -> bool:
+        """Whether no run of it is without DuckDB."""
+        ways = (self.aggregate, self.selection, self.first_rows, self.widening)
+        return all(way is None for way in ways)
 
 
 def column_of(expr: Expr) -> ColumnReference | None:

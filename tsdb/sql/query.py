@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
+from tsdb import prompt
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.relations import SqlView, Use
 from tsdb.model.schema import Catalog, Column, Role
@@ -49,6 +50,7 @@ from tsdb.sql.instance import Instance
 from tsdb.sql.lifting import MOMENT_WORD
 from tsdb.sql.newest.execution import FirstRowsExecution, limits_of
 from tsdb.sql.newest.widening import WideningExecution, rows_of
+from tsdb.sql.pace import Pace
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.selection.execution import SelectionExecution
@@ -106,6 +108,11 @@ class Prepared:
         return not catalog and any(name in self.plan.sql for name in _MAKING_ROWS)
 
     @property
+    def pace(self) -> Pace | None:
+        """None for what is always long enough for a thread."""
+        return None if self.explained is not None or self.plan.needs_duckdb else self.plan.pace
+
+    @property
     def widens(self) -> bool:
         """Whether it calls what makes long texts of short ones: a vector of them may take a gigabyte."""
         return any(name in self.plan.sql for name in _WIDENING)
@@ -151,6 +158,7 @@ class Queries:
             found = self._templates.find(lifted, statement, context)
             if found is not None:
                 return found
+        prompt.may_wait()
         made = self._prepare(statement, context, catalog, parameter_types)
         if len(text) <= CACHED_STATEMENT_CHARACTERS and not _reads_the_clock(statement):
             if lifted is not None and isinstance(statement, LiftedSelect):

@@ -45,6 +45,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from tsdb import prompt
 from tsdb.errors import DataCorrupted, IoError, StartupError
 from tsdb.storage.keys import FAMILIES, state_key
 
@@ -151,6 +152,7 @@ class Rocks:
         """
         if self._failure is not None:
             raise FatalStorageError(self._failure)
+        prompt.may_wait()
         size = batch.size
         try:
             self._database.write(batch._batch, self._synced if sync else self._unsynced)
@@ -160,6 +162,7 @@ class Rocks:
 
     def get(self, family: str, key: bytes) -> bytes | None:
         """Raises DataCorrupted, IoError."""
+        prompt.may_wait()
         try:
             value: bytes | None = self._families[family].get(key)
         except Exception as error:
@@ -170,6 +173,7 @@ class Rocks:
         """The values of ``keys`` in their order, None where there is none. Raises DataCorrupted, IoError."""
         if not keys:
             return []
+        prompt.may_wait()
         try:
             values: list[bytes | None] = self._families[family].get(list(keys))  # type: ignore[assignment]
         except Exception as error:
@@ -183,6 +187,7 @@ class Rocks:
 
         Raises DataCorrupted, IoError.
         """
+        prompt.may_wait()
         scan = self._scan(family, low, high, reverse)
         self._scans.add(scan)
         return scan

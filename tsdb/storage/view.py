@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb import prompt
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
@@ -40,6 +41,8 @@ from tsdb.storage.within import scan_within
 
 _NO_TAGSETS = TagSetIndex().snapshot()
 _NO_BLOCKS = SeriesBlocks()
+# So many rows of a head count as one part more of what a scan looks at.
+HEAD_ROWS = 16_384
 
 
 class StorageView:
@@ -82,8 +85,10 @@ class StorageView:
         statistics.tagsets_matched = statistics.tagsets_total if wanted is None else int(np.count_nonzero(wanted))
         if request.newest is not None and request.prune and request.newest.rows > 0:
             newest = self._newest_input(request, request.newest, wanted, statistics)
+            prompt.reads(newest.blocks + statistics.rows_head // HEAD_ROWS)
             return NewestScan(request, request.newest, newest, statistics).start(output)
         source = self._input(request, wanted, statistics)
+        prompt.reads(len(source.parts) + statistics.rows_head // HEAD_ROWS)
         scan = SeriesScan(request, source, statistics).start(output)
         if request.cells is None or request.bounds or not request.prune:
             return scan

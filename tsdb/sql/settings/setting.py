@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tsdb.errors import CantChangeRuntimeParam, InvalidParameterValue
 
@@ -168,6 +169,7 @@ def _bool(name: str, value: str) -> str:
     raise InvalidParameterValue(f'parameter "{name}" requires a Boolean value')
 
 
+@lru_cache(maxsize=64)
 def milliseconds(shown: str) -> int:
     """A timeout as SHOW prints it, in milliseconds."""
     return round(_TIMEOUT._in_base_unit(shown))

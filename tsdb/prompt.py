@@ -1,0 +1,67 @@
+"""Work that must not wait: what the event loop does itself instead of handing it to a thread.
+
+A trip to a thread and back wakes two threads, and on a machine that was idle each begins with a cold cache: half as
+much time again as a small statement takes. Such a statement is run where its message was read. Whatever may wait or
+last says so *before* it begins (``may_wait``, ``reads``) and raises ``MayWait`` there; then the statement is closed
+and run in a thread from its start. So nothing on the event loop reads a disk, waits for a write or asks DuckDB, by
+whichever way it got there.
+
+    with Run(parts_max=8) as run:
+        …                             a scan says ``reads(3)``, a read of a disk ``may_wait()``
+    run.parts                         how many it looked at
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+
+
+class MayWait(Exception):
+    """Nothing that lasts has happened: it may be done again in a thread. Never reaches a client."""
+
+
+class Run:
+    """What one thread does meanwhile. ``parts_max``: it must not wait, and not look at more parts of series than that
+    (blocks, runs of a head and so many of its rows); None: it may take its time."""
+
+    def __init__(self, parts_max: int | None = None) -> None:
+        self.parts_max = parts_max
+        self.parts = 0
+        self._outer: Run | None = None
+
+    def __enter__(self) -> Run:
+        self._outer, _own.run = _own.run, self
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        _own.run = self._outer
+
+
+class _Own(threading.local):
+    run: Run | None = None
+
+
+_own = _Own()
+
+
+def is_prompt() -> bool:
+    """Whether this thread must not wait now."""
+    run = _own.run
+    return run is not None and run.parts_max is not None
+
+
+def may_wait() -> None:
+    """Said before what reads a disk, waits for somebody or may take long. Raises MayWait."""
+    run = _own.run
+    if run is not None and run.parts_max is not None:
+        raise MayWait
+
+
+def reads(parts: int) -> None:
+    """Said before parts of a series are looked at. Raises MayWait when these are more than fit."""
+    run = _own.run
+    if run is not None:
+        run.parts += parts
+        if run.parts_max is not None and run.parts > run.parts_max:
+            raise MayWait
