@@ -200,7 +200,11 @@ def test_a_running_aggregate_can_be_cancelled(queries: Queries) -> None:
     )
 )
 def test_averages_have_postgresqls_digits(pairs: list[tuple[int, int]]) -> None:
-    found = averages.texts(np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])).to_pylist()
+    totals = np.array([p[0] for p in pairs])
+    places = np.arange(len(pairs))
+    made = averages.texts(totals & 0xFFFFFFFF, totals >> 32, np.array([p[1] for p in pairs]), places)
+    assert made is not None
+    found = made.to_pylist()
     for (total, count), text in zip(pairs, found, strict=True):
         assert (text is None) == (count == 0)
         if count:

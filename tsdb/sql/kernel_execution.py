@@ -15,12 +15,27 @@ from tsdb.sql.deadline import Deadlines
 from tsdb.sql.result import ResultColumn, Rows, Statistics
 from tsdb.sql.stream import Running
 
-# Rows of one result batch.
+# Rows of one result batch, and of those that are made while the ones before are sent.
 BATCH_ROWS = 16_384
+FIRST_ROWS = 4096
 
 
 class Unsuitable(Exception):
     """DuckDB has to do it after all."""
+
+
+class Later:
+    """Rows that are made as they are asked for: ``made`` gives those of a slice. Nothing that fails is left to do."""
+
+    def __init__(self, rows: int, made: Callable[[slice], pa.RecordBatch]) -> None:
+        self._rows = rows
+        self._made = made
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def slice(self, start: int, rows: int) -> pa.RecordBatch:
+        return self._made(slice(start, start + rows))
 
 
 class KernelExecution(ABC):
@@ -48,7 +63,7 @@ class KernelExecution(ABC):
         self._deadline = deadlines.add(context.deadline, self._expire) if context.deadline is not None else None
 
     @abstractmethod
-    def answer(self) -> pa.RecordBatch | Rows:
+    def answer(self) -> pa.RecordBatch | Later | Rows:
         """All rows, their columns in the types that were promised, under any names; or what goes on to give them.
         Raises Unsuitable."""
 
@@ -71,8 +86,8 @@ class KernelExecution(ABC):
         if self._rows is None:
             try:
                 found = self.answer()
-                if isinstance(found, pa.RecordBatch):
-                    self._rows, self._left = _pieces(self._named(found)), len(found)
+                if isinstance(found, pa.RecordBatch | Later):
+                    self._rows, self._left = self._pieces(found), len(found)
                 else:
                     self._rows = self._instead = found
                     self.check()  # who has cancelled meanwhile did not know of it
@@ -86,8 +101,11 @@ class KernelExecution(ABC):
             self.own_statistics.seconds = time.perf_counter() - self._started
         return batch
 
-    def _named(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        return pa.RecordBatch.from_arrays(batch.columns, names=[c.name for c in self._columns])
+    def _pieces(self, found: pa.RecordBatch | Later) -> Iterator[pa.RecordBatch]:
+        rows = FIRST_ROWS if isinstance(found, Later) else BATCH_ROWS
+        for start in range(0, len(found), rows):
+            batch = found.slice(start, rows)
+            yield pa.RecordBatch.from_arrays(batch.columns, names=[c.name for c in self._columns])
 
     def check(self) -> None:
         """Called between batches. Raises QueryCanceled."""
@@ -112,8 +130,5 @@ class KernelExecution(ABC):
         self.running.cancelled.set()
         if self._instead is not None:
             self._instead.close()
-
-
-def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    for start in range(0, len(batch), BATCH_ROWS):
-        yield batch.slice(start, BATCH_ROWS)
+        elif self._rows is not None:
+            self._rows = iter(())  # a portal is kept for longer than its rows

@@ -150,7 +150,9 @@ class ColumnImages:
             if array.type != self._type.arrow:
                 array = _cast(array, self._type, self._type.arrow)
             return Numbers(array if array.type == pa.int64() else array.cast(pa.int64()))
-        if self._writer is ColumnImages._string and self._codec == UTF8 and array.type in _SHORT_TEXTS:
+        if array.type in _SHORT_TEXTS and (
+            self._writer is ColumnImages._numeric_text or (self._writer is ColumnImages._string and self._codec == UTF8)
+        ):
             return Texts(array)
         return self.image(array)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.aggregation.results import check_finite, result_of
 from tsdb.sql.expressions.grouping import Ordering
-from tsdb.sql.kernel_execution import Unsuitable
+from tsdb.sql.kernel_execution import FIRST_ROWS, Later, Unsuitable
 from tsdb.sql.sorting import rank_of
 from tsdb.types import SqlType
 
@@ -24,6 +24,8 @@ Int64s = npt.NDArray[np.int64]
 Keys = tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]
 
 US_PER_SECOND = 1_000_000
+# Cells are kept while their client reads what was made of some of them.
+KEPT_BYTES = 4 << 20
 _NOTHING = np.zeros(1, np.bool_)
 
 _COMPARISONS: dict[str, Callable[[pa.Array, pa.Scalar], pa.Array]] = {
@@ -33,7 +35,13 @@ _COMPARISONS: dict[str, Callable[[pa.Array, pa.Scalar], pa.Array]] = {
 
 def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
     """The result's rows, columns named c1, c2 … Raises Unsuitable."""
-    filled = np.flatnonzero(cells.rows.reshape(-1))
+    found = later(plan, cells)
+    return found if isinstance(found, pa.RecordBatch) else found.slice(0, len(found))
+
+
+def later(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch | Later:
+    """As ``answer``; the rows of a long result are made as they are asked for, if the cells take little memory."""
+    filled = np.flatnonzero(cells.rows)
     if len(filled) == 0:
         return _of_nothing(plan)
     for condition in plan.having:
@@ -44,14 +52,20 @@ def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
         kept = _COMPARISONS[condition.operator](values, pa.scalar(condition.value, values.type))
         filled = filled[np.asarray(kept.fill_null(False))]
     order = _order(plan, cells, filled)
-    if plan.limit is not None:
+    # What is not among the first rows, or not in the result, must not fail later than they are sent.
+    many = len(filled) > FIRST_ROWS and cells.nbytes <= KEPT_BYTES
+    if many or plan.limit is not None:
         for aggregate in plan.aggregates:
             check_finite(aggregate, cells, filled)
-    return _columns(plan, cells, (filled if order is None else filled[order])[: plan.limit])
+    rows = (filled if order is None else filled[order])[: plan.limit]
+    tags = {index: _tags(cells, index) for kind, index in plan.outputs if kind == "tag"}
+    if many:
+        return Later(len(rows), lambda part: _columns(plan, cells, tags, rows[part]))
+    return _columns(plan, cells, tags, rows)
 
 
-def _columns(plan: ScanAggregate, cells: Cells, filled: Int64s) -> pa.RecordBatch:
-    """A row for each of these cells."""
+def _columns(plan: ScanAggregate, cells: Cells, tags: Mapping[int, pa.StringArray], filled: Int64s) -> pa.RecordBatch:
+    """A row for each of these cells; ``tags`` are combinations' values."""
     buckets, combination = _places(cells, filled)
     columns = []
     for (kind, index), result in zip(plan.outputs, plan.types, strict=True):
@@ -60,7 +74,7 @@ def _columns(plan: ScanAggregate, cells: Cells, filled: Int64s) -> pa.RecordBatc
             starts = (buckets + cells.first_bucket) * plan.time.width_us + plan.time.origin_us
             columns.append(_starts(starts, plan.time.form, result, shown=plan.shown))
         elif kind == "tag":
-            columns.append(_tags(cells, index).take(pa.array(combination)))
+            columns.append(tags[index].take(pa.array(combination)))
         else:
             columns.append(result_of(plan.aggregates[index], cells, filled, result, shown=plan.shown))
     return pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
@@ -68,9 +82,8 @@ def _columns(plan: ScanAggregate, cells: Cells, filled: Int64s) -> pa.RecordBatc
 
 def _places(cells: Cells, filled: Int64s) -> tuple[Int64s, Int64s]:
     """(bucket, combination) of cells."""
-    combinations = max(1, len(cells.combinations))
-    buckets = filled // combinations
-    return buckets, filled - buckets * combinations
+    buckets = filled // cells.room
+    return buckets, filled - buckets * cells.room
 
 
 def _starts(starts: Int64s, form: str, result: SqlType, *, shown: bool) -> pa.Array:

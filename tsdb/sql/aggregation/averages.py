@@ -23,6 +23,7 @@ Bytes = npt.NDArray[np.uint8]
 _ROOM = 64
 _GROUPS = 9
 _CHUNK_ROWS = 8192
+_COUNT_MAX = (1 << 60) // 10_000
 # What a remainder below a divisor is multiplied with to get so many groups; divisors for which that fits into 64 bits.
 _SCALES = np.array([10 ** (4 * groups) for groups in range(5)], np.uint64)
 _SIXTEEN_DIGITS, _EIGHT_DIGITS = np.uint64(2**64 // 10**16), np.uint64(2**64 // 10**8)
@@ -36,23 +37,47 @@ class _Scratch(threading.local):
     def __init__(self) -> None:
         self.out: Bytes = np.empty(_ROOM * _CHUNK_ROWS, np.uint8)
         self.group: Uint64s = np.empty(_GROUPS, np.uint64)
+        self.total: Int64s = np.empty(_CHUNK_ROWS, np.int64)
+        self.count: Int64s = np.empty(_CHUNK_ROWS, np.int64)
 
 
 _SCRATCH = _Scratch()
 
 
-def texts(total: Int64s, count: Int64s) -> pa.StringArray:
-    """total / count, NULL where count is 0. Sizes of totals are below 2⁶², counts below 2⁶⁰ / 10,000."""
-    out, group = _SCRATCH.out, _SCRATCH.group
-    offsets = np.zeros(len(total) + 1, np.int32)
+def texts(low: Int64s, high: Int64s, count: Int64s, places: Int64s) -> pa.StringArray | None:
+    """(high · 2³² + low) / count at these places, NULL where count is 0. None when a total is not below 2⁶² in size, or
+    a count not below 2⁶⁰ / 10,000."""
+    scratch, rows = _SCRATCH, len(places)
+    offsets = np.zeros(rows + 1, np.int32)
     pieces: list[bytes] = []
-    for start in range(0, len(total), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        size = _write(total[rows], count[rows], group, out, offsets[start : start + _CHUNK_ROWS + 1])
-        pieces.append(out[:size].tobytes())
-    present = count > 0
-    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
-    return pa.StringArray.from_buffers(len(total), pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces)), validity)
+    there = 0
+    for start in range(0, rows, _CHUNK_ROWS):
+        part = places[start : start + _CHUNK_ROWS]
+        values = _gather(low, high, count, part, scratch.total, scratch.count)
+        if values < 0:
+            return None
+        there += values
+        total, counts = scratch.total[: len(part)], scratch.count[: len(part)]
+        size = _write(total, counts, scratch.group, scratch.out, offsets[start : start + len(part) + 1])
+        pieces.append(scratch.out[:size].tobytes())
+    data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    validity = None if there == rows else pa.py_buffer(np.packbits(count[places] > 0, bitorder="little"))
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(data), validity)
+
+
+@borrowing
+def _gather(low: Int64s, high: Int64s, count: Int64s, places: Int64s, total: Int64s, counts: Int64s) -> int:
+    """Totals and counts at places; returns how many have a count, -1 when one is too large."""
+    there = 0
+    fits = True
+    for i in range(len(places)):
+        at = places[i]
+        upper = high[at] + (low[at] >> 32)
+        fits &= (upper >> 30 == upper >> 31) & (count[at] <= _COUNT_MAX)
+        total[i] = (high[at] << 32) + low[at]
+        counts[i] = count[at]
+        there += count[at] > 0
+    return there if fits else -1
 
 
 @inlined

@@ -63,15 +63,25 @@ class Cells:
         """The combinations of tag values, by their number."""
         return list(self._combinations)
 
+    # Cells are told by their *place*: bucket · ``room`` + combination.
+
+    @property
+    def room(self) -> int:
+        """How many places a bucket has: there may be more than combinations."""
+        return max(1, self._room)
+
     @property
     def rows(self) -> Int64s:
-        """(buckets, combinations): how many rows each cell has."""
-        return self._rows[: self._buckets, : len(self._combinations)]
+        """How many rows each cell has, by place."""
+        return self._rows.reshape(-1)
 
     def of(self, name: str, column: int) -> Table:
-        """One state of a column, or of ``TIMES``, by cell, shaped as ``rows``."""
-        table = next(t for s, t in self._tables.items() if s.name == name and s.column == column)
-        return table[: self._buckets, : len(self._combinations)]
+        """One state of a column, or of ``TIMES``, by place."""
+        return next(t for s, t in self._tables.items() if s.name == name and s.column == column).reshape(-1)
+
+    @property
+    def nbytes(self) -> int:
+        return self._rows.nbytes * (1 + len(self._tables))
 
     # --- adding a batch ---
 
@@ -79,7 +89,7 @@ class Cells:
         """``times`` in ns, when there are buckets. Raises TooManyCells."""
         times = None if times is None else readonly(times)
         cell = self._cells_of(times, tags, rows)
-        kernels.count_rows(cell, self._rows.reshape(-1))
+        kernels.count_rows(cell, self.rows)
         for column, array in fields.items():
             states.add_points(self._tables_of(column), cell, array, times, floating=column in self._floating)
         if self._has_times and times is not None:
@@ -88,7 +98,7 @@ class Cells:
     def add_summaries(self, found: SummaryCells) -> None:
         """What a scan says in cells of its own. Raises TooManyCells."""
         cell = self._cells_of(readonly(found.first_times), found.tags, len(found))
-        kernels.add(cell, readonly(found.rows), self._rows.reshape(-1))
+        kernels.add(cell, readonly(found.rows), self.rows)
         if self._has_times:
             first, last = readonly(found.first_times), readonly(found.last_times)
             states.add_times(self._tables_of(states.TIMES), cell, first, last)

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from tsdb.model.store import TIME_NS, ScanRequest, View
-from tsdb.sql.aggregation.answer import answer
+from tsdb.sql.aggregation.answer import later
 from tsdb.sql.aggregation.cells import Cells
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
-from tsdb.sql.kernel_execution import KernelExecution
+from tsdb.sql.kernel_execution import KernelExecution, Later
 from tsdb.sql.result import ResultColumn, Rows
 
 NS_PER_US = 1000
@@ -44,8 +44,8 @@ class AggregateExecution(KernelExecution):
         self._plan = plan
         self._request = request
 
-    def answer(self) -> pa.RecordBatch | Rows:
-        return answer(self._plan, self._filled())
+    def answer(self) -> pa.RecordBatch | Later | Rows:
+        return later(self._plan, self._filled())
 
     def _filled(self) -> Cells:
         plan, key = self._plan, self._plan.time

@@ -26,9 +26,8 @@ _COUNT_MAX = (1 << 60) // 10_000
 
 
 def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlType, *, shown: bool) -> pa.Array:
-    """An aggregate of the ``filled`` cells in the type ``result``; ``shown``: averages of integers as texts.
-
-    Raises Unsuitable for sums beyond float8, whose error DuckDB has.
+    """An aggregate of the cells at the places ``filled`` in the type ``result``. ``shown``: averages of integers as
+    texts. Raises Unsuitable for sums beyond float8, whose error DuckDB has.
     """
 
     def state(name: str) -> Any:
@@ -38,11 +37,15 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
         # Every cell has a row, and every row a time.
         return pa.array(us_of_ns(state(aggregate.function))).view(pa.timestamp("us", "UTC"))
     if aggregate.column is None:
-        return pa.array(cells.rows.reshape(-1).take(filled))
+        return pa.array(cells.rows.take(filled))
     if aggregate.function in ("first", "last"):
         return pa.array(state(aggregate.function), mask=state(f"{aggregate.function} there") == 0).cast(result.arrow)
     if aggregate.function in SPREADS:
         return _spread(aggregate.function, state("n"), state("m2"), result)
+    if aggregate.function == "avg" and shown and not aggregate.floating:
+        low, high, counts = (cells.of(name, aggregate.column) for name in ("low", "high", "count"))
+        texts = averages.texts(low, high, counts, filled)
+        return _texts(state("low"), state("high"), state("count")) if texts is None else texts
     count: Int64s = state("count")
     none = count == 0
     match aggregate.function:
@@ -57,7 +60,7 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
         case "sum":
             return _sums(state("low"), state("high"), none, result)
         case _:
-            return (_shown_averages if shown else _averages)(state("low"), state("high"), count)
+            return _averages(state("low"), state("high"), count)
 
 
 def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
@@ -69,7 +72,7 @@ def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
 
 
 def _state(aggregate: Aggregate, name: str, cells: Cells, filled: Int64s) -> Any:
-    return cells.of(name, TIMES if aggregate.column is None else aggregate.column).reshape(-1).take(filled)
+    return cells.of(name, TIMES if aggregate.column is None else aggregate.column).take(filled)
 
 
 def _finite(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -140,10 +143,8 @@ def _average(total: int, count: int, digits: int = _AVG_DIGITS) -> Decimal:
     return Decimal((total < 0, tuple(map(int, str(unscaled))), -digits))
 
 
-def _shown_averages(low: Int64s, high: Int64s, count: Int64s) -> pa.Array:
-    """As PostgreSQL prints them: at least 16 significant digits (select_div_scale in numeric.c)."""
-    if _fits(low, high) and len(count) and int(count.max()) <= _COUNT_MAX:
-        return averages.texts((high << 32) + low, count)
+def _texts(low: Int64s, high: Int64s, count: Int64s) -> pa.Array:
+    """Averages of huge sums as PostgreSQL prints them: at least 16 significant digits."""
     texts = []
     for each, others, rows in zip(low.tolist(), high.tolist(), count.tolist(), strict=True):
         exact = _exact(each, others)
@@ -152,6 +153,7 @@ def _shown_averages(low: Int64s, high: Int64s, count: Int64s) -> pa.Array:
 
 
 def _digits_of_one(total: int, count: int) -> int:
+    """select_div_scale in numeric.c."""
     weights: list[int] = []
     firsts: list[int] = []
     for each in (total, count):

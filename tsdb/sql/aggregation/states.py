@@ -105,11 +105,12 @@ def add_cells(
     tables: Tables, cell: Int32s, found: summaries.SummaryCells, statistics: Mapping[str, Table], *, floating: bool
 ) -> None:
     """Add what a scan says of a column in cells; ``statistics`` empty: no point in them has a value."""
-    none = readonly(np.zeros(len(cell), np.int64))
     given = {name: readonly(values) for name, values in statistics.items()}
-    first = (readonly(found.first_times), given.get("first", none), given.get("first there", none) > 0)
-    last = (readonly(found.last_times), given.get("last", none), given.get("last there", none) > 0)
-    _ends(tables, cell, first, last)
+    if "first" in tables or "last" in tables:
+        none = readonly(np.zeros(len(cell), np.int64))
+        first = (readonly(found.first_times), given.get("first", none), given.get("first there", none) > 0)
+        last = (readonly(found.last_times), given.get("last", none), given.get("last there", none) > 0)
+        _ends(tables, cell, first, last)
     if not given:
         return
     count: Int64s = given["count"]
