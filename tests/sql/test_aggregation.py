@@ -18,8 +18,9 @@ from tests.sql.memory_view import MemoryView, table_of
 from tests.sql.test_random_statements import bag
 from tsdb.errors import NumericValueOutOfRange, QueryCanceled
 from tsdb.model.store import TimeRange
-from tsdb.sql.aggregation import averages, cells, results
+from tsdb.sql.aggregation import answer, averages, cells, results
 from tsdb.sql.aggregation.plan import TimeKey
+from tsdb.sql.kernel_execution import FIRST_ROWS
 from tsdb.sql.query import Queries
 
 UNPRUNED = replace(CONTEXT, settings={"timezone": "UTC", "tsdb.prune": "off"})
@@ -126,6 +127,27 @@ def test_a_sum_beyond_int8_is_a_numeric(queries: Queries) -> None:
     rows = [(k, "a", "x", 2**63 - 1, None, None) for k in range(5)]
     ours, theirs = kernels_and_duckdb(queries, rows, 2, "SELECT sum(n), avg(n) FROM cpu")
     assert ours == theirs == [(5 * (2**63 - 1), 2**63 - 1)]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_long_results_are_duckdbs_piece_by_piece(
+    queries: Queries, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    rows = [(k, "abc"[k % 3], "x", k * 7919 if k % 5 else None, k * 0.5, k % 9) for k in range(2 * FIRST_ROWS + 100)]
+    text = f"""SELECT {BUCKET.format("1 minute")} AS t, host, avg(n), sum(small), max(usage), count(*) FROM cpu
+        GROUP BY t, host HAVING count(n) < 2 ORDER BY t DESC, host"""
+    if not kept:
+        monkeypatch.setattr(answer, "KEPT_BYTES", 0)
+    ours, theirs = kernels_and_duckdb(queries, rows, 1000, text)
+    assert len(ours) == len(rows)
+    assert ours == theirs
+
+
+def test_a_sum_that_overflows_fails_before_the_first_row(queries: Queries) -> None:
+    rows = [(k // 2, "a", "x", None, 1.5e308 if k > 2 * FIRST_ROWS else 1.0, None) for k in range(2 * FIRST_ROWS + 90)]
+    text = f"SELECT {BUCKET.format('1 minute')} AS t, sum(usage) FROM cpu GROUP BY t ORDER BY t"
+    with pytest.raises(NumericValueOutOfRange):
+        ask(queries, view_of(rows, 1000), text)
 
 
 def test_too_many_groups_go_to_duckdb(queries: Queries, monkeypatch: pytest.MonkeyPatch) -> None:
