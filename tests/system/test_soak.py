@@ -45,7 +45,7 @@ def small(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Path
 @pytest.mark.parametrize("small", [512], indirect=True)
 def test_what_is_accepted_is_stored_whatever_befalls(small: tuple[Path, int], slow_fsync: Path | None) -> None:
     folder, size = small
-    print(Soak(folder, seed=1, size_bytes=size, slow=slow_fsync).run(seconds=30))
+    print(Soak(folder, seed=1, size_bytes=size, slow=slow_fsync).run(seconds=60))
     if not size:
         pytest.skip("the soak held, but without a full disk: only root mounts a small file system")
 
