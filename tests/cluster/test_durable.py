@@ -96,7 +96,7 @@ def test_a_flush_that_fails_at_its_end_is_done_again_without_leaving_values(
         install(*arguments)
 
     monkeypatch.setattr("tsdb.storage.flusher.install", failing)
-    with Setting(tmp_path) as setting:
+    with Setting(tmp_path, compaction=False) as setting:
         setting.write(list(range(10)), step=WINDOW_NS)
         setting.node.flush()
         assert len(tries) == 2

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from tests.sim.histories import Operation, fault
+from tests.sim.kept import Kept
 from tsdb.cluster.raft.messages import AppendReply, Applied, Message, Stored, VoteReply
 from tsdb.cluster.raft.state import Role
 from tsdb.storage.frame import unseal
@@ -34,6 +35,11 @@ class Checks:
         """The term whose leader committed it."""
         self.commands: dict[int, bytes] = {}
         self._seen_commit: dict[int, int] = {}
+        self.digests: dict[int, bytes] = {}
+        """Of the metadata, by the index of the last command that was applied."""
+        self.states: dict[int, int] = {}
+        self.acknowledged: dict[str, int] = {}
+        """Roles that a client was told to be there, and the index that made each."""
         self._histories: dict[int, list[Operation]] = {}
 
     def history(self, register: int) -> list[Operation]:
@@ -43,6 +49,7 @@ class Checks:
 
     def started(self, member: Member) -> None:
         self._seen_commit[member.id] = member.store.log.base_index
+        self.metadata(member)
 
     def stepped(self, member: Member) -> None:
         """After a message, a tick, an advance."""
@@ -116,6 +123,30 @@ class Checks:
             if self.commands.setdefault(index, command) != command:
                 raise Broken(f"node {member.id} applies {command!r} at {index}, and others {self.commands[index]!r}")
         member.machine.applied.clear()
+        self.metadata(member)
+
+    def metadata(self, member: Member) -> None:
+        """Equal digests at equal indexes, over crashes and snapshots as well; what was acknowledged stays."""
+        machine = member.machine
+        if not isinstance(machine, Kept):
+            return
+        for index, digest in machine.digests:
+            if self.digests.setdefault(index, digest) != digest:
+                raise Broken(f"node {member.id} has other metadata at {index} than somebody else")
+        for index, whole in machine.states:
+            if self.states.setdefault(index, whole) != whole:
+                raise Broken(f"node {member.id} is in another state at {index} than somebody else")
+        if machine.contradictions:
+            raise Broken(f"node {member.id} answers a command in two ways: {machine.contradictions}")
+        machine.digests.clear()
+        machine.states.clear()
+        state = machine.metadata.machine.state
+        for role, index in self.acknowledged.items():
+            if index <= state.group.applied and role not in state.catalog.roles.by_name:
+                raise Broken(f"node {member.id} lost {role}, which was acknowledged at {index}")
+
+    def acknowledge(self, role: str, index: int) -> None:
+        self.acknowledged[role] = index
 
     # Called at the end of phases
 

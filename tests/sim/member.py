@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tests.sim.disk import Disk
 from tests.sim.odds import TICK
-from tests.sim.registers import Registers
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft.messages import Applied, Apply, Message, Store, Stored
 from tsdb.cluster.raft.node import Node, PeerUnknown
@@ -45,7 +44,7 @@ class Member:
 
     def bootstrap(self, configuration: Configuration) -> None:
         """The group begins, with this member in it."""
-        RaftStore(self.disk, GROUP, Registers(self.disk)).bootstrap(configuration)
+        RaftStore(self.disk, GROUP, self.world.machine(self.disk)).bootstrap(configuration)
 
     def start(self) -> None:
         if self.up or self.gone:
@@ -57,7 +56,7 @@ class Member:
         self.stores: deque[Store] = deque()
         self.applies: deque[Apply] = deque()
         self.storing = self.applying = False
-        self.machine = Registers(self.disk)
+        self.machine = self.world.machine(self.disk)
         self.store = RaftStore(self.disk, GROUP, self.machine)
         settings = self.world.odds.settings_of(self.id)
         self.node = Node(settings, self.store, self.world.chance.randrange, applied=self.store.applied)

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable
 
 from tests.sim.checks import Broken, Checks
 from tests.sim.client import Client
+from tests.sim.disk import Disk
+from tests.sim.kept import Kept
 from tests.sim.member import Member
+from tests.sim.metadata_client import MetadataClient
 from tests.sim.odds import TICK, Odds
 from tests.sim.operator import Operator
-from tests.sim.registers import Write, command
+from tests.sim.registers import Registers, Write, command
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft.messages import InstallSnapshot, Message
 
@@ -19,11 +22,12 @@ from tsdb.cluster.raft.messages import InstallSnapshot, Message
 class World:
     """Run it with ``run``; it raises Broken or AssertionError where something is wrong."""
 
-    def __init__(self, seed: int, odds: Odds | None = None) -> None:
+    def __init__(self, seed: int, odds: Odds | None = None, metadata_clients: int = 0) -> None:
         self.chance = random.Random(seed)
         self.odds = odds or Odds.drawn(self.chance)
         self.now = 0.0
         self.healed = False
+        self.machine: Callable[[Disk], Registers] = Kept if metadata_clients else Registers
         self.moments = 0
         self._events: list[tuple[float, int, Callable[[], None], Member | None, int]] = []
         self._numbers = 0
@@ -39,7 +43,8 @@ class World:
                 member.bootstrap(Configuration(voters, (), learners))
             member.start()
         self.operator = Operator(self)
-        self.clients = [Client(self, number) for number in range(1, self.odds.clients + 1)]
+        self.clients: list[Client | MetadataClient] = [Client(self, n) for n in range(1, self.odds.clients + 1)]
+        self.clients += [MetadataClient(self, number) for number in range(1, metadata_clients + 1)]
 
     def add_member(self) -> Member:
         member = Member(self, len(self.members) + 1)
@@ -185,6 +190,8 @@ class World:
         for client in self.clients:
             client.give_up()
         self.checks.histories()
+        for member in self.operator.current_members() or ():
+            self.checks.metadata(member)
 
     def heal(self) -> None:
         self.healed = True
@@ -199,7 +206,7 @@ class World:
         members = self.operator.current_members()
         if members is None:
             return False
-        applied = {(m.store.applied, m.machine.snapshot()) for m in members}
+        applied = {(m.store.applied, m.machine.fingerprint()) for m in members}
         return len(applied) == 1
 
     def describe(self) -> str:

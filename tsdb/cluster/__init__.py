@@ -8,7 +8,10 @@ when it is on this node's disk. ``node.Node`` implements ``tsdb.model.store.Stor
 2. ``storage`` logs the ops in one synced group, applies them and answers: then they are durable and visible.
 3. A DELETE by time and tags becomes one op for each location whose interval holds a bucket in range; a DELETE of
    named points one for each location that holds some.
-4. Schema changes, views, statistics and flushes go straight to the engine.
+4. A change of the schema or of a role is a command of the metadata group (``metadata``), of which this node is the only
+   voter: logged, committed, and applied in the committer's thread, to the catalog and to what follows in storage.
+5. Views, statistics and flushes go straight to the engine.
 
-What comes with replication (``replication.md``): placement, epochs and leaders, the control plane, routing, transport.
+What comes with replication (``replication.md``): a group of more than one node, placement, epochs and leaders that
+something follows from, routing.
 """

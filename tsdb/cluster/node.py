@@ -6,11 +6,18 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.errors import TsdbError, UndefinedTable
+from tsdb.cluster.listing import cluster_locations, cluster_members
+from tsdb.cluster.metadata.commands import Action, ChangeSchema, Command, Found, NewMember
+from tsdb.cluster.metadata.group_of_one import GroupOfOne
+from tsdb.cluster.metadata.machine import Outcome
+from tsdb.cluster.metadata.records import NO_ID
+from tsdb.cluster.metadata.state import State
+from tsdb.errors import DataCorrupted, StartupError, TsdbError, UndefinedTable
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence, passes_with_its_process
@@ -25,9 +32,12 @@ from tsdb.model.schema import (
     DropView,
     SchemaChange,
     Series,
+    applied,
 )
 from tsdb.model.store import (
     Block,
+    ClusterLocation,
+    ClusterMember,
     Compaction,
     Deletion,
     Effect,
@@ -60,20 +70,41 @@ FLUSH_SECONDS = 1.0
 class Node:
     """A cluster of one node. Implements ``tsdb.model.store.Store``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, options: Options) -> None:
         self._engine = engine
+        self._clock = options.clock
+        self._group: GroupOfOne = engine.call(
+            lambda: GroupOfOne(engine.records, options.node_id, engine, engine.catalog, options.abort)
+        )
+        if self._group.state.group.cluster == NO_ID:
+            self._found(options.node_id)
         if engine.catalog.next_database == 1:
-            engine.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
+            self.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
         if not engine.catalog.roles.secret:
-            engine.change(SetSecret(secrets.token_bytes(SECRET_BYTES)))
+            self.change(SetSecret(secrets.token_bytes(SECRET_BYTES)))
         leftovers = tuple(_leftovers(engine.catalog))
         if leftovers:
-            engine.change(*leftovers)
+            self.change(*leftovers)
 
     @classmethod
     def open(cls, path: Path, options: Options | None = None) -> Node:
         """The node whose data is at ``path``; made when there is none. Raises StartupError."""
-        return cls(Engine.open(path, options or Options()))
+        options = options or Options()
+        engine = Engine.open(path, options)
+        try:
+            return cls(engine, options)
+        except DataCorrupted as error:
+            engine.close()
+            raise StartupError(
+                f"the metadata in {path} is damaged and was not opened: {error}; restore it from a backup"
+            ) from error
+
+    def _found(self, node: int) -> None:
+        """A cluster of this node alone; a directory from before there were groups becomes one."""
+        member = NewMember(uuid4().bytes)
+        found = Found(uuid4().bytes, member)
+        answer = self._engine.call(lambda: self._propose(found)).answer
+        assert answer.values == (node,), f"the first node is node {node}, and not {answer}"
 
     @property
     def engine(self) -> Engine:
@@ -83,8 +114,33 @@ class Node:
     def catalog(self) -> Catalog:
         return self._engine.catalog
 
+    @property
+    def metadata(self) -> State:
+        """What the cluster has agreed on, as this node has applied it."""
+        return self._group.state
+
     def change(self, *changes: SchemaChange) -> Catalog:
-        return self._engine.change(*changes)
+        return self._engine.call(lambda: self._change(changes))
+
+    def _change(self, changes: Sequence[SchemaChange]) -> Catalog:
+        """In the committer's thread: nothing changes between the look and the command."""
+        before = self._engine.catalog
+        self._engine.check_unchanged(changes)
+        # What is refused or changes nothing needs no place in the log.
+        if applied(before, changes).catalog is not before:
+            outcome = self._propose(ChangeSchema.of(changes))
+            if outcome.error is not None:
+                raise outcome.error
+        return self._engine.catalog
+
+    def _propose(self, action: Action) -> Outcome:
+        return self._group.propose(Command(action, self._clock.now_ns()))
+
+    def members(self) -> Sequence[ClusterMember]:
+        return cluster_members(self.metadata)
+
+    def locations(self) -> Sequence[ClusterLocation]:
+        return cluster_locations(self.metadata)
 
     def write(
         self,

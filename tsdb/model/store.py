@@ -350,6 +350,39 @@ class SeriesStatistics:
     column_bytes: Mapping[int, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ClusterMember:
+    """A node of the cluster; ``addresses`` as "purpose host:port"."""
+
+    node: int
+    uuid: str
+    addresses: tuple[str, ...]
+    zone: str
+    capacity_bytes: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLocation:
+    """A ring location: its part of the ring, places from ``first`` through ``last``, and the nodes that have it.
+
+    ``active_voters`` were the voters of the last epoch that has begun; ``leader`` None: there is no node yet.
+    """
+
+    number: int
+    database: str
+    first: int
+    last: int
+    map_version: int
+    epoch: int
+    leader: int | None
+    voters: tuple[int, ...]
+    learners: tuple[int, ...]
+    active_epoch: int
+    active_voters: tuple[int, ...]
+    intent: str
+
+
 class Store(Protocol):
     """The data of this node or cluster."""
 
@@ -422,6 +455,14 @@ class Store(Protocol):
 
     def compactions(self) -> Sequence[Compaction]:
         """What compaction on this node has done of late, the oldest first."""
+        ...
+
+    def members(self) -> Sequence[ClusterMember]:
+        """The nodes of the cluster, as this one knows them."""
+        ...
+
+    def locations(self) -> Sequence[ClusterLocation]:
+        """The ring locations of all databases, as this node knows them."""
         ...
 
     def compact(

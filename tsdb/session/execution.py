@@ -19,7 +19,7 @@ from tsdb.errors import SerializationFailure, TsdbError, UndefinedParameter, Und
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Block, Compaction, Store, VacuumProgress
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, Store, VacuumProgress
 from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
@@ -149,6 +149,12 @@ class Execution:
 
     def compactions(self) -> Sequence[Compaction]:
         return self._store.compactions()
+
+    def members(self) -> Sequence[ClusterMember]:
+        return self._store.members()
+
+    def locations(self) -> Sequence[ClusterLocation]:
+        return self._store.locations()
 
     def fresh_copy(self, plan: Plan, context: Context) -> PreparedCopy:
         """COPY FROM for the catalog that is there now."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
 from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
-from tsdb.model.store import Block, Compaction
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.catalog import oids
@@ -57,6 +57,12 @@ class SessionFunctions:
 
     def compactions(self) -> Sequence[Compaction]:
         return self._core.execution.compactions()
+
+    def members(self) -> Sequence[ClusterMember]:
+        return self._core.execution.members()
+
+    def locations(self) -> Sequence[ClusterLocation]:
+        return self._core.execution.locations()
 
     def continuous(self, views: Sequence[Series]) -> dict[int, ContinuousState]:
         return self._core.execution.continuous(views)

@@ -13,7 +13,7 @@ from tsdb.model.catalog import Series
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
-from tsdb.model.store import Block, Compaction, SeriesStatistics
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, SeriesStatistics
 from tsdb.sql.chance import Chance
 from tsdb.sql.continuous.state import ContinuousState
 
@@ -73,6 +73,14 @@ class SessionAccess(Protocol):
 
     def compactions(self) -> Sequence[Compaction]:
         """What compaction has done of late."""
+        ...
+
+    def members(self) -> Sequence[ClusterMember]:
+        """The nodes of the cluster."""
+        ...
+
+    def locations(self) -> Sequence[ClusterLocation]:
+        """The ring locations of all databases."""
         ...
 
     def continuous(self, views: Sequence[Series]) -> Mapping[int, ContinuousState]:

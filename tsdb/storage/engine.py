@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from tsdb.errors import TsdbError
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
-from tsdb.model.schema import Catalog, SchemaChange, Series
+from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.committer import Committer, Pending
@@ -21,13 +22,15 @@ from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.group import commit
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
+from tsdb.storage.raft_log import Records
 from tsdb.storage.recovery import recover
-from tsdb.storage.rocks import FatalStorageError
+from tsdb.storage.rocks import Batch, FatalStorageError
 from tsdb.storage.sequences import Sequences
 from tsdb.storage.shard import Shard, delete_values
 from tsdb.storage.statistics import blocks_of, statistics_of
 from tsdb.storage.view import StorageView
 
+R = TypeVar("R")
 log = logging.getLogger("tsdb.storage")
 
 
@@ -123,9 +126,9 @@ class Engine:
                 return _failed(error)
         return self._committer.submit(append, append.bytes, alone=True)
 
-    def change(self, *changes: SchemaChange) -> Catalog:
-        """Apply schema changes, all or none; durable and visible when this returns. Raises their errors."""
-        return self._committer.call(lambda: self._change(changes)).result()
+    def call(self, function: Callable[[], R]) -> R:
+        """Run something in the committer's thread, between groups of appends; its result or its error."""
+        return self._committer.call(function).result()
 
     def advance(self, series: Series, progress: Progress) -> None:
         """How far a continuous view's stored buckets go; durable and visible when this returns."""
@@ -270,12 +273,27 @@ class Engine:
             return self._flushing
         return self._freeze()
 
-    def _change(self, changes: Sequence[SchemaChange]) -> Catalog:
-        catalog, dropped = self._shard.change(changes)
+    # ---- for who keeps the catalog, in the committer's thread (``call``)
+
+    @property
+    def records(self) -> Records:
+        """The store, for a Raft log and what it keeps; a write that fails ends the process."""
+        return self._shard
+
+    def check_unchanged(self, changes: Sequence[SchemaChange]) -> None:
+        """Raises SerializationFailure for a change that rests on data which have changed since they were looked at."""
+        self._shard.check_unchanged(changes)
+
+    def stage_catalog(self, batch: Batch, before: Catalog, applied: Applied) -> None:
+        """What a change of the catalog does to the data, into the batch that holds the change itself."""
+        self._shard.stage_catalog(batch, before, applied)
+
+    def publish_catalog(self, catalog: Catalog) -> None:
+        """Make a catalog visible whose batches are written."""
+        dropped = self._shard.publish_catalog(catalog)
         self._deferred += [(self._shard.version.number, series) for series in dropped]
         self._delete_deferred()
         self._after_change()
-        return catalog
 
     def _tick(self) -> None:
         self._shard.mark()

@@ -49,7 +49,10 @@ from tsdb import prompt
 from tsdb.errors import DataCorrupted, IoError, StartupError
 from tsdb.storage.keys import FAMILIES, state_key
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# Version 1 had no group: its catalog changed without a log. A directory of it is taken over, and is not opened again by
+# a version that knows nothing of groups and would change the catalog behind one's back.
+FORMATS_TAKEN_OVER = (1,)
 LOCK_FILE = "tsdb.lock"
 ROCKS_DIRECTORY = "rocks"
 
@@ -266,14 +269,16 @@ class Rocks:
 
     def _check_format(self) -> None:
         stored = self.get("state", _FORMAT_KEY)
-        if stored is None:
-            if next(self.scan("state"), None) is not None:
-                raise StartupError(f"{self.path} holds data without a format version; it is not opened")
+        if stored is None and next(self.scan("state"), None) is not None:
+            raise StartupError(f"{self.path} holds data without a format version; it is not opened")
+        version = -1
+        if stored is not None and len(stored) == _FORMAT.size:
+            version = _FORMAT.unpack(stored)[0]
+        if stored is None or version in FORMATS_TAKEN_OVER:
             batch = self.batch()
             batch.put("state", _FORMAT_KEY, _FORMAT.pack(FORMAT_VERSION))
             self.write(batch, sync=True)
             return
-        version = _FORMAT.unpack(stored)[0] if len(stored) == _FORMAT.size else -1
         if version > FORMAT_VERSION:
             raise StartupError(
                 f"{self.path} was written by a newer tsdb (format {version}, this one reads {FORMAT_VERSION}); "

@@ -7,7 +7,7 @@ what is visible change together and in one order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from weakref import WeakKeyDictionary
 
 from tsdb.errors import SerializationFailure
 from tsdb.model.continuous import Progress
-from tsdb.model.schema import Catalog, SchemaChange, SetRetention, applied
+from tsdb.model.schema import Applied, Catalog, SchemaChange, SetRetention
 from tsdb.model.store import TimeRange
 from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN
-from tsdb.storage import keys, metadata, state
+from tsdb.storage import keys, state
 from tsdb.storage.apply import add_rows, add_tombstones
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.changes import ChangesReader, KnownChanges, with_erased
@@ -80,6 +80,8 @@ class Shard:
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
+        # Series that staged changes of the catalog have dropped.
+        self._gone: list[int] = []
         self._frozen_count = 0
         self._marked_ns = options.clock.now_ns()
 
@@ -87,12 +89,30 @@ class Shard:
 
     def write_durably(self, batch: Batch) -> None:
         """Write a batch with a sync; a failure ends the process."""
+        self.write(batch, sync=True)
+
+    def write(self, batch: Batch, sync: bool) -> None:
+        """Write a batch; a failure ends the process."""
         try:
-            self.rocks.write(batch, sync=True)
+            self.rocks.write(batch, sync)
         except FatalStorageError as error:
             self.options.abort(str(error))
             raise
-        self.syncs += 1
+        self.syncs += sync
+
+    # With ``write`` these make a Raft log's records of it.
+
+    def batch(self) -> Batch:
+        return self.rocks.batch()
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        return self.rocks.get(family, key)
+
+    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self.rocks.get_many(family, keys)
+
+    def scan(self, family: str, low: bytes = b"", high: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
+        return self.rocks.scan(family, low, high)
 
     def publish(self, **changes: Any) -> None:
         """The next version of the data: one assignment. All that has a counter is in it: nothing is staged now."""
@@ -233,17 +253,11 @@ class Shard:
 
     # ---- schema
 
-    def change(self, changes: Sequence[SchemaChange]) -> tuple[Catalog, list[int]]:
-        """Apply schema changes. Returns the catalog and the dropped series, whose values views may still read."""
-        before = self.version.catalog
-        self._check_unchanged(changes)
-        done = applied(before, changes)
+    def stage_catalog(self, batch: Batch, before: Catalog, done: Applied) -> None:
+        """What a change of the catalog does to the data, into the batch that holds the change itself."""
         after = done.catalog
-        if after is before:
-            return before, []
         gone = sorted(n for n in done.series if n in before.series_by_number and n not in after.series_by_number)
-        batch = self.rocks.batch()
-        metadata.store(batch, done)
+        self._gone += gone
         for series in gone:
             delete_series(batch, series)
             state.put_dropped(batch, series)
@@ -254,11 +268,8 @@ class Shard:
             state.delete_flushed(batch, [location.number for location in locations])
             # The ops that go with the logs may be all that showed how far the counter had come (invariant 3).
             state.put_counter(batch, self.log.counter)
-        self.write_durably(batch)
-        self._publish_catalog(after, gone)
-        return after, gone
 
-    def _check_unchanged(self, changes: Sequence[SchemaChange]) -> None:
+    def check_unchanged(self, changes: Sequence[SchemaChange]) -> None:
         """Raises SerializationFailure for a floor that must not rise over changes that nobody has looked at."""
         for change in changes:
             if not isinstance(change, SetRetention) or change.unchanged_since is None:
@@ -270,8 +281,9 @@ class Shard:
             if reader.changes(series.number, counter, span, BUCKET_NS):
                 raise SerializationFailure(f'"{series.name}" was changed while its floor was to rise')
 
-    def _publish_catalog(self, catalog: Catalog, gone: Sequence[int]) -> None:
-        version = self.version
+    def publish_catalog(self, catalog: Catalog) -> list[int]:
+        """Make a catalog visible whose batches are written. The dropped series: views may still read their values."""
+        version, gone, self._gone = self.version, self._gone, []
         dropped = set(gone)
         if gone:
             stones = self.stones_on_disk.items()
@@ -285,7 +297,7 @@ class Shard:
         self._erased = _without(self._erased, dropped)
         if not gone:
             self.publish(catalog=catalog)
-            return
+            return gone
         self.publish(
             catalog=catalog,
             blocks=_without(version.blocks, dropped),
@@ -294,6 +306,7 @@ class Shard:
             tagsets=_without(version.tagsets, dropped),
             progress=_without(version.progress, dropped),
         )
+        return gone
 
 
 def _without(mapping: Mapping[int, Any], gone: set[int]) -> dict[int, Any]:

@@ -6,6 +6,7 @@ commands is fetched with ``take`` once the batch is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome, state_of
@@ -31,11 +32,11 @@ class Follower(Protocol):
 class StoredMetadata:
     """The machine of one group on one node."""
 
-    def __init__(self, records: Records, follower: Follower | None = None) -> None:
-        """Raises DataCorrupted."""
+    def __init__(self, records: Records, follower: Follower | None = None, catalog: Catalog | None = None) -> None:
+        """``catalog``: as it was loaded from ``records`` already. Raises DataCorrupted."""
         self._follower = follower
         self._outcomes: list[Outcome] = []
-        self.machine = Machine(state_of(_there(records)))
+        self.machine = Machine(state_of(_there(records, _RECORDS if catalog is None else NAMES.values()), catalog))
 
     def stage(self, batch: Any, index: int, command: bytes) -> None:
         """Raises DataCorrupted for a command that this version cannot read: the node must stop."""
@@ -70,9 +71,9 @@ class StoredMetadata:
         return taken
 
 
-def _there(records: Records) -> list[tuple[bytes, bytes]]:
+def _there(records: Records, names: Iterable[str]) -> list[tuple[bytes, bytes]]:
     found: list[tuple[bytes, bytes]] = []
-    for name in _RECORDS:
+    for name in names:
         prefix = keys.state_key(name)
         found += records.scan(FAMILY, prefix, keys.after(prefix))
     return found

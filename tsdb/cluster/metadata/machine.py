@@ -184,7 +184,10 @@ def _check_expected(draft: Draft, expected: Iterable[Expected]) -> None:
 def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
     match action:
         case Found():
-            return members.found(draft, action)
+            values = members.found(draft, action)
+            # A directory from before there was a group has databases already.
+            rings.follow(draft, sorted(draft.catalog.databases_by_number))
+            return values
         case AddMember():
             return members.add(draft, action)
         case ChangeMember():
@@ -305,10 +308,10 @@ def read_snapshot(body: bytes) -> list[tuple[bytes, bytes]]:
         raise DataCorrupted(f"a snapshot of the group: {error}") from error
 
 
-def state_of(records: Iterable[tuple[bytes, bytes]]) -> State:
-    """The state whose records these are. Raises DataCorrupted."""
+def state_of(records: Iterable[tuple[bytes, bytes]], catalog: Catalog | None = None) -> State:
+    """The state whose records these are, or these and a catalog's. Raises DataCorrupted."""
     source = _Source(records)
-    state = State(metadata.load(source))
+    state = State(metadata.load(source) if catalog is None else catalog)
     for kind in NAMES:
         prefix = keys.state_key(NAMES[kind])
         for key, value in source.scan(FAMILY, prefix, keys.after(prefix)):

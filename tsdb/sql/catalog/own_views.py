@@ -1,5 +1,5 @@
 """Our own system views, in the schema ``tsdb``: their columns, and the rows of pg_class and its like that describe
-them. What is in them, ``live_storage`` and ``live_continuous`` say.
+them. What is in them, ``live_storage``, ``live_continuous`` and ``live_cluster`` say.
 
 They belong to an extension ``tsdb``, so that pg_dump leaves them out. Their OIDs are below those of a database's own
 objects and above those of PostgreSQL's.
@@ -15,7 +15,7 @@ from tsdb.model.relations import SYSTEM_VIEWS, Definition, Namespace, SqlView, V
 from tsdb.model.roles import PUBLIC
 from tsdb.sql.catalog import oids
 from tsdb.sql.catalog.static import CatalogColumn, CatalogRelation
-from tsdb.types import BOOL, FLOAT8, INT4, INT8, INTERVAL, NAME, OID, TEXT, TIMESTAMPTZ, SqlType, array_of
+from tsdb.types import BOOL, FLOAT8, INT4, INT8, INTERVAL, NAME, OID, TEXT, TIMESTAMPTZ, UUID, SqlType, array_of
 
 SCHEMA = SYSTEM_VIEWS
 # Numbers below a database's own, so that ``oids.of`` is below its OIDs.
@@ -40,6 +40,15 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("refresh_interval", INTERVAL), ("watermark", TIMESTAMPTZ), ("history_until", TIMESTAMPTZ),
         ("dirty", array_of(TEXT)), ("last_run", TIMESTAMPTZ), ("runs", INT8), ("failures", INT8), ("seconds", FLOAT8),
         ("error", TEXT),
+    ),
+    "members": (
+        ("node", INT4), ("uuid", UUID), ("addresses", array_of(TEXT)), ("zone", TEXT), ("capacity_bytes", INT8),
+        ("draining", BOOL), ("locations", INT8), ("leads", INT8),
+    ),
+    "locations": (
+        ("location", INT8), ("datname", NAME), ("first_place", TEXT), ("last_place", TEXT), ("map_version", INT8),
+        ("epoch", INT8), ("leader", INT4), ("voters", array_of(INT4)), ("learners", array_of(INT4)),
+        ("active_epoch", INT8), ("active_voters", array_of(INT4)), ("intent", TEXT),
     ),
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from tsdb.model.catalog import Catalog
 from tsdb.model.roles import FIRST
 from tsdb.sql.catalog import (
+    live_cluster,
     live_continuous,
     live_databases,
     live_information,
@@ -32,6 +33,7 @@ from tsdb.types import BOOL, CHAR, OID, TEXT, XID
 
 # The table of live relations fills itself as these are imported.
 _LIVE = (
+    live_cluster,
     live_continuous,
     live_databases,
     live_information,

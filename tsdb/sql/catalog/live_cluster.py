@@ -1,0 +1,44 @@
+"""``tsdb.members`` and ``tsdb.locations``: the nodes of the cluster, and which of them has which part of the rings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tsdb.model.store import ClusterLocation, ClusterMember
+from tsdb.sql.catalog.live import Glance, live
+from tsdb.sql.catalog.own_views import SCHEMA
+
+Row = tuple[ClusterMember, int, int]
+
+
+@live(SCHEMA, "members", {
+    "node": lambda r, m: r[0].node, "uuid": lambda r, m: r[0].uuid, "addresses": lambda r, m: list(r[0].addresses),
+    "zone": lambda r, m: r[0].zone, "capacity_bytes": lambda r, m: r[0].capacity_bytes,
+    "draining": lambda r, m: r[0].draining, "locations": lambda r, m: r[1], "leads": lambda r, m: r[2],
+}, kept=False)  # fmt: skip
+def members(glance: Glance) -> Sequence[Row]:
+    session = glance.context.session
+    if session is None:
+        return []
+    places = session.locations()
+    held = Counter(node for place in places for node in {*place.voters, *place.learners})
+    led = Counter(place.leader for place in places)
+    return [(each, held[each.node], led[each.node]) for each in session.members()]
+
+
+def _place(place: int) -> str:
+    return f"{place:016x}"
+
+
+@live(SCHEMA, "locations", {
+    "location": lambda r, m: r.number, "datname": lambda r, m: r.database,
+    "first_place": lambda r, m: _place(r.first), "last_place": lambda r, m: _place(r.last),
+    "map_version": lambda r, m: r.map_version, "epoch": lambda r, m: r.epoch, "leader": lambda r, m: r.leader,
+    "voters": lambda r, m: list(r.voters), "learners": lambda r, m: list(r.learners),
+    "active_epoch": lambda r, m: r.active_epoch, "active_voters": lambda r, m: list(r.active_voters),
+    "intent": lambda r, m: r.intent,
+}, kept=False)  # fmt: skip
+def locations(glance: Glance) -> Sequence[ClusterLocation]:
+    session = glance.context.session
+    return [] if session is None else session.locations()
