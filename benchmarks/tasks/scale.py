@@ -32,8 +32,10 @@ TYPES = (
 DRAWS = 15
 SCANS = {
     "all: avg(usage_user)": f"SELECT count(*), avg(usage_user) FROM {SERIES}",
-    "all, by DuckDB: quantiles": "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY usage_user), "
-    f"count(DISTINCT usage_idle) FROM {SERIES}",
+    "bounds: min(time), max(time)": f"SELECT min(time), max(time), count(*) FROM {SERIES}",
+    "all points, by DuckDB: count of a > b": f"SELECT count(*) FROM {SERIES} WHERE usage_user > usage_system",
+    "all points, by DuckDB: count(DISTINCT a + b) by host": "SELECT hostname, count(DISTINCT usage_user + usage_idle) "
+    f"FROM {SERIES} GROUP BY hostname ORDER BY 2 DESC LIMIT 5",
 }
 
 
@@ -45,6 +47,7 @@ class Point:
     latencies_ms: dict[str, float] = field(default_factory=dict)
     disk_bytes: int = 0
     memory_bytes: int = 0
+    scan_memory_bytes: int = 0
     load_rows_per_second: float = 0.0
 
 
@@ -104,13 +107,15 @@ def _ask(system: Tsdb, part: Workload, rows: int, point: Point) -> None:
     point.memory_bytes = watch.peak_bytes
     client.close()
     with psycopg.connect(system.conninfo(), autocommit=True) as connection:
-        for name, text in SCANS.items():
-            begin = time.perf_counter()
-            row = connection.execute(text.encode()).fetchone()
-            point.latencies_ms[name] = (time.perf_counter() - begin) * 1000
-            assert row is not None
-            if name.endswith("avg(usage_user)") and row[0] != rows:
-                raise ServerFailed(f"{row[0]} points, {rows} were written")
+        with MemoryWatch(system.pid(), since_start=False) as watch:
+            for name, text in SCANS.items():
+                begin = time.perf_counter()
+                row = connection.execute(text.encode()).fetchone()
+                point.latencies_ms[name] = (time.perf_counter() - begin) * 1000
+                assert row is not None
+                if name.endswith("avg(usage_user)") and row[0] != rows:
+                    raise ServerFailed(f"{row[0]} points, {rows} were written")
+        point.scan_memory_bytes = watch.peak_bytes
 
 
 def _sizes(points: list[Point]) -> Grid:
@@ -120,6 +125,7 @@ def _sizes(points: list[Point]) -> Grid:
     rows.append(("bytes a value", *(f"{point.disk_bytes / point.rows / len(FIELDS):.3f}" for point in points)))
     rows.append(("load, rows/s", *(number(point.load_rows_per_second) for point in points)))
     rows.append(("server's memory at the queries, MiB", *(number(point.memory_bytes / MIB) for point in points)))
+    rows.append(("server's memory at the scans, MiB", *(number(point.scan_memory_bytes / MIB) for point in points)))
     return Grid("Growing history", header, rows)
 
 

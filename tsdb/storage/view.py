@@ -193,26 +193,25 @@ class _Chooser:
         self._low = low
         self._high = high
         self._statistics = statistics
-        # Entry i counts the wanted tag sets below id i: a range of ids is looked at in one step.
-        self._below = None if wanted is None else np.concatenate(([0], np.cumsum(wanted)))
+        # Rising: a range of ids has a wanted one if two places in here differ.
+        self._wanted = None if wanted is None else np.flatnonzero(wanted)
 
     def blocks(self, blocks: SeriesBlocks) -> list[BlockHeader]:
         return [blocks.headers[at] for at in self.places(blocks).tolist()]
 
     def places(self, blocks: SeriesBlocks) -> npt.NDArray[np.intp]:
         """The places in the index of the blocks that may hold a wanted row."""
-        statistics, below = self._statistics, self._below
+        statistics, wanted = self._statistics, self._wanted
         statistics.blocks_total = len(blocks.headers)
         if self._low >= self._high:
             in_time = np.empty(0, np.intp)
         else:
             in_time = np.flatnonzero((blocks.min_time < self._high) & (blocks.max_time >= self._low))
         statistics.blocks_pruned_time = len(blocks.headers) - len(in_time)
-        if below is None:
+        if wanted is None:
             return in_time
-        last = len(below) - 1
-        first, beyond = blocks.min_tagset[in_time], blocks.max_tagset[in_time] + 1
-        with_tags = in_time[below[np.minimum(beyond, last)] > below[np.minimum(first, last)]]
+        first, last = blocks.min_tagset[in_time], blocks.max_tagset[in_time]
+        with_tags = in_time[np.searchsorted(wanted, last, "right") > np.searchsorted(wanted, first)]
         statistics.blocks_pruned_tags = len(in_time) - len(with_tags)
         return with_tags
 
@@ -226,8 +225,5 @@ class _Chooser:
         return in_time and self._has_tagset(bounds.min_tagset, bounds.max_tagset)
 
     def _has_tagset(self, low: int, high: int) -> bool:
-        below = self._below
-        if below is None:
-            return True
-        last = len(below) - 1
-        return bool(below[min(high + 1, last)] > below[min(low, last)])
+        wanted = self._wanted
+        return wanted is None or bool(np.searchsorted(wanted, high, "right") > np.searchsorted(wanted, low))

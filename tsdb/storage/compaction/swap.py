@@ -5,7 +5,7 @@ After a crash the old blocks are there or the new ones. Tombstones that are carr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tsdb.storage import state
@@ -14,6 +14,7 @@ from tsdb.storage.carried_out import keep_tombstones
 from tsdb.storage.compaction.plan import Task
 from tsdb.storage.compaction.retired import RetiredBlocks
 from tsdb.storage.shard import Shard
+from tsdb.storage.version import SeriesBlocks
 
 
 @dataclass(slots=True)
@@ -37,12 +38,10 @@ def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judg
     """
     version = shard.version
     batch = shard.rocks.batch()
-    blocks = dict(version.blocks)
     done: list[Outcome] = []
-    removed: list[BlockHeader] = []
     for outcome in outcomes:
         task = outcome.task
-        found = blocks.get(task.series)
+        found = version.blocks.get(task.series)
         ids = {header.block_id for header in task.blocks}
         if task.series not in version.catalog.series_by_number or found is None or not ids <= found.ids:
             for header in outcome.added:
@@ -51,10 +50,8 @@ def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judg
         done.append(outcome)
         for header in outcome.added:
             batch.put("blocks", header.key, header.to_bytes())
-        removed += outcome.removed
-        left = found.without({header.block_id for header in outcome.removed})
-        left = left.with_judged({header.block_id for header in outcome.kept}, judged)
-        blocks[task.series] = left.with_added(outcome.added, judged)
+    removed = [header for outcome in done for header in outcome.removed]
+    blocks = _swapped(version.blocks, done, judged)
     touched = {outcome.task.series for outcome in done}
     tombstones = keep_tombstones(shard, batch, list(shard.stones_on_disk.values()), blocks, touched)
     state.delete_flushing(batch, number)
@@ -67,3 +64,17 @@ def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judg
     if removed:
         retired.add(shard.version.number, removed)
     return done
+
+
+def _swapped(blocks: Mapping[int, SeriesBlocks], outcomes: Sequence[Outcome], judged: int) -> dict[int, SeriesBlocks]:
+    """The next version's blocks. All outcomes of a series together: each change of its index costs as much as it is
+    long. No block is in two of them."""
+    of_series: dict[int, list[Outcome]] = {}
+    for outcome in outcomes:
+        of_series.setdefault(outcome.task.series, []).append(outcome)
+    made = dict(blocks)
+    for series, several in of_series.items():
+        left = blocks[series].without({header.block_id for each in several for header in each.removed})
+        left = left.with_judged({header.block_id for each in several for header in each.kept}, judged)
+        made[series] = left.with_added([header for each in several for header in each.added], judged)
+    return made
