@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     busy: dict[str, list[float]] = {}
     rates: dict[str, float] = {}
     with running(system, parsed.directory):
+        system.wait_until_ready()
         system.load(dataset, LoadWay(LINE_PROTOCOL, 2))
         system.settle()
         client = system.connect()
