@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import uvloop
+
 from tests.cluster.transport.pair import CLUSTER
 from tsdb.clock import SystemClock
 from tsdb.cluster.authority import Issued, issue, make_authority
@@ -132,7 +134,7 @@ async def until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> N
             await asyncio.sleep(0.01)
 
 
-def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run(test: Callable[[], Coroutine[Any, Any, None]], *, on_uvloop: bool = False) -> None:
     """Run a test on a loop of its own, and find no task left behind."""
 
     async def whole() -> None:
@@ -140,4 +142,5 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, left
 
-    asyncio.run(whole(), debug=False)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop if on_uvloop else None) as runner:
+        runner.run(whole())

@@ -142,7 +142,8 @@ def test_new_certificates_are_used_for_new_connections(folder: Path, monkeypatch
             successor = make_authority("successor", 100, datetime.datetime.now(datetime.UTC))
             (folder / "ca.crt").write_bytes(successor.certificate + AUTHORITY.certificate)
             await until(lambda: len(one.transport._tls.accepting.get_ca_certs()) == 2)
-            assert one.transport._tls.seconds_left(datetime.datetime.now(datetime.UTC)) > 0
+            days_left = two.transport.gauges()["transport_certificate_seconds_left"] / 86400
+            assert 19.9 < days_left <= 20
 
     run(test)
 

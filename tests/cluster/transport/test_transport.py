@@ -23,7 +23,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_raft_messages_go_both_ways_whatever_their_length(folder: Path) -> None:
+@pytest.mark.parametrize("on_uvloop", [False, True])
+def test_raft_messages_go_both_ways_whatever_their_length(folder: Path, on_uvloop: bool) -> None:
     async def test() -> None:
         async with running(*(Peer(folder, identity(number)) for number in (1, 2, 3))) as peers:
             await introduce(*peers)
@@ -43,7 +44,7 @@ def test_raft_messages_go_both_ways_whatever_their_length(folder: Path) -> None:
             await until(lambda: sorted(peers[0].recorder.snapshots) == [(2, True), (3, True)])
             assert peers[0].transport.counts.dropped == 0
 
-    run(test)
+    run(test, on_uvloop=on_uvloop)
 
 
 def test_messages_for_nobody_who_is_there_are_dropped_and_counted(folder: Path) -> None:

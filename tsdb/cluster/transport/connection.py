@@ -292,7 +292,8 @@ class Connection:
         length = frames.OVERHEAD + self._head.length
         if len(self._input) < length:
             return None
-        octets = memoryview(bytes(self._input[:length]))
+        with memoryview(self._input) as view:
+            octets = memoryview(bytes(view[:length]))
         del self._input[:length]
         head, self._head = self._head, None
         frames.check(octets)

@@ -15,7 +15,7 @@ from tsdb.cluster.transport.counts import Counts
 from tsdb.cluster.transport.frames import Kind, Octets
 from tsdb.cluster.transport.greeting import Identity, Purpose, Refused
 from tsdb.cluster.transport.limits import Settings
-from tsdb.cluster.transport.link import FAILURES, READ_BYTES, Link, now_of
+from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.queue import SendQueue, Waiting
 from tsdb.cluster.transport.tls import NodeTls, certified
@@ -161,11 +161,12 @@ class Dialer:
 
     async def _dial(self) -> Link:
         times = self._settings.times
+        loop = asyncio.get_running_loop()
+        host, port, context = self.peer.host, self.peer.port, self._tls.dialing
         try:
-            async with asyncio.timeout(times.connect_ns / 1e9):
-                reader, writer = await asyncio.open_connection(
-                    self.peer.host, self.peer.port, ssl=self._tls.dialing, limit=READ_BYTES
-                )
+            reader, writer = await open_streams(
+                lambda factory: loop.create_connection(factory, host, port, ssl=context), times
+            )
         except UnicodeError as error:
             raise OSError(f"{self.peer.host!r} is no host name: {error}") from None
         names = certified(writer.get_extra_info("peercert") or {})

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tsdb.clock import Clock
 from tsdb.cluster.transport.connection import Arrived, Connection, Ended, Now, Opened, RoundTrip, Silent, State
@@ -31,6 +32,7 @@ FAILURES = (OSError, EOFError, TimeoutError, Refused, ProtocolViolation, Silent)
 
 Take = Callable[[Arrived], Awaitable[None]]
 Refill = Callable[[Connection], None]
+Connect = Callable[[Callable[[], asyncio.StreamReaderProtocol]], Awaitable[tuple[Any, asyncio.BaseProtocol]]]
 
 
 def now_of(clock: Clock) -> Now:
@@ -233,6 +235,35 @@ class Link:
         self._counts.frames_sent += sent - self._counted[0]
         self._counts.frames_received += received - self._counted[1]
         self._counted = sent, received
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Knows its transport from the moment that there is one."""
+
+    # uvloop's transports are none of asyncio's classes.
+    opened: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.opened = transport
+        super().connection_made(transport)
+
+
+async def open_streams(connect: Connect, times: Times) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Streams over what ``connect`` opens with a protocol's factory, in time, or else nothing of it stays open.
+
+    asyncio closes what is cancelled just when its handshake is done, but waits for the other side to agree.
+    """
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
+    protocol = _Protocol(reader, loop=loop)
+    try:
+        async with asyncio.timeout(times.connect_ns / 1e9):
+            transport, _ = await connect(lambda: protocol)
+    except BaseException:
+        if protocol.opened is not None:
+            protocol.opened.abort()
+        raise
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 def _keep_little_unsent(writer: asyncio.StreamWriter) -> None:

@@ -12,7 +12,7 @@ from tsdb.cluster.transport.connection import Arrived, Connection, Opened
 from tsdb.cluster.transport.counts import Counts
 from tsdb.cluster.transport.greeting import Identity, Purpose, Refused
 from tsdb.cluster.transport.limits import Settings
-from tsdb.cluster.transport.link import FAILURES, READ_BYTES, Link, now_of
+from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
 from tsdb.cluster.transport.tls import NodeTls, certified
 from tsdb.errors import ProtocolViolation, StartupError
 
@@ -135,17 +135,14 @@ class Listener:
         loop, times = asyncio.get_running_loop(), self._settings.times
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = asyncio.StreamReader(limit=READ_BYTES, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        context = self._tls.accepting
         try:
-            async with asyncio.timeout(times.connect_ns / 1e9):
-                transport, _ = await loop.connect_accepted_socket(
-                    lambda: protocol, accepted, ssl=self._tls.accepting, ssl_handshake_timeout=times.connect_ns / 1e9
-                )
+            reader, writer = await open_streams(
+                lambda factory: loop.connect_accepted_socket(factory, accepted, ssl=context), times
+            )
         except BaseException:
             accepted.close()
             raise
-        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         names = certified(writer.get_extra_info("peercert") or {})
         connection = Connection.accept(self._me, self._members(), names, now_of(self._clock), self._settings)
         link = Link(connection, reader, writer, self._clock, times, self._counts)

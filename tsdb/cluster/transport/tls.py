@@ -5,7 +5,6 @@ Host names are not looked at: who a node is, its name and the greeting say, what
 
 from __future__ import annotations
 
-import datetime
 import logging
 import ssl
 from collections.abc import Mapping
@@ -73,9 +72,9 @@ class NodeTls:
         log.info("the node's certificate is read again", extra={"fields": {"node": self.name}})
         return True
 
-    def seconds_left(self, now: datetime.datetime) -> float:
-        """Until this node's certificate expires; negative when it has."""
-        return (self.expires_at - now).total_seconds()
+    def seconds_left(self, now_s: float) -> float:
+        """Until this node's certificate expires, by a clock in seconds since 1970; negative when it has."""
+        return self.expires_at.timestamp() - now_s
 
 
 def certified(peer_certificate: Mapping[str, Any]) -> list[str]:

@@ -186,6 +186,7 @@ class Transport:
         return {
             **self.counts.gauges(),
             "transport_connections": len(open_),
+            "transport_certificate_seconds_left": self._tls.seconds_left(self._clock.now_ns() / 1e9),
             "transport_waiting_bytes": sum(dialer.waiting_bytes for dialer in open_),
         }
 
