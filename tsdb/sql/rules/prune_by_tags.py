@@ -20,6 +20,9 @@ _ORDERED = ("<", "<=", ">", ">=", "like", "~")
 Test = Callable[[str | None], bool | None]
 # Patterns that mean the same to RE2 and to Python.
 _PLAIN_REGEX = re.compile(r"\^?(?:[A-Za-z0-9_ /:,=@%-]|\.[*+?]?|\|)*\$?")
+# Python goes back to each repetition, and nothing else runs meanwhile: one is enough. At an end one says nothing.
+_REPETITION, _LEADING, _TRAILING = re.compile(r"\.[*+?]"), re.compile(r"^\^?(?:\.\*)+"), re.compile(r"(?:\.\*)+\$?$")
+_SEARCHED_MAX = 1000
 _COMPARE: dict[str, Callable[[bytes, bytes], bool]] = {
     "=": lambda a, b: a == b, "<>": lambda a, b: a != b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b,
     ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
@@ -171,14 +174,16 @@ def _pattern(expr: Expr, values: Values) -> Test:
     if expr.op == "like":
         matches = like_pattern(text, str(expr.value or "")).fullmatch
     else:
-        if _PLAIN_REGEX.fullmatch(text) is None:
+        ways = [_TRAILING.sub("", _LEADING.sub("", way)) for way in text.split("|")]
+        if _PLAIN_REGEX.fullmatch(text) is None or any(len(_REPETITION.findall(way)) > 1 for way in ways):
             raise Undecided
+        text = "|".join(ways)
         matches = re.compile(text.removesuffix("$") + r"\Z" if text.endswith("$") else text, re.DOTALL).search
 
     def test(value: str | None) -> bool | None:
         if value is None:
             return None
-        if "\n" in value:
+        if "\n" in value or (expr.op == "~" and len(value) > _SEARCHED_MAX):
             raise Undecided
         return matches(value) is not None
 
@@ -186,15 +191,20 @@ def _pattern(expr: Expr, values: Values) -> Test:
 
 
 def like_pattern(pattern: str, escape: str) -> re.Pattern[str]:
-    """LIKE as a regular expression. Raises Undecided for a pattern that ends in its escape character."""
-    parts: list[str] = []
+    """LIKE as a regular expression, which takes time in proportion to the text: what lies between two ``%`` is looked
+    for once, where it comes first. Raises Undecided for a pattern that ends in its escape character."""
+    parts = [""]
     at = iter(pattern)
     for character in at:
         if escape and character == escape:
             following = next(at, None)
             if following is None:
                 raise Undecided
-            parts.append(re.escape(following))
+            parts[-1] += re.escape(following)
+        elif character == "%":
+            parts.append("")
         else:
-            parts.append({"%": ".*", "_": "."}.get(character) or re.escape(character))
-    return re.compile("".join(parts), re.DOTALL)
+            parts[-1] += "." if character == "_" else re.escape(character)
+    first, *others = parts
+    between = "".join(f"(?>.*?{part})" for part in others[:-1] if part)
+    return re.compile(f"{first}{between}.*{others[-1]}" if others else first, re.DOTALL)
