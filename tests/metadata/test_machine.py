@@ -31,7 +31,18 @@ from tsdb.cluster.metadata.durable import StoredMetadata
 from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome
 from tsdb.cluster.metadata.records import NO_ID, ClientSession, Group, LocationRecord, Member
 from tsdb.errors import DataCorrupted, TsdbError
-from tsdb.model.schema import CreateDatabase, DropDatabase
+from tsdb.model.schema import (
+    LINE_PROTOCOL_TIME,
+    AddColumn,
+    ColumnDefinition,
+    CreateDatabase,
+    CreateEnum,
+    CreateSeries,
+    DropDatabase,
+    DropType,
+    Role,
+    SchemaChange,
+)
 
 SEEDS = range(16)
 COUNT = 70
@@ -274,6 +285,15 @@ def test_a_decision_on_an_older_schema_is_refused() -> None:
     assert said.answer.error == "SerializationFailure"
     _, (said,) = run([Command(action, 0, (Expected("catalog", 0, version),))], machine, 3)
     assert said.answer.error == ""
+
+
+def test_a_change_with_a_type_that_was_dropped_meanwhile_is_refused_and_stops_nobody() -> None:
+    made: list[SchemaChange] = [CreateDatabase("d"), CreateEnum("d", "public", "mood", ("sad",))]
+    machine, _ = run([Command(ChangeSchema.of([*made, CreateSeries("d", "s", (LINE_PROTOCOL_TIME,), keyed=True)]))])
+    mood = machine.state.catalog.find("d").types["mood"]
+    decided = ChangeSchema.of([AddColumn("d", "s", ColumnDefinition("m", Role.FIELD, mood.sql_type))])
+    _, (dropped, said) = run([Command(ChangeSchema.of([DropType("d", "mood")])), Command(decided)], machine, 2)
+    assert (dropped.answer.error, said.answer.error) == ("", "UndefinedObject")
 
 
 def test_what_cannot_be_read_stops_the_node_and_changes_nothing() -> None:

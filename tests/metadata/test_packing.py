@@ -24,7 +24,7 @@ from tsdb.cluster.metadata.commands import (
     encode,
 )
 from tsdb.cluster.metadata.packing import KINDS, pack_changes, unpack_changes
-from tsdb.errors import DataCorrupted, ProgramLimitExceeded
+from tsdb.errors import DataCorrupted, ProgramLimitExceeded, UndefinedObject
 from tsdb.model.changes import SchemaChange as AnyChange
 from tsdb.model.schema import (
     AddColumn,
@@ -38,6 +38,7 @@ from tsdb.model.schema import (
     apply,
 )
 from tsdb.storage.frame import seal
+from tsdb.types import INT8
 
 
 def test_every_change_of_the_schema_has_a_number() -> None:
@@ -65,8 +66,16 @@ def test_a_databases_own_type_is_found_in_the_catalog() -> None:
         (change,) = unpack_changes(packed, catalog)
         assert isinstance(change, AddColumn)
         assert change.column.type.labels == type_.labels
-        with pytest.raises(DataCorrupted, match="there is no type"):
+        with pytest.raises(UndefinedObject, match=f"type with OID {type_.oid} does not exist"):
             unpack_changes(packed, Catalog())
+
+
+def test_a_type_of_a_later_version_is_corrupt_and_no_refusal() -> None:
+    packed = pack_changes([AddColumn("d", "s", ColumnDefinition("m", Role.FIELD, INT8))])
+    later = packed.replace(msgspec.msgpack.encode([INT8.oid, 2]), msgspec.msgpack.encode([9_999, 2]))
+    assert later != packed
+    with pytest.raises(DataCorrupted, match="there is no type 9999"):
+        unpack_changes(later, Catalog())
 
 
 def test_fields_that_an_older_version_did_not_have_are_read_as_their_defaults() -> None:
@@ -122,6 +131,16 @@ def test_a_command_of_another_version_or_kind_is_not_guessed_at() -> None:
         decode(seal(MAGIC, VERSION, msgspec.msgpack.encode([[99, 1]])))
     with pytest.raises(DataCorrupted, match="not known"):
         decode(seal(MAGIC, VERSION, msgspec.msgpack.encode([[14], 0, [["nonsense", 1, 1]]])))
+
+
+@pytest.mark.parametrize("odd", [b"\x91" * 5_000, b"\xa1\xff"], ids=["too deep", "no UTF-8"])
+def test_what_msgpack_cannot_read_is_corrupt(odd: bytes) -> None:
+    with pytest.raises(DataCorrupted):  # in the place of a client's name
+        decode(seal(MAGIC, VERSION, b"\x91\x93\x0b" + odd + b"\x01"))
+    with pytest.raises(DataCorrupted):  # behind what this version knows
+        decode(seal(MAGIC, VERSION, b"\x97\x91\x0e\x00\x90\x00\x00\x00" + odd[:-1]))
+    with pytest.raises(DataCorrupted):
+        unpack_changes(odd, Catalog())
 
 
 def test_a_command_has_a_bound() -> None:

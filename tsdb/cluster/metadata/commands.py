@@ -74,7 +74,7 @@ class ChangeSchema(msgspec.Struct, frozen=True, array_like=True, tag=5):
         return cls(pack_changes(changes))
 
     def changes(self, catalog: Catalog) -> list[SchemaChange]:
-        """Raises DataCorrupted."""
+        """Raises DataCorrupted, UndefinedObject."""
         return unpack_changes(self.packed, catalog)
 
 
@@ -213,7 +213,7 @@ def decode(body: bytes) -> Command:
         raise DataCorrupted(f"a command of {len(body)} bytes")
     try:
         command = _DECODER.decode(unseal(body, MAGIC, VERSION, "a command of the group"))
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataCorrupted(f"a command of the group: {error}") from error
     unknown = [each.record for each in command.expected if each.record != CATALOG and each.record not in BY_NAME]
     if unknown:

@@ -15,6 +15,7 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ from tsdb.cluster.metadata.records import BY_NAME, CATALOG, NAMES, Answer, Group
 from tsdb.cluster.metadata.state import Change, Draft, State
 from tsdb.cluster.metadata.watch import History
 from tsdb.errors import DataCorrupted, SerializationFailure, TsdbError
-from tsdb.model.catalog import Catalog
+from tsdb.model.catalog import Catalog, Database
 from tsdb.model.schema import Applied
 from tsdb.storage import keys, metadata
 from tsdb.storage.frame import seal, unseal
@@ -277,15 +278,16 @@ def _digest(before: bytes, index: int, writes: Iterable[tuple[bytes, bytes | Non
 
 
 def _changes(draft: Draft) -> Iterator[Change]:
-    """What watchers are told: records by name and number."""
+    """What watchers are told: records by name and number. The history keeps it: nothing may lead from one record to
+    all others, or each change would keep the whole schema as it was then."""
     applied = draft.applied
     if applied is not None:
         catalog = applied.catalog
-        yield Change(CATALOG, 0, catalog)
+        yield Change(CATALOG, 0, catalog.version)
         for number in sorted(applied.databases):
-            yield Change(metadata.DATABASE, number, catalog.databases_by_number.get(number))
+            yield Change(metadata.DATABASE, number, _alone(catalog.databases_by_number.get(number)))
         for number in sorted(applied.series):
-            yield Change(metadata.SERIES, number, catalog.series_by_number.get(number))
+            yield Change(metadata.SERIES, number, catalog.series_by_number.series.get(number))
         for number in sorted(applied.roles):
             yield Change(metadata.ROLE, number, catalog.roles.stored.get(number))
         for number, view in sorted(applied.views.items()):
@@ -295,6 +297,11 @@ def _changes(draft: Draft) -> Iterator[Change]:
     for (kind, number), record in draft.records().items():
         if kind is not Group:
             yield Change(NAMES[kind], number, record)
+
+
+def _alone(database: Database | None) -> Database | None:
+    """Without its relations, of which watchers are told one by one."""
+    return None if database is None else replaced(database, series={}, views={}, sequences={})
 
 
 # From bytes
@@ -328,7 +335,7 @@ def decode_record(kind: type[Record], value: bytes) -> Record:
     what = f"a {NAMES[kind]} of the group"
     try:
         return msgspec.msgpack.decode(unseal(value, MAGIC, VERSION, what), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataCorrupted(f"{what}: {error}") from error
 
 

@@ -3,8 +3,9 @@
 A change is [number of its kind, its fields in order]; what a change holds (a column's definition, a role) is the list
 of its fields. Fields may be appended with a default, never reordered or taken away: what a list lacks at its end is
 read as the default. A type is [OID, kind], as in the catalog's records; a database's own is found in the catalog that
-the change is applied to. Whatever does not fit is DataCorrupted and no refusal: a node that cannot read what others can
-must stop, and not go on with another state.
+the change is applied to, and the change is refused if it was dropped meanwhile: all nodes see that. Whatever else does
+not fit is DataCorrupted and no refusal: a node that cannot read what others can must stop, and not go on with another
+state.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any
 
 import msgspec
 
-from tsdb.errors import DataCorrupted
+from tsdb.errors import DataCorrupted, UndefinedObject
 from tsdb.model import changes, role_changes
 from tsdb.model.catalog import Catalog
 from tsdb.model.changes import SchemaChange
+from tsdb.model.enums import FIRST_OID
 from tsdb.types import BY_OID, UINT8, Kind, SqlType
 
 Own = Mapping[int, SqlType]
@@ -54,13 +56,13 @@ def pack_changes(wanted: Iterable[SchemaChange]) -> bytes:
 
 
 def unpack_changes(packed: bytes, catalog: Catalog) -> list[SchemaChange]:
-    """The changes, with the types that ``catalog`` has. Raises DataCorrupted."""
+    """The changes, with the types that ``catalog`` has. Raises DataCorrupted, UndefinedObject."""
     own: dict[int, SqlType] = {}
     for database in catalog.databases.values():
         own.update(database.type_by_oid)
     try:
         return [_change(number, values, own) for number, values in msgspec.msgpack.decode(packed)]
-    except (msgspec.DecodeError, TypeError, ValueError, KeyError) as error:
+    except (msgspec.DecodeError, TypeError, ValueError, KeyError, RecursionError) as error:
         raise DataCorrupted(f"a change of the schema cannot be read: {error}") from error
 
 
@@ -121,6 +123,8 @@ def _type(value: Any, own: Own) -> SqlType:
     if Kind(kind) is Kind.UINT8:
         return UINT8
     found = BY_OID.get(oid) or own.get(oid)
+    if found is None and oid >= FIRST_OID:
+        raise UndefinedObject(f"type with OID {oid} does not exist")
     if found is None:
         raise KeyError(f"there is no type {oid}")
     return found

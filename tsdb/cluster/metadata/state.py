@@ -36,7 +36,11 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One record after a command; None: it is gone. Names are those of keys; of the schema's records, too."""
+    """One record after a command; None: it is gone. Names are those of keys; of the schema's records, too.
+
+    Of the catalog as a whole the value is its version; of a database what it is without its relations; of these (number
+    of the database, relation).
+    """
 
     name: str
     number: int
