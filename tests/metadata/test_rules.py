@@ -27,7 +27,7 @@ from tsdb.cluster.metadata.commands import (
 )
 from tsdb.cluster.metadata.locations import first_nodes
 from tsdb.cluster.metadata.machine import Machine
-from tsdb.cluster.metadata.records import FROM_THE_START, Intent, Interval, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.records import FROM_THE_START, NO_ID, Intent, Interval, LocationRecord, Member, Ring
 from tsdb.model.ring import RING_SIZE
 from tsdb.model.schema import CreateDatabase, DropDatabase
 
@@ -69,6 +69,13 @@ def test_a_cluster_is_founded_once_and_nobody_joins_before() -> None:
     assert cluster.do(AddMember(NewMember(uuid(1)))) == "ObjectNotInPrerequisiteState"
     assert cluster.do(Found(CLUSTER, NewMember(uuid(1)))) == (1,)
     assert cluster.do(Found(CLUSTER, NewMember(uuid(2)))) == "ObjectNotInPrerequisiteState"
+
+
+def test_a_cluster_is_founded_whole_or_not_at_all() -> None:
+    cluster = Cluster(0)
+    assert cluster.do(Found(CLUSTER, NewMember(b"short"))) == "InvalidParameterValue"
+    assert cluster.machine.state.group.cluster == NO_ID
+    assert cluster.do(Found(CLUSTER, NewMember(uuid(1)))) == (1,)
 
 
 def test_a_disk_has_one_node_id_and_a_removed_one_never_comes_back() -> None:
