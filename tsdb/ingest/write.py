@@ -106,7 +106,7 @@ def _digest(request: WriteRequest, body: bytes | bytearray) -> int:
 def _parts(request: WriteRequest, body: bytes | bytearray, now_ns: int, limits: Limits) -> Iterator[Parsed]:
     """The parts of a large body in their order, of which a few are parsed at a time."""
     waiting: deque[Future[Parsed]] = deque()
-    for part, line_first in split(memoryview(body), -(-len(body) // PART_BYTES)):
+    for part, line_first in split(body, -(-len(body) // PART_BYTES)):
         waiting.append(parse_ahead(request, part, line_first, now_ns, limits))
         if len(waiting) > PARTS_AHEAD:
             yield waiting.popleft().result()
