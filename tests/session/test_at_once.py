@@ -13,7 +13,7 @@ import pytest
 from tests.session.conftest import Server
 from tsdb.prompt import MayWait, Run, is_prompt, may_wait, reads
 from tsdb.sql.instance import Instance
-from tsdb.sql.pace import SHORT_S, Pace
+from tsdb.sql.pace import HELD_UP_S, SHORT_S, Pace
 from tsdb.storage.keys import state_key
 from tsdb.storage.rocks import Rocks
 
@@ -188,6 +188,50 @@ def test_a_long_run_is_no_example() -> None:
     assert pace.parts_max() is None
 
 
+def run_one(pace: Pace, parts: int, seconds: float) -> bool:
+    """Whether it ran at once."""
+    most = pace.parts_max()
+    if most is None or parts > most:
+        pace.measured(lambda: run_of(parts, seconds))
+        return False
+    pace.at_once(lambda: run_of(parts, seconds), most)
+    return True
+
+
+@pytest.mark.parametrize("seconds", [1.5 * SHORT_S, 2 * HELD_UP_S])
+def test_of_a_kind_that_is_long_now_and_then_few_long_ones_run_at_once(seconds: float) -> None:
+    pace, chance = Pace(), random.Random(5)
+    drawn = [chance.choice([0.0, seconds]) for _ in range(120)]
+    at_once = [run_one(pace, 40, each) for each in drawn]
+    assert sum(at for at, each in zip(at_once, drawn, strict=True) if each) <= 8
+
+
+@pytest.mark.parametrize("parts", [0, 1, 2, 3, 4, 5, 8, 100, 1000])
+def test_after_a_long_one_as_many_parts_go_to_a_thread(parts: int) -> None:
+    pace = Pace()
+    assert not run_one(pace, parts, 0.0)
+    assert not run_one(pace, 2000, 2 * SHORT_S)
+    assert run_one(pace, parts, 0.0)
+    pace.measured(lambda: run_of(parts, 2 * SHORT_S))
+    assert not run_one(pace, parts, 0.0)
+    assert run_one(pace, parts, 0.0)
+
+
+def test_one_that_fails_late_is_long_as_well() -> None:
+    pace = Pace()
+    pace.measured(lambda: run_of(4))
+
+    def fails() -> None:
+        run_of(4, 2 * SHORT_S)
+        raise ZeroDivisionError
+
+    most = pace.parts_max()
+    assert most is not None
+    with pytest.raises(ZeroDivisionError):
+        pace.at_once(fails, most)
+    assert pace.parts_max() is None
+
+
 def test_after_those_that_had_to_wait_more_and_more_go_to_a_thread() -> None:
     pace = Pace()
     pace.measured(lambda: run_of(1))
@@ -200,7 +244,7 @@ def test_after_those_that_had_to_wait_more_and_more_go_to_a_thread() -> None:
             count += 1
         sent.append(count)
     assert sent == [1, 2, 4, 8]
-    for _ in range(5):
+    for _ in range(8):
         pace.at_once(lambda: run_of(1), 1)
     with pytest.raises(MayWait):
         pace.at_once(may_wait, 1)

@@ -21,6 +21,8 @@ SHORT_S = 0.005
 # By the clock: others held it up.
 HELD_UP_S = 0.025
 SKIPPED_MAX = 256
+# After one that kept others waiting, at least.
+SKIPPED_LONG = 8
 
 
 class Pace:
@@ -49,27 +51,34 @@ class Pace:
     def at_once(self, function: Callable[[], T], parts_max: int) -> T:
         """Run a statement that must not wait. Raises MayWait: then nothing has happened."""
         began, busy = time.perf_counter(), -time.thread_time()
+        run = Run(parts_max)
         try:
-            with Run(parts_max) as run:
+            with run:
                 made = function()
         except MayWait:
             self._backed_off()
             raise
-        self._learn(run, busy + time.thread_time())
-        if time.perf_counter() - began > HELD_UP_S:
-            self._backed_off()
+        except Exception:
+            if busy + time.thread_time() > SHORT_S:
+                self._learn(run, busy + time.thread_time())
+                self._backed_off(SKIPPED_LONG)
+            raise
+        busy += time.thread_time()
+        self._learn(run, busy)
+        if busy > SHORT_S or time.perf_counter() - began > HELD_UP_S:
+            self._backed_off(SKIPPED_LONG)
         elif self._skips:
-            self._skips //= 2
+            # One by one: of a kind that is long now and then few of the long ones hold up others.
+            self._skips -= 1
         return made
 
     def _learn(self, run: Run, busy_s: float) -> None:
         if busy_s <= SHORT_S:
             self._parts = max(self._parts, run.parts)
-            return
-        self._parts = min(self._parts, run.parts - 1)
-        if run.parts_max is not None:
-            self._backed_off()
+        else:
+            # Fewer than these, with what ``parts_max`` adds, until a short one has looked at as many.
+            self._parts = min(self._parts, run.parts * 3 // 4 - 1)
 
-    def _backed_off(self) -> None:
-        self._skips = min(SKIPPED_MAX, max(1, 2 * self._skips))
+    def _backed_off(self, least: int = 1) -> None:
+        self._skips = min(SKIPPED_MAX, max(least, 2 * self._skips))
         self._left = self._skips
