@@ -1,7 +1,7 @@
 """Rows on their way to a client: pulled and encoded piece by piece, in a worker thread.
 
 A ``Rowset`` gives batches; a ``RowSource`` cuts them where a client wants only so many rows at a time; a ``RowStream``
-encodes them into whole DataRow messages, in pieces of at most a quarter of a MiB. While one piece is sent the next is
+encodes them into whole DataRow messages, in pieces of at most half a MiB. While one piece is sent the next is
 made (``exchange``); at most one batch of a result is in memory on the way, and ``budget`` bounds those of all results.
 """
 

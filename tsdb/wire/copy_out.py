@@ -81,7 +81,7 @@ class CopyEncoder:
         return copy_data(self._take_head() + _BINARY_TRAILER) if self._how.format == "binary" else b""
 
     def encode_chunks(self, batch: pa.RecordBatch) -> Iterator[bytes]:
-        """Whole CopyData messages in pieces of about a quarter of a MiB at most; a longer row is a piece of its own."""
+        """Whole CopyData messages in pieces of about half a MiB at most; a longer row is a piece of its own."""
         assert batch.num_columns == len(self._columns), "the batch has other columns than the COPY"
         for start in range(0, batch.num_rows, _PASS_ROWS):
             piece = batch if batch.num_rows <= _PASS_ROWS else batch.slice(start, _PASS_ROWS)

@@ -25,7 +25,7 @@ from tsdb.wire.images import ColumnImages, Values
 from tsdb.wire.table import find_repeats, table_of
 from tsdb.zones import zone
 
-PIECE_BYTES_MAX = 1 << 18
+PIECE_BYTES_MAX = 1 << 19
 _PASS_ROWS = 8192
 _ROW_BYTES_MAX = (1 << 31) - 1
 _ROW = ord("D")
