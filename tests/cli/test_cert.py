@@ -46,6 +46,17 @@ def test_an_authority_and_a_node(run, tmp_path: Path) -> None:  # type: ignore[n
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ca.crt", "ca.key", "n1.crt", "n1.key"]
 
 
+def test_an_authoritys_key_is_kept_when_its_certificate_is_not_there(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """It was moved to the nodes; without its key no node would ever get a new certificate from it."""
+    run("ca")
+    (tmp_path / "ca.crt").rename(tmp_path / "elsewhere.crt")
+    before = (tmp_path / "ca.key").read_bytes()
+    for arguments in (("ca",), ("ca", "--renew")):
+        with pytest.raises(ConfigurationError, match=r"ca\.crt is not"):
+            run(*arguments)
+    assert (tmp_path / "ca.key").read_bytes() == before
+
+
 def test_what_is_there_is_replaced_on_request_alone(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     run("ca")
     run("node", "n1", "--address", "10.0.0.1")

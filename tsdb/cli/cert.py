@@ -45,8 +45,13 @@ def ca(
     """
     from tsdb.cluster.authority import make_authority
 
-    certificate = directory / f"{AUTHORITY}.crt"
+    certificate, key = directory / f"{AUTHORITY}.crt", directory / f"{AUTHORITY}.key"
     before = b""
+    if key.exists() and not certificate.exists():
+        raise ConfigurationError(
+            f"{key} is there, and its certificate {certificate} is not: put that back (every node has it), or move the "
+            "key away to make another authority"
+        )
     if certificate.exists():
         if not renew:
             raise ConfigurationError(f"{certificate} exists already: give --renew to make a new one, and keep both")

@@ -221,6 +221,23 @@ def test_who_shows_no_certificate_is_refused(folder: Path) -> None:
     run(test)
 
 
+def test_who_is_removed_before_it_has_said_hello_is_refused(folder: Path) -> None:
+    async def test() -> None:
+        async with running(Peer(folder, identity(2))) as (two,):
+            two.transport.set_members([Member(identity(1), HOST, 1)])
+            connection = await asyncio.to_thread(dialed, folder, two.transport.port)
+            with closing(connection):
+                await asyncio.to_thread(connection.sendall, hello()[:9])
+                await until(lambda: two.transport.counts.bytes_received == 9)
+                two.transport.set_members([])
+                await asyncio.to_thread(connection.sendall, hello()[9:])
+                answer = b"".join(await asyncio.to_thread(lambda: list(answers(connection))))
+            assert b"is no member of the cluster" in answer
+            assert two.transport.counts.accepts == 0
+
+    run(test)
+
+
 def test_garbage_ends_its_own_connection_alone(folder: Path) -> None:
     async def test() -> None:
         quick = replace(SETTINGS, times=replace(SETTINGS.times, greeting_ns=SECOND))

@@ -110,7 +110,8 @@ def test_a_connection_that_stands_half_open_is_noticed_by_both_and_made_again(fo
 
 def test_connections_that_break_are_made_again_and_nothing_arrives_twice_or_torn(folder: Path) -> None:
     async def test() -> None:
-        one, two = Peer(folder, identity(1)), Peer(folder, identity(2))
+        often = replace(SETTINGS, times=replace(SETTINGS.times, dial_again_ns_max=SECOND // 20))
+        one, two = Peer(folder, identity(1), often), Peer(folder, identity(2))
         async with running(one, two):
             cable = Cable(two.transport.port)
             async with cable.plugged() as port:
@@ -138,6 +139,46 @@ def test_connections_that_break_are_made_again_and_nothing_arrives_twice_or_torn
     run(test)
 
 
+def test_connections_that_end_as_soon_as_they_are_open_are_dialed_later_and_later(folder: Path) -> None:
+    """Two copies of a node take each other's place for ever; they did so as fast as they could dial."""
+
+    async def test() -> None:
+        slow = replace(SETTINGS, times=replace(SETTINGS.times, dial_again_ns_max=SECOND))
+        one, copy, two = (Peer(folder, identity(number), slow) for number in (1, 1, 2))
+        async with running(one, copy, two):
+            two.transport.set_members([one.member])
+            for peer in (one, copy):
+                peer.transport.set_members([two.member])
+            await asyncio.sleep(2)
+            # Nine by each of four, if each wait is as short as can be.
+            assert 4 <= two.transport.counts.accepts <= 40
+
+    run(test)
+
+
+def test_who_is_no_member_any_more_is_not_heard_while_others_are_told_good_bye(folder: Path) -> None:
+    async def test() -> None:
+        one, two = Peer(folder, identity(1)), Peer(folder, identity(2))
+        async with running(one, two):
+            cable = Cable(one.transport.port)
+            async with cable.plugged() as port:
+                one.transport.set_members([two.member])
+                two.transport.set_members([Member(identity(1), HOST, port)])
+                stream = await two.transport.open_stream(1)
+                await until(lambda: one.transport.is_connected(2))
+                cable.cut = True
+                for _ in range(4):
+                    await stream.send(bytes(500_000))
+                two.transport.set_members([])
+                await asyncio.sleep(0.1)
+                for _ in range(20):
+                    one.transport.send(Heartbeat(1, 2, 5, 9))
+                    await asyncio.sleep(0.02)
+                assert two.recorder.messages == []
+
+    run(test)
+
+
 def test_a_port_that_takes_connections_and_says_nothing_is_given_up_in_time(folder: Path) -> None:
     async def test() -> None:
         with socket.create_server((HOST, 0)) as deaf:
@@ -148,11 +189,14 @@ def test_a_port_that_takes_connections_and_says_nothing_is_given_up_in_time(fold
     run(test)
 
 
-@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 70, "127.0.0.1"])
-def test_an_address_where_nobody_is_is_dialed_again(folder: Path, host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("nowhere.invalid", 9), ("a" * 70, 9), ("127.0.0.1", 9), ("", 9), ("a\0b", 9), ("127.0.0.1", 70_000)],
+)
+def test_an_address_where_nobody_is_is_dialed_again(folder: Path, host: str, port: int) -> None:
     async def test() -> None:
         async with running(Peer(folder, identity(1), QUICK)) as (one,):
-            one.transport.set_members([Member(identity(2), host, 9)])
+            one.transport.set_members([Member(identity(2), host, port)])
             await until(lambda: one.transport.counts.failures >= 4)
 
     run(test)

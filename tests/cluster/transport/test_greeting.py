@@ -33,6 +33,14 @@ def test_two_who_fit_know_each_other_and_their_purpose() -> None:
     assert pair.exchange() == ([Opened(BOB, Purpose.LOG, 1)], [Opened(ANN, Purpose.LOG, 1)])
 
 
+def test_an_answer_that_is_too_deep_to_be_read_is_a_violation() -> None:
+    welcome = Welcome(1, BOB.uuid, BOB.name, 1000, 1000, 5000)
+    body = b"\x97" + msgspec.msgpack.encode(welcome)[1:] + b"\x91" * 3_000
+    octets = greeting._HEAD.pack(greeting.MAGIC, 2, len(body)) + body
+    with pytest.raises(ProtocolViolation, match="cannot be read"):
+        greeting.decode(octets + zlib.crc32(octets).to_bytes(4, "big"))
+
+
 CASES: dict[str, tuple[Identity, Identity, Reason, list[str]]] = {
     "a node of another cluster": (
         other(ANN, cluster=UUID(int=0xC2)), BOB, Reason.CLUSTER, [str(UUID(int=0xC2)), str(ANN.cluster)],

@@ -25,5 +25,5 @@ class BackOff:
         return self.next_ns()
 
     def reset(self) -> None:
-        """It went well."""
+        """It went well for a while."""
         self._next = self._first

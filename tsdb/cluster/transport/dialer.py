@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -134,7 +135,12 @@ class Dialer:
         """Dial, and dial again, until it is cancelled."""
         while True:
             self._nudged.clear()
+            opened = self.session
             wait_ns = await self._attempt()
+            if self.session > opened:
+                # It was there, and what ended the connection may end the next one as soon: no nudge makes that better.
+                await asyncio.sleep(wait_ns / 1e9)
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_ns / 1e9):
                     await self._nudged.wait()
@@ -151,12 +157,15 @@ class Dialer:
             self._counts.failures += 1
             self._tell(error)
             return self._back_off.last_ns() if isinstance(error, Refused) else self._back_off.next_ns()
+        began_ns = time.monotonic_ns()
         try:
             await link.run(refill=self._refill, on_trip=self._tripped)
         except FAILURES as error:
             log.info("the connection to %s ended: %s", self.peer.identity, _text(error))
         finally:
             self._lost()
+        if time.monotonic_ns() - began_ns > self._settings.times.dial_again_ns_max:
+            self._back_off.reset()
         return self._back_off.next_ns()
 
     async def _dial(self) -> Link:
@@ -167,15 +176,14 @@ class Dialer:
             reader, writer = await open_streams(
                 lambda factory: loop.create_connection(factory, host, port, ssl=context), times
             )
-        except UnicodeError as error:
-            raise OSError(f"{self.peer.host!r} is no host name: {error}") from None
+        except (ValueError, OverflowError) as error:
+            raise OSError(f"nobody can be at {self.peer.host!r}, port {self.peer.port}: {error}") from None
         names = certified(writer.get_extra_info("peercert") or {})
         connection = Connection.dial(
             self._me, self.peer.identity, self._purpose, names, now_of(self._clock), self._settings
         )
         link = Link(connection, reader, writer, self._clock, times, self._counts)
         opened = await link.greet()
-        self._back_off.reset()
         self._told = ""
         self._counts.connects += 1
         self.version = opened.version

@@ -141,7 +141,7 @@ def decode(octets: bytes) -> Greeting:
         raise ProtocolViolation("the checksum of a greeting does not hold")
     try:
         said = _DECODERS[octets[len(MAGIC)]].decode(octets[HEAD_BYTES : -_CHECKSUM.size])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a greeting cannot be read: {error}") from None
     name = said.sender_name if isinstance(said, Hello) else said.name if isinstance(said, Welcome) else ""
     if len(name) > NAME_MAX:

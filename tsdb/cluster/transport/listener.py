@@ -27,12 +27,13 @@ Taken = Callable[[Opened, int, Arrived], Awaitable[None]]
 
 
 class Listener:
-    """``members`` is looked at for each connection. ``take`` gets (who, number of the connection, message)."""
+    """``members`` are looked at whenever somebody says who he is: they may change. ``take`` gets (who, number of the
+    connection, message)."""
 
     def __init__(
         self,
         me: Identity,
-        members: Callable[[], Mapping[int, Identity]],
+        members: Mapping[int, Identity],
         tls: NodeTls,
         settings: Settings,
         clock: Clock,
@@ -144,7 +145,7 @@ class Listener:
             accepted.close()
             raise
         names = certified(writer.get_extra_info("peercert") or {})
-        connection = Connection.accept(self._me, self._members(), names, now_of(self._clock), self._settings)
+        connection = Connection.accept(self._me, self._members, names, now_of(self._clock), self._settings)
         link = Link(connection, reader, writer, self._clock, times, self._counts)
         return link, await link.greet()
 

@@ -85,6 +85,7 @@ class Transport:
         self._chance = chance
         self._settings = settings
         self._members: dict[int, Member] = {}
+        self._identities: dict[int, Identity] = {}
         self._dialers: dict[tuple[int, Purpose], Dialer] = {}
         self._tasks: dict[Dialer, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -113,6 +114,7 @@ class Transport:
         for node, member in wanted.items():
             if node not in self._members:
                 self._members[node] = member
+                self._identities[node] = member.identity
                 self._dial(member)
 
     async def stop(self) -> None:
@@ -132,7 +134,7 @@ class Transport:
             self._tasks[dialer] = asyncio.create_task(dialer.run())
 
     def _forget(self, node: int, why: str) -> None:
-        del self._members[node]
+        del self._members[node], self._identities[node]
         self.counts.round_trip_ns.pop(node, None)
         dialers = [self._dialers.pop((node, purpose)) for purpose in Purpose]
         ending = asyncio.create_task(self._end(node, dialers, why))
@@ -140,11 +142,12 @@ class Transport:
         ending.add_done_callback(self._ending.discard)
 
     async def _end(self, node: int, dialers: list[Dialer], why: str) -> None:
-        await asyncio.gather(*(dialer.stop(why) for dialer in dialers))
+        ends = (self._listener.drop(node, why), *(dialer.stop(why) for dialer in dialers))
+        await asyncio.gather(*ends, return_exceptions=True)
         tasks = [self._tasks.pop(dialer) for dialer in dialers]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, self._listener.drop(node, why), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _renew(self) -> None:
         while True:
@@ -222,9 +225,6 @@ class Transport:
         asyncio.get_running_loop().call_soon(call, *arguments)
 
     # In
-
-    def _identities(self) -> Mapping[int, Identity]:
-        return {node: member.identity for node, member in self._members.items()}
 
     def _on_accepted(self, opened: Opened) -> None:
         """Who dials is there: no need to wait with dialing it."""
