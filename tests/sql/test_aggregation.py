@@ -335,3 +335,24 @@ def test_conditions_on_two_tags_in_brackets_both_hold(queries: Queries) -> None:
     text = "SELECT count(*) FROM cpu WHERE time >= '2025-01-01' AND (host = 'a' AND region = 'x')"
     _, found = ask(queries, view_of(rows, 7), text)
     assert found == [(10,)]
+
+
+CENTURY_NS = 100 * 31_556_952 * 10**9
+
+
+@pytest.mark.parametrize(
+    "times", [(-2.7, 2.3), (-2.7, -2.6, 0, 2.3), (-(2**63) / CENTURY_NS, 0), (-2.92, 0.1, 2.9), (0, 2.92)]
+)
+@pytest.mark.parametrize("bucket", ["7 days", "30 days", "1 day"])
+def test_buckets_of_centuries_and_at_the_ends_of_time_are_duckdbs(
+    queries: Queries, times: tuple[float, ...], bucket: str
+) -> None:
+    catalog = samples.catalog()
+    columns = {"host": pa.array(["a"] * len(times)), "n": pa.array(range(len(times)), pa.int64())}
+    at = [max(round(each * CENTURY_NS), -(2**63) + 1000) for each in times]
+    view = MemoryView(catalog, dict([table_of(catalog, "tsdb", "cpu", at, columns)]))
+    for target in ("count(*)", "max(n) + 1"):
+        text = f"SELECT time_bucket('{bucket}', time) AS b, {target} FROM cpu GROUP BY b ORDER BY b"
+        _, found = ask(queries, view, text)
+        assert found == ask(queries, view, text, context=UNPRUNED)[1], text
+        assert len(found) == len(times)

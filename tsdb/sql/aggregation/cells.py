@@ -29,6 +29,9 @@ _ALL_TIMES = TimeRange()
 TABLE_MAX = 1 << 17
 
 
+_INT64 = np.iinfo(np.int64)
+
+
 class TooManyCells(Unsuitable):
     """The groups do not fit into a dense table: DuckDB can spill."""
 
@@ -130,6 +133,10 @@ class Cells:
             low, high = kernels.extent(times)
             self._grow((low - self._origin) // self._width, (high - self._origin) // self._width)
             first = self._origin + self.first_bucket * self._width
+            # The kernel counts from the first bucket: over 292 years, or in a bucket that begins before all times, it
+            # would leave int64.
+            if first < _INT64.min or high - first > _INT64.max:
+                raise TooManyCells
             kernels.cells_of(times, starts, combination, self._width, first, self._room, cell)
         return cell
 
