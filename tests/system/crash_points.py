@@ -35,10 +35,17 @@ from tsdb.types import INT8
 
 ROWS = 6
 BATCHES = 4
+# Those on the way of a new field.
+OF_SCHEMA = (
+    "tsdb.cluster.raft_store:RaftStore.write",
+    "tsdb.cluster.raft_store:RaftStore.apply",
+    "tsdb.storage.shard:Shard.stage_catalog",
+    "tsdb.storage.shard:Shard.publish_catalog",
+)
 # Functions on the way: what the process can die before and after.
 POINTS = (
     "tsdb.storage.committer:Committer.submit",
-    "tsdb.storage.shard:Shard.change",
+    *OF_SCHEMA,
     "tsdb.storage.rocks:Rocks.write",
     "tsdb.storage.shard:Shard.write_durably",
     "tsdb.storage.producers:Producers.new_parts",
@@ -53,7 +60,7 @@ POINTS = (
     "tsdb.storage.flusher:Flusher._reclaim",
 )
 # A transaction of rows changes no schema.
-DEAD_ENDS = {("commit", "tsdb.storage.shard:Shard.change")}
+DEAD_ENDS = {("commit", point) for point in OF_SCHEMA}
 
 
 def arm(point: str) -> None:
