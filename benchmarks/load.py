@@ -82,9 +82,11 @@ def http_sender(port: int, path: str, headers: str = "") -> tuple[Send, Callable
     return send, posts.close
 
 
-def by_copy(batches: Lines, workers: int, conninfo: str, table: str, columns: Sequence[str]) -> float:
-    """COPY all batches as CSV over the PostgreSQL protocol, a statement each."""
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT csv)".encode()
+def by_copy(
+    batches: Lines, workers: int, conninfo: str, table: str, columns: Sequence[str], form: str = "csv"
+) -> float:
+    """COPY all batches, CSV or another ``form``, over the PostgreSQL protocol, a statement each."""
+    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT {form})".encode()
 
     def connect() -> tuple[Send, Callable[[], None]]:
         connection = psycopg.connect(conninfo, autocommit=True)

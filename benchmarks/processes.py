@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 START_SECONDS_MAX = 60
@@ -137,6 +138,33 @@ def _status(pid: int) -> dict[str, int]:
         return {}
     pairs = (line.split(":", 1) for line in lines if line.endswith(" kB"))
     return {name: int(value.split()[0]) * 1024 for name, value in pairs}
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a process and its children have used: seconds of CPU, and bytes that it alone had written to disk (of
+    children that ended nobody knows)."""
+
+    cpu_s: float
+    written: int
+
+    def since(self, before: Used) -> Used:
+        return Used(self.cpu_s - before.cpu_s, self.written - before.written)
+
+
+def used(pid: int) -> Used:
+    """Until now. proc(5): ``stat`` has the CPU of children that ended in their parent's cutime and cstime; ``io``
+    counts pages when they become dirty, and those that were dropped before they were written."""
+    ticks = 0
+    for one in (pid, *_descendants(pid)):
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    io = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return Used(ticks / os.sysconf("SC_CLK_TCK"), int(io["write_bytes"]) - int(io["cancelled_write_bytes"]))
+
+
+def has_children(pid: int) -> bool:
+    return bool(_descendants(pid))
 
 
 def directory_bytes(*directories: Path) -> int:

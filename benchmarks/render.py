@@ -48,6 +48,10 @@ class Batches:
     def __getitem__(self, index: int) -> memoryview:
         return memoryview(self._map)[int(self._offsets[index]) : int(self._offsets[index + 1])]
 
+    def __reduce__(self) -> tuple[type[Batches], tuple[Path, Offsets]]:
+        """For another process."""
+        return Batches, (self.path, self._offsets)
+
     @property
     def size(self) -> int:
         """Bytes of all batches."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
+
+# Most servers of tests live for a second and run a few statements: what these need is loaded when they do.
+os.environ.setdefault("TSDB_WARM_START", "off")
 
 # Kernels compile in the first example that needs them, and a busy machine is no failure.
 settings.register_profile("tsdb", deadline=None)
 settings.load_profile("tsdb")
 
-pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres"]
+pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres", "tests.fixtures.etcd"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

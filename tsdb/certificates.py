@@ -54,15 +54,20 @@ def unusable(certificate: Path, key: Path, error: Exception) -> StartupError:
 
 def check_key_file(key: Path) -> None:
     """As PostgreSQL: nobody but its owner may read the key; root's may be read by a group. Raises StartupError."""
+    check_secret_file(key, "key", "private key")
+
+
+def check_secret_file(file: Path, kind: str, called: str = "") -> None:
+    """The same of any file that holds a secret of that kind. Raises StartupError."""
     try:
-        found = os.stat(key)
+        found = os.stat(file)
     except OSError as error:
-        raise StartupError(f"cannot read the key {key}: {error.strerror}") from None
+        raise StartupError(f"cannot read the {kind} {file}: {error.strerror}") from None
     if not stat.S_ISREG(found.st_mode):
-        raise StartupError(f"the key {key} is not a regular file")
+        raise StartupError(f"the {kind} {file} is not a regular file")
     allowed = 0o740 if found.st_uid == 0 and os.geteuid() != 0 else 0o700
     if stat.S_IMODE(found.st_mode) & ~allowed:
-        raise StartupError(f"others can read the private key {key}: chmod 600 {key}")
+        raise StartupError(f"others can read the {called or kind} {file}: chmod 600 {file}")
 
 
 def why(error: Exception) -> str:

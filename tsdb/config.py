@@ -35,11 +35,14 @@ from tsdb.errors import ConfigurationError
 
 ENVIRONMENT_PREFIX = "TSDB_"
 
+EMBEDDED = "embedded"
+
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 
 # What else the environment may say. These are read before settings exist: by the command line and by tsdb.kernels.
 ENVIRONMENT_ONLY = {
     "TSDB_ADMIN_PASSWORD": "password that the user tsdb gets at a start when it has none",
+    "TSDB_METADATA_PASSWORD": "password of metadata's user in etcd, when there is no metadata_password_file",
     "TSDB_CONFIG": "the settings file, when --config is not given",
     "TSDB_KERNEL_CACHE": "directory of compiled kernels; by default the cache directory of the user",
     "TSDB_BOUNDSCHECK": "1 compiles the kernels with bounds checks (slow; for tests)",
@@ -176,6 +179,47 @@ class Settings(BaseSettings):
         True, "a write to an unknown database creates it; otherwise it is 404", topic="clients"
     )
 
+    cluster_listen: str = _setting(
+        "", "HOST:PORT for the other nodes of a cluster and for its operators; off unless it is given", topic="cluster"
+    )
+    cluster_address: str = _setting(
+        "", "HOST:PORT at which the others find this node, if that is not cluster_listen", topic="cluster"
+    )
+    cluster_ca: OptionalPath = _setting(None, "certificate (PEM) of the cluster's authority", topic="cluster")
+    cluster_cert: OptionalPath = _setting(
+        None, "this node's certificate (PEM) for other nodes; read again when it changes", topic="cluster"
+    )
+    cluster_key: OptionalPath = _setting(
+        None, "private key (PEM) of that certificate; nobody but its owner may read it", topic="cluster"
+    )
+    metadata: str = _setting(
+        EMBEDDED, "where nodes agree on schema and users: among themselves, or at etcd://[USER@]HOST:PORT,…[/PREFIX]",
+        topic="cluster",
+    )  # fmt: skip
+    metadata_password_file: OptionalPath = _setting(
+        None, "file with the password of that user; nobody but its owner may read it", topic="cluster"
+    )
+    metadata_ca: OptionalPath = _setting(
+        None, "certificate (PEM) of the authority of etcd's members; given, etcd is spoken to over TLS", topic="cluster"
+    )
+    metadata_cert: OptionalPath = _setting(
+        None, "certificate (PEM) to show to etcd; read again when it changes", topic="cluster"
+    )
+    metadata_key: OptionalPath = _setting(
+        None, "private key (PEM) of that certificate; nobody but its owner may read it", topic="cluster"
+    )
+    join: str = _setting(
+        "", "HOST:PORT of any node of the cluster that a new data directory joins; later it has no effect",
+        topic="cluster",
+    )  # fmt: skip
+    lost_voter_timeout: Duration = _seconds(
+        30,
+        "a voting node that has not answered for so long loses its vote to a learner",
+        topic="cluster",
+        ge=2,
+        le=3600,
+    )
+
     head_bytes: Size = _bytes(
         256 * MIB, "recent points in memory; more are written to blocks", topic="storage", ge=MIB, le=64 * GIB
     )
@@ -238,6 +282,9 @@ class Settings(BaseSettings):
     log_level: LogLevel = _setting(LogLevel.INFO, "debug, info, warning or error", topic="running")
     log_format: LogFormat = _setting(
         LogFormat.TEXT, "text or json, one line an event, on standard error", topic="running"
+    )
+    warm_start: bool = _setting(
+        True, "kernels are loaded when the server starts; otherwise when a client first needs them", topic="running"
     )
     shutdown_timeout: Duration = _seconds(
         1.0, "time that running statements and writes get to end when the server stops", topic="running", le=3600
@@ -359,6 +406,11 @@ def admin_password() -> str | None:
     return os.environ.get("TSDB_ADMIN_PASSWORD") or None
 
 
+def metadata_password() -> str:
+    """The password for etcd from the environment; empty if there is none. Not a setting, as above."""
+    return os.environ.get("TSDB_METADATA_PASSWORD", "")
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach ``host``. A name other than localhost counts as reachable."""
     try:
@@ -372,8 +424,58 @@ def _check_together(settings: Settings) -> None:
         raise ConfigurationError("tls_cert and tls_key go together: a certificate and its private key")
     if settings.tls_required and settings.tls_cert is None:
         raise ConfigurationError("tls_required needs tls_cert and tls_key")
+    _check_cluster(settings)
+    _check_metadata(settings)
     if settings.bodies_bytes_max < settings.body_bytes_max:
         raise ConfigurationError("bodies_bytes_max is smaller than body_bytes_max: no body of that size could come in")
+
+
+def _check_cluster(settings: Settings) -> None:
+    files = (settings.cluster_ca, settings.cluster_cert, settings.cluster_key)
+    if settings.cluster_listen and None in files:
+        raise ConfigurationError("cluster_listen needs cluster_ca, cluster_cert and cluster_key: see tsdb cert")
+    if settings.join and not settings.cluster_listen:
+        raise ConfigurationError("join needs cluster_listen: the others have to reach this node")
+    for name in ("cluster_listen", "cluster_address", "join"):
+        if getattr(settings, name):
+            split_address(getattr(settings, name), name)
+    host, _ = split_address(settings.cluster_listen or "x:1", "cluster_listen")
+    if host in ("0.0.0.0", "::", "*") and not settings.cluster_address:
+        raise ConfigurationError(
+            f"cluster_listen {host} is no address that others could dial: give cluster_address, too"
+        )
+
+
+def _check_metadata(settings: Settings) -> None:
+    given = [
+        name
+        for name in ("metadata_password_file", "metadata_ca", "metadata_cert", "metadata_key")
+        if getattr(settings, name) is not None
+    ]
+    if settings.metadata == EMBEDDED:
+        if given:
+            raise ConfigurationError(f"{given[0]} is for metadata in etcd: give metadata, too")
+        return
+    if not settings.metadata.startswith("etcd://"):
+        # What was given is not repeated: it may be a password in the wrong place.
+        raise ConfigurationError(f"wrong setting metadata: it is {EMBEDDED}, or etcd://HOST:PORT,…")
+    if settings.cluster_listen or settings.join:
+        raise ConfigurationError(
+            "cluster_listen and join are for nodes that agree among themselves: those with metadata in etcd find each "
+            "other there"
+        )
+    if (settings.metadata_cert is None) != (settings.metadata_key is None):
+        raise ConfigurationError("metadata_cert and metadata_key go together: a certificate and its private key")
+    if settings.metadata_cert is not None and settings.metadata_ca is None:
+        raise ConfigurationError("metadata_cert needs metadata_ca: without it there is no TLS to etcd")
+
+
+def split_address(address: str, name: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT or [HOST]:PORT. Raises ConfigurationError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigurationError(f'wrong setting {name}: "{address}" is not HOST:PORT')
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -398,6 +398,10 @@ class ObjectNotInPrerequisiteState(TsdbError):
     sqlstate = "55000"
 
 
+class LocationElsewhere(ObjectNotInPrerequisiteState):
+    """What a statement needs is at another node of the cluster, which the message names."""
+
+
 class ObjectInUse(TsdbError):
     sqlstate = "55006"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import load, sql
-from benchmarks.load import first_line
+from benchmarks.load import Lines, first_line
 from benchmarks.processes import ServerProcess, directory_bytes, wait_until_settled
 from benchmarks.render import CSV_COLUMNS, Dataset
 from benchmarks.systems.adapter import LoadWay, System
@@ -61,11 +61,8 @@ class Tsdb(System):
         found = READY.search(server.log.read_text(errors="replace"))
         assert found is not None
         self._pg_port, self._http_port = int(found[2]), int(found[3])
-
-    def wait_until_ready(self) -> None:
-        """Until the kernels are compiled, which a new tree does once."""
-        assert self._server is not None
-        self._server.wait_until(load.answers(self._http_port, "/ready"), COMPILE_SECONDS_MAX)
+        # Ready is when the kernels are there: loaded, or compiled, which a new tree does once.
+        server.wait_until(load.answers(self._http_port, "/ready"), COMPILE_SECONDS_MAX)
 
     def pid(self) -> int:
         assert self._server is not None
@@ -73,11 +70,11 @@ class Tsdb(System):
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
         if way.name == COPY:
-            return self._load_by_copy(dataset, way.workers)
+            return self.load_by_copy(dataset.csv, way.workers)
         path = f"/write?db={DATABASE}&precision=ns"
         return load.over_http(dataset.line_protocol, way.workers, self._http_port, path)
 
-    def _load_by_copy(self, dataset: Dataset, workers: int) -> float:
+    def load_by_copy(self, batches: Lines, workers: int, form: str = "csv") -> float:
         """As PostgreSQL is loaded, batch by batch; only the table is declared with its tags and their key."""
         with psycopg.connect(self.conninfo("tsdb"), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
@@ -85,7 +82,7 @@ class Tsdb(System):
             columns = ["time timestamptz", *(f"{name} text" for name in TAGS), *(f"{name} bigint" for name in FIELDS)]
             key = f"PRIMARY KEY ({', '.join(TAGS)}, time)"
             connection.execute(f"CREATE TABLE {SERIES} ({', '.join(columns)}, {key})".encode())
-        return load.by_copy(dataset.csv, workers, self.conninfo(), SERIES, CSV_COLUMNS)
+        return load.by_copy(batches, workers, self.conninfo(), SERIES, CSV_COLUMNS, form)
 
     def settle(self) -> None:
         client = self.connect()

@@ -6,7 +6,9 @@
 - `mixed`: latencies of a query while the server ingests as fast as it can, beside its idle latencies.
 - `values`: bytes a value on disk of floats, of two decimals and of full precision, beside the peers'.
 - `ingest`: points a second over HTTP by shapes of load, with gzip, with new tag sets, one by one; and by COPY.
+- `placement`: what a cluster's placement costs as nodes and locations grow: time, steps, bytes moved and of metadata.
 - `tagsets`: a series of a million tag sets: ingest, bytes of memory a tag set, look-ups by tag.
+- `raft`: three nodes: election, a change of the schema, its bytes, catching up by log and snapshot.
 
 Each prints its table, writes its numbers to `out/TASK.json`, and with `--markdown` replaces its section of RESULTS.md.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.tasks import fetch, ingest, mixed, scale, tagsets, values
+from benchmarks.tasks import fetch, ingest, mixed, placement, raft, scale, tagsets, values
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "fetch": fetch.main,
@@ -23,5 +25,7 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "mixed": mixed.main,
     "values": values.main,
     "ingest": ingest.main,
+    "placement": placement.main,
     "tagsets": tagsets.main,
+    "raft": raft.main,
 }

@@ -1,4 +1,5 @@
-"""How fast points come in: connections and sizes of batches, gzip, new tag sets, COPY, single points: tsdb alone."""
+"""How fast points come in: connections and sizes of batches, gzip, new tag sets, COPY, single points; and beside the
+peers that are installed what a value costs: CPU, bytes on disk and bytes written."""
 
 from __future__ import annotations
 
@@ -6,22 +7,28 @@ import selectors
 import socket
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks import load
-from benchmarks.processes import ServerFailed
+from benchmarks.processes import ServerFailed, has_children, used
 from benchmarks.render import Batches, Dataset, render
-from benchmarks.report import Grid, number
-from benchmarks.systems.adapter import LoadWay
-from benchmarks.systems.tsdb import COPY, DATABASE, Tsdb
+from benchmarks.report import NAMES, Grid, number
+from benchmarks.systems import SYSTEMS, System
+from benchmarks.systems.tsdb import DATABASE, Tsdb
 from benchmarks.tasks.task import OUT, parser, publish, running, say
-from benchmarks.workload import generate
+from benchmarks.workload import FIELDS, generate
 
 BATCH, START_S = 10_000, 1_767_225_600
-SHAPES = ((1, 10_000), (2, 1_000), (2, 10_000), (2, 50_000), (8, 1_000), (8, 10_000))
+SHAPES = (
+    (1, 1_000), (1, 10_000), (1, 50_000), (2, 1_000), (2, 10_000), (2, 50_000), (8, 1_000), (8, 10_000), (8, 50_000),
+)  # fmt: skip
 WRITERS = 100
+COSTS = (
+    "system", "by", "rows/s", "CPU s for a million values", "bytes a value", "bytes written a value", "amplification",
+)  # fmt: skip
 TARGET = f"/write?db={DATABASE}&precision=ns"
 
 
@@ -58,6 +65,7 @@ def main(arguments: Sequence[str]) -> int:
     add.add_argument("--hosts", type=int, default=1000)
     add.add_argument("--hours", type=float, default=4.0)
     add.add_argument("--tagsets", type=int, default=500_000, help="new ones that are written (default %(default)s)")
+    add.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="whose costs are measured")
     add.add_argument("--seconds", type=float, default=5.0, help="of single points (default %(default)s)")
     parsed = add.parse_args(arguments)
     dataset = render(generate(parsed.hosts, parsed.hours, 123), OUT, BATCH)
@@ -67,7 +75,6 @@ def main(arguments: Sequence[str]) -> int:
         say(what)
         system = Tsdb()
         with running(system, parsed.directory):
-            system.wait_until_ready()
             return what, number(count / run(system))
 
     rows = [
@@ -75,14 +82,42 @@ def main(arguments: Sequence[str]) -> int:
         for workers, batch in SHAPES
     ]
     rows.append(measured("cpu, 2 × 10,000 lines, gzip", points, _by_gzip(dataset.line_protocol)))
-    rows.append(measured("cpu, COPY csv, 2 × 10,000 rows", points, lambda system: _by_copy(system, dataset)))
+    rows.append(measured("cpu, COPY csv, 2 × 10,000 rows", points, lambda system: system.load_by_copy(dataset.csv, 2)))
+    rows.append(measured("cpu, COPY text, 2 × 10,000 rows", points, _by_text(dataset.csv)))
     batches = new_tagsets(parsed.tagsets)
     rows.append(
         measured("new tag sets, 2 × 10,000", parsed.tagsets, lambda s: load.over_http(batches, 2, s.http_port, TARGET))
     )
     rows.append(measured(f"single points, {WRITERS} connections", 1, lambda s: _single(s, parsed.seconds)))
-    remark = "Points a second, each acknowledged when it is on disk; client and server share the cores."
-    return publish("ingest", [Grid("Ingest", ("what", "points/s"), rows)], remark, parsed.markdown)
+    costs = [row for name in parsed.systems for row in _costs(SYSTEMS[name], dataset, parsed.directory)]
+    remark = (
+        "Points a second, each acknowledged when it is on disk (VictoriaMetrics: in memory); client and server share "
+        "the cores. Costs are the server's from an empty directory until all is loaded and settled; written are the "
+        "bytes it had written to disk, and the amplification is these over those that are there in the end."
+    )
+    tables = [Grid("Ingest", ("what", "points/s"), rows), Grid("Costs", COSTS, costs)]
+    return publish("ingest", tables, remark, parsed.markdown)
+
+
+def _costs(kind: type[System], dataset: Dataset, directory: Path | None) -> Iterator[tuple[str, ...]]:
+    """What loading costs one system, by each of its ways; nothing of one that cannot run or runs in this process."""
+    if kind().missing() is not None:
+        return
+    for way in kind().load_ways((2,)):
+        say(f"{kind.name}: {way}")
+        with running(kind(), directory) as system:
+            pid = system.pid()
+            if pid is None:
+                return
+            begin, alone = used(pid), not has_children(pid)
+            seconds = system.load(dataset, way)
+            system.settle()
+            cost, size = used(pid).since(begin), system.disk_bytes()
+        points = dataset.workload.points
+        values = points * len(FIELDS)
+        written = (f"{cost.written / values:.2f}", f"{cost.written / size:.1f}") if alone else ("–", "–")
+        cpu = f"{cost.cpu_s / values * 1e6:.2f}"
+        yield NAMES[kind.name], str(way), number(points / seconds), cpu, f"{size / values:.3f}", *written
 
 
 def _by_lines(batches: Batches, workers: int, size: int) -> Callable[[Tsdb], float]:
@@ -95,8 +130,10 @@ def _by_gzip(batches: Batches) -> Callable[[Tsdb], float]:
     return lambda system: load.over_http(packed, 2, system.http_port, TARGET, "Content-Encoding: gzip\r\n")
 
 
-def _by_copy(system: Tsdb, dataset: Dataset) -> float:
-    return system.load(dataset, LoadWay(COPY, 2))
+def _by_text(batches: Batches) -> Callable[[Tsdb], float]:
+    """No value of the workload has a comma, a tab or a backslash in it."""
+    texts = [memoryview(bytes(batches[i]).replace(b",", b"\t")) for i in range(len(batches))]
+    return lambda system: system.load_by_copy(texts, 2, "text")
 
 
 def _single(system: Tsdb, seconds: float) -> float:

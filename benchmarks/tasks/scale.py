@@ -62,7 +62,6 @@ def main(arguments: Sequence[str]) -> int:
     system = Tsdb()
     points: list[Point] = []
     with running(system, parsed.directory):
-        system.wait_until_ready()
         loaded = 0
         for size in sizes:
             point = Point(0)

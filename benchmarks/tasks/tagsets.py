@@ -46,7 +46,6 @@ def main(arguments: Sequence[str]) -> int:
     count, system = parsed.count, Tsdb()
     rows: list[tuple[str, ...]] = []
     with running(system, parsed.directory):
-        system.wait_until_ready()
         path = f"/write?db={DATABASE}&precision=s"
         load.over_http(_Lines(1, 0), 1, system.http_port, path)
         idle = memory_bytes(system.pid())

@@ -107,19 +107,25 @@ def test_the_salt_of_a_name_is_the_same_each_time_whether_a_role_has_it_or_not(g
     assert len(first_answer(guarded, "salted")) == len(first_answer(guarded, "stranger"))
 
 
+def quickest_login(guarded: Running, user: str) -> float:
+    """The seconds it takes, of a few tries: a busy machine is at times slow by itself."""
+    took = []
+    for _ in range(5):
+        started = time.monotonic()
+        guarded.connect(user, "x").close()
+        took.append(time.monotonic() - started)
+    return min(took)
+
+
 def test_failed_logins_of_one_user_are_slowed_and_of_others_not(guarded: Running) -> None:
     guarded.run("CREATE USER slow PASSWORD 'x'", "CREATE USER quick PASSWORD 'x'")
     started = time.monotonic()
     for _ in range(4):
         refused(guarded, "slow", "wrong")
     assert time.monotonic() - started > 0.2 + 0.4 + 0.8
-    started = time.monotonic()
-    guarded.connect("quick", "x").close()
-    assert time.monotonic() - started < 1.0
+    assert quickest_login(guarded, "quick") < 1.0
     guarded.connect("slow", "x").close()
-    started = time.monotonic()
-    guarded.connect("slow", "x").close()
-    assert time.monotonic() - started < 1.0, "a success ends it"
+    assert quickest_login(guarded, "slow") < 1.0, "a success ends it"
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def test_a_connection_limit_holds_for_its_role(guarded: Running) -> None:
     guarded.run("CREATE USER limited PASSWORD 'x' CONNECTION LIMIT 1")
     with guarded.connect("limited", "x"):
         assert 'too many connections for role "limited"' in str(refused(guarded, "limited", "x"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         try:
             guarded.connect("limited", "x").close()

@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import Send, in_parallel
-from benchmarks.processes import MemoryWatch, ServerFailed, ServerProcess, directory_bytes, wait_until_settled
+from benchmarks.processes import (
+    MemoryWatch,
+    ServerFailed,
+    ServerProcess,
+    Used,
+    directory_bytes,
+    has_children,
+    used,
+    wait_until_settled,
+)
 from benchmarks.render import render
 from benchmarks.workload import generate
 
@@ -25,6 +34,21 @@ def test_a_server_that_ends_at_start_is_told_with_its_last_words(tmp_path: Path)
     with pytest.raises(ServerFailed, match="ended with 1 at start: no such thing"):
         server.wait_until(lambda: False)
     server.stop()
+
+
+def test_what_a_process_and_its_children_use_is_counted(tmp_path: Path) -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    code = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {burn!r}])\n"
+    code += "print('done', flush=True)\nsys.stdin.read()"
+    server = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"done\n"
+    found = used(server.pid)
+    assert found.cpu_s >= 0.3
+    assert found.written >= 0
+    assert found.since(found) == Used(0, 0)
+    assert not has_children(server.pid)
+    server.communicate()
 
 
 def test_stop_ends_the_whole_group(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from tests.auth.conftest import running
 from tests.fixtures.environment import ROOT, clean_environment
+from tests.fixtures.ports import free_port
 from tests.fixtures.server import Start
 from tests.lines.conftest import rows
 from tsdb.cli.app import app
@@ -221,7 +222,8 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_p
     count = 300_000
     path = tmp_path / "events.lp"
     _big(path, count)
-    process = start()
+    port = str(free_port())
+    process = start(TSDB_HTTP_PORT=port)
     with process.connect() as connection:
         connection.execute("CREATE TABLE events (time timestamptz, a int8, s text)")
     # First the importer dies, then the server, then both go on to the end.
@@ -236,7 +238,7 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_p
     importer = _import(process.http_port, path)
     time.sleep(0.8)
     process.kill()
-    process = start(TSDB_HTTP_PORT=str(process.http_port))
+    process = start(TSDB_HTTP_PORT=port)
     printed, failed = importer.communicate(timeout=120)
     assert importer.returncode == 0, failed
     assert "from 1 file" in printed

@@ -42,12 +42,13 @@ COLUMNS = (
 
 class World:
     """A node with one series whose blocks are small. ``odd``: how often values are NaN, infinite or the widest;
-    ``rows_per_block``: one of them."""
+    ``rows_per_block``: one of them; ``full``: from now on no value is absent."""
 
     def __init__(
         self, path: Path, seed: int, *, keyed: bool, odd: float = 0.2, rows_per_block: Sequence[int] = (8, 40, 200)
     ) -> None:
         self.odd = odd
+        self.full = False
         self.random = Random(seed)
         self.path = path
         self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice(rows_per_block))
@@ -72,8 +73,8 @@ class World:
         random, rows = self.random, len(times)
         fields: dict[int, pa.Array] = {}
         for column in self.series.fields:
-            if random.random() < 0.9:
-                holes = random.choice([0, 0, 0.2, 0.9])
+            if random.random() < 0.9 or self.full:
+                holes = 0 if self.full else random.choice([0, 0, 0.2, 0.9])
                 odd = random.random() < self.odd
                 values = [None if random.random() < holes else value(random, column.kind, odd) for _ in range(rows)]
                 fields[column.number] = pa.array(values, column.kind.arrow)

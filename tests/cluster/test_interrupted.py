@@ -116,8 +116,8 @@ def test_deletions_alone_are_flushed_after_a_crash_as_well(tmp_path: Path) -> No
         setting.node.flush()
         setting.node.delete(setting.database, RangeDeletion(setting.series, TimeRange(START, START + 1))).result(10)
         engine = setting.node.engine
-        engine._flusher.close()
-        engine._committer.close()
+        for part in (engine._flusher, engine._compactor, engine._committer):
+            part.close()
         engine._shard.rocks.close()
         setting.node = Node.open(tmp_path, setting.options)
         setting.node.flush()

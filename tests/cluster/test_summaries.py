@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ Groups = dict[tuple[str | None, int, int], Group]
 
 
 def check(world: World) -> tuple[int, int]:
-    """(cells used, rows in them)"""
+    """(cells used, points taken back from cells)"""
     random, series = world.random, world.series
     width = random.choice([None, 5 * MINUTE, 7 * MINUTE, 60 * MINUTE, 24 * 60 * MINUTE])
     origin = random.choice([0, -13 * MINUTE, 90 * MINUTE, 10**18])
@@ -88,9 +89,56 @@ def check(world: World) -> tuple[int, int]:
         found = gathered(view, request, CellRequest(width, origin, names), width, origin)
         compare(plain[0], found[0])
         assert plain[1:] == (0, 0)
-        return found[1:]
+        return found[1], check_sums(view, request, width, origin, random)
     finally:
         view.close()
+
+
+def check_sums(view: View, request: ScanRequest, width: int | None, origin: int, random: Random) -> int:
+    """Where sums are all that is wanted points out of range may be taken back from cells: how many were."""
+    series = request.series
+    names = {c.number: ("count",) if c.kind is Kind.FLOAT8 else ("count", "low", "high") for c in series.fields}
+    taken = 0
+    for _ in range(4):
+        low, high = (START + random.randrange(300) * MINUTE + random.randrange(3) for _ in range(2))
+        span = TimeRange(random.choice([low, NS_MIN]), high + random.randrange(2) * 60 * MINUTE)
+        asked = replace(request, range=span)
+        plain = sums(view, asked, None, width, origin)
+        found = sums(view, asked, CellRequest(width, origin, names, times=False), width, origin)
+        assert found[0] == plain[0]
+        taken += found[1]
+    return taken
+
+
+def sums(
+    view: View, request: ScanRequest, cells: CellRequest | None, width: int | None, origin: int
+) -> tuple[dict[tuple[str | None, int, int], tuple[int, int]], int]:
+    """((values, of integers their sum) of each group and field, but for those of no point; points taken back)."""
+    scan = view.scan(replace(request, cells=cells))
+    taken = 0
+    found: dict[tuple[str | None, int, int], tuple[int, int]] = {}
+
+    def add(host: str | None, time: int, column: int, count: int, total: int) -> None:
+        key = (host, 0 if width is None else (time - origin) // width, column)
+        before = found.get(key, (0, 0))
+        found[key] = (before[0] + count, before[1] + total)
+
+    for cell in scan.cells:
+        taken -= int(cell.rows[cell.rows < 0].sum())
+        for at, host in enumerate(cell.tags[0].to_pylist()):
+            time = int(cell.first_times[at])
+            assert request.range.low <= time < request.range.high
+            add(host, time, 0, int(cell.rows[at]), 0)
+            for number, names in cell.fields.items():
+                total = (int(names["high"][at]) << 32) + int(names["low"][at]) if "high" in names else 0
+                add(host, time, number, int(names["count"][at]), total)
+    for batch in scan.batches:
+        for time, host, *fields in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            add(host, time, 0, 1, 0)
+            for column, value in zip(request.series.fields, fields, strict=True):
+                if value is not None:
+                    add(host, time, column.number, 1, value if column.kind is Kind.INT8 else 0)
+    return {key: each for key, each in found.items() if each != (0, 0)}, taken
 
 
 def gathered(
@@ -153,22 +201,24 @@ def close(a: float, b: float, scale: float) -> bool:
     return a == b or (a != a and b != b) or math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9 * scale)
 
 
-def run(path: Path, seed: int, *, keyed: bool, steps: int) -> int:
-    world, cells = World(path, seed, keyed=keyed), 0
+def run(path: Path, seed: int, *, keyed: bool, steps: int) -> tuple[int, int]:
+    """(cells used, points taken back)"""
+    world, cells, taken = World(path, seed, keyed=keyed), 0, 0
     try:
         for at in range(steps):
             world.step()
             if at % 4 == 3 or at == steps - 1:
-                cells += check(world)[0]
+                found = check(world)
+                cells, taken = cells + found[0], taken + found[1]
     finally:
         world.node.close()
-    return cells
+    return cells, taken
 
 
 @pytest.mark.parametrize("keyed", [True, False])
 @pytest.mark.parametrize("seed", range(4))
 def test_cells_and_points_say_what_all_points_say(tmp_path: Path, seed: int, keyed: bool) -> None:
-    cells = run(tmp_path, seed, keyed=keyed, steps=60)
+    cells, _ = run(tmp_path, seed, keyed=keyed, steps=60)
     assert cells > 20
 
 
@@ -176,5 +226,6 @@ def test_cells_and_points_say_what_all_points_say(tmp_path: Path, seed: int, key
 @pytest.mark.parametrize("keyed", [True, False])
 @pytest.mark.parametrize("seed", range(100, 140))
 def test_cells_and_points_say_what_all_points_say_for_long(tmp_path: Path, seed: int, keyed: bool) -> None:
-    cells = run(tmp_path, seed, keyed=keyed, steps=300)
+    cells, taken = run(tmp_path, seed, keyed=keyed, steps=300)
     assert cells > 100
+    assert taken > 0

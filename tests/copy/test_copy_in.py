@@ -212,7 +212,7 @@ def test_a_cancel_between_messages_ends_the_copy(server: Server, cpu: Connection
     ):
         copy.write(line(1))
         other.cancel_safe()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             copy.write(line(2) * 1000)
     assert count(cpu) == 0

@@ -13,11 +13,11 @@ import pytest
 
 from tests.docs.blocks import Block, blocks
 from tests.fixtures.environment import ROOT, clean_environment
+from tests.fixtures.ports import free_port
 from tests.fixtures.server import Start
 
 DOCUMENT = ROOT / "docs" / "operating.md"
 TITLES = ["Writing over TCP and UDP", "Import and export", "Files"]
-PORT = "19009"
 # The documents' server has its own ports.
 TSDB = """tsdb() {{
   case $1 in
@@ -39,11 +39,12 @@ def section(title: str, following: str) -> list[Block]:
 def test_the_session_of_a_section(start: Start, tmp_path: Path, title: str, following: str) -> None:
     beginning, session = section(title, following)
     assert beginning.label == "start"
-    process = start(*shlex.split(beginning.text.replace("9009", PORT))[4:])
+    port = str(free_port())
+    process = start(*shlex.split(beginning.text.replace("9009", port))[4:])
     program = f"{shlex.quote(sys.executable)} -m tsdb"
     script = TSDB.format(program=program, sql=process.pg_url, http=process.http_port) + session.text
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace("9009", PORT)],
+        ["bash", "-euo", "pipefail", "-c", script.replace("9009", port)],
         env=clean_environment(), cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == (session.expected, "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ import pytest
 
 from tests.auth.conftest import Running
 from tests.fixtures.environment import ROOT, clean_environment
-from tests.fixtures.server import Process, Start, get
+from tests.fixtures.server import WARM, Start, get
 from tests.flight.conftest import port_of
 from tsdb import errors
 from tsdb.client import Client, connect
@@ -50,17 +49,9 @@ def reader(rows: int, per_batch: int = 65_536) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(first.schema, both())
 
 
-def ready(process: Process) -> None:
-    while True:
-        with contextlib.suppress(AssertionError):
-            get(process.http_port, "/ready")
-            return
-        time.sleep(0.1)
-
-
 def test_a_million_rows_go_in_and_out_in_bounded_memory(start: Start) -> None:
-    process = start("--flight-port", "0", "--head-bytes", "32MiB")
-    ready(process)
+    process = start("--flight-port", "0", "--head-bytes", "32MiB", **WARM)
+    process.wait_warm()
     with connect(port=process.flight_port) as db:
         db.write(reader(100_000), "warm", tags=["host"])
         db.query("SELECT count(*), sum(n) FROM warm")
@@ -283,7 +274,6 @@ for batch in made:
 
 def test_what_was_acknowledged_is_there_after_kill_9_and_whole_batches_alone(start: Start) -> None:
     process = start("--flight-port", "0")
-    ready(process)
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, str(process.flight_port)],
         cwd=ROOT, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -310,7 +300,7 @@ def test_a_server_stops_though_a_client_reads_nothing(start: Start) -> None:
         time.sleep(0.5)
         code, seconds = process.stop()
         assert code == 0
-        assert seconds < 5
+        assert seconds < 15
         result.close()
 
 

@@ -73,6 +73,32 @@ def test_a_chunked_body_of_unknown_length_is_taken_in_pieces_and_bounded(client:
     assert len(client.rows("m")) == LINES
 
 
+def test_what_is_refused_half_way_is_a_partial_write_in_influxdbs_words(client: Client) -> None:
+    octets = gzip.compress(text().encode() + b"x" * 50_000)
+    answer = client.write(octets[:-20], "/write?db=d", {"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+    stored = len(client.rows("m"))
+    assert stored > 100
+    assert answer.json()["error"] == (
+        f"partial write: invalid gzip body: it ends too early; the {stored} points before are stored"
+    )
+
+
+def test_each_byte_of_a_body_is_counted_once(client: Client) -> None:
+    def counted() -> float:
+        lines = client.request("GET", "/metrics").text.splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("tsdb_body_bytes_total")))
+
+    total = 0
+    # New columns are given up on the event loop, a bad line sends each body of those that came together by itself.
+    for sent in ["m f=1 1", "m f=1 2", *(f"m g{i}=1 {i}" for i in range(20)), "m f=bad 1", text()]:
+        client.write(sent)
+        total += len(sent)
+        assert counted() == total
+    client.write(gzip.compress(text().encode()), headers={"Content-Encoding": "gzip"})
+    assert counted() == total + len(text())
+
+
 def test_a_gzip_body_that_breaks_off_is_400(client: Client) -> None:
     whole = gzip.compress(text().encode())
     for octets in (whole[:-20], whole[: len(whole) // 2], whole[:12]):

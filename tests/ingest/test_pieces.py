@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
-from tsdb.errors import TsdbError
+from tsdb.errors import InsufficientPrivilege, TsdbError
+from tsdb.ingest import write
 from tsdb.ingest.faults import Limits
+from tsdb.ingest.lineprotocol import Parsed
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PiecewiseWrite
 from tsdb.ingest.write import WriteRequest, submit
-from tsdb.model.store import TIME_NS, ScanRequest
+from tsdb.model.privileges import Privilege
+from tsdb.model.role_changes import CreateRole, GrantPrivileges
+from tsdb.model.roles import Role
+from tsdb.model.schema import CreateDatabase
+from tsdb.model.store import TIME_NS, Producer, ScanRequest
 from tsdb.storage.options import Options
 
 NOW = 1_700_000_000_000_000_000
@@ -104,3 +111,79 @@ def test_what_was_handed_on_stays_when_a_later_piece_fails(node: Node) -> None:
     for future in writing.finish().futures:
         future.result()
     assert [row["time_ns"] for row in rows(node, "d")] == list(range(6))
+
+
+def role_that_may_write_m(node: Node, database: str) -> int:
+    """And no other series that there is."""
+    node.change(CreateDatabase(database))
+    for name in "mn":
+        (future,) = submit(node, WriteRequest(database), f"{name} f=0 0".encode(), NOW, Limits(), True).futures
+        future.result()
+    node.change(CreateRole(Role(0, "r" + database)))
+    node.change(GrantPrivileges(database, "m", Privilege.INSERT, "r" + database))
+    return node.catalog.roles.by_name["r" + database].number
+
+
+FORBIDDEN = b"".join([*(b"m f=%d %d\n" % (i, i) for i in range(1, 500)), *(b"n f=1 %d\n" % i for i in range(500))])
+
+
+def test_what_is_refused_leaves_nothing_of_a_body_that_is_parsed_by_several_threads(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "SPREAD_BYTES", 100)
+    role = role_that_may_write_m(node, "d")
+    with pytest.raises(InsufficientPrivilege, match=r"^permission denied"):
+        submit(node, WriteRequest("d"), FORBIDDEN, NOW, Limits(), True, role, spread=True)
+    assert len(rows(node, "d")) == 1
+
+
+def test_what_is_refused_half_way_says_what_is_stored(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "PART_BYTES", 1000)
+    role = role_that_may_write_m(node, "long")
+    with pytest.raises(InsufficientPrivilege) as caught:
+        submit(node, WriteRequest("long"), FORBIDDEN, NOW, Limits(), True, role)
+    stored = len(rows(node, "long")) - 1
+    assert caught.value.message == (
+        f"partial write: permission denied for table n; the {stored} points before are stored"
+    )
+    role = role_that_may_write_m(node, "cut")
+    writing = PiecewiseWrite(node, WriteRequest("cut"), NOW, Limits(), True, role)
+    middle = FORBIDDEN.index(b"n f")
+    writing.feed(FORBIDDEN[:middle])
+    writing.flush()
+    assert writing.stored() == 499
+    writing.feed(FORBIDDEN[middle:])
+    with pytest.raises(InsufficientPrivilege, match=r"^partial write: .*; the 499 points before are stored$"):
+        writing.finish()
+
+
+def test_a_long_body_that_is_parsed_by_several_threads_is_written_as_by_one(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "SPREAD_BYTES", 100)
+    ahead: list[int] = []
+    parse_ahead = write.parse_ahead
+
+    def noted(request: WriteRequest, part: memoryview, line: int, now_ns: int, limits: Limits) -> Future[Parsed]:
+        ahead.append(len(part))
+        return parse_ahead(request, part, line, now_ns, limits)
+
+    monkeypatch.setattr(write, "parse_ahead", noted)
+    for seed in range(8):
+        chance = random.Random(seed)
+        body = "\n".join(chance.choice(LINES).format(i=i) for i in range(chance.randint(2, 400))).encode()
+        outcomes = []
+        for name, spread in ((f"one{seed}", False), (f"two{seed}", True)):
+            ahead.clear()
+            submitted = submit(node, WriteRequest(name), body, NOW, Limits(), True, spread=spread)
+            for future in submitted.futures:
+                future.result()
+            outcomes.append(submitted.outcome)
+            assert len(submitted.futures) == 1
+            assert len(ahead) in ((2,) if spread and len(body) > 2000 else (0, 1, 2) if spread else (0,))
+        assert outcomes[0] == outcomes[1]
+        assert rows(node, f"one{seed}") == rows(node, f"two{seed}")
+    ahead.clear()
+    for whole in (WriteRequest("p", producer=Producer("p", 1)), WriteRequest("p", accept_partial=False)):
+        submit(node, whole, b"m f=1 1\n" * 100, NOW, Limits(), True, spread=True)
+    assert ahead == []

@@ -66,7 +66,7 @@ def test_parts_parse_to_what_the_whole_does(parts: int) -> None:
         body = mutated(rng, SEEDS)
         body = body.replace(b'"', b"") if rng.random() < 0.3 else body
         whole = parse(body, now_ns=5)
-        pieces = split(body, parts)
+        pieces = list(split(body, parts))
         assert len(pieces) <= parts
         assert b"".join(bytes(piece) for piece, _ in pieces) == body
         parsed = [parse(piece, now_ns=5, line_first=first) for piece, first in pieces]

@@ -82,9 +82,3 @@ def test_series_keys_that_differ_in_the_order_of_their_tags_alone_are_one_tag_se
     expected = [encode_tagset((numbers[k], v) for k, v in tags if numbers[k] >= 0) for tags in distinct]
     assert [found[i] for i in number.tolist()] == expected
     assert len(set(found)) == len(found)
-
-
-def test_a_tag_sets_rows_are_known_by_its_tags() -> None:
-    keys = keys_of([[("a", "1")], [("b", "1")], [("a", "2"), ("b", "1")], []])
-    assert keys.having("a").tolist() == [True, False, True, False]
-    assert keys.having("nobody's").tolist() == [False] * 4

@@ -23,7 +23,9 @@ from tsdb.cluster.metadata.commands import (
     PassTime,
     RemoveMember,
     SetIntent,
+    SetLearners,
     SetReplication,
+    SpreadSeries,
     encode,
 )
 from tsdb.cluster.metadata.machine import Machine
@@ -152,6 +154,13 @@ def _ring(chance: random.Random, state: State) -> ChangeRing:
     return ChangeRing(database, version, max(last.from_bucket, -1) + chance.randint(0, 3), tuple(intervals))
 
 
+def _slots(chance: random.Random, state: State) -> SpreadSeries:
+    known = state.catalog.series_by_number.series
+    series = _some(chance, list(known), 3)
+    database = known[series][0] if series in known and chance.random() < 0.9 else chance.randint(1, 3)
+    return SpreadSeries(database, series, chance.randint(0, 11), chance.randint(0, 20))
+
+
 def action(chance: random.Random, state: State) -> Action:
     kind = chance.randrange(17)
     nodes = [m.node for m in state.all(Member) if not m.gone]
@@ -171,6 +180,9 @@ def action(chance: random.Random, state: State) -> Action:
     if kind in (6, 7):
         drawn = [_assignment(chance, state) for _ in range(chance.randint(1, 4))]
         return Assign(tuple({each.location: each for each in drawn}.values() if chance.random() < 0.9 else drawn))
+    if kind == 8 and chance.random() < 0.5:
+        location, epoch = _epoch(chance, state)
+        return SetLearners(location, epoch, tuple(_some(chance, nodes, 6) for _ in range(chance.choice((0, 1, 1, 2)))))
     if kind == 8:
         return Activate(tuple(_epoch(chance, state) for _ in range(chance.randint(1, 4))))
     if kind == 9:
@@ -180,6 +192,8 @@ def action(chance: random.Random, state: State) -> Action:
     if kind == 11:
         client = _some(chance, clients, 20)
         return chance.choice((KeepClients((client, chance.randint(1, 20))), CloseClient(client), PassTime()))
+    if kind == 12:
+        return _slots(chance, state)
     return ChangeSchema.of(schema_change(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
 
 

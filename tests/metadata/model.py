@@ -19,6 +19,7 @@ from tsdb.cluster.metadata.commands import (
     KeepClients,
     OpenClient,
     RemoveMember,
+    SetLearners,
 )
 
 SECOND = 10**9
@@ -87,6 +88,8 @@ class Model:
                 if len({a.location for a in assignments}) < len(assignments):
                     return "refused"
                 return self._some([(a.location, self._assign(a)) for a in assignments])
+            case SetLearners(location, epoch, learners):
+                return () if self._set_learners(location, epoch, learners) else "refused"
             case Activate(epochs):
                 return self._some([(location, self._activate(location, epoch)) for location, epoch in epochs])
             case OpenClient(_, ttl):
@@ -132,6 +135,20 @@ class Model:
         if any(node not in self.nodes or (node in self.draining and node not in was.holders) for node in nodes):
             return False
         was.epoch, was.holders, was.voters = a.epoch, frozenset(nodes), tuple(sorted(a.voters))
+        return True
+
+    def _set_learners(self, location: int, epoch: int, learners: tuple[int, ...]) -> bool:
+        was = self.locations.get(location)
+        if (
+            was is None
+            or epoch != was.epoch
+            or epoch == 0
+            or len({*was.voters, *learners}) < len((*was.voters, *learners))
+        ):
+            return False
+        if any(node not in self.nodes or (node in self.draining and node not in was.holders) for node in learners):
+            return False
+        was.holders = frozenset((*was.voters, *learners))
         return True
 
     def _activate(self, location: int, epoch: int) -> bool:

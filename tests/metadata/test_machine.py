@@ -25,6 +25,7 @@ from tsdb.cluster.metadata.commands import (
     OpenClient,
     PassTime,
     RemoveMember,
+    SetLearners,
     encode,
 )
 from tsdb.cluster.metadata.durable import StoredMetadata
@@ -45,8 +46,8 @@ from tsdb.model.schema import (
 )
 
 SEEDS = range(16)
-COUNT = 70
-MODELLED = (AddMember, ChangeMember, RemoveMember, Assign, Activate, OpenClient, KeepClients, CloseClient)
+COUNT = 80
+MODELLED = (AddMember, ChangeMember, RemoveMember, Assign, SetLearners, Activate, OpenClient, KeepClients, CloseClient)
 
 
 def run(log: list[Command], machine: Machine | None = None, first: int = 1) -> tuple[Machine, list[Outcome]]:
@@ -369,4 +370,4 @@ def test_draws_do_things() -> None:
         for each, outcome in zip(log, run(log)[1], strict=True):
             taken[type(each.action).__name__] = taken.get(type(each.action).__name__, 0) + (not outcome.answer.error)
     assert min(taken.values()) > 4, taken
-    assert len(taken) == 14
+    assert len(taken) == 16

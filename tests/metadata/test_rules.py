@@ -20,16 +20,37 @@ from tsdb.cluster.metadata.commands import (
     Command,
     Found,
     NewMember,
+    Recover,
     RemoveMember,
     SetIntent,
+    SetLearners,
     SetReplication,
+    SpreadSeries,
     encode,
 )
 from tsdb.cluster.metadata.locations import first_nodes
 from tsdb.cluster.metadata.machine import Machine
-from tsdb.cluster.metadata.records import FROM_THE_START, NO_ID, Intent, Interval, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.records import (
+    FROM_THE_START,
+    NO_ID,
+    Intent,
+    Interval,
+    LocationRecord,
+    Member,
+    Ring,
+    Spreading,
+)
 from tsdb.model.ring import RING_SIZE
-from tsdb.model.schema import CreateDatabase, DropDatabase
+from tsdb.model.schema import (
+    LINE_PROTOCOL_TIME,
+    ColumnDefinition,
+    CreateDatabase,
+    CreateSeries,
+    DropDatabase,
+    DropSeries,
+    Role,
+)
+from tsdb.types import FLOAT8
 
 
 class Cluster:
@@ -118,6 +139,7 @@ def test_what_a_node_says_of_itself_has_bounds(new: NewMember) -> None:
 
 def test_a_draining_node_gets_nothing_new_and_keeps_what_it_has() -> None:
     cluster = Cluster(2)
+    cluster.do(ChangeSchema.of([CreateDatabase(name) for name in "abcghi"]))
     cluster.do(ChangeMember(2, draining=True))
     held = [r for r in cluster.machine.state.all(LocationRecord) if r.voters == (2,)]
     other = [r for r in cluster.machine.state.all(LocationRecord) if r.voters == (1,)]
@@ -126,25 +148,86 @@ def test_a_draining_node_gets_nothing_new_and_keeps_what_it_has() -> None:
     assert cluster.do(Assign((Assignment(other[0].location, 2, 2, (1, 2)),))) == "InvalidParameterValue"
     assert cluster.do(Assign((Assignment(held[0].location, 2, 1, (1, 2)),))) == (held[0].location,)
     cluster.do(ChangeSchema.of([CreateDatabase("e")]))
-    assert {r.voters for r in cluster.machine.state.all(LocationRecord) if r.database == 2} == {(1,)}
+    last = max(cluster.machine.state.catalog.databases_by_number)
+    assert {r.voters for r in cluster.machine.state.all(LocationRecord) if r.database == last} == {(1,)}
+
+
+def test_a_name_is_one_nodes_until_that_is_gone() -> None:
+    cluster = Cluster(1)
+    assert cluster.do(AddMember(NewMember(uuid(2), name="n2"))) == (2,)
+    assert cluster.do(AddMember(NewMember(uuid(2), name="n2"))) == (2,), "asked again, answered again"
+    # Its disk was wiped: it comes with another uuid, and may only be let in when the old one was given up.
+    assert cluster.do(AddMember(NewMember(uuid(3), name="n2"))) == "DuplicateObject"
+    assert cluster.do(ChangeMember(1, name="n2")) == "DuplicateObject"
+    assert cluster.do(RemoveMember(2)) == ()
+    assert cluster.do(AddMember(NewMember(uuid(3), name="n2"))) == (3,)
+    assert cluster.do(AddMember(NewMember(uuid(2), name="n4"))) == "DuplicateObject", "its uuid never comes back"
+    assert cluster.do(ChangeMember(1, name="n1")) == ()
+    assert cluster.do(ChangeMember(1, name="n" * 65)) == "InvalidParameterValue"
+
+
+def test_a_node_that_is_removed_by_force_leaves_its_locations_to_others() -> None:
+    cluster = Cluster(3)
+    cluster.do(ChangeSchema.of([CreateDatabase(name) for name in "abcefghijklmnopqrstu"]))
+    records = list(cluster.machine.state.all(LocationRecord))
+    (alone,) = [r.location for r in records if r.leader == 2][:1]
+    shared = next(r.location for r in records if r.leader == 1)
+    cluster.do(Assign((Assignment(shared, 2, 2, (1, 2), (3,)),)))
+    assert cluster.do(RemoveMember(2)) == "ObjectInUse"
+    assert cluster.do(RemoveMember(2, accept_loss=True)) == ()
+    for record in cluster.machine.state.all(LocationRecord):
+        assert record.leader in record.voters
+        assert 2 not in (*record.voters, *record.learners, *record.active_voters)
+    taken = cluster.location(shared)
+    assert (taken.epoch, taken.leader, taken.voters, taken.learners) == (3, 1, (1,), (3,))
+    begun = cluster.location(alone)
+    assert (begun.epoch, begun.active_epoch, begun.voters) == (2, 2, begun.active_voters)
+    others = [r for r in records if 2 not in r.voters and r.location != shared]
+    assert all(cluster.location(r.location) == r for r in others), "nothing else has changed"
+
+
+def test_one_node_is_the_cluster_when_an_operator_gives_up_the_others() -> None:
+    cluster = Cluster(3)
+    other = uuid(77)
+    assert cluster.do(Recover(4, other)) == "UndefinedObject"
+    assert cluster.do(Recover(2, CLUSTER)) == "InvalidParameterValue", "it needs another id"
+    assert cluster.do(Recover(2, b"short")) == "InvalidParameterValue"
+    cluster.do(ChangeMember(2, draining=True))
+    assert cluster.do(Recover(2, other)) == (1, 3)
+    state = cluster.machine.state
+    assert state.group.cluster == other
+    assert [each.node for each in state.all(Member) if not each.gone] == [2]
+    assert {(r.leader, r.voters, r.active_voters) for r in state.all(LocationRecord)} == {(2, (2,), (2,))}
 
 
 # Locations
 
 
-def test_new_locations_are_spread_over_nodes_and_zones_and_active_at_once() -> None:
+def test_with_one_replica_a_database_is_whole_at_one_node_and_databases_are_spread() -> None:
+    cluster = Cluster(3)
+    cluster.do(ChangeSchema.of([CreateDatabase(f"d{n}") for n in range(20)]))
+    leaders: dict[int, set[int]] = {}
+    for record in cluster.machine.state.all(LocationRecord):
+        leaders.setdefault(record.database, set()).add(record.leader)
+    assert all(len(found) == 1 for found in leaders.values())
+    assert set.union(*leaders.values()) == {1, 2, 3}
+
+
+def test_a_replicated_database_is_at_the_same_nodes_in_all_zones_and_active_at_once() -> None:
     cluster = Cluster(0)
     cluster.do(Found(CLUSTER, NewMember(uuid(1), zone="a"), 3))
     for number in range(2, 7):
         cluster.do(AddMember(NewMember(uuid(number), zone="abc"[(number - 1) // 2])))
-    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
-    records = [r for r in cluster.machine.state.all(LocationRecord) if r.database == 2]
-    assert len(records) == 32
-    for record in records:
-        assert (record.epoch, record.active_epoch, record.active_voters) == (1, 1, record.voters)
-        assert record.leader in record.voters
-        assert {(node - 1) // 2 for node in record.voters} == {0, 1, 2}
-    assert {r.leader for r in records} == {1, 2, 3, 4, 5, 6}
+    cluster.do(ChangeSchema.of([CreateDatabase(f"e{n}") for n in range(40)]))
+    nodes: dict[int, set[tuple[int, tuple[int, ...]]]] = {}
+    for record in cluster.machine.state.all(LocationRecord):
+        if record.database > 1:
+            nodes.setdefault(record.database, set()).add((record.leader, record.voters))
+            assert (record.epoch, record.active_epoch, record.active_voters) == (1, 1, record.voters)
+            assert record.leader in record.voters
+            assert {(node - 1) // 2 for node in record.voters} == {0, 1, 2}
+    assert all(len(found) == 1 for found in nodes.values())
+    assert {leader for found in nodes.values() for leader, _ in found} == {1, 2, 3, 4, 5, 6}
 
 
 def test_locations_that_are_older_than_the_first_node_get_it_when_it_comes() -> None:
@@ -193,6 +276,32 @@ def test_the_active_epoch_stays_until_the_next_one_is_activated() -> None:
     assert cluster.do(Activate(((1, 2),))) == (1,)
     assert cluster.do(Activate(((1, 2),))) == (1,)
     assert (cluster.location(1).active_epoch, cluster.location(1).active_voters) == (2, (1, 2))
+
+
+def test_learners_come_and_go_within_an_epoch() -> None:
+    cluster = Cluster(3)
+    (leader,) = cluster.location(1).voters
+    one, two = sorted({1, 2, 3} - {leader})
+    assert cluster.do(SetLearners(1, 1, (two, one))) == ()
+    assert (cluster.location(1).learners, cluster.location(1).epoch) == ((one, two), 1)
+    assert cluster.do(SetLearners(1, 2, (one,))) == "SerializationFailure"
+    assert cluster.do(SetLearners(1, 1, (leader,))) == "InvalidParameterValue"
+    assert cluster.do(SetLearners(1, 1, (9,))) == "UndefinedObject"
+    cluster.do(ChangeMember(one, draining=True))
+    assert cluster.do(SetLearners(1, 1, (one,))) == ()
+    assert cluster.do(SetLearners(1, 1, ())) == ()
+    assert cluster.do(SetLearners(1, 1, (one,))) == "InvalidParameterValue"
+    assert cluster.do(SetLearners(1, 1, (two,))) == ()
+    assert cluster.do(RemoveMember(two)) == "ObjectInUse"
+
+
+def test_a_member_says_on_which_machine_it_is() -> None:
+    cluster = Cluster(1)
+    assert cluster.do(AddMember(NewMember(uuid(2), machine="m1"))) == (2,)
+    assert cluster.do(ChangeMember(1, machine="m2")) == ()
+    assert cluster.do(ChangeMember(1, zone="z")) == ()
+    assert [each.machine for each in cluster.machine.state.all(Member)] == ["m2", "m1"]
+    assert cluster.do(ChangeMember(1, machine="m" * 256)) == "InvalidParameterValue"
 
 
 def test_a_location_gets_one_epoch_at_once() -> None:
@@ -316,3 +425,21 @@ def test_the_replication_factor_of_new_databases_is_the_groups() -> None:
     assert {len(r.voters) for r in cluster.machine.state.all(LocationRecord) if r.database == 2} == {2}
     assert cluster.do(SetReplication(1, 3)) == ()
     assert cluster.do(SetReplication(1, 8)) == "InvalidParameterValue"
+
+
+def test_slots_of_a_series_hold_from_a_bucket_on_and_go_with_it() -> None:
+    cluster = Cluster(1)
+    series = (LINE_PROTOCOL_TIME, ColumnDefinition("x", Role.FIELD, FLOAT8))
+    cluster.do(ChangeSchema.of(CreateSeries("d", name, series, keyed=True) for name in "st"))
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    assert cluster.do(SpreadSeries(1, 1, 3, 100)) == ()
+    assert cluster.do(SpreadSeries(1, 2, 1, 50)) == ()
+    assert cluster.do(SpreadSeries(1, 1, 0, 101)) == ()
+    assert cluster.ring().spreadings == (Spreading(1, 3, 100), Spreading(2, 1, 50), Spreading(1, 0, 101))
+    assert cluster.do(SpreadSeries(1, 1, 2, 101)) == "InvalidParameterValue"
+    assert cluster.do(SpreadSeries(1, 1, 11, 200)) == "InvalidParameterValue"
+    assert cluster.do(SpreadSeries(2, 1, 1, 200)) == "UndefinedTable"
+    assert cluster.do(SpreadSeries(1, 9, 1, 200)) == "UndefinedTable"
+    assert cluster.do(SpreadSeries(7, 1, 1, 200)) == "InvalidCatalogName"
+    cluster.do(ChangeSchema.of([DropSeries("d", "s")]))
+    assert cluster.ring().spreadings == (Spreading(2, 1, 50),)

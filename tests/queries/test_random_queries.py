@@ -45,9 +45,9 @@ def comparable(rows: list[tuple[Any, ...]], ordered: bool) -> Any:
     return texts if ordered else Counter(texts)
 
 
-def run(directory: Path, seed: int, rounds: int) -> None:
+def run(directory: Path, seed: int, rounds: int, kind: type[World] = World) -> None:
     """Steps, then queries, again and again."""
-    world = World(directory, seed)
+    world = kind(directory, seed)
     queries = Queries(world.random)
     try:
         for _ in range(rounds):

@@ -78,14 +78,16 @@ class World:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
         self._thread.start()
         self._open()
-        self.connection.execute(SCHEMA.encode())
 
     def _open(self) -> None:
+        new = not self.directory.exists()
         self._node = Node.open(self.directory, self.options)
         self._listener = Listener(SessionFactory(self._node, self._queries, self._pool, SystemClock(), Sessions()))
         asyncio.run_coroutine_threadsafe(self._listener.start(), self._loop).result(10)
         where = f"host=127.0.0.1 port={self._listener.port} user=tester dbname=tsdb sslmode=disable"
         self.connection = psycopg.connect(where, autocommit=True)
+        if new:
+            self.connection.execute(SCHEMA.encode())
 
     def _close(self) -> None:
         self.connection.close()

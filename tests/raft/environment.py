@@ -62,15 +62,24 @@ class Environment:
         self._indent = ""
 
     def run(self, command: Command) -> str:
+        """What a command prints; the lines below it are commands, too, unless they are its input."""
         self._lines = []
-        try:
-            run: Callable[[Command], None] = getattr(self, "do_" + command.name.replace("-", "_"))
-            run(command)
-        except ProposalDropped:
-            self._print("raft proposal dropped")
-            if self.quiet:
-                return "raft proposal dropped"
-        return "ok" if self.quiet or not self._lines else "\n".join(self._lines)
+        steps = [command]
+        if command.name != "propose-conf-change":
+            steps += [Command(line, command.number, "", "") for line in command.input.splitlines()]
+        printed: list[str] = []
+        for step in steps:
+            try:
+                run: Callable[[Command], None] = getattr(self, "do_" + step.name.replace("-", "_"))
+                run(step)
+            except ProposalDropped:
+                self._print("raft proposal dropped")
+                if self.quiet:
+                    return "raft proposal dropped"
+            # What is said while nothing is to be said is not said later either.
+            printed += [] if self.quiet else self._lines
+            self._lines = []
+        return "\n".join(printed) or "ok"
 
     def _print(self, text: str) -> None:
         self._lines += [self._indent + line for line in text.split("\n")]
@@ -148,7 +157,10 @@ class Environment:
 
     def _raft_log(self, member: Member) -> None:
         storage = member.storage
-        for entry in storage.entries(storage.first_index(), storage.last_index() + 1):
+        first, last = storage.first_index(), storage.last_index()
+        if last < first:
+            self._print(f"log is empty: first index={first}, last index={last}")
+        for entry in storage.entries(first, last + 1):
             self._print(entry_text(entry))
 
     def do_raft_state(self, command: Command) -> None:
@@ -308,7 +320,9 @@ class Environment:
             last = member.storage.history[-1]
             configuration = last.configuration
             if entry.kind is not EntryKind.NORMAL:
-                configuration = member.node.apply_change(entry)
+                changed = member.node.apply_change(entry)
+                assert changed is not None, "no script has a snapshot overtake what is applied"
+                configuration = changed
             # A state machine that appends what it is told.
             body = last.body + (entry.body if entry.kind is EntryKind.NORMAL else b"")
             member.storage.history.append(Snapshot(entry.index, entry.term, configuration, body))

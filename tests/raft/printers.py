@@ -68,7 +68,9 @@ def entry_text(entry: Entry) -> str:
 
 
 def quoted(body: bytes) -> str:
-    return '"' + body.decode("utf-8", "backslashreplace") + '"'
+    """A body as Go quotes it: what is not text is ``\\xNN``, a quote or a backslash of its own has one before it."""
+    escaped = body.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return '"' + escaped.decode("utf-8", "backslashreplace") + '"'
 
 
 def configuration_text(configuration: Configuration) -> str:

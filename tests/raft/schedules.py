@@ -8,10 +8,10 @@ from tests.sim.disk import Disk
 from tests.sim.registers import Registers
 from tsdb.cluster.raft.changes import Change, MemberChange
 from tsdb.cluster.raft.entries import Configuration, Entry, EntryKind, Snapshot
-from tsdb.cluster.raft.messages import Append, AppendReply, Message, Vote, VoteReply
+from tsdb.cluster.raft.messages import Append, AppendReply, HeartbeatReply, Message, TimeoutNow, Vote, VoteReply
 from tsdb.cluster.raft.node import Node
 from tsdb.cluster.raft.settings import Settings
-from tsdb.cluster.raft.state import Role
+from tsdb.cluster.raft.state import ClockState, Role
 from tsdb.cluster.raft.storage import MemoryStorage
 from tsdb.cluster.raft_store import RaftStore
 
@@ -199,6 +199,25 @@ def what_is_committed_is_not_replaced() -> None:
     assert [message.index for message in sent if isinstance(message, AppendReply)] == [3]
 
 
+def who_must_not_lead_hands_over_to_another_when_one_does_not_take_over() -> None:
+    """The one that has all of the log may be gone, and asked first for ever (a seed of the simulator, 12,549)."""
+    node, storage = node_of(THREE)
+    lead(node, storage)
+    for voter in (2, 3):
+        node.step(AppendReply(voter, 1, node.status.term, storage.last_index()))
+    node.set_clock(ClockState.WRONG)
+    asked: list[int] = []
+    for _ in range(60):
+        asked += [message.to for message in carry_out(node, storage) if isinstance(message, TimeoutNow)]
+        # Both answer heartbeats, and neither begins an election.
+        for voter in (2, 3):
+            node.step(HeartbeatReply(voter, 1, node.status.term))
+        node.tick()
+        node.set_clock(ClockState.WRONG)
+    assert node.status.role is Role.LEADER
+    assert asked[:4] == [2, 3, 2, 3]
+
+
 SCHEDULES: tuple[Callable[[], None], ...] = (
     an_answer_of_an_older_term_does_not_count,
     a_vote_of_an_older_term_does_not_count,
@@ -212,4 +231,5 @@ SCHEDULES: tuple[Callable[[], None], ...] = (
     nothing_is_answered_before_it_is_on_disk,
     a_new_leader_waits_for_the_changes_in_its_log,
     what_is_committed_is_not_replaced,
+    who_must_not_lead_hands_over_to_another_when_one_does_not_take_over,
 )

@@ -37,7 +37,8 @@ class Command:
                 self.options[key] = [part.strip() for part in value.strip("()").split(",") if part.strip()]
 
     def numbers(self, key: str) -> list[int]:
-        return [int(value) for value in self.options.get(key, ())]
+        """``key=zero``: none, and yet the key is there."""
+        return [int(value) for value in self.options.get(key, ()) if value != "zero"]
 
     def number_of(self, key: str, default: int) -> int:
         return int(self.options[key][0]) if key in self.options else default

@@ -212,11 +212,13 @@ def leave_in_the_middle(site: Site) -> None:
     """A client goes when a third of its body is sent; the site hears of it and has all its budget."""
 
     def visit(port: int) -> None:
-        client, _ = connect(port)
+        client, reader = connect(port)
         client.sendall(head("/echo", 1_000_000) + bytes(300_000))
         time.sleep(0.1)
+        # The socket is closed when its file is, too.
+        reader.close()
         client.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while site.gone == 0 and time.monotonic() < until:
             time.sleep(0.01)
 

@@ -229,7 +229,7 @@ def test_a_running_query_is_cancelled(server: Server) -> None:
         started = time.monotonic()
         with pytest.raises(errors.QueryCanceled, match="canceling statement due to user request"):
             connection.execute(ENDLESS)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         timer.join()
         assert connection.execute("SELECT 1").fetchone() == (1,)
 

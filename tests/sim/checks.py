@@ -6,6 +6,7 @@ import struct
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from tests.sim import linearizable
 from tests.sim.histories import Operation, fault
 from tests.sim.kept import Kept
 from tsdb.cluster.raft.messages import AppendReply, Applied, Message, Stored, VoteReply
@@ -16,6 +17,9 @@ from tsdb.storage.keys import raft_key
 if TYPE_CHECKING:
     from tests.sim.member import Member
     from tests.sim.world import World
+
+
+NO_ZONE = ""
 
 
 class Broken(Exception):
@@ -40,6 +44,8 @@ class Checks:
         self.states: dict[int, int] = {}
         self.acknowledged: dict[str, int] = {}
         """Roles that a client was told to be there, and the index that made each."""
+        self.calls: list[linearizable.Call] = []
+        """Of clients of the metadata: reads, writes and compare-and-sets of members' zones."""
         self._histories: dict[int, list[Operation]] = {}
 
     def history(self, register: int) -> list[Operation]:
@@ -163,6 +169,9 @@ class Checks:
                     raise Broken(f"logs match at {high} and differ at {index}")
 
     def histories(self) -> None:
+        broken = linearizable.fault(self.calls, linearizable.register, NO_ZONE)
+        if broken is not None:
+            raise Broken(f"the zone of a member is not linearizable: {broken}")
         for register, history in self._histories.items():
             wrong = fault(history)
             if wrong is not None:

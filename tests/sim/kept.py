@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from zlib import crc32
 
@@ -62,8 +63,9 @@ class Kept(Registers):
         self.metadata.stage_install(batch, index, metadata)
         self.note_digest()
 
-    def snapshot(self) -> bytes:
-        return _PACK.encode((self.packed(), self.metadata.snapshot()))
+    def frozen(self) -> Callable[[], bytes]:
+        packed, metadata = self.packed(), self.metadata.frozen()
+        return lambda: _PACK.encode((packed, metadata()))
 
     def fingerprint(self) -> bytes:
         return self.packed() + self.group.digest

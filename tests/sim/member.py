@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim.disk import Disk
 from tests.sim.odds import TICK
+from tsdb.cluster.pieces import Receiving
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft.messages import Applied, Apply, Message, Store, Stored
 from tsdb.cluster.raft.node import Node, PeerUnknown
@@ -56,6 +57,7 @@ class Member:
         self.stores: deque[Store] = deque()
         self.applies: deque[Apply] = deque()
         self.storing = self.applying = False
+        self.receiving = Receiving(patience_ticks=self.world.odds.forget_ticks)
         self.machine = self.world.machine(self.disk)
         self.store = RaftStore(self.disk, GROUP, self.machine)
         settings = self.world.odds.settings_of(self.id)
@@ -71,6 +73,7 @@ class Member:
             self.disk.crash(self.world.chance)
 
     def _tick(self) -> None:
+        self.receiving.tick()
         if not self.busy:
             self._feed(self.node.tick)
         self.world.later(self.tick_length, self._tick, self)
@@ -98,12 +101,12 @@ class Member:
         self._feed(lambda: None)
         return taken
 
-    def snapshot_ended(self, to: int) -> None:
-        """Nothing was heard of a snapshot for a while."""
+    def snapshot_ended(self, to: int, arrived: bool) -> None:
+        """What became of a snapshot."""
         if self.busy:
-            self.world.later(TICK, lambda: self.snapshot_ended(to), self)
+            self.world.later(TICK, lambda: self.snapshot_ended(to, arrived), self)
         else:
-            self._feed(lambda: self.node.report_snapshot(to, installed=False))
+            self._feed(lambda: self.node.report_snapshot(to, arrived))
 
     def _step(self, message: Message | Stored | Applied) -> None:
         # As a process would: counted and forgotten.

@@ -38,12 +38,12 @@ def sessions_end_by_each_nodes_own_time(patch: Patch) -> None:
 
 
 def a_snapshot_without_sessions(patch: Patch) -> None:
-    records = machine.Machine.records
+    records = machine.records_of
 
-    def some(self: Any) -> Any:
-        return ((key, value) for key, value in records(self) if not key.startswith(b"client"))
+    def some(state: Any) -> Any:
+        return ((key, value) for key, value in records(state) if not key.startswith(b"client"))
 
-    patch(machine.Machine, "records", some)
+    patch(machine, "records_of", some)
 
 
 def a_snapshot_leaves_what_was_there(patch: Patch) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from tsdb.cluster import raft_store
+from tsdb.cluster import pieces, raft_store
 from tsdb.cluster.raft import candidate, changes, follower, leader, membership, node, quorum, replication, state, step
 from tsdb.cluster.raft.changes import Change, Draft
 from tsdb.cluster.raft.entries import NO_LIMIT, NO_STATE, Configuration, Entry
@@ -365,6 +365,68 @@ def truncates_what_is_not_applied(patch: Patch) -> None:
         return count
 
     patch(RaftLog, "truncate", eager)
+
+
+def _ends_unseen(self: Any, source: Any, end: pieces.End) -> Any:
+    """Neither length nor hash is looked at."""
+    if self._begin is None or source != self._source:
+        return None
+    what, body = self._begin.what, bytes(self._octets)
+    self._forget()
+    return pieces.with_body(what, body), pieces.Have(end.digest, end.size)
+
+
+def a_snapshot_that_was_cut_is_whole(patch: Patch) -> None:
+    def begin(self: Any, source: Any, begin: pieces.Begin) -> pieces.Have:
+        had = len(self._octets) if self._begin is not None and self._begin.digest == begin.digest else 0
+        self._forget()
+        self._begin, self._source, self._silent = begin, source, 0
+        return pieces.Have(begin.digest, had)
+
+    def anywhere(self: Any, source: Any, piece: pieces.Piece) -> bool:
+        if self._begin is not None and source == self._source:
+            self._octets += piece.octets
+        return True
+
+    patch(pieces.Receiving, "begin", begin)
+    patch(pieces.Receiving, "piece", anywhere)
+    patch(pieces.Receiving, "end", _ends_unseen)
+
+
+def another_snapshot_is_gone_on_with(patch: Patch) -> None:
+    """And its hash is not looked at."""
+
+    def begin(self: Any, source: Any, begin: pieces.Begin) -> pieces.Have:
+        self._begin, self._source, self._silent = begin, source, 0
+        del self._octets[begin.size :]
+        return pieces.Have(begin.digest, len(self._octets))
+
+    patch(pieces.Receiving, "begin", begin)
+    patch(pieces.Receiving, "end", _ends_unseen)
+
+
+def a_snapshot_of_another_moment(patch: Patch) -> None:
+    """Its index is where the state machine was when it began, its body what the state machine is when it ends."""
+    begin = raft_store.RaftStore.begin_snapshot
+
+    def earlier(self: Any, name: str, now: int, expires: int) -> Any:
+        snapshot, frozen = begin(self, name, now, expires)
+        if snapshot.index - 1 > self.log.base_index:
+            term = self.log.term(snapshot.index - 1)
+            snapshot = msgspec.structs.replace(snapshot, index=snapshot.index - 1, term=term)
+        return snapshot, frozen
+
+    patch(raft_store.RaftStore, "begin_snapshot", earlier)
+
+
+def leadership_is_offered_to_the_same_one_for_ever(patch: Patch) -> None:
+    hand_over = leader.hand_over
+
+    def again(raft: Any) -> None:
+        raft.declined.clear()
+        hand_over(raft)
+
+    patch(leader, "hand_over", again)
 
 
 MUTANTS: tuple[Mutant, ...] = tuple(

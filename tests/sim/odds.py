@@ -45,6 +45,12 @@ class Odds:
     burst: float
     """Of a few proposals at once that nobody waits for: where they end on a leader that is cut off, logs differ."""
     keep_bytes: int
+    piece_bytes: int
+    """Of a snapshot."""
+    cut_stream: float
+    """Of the connection over which a piece goes."""
+    forget_ticks: int
+    """A snapshot that nothing more comes of."""
     settings: dict[str, object]
 
     @classmethod
@@ -94,6 +100,9 @@ class Odds:
             truncate=sometimes(0.2, 0.6),
             burst=sometimes(0.2, 0.6),
             keep_bytes=chance.choice((0, 100)),
+            piece_bytes=chance.choice((5, 30, 1000)),
+            cut_stream=sometimes(0.3),
+            forget_ticks=chance.choice((5, 100)),
             settings=settings,
         )
 

@@ -25,8 +25,9 @@ class Operator:
 
     def leader(self) -> Member | None:
         """Who leads the latest term, if anybody."""
-        leaders = [m for m in self.world.members.values() if m.up and m.node.status.role is Role.LEADER]
-        return max(leaders, key=lambda m: m.node.status.term, default=None)
+        # Not ``status``: it is asked all the time.
+        leaders = [m for m in self.world.members.values() if m.up and m.node._raft.role is Role.LEADER]
+        return max(leaders, key=lambda m: m.node._raft.term, default=None)
 
     def act(self) -> None:
         chance, odds = self.world.chance, self.world.odds

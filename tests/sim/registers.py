@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -53,8 +54,9 @@ class Registers:
         self.values, self.done = _STATE.decode(body)
         batch.put(FAMILY, b"registers", body)
 
-    def snapshot(self) -> bytes:
-        return self.packed()
+    def frozen(self) -> Callable[[], bytes]:
+        packed = self.packed()
+        return lambda: packed
 
     def fingerprint(self) -> bytes:
         """Equal on members that are equal."""

@@ -12,7 +12,7 @@ from tests.sim.mutants import Mutant
 from tests.sim.world import World
 
 CI_SEEDS = 80
-MUTANT_SEEDS = 80
+MUTANT_SEEDS = 150
 NIGHTLY_SEEDS = 5_000
 
 

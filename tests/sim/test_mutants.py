@@ -12,14 +12,17 @@ from tests.sim.world import World
 from tests.test_raft_scripts import OURS, run
 
 # Found within so many seeds: quickly enough for every change.
-CI_SEEDS = 60
+CI_SEEDS = 120
 QUICK = {
     "a_rejection_is_not_heard",
     "a_snapshot_keeps_the_log",
+    "a_snapshot_of_another_moment",
+    "a_snapshot_that_was_cut_is_whole",
     "a_snapshot_without_its_members",
     "a_wrong_body_is_put_in",
     "an_elided_body_stays_away",
     "an_old_message_truncates",
+    "another_snapshot_is_gone_on_with",
     "appends_without_a_match",
     "answers_before_the_disk",
     "applied_apart_from_the_effect",

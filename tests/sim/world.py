@@ -6,6 +6,7 @@ import heapq
 import random
 from collections.abc import Callable, Iterable
 
+from tests.sim.carrier import Carrier
 from tests.sim.checks import Broken, Checks
 from tests.sim.client import Client
 from tests.sim.disk import Disk
@@ -14,6 +15,7 @@ from tests.sim.member import Member
 from tests.sim.metadata_client import MetadataClient
 from tests.sim.odds import TICK, Odds
 from tests.sim.operator import Operator
+from tests.sim.record_client import RecordClient
 from tests.sim.registers import Registers, Write, command
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft.messages import InstallSnapshot, Message
@@ -22,12 +24,12 @@ from tsdb.cluster.raft.messages import InstallSnapshot, Message
 class World:
     """Run it with ``run``; it raises Broken or AssertionError where something is wrong."""
 
-    def __init__(self, seed: int, odds: Odds | None = None, metadata_clients: int = 0) -> None:
+    def __init__(self, seed: int, odds: Odds | None = None, metadata_clients: int = 0, record_clients: int = 0) -> None:
         self.chance = random.Random(seed)
         self.odds = odds or Odds.drawn(self.chance)
         self.now = 0.0
         self.healed = False
-        self.machine: Callable[[Disk], Registers] = Kept if metadata_clients else Registers
+        self.machine: Callable[[Disk], Registers] = Kept if metadata_clients or record_clients else Registers
         self.moments = 0
         self._events: list[tuple[float, int, Callable[[], None], Member | None, int]] = []
         self._numbers = 0
@@ -43,8 +45,12 @@ class World:
                 member.bootstrap(Configuration(voters, (), learners))
             member.start()
         self.operator = Operator(self)
-        self.clients: list[Client | MetadataClient] = [Client(self, n) for n in range(1, self.odds.clients + 1)]
+        self.clients: list[Client | MetadataClient | RecordClient] = [
+            Client(self, n) for n in range(1, self.odds.clients + 1)
+        ]
         self.clients += [MetadataClient(self, number) for number in range(1, metadata_clients + 1)]
+
+        self.clients += [RecordClient(self, number) for number in range(1, record_clients + 1)]
 
     def add_member(self) -> Member:
         member = Member(self, len(self.members) + 1)
@@ -85,14 +91,14 @@ class World:
         for message in messages:
             self.checks.sent(sender, message)
             if isinstance(message, InstallSnapshot):
-                # The sender hears how it went, or does not: then it takes it for lost.
-                self.later(20 * TICK, lambda to=message.to: sender.snapshot_ended(to), sender)  # type: ignore[misc]
+                Carrier(self, sender, message)
+                continue
             if (sender.id, message.to) in self.blocked or self.chance.random() < self.odds_now("drop"):
                 continue
             for _ in range(1 + (self.chance.random() < self.odds_now("double"))):
-                self.later(self._delay(), lambda message=message: self._deliver(message))  # type: ignore[misc]
+                self.later(self.delay(), lambda message=message: self._deliver(message))  # type: ignore[misc]
 
-    def _delay(self) -> float:
+    def delay(self) -> float:
         if self.healed:
             return self.chance.uniform(0.5, 2)
         if self.chance.random() < self.odds.late:

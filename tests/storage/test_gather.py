@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tsdb.storage.apply import add_rows
 from tsdb.storage.gather import gather
-from tsdb.storage.head import CELLS_FREE, Runs
+from tsdb.storage.head import CELLS_FREE, Runs, folded
 from tsdb.storage.merge import concat, merge_versions, sort
 from tsdb.storage.rows import Rows
 
@@ -78,7 +78,7 @@ def test_rows_of_a_wide_series_without_common_columns_are_not_filled_up_with_nul
 def _one_by_one(parts: list[Rows]) -> Runs:
     live: dict[int, Runs] = {}
     for part in parts:
-        live = add_rows(live, {1: [part]})
+        live = {1: folded(add_rows(live, {1: [part]})[1])}
     return live[1]
 
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsdb.storage.head import FAN, Run, add, run_of
+from tsdb.storage.head import FAN, Run, folded, run_of
 from tsdb.storage.merge import concat, merge_versions, sort
 from tsdb.storage.rows import COUNTER_MASK, Rows
 
@@ -105,7 +105,7 @@ def test_the_cut_of_rows_into_parts_changes_nothing(history: list[Row], data: st
 def test_a_head_keeps_every_version_in_few_runs(history: list[Row], size: int) -> None:
     runs: tuple[Run, ...] = ()
     for at in range(0, len(history), size):
-        runs = add(runs, run_of(rows_of(history[at : at + size])))
+        runs = folded((*runs, run_of(rows_of(history[at : at + size]))))
     assert len(runs) <= FAN * 4
     assert sorted(history_of(concat([run.rows for run in runs])), key=order) == sorted(history, key=order)
     for run in runs:

@@ -10,7 +10,7 @@ import pytest
 
 from tsdb.cluster.metadata import commands, machine
 from tsdb.model.schema import Role
-from tsdb.storage import block, keys, metadata, state, tagsets, tombstone
+from tsdb.storage import block, keys, metadata, replica_log, state, tagsets, tombstone
 from tsdb.storage.codec import Encoding
 from tsdb.storage.op import OpKind
 from tsdb.storage.rocks import UNCOMPRESSED
@@ -101,6 +101,6 @@ def test_the_widths_in_a_keys_diagram_add_up(family: str, key: bytes) -> None:
 
 def test_every_magic_is_documented_once() -> None:
     ours = [block.MAGIC, block.RUNS_MAGIC, metadata.MAGIC, tagsets.MAGIC, tombstone.MAGIC, state.MAGIC, packed.MAGIC]
-    ours += [commands.MAGIC, machine.MAGIC]
+    ours += [commands.MAGIC, machine.MAGIC, replica_log.MAGIC]
     assert len(set(ours)) == len(ours)
     assert sorted(re.findall(r"^\| `(T.)` \|", text("frame"), re.MULTILINE)) == sorted(m.decode() for m in ours)

@@ -91,7 +91,7 @@ def test_a_head_that_cannot_be_is_refused(header: OpHeader) -> None:
 
 def test_an_unknown_kind_or_version_is_corrupted() -> None:
     data = bytearray(encode_op(replace(HEADER, producer=""), b""))
-    for position, value, text in ((5, 99, "99"), (4, 2, "version 2")):
+    for position, value, text in ((5, 99, "99"), (4, 3, "version 3")):
         broken = data.copy()
         broken[position] = value
         broken[-4:] = struct.pack(">I", zlib.crc32(broken[:-4]))

@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fixtures.server import Process
+from tests.fixtures.ports import free_port
+from tests.fixtures.server import WARM, Process
 
 SIZES = (1, 1, 5, 20, 100, 500, 2_000, 10_000)
 BAD = ("nonsense", "m,t= v=1i 1", "m v=", "m v=1x 1", "m v=1i notatime", "m,a=1,a=2 v=1i 1", "m v=1i 1 2")
@@ -49,7 +50,8 @@ class Soak:
         rng = random.Random(self.seed)
         self._control = self.folder / "fsync-ms"
         self._control.write_text("0")
-        self._ports: dict[str, str] = {}
+        # The same after each restart: the writers know nothing of those.
+        self._ports = {"TSDB_HTTP_PORT": str(free_port()), "TSDB_PG_PORT": str(free_port())}
         self._start()
         try:
             self._make_tables(writers)
@@ -79,11 +81,10 @@ class Soak:
             self.process.kill()
 
     def _start(self) -> None:
-        variables = dict(self._ports)
+        variables = {**self._ports, **WARM}
         if self.slow is not None:
             variables |= {"LD_PRELOAD": str(self.slow), "SLOW_FSYNC": str(self._control)}
         self.process = Process(self.folder / "data", *FLAGS, **variables)
-        self._ports = {"TSDB_HTTP_PORT": str(self.process.http_port), "TSDB_PG_PORT": str(self.process.pg_port)}
 
     def _make_tables(self, writers: int) -> None:
         with self.process.connect() as connection:
@@ -112,7 +113,7 @@ class Soak:
         with open(filler, "wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(room - 40 * MIB, 1))
         self.full += 1
-        before, until = self.refused, time.monotonic() + 30
+        before, until = self.refused, time.monotonic() + 180
         while self.refused == before:
             assert time.monotonic() < until, "nobody was refused while the disk was full"
             self._watch(0.5)

@@ -14,23 +14,19 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from tests.fixtures.server import Process, get
+from tests.fixtures.server import WARM, Process
 from tests.fixtures.slow import SlowClient
 from tests.session.raw import query
 
 # On a machine that does nothing else. Tests run beside others: what counts is that it does not wait for the statement.
-SOON_S = float(os.environ.get("CANCEL_WITHIN_S", "0.5"))
+SOON_S = float(os.environ.get("CANCEL_WITHIN_S", "5"))
 THREADS = 4
 
 
 @pytest.fixture(scope="module")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    running = Process(tmp_path_factory.mktemp("cancel") / "data", "--running-queries", str(THREADS))
-    while True:
-        with contextlib.suppress(AssertionError):
-            get(running.http_port, "/ready")
-            break
-        time.sleep(0.1)
+    running = Process(tmp_path_factory.mktemp("cancel") / "data", "--running-queries", str(THREADS), **WARM)
+    running.wait_warm()
     for body in range(10):
         lines = "".join(
             f"cpu,host=h{host} a={tick}.5,b={host}i {(body * 200 + tick) * 10_000_000_000}\n"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from tests.fixtures.server import Process, Start, get
+from tests.fixtures.server import WARM, Process, Start, get
 from tests.fixtures.slow import SlowClient
 
 LONG = "SELECT count(*) FROM generate_series(1, 200000000000) AS g(i) WHERE i % 7 = 3"
@@ -37,14 +37,9 @@ def waits_for(process: Process, event: str, count: int = 1) -> None:
 
 
 def served(start: Start, *flags: str) -> Process:
-    process = start(*flags)
+    process = start(*flags, **WARM)
     assert process.write("cpu,host=a v=1 1000000000")[0] == 204
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        with contextlib.suppress(AssertionError):
-            get(process.http_port, "/ready")
-            break
-        time.sleep(0.1)
+    process.wait_warm()
     return process
 
 
@@ -67,7 +62,7 @@ def test_short_statements_are_answered_beside_long_ones(start: Start) -> None:
             "CREATE TABLE IF NOT EXISTS made (id int)",
             "SET statement_timeout = '1s'",
         ):
-            assert seconds_of(lambda statement=statement: connection.execute(statement)) < 5, statement  # type: ignore[misc]
+            assert seconds_of(lambda statement=statement: connection.execute(statement)) < 30, statement  # type: ignore[misc]
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute(PANEL)
 
@@ -76,7 +71,7 @@ def test_a_few_long_statements_leave_turns_for_others(start: Start) -> None:
     process = served(start, "--running-queries", "2")
     with long_statements(process, 3), process.connect() as connection:
         time.sleep(1.5)
-        connection.execute("SET statement_timeout = '20s'")
+        connection.execute("SET statement_timeout = '60s'")
         assert connection.execute(PANEL).fetchone() == (1,)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 
-from tests.fixtures.server import Process, Start
+from tests.fixtures.server import WARM, Process, Start
 
 MIB = 2**20
 HOSTS, TICKS, BODIES = 1000, 10, 60
@@ -29,7 +29,7 @@ def load(process: Process) -> int:
 
 
 def test_memory_stays_bounded_while_loading(start: Start) -> None:
-    process = start("--head-bytes", "16MiB")
+    process = start("--head-bytes", "16MiB", **WARM)
     assert load(process) < 1024 * MIB
     with process.connect() as connection:
         assert connection.execute("SELECT count(*) FROM cpu").fetchone() == (HOSTS * TICKS * BODIES,)

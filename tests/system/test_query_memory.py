@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.fixtures.server import Process, Start
+from tests.fixtures.server import WARM, Process, Start
 from tests.fixtures.slow import SlowClient
 
 MIB = 2**20
@@ -49,7 +49,8 @@ def _size(path: Path) -> int:
 
 
 def test_a_sort_of_more_than_the_memory_spills_to_disk(start: Start, tmp_path: Path) -> None:
-    process = start("--query-memory", "64MiB", data=tmp_path / "data")
+    process = start("--query-memory", "64MiB", data=tmp_path / "data", **WARM)
+    process.wait_warm()
     watch = Watch(tmp_path / "data" / "spill")
     with process.connect() as connection:
         connection.execute(SMALL)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.fixtures.server import Process, Start, get
+from tests.fixtures.server import WARM, Process, Start
 from tests.fixtures.slow import SlowClient
 
 MIB = 2**20
@@ -26,12 +26,8 @@ def slow_clients(process: Process, count: int, sql: str) -> Iterator[list[SlowCl
 
 def started(start: Start, *flags: str) -> Process:
     """A server that is warm: its kernels are loaded, and one result of each kind was sent."""
-    process = start(*flags)
-    while True:
-        with contextlib.suppress(AssertionError):
-            get(process.http_port, "/ready")
-            break
-        time.sleep(0.1)
+    process = start(*flags, **WARM)
+    process.wait_warm()
     with process.connect() as connection:
         connection.execute(NARROW).fetchall()
     return process

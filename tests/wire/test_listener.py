@@ -200,7 +200,7 @@ def test_a_client_that_does_not_read_neither_fills_memory_nor_slows_others() -> 
                 started = time.monotonic()
                 for _ in range(50):
                     await client.execute("SELECT fixed")
-                assert time.monotonic() - started < 5
+                assert time.monotonic() - started < 30
             # What the kernel's socket buffers take, and our own megabyte: far from the whole result.
             assert sessions.made[0].batches_sent < STREAM_BATCHES // 4
             writer.transport.abort()

@@ -12,6 +12,7 @@ import typer
 
 from tsdb import __version__
 from tsdb.cli.cert import cert
+from tsdb.cli.cluster import cluster
 from tsdb.cli.flags import settings_flags
 from tsdb.cli.transfer.commands import export, import_
 from tsdb.cli.user import user
@@ -29,6 +30,7 @@ app = typer.Typer(
 
 app.add_typer(user, name="user")
 app.add_typer(cert, name="cert")
+app.add_typer(cluster, name="cluster")
 
 
 @app.callback(invoke_without_command=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from tsdb.config import TABLE, Entry
 
@@ -47,7 +48,8 @@ def _parameter(name: str, type_: Any, option: Any) -> inspect.Parameter:
 
 
 def _setting(entry: Entry) -> inspect.Parameter:
-    help_ = f"{entry.meaning[0].upper()}{entry.meaning[1:]}."
+    meaning = escape(entry.meaning)
+    help_ = f"{meaning[0].upper()}{meaning[1:]}."
     if entry.default is not None:
         help_ += f" \\[{entry.text(entry.default)}]"
     topic = entry.topic.capitalize()
@@ -70,5 +72,8 @@ def _metavar(entry: Entry) -> str:
 
 _METAVARS = {
     "data": "DIR", "host": "ADDRESS", "http_socket": "PATH", "tls_cert": "FILE", "tls_key": "FILE",
-    "line_database": "NAME", "line_role": "NAME",
+    "line_database": "NAME", "line_role": "NAME", "cluster_listen": "HOST:PORT", "cluster_address": "HOST:PORT",
+    "join": "HOST:PORT", "metadata": "WHERE", "metadata_password_file": "FILE", "metadata_ca": "FILE",
+    "metadata_cert": "FILE", "metadata_key": "FILE",
+    "cluster_ca": "FILE", "cluster_cert": "FILE", "cluster_key": "FILE",
 }  # fmt: skip

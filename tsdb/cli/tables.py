@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -33,6 +34,14 @@ def print_result(console: Console, cursor: psycopg.Cursor[Any], seconds: float, 
     more = cursor.rowcount - len(rows)
     count = "1 row" if cursor.rowcount == 1 else f"{cursor.rowcount} rows"
     console.print(Text(f"{count}{f', {more} not shown' if more > 0 else ''} ({took})"), style="dim")
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as columns of plain text, for terminals and for programs that cut at spaces."""
+    table = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in table]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _shown(value: object) -> str:

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import secrets
+import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.cluster.alone import Alone
+from tsdb.cluster.founding import change_schema
+from tsdb.cluster.led import Leaders, LedView, locations_in_range
 from tsdb.cluster.listing import cluster_locations, cluster_members
-from tsdb.cluster.metadata.commands import Action, ChangeSchema, Command, Found, NewMember
-from tsdb.cluster.metadata.group_of_one import GroupOfOne
-from tsdb.cluster.metadata.machine import Outcome
-from tsdb.cluster.metadata.records import NO_ID
+from tsdb.cluster.looking import Looking
+from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.state import State
-from tsdb.errors import DataCorrupted, StartupError, TsdbError, UndefinedTable
+from tsdb.cluster.refused import check_deletion, check_effects, check_unnumbered
+from tsdb.cluster.routing.home import Home
+from tsdb.cluster.routing.shares import database_of, series_of
+from tsdb.cluster.routing.wide import Wide, wide_of
+from tsdb.errors import CannotConnectNow, DataCorrupted, FeatureNotSupported, StartupError, TsdbError
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
-from tsdb.model.relations import SequenceState, SqlSequence, passes_with_its_process
-from tsdb.model.ring import Location, cut, locations_of_buckets
-from tsdb.model.role_changes import SetSecret
+from tsdb.model.relations import SequenceState, SqlSequence
+from tsdb.model.ring import Location, cut
 from tsdb.model.schema import (
     Catalog,
-    CreateDatabase,
     Database,
-    DropSequence,
-    DropSeries,
-    DropView,
     SchemaChange,
     Series,
-    applied,
 )
 from tsdb.model.store import (
     Block,
@@ -45,70 +45,71 @@ from tsdb.model.store import (
     Producer,
     RangeDeletion,
     SeriesStatistics,
+    TimeRange,
     VacuumProgress,
     View,
     Write,
     Written,
 )
-from tsdb.model.time import BUCKET_NS, bucket_of
+from tsdb.model.time import bucket_of
+from tsdb.prompt import may_wait
 from tsdb.storage.append import DeletePart, NewPoints, Piece, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Write as WriteStep
 from tsdb.storage.engine import Engine
 from tsdb.storage.group import check_once
 from tsdb.storage.options import Options
+from tsdb.storage.producers import check_producer
 from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
+from tsdb.storage.view import StorageView
 
-FIRST_DATABASES = ("tsdb", "postgres")
-SECRET_BYTES = 32
-# A deletion over more buckets than this goes to every location: nearly all would be hit anyway.
-BUCKETS_LOOKED_AT = 512
+Agree = Callable[[Engine, Options], Agreement]
 # Points of one step of a commit, and so of one op; an effect is never cut.
 ROWS_A_STEP = 65_536
+# Who names what is not known waits so long at most until it is sure.
+CATCH_UP_S = 1.0
 # A process that is told to stop has two seconds; what is not in blocks then is replayed from the log.
 FLUSH_SECONDS = 1.0
 
 
 class Node:
-    """A cluster of one node. Implements ``tsdb.model.store.Store``."""
+    """What this node has of the cluster. Implements ``tsdb.model.store.Store``."""
 
-    def __init__(self, engine: Engine, options: Options) -> None:
+    def __init__(self, engine: Engine, agreement: Agreement) -> None:
         self._engine = engine
-        self._clock = options.clock
-        self._group: GroupOfOne = engine.call(
-            lambda: GroupOfOne(engine.records, options.node_id, engine, engine.catalog, options.abort)
-        )
-        if self._group.state.group.cluster == NO_ID:
-            self._found(options.node_id)
-        if engine.catalog.next_database == 1:
-            self.change(*(CreateDatabase(name) for name in FIRST_DATABASES))
-        if not engine.catalog.roles.secret:
-            self.change(SetSecret(secrets.token_bytes(SECRET_BYTES)))
-        leftovers = tuple(_leftovers(engine.catalog))
-        if leftovers:
-            self.change(*leftovers)
+        self._agreement = agreement
+        self._leaders = Leaders(agreement, engine.node)
+        self._shared = agreement.shared
+        self._wide: Wide | None = wide_of(self, agreement, self._leaders, engine.node)
+        self._looking = Looking(self.catch_up)
 
     @classmethod
-    def open(cls, path: Path, options: Options | None = None) -> Node:
-        """The node whose data is at ``path``; made when there is none. Raises StartupError."""
+    def open(cls, path: Path, options: Options | None = None, agree: Agree = Alone) -> Node:
+        """The node whose data is at ``path``; made when there is none. ``agree`` says how it agrees with others.
+
+        Raises StartupError.
+        """
         options = options or Options()
         engine = Engine.open(path, options)
         try:
-            return cls(engine, options)
+            agreement = agree(engine, options)
         except DataCorrupted as error:
             engine.close()
             raise StartupError(
-                f"the metadata in {path} is damaged and was not opened: {error}; restore it from a backup"
+                f"the metadata in {path} is damaged and was not opened: {error}; restore it from a backup or replace "
+                "this node"
             ) from error
-
-    def _found(self, node: int) -> None:
-        """A cluster of this node alone; a directory from before there were groups becomes one."""
-        member = NewMember(uuid4().bytes)
-        found = Found(uuid4().bytes, member)
-        answer = self._engine.call(lambda: self._propose(found)).answer
-        assert answer.values == (node,), f"the first node is node {node}, and not {answer}"
+        except BaseException:
+            engine.close()
+            raise
+        return cls(engine, agreement)
 
     @property
     def engine(self) -> Engine:
         return self._engine
+
+    @property
+    def agreement(self) -> Agreement:
+        return self._agreement
 
     @property
     def catalog(self) -> Catalog:
@@ -117,24 +118,27 @@ class Node:
     @property
     def metadata(self) -> State:
         """What the cluster has agreed on, as this node has applied it."""
-        return self._group.state
+        return self._agreement.state
 
     def change(self, *changes: SchemaChange) -> Catalog:
-        return self._engine.call(lambda: self._change(changes))
-
-    def _change(self, changes: Sequence[SchemaChange]) -> Catalog:
-        """In the committer's thread: nothing changes between the look and the command."""
-        before = self._engine.catalog
-        self._engine.check_unchanged(changes)
-        # What is refused or changes nothing needs no place in the log.
-        if applied(before, changes).catalog is not before:
-            outcome = self._propose(ChangeSchema.of(changes))
-            if outcome.error is not None:
-                raise outcome.error
+        """Raises, beside their errors, what ``Agreement.propose`` raises."""
+        change_schema(self._engine, self._agreement, changes)
         return self._engine.catalog
 
-    def _propose(self, action: Action) -> Outcome:
-        return self._group.propose(Command(action, self._clock.now_ns()))
+    def catch_up(self) -> bool:
+        if not self._agreement.has_others:
+            return False
+        may_wait()
+        version = self.catalog.version
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            return False
+        with contextlib.suppress(CannotConnectNow):
+            self._agreement.wait_readable(CATCH_UP_S)
+        return self.catalog.version != version
+
+    def caught_up(self) -> Future[None]:
+        return self._looking.soon() if self._agreement.has_others else _done()
 
     def members(self) -> Sequence[ClusterMember]:
         return cluster_members(self.metadata)
@@ -149,57 +153,232 @@ class Node:
         producer: Producer | None = None,
     ) -> Future[Written]:
         filled = [batch for batch in points if len(batch)]
-        return self._engine.write(filled, cut_points(database, filled), producer)
+        parts = cut_points(database, filled)
+        is_shared = database.number in self._leaders.shared
+        if self._leaders.all_here and not is_shared:
+            return self._engine.write(filled, parts, producer)
+        try:
+            if is_shared:
+                check_unnumbered(producer)
+            if self._wide is not None and not self._leads(parts):
+                if producer is not None:
+                    check_producer(producer)
+                return self._wide.router.write(database, filled, parts, producer)
+            self._check_led(database, parts)
+            if is_shared:
+                return self._ways_to_shared().write([write_step(filled, parts)])
+        except TsdbError as error:
+            return _failed(error)
+        return self._engine.write(filled, parts, producer)
+
+    def _ways_to_shared(self) -> Shared:
+        """Raises FeatureNotSupported."""
+        if self._shared is None:
+            raise FeatureNotSupported(
+                "this node runs by itself, and the database is one that several nodes have",
+                hint="Start it with --cluster-listen and its certificate.",
+            )
+        return self._shared
+
+    def _leads(self, parts: Iterable[WritePart]) -> bool:
+        return all(self._leaders.leader_of(part.location.number) == self._engine.node for part in parts)
+
+    def _check_led(self, database: Database, parts: Sequence[WritePart] | Sequence[DeletePart]) -> None:
+        """Raises LocationElsewhere."""
+        self._leaders.check((part.location for part in parts), f'a part of database "{database.name}"')
+
+    def check_writable(self, database: Database) -> None:
+        if self._wide is not None:
+            self._wide.check_writable(database)
+        elif not self._leaders.has_part(database):
+            self._leaders.check(database.locations, f'a part of database "{database.name}"')
+
+    def check_creatable(self, name: str) -> None:
+        # Who reaches the others hands them what is theirs.
+        if self._wide is None and self._agreement.has_others:
+            self._leaders.check_new(name)
+
+    def leads(self, database: Database) -> bool:
+        """Whether this node looks after a database: what it has once is here, and what others have can be asked."""
+        if self._wide is None:
+            return self._leaders.has(database)
+        return self._leaders.leads_first(database)
+
+    def leads_all(self, database: Database) -> bool:
+        """Whether all of a database's points are here."""
+        return self._leaders.has(database)
 
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
-        return self._engine.delete(cut_deletion(database, deletion))
+        if self._wide is not None and not self._leaders.has(database):
+            return nothing_more(self._wide.commit([deletion], None))
+        parts = cut_deletion(database, deletion)
+        try:
+            self._check_led(database, parts)
+            if database.number in self._leaders.shared:
+                check_deletion(deletion)
+                return nothing_more(self._ways_to_shared().write([delete_step(parts)]))
+        except TsdbError as error:
+            return _failed(error)
+        return self._engine.delete(parts)
 
     def commit(self, effects: Sequence[Effect], producer: Producer | None = None) -> Future[Written]:
+        if self._wide is not None and not self._all_led(effects):
+            try:
+                if producer is not None:
+                    check_producer(producer)
+                return self._wide.commit(effects, producer)
+            except TsdbError as error:
+                return _failed(error)
+        return self._commit(effects, producer)
+
+    def _all_led(self, effects: Sequence[Effect]) -> bool:
+        return self._leaders.all_here or all(
+            (found := self.catalog.series_by_number.get(series_of(effect).number)) is not None
+            and self._leaders.has(found[0])
+            for effect in effects
+        )
+
+    def _commit(
+        self, effects: Sequence[Effect], producer: Producer | None, only: frozenset[int] | None = None
+    ) -> Future[Written]:
+        """All at this node; ``only`` in these locations."""
         try:
             seen = rows_seen(effects)
             check_once(seen)
-            steps = [step for joined in _joined(effects) for step in self._steps(joined)]
+            steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
+            if self._leaders.shared and self._is_shared(effects):
+                check_effects(effects)
+                check_unnumbered(producer)
+                return self._ways_to_shared().write(steps)
         except TsdbError as error:
-            failed: Future[Written] = Future()
-            failed.set_exception(error)
-            return failed
+            return _failed(error)
         return self._engine.commit(steps, seen, new_points(effects), producer)
 
-    def _steps(self, effects: Sequence[Effect]) -> Iterator[Step]:
+    def _is_shared(self, effects: Sequence[Effect]) -> bool:
+        """Raises FeatureNotSupported for some that are and others that are not."""
+        shared = {self._database_of(effect).number in self._leaders.shared for effect in effects}
+        if len(shared) > 1:
+            raise FeatureNotSupported("a transaction cannot write to a replicated database and to one that is not")
+        return True in shared
+
+    def _steps(self, effects: Sequence[Effect], only: frozenset[int] | None) -> Iterator[Step]:
         """What is logged for one effect, or for several mere writes to one database."""
         database = self._database_of(effects[0])
         for effect in effects:
             deletion = effect.replaces if isinstance(effect, Write) else effect
             if deletion is not None:
-                yield delete_step(cut_deletion(database, deletion))
+                deletes = [
+                    part for part in cut_deletion(database, deletion) if only is None or part.location.number in only
+                ]
+                self._check_led(database, deletes)
+                yield delete_step(deletes)
         points = [effect.points for effect in effects if isinstance(effect, Write) and len(effect.points)]
         if points:
-            yield write_step(points, cut_points(database, points))
+            parts = cut_points(database, points)
+            self._check_led(database, parts)
+            yield write_step(points, parts)
 
     def _database_of(self, effect: Effect) -> Database:
-        """By number: names may have changed since the statement."""
-        series = _series_of(effect)
-        found = self.catalog.series_by_number.get(series.number)
-        if found is None:
-            raise UndefinedTable(f'relation "{series.name}" does not exist any more')
-        return found[0]
+        return database_of(self.catalog, effect)
 
     def view(self) -> View:
-        return self._engine.view()
+        view = self.own_view()
+        if self._leaders.all_here:
+            return view
+        return LedView(view, self._leaders) if self._wide is None else self._wide.view(view)
+
+    # What other nodes ask of this one (``routing.answering.Here``)
+
+    def own_view(self) -> StorageView:
+        view = self._engine.view()
+        if self._leaders.shared:
+            view.before = self._confirming(view.catalog)
+        return view
+
+    def _confirming(self, catalog: Catalog) -> Callable[[Series, TimeRange], None]:
+        """What is led here of databases that others have as well may be led by another one by now: that is looked at
+        once for each location that a view reads, after it was opened."""
+        confirmed: set[int] = set()
+
+        def confirm(series: Series, span: TimeRange) -> None:
+            found = catalog.series_by_number.get(series.number)
+            if found is not None and found[0].number in self._leaders.shared:
+                numbers = {each.number for each in locations_in_range(found[0], series, span)} - confirmed
+                self._ways_to_shared().confirm(sorted(numbers))
+                confirmed.update(numbers)
+
+        return confirm
+
+    def write_here(self, step: WriteStep) -> Future[Written]:
+        try:
+            found = [self.catalog.series_by_number.get(points.series.number) for points in step.batches]
+            if any(each is not None and each[0].number in self._leaders.shared for each in found):
+                check_unnumbered(step.producer)
+                return self._ways_to_shared().write([step])
+        except TsdbError as error:
+            return _failed(error)
+        return self._engine.commit([step], [])
+
+    def commit_here(
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+    ) -> Future[Written]:
+        return self._commit(effects, producer, locations)
+
+    def _check_counts(self, sequence: SqlSequence) -> None:
+        """Raises FeatureNotSupported."""
+        shared = [
+            self.catalog.databases_by_number[n] for n in self._leaders.shared & {*self.catalog.databases_by_number}
+        ]
+        if any(database.sequences.get(sequence.path) == sequence for database in shared):
+            raise FeatureNotSupported("a replicated database has no sequences yet")
+
+    def take_here(self, sequence: SqlSequence, count: int) -> Int64s:
+        self._check_counts(sequence)
+        return self._engine.take_values(sequence, count)
+
+    def put_here(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
+        self._check_counts(sequence)
+        self._engine.put_value(sequence, value, called=called)
+
+    def sequence_here(self, sequence: SqlSequence) -> SequenceState:
+        return self._engine.sequence_state(sequence)
 
     def flush(self) -> None:
         self._engine.flush()
 
     def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
-        return self._engine.take_values(sequence, count)
+        home = self._home_of(sequence)
+        return self.take_here(sequence, count) if home is None else home.take(sequence, count)
+
+    def _home_of(self, sequence: SqlSequence) -> Home | None:
+        """One node gives the values of a sequence, the one that has the first location of its database: None, this one.
+
+        Raises LocationElsewhere where that cannot be asked.
+        """
+        if self._leaders.all_here:
+            return None
+        for database in self.catalog.databases.values():
+            if database.sequences.get(sequence.path) == sequence and not self._leaders.leads_first(database):
+                if self._wide is not None:
+                    return self._wide.home(database)
+                self._leaders.check(database.locations[:1], f'the sequence "{sequence.name}"')
+        return None
 
     def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
-        self._engine.put_value(sequence, value, called=called)
+        home = self._home_of(sequence)
+        if home is None:
+            self.put_here(sequence, value, called=called)
+        else:
+            home.put(sequence, value, called=called)
 
     def sequence_state(self, sequence: SqlSequence) -> SequenceState:
-        return self._engine.sequence_state(sequence)
+        home = self._home_of(sequence)
+        return self.sequence_here(sequence) if home is None else home.state(sequence)
 
     def advance(self, series: Series, progress: Progress) -> None:
+        found = self.catalog.series_by_number.get(series.number)
+        if found is not None and found[0].number in self._leaders.shared:
+            raise FeatureNotSupported("a replicated database has no continuous views yet")
         self._engine.advance(series, progress)
 
     def statistics(self, series: Series) -> SeriesStatistics:
@@ -226,7 +405,38 @@ class Node:
 
     def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
         """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""
+        self._looking.close()
+        self._agreement.close()
+        if self._wide is not None:
+            self._wide.close()
         self._engine.close(flush_seconds)
+
+
+def nothing_more(done: Future[Written]) -> Future[None]:
+    """Ends when another future does, with nothing, or with its error."""
+    future: Future[None] = Future()
+
+    def tell(ended: Future[Written]) -> None:
+        error = ended.exception()
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    done.add_done_callback(tell)
+    return future
+
+
+def _done() -> Future[None]:
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
+def _failed(error: TsdbError) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future
 
 
 def rows_seen(effects: Iterable[Effect]) -> list[Seen]:
@@ -254,10 +464,6 @@ def new_points(effects: Iterable[Effect]) -> list[NewPoints]:
     return [NewPoints(write.points, write.free) for write in writes if write.free is not None]
 
 
-def _series_of(effect: Effect) -> Series:
-    return effect.points.series if isinstance(effect, Write) else effect.series
-
-
 def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
     """Writes that replace nothing, in a row, up to a size; any other effect alone."""
     joined: list[Effect] = []
@@ -274,20 +480,6 @@ def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
             yield [effect]
     if joined:
         yield joined
-
-
-def _leftovers(catalog: Catalog) -> Iterator[SchemaChange]:
-    """What passes with its process and was left by one that was killed: temporary tables, unfinished content."""
-    for database in catalog.databases.values():
-        for view in database.views.values():
-            if passes_with_its_process(view.schema):
-                yield DropView(database.name, view.path, cascade=True)
-        for series in database.series.values():
-            if passes_with_its_process(series.schema):
-                yield DropSeries(database.name, series.path, cascade=True)
-        for sequence in database.sequences.values():
-            if passes_with_its_process(sequence.schema) and not sequence.series:
-                yield DropSequence(database.name, sequence.path, cascade=True)
 
 
 def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:
@@ -307,19 +499,10 @@ def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
         low, high, tags = deletion.range.low, deletion.range.high, deletion.tags
         return [
             DeletePart(at, [Tombstone(series, at.low, at.high, 0, low, high, tags)])
-            for at in _locations_in_range(database, deletion)
+            for at in locations_in_range(database, deletion.series, deletion.range)
         ]
     found = cut(database.locations, database.number, series, bucket_of(deletion.times))
     return [DeletePart(location, _key_tombstones(deletion, location, rows)) for location, rows in found]
-
-
-def _locations_in_range(database: Database, deletion: RangeDeletion) -> Sequence[Location]:
-    if deletion.range.empty:
-        return []
-    first, last = deletion.range.low // BUCKET_NS, (deletion.range.high - 1) // BUCKET_NS
-    if last - first >= BUCKETS_LOOKED_AT:
-        return database.locations
-    return locations_of_buckets(database.locations, database.number, deletion.series.number, range(first, last + 1))
 
 
 def _key_tombstones(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp] | None) -> list[KeyTombstone]:

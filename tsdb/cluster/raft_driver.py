@@ -18,15 +18,20 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from tsdb.clock import Clock
+from tsdb.cluster import pieces
+from tsdb.cluster.dispatch import Arrival, Dispatch, OpenStream
+from tsdb.cluster.feeding import Feeding
+from tsdb.cluster.raft.changes import Change
+from tsdb.cluster.raft.clients import Follow, Followed
 from tsdb.cluster.raft.clock_check import ClockCheck
-from tsdb.cluster.raft.messages import Message
+from tsdb.cluster.raft.messages import InstallSnapshot, Message
 from tsdb.cluster.raft.node import Node, PeerUnknown, Status
 from tsdb.cluster.raft.ready import Ready
 from tsdb.cluster.raft.settings import Settings
 from tsdb.cluster.raft.state import ClockState, ProposalDropped, Role
 from tsdb.cluster.raft_store import RaftStore
 from tsdb.cluster.transport.connection import RoundTrip
-from tsdb.errors import ProtocolViolation
+from tsdb.cluster.transport.guests import Guest
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +63,13 @@ class RaftDriver:
         settings: Settings,
         store: RaftStore,
         send: Callable[[Message], bool],
+        open_stream: OpenStream,
         clock: Clock,
         pool: Executor,
         chance: Callable[[int], int],
         pace: Pace = PACE,
     ) -> None:
-        """``send`` is ``Transport.send``; ``chance(n)`` draws a number below n."""
+        """``send`` and ``open_stream`` are ``Transport``'s; ``chance(n)`` draws a number below n."""
         self._store = store
         self._node = Node(settings, store, chance, store.applied)
         self._send = send
@@ -81,6 +87,10 @@ class RaftDriver:
         self._reads: dict[bytes, asyncio.Future[int]] = {}
         self._read_count = 0
         self._applied = asyncio.Event()
+        # Snapshots go over log streams.
+        self._dispatch = Dispatch(store, open_stream, self._put, self._node.report_snapshot)
+        self._arrival = Arrival(self._node.status.node, open_stream)
+        self._feeding = Feeding(self._node, store)
         self.dropped = 0
         """Proposals and messages that the core did not take."""
 
@@ -97,28 +107,50 @@ class RaftDriver:
     # What comes from other nodes (``transport.Receiver``)
 
     async def raft(self, message: Message) -> None:
+        await self._has_room()
+        self._put(lambda: self._node.step(message))
+
+    async def _has_room(self) -> None:
         while len(self._inbox) >= INBOX_MAX:
             self._room.clear()
             await self._room.wait()
-        self._put(lambda: self._node.step(message))
 
     async def stream(self, peer: int, session: int, payload: memoryview) -> None:
-        raise ProtocolViolation(f"node {peer} sent a message of a log stream, and none is taken here")
+        """Parts of snapshots, from one that leads, and what members say of those that are sent from here."""
+        part = pieces.decode(payload)
+        if isinstance(part, pieces.Have):
+            self._dispatch.heard(peer, part)
+            return
+        message = self._arrival.take(peer, session, part)
+        if message is not None:
+            await self.raft(message)
 
     def unreachable(self, peer: int) -> None:
         self._put(lambda: self._node.report_unreachable(peer))
 
-    def snapshot_ended(self, peer: int, sent: bool) -> None:
-        self._put(lambda: self._node.report_snapshot(peer, sent))
-
     def round_trip(self, peer: int, trip: RoundTrip) -> None:
         self._check.sample(peer, trip.sent_ns, trip.peer_ns, trip.received_ns)
+
+    async def client(self, guest: Guest, message: Follow | Followed) -> None:
+        await self._has_room()
+        self._put(lambda: self._feeding.step(guest, message))
+
+    def client_left(self, guest: Guest) -> None:
+        self._put(lambda: self._feeding.forget(guest))
 
     # What this node wants
 
     def propose(self, command: bytes) -> None:
         """Have a command appended. It may be lost: who needs to know looks at what the state machine has applied."""
         self._put(lambda: self._node.propose(command))
+
+    def propose_change(self, change: Change) -> None:
+        """Have the members changed. It may be lost as well, and is refused while another change is under way."""
+        self._put(lambda: self._node.propose_change(change))
+
+    def campaign(self) -> None:
+        """Begin an election now, if this node may: who has the only vote need not wait for its time."""
+        self._put(self._node.campaign)
 
     async def wait_readable(self) -> None:
         """Until the state machine has everything that was committed anywhere before this was asked (read index).
@@ -158,11 +190,14 @@ class RaftDriver:
                 while self._node.has_ready():
                     await self._carry_out(self._node.ready())
                     self._feed()
+                self._feeding.send()
                 if not self._inbox:
                     await self._wake.wait()
         finally:
             ticking.cancel()
             await asyncio.wait([ticking])
+            await self._feeding.stop()
+            await asyncio.gather(self._dispatch.stop(), self._arrival.stop())
 
     async def _ticking(self) -> None:
         while True:
@@ -172,6 +207,9 @@ class RaftDriver:
     def _tick(self) -> None:
         self._ticks += 1
         self._node.tick()
+        self._dispatch.tick(self._ticks)
+        self._arrival.tick()
+        self._feeding.tick(self._ticks)
         if self._ticks % 10 == 0:
             self._compare_clocks()
             self._truncate()
@@ -194,7 +232,10 @@ class RaftDriver:
         """In the order of the fields: what is sent later rests on what is written before."""
         loop = asyncio.get_running_loop()
         for message in ready.messages_at_once:
-            self._send(message)
+            if isinstance(message, InstallSnapshot):
+                self._dispatch.begin(message)
+            else:
+                self._send(message)
         if ready.state is not None or ready.entries or ready.snapshot is not None:
             await loop.run_in_executor(
                 self._pool, self._store.write, ready.state, ready.entries, ready.snapshot, ready.must_sync
@@ -244,6 +285,11 @@ class RaftDriver:
             "raft_applied_index": self.applied,
             "raft_log_bytes": self._store.log.byte_count,
             "raft_dropped_total": self.dropped,
+            "raft_clients": len(self._feeding),
+            "raft_snapshots_sending": self._dispatch.sending_count,
+            "raft_snapshot_bytes_sent_total": self._dispatch.bytes_sent,
+            "raft_snapshot_seconds": self._dispatch.last_s,
+            "raft_snapshot_bytes_arrived": self._arrival.byte_count,
             "clock_offset_seconds": float("nan") if offset is None else offset / 1e9,
             "clock_state": _CLOCK_STATES[self.clock_state],
         }

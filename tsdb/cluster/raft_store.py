@@ -7,6 +7,7 @@ again exactly if its effects are lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -31,8 +32,8 @@ class StateMachine(Protocol):
         """Become what a snapshot says, durably by ``batch``."""
         ...
 
-    def snapshot(self) -> bytes:
-        """The state now, whole."""
+    def frozen(self) -> Callable[[], bytes]:
+        """The state now: what is returned gives it whole, later and in any thread, whatever is applied meanwhile."""
         ...
 
 
@@ -70,6 +71,20 @@ class RaftStore:
         self.log.bootstrap(FIRST_INDEX, FIRST_TERM, _PACK.encode(configuration))
         self._configuration = configuration
 
+    def force(self, configuration: Configuration, left: Sequence[Entry]) -> None:
+        """Put a configuration in place of the group's, and entries in place of those that are not applied. Synced.
+
+        Only where an operator has given up the others: no majority was asked.
+        """
+        if left:
+            self.log.write(None, [(e.index, e.term, self._payload(e)) for e in left], sync=True)
+        batch = self._records.batch()
+        note = _PACK.encode(configuration)
+        self.log.stage_applied(batch, self.log.applied_index, note)
+        self._records.write(batch, sync=True)
+        self.log.did_apply(self.log.applied_index, note)
+        self._configuration = configuration
+
     # For the core
 
     def initial(self) -> tuple[HardState, Configuration]:
@@ -97,9 +112,23 @@ class RaftStore:
         return found
 
     def snapshot(self) -> Snapshot | None:
+        """Where the state machine is. Without the state: who sends it takes it by ``begin_snapshot``."""
         term = self.log.term(self.log.applied_index)
         assert term is not None, "the state machine is not in the log"
-        return Snapshot(self.log.applied_index, term, self._configuration, self._machine.snapshot())
+        return Snapshot(self.log.applied_index, term, self._configuration)
+
+    def begin_snapshot(self, name: str, now: int, expires: int) -> tuple[Snapshot, Callable[[], bytes]]:
+        """The state now, to be sent, and what gives its body; entries after it stay (``RaftLog.begin_snapshot``)."""
+        index, term = self.log.begin_snapshot(name, now, expires)
+        return Snapshot(index, term, self._configuration), self._machine.frozen()
+
+    def renew_snapshot(self, name: str, expires: int) -> bool:
+        """Its sending goes on; False if the pin has expired."""
+        return self.log.renew_snapshot(name, expires)
+
+    def end_snapshot(self, name: str, ok: bool) -> bool:
+        """The sending ended, well or not; False if it was not well or the pin had expired."""
+        return self.log.end_snapshot(name, ok)
 
     # For the driver
 
@@ -112,6 +141,7 @@ class RaftStore:
             self._machine.stage_install(batch, snapshot.index, snapshot.body)
             self.log.stage_install(batch, hard, snapshot.index, snapshot.term, note)
             self._records.write(batch, sync=True)
+            self._show()
             self.log.did_install(hard, snapshot.index, snapshot.term, note)
             self._configuration = snapshot.configuration
             hard = None
@@ -132,12 +162,21 @@ class RaftStore:
         if not entries:
             return
         batch = self._records.batch()
+        through = self.log.applied_index
         for entry in entries:
             if entry.kind:
-                self._configuration = node.apply_change(entry)
+                configuration = node.apply_change(entry)
+                if configuration is None:
+                    break
+                self._configuration = configuration
             elif entry.body:
                 self._machine.stage(batch, entry.index, entry.body)
+            through = entry.index
         note = _PACK.encode(self._configuration)
-        self.log.stage_applied(batch, entries[-1].index, note)
+        self.log.stage_applied(batch, through, note)
         self._records.write(batch, sync=False)
-        self.log.did_apply(entries[-1].index, note)
+        self._show()
+        self.log.did_apply(through, note)
+
+    def _show(self) -> None:
+        """What the state machine became is written. Whoever sees by ``applied`` that it is may look: show it first."""

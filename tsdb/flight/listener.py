@@ -28,6 +28,7 @@ from tsdb.errors import (
     InternalError,
     InvalidAuthorizationSpecification,
     InvalidPassword,
+    LocationElsewhere,
     OutOfMemory,
     QueryCanceled,
     TooManyConnections,
@@ -54,7 +55,7 @@ HANDSHAKE = "handshake"
 # Rows between two acknowledgements: few enough that a client which reads none does not block the stream.
 ACK_ROWS = 65_536
 _CALLER = "caller"
-_UNAVAILABLE = OutOfMemory | DiskFull | TooManyConnections | CannotConnectNow
+_UNAVAILABLE = OutOfMemory | DiskFull | TooManyConnections | CannotConnectNow | LocationElsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,18 @@ def place(store: Store, put: Put, schema: pa.Schema, role: int, *, create_databa
         try:
             if database is None:
                 wanted: tuple[SchemaChange, ...] = (CreateDatabase(put.database, if_not_exists=True),)
-                store.change(*authorization.permitted(store.catalog, role, wanted))
+                permitted = authorization.permitted(store.catalog, role, wanted)
+                store.check_creatable(put.database)
+                store.change(*permitted)
                 continue
             changes = missing(put, schema, database)
             if not changes:
                 series = database.series[put.series]
                 authorization.check_write(store.catalog, role, database, [series])
                 return database, series
-            store.change(*authorization.permitted_by_write(store.catalog, role, changes))
+            permitted = authorization.permitted_by_write(store.catalog, role, changes)
+            store.check_writable(database)
+            store.change(*permitted)
         except (DuplicateTable, InvalidCatalogName, UndefinedTable):
             continue
     raise CannotConnectNow(f'the schema of database "{put.database}" keeps changing; try again')

@@ -14,6 +14,7 @@ from typing import Any
 from tsdb.errors import TsdbError
 from tsdb.http.authentication import Unauthorized
 from tsdb.http.request import Api, BadRequest, SlowBody
+from tsdb.ingest import outcome as outcomes
 from tsdb.ingest.outcome import Outcome, outcome_text, status_of
 
 MAX_HEADER_CHARACTERS = 1024
@@ -68,6 +69,14 @@ def exception_reply(api: Api | None, error: Exception) -> Reply:
     if status == 503:
         reply.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return reply
+
+
+def note_stored(error: BaseException, points: int) -> None:
+    """Say in the error of a body that so many of its points were stored before."""
+    if isinstance(error, TsdbError):
+        outcomes.note_stored(error, points)
+    elif isinstance(error, BadRequest) and points and error.status < 500:
+        error.message = outcomes.stored_text(error.message, points)
 
 
 def _failure(api: Api | None, status: int, text: str) -> Reply:

@@ -27,7 +27,7 @@ from tsdb.clock import Clock
 from tsdb.errors import InsufficientPrivilege
 from tsdb.model import access, scram
 from tsdb.model.access import Access, Identity
-from tsdb.model.roles import FIRST, Roles
+from tsdb.model.roles import FIRST, Role, Roles
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
@@ -108,13 +108,27 @@ class Authentication:
             who = await self._by_token(roles, host, given.secret)
         else:
             who = await self._by_password(roles, host, given.user, given.secret)
-        role = roles.by_number.get(who.role)
+        role = self._store.catalog.roles.by_number.get(who.role)
         if role is None or not role.login:
             raise InsufficientPrivilege(f'role "{who.name}" is not permitted to log in')
         return who
 
+    async def _is_newer(self, roles: Roles) -> bool:
+        """Whether roles are not what they were, after a look at what other nodes have agreed on.
+
+        Requests carry what they show, writes too, and those do not wait for what the nodes agree on: only what does not
+        fit is looked at again.
+        """
+        looked = self._store.caught_up()
+        if not looked.done():
+            await asyncio.shield(asyncio.wrap_future(looked))
+        return self._store.catalog.roles is not roles
+
     async def _by_token(self, roles: Roles, host: str, text: str) -> Identity:
-        found = roles.tokens.get(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest())
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        found = roles.tokens.get(digest)
+        if found is None and await self._is_newer(roles):
+            found = self._store.catalog.roles.tokens.get(digest)
         now_us = self._clock.now_ns() // 1000
         if found is not None and (found[1].valid_until_us is None or now_us < found[1].valid_until_us):
             return Identity(found[0].number, found[0].name)
@@ -123,25 +137,39 @@ class Authentication:
         raise self._refused((host, ""), why)
 
     async def _by_password(self, roles: Roles, host: str, user: str, password: str) -> Identity:
-        role = roles.by_name.get(user)
-        found = scram.parse(role.verifier or "") if role is not None else None
-        usable = role is not None and access.can_log_in_by_password(role, self._clock.now_ns() // 1000)
-        verifier = found if found is not None and usable else scram.mock(user, roles.secret)
-        mark = hmac.digest(self._salt, f"{verifier.text}\0{password}".encode("utf-8", "surrogateescape"), "sha256")
+        role, verifier = self._verifier(roles, user)
         key = (host, user)
-        if mark not in self._remembered:
+        if self._mark(verifier, password) not in self._remembered:
             await self._wait(key)
             if len(password.encode("utf-8", "surrogateescape")) > PASSWORD_BYTES_MAX:
                 raise self._refused(key, "wrong password")
-            right = await asyncio.get_running_loop().run_in_executor(self._pool, verifier.accepts, password)
-            if not right or role is None or not usable:
-                raise self._refused(key, "wrong password" if usable else "no such role, no password, or it has expired")
+            right = await self._accepts(verifier, password)
+            if not (right and role is not None) and await self._is_newer(roles):
+                role, verifier = self._verifier(self._store.catalog.roles, user)
+                right = await self._accepts(verifier, password)
+            if not right or role is None:
+                why = "no such role, no password, or it has expired" if role is None else "wrong password"
+                raise self._refused(key, why)
             self._rules.attempts.succeeded(key)
-            self._remembered[mark] = None
+            self._remembered[self._mark(verifier, password)] = None
             while len(self._remembered) > REMEMBERED_MAX:
                 self._remembered.popitem(last=False)
-        assert role is not None
+        assert role is not None, "what is remembered was right for a role"
         return Identity(role.number, user)
+
+    def _verifier(self, roles: Roles, user: str) -> tuple[Role | None, scram.Verifier]:
+        """What a password is checked against; without a role where none can be right."""
+        role = roles.by_name.get(user)
+        found = scram.parse(role.verifier or "") if role is not None else None
+        if role is None or found is None or not access.can_log_in_by_password(role, self._clock.now_ns() // 1000):
+            return None, scram.mock(user, roles.secret)
+        return role, found
+
+    def _mark(self, verifier: scram.Verifier, password: str) -> bytes:
+        return hmac.digest(self._salt, f"{verifier.text}\0{password}".encode("utf-8", "surrogateescape"), "sha256")
+
+    async def _accepts(self, verifier: scram.Verifier, password: str) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, verifier.accepts, password)
 
     async def _wait(self, key: tuple[str, str]) -> None:
         wait_s = self._rules.attempts.wait_s(key, asyncio.get_running_loop().time())

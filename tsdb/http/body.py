@@ -47,6 +47,16 @@ class Direct(Protocol):
         """
         ...
 
+    def no_content(self, lines: bytes) -> bool:
+        """Answer 204 with these header lines; False: it cannot be sent at once, and nothing was."""
+        ...
+
+
+def offered(head: Head) -> Direct | None:
+    """What the server of a request offers."""
+    found: Direct | None = head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
+    return found
+
 
 class Budget:
     """Bytes of bodies in memory, over all requests. Used on the event loop alone."""
@@ -133,7 +143,7 @@ class Body:
     async def pieces(self, size: int) -> AsyncIterator[bytes | bytearray]:
         """All of it in pieces of ``size`` bytes, the last may be shorter; ``give_back`` each when it is done with."""
         self._renew(0)
-        length, direct = self._length(), self._offer()
+        length, direct = self._length(), offered(self._head)
         if direct is not None and length:
             for start in range(0, length, size):
                 here = min(size, length - start)
@@ -167,13 +177,9 @@ class Body:
         self._taken += count
         self._renew(0)
 
-    def _offer(self) -> Direct | None:
-        found: Direct | None = self._head.scope.get("extensions", {}).get(DIRECT, {}).get("body")
-        return found
-
     async def read(self) -> bytes | bytearray:
         """All of it."""
-        length, direct = self._length(), self._offer()
+        length, direct = self._length(), offered(self._head)
         if direct is not None and DIRECT_BYTES_MIN <= length <= DIRECT_BYTES_MAX and self._budget.claim(length):
             self._taken += length
             self._renew(0)

@@ -48,6 +48,7 @@ _COUNTERS = {
     "flight_failures": ("flight_failures", "calls of Arrow Flight that failed"),
     "flight_rows_written": ("flight_rows_written", "rows written by Arrow Flight"),
     "flight_rows_sent": ("flight_rows_sent", "rows of results sent by Arrow Flight"),
+    "etcd_failures": ("etcd_failures", "requests that a member of etcd did not answer, so that another was asked"),
     "udp_lines_rejected": ("udp_lines_rejected", "lines refused over UDP"),
 }
 _GAUGES = {
@@ -73,6 +74,8 @@ _GAUGES = {
     "sql_results_waiting": "statements that wait for memory for their result",
     "sql_queries_running": "statements that compute now",
     "sql_queries_waiting": "statements that wait for their turn",
+    "etcd_decides": "whether this node is the coordinator of a cluster with metadata in etcd",
+    "etcd_commands_applied": "the number of the last command in etcd that this node has applied",
     "sql_queries_refused": "statements that found too many waiting",
 }
 

@@ -1,8 +1,9 @@
 """Small writes that come at the same time are parsed, bound and logged as one: a hundred clients that send a point
 each cost little more than one that sends a hundred.
 
-While a write of some database, precision and role is under way, the others like it wait; when it is durable
-(middling ones: when it is parsed and on its way to the disk), all that waited go as one body, if that is wholly good.
+What comes in one turn of the event loop goes as one body, if that is wholly good. While a write of some database,
+precision and role is under way, the others like it wait; when it is durable (middling ones: when it is parsed and on
+its way to the disk), so do all that waited.
 If it is not, nothing of it is written and each goes by itself, so that everybody gets the answer to his own lines.
 Lines without a time do not go together: those of two senders would get the same time and be one point. A body with a
 quote always goes by itself: a string that its sender left open must not end in another's line.
@@ -24,7 +25,9 @@ SMALL_BYTES = 4096
 # Larger bodies than this go alone: what is shared would be little of their work.
 MIDDLE_BYTES = 512 * 1024
 BODIES_MAX = 256
-JOINED_BYTES_MAX = 2 * 1024 * 1024
+# No more go as one: of many writers some are parsed while those before them are on their way to the disk and those
+# after them are read. If all went as one, each step would wait for the one before.
+JOINED_BYTES_MAX = 1024 * 1024
 
 _Octets = bytes | bytearray
 # Write a body for a role; with True nothing of it is written unless all of it is good. Calls back, unless that is None,
@@ -86,15 +89,20 @@ class Together:
         loop = asyncio.get_running_loop()
         key = _Alike(loop, request, role, size)
         waiting = self._waiting.get(key)
-        if waiting is None:
-            self._waiting[key] = []
-            turn = _Turn(size, partial(self._next, key))
-            try:
-                return await self._write(request, body, role, False, turn.handed_on)
-            finally:
-                turn.end()
         future: asyncio.Future[Outcome] = loop.create_future()
-        waiting.append((body, future))
+        if waiting is not None:
+            waiting.append((body, future))
+            return await future
+        waiting = self._waiting[key] = []
+        turn = _Turn(size, partial(self._next, key))
+        try:
+            # Whatever came in the same turn of the loop goes along.
+            await asyncio.sleep(0)
+            if not waiting:
+                return await self._write(request, body, role, False, turn.handed_on)
+            waiting.insert(0, (body, future))
+        finally:
+            turn.end()
         return await future
 
     def _next(self, key: _Alike) -> None:

@@ -20,14 +20,15 @@ from starlette.types import Receive, Scope, Send
 
 from tsdb.clock import Clock
 from tsdb.errors import TsdbError
-from tsdb.http.answers import Reply, exception_reply, outcome_reply
+from tsdb.http.answers import Reply, exception_reply, note_stored, outcome_reply
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
-from tsdb.http.body import Body, Budget
+from tsdb.http.body import Body, Budget, offered
 from tsdb.http.head import Head
 from tsdb.http.metrics import Metrics
 from tsdb.http.options import HttpOptions
+from tsdb.http.pace import Pace
 from tsdb.http.request import Api, BadRequest, decode_body, decoded_pieces, write_request
-from tsdb.http.together import Together, size_class
+from tsdb.http.together import MIDDLE_BYTES, Together, size_class
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
 from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
@@ -42,6 +43,7 @@ WRITE_PATHS = {api.value: api for api in Api}
 # Pieces of a body that are in memory while the next is read.
 PIECES_HELD = PARTS_AHEAD + 1
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
+_PROBED_LINES = b"".join(b"%b: %b\r\n" % header for header in _PROBED)
 _Octets = bytes | bytearray
 _NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -67,6 +69,9 @@ class Writes:
         self._metrics = metrics
         self._budget = budget
         self._together = Together(self._store_body)
+        self._pace = Pace()
+        # Requests whose body is read or stored.
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.serve(Head(scope), receive, send)
@@ -87,6 +92,10 @@ class Writes:
                 log.exception("a write failed")
             reply = exception_reply(api, error)
         if reply.status == 204:
+            direct = offered(head)
+            if direct is not None and direct.no_content(_PROBED_LINES + b"%b: %b\r\n" % _request_id()):
+                self._metrics.count(204)
+                return
             await send({"type": "http.response.start", "status": 204, "headers": [*_PROBED, _request_id()]})
             await send(_NO_BODY)
             return
@@ -94,6 +103,7 @@ class Writes:
 
     async def _write(self, wanted: WriteRequest, head: Head, receive: Receive, who: Identity) -> Outcome:
         body = Body(head, receive, self._budget, self._options.body_bytes_max, self._options.body_timeout_s)
+        self._under_way += 1
         try:
             encoding = head.headers.get("content-encoding", "")
             whole = wanted.producer is not None or not wanted.accept_partial
@@ -104,6 +114,8 @@ class Writes:
                     return self._counted(await self._store_pieces(wanted, body, read, pieces, who.role))
             else:
                 read = await body.read()
+            if not encoding:
+                self._metrics.bytes.inc(len(read))
             size = size_class(wanted, read, encoding)
             if size is not None:
                 outcome = await self._together.write(wanted, read, who.role, size)
@@ -113,6 +125,7 @@ class Writes:
             del read
             body.done()
         finally:
+            self._under_way -= 1
             body.give_back()
         return self._counted(outcome)
 
@@ -158,6 +171,10 @@ class Writes:
                 del piece
                 if len(held) > PIECES_HELD:
                     body.give_back(held.popleft())
+        except BadRequest as error:
+            await asyncio.wait([feeding])
+            note_stored(error, await loop.run_in_executor(self._pool, writing.stored))
+            raise
         finally:
             # Nothing of it runs on when the request is over.
             await asyncio.wait([feeding])
@@ -176,14 +193,17 @@ class Writes:
         encoding: str = "",
     ) -> Outcome:
         """Store a body; ``handed_on`` is called when all of it is on its way to the disk."""
-        work = partial(self._submit, wanted, body, role, all_good, encoding)
-        submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        work, size = partial(self._submit, wanted, body, role, all_good, encoding, self._under_way == 1), len(body)
+        submitted = None if encoding or size > MIDDLE_BYTES else self._pace.at_once(size, work)
+        if submitted is None:
+            work = work if encoding else partial(self._pace.measured, size, work)
+            submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
         if handed_on is not None:
             handed_on()
         return await _durable(submitted)
 
     def _submit(
-        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str
+        self, wanted: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, encoding: str, spread: bool
     ) -> Submitted:
         options = self._options
         now_ns, create = self._clock.now_ns(), options.create_database
@@ -192,18 +212,32 @@ class Writes:
             decoded = next(pieces, b"")
             if len(decoded) == PIECE_BYTES:
                 writing = PiecewiseWrite(self._store, wanted, now_ns, options.limits, create, role)
-                for piece in chain([decoded], pieces):
-                    self._metrics.bytes.inc(len(piece))
-                    writing.feed(piece)
+                try:
+                    for piece in chain([decoded], pieces):
+                        self._metrics.bytes.inc(len(piece))
+                        writing.feed(piece)
+                except BadRequest as error:
+                    note_stored(error, writing.stored())
+                    raise
                 return writing.finish()
         else:
             decoded = decode_body(body, encoding, options.body_bytes_max)
-        self._metrics.bytes.inc(len(decoded))
-        return submit(self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good)
+        if encoding:
+            self._metrics.bytes.inc(len(decoded))
+        return submit(
+            self._store, wanted, decoded, now_ns, options.limits, create, role, all_good=all_good, spread=spread
+        )
 
 
 async def _durable(submitted: Submitted) -> Outcome:
-    await asyncio.gather(*(asyncio.wrap_future(future) for future in submitted.futures))
+    if len(submitted.futures) == 1:
+        await asyncio.wrap_future(submitted.futures[0])
+        return submitted.outcome
+    parts = await asyncio.gather(*map(asyncio.wrap_future, submitted.futures), return_exceptions=True)
+    for part in parts:
+        if isinstance(part, BaseException):
+            note_stored(part, sum(other.points for other in parts if not isinstance(other, BaseException)))
+            raise part
     return submitted.outcome
 
 

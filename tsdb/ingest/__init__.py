@@ -5,8 +5,9 @@ A request body flows through here as follows:
  1. ``lineprotocol.split`` cuts a large body at line borders outside strings, so that parts can be parsed in parallel.
  2. ``kernel.walk`` goes over the bytes once, compiled and without the GIL. A line becomes a *row*: the number of its
     series key, its time, its range of the body. A field becomes a *value*: row, number of its key, kind, 64 bits.
-    ``kernel_lines`` knows where lines and strings end, ``kernel_names`` gives each distinct name a number,
-    ``kernel_numbers`` reads numbers exactly. A bad line leaves a fault and nothing else; the next line is read.
+    ``kernel_lines`` knows where lines and strings end, ``kernel_names`` gives each distinct name a number (those of
+    earlier bodies have theirs already: ``lexicon``), ``kernel_numbers`` reads numbers exactly. A bad line leaves a
+    fault and nothing else; the next line is read.
  3. ``kernel_columns`` sorts rows by measurement and values by field and kind, by counting.
  4. ``lineprotocol.parse`` decodes what is distinct: tag keys, field keys, errors (``faults``, in InfluxDB's words).
     Series keys stay in columns (``serieskey``). Result: ``Parsed``, with a columnar ``Lines`` for each measurement.

@@ -11,7 +11,7 @@ refused, in InfluxDB's words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from tsdb.errors import UndefinedColumn, UndefinedTable
 from tsdb.ingest.convert import Part, SourceArray, assemble, convert, influx_type
 from tsdb.ingest.faults import LineError, line_text
 from tsdb.ingest.lineprotocol import SEED, FieldColumn, Lines, Parsed, merge_errors
+from tsdb.ingest.tagged import Tagged
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.model.schema import (
@@ -90,33 +91,36 @@ def bind(parsed: Parsed, database: Database) -> Bound:
         bound = binding.points() if series is not None else binding.none(reason)
         if len(bound):
             points.append(bound)
-        errors += binding.errors
+        errors += binding.errors()
         count += int(binding.refused.sum())
     return Bound(points, list(merge_errors(errors, parsed.limits)), count)
-
-
-def _rows_tagged(lines: Lines, name: str) -> npt.NDArray[np.intp]:
-    return np.flatnonzero(lines.keys.having(name)[lines.key])
 
 
 def _by_field(lines: Lines) -> dict[str, list[FieldColumn]]:
     """A field's columns of several kinds, the first written first; fields in order of first appearance."""
     fields: dict[str, list[FieldColumn]] = {}
     for column in lines.fields:
-        fields.setdefault(column.name, []).append(column)
-    for columns in fields.values():
-        columns.sort(key=lambda column: int(column.rows[0]))
+        written = fields.get(column.name)
+        if written is None:
+            fields[column.name] = [column]
+        else:
+            written.append(column)
+            written.sort(key=lambda column: int(column.rows[0]))
     return fields
 
 
 def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> list[ColumnDefinition]:
     """Columns for the names that ``existing`` lacks, at most ``room``: those of the first lines."""
+    if all(name in existing for name in lines.keys.names) and all(column.name in existing for column in lines.fields):
+        return []
     fields = _by_field(lines)
-    tags = {name for name in lines.keys.names if name not in existing}
-    for name in tags & fields.keys():
-        if fields[name][0].rows[0] < _rows_tagged(lines, name)[0]:
-            tags.remove(name)
-    columns = [ColumnDefinition(name, Role.TAG, TEXT) for name in lines.keys.names if name in tags]
+    first = {name: int(written[0].rows[0]) for name, written in fields.items()}
+    columns = []
+    for name, line in _first_tagged(lines, [name for name in lines.keys.names if name not in existing]):
+        if line <= first.get(name, line):
+            first[name] = line
+            columns.append(ColumnDefinition(name, Role.TAG, TEXT))
+    tags = {column.name for column in columns}
     for name, written in fields.items():
         if name in existing or name in tags:
             continue
@@ -125,9 +129,16 @@ def _new_columns(lines: Lines, existing: Mapping[str, Column], room: int) -> lis
             kind = Kind.FLOAT8
         columns.append(ColumnDefinition(name, Role.FIELD, _NEW_TYPES[kind]))
     if len(columns) > room:
-        rows = {c.name: _rows_tagged(lines, c.name) if c.name in tags else fields[c.name][0].rows for c in columns}
-        columns = sorted(columns, key=lambda column: int(rows[column.name][0]))[: max(room, 0)]
+        columns = sorted(columns, key=lambda column: first[column.name])[: max(room, 0)]
     return columns
+
+
+def _first_tagged(lines: Lines, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """With each of some tag keys the first line that has it."""
+    if names:
+        tagged = Tagged(lines)
+        for name in names:
+            yield name, tagged.first(name)
 
 
 def _unwritable(series: Series) -> str | None:
@@ -140,14 +151,15 @@ def _unwritable(series: Series) -> str | None:
 
 
 class _Binding:
-    """One measurement's lines on their way to points: ``refused`` bool[n], ``errors`` for the first of them."""
+    """One measurement's lines on their way to points: ``refused`` bool[n]."""
 
     def __init__(self, parsed: Parsed, lines: Lines, series: Series) -> None:
         self.parsed = parsed
         self.lines = lines
         self.series = series
         self.refused = np.zeros(len(lines), dtype=np.bool_)
-        self.errors: list[LineError] = []
+        self._reasons: list[tuple[npt.NDArray[np.integer], str]] = []
+        self._found: Tagged | None = None
 
     def points(self) -> Points:
         reason = _unwritable(self.series)
@@ -169,13 +181,31 @@ class _Binding:
         self._refuse(np.arange(len(self.lines)), reason)
         return Points(self.series, self.lines.times[:0], [], self.lines.key[:0], {})
 
-    def _refuse(self, rows: npt.NDArray[np.integer], message: str) -> None:
-        """Note the first reason of each row; only as many texts as can be listed."""
-        fresh = rows[~self.refused[rows]]
-        self.refused[fresh] = True
-        for row in fresh[: self.parsed.limits.errors_max].tolist():
+    def errors(self) -> list[LineError]:
+        """Why lines were refused, of the first as many as are listed."""
+        if not self._reasons:
+            return []
+        rows = np.concatenate([rows for rows, _ in self._reasons])
+        reasons = np.repeat(np.arange(len(self._reasons)), [len(rows) for rows, _ in self._reasons])
+        listed = np.argsort(rows)[: self.parsed.limits.errors_max]
+        found = []
+        for row, reason in zip(rows[listed].tolist(), reasons[listed].tolist(), strict=True):
             text = line_text(self.parsed.body, int(self.lines.starts[row]), int(self.lines.ends[row]))
-            self.errors.append(LineError(int(self.lines.line_numbers[row]), text, message))
+            found.append(LineError(int(self.lines.line_numbers[row]), text, self._reasons[reason][1]))
+        return found
+
+    def _refuse(self, rows: npt.NDArray[np.integer], message: str) -> None:
+        """The first reason of each row counts."""
+        fresh = rows[~self.refused[rows]]
+        if len(fresh):
+            self.refused[fresh] = True
+            self._reasons.append((fresh, message))
+
+    def _tagged(self, name: str) -> npt.NDArray[np.intp]:
+        """The lines that have a tag."""
+        if self._found is None:
+            self._found = Tagged(self.lines)
+        return self._found.rows(name)
 
     def _lacking(self, name: str, rows: npt.NDArray[np.integer]) -> None:
         if len(self.series.columns) < MAX_COLUMNS:
@@ -190,7 +220,7 @@ class _Binding:
             if column is not None and column.role is Role.TAG and column.type in (TEXT, VARCHAR) and column.typmod < 0:
                 columns[name] = column
                 continue
-            rows = _rows_tagged(self.lines, name)
+            rows = self._tagged(name)
             if column is None:
                 self._lacking(name, rows)
             elif column.role is Role.TAG:
@@ -245,7 +275,7 @@ class _Binding:
             if not column.not_null or column.role is Role.TIME:
                 continue
             if column.role is Role.TAG:
-                rows = np.flatnonzero(~self.lines.keys.having(column.name)[self.lines.key])
+                rows = np.delete(np.arange(len(self.lines)), self._tagged(column.name))
             elif column.number in fields:
                 rows = np.flatnonzero(fields[column.number].is_null().to_numpy(zero_copy_only=False))
             else:

@@ -34,6 +34,7 @@ from tsdb.ingest.kernel_names import (
     MISSING_FIELDS,
     MISSING_TIME,
     NEXT,
+    NO_ROOM,
     NUL,
     OK,
     RESERVED_FIELD,
@@ -75,8 +76,8 @@ _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH, _COMMA, _MINUS, _POINT = 10, 13,
 _EQUALS, _BACKSLASH = 61, 92
 
 # Places in ``state`` behind those of names. The LINE_ ones are what the line at hand would add.
-ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(3, 11)
-STATE_SIZE = 11
+ROWS, VALUES, SLOWS, FAULTS, FAULTS_LISTED, LINE_VALUES, LINE_SLOWS, LINE_BREAKS = range(4, 12)
+STATE_SIZE = 12
 
 # Columns of ``rows``: number and range of a good line, its series key. ``times`` are apart.
 ROW_LINE, ROW_START, ROW_END, ROW_KEY = range(4)
@@ -99,9 +100,11 @@ _TIME_WORDS = 16
 
 
 class Output(NamedTuple):
-    """All that a walk fills: int32[columns, capacity], but for ``slots`` int32[2^k] and the int64 arrays."""
+    """All that a walk fills: int32[columns, capacity], but for ``texts`` uint8[n], ``slots`` int32[2^k] and the int64
+    arrays. The names that are there already, and the first places of ``state`` with them, are of earlier bodies."""
 
     state: Int64s
+    texts: Bytes
     names: Names
     slots: Int32s
     tags: Names
@@ -115,26 +118,28 @@ class Output(NamedTuple):
 
 @inlined
 def _series_key(
-    body: Bytes, p: int, n: int, last: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
-) -> tuple[int, int, int]:
+    body: Bytes, p: int, n: int, last: int, bounds: Bounds, texts: Bytes, names: Names, slots: Int32s, tags: Names,
+    state: Int64s,
+) -> tuple[int, int, int]:  # fmt: skip
     """Outcome, number of the series key at ``p`` (``last``: the one before, or −1), where it or the error is."""
     guess = int64(names[NEXT, last]) if last >= 0 else -1
     if guess >= 0:
         end = p + names[LENGTH, guess]
-        if end < n and body[end] == _BLANK and equal(body, names[START, guess], body, p, names[LENGTH, guess]):
+        if end < n and body[end] == _BLANK and equal(texts, names[START, guess], body, p, names[LENGTH, guess]):
             return OK, guess, end
     end = series_key_end(body, p, n)
-    key, new = intern(body, p, end - p, SERIES_KEY, bounds.seed, names, slots, state)
+    key, new = intern(body, p, end - p, SERIES_KEY, bounds.seed, texts, names, slots, state)
     if key == FULL:
         return FULL, 0, p
     if new:
-        code, at, measurement_end = check_series_key(body, p, end, key, bounds, names, slots, tags, state)
+        code, at, measurement_end = check_series_key(body, p, end, key, bounds, texts, names, slots, tags, state)
         if code == FULL:
             return FULL, 0, p
         names[ERROR, key] = code
         names[COLUMN, key] = at - p
         if code == OK:
-            measurement, _ = intern(body, p, measurement_end - p, MEASUREMENT_NAME, bounds.seed, names, slots, state)
+            length = measurement_end - p
+            measurement, _ = intern(body, p, length, MEASUREMENT_NAME, bounds.seed, texts, names, slots, state)
             if measurement == FULL:
                 return FULL, 0, p
             names[MEASUREMENT, key] = measurement
@@ -147,8 +152,9 @@ def _series_key(
 
 @borrowing
 def _field_key(
-    body: Bytes, p: int, n: int, measurement: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
-) -> tuple[int, int, int]:
+    body: Bytes, p: int, n: int, measurement: int, bounds: Bounds, texts: Bytes, names: Names, slots: Int32s,
+    state: Int64s,
+) -> tuple[int, int, int]:  # fmt: skip
     """Outcome, number of the field at ``p``, and where its ``=`` is, or where the error is."""
     end = p
     while end < n:
@@ -163,7 +169,7 @@ def _field_key(
     if end >= n or body[end] != _EQUALS:
         code, at = check_name(body, p, end, n)
         return (code, 0, at) if code != OK else (MISSING_FIELD_VALUE, 0, end)
-    field, new = intern(body, p, end - p, measurement, bounds.seed, names, slots, state)
+    field, new = intern(body, p, end - p, measurement, bounds.seed, texts, names, slots, state)
     if field == FULL:
         return FULL, 0, p
     if new:
@@ -223,7 +229,7 @@ def _value(body: Bytes, p: int, n: int, bounds: Bounds, state: Int64s) -> tuple[
 @inlined
 def _fields(
     body: Bytes, p: int, n: int, key: int, line: int, bounds: Bounds,
-    names: Names, slots: Int32s, state: Int64s, values: Table, bits: Int64s, slows: Table,
+    texts: Bytes, names: Names, slots: Int32s, state: Int64s, values: Table, bits: Int64s, slows: Table,
 ) -> tuple[int, int]:  # fmt: skip
     """Outcome and where the fields at ``p`` stop, or where the error is. The values wait for the line to be good."""
     measurement = int64(names[MEASUREMENT, key])
@@ -234,10 +240,10 @@ def _fields(
         field = int64(names[NEXT, previous])
         start = p
         end = p + names[LENGTH, field] if field >= 0 else n
-        if end < n and body[end] == _EQUALS and equal(body, names[START, field], body, p, names[LENGTH, field]):
+        if end < n and body[end] == _EQUALS and equal(texts, names[START, field], body, p, names[LENGTH, field]):
             p = end
         else:
-            code, field, p = _field_key(body, p, n, measurement, bounds, names, slots, state)
+            code, field, p = _field_key(body, p, n, measurement, bounds, texts, names, slots, state)
             if code != OK:
                 return code, p
             names[NEXT, previous] = field
@@ -253,7 +259,7 @@ def _fields(
         if code != OK and code != SLOW:
             return code, p
         if value >= len(bits) or slow >= slows.shape[1]:
-            return FULL, p
+            return NO_ROOM, p
         values[VALUE_ROW, value] = state[ROWS]
         values[VALUE_FIELD, value] = field
         values[VALUE_KIND, value] = kind
@@ -310,21 +316,21 @@ def _time(body: Bytes, p: int, n: int, bounds: Bounds) -> tuple[int, int, int]:
 
 @inlined
 def _point(
-    body: Bytes, p: int, n: int, line: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s,
-    rows: Table, times: Int64s, values: Table, bits: Int64s, slows: Table,
+    body: Bytes, p: int, n: int, line: int, bounds: Bounds, texts: Bytes, names: Names, slots: Int32s, tags: Names,
+    state: Int64s, rows: Table, times: Int64s, values: Table, bits: Int64s, slows: Table,
 ) -> tuple[int, int]:  # fmt: skip
     """Outcome and where the point at ``p`` stops (the line's end), or where the error is."""
     start = p
     row = state[ROWS]
     last = int64(rows[ROW_KEY, row - 1]) if row > 0 else -1
-    code, key, p = _series_key(body, p, n, last, bounds, names, slots, tags, state)
+    code, key, p = _series_key(body, p, n, last, bounds, texts, names, slots, tags, state)
     if code != OK:
         return code, p
     while p < n and body[p] == _BLANK:
         p += 1
     if line_ends(body, p, n):
         return MISSING_FIELDS, p
-    code, p = _fields(body, p, n, key, line, bounds, names, slots, state, values, bits, slows)
+    code, p = _fields(body, p, n, key, line, bounds, texts, names, slots, state, values, bits, slows)
     if code != OK:
         return code, p
     code, time, p = _time(body, p, n, bounds)
@@ -335,7 +341,7 @@ def _point(
     if not bounds.ascii and not valid_utf8(body, start, p):
         return INVALID_UTF8, start
     if row >= len(times):
-        return FULL, start
+        return NO_ROOM, start
     rows[ROW_LINE, row] = line
     rows[ROW_START, row] = start
     rows[ROW_END, row] = p
@@ -371,10 +377,11 @@ def _fault(
 
 
 @borrowing
-def walk(body: Bytes, bounds: Bounds, out: Output) -> bool:
-    """Fill ``out`` from the whole body; False when an array of it was too small: start again with larger ones."""
+def walk(body: Bytes, bounds: Bounds, out: Output) -> int:
+    """Fill ``out`` from the whole body: OK; or FULL or NO_ROOM, when an array of it was too small: start again with
+    larger ones. After NO_ROOM the names that are there are whole."""
     # numba counts references of a tuple's arrays whenever they are taken out of it: once, here.
-    state, names, slots, tags, rows, times, values, bits, slows, faults = out
+    state, texts, names, slots, tags, rows, times, values, bits, slows, faults = out
     n = len(body)
     p = 0
     line = bounds.line_first
@@ -388,14 +395,16 @@ def walk(body: Bytes, bounds: Bounds, out: Output) -> bool:
                 p += 1
         elif not line_ends(body, p, n):
             state[LINE_BREAKS] = 0
-            code, p = _point(body, p, n, line, bounds, names, slots, tags, state, rows, times, values, bits, slows)
+            code, p = _point(
+                body, p, n, line, bounds, texts, names, slots, tags, state, rows, times, values, bits, slows
+            )
             breaks = state[LINE_BREAKS]
-            if code == FULL:
-                return False
+            if code in (FULL, NO_ROOM):
+                return code
             if code != OK:
                 p, breaks = _fault(body, begin, n, line, code, p, state, faults)
         if p < n and body[p] == _RETURN:
             p += 1
         p += 1  # the newline, or one beyond the body
         line += breaks + 1
-    return True
+    return OK

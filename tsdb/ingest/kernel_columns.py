@@ -56,24 +56,26 @@ def sort_values(
     bits: Int64s,
     count: int,
     place: Int32s,
+    number: Int32s,
     column_offset: Int64s,
     column_rows: Int32s,
     column_bits: Int64s,
 ) -> None:
-    """Put rows (their place in the group) and bits of the living values into columns: field · KINDS + kind − 1.
+    """Put rows (their place in the group) and bits of the living values into columns: field · KINDS + kind − 1,
+    where ``number`` gives a field's name its number.
 
     ``column_offset`` has room for the columns' borders (columns + 1).
     """
     for value in range(count):
         if place[values[VALUE_ROW, value]] >= 0:
-            column_offset[values[VALUE_FIELD, value] * KINDS + values[VALUE_KIND, value]] += 1
+            column_offset[number[values[VALUE_FIELD, value]] * KINDS + values[VALUE_KIND, value]] += 1
     for column in range(1, len(column_offset)):
         column_offset[column] += column_offset[column - 1]
     filled = column_offset[:-1].copy()
     for value in range(count):
         row = place[values[VALUE_ROW, value]]
         if row >= 0:
-            column = values[VALUE_FIELD, value] * KINDS + values[VALUE_KIND, value] - 1
+            column = number[values[VALUE_FIELD, value]] * KINDS + values[VALUE_KIND, value] - 1
             at = filled[column]
             filled[column] = at + 1
             column_rows[at] = row

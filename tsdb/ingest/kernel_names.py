@@ -4,7 +4,8 @@ A ``,``, ``=`` or blank is escaped exactly when a backslash stands right before 
 and is never escaped itself. Hence equal texts are equal names, and the tables compare bytes.
 
 The table of names is open-addressed and its hash seeded; it compares the bytes, so that a collision costs time and
-never correctness. A full table is reported, and the caller starts again with a larger one.
+never correctness. A full table is reported, and the caller starts again with a larger one. What is in it has its text
+in the table's own array (``texts``), and so serves the next bodies, too (``tsdb.ingest.lexicon``).
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.ingest.kernel_lines import Bytes, int64, line_ends
-from tsdb.kernels import borrowing, inlined, load_word
+from tsdb.kernels import borrowing, copy, inlined, load_word
 from tsdb.model.byte_strings import equal, hash_of
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Names = npt.NDArray[np.int32]
 
-# What is wrong with a line. 0 to 4 are tsdb.ingest.kernel_numbers' outcomes; −1: a table or an output array is full.
+# What is wrong with a line. 0 to 4 are tsdb.ingest.kernel_numbers' outcomes; −1: the table of names is full, −2: an
+# array for rows or values is.
 FULL = -1
+NO_ROOM = -2
 OK = 0
 MISSING_MEASUREMENT = 10
 MISSING_TAG_KEY = 11
@@ -56,11 +59,11 @@ _TAB, _BLANK, _COMMA, _EQUALS, _BACKSLASH = 9, 32, 44, 61, 92
 _ABOVE_BLANKS, _HIGH_BITS = np.uint64(0x2121212121212121), np.uint64(0x8080808080808080)
 _NO_BITS = np.uint64(0)
 
-# The state's first places: the number of names, 1 + the tag key that was first last time, the number of tags. The
-# others are tsdb.ingest.kernel's.
-NAMES, TAG_FIRST, TAGS = 0, 1, 2
+# The state's first places, which belong to the table of names: how many there are, 1 + the tag key that was first last
+# time, the number of tags, the bytes of ``texts``. The others are tsdb.ingest.kernel's.
+NAMES, TAG_FIRST, TAGS, TEXT = 0, 1, 2, 3
 
-# The columns of ``names``, int32[NAME_COLUMNS, capacity]. A name is a range of the body (START, LENGTH); OWNER keeps
+# The columns of ``names``, int32[NAME_COLUMNS, capacity]. A name is a range of ``texts`` (START, LENGTH); OWNER keeps
 # equal texts of different meanings apart; ERROR and COLUMN say what is wrong with it and where in it; SEEN is the last
 # line or series key it was on; NEXT the number that came after it last time (a measurement's: its first field), a
 # guess that is verified; MEASUREMENT is a series key's measurement, TAG and TAG_COUNT where its tags are in ``tags``.
@@ -68,7 +71,7 @@ START, LENGTH, OWNER, ERROR, COLUMN, SEEN, NEXT, MEASUREMENT, TAG, TAG_COUNT = r
 NAME_COLUMNS = 10
 
 # The columns of ``tags``, int32[3, capacity], the tags of each good distinct series key: number of the tag key, and
-# where in the body the value is.
+# where in ``texts`` the value is.
 TAG_NAME, TAG_START, TAG_END = range(3)
 
 # OWNER of what is no field; a field's owner is its measurement's number.
@@ -94,7 +97,7 @@ class Bounds(NamedTuple):
 
 @inlined
 def known(
-    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s
+    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, texts: Bytes, names: Names, slots: Int32s
 ) -> tuple[int, int]:
     """The number of the text, −1 if it has none, and the slot where it is or would be."""
     mask = len(slots) - 1
@@ -104,7 +107,7 @@ def known(
         if (
             names[LENGTH, found] == length
             and names[OWNER, found] == owner
-            and equal(body, names[START, found], body, start, length)
+            and equal(texts, names[START, found], body, start, length)
         ):
             return found, slot
         slot = (slot + 1) & mask
@@ -113,18 +116,22 @@ def known(
 
 @borrowing
 def intern(
-    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, names: Names, slots: Int32s, state: Int64s
-) -> tuple[int, bool]:
+    body: Bytes, start: int, length: int, owner: int, seed: np.uint64, texts: Bytes, names: Names, slots: Int32s,
+    state: Int64s,
+) -> tuple[int, bool]:  # fmt: skip
     """The number of the text and whether it is new; FULL when a new one has no room."""
-    found, slot = known(body, start, length, owner, seed, names, slots)
+    found, slot = known(body, start, length, owner, seed, texts, names, slots)
     if found >= 0:
         return found, False
     number = state[NAMES]
-    if number >= names.shape[1]:
+    place = state[TEXT]
+    if number >= names.shape[1] or place + length > len(texts):
         return FULL, False
+    copy(body, start, texts, place, length)
+    state[TEXT] = place + length
     state[NAMES] = number + 1
     slots[slot] = number + 1
-    names[START, number] = start
+    names[START, number] = place
     names[LENGTH, number] = length
     names[OWNER, number] = owner
     names[ERROR, number] = OK
@@ -210,7 +217,7 @@ def reserved(body: Bytes, start: int, end: int) -> bool:
 
 @borrowing
 def _tag_key(
-    body: Bytes, p: int, end: int, bounds: Bounds, names: Names, slots: Int32s, state: Int64s
+    body: Bytes, p: int, end: int, bounds: Bounds, texts: Bytes, names: Names, slots: Int32s, state: Int64s
 ) -> tuple[int, int, int]:
     """Outcome, number of the tag key at ``p``, and where its ``=`` is, or where the error is."""
     stop = name_end(body, p, end, _EQUALS, _COMMA)
@@ -223,7 +230,7 @@ def _tag_key(
         return code, 0, at
     if reserved(body, p, stop) or _is(body, p, stop, _FIELD) or _is(body, p, stop, _MEASUREMENT):
         return RESERVED_TAG, 0, p
-    tag, _ = intern(body, p, stop - p, TAG_KEY, bounds.seed, names, slots, state)
+    tag, _ = intern(body, p, stop - p, TAG_KEY, bounds.seed, texts, names, slots, state)
     return (FULL if tag == FULL else OK), tag, stop
 
 
@@ -250,8 +257,9 @@ def _tag_value(body: Bytes, p: int, end: int) -> tuple[int, int]:
 
 @borrowing
 def check_series_key(
-    body: Bytes, start: int, end: int, key: int, bounds: Bounds, names: Names, slots: Int32s, tags: Names, state: Int64s
-) -> tuple[int, int, int]:
+    body: Bytes, start: int, end: int, key: int, bounds: Bounds, texts: Bytes, names: Names, slots: Int32s, tags: Names,
+    state: Int64s,
+) -> tuple[int, int, int]:  # fmt: skip
     """What is wrong with a distinct series key, where, and where its measurement ends; its tags, if it is good.
 
     Tag keys in the table have been checked, and series keys repeat their order, so each is guessed from the last.
@@ -274,8 +282,8 @@ def check_series_key(
         p += 1
         tag = guess
         stop = p + names[LENGTH, tag] if tag >= 0 else end
-        if stop >= end or body[stop] != _EQUALS or not equal(body, names[START, tag], body, p, names[LENGTH, tag]):
-            code, tag, stop = _tag_key(body, p, end, bounds, names, slots, state)
+        if stop >= end or body[stop] != _EQUALS or not equal(texts, names[START, tag], body, p, names[LENGTH, tag]):
+            code, tag, stop = _tag_key(body, p, end, bounds, texts, names, slots, state)
             if code != OK:
                 return code, stop, measurement_end
             if previous >= 0:
@@ -292,8 +300,8 @@ def check_series_key(
         if at >= tags.shape[1]:
             return FULL, p, measurement_end
         tags[TAG_NAME, at] = tag
-        tags[TAG_START, at] = stop + 1
-        tags[TAG_END, at] = p
+        tags[TAG_START, at] = stop + 1 - start + names[START, key]
+        tags[TAG_END, at] = p - start + names[START, key]
         previous = tag
         guess = int64(names[NEXT, tag])
         count += 1

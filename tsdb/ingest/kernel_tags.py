@@ -77,26 +77,26 @@ def collect_tags(
 
 
 @borrowing
-def unescaped_length(body: Bytes, start: int, end: int) -> int:
+def unescaped_length(texts: Bytes, start: int, end: int) -> int:
     r"""The bytes of a tag value without the backslash of ``\,``, ``\=`` and ``\ ``."""
     length = end - start
     for p in range(start, end - 1):
-        if body[p] == _BACKSLASH and body[p + 1] in (_COMMA, _EQUALS, _BLANK):
+        if texts[p] == _BACKSLASH and texts[p + 1] in (_COMMA, _EQUALS, _BLANK):
             length -= 1
     return length
 
 
 @borrowing
-def _put_value(body: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
+def _put_value(texts: Bytes, start: int, end: int, escapes: bool, out: Bytes, position: int) -> int:
     if not escapes:
         position = put_varint(out, position, end - start)
-        copy(body, start, out, position, end - start)
+        copy(texts, start, out, position, end - start)
         return position + end - start
-    position = put_varint(out, position, unescaped_length(body, start, end))
+    position = put_varint(out, position, unescaped_length(texts, start, end))
     for p in range(start, end):
-        c = body[p]
+        c = texts[p]
         if c == _BACKSLASH and p + 1 < end:
-            after = body[p + 1]
+            after = texts[p + 1]
             if after in (_COMMA, _EQUALS, _BLANK):
                 continue
         out[position] = c
@@ -125,7 +125,7 @@ def _sort(order: Int32s, ranks: Int64s, tag: Int32s, begin: int, count: int) -> 
 
 @kernel
 def encode_tagsets(
-    body: Bytes,
+    texts: Bytes,
     escapes: bool,
     numbers: Int64s,
     offsets: Int32s,
@@ -154,21 +154,30 @@ def encode_tagsets(
             number = numbers[tag[at]]
             if number >= 0:
                 position = put_varint(out, position, number)
-                position = _put_value(body, starts[at], ends[at], escapes, out, position)
+                position = _put_value(texts, starts[at], ends[at], escapes, out, position)
         borders[i + 1] = position
 
 
 @borrowing
-def tags_of_fields(body: Bytes, names: Names, slots: Int32s, seed: np.uint64, tag_of_field: Int32s) -> bool:
-    """For each field's name the tag key that is written alike, −1 for all others; whether there is one."""
+def number_fields(
+    texts: Bytes, names: Names, slots: Int32s, seed: np.uint64, number: Int32s, tag_of_field: Int32s
+) -> tuple[int, bool]:
+    """Give each field's name a number from 0, in ``number``, −1 for all others; ``tag_of_field`` gets the tag key that
+    is written alike, or −1. Returns how many fields there are, and whether one has such a tag key.
+    """
     alike = False
+    count = 0
     for name in range(names.shape[1]):
         tag = -1
+        number[name] = -1
         if names[OWNER, name] >= 0:
-            tag, _ = known(body, int64(names[START, name]), int64(names[LENGTH, name]), TAG_KEY, seed, names, slots)
+            number[name] = count
+            count += 1
+            start, length = int64(names[START, name]), int64(names[LENGTH, name])
+            tag, _ = known(texts, start, length, TAG_KEY, seed, texts, names, slots)
             alike = alike or tag >= 0
         tag_of_field[name] = tag
-    return alike
+    return count, alike
 
 
 @kernel

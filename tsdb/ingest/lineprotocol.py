@@ -10,21 +10,24 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb import prompt
 from tsdb.errors import InvalidParameterValue, ProgramLimitExceeded
 from tsdb.ingest import kernel as k
 from tsdb.ingest import kernel_names as kn
-from tsdb.ingest import room
+from tsdb.ingest import lexicon, room
 from tsdb.ingest.faults import Limits, LineError, line_text, message_of
 from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
-from tsdb.ingest.kernel_tags import clashing, number_groups, tags_of_fields
+from tsdb.ingest.kernel_tags import clashing, number_fields, number_groups
+from tsdb.ingest.lexicon import Lexicon
 from tsdb.ingest.serieskey import SeriesKeyReader, SeriesKeys
 from tsdb.kernels import readonly
 from tsdb.model.schema import MAX_NAME_BYTES
@@ -40,6 +43,9 @@ _PRECISIONS = {
 
 # Offsets are int32, and a string's place has 31 bits.
 _BODY_BYTES_MAX = 2**31 - 1
+
+# In the kernel's order.
+_KINDS = tuple(Kind(number + 1) for number in range(KINDS))
 
 # A request cannot know it, so it cannot choose names that collide.
 SEED = np.uint64(secrets.randbits(64))
@@ -57,6 +63,11 @@ class FieldColumn:
     kind: Kind
     rows: Int32s
     values: npt.NDArray[np.float64 | np.int64 | np.uint64 | np.bool_] | pa.StringArray
+
+
+# What is parsed where nothing may last has at most so many names that are new, so many of these, and so many bytes of
+# numbers that Python reads.
+NEW_NAMES_MAX, MEASUREMENTS_MAX, FIELDS_MAX, SLOW_BYTES_MAX = 2048, 32, 512, 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,8 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """A body's good lines by measurement, in order of first appearance, and its bad lines.
+    """A body's good lines by measurement, in order of first appearance, and its bad lines. With ``again``
+    measurements and names come as they did in earlier bodies; it gives the same in order.
 
     ``errors`` are the first of them by line number (``Limits.errors_max``), ``error_count`` counts all.
     """
@@ -92,6 +104,7 @@ class Parsed:
     errors: tuple[LineError, ...]
     error_count: int
     limits: Limits
+    again: Callable[[], Parsed] | None = field(default=None, compare=False)
 
     @property
     def row_count(self) -> int:
@@ -114,8 +127,9 @@ def parse(
     limits: Limits = Limits(),  # noqa: B008  (frozen)
     require_time: bool = False,
     line_first: int = 1,
+    recall: bool = False,
 ) -> Parsed:
-    """Parse a whole body; bad lines become errors, good ones columns.
+    """Parse a whole body; bad lines become errors, good ones columns. ``recall``: with the names of earlier bodies.
 
     Lines without a time get ``now_ns``, truncated to ``precision``, or an error if ``require_time``. ``line_first`` is
     the number of the body's first line, for a part of a larger body. Raises InvalidParameterValue (precision) and
@@ -142,19 +156,37 @@ def parse(
         limits.fields_max,
         limits.tags_max,
     )
-    size = 1  # of the output: for usual lines, and larger as often as that does not suffice
+    size = size_of_names = 1  # for usual lines, and larger as often as that does not suffice
+    escapes = b"\\" in text
+    in_order = partial(
+        parse, text, precision=precision, now_ns=now_ns, limits=limits, require_time=require_time, line_first=line_first
+    )
+    words = lexicon.taken(len(text), size_of_names, limits, recall)
     while True:
         found = room.taken(len(text), size, limits.errors_max)
-        output = found.output(len(text), size, limits.errors_max)
-        if k.walk(readonly(np.frombuffer(text, dtype=np.uint8)), bounds, output):
-            parsed = _Sorting(text, output, limits).parsed()
+        words.begin(escapes)
+        output = found.output(len(text), size, words)
+        outcome = k.walk(readonly(np.frombuffer(text, dtype=np.uint8)), bounds, output)
+        if outcome == kn.OK:
+            parsed = _Sorting(text, output, words).parsed(in_order if words.recalled else None)
             room.give_back(found)
+            if recall:
+                lexicon.give_back(words)
             return parsed
-        size *= 4
+        if outcome == kn.NO_ROOM or not words.recalled:
+            # More rows, values or names than usual lines of this length have: what is walked again may last.
+            prompt.may_wait()
+        if outcome == kn.NO_ROOM:
+            words.learn(output.state)
+            size *= 4
+        else:
+            size_of_names *= 1 if words.recalled else 4
+            words = lexicon.taken(len(text), size_of_names, limits, recall=False)
 
 
-def split(body: bytes | bytearray, parts: int) -> list[tuple[memoryview, int]]:
+def split(body: bytes | bytearray, parts: int) -> Iterator[tuple[memoryview, int]]:
     """Cut a body at line borders into at most ``parts`` parts of about equal size, each with its first line's number.
+    The lines of one are counted when the next is asked for.
 
     Newlines inside strings are no borders, so the parts parse to what the whole would.
     """
@@ -166,39 +198,66 @@ def split(body: bytes | bytearray, parts: int) -> list[tuple[memoryview, int]]:
         for k, border in enumerate(borders.tolist()):
             borders[k] = body.find(b"\n", max(0, border - 1)) + 1 or len(body)
     cuts = [0, *borders.tolist(), len(view)]
-    found: list[tuple[memoryview, int]] = []
     line = 1
     for start, end in itertools.pairwise(cuts):
         if end > start:
-            found.append((view[start:end], line))
-            line += body.count(b"\n", start, end)
-    return found
+            yield view[start:end], line
+            line += body.count(b"\n", start, end) if end < len(view) else 0
 
 
 class _Sorting:
     """From a walk's output to ``Parsed``: floats left over, names decoded, rows and values sorted."""
 
-    def __init__(self, text: bytes | bytearray, output: k.Output, limits: Limits) -> None:
+    def __init__(self, text: bytes | bytearray, output: k.Output, words: Lexicon) -> None:
         state = output.state
         self.text = text
         self.output = output
-        self.limits = limits
+        self.limits = words.limits
         self.rows = output.rows[:, : state[k.ROWS]]
         self.values = output.values[:, : state[k.VALUES]]
         self.names = output.names[:, : state[kn.NAMES]]
-        self.reader = SeriesKeyReader(text, self.names, output.tags)
+        self.new_names = self.names.shape[1] - words.recalled
+        words.learn(state, self.rows.shape[1])
+        self.reader = SeriesKeyReader(words)
         self.dead = np.zeros(self.rows.shape[1], dtype=np.bool_)
         self.dead_count = 0
         self.late: list[tuple[int, str]] = []  # (row, message), at least as many as may be listed
         self.groups = np.full(self.names.shape[1], -1, dtype=np.int32)  # of measurements, by name
+        self.field_number = np.empty(self.names.shape[1], np.int32)  # by name
+        self.fields = 0
 
-    def parsed(self) -> Parsed:
+    def parsed(self, again: Callable[[], Parsed] | None) -> Parsed:
+        self._may_last()
         self._read_slow_floats()
         self._refuse_tags_as_fields()
         lines = self._lines() if self.dead_count < len(self.dead) else ()
         errors = self._errors()
         count = int(self.output.state[k.FAULTS]) + self.dead_count
-        return Parsed(self.text, lines, errors, count, self.limits)
+        return Parsed(self.text, lines, errors, count, self.limits, again)
+
+    def _may_last(self) -> None:
+        """Names and slow floats are work for Python, one by one: half a MiB of measurements took seconds. Raises
+        MayWait where nothing may last."""
+        if not prompt.is_prompt():
+            return
+        slows = self.output.slows[:, : self.output.state[k.SLOWS]]
+        owners = self.names[kn.OWNER]
+        many = np.count_nonzero(owners == kn.MEASUREMENT_NAME) > MEASUREMENTS_MAX
+        many = many or np.count_nonzero(owners >= 0) > FIELDS_MAX
+        if (
+            self.new_names > NEW_NAMES_MAX
+            or int((slows[2] - slows[1]).sum()) > SLOW_BYTES_MAX
+            or (many and self._names_many())
+        ):
+            prompt.may_wait()
+
+    def _names_many(self) -> bool:
+        """Does this body name many measurements or fields, of all that are known?"""
+        seen = np.zeros((3, self.names.shape[1]), np.bool_)
+        seen[0, self.rows[k.ROW_KEY]] = True
+        seen[1, self.names[kn.MEASUREMENT, seen[0]]] = True
+        seen[2, self.values[k.VALUE_FIELD]] = True
+        return bool(np.count_nonzero(seen[1]) > MEASUREMENTS_MAX or np.count_nonzero(seen[2]) > FIELDS_MAX)
 
     def _read_slow_floats(self) -> None:
         """What the kernel could not round for certain; an infinity is out of range."""
@@ -220,17 +279,17 @@ class _Sorting:
 
     def _refuse_tags_as_fields(self) -> None:
         """A name that is tag and field of one line."""
-        tag_of_field = np.empty(self.names.shape[1], np.int32)
-        body = readonly(np.frombuffer(self.text, np.uint8))
-        if not tags_of_fields(body, self.names, self.output.slots, SEED, tag_of_field):
+        texts, slots, tag_of_field = self.output.texts, self.output.slots, np.empty(self.names.shape[1], np.int32)
+        self.fields, alike = number_fields(texts, self.names, slots, SEED, self.field_number, tag_of_field)
+        if not alike:
             return
         values = self.values
         rows, fields = clashing(
             self.names, self.output.tags, self.rows[k.ROW_KEY], values[k.VALUE_ROW], values[k.VALUE_FIELD], tag_of_field
         )
         listed = self.limits.errors_max
-        for row, field in zip(rows[:listed].tolist(), fields[:listed].tolist(), strict=True):
-            self._refuse(row, f'"{self.reader.text(field)}" is a tag and a field of this line')
+        for row, name in zip(rows[:listed].tolist(), fields[:listed].tolist(), strict=True):
+            self._refuse(row, f'"{self.reader.text(name)}" is a tag and a field of this line')
         self.dead[rows] = True
         self.dead_count = int(self.dead.sum())
 
@@ -255,7 +314,7 @@ class _Sorting:
                     self.reader.measurement(measurements[group]),
                     rows[k.ROW_LINE, at],
                     self.output.times[at],
-                    self.reader.keys(of_group),
+                    self.reader.keys(measurements[group], of_group),
                     number[rows[k.ROW_KEY, at]],
                     tuple(columns[group]),
                     rows[k.ROW_START, at],
@@ -267,17 +326,22 @@ class _Sorting:
     def _columns(self, place: Int32s, groups: int) -> list[list[FieldColumn]]:
         """The field columns of each group."""
         count = self.values.shape[1]
-        offset = np.zeros(self.names.shape[1] * KINDS + 1, dtype=np.int64)
+        offset = np.zeros(self.fields * KINDS + 1, dtype=np.int64)
         column_rows = np.empty(count, dtype=np.int32)
         column_bits = np.empty(count, dtype=np.int64)
-        sort_values(self.output.values, self.output.bits, count, place, offset, column_rows, column_bits)
+        sort_values(
+            self.output.values, self.output.bits, count, place, self.field_number, offset, column_rows, column_bits
+        )
         columns: list[list[FieldColumn]] = [[] for _ in range(groups)]
+        names = np.flatnonzero(self.field_number >= 0)
+        group_of = self.groups[self.names[kn.OWNER, names]].tolist()
+        borders = offset.tolist()
+        # Only names with values: those of refused lines alone may be no text.
         for column in np.flatnonzero(np.diff(offset)).tolist():
-            field, kind = column // KINDS, Kind(column % KINDS + 1)
-            at = slice(offset[column], offset[column + 1])
-            values = _typed(self.text, kind, column_bits[at])
-            group = int(self.groups[self.names[kn.OWNER, field]])
-            columns[group].append(FieldColumn(self.reader.text(field), kind, column_rows[at], values))
+            field, kind = column // KINDS, _KINDS[column % KINDS]
+            at = slice(borders[column], borders[column + 1])
+            name, values = self.reader.text(int(names[field])), _typed(self.text, kind, column_bits[at])
+            columns[group_of[field]].append(FieldColumn(name, kind, column_rows[at], values))
         return columns
 
     def _errors(self) -> tuple[LineError, ...]:

@@ -14,10 +14,12 @@ from tsdb.errors import (
     DiskFull,
     InsufficientPrivilege,
     InvalidCatalogName,
+    LocationElsewhere,
     ObjectNotInPrerequisiteState,
     OutOfMemory,
     PointsBeyondRetention,
     ProgramLimitExceeded,
+    StatementCompletionUnknown,
     TooManyConnections,
     TsdbError,
     UndefinedColumn,
@@ -33,6 +35,8 @@ _RETRY = (
     TooManyConnections,
     AdminShutdown,
     CannotConnectNow,
+    StatementCompletionUnknown,
+    LocationElsewhere,
     UndefinedTable,
     UndefinedColumn,
     PointsBeyondRetention,
@@ -77,13 +81,26 @@ def line_text(error: LineError) -> str:
     return f"unable to parse '{error.line}': {error.message}"
 
 
+def note_stored(error: TsdbError, points: int) -> None:
+    """Say in an error that so many points of the same body were stored before: InfluxDB's partial write. What passes
+    stays as it is: who sends the whole body again does no harm, and Telegraf takes these words as "do not"."""
+    if points and 400 <= status_of(error) < 500:
+        error.message = stored_text(error.message, points)
+        error.args = (error.message,)
+
+
+def stored_text(why: str, points: int) -> str:
+    """What was wrong with a body of which some points are stored."""
+    return f"partial write: {why}; the {points} points before are stored"
+
+
 def status_of(error: Exception) -> int:
     """The HTTP status of a write that failed as a whole: 503 send it again, 4xx never like this, 500 a defect."""
     if isinstance(error, InsufficientPrivilege):
         return 403
     if isinstance(error, InvalidCatalogName):
         return 404
-    if isinstance(error, ObjectNotInPrerequisiteState):
+    if isinstance(error, ObjectNotInPrerequisiteState) and not isinstance(error, LocationElsewhere):
         return 409
     if isinstance(error, ProgramLimitExceeded):
         return 413

@@ -12,14 +12,16 @@ that is longer than ``Limits.line_bytes_max`` because of a quote that is still o
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 
-from tsdb.errors import InvalidCatalogName
+from tsdb.errors import InvalidCatalogName, TsdbError
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.lineprotocol import Parsed
-from tsdb.ingest.outcome import Outcome
+from tsdb.ingest.outcome import Outcome, note_stored
 from tsdb.ingest.stream import LineStream
-from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, joined, parse_ahead, submit_part
+from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, joined, parse_ahead, points_stored, submit_parsed
 from tsdb.model.roles import FIRST
 from tsdb.model.store import Store, Written
 
@@ -69,9 +71,14 @@ class PiecewiseWrite:
             self._lines.feed(piece)
             self._parse(self._lines.take())
         self._write(PARTS_AHEAD)
-        for future in self._futures:
-            if future.done():
-                future.result()
+        with self._saying_what_is_stored():
+            for future in self._futures:
+                if future.done():
+                    future.result()
+
+    def stored(self) -> int:
+        """How many points of it are stored, whatever comes; waits until they are."""
+        return points_stored(self._futures)
 
     def flush(self) -> None:
         """Hand on what is parsed: no piece stays in memory but for the line that it breaks off in."""
@@ -92,6 +99,15 @@ class PiecewiseWrite:
         """Hand on what is parsed, all but the last ``ahead`` parts."""
         while len(self._parsing) > ahead:
             parsed = self._parsing.popleft().result()
-            done, futures = submit_part(self._store, self._request, parsed, self._now_ns, self._role)
+            with self._saying_what_is_stored():
+                done, futures = submit_parsed(self._store, self._request, [parsed], self._now_ns, self._role)
             self._outcome = joined(self._outcome, done)
             self._futures += futures
+
+    @contextmanager
+    def _saying_what_is_stored(self) -> Iterator[None]:
+        try:
+            yield
+        except TsdbError as error:
+            note_stored(error, self.stored())
+            raise

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tsdb.ingest import kernel as k
 from tsdb.ingest import kernel_names as kn
+from tsdb.ingest.lexicon import Lexicon
 
 # As many as bodies are parsed at once, usually; larger ones are not kept.
 SPARE_MAX = 4
@@ -30,17 +31,17 @@ class Room:
     def nbytes(self) -> int:
         return self.narrow.nbytes + self.wide.nbytes
 
-    def output(self, text_bytes: int, size: int, errors_max: int) -> k.Output:
+    def output(self, text_bytes: int, size: int, lexicon: Lexicon) -> k.Output:
         """Of a text of so many bytes, ``size`` times as much as usual lines need."""
-        rows, values, tags = _capacities(text_bytes, size)
+        rows, values = _capacities(text_bytes, size)
         self.wide[: k.STATE_SIZE] = 0
-        self.narrow[: _slots(rows)] = 0
-        slots, names, tag, row, value, slows, faults = _cut(
-            self.narrow, (1, _slots(rows)), (kn.NAME_COLUMNS, rows), (3, tags), (4, rows), (3, values), (3, values),
-            (5, errors_max),
+        row, value, slows, faults = _cut(
+            self.narrow, (4, rows), (3, values), (3, values), (5, lexicon.limits.errors_max)
         )  # fmt: skip
         state, times, bits = _cut(self.wide, (1, k.STATE_SIZE), (1, rows), (1, values))
-        return k.Output(state[0], names, slots[0], tag, row, times[0], value, bits[0], slows, faults)
+        state[0, : len(lexicon.counts)] = lexicon.counts
+        names = lexicon.texts, lexicon.names, lexicon.slots, lexicon.tags
+        return k.Output(state[0], *names, row, times[0], value, bits[0], slows, faults)
 
 
 def _cut(array: npt.NDArray[T], *shapes: tuple[int, int]) -> Iterator[npt.NDArray[T]]:
@@ -51,13 +52,9 @@ def _cut(array: npt.NDArray[T], *shapes: tuple[int, int]) -> Iterator[npt.NDArra
         at += columns * capacity
 
 
-def _capacities(text_bytes: int, size: int) -> tuple[int, int, int]:
-    """Rows, values and tags."""
-    return size * (text_bytes // 64 + 64), size * (text_bytes // 12 + 64), size * (text_bytes // 8 + 64)
-
-
-def _slots(rows: int) -> int:
-    return 1 << (2 * rows - 1).bit_length()
+def _capacities(text_bytes: int, size: int) -> tuple[int, int]:
+    """Rows and values."""
+    return size * (text_bytes // 64 + 64), size * (text_bytes // 12 + 64)
 
 
 _spare: list[Room] = []
@@ -65,8 +62,8 @@ _spare: list[Room] = []
 
 def taken(text_bytes: int, size: int, errors_max: int) -> Room:
     """Room for ``output`` with the same arguments, to be given back when nothing of the output is needed."""
-    rows, values, tags = _capacities(text_bytes, size)
-    narrow = kn.NAME_COLUMNS * rows + _slots(rows) + 3 * tags + 4 * rows + 6 * values + 5 * errors_max
+    rows, values = _capacities(text_bytes, size)
+    narrow = 4 * rows + 6 * values + 5 * errors_max
     wide = k.STATE_SIZE + rows + values
     try:
         room = _spare.pop()

@@ -26,14 +26,16 @@ _NO_BITS, _NO_HALF = np.uint64(0), np.uint32(0)
 class ByteStrings(Sequence[bytes]):
     """String i of n is ``data[offsets[i]:offsets[i + 1]]``; ``data`` uint8, ``offsets`` int64[n + 1] rising from 0.
 
-    Immutable; equal to any sequence of the same strings.
+    Immutable; equal to any sequence of the same strings. ``made`` is what others made of them, by what it is: the tag
+    sets of a writer are the same ones again and again.
     """
 
-    __slots__ = ("data", "offsets")
+    __slots__ = ("data", "made", "offsets")
 
     def __init__(self, data: Bytes, offsets: Int64s) -> None:
         self.data = readonly(data)
         self.offsets = readonly(offsets)
+        self.made: dict[str, bytes] = {}
 
     @staticmethod
     def of(strings: Sequence[bytes]) -> ByteStrings:

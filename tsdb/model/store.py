@@ -19,7 +19,7 @@ from tsdb.model.continuous import Progress, Spans
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
-from tsdb.model.summaries import CellRequest, SummaryCells
+from tsdb.model.summaries import CellRequest, Groups, SummaryCells
 from tsdb.model.time import NS_MAX, NS_MIN
 
 
@@ -109,8 +109,19 @@ class ScanRequest:
 
 
 @dataclass(slots=True)
+class NodeShare:
+    """What another node did for a scan: rows and bytes that came from it, and microseconds by its own clock."""
+
+    node: int
+    name: str
+    rows: int = 0
+    bytes: int = 0
+    micros: int = 0
+
+
+@dataclass(slots=True)
 class ScanStatistics:
-    """Counted while a scan is read; EXPLAIN ANALYZE prints them."""
+    """Counted while a scan is read; EXPLAIN ANALYZE prints them. ``nodes`` are the others that were asked."""
 
     blocks_total: int = 0
     blocks_pruned_time: int = 0
@@ -127,6 +138,7 @@ class ScanStatistics:
     merged_rows: int = 0
     cells_used: int = 0
     rows_in_cells: int = 0
+    nodes: tuple[NodeShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +146,16 @@ class Scan:
     """A running scan: iterate ``batches`` (bounded in memory); ``statistics`` fill up as it goes.
 
     ``cells``: points that are in no batch, if the request allows for them. Read them to the end before the batches.
+    ``groups``, under the same condition: all points; then there are neither cells nor batches. ``cancel``: whoever
+    waits for what comes next hears of it at once, by QueryCanceled; None where nothing is waited for.
     """
 
     schema: pa.Schema
     batches: Iterator[pa.RecordBatch]
     statistics: ScanStatistics
     cells: Iterator[SummaryCells] = field(default_factory=lambda: iter(()))
+    groups: Groups | None = None
+    cancel: Callable[[], None] | None = None
 
 
 class Moment:
@@ -393,6 +409,29 @@ class Store(Protocol):
 
     def change(self, *changes: SchemaChange) -> Catalog:
         """Apply schema changes durably, all or none; returns the catalog after them. Raises their errors."""
+        ...
+
+    def catch_up(self) -> bool:
+        """Whether the schema is newer than it was, after a look at what other nodes have agreed on.
+
+        For who finds no such name: it may have been made at another node just now. It waits a second at most; on an
+        event loop not at all. Raises MayWait.
+        """
+        ...
+
+    def caught_up(self) -> Future[None]:
+        """Ends when ``catalog`` has what other nodes had agreed on before this was called, or nobody has said in time
+        what that is: after two seconds at most. Done at once where nobody else is. May be called on an event loop.
+        """
+        ...
+
+    def check_writable(self, database: Database) -> None:
+        """Raises LocationElsewhere where no point could be written to the database: before its schema grows for it."""
+        ...
+
+    def check_creatable(self, name: str) -> None:
+        """Raises LocationElsewhere where a new database would be at another node, so that none is made by a write that
+        could not go there."""
         ...
 
     def write(

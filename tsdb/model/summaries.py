@@ -2,6 +2,8 @@
 
 A *cell* is some points of one tag set that lie together in time: all of them visible and wanted, in one bucket of the
 query. Their statistics stand for them; they are not among the scan's batches.
+
+*Groups* are all of a scan's points, already by bucket and values of the scan's tags: of few points a store may say so.
 """
 
 from __future__ import annotations
@@ -24,21 +26,34 @@ MIN, MAX = "min", "max"  # NaN is above every number
 FIRST, LAST = "first", "last"  # of the first and of the last point in time
 FIRST_THERE, LAST_THERE = "first there", "last there"  # 0: that point has no value
 
+_TAKEN_BACK = frozenset((COUNT, LOW, HIGH))
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CellRequest:
-    """What a scan may say in cells. Points of one cell lie in one bucket of ``width_ns`` from ``origin_ns`` on (None:
-    in any). ``statistics``: the wanted ones of each field."""
+    """What a scan may say in cells; a plan asks the same in each of its runs. Points of one cell lie in one bucket of
+    ``width_ns`` from ``origin_ns`` on (None: in any). ``statistics``: the wanted ones of each field. Where ``times``
+    are not, those of cells only say in which bucket their points lie."""
 
     width_ns: int | None
     origin_ns: int
     statistics: Mapping[int, Sequence[str]]
+    times: bool = True
+
+    @property
+    def only_sums(self) -> bool:
+        """Is all that is wanted what points can be taken back from?"""
+        return not self.times and all(set(names) <= _TAKEN_BACK for names in self.statistics.values())
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryCells:
     """Cells. ``tags`` are the scan's tag columns in their order, as in its batches; times of the first and of the last
-    point in ns; ``rows`` counts points. ``fields`` lacks those without any value."""
+    point in ns; ``rows`` counts points. ``fields`` lacks those without any value.
+
+    A cell of −1 points takes one back that another cell of its tag set and bucket has too many, with its value: only
+    where sums are all that is wanted.
+    """
 
     tags: Sequence[pa.DictionaryArray]
     first_times: Int64s
@@ -48,3 +63,19 @@ class SummaryCells:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """All points of a scan. Group i is bucket ``first_bucket + i // room`` and combination ``i % room``, which stands
+    for values of the scan's tags in their order; a group without points (``rows`` 0) means nothing. Times of the first
+    and of the last point in ns. Fields have the statistics that were asked for but COUNT, which is ``rows``; no value
+    is absent."""
+
+    first_bucket: int
+    room: int
+    combinations: Sequence[tuple[str | None, ...]]
+    rows: Int64s
+    first_times: Int64s
+    last_times: Int64s
+    fields: Mapping[int, Mapping[str, npt.NDArray[np.generic]]]

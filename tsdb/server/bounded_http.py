@@ -2,7 +2,8 @@
 offer an upgrade (to HTTP/2), and bodies that go from the socket into the application's array.
 
 A head that never ends would otherwise be kept in memory as long as its sender likes. A body that is read the ordinary
-way is copied four times: out of the loop's buffer, by the parser, chunk to chunk and into one.
+way is copied four times: out of the loop's buffer, by the parser, chunk to chunk and into one. So the parser sees heads
+alone, where they say how long the body is: what of it comes before the application has an array for it is copied twice.
 
 The parser ends a request with ``Upgrade`` behind its head: its body would be no part of it, and the write a success
 without points. Java's client and ``curl --http2`` offer h2c with each request. A server may ignore that (RFC 9110,
@@ -16,7 +17,7 @@ import threading
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from tsdb.http.body import DIRECT
 
@@ -31,13 +32,17 @@ _KEPT_TOKENS = (b"close", b"keep-alive")
 
 # What is read at once where nobody has an array for it. It is taken out at once, so one does for all connections.
 _READ_BYTES = 256 * 1024
+# With more of a body than this nothing is read until the application wants it.
+_AHEAD_BYTES_MAX = _READ_BYTES
+_HEAD_END = b"\r\n\r\n"
 
 
 class _Scratch(threading.local):
     """One for each thread, and so for each event loop."""
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(_READ_BYTES))
+        self.array = bytearray(_READ_BYTES)
+        self.view = memoryview(self.array)
 
 
 _scratch = _Scratch()
@@ -49,8 +54,12 @@ class BoundedHttp(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._direct: DirectBody | None = None
+        # Of a body that the parser does not see, what is still to come and has no array yet.
+        self._body_left = 0
         self._head_bytes = 0
         self._in_head = True
+        # The parser has seen the beginning of a request whose end it waits for.
+        self._begun = False
         self._late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -90,6 +99,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response("Invalid HTTP request received.")
 
     def _renew_parser(self) -> None:
+        self._begun = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
@@ -109,6 +119,10 @@ class BoundedHttp(HttpToolsProtocol):
         """CONNECT is no offer; it is refused as what it is."""
         return bool(self.parser.should_upgrade()) and self.parser.get_method() != b"CONNECT"
 
+    def on_message_begin(self) -> None:
+        self._begun = True
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         if self._offers_upgrade:
             return
@@ -121,6 +135,7 @@ class BoundedHttp(HttpToolsProtocol):
     def begin_direct(self, body: DirectBody) -> None:
         """What is read from here on is the rest of ``body``."""
         self._direct = body
+        self._body_left = 0
 
     def room(self) -> memoryview:
         """Where to put what is read next."""
@@ -128,17 +143,63 @@ class BoundedHttp(HttpToolsProtocol):
 
     def came(self, count: int) -> None:
         """So many bytes are in ``room`` now."""
-        if self._direct is None:
+        if self._direct is not None:
+            if self._direct.came(count):
+                self._direct = None
+                self._end_body()
+        elif self._body_left:
+            self._body_came(_scratch.view[:count])
+        elif self._begun:
             self.data_received(bytes(_scratch.view[:count]))
-        elif self._direct.came(count):
-            # The parser still waits for the body that it did not see: the next request gets another.
-            self._direct = None
-            self._renew_parser()
-            self.on_message_complete()
+        else:
+            self._request_came(_scratch.view[:count])
+
+    def _request_came(self, data: memoryview) -> None:
+        """A request begins: the parser gets its head, and its body only if that is of unknown length."""
+        found = _scratch.array.find(_HEAD_END, 0, len(data))
+        end = len(data) if found < 0 else found + len(_HEAD_END)
+        self.data_received(bytes(data[:end]))
+        rest = data[end:]
+        if self._begun and not self._in_head:
+            self._body_left = self._length()
+        if self._body_left:
+            self._body_came(rest)
+        elif rest and not self.transport.is_closing():
+            self.data_received(bytes(rest))
+
+    def _length(self) -> int:
+        """Of the body whose head was parsed; 0 if its end is where the parser finds it."""
+        found = 0
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and (found or not value.isdigit())):
+                return 0
+            if name == b"content-length":
+                found = int(value)
+        return found
+
+    def _body_came(self, data: memoryview) -> None:
+        """What nobody has an array for yet, and perhaps the next request behind it."""
+        own = data[: self._body_left]
+        self._body_left -= len(own)
+        if own and not self.cycle.response_complete:
+            self.cycle.body += own
+            self.cycle.message_event.set()
+            if len(self.cycle.body) > _AHEAD_BYTES_MAX:
+                self.flow.pause_reading()
+        if not self._body_left:
+            self._end_body()
+            if len(own) < len(data):
+                self.data_received(bytes(data[len(own) :]))
+
+    def _end_body(self) -> None:
+        """The parser still waits for the body that it did not see: the next request gets another."""
+        self._renew_parser()
+        self.on_message_complete()
 
     def on_message_complete(self) -> None:
         if self._offers_upgrade:
             return
+        self._begun = False
         self._in_head = True
         super().on_message_complete()
 
@@ -155,7 +216,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class DirectBody:
-    """The body of one request; see `tsdb.http.body.Direct`."""
+    """The body of one request, and a short way to its answer; see `tsdb.http.body.Direct`."""
 
     def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
@@ -177,14 +238,31 @@ class DirectBody:
         cycle = self._cycle
         first, cycle.body = cycle.body, bytearray()
         fits = min(len(first), len(buffer))
-        buffer[:fits] = first[:fits]
+        view = memoryview(buffer)
+        view[:fits] = memoryview(first)[:fits]
         cycle.body += first[fits:]
-        self._view, self.filled = memoryview(buffer), fits
+        self._view, self.filled = view, fits
         if self._left is None and cycle.more_body and not cycle.disconnected:
             self._left = len(buffer) + more - len(first)
             self._protocol.begin_direct(self)
         if self.filled < len(buffer) and cycle.more_body and not cycle.disconnected:
             cycle.message_event.clear()
+
+    def no_content(self, lines: bytes) -> bool:
+        """uvicorn's ``send`` for the answer that nearly every write gets: it looks through each header by patterns."""
+        cycle = self._cycle
+        if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.set()
+        always = b"".join(b"%b: %b\r\n" % header for header in cycle.default_headers)
+        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        cycle.transport.write(b"%b%b%b%b\r\n" % (STATUS_LINE[204], always, lines, close))
+        if not cycle.keep_alive:
+            cycle.transport.close()
+        cycle.on_response()
+        return True
 
     def room(self) -> memoryview:
         """Where the rest goes: of a request that was answered meanwhile, nowhere."""

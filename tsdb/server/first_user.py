@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from tsdb.cluster.node import Node
-from tsdb.config import Settings, admin_password, is_loopback
+from tsdb.config import EMBEDDED, Settings, admin_password, is_loopback
 from tsdb.errors import ConfigurationError, TsdbError
 from tsdb.model.access import Access, Policy
 from tsdb.model.role_changes import AlterRole
@@ -22,8 +22,13 @@ def rules_of(settings: Settings) -> Access:
 
 def check_before_open(settings: Settings) -> None:
     """Refuse what cannot be before a data directory is made. Raises ConfigurationError."""
-    if admin_password() is None and not is_there(settings.data):
+    # Who joins a cluster gets its users.
+    if admin_password() is None and not is_there(settings.data) and not _comes_to_others(settings):
         _check_reachable(settings, has_passwords=False)
+
+
+def _comes_to_others(settings: Settings) -> bool:
+    return bool(settings.join) or settings.metadata != EMBEDDED
 
 
 def prepare(node: Node, settings: Settings) -> None:
@@ -44,8 +49,9 @@ def prepare(node: Node, settings: Settings) -> None:
 def _check_reachable(settings: Settings, *, has_passwords: bool) -> None:
     if is_loopback(settings.host) or settings.insecure or has_passwords:
         return
+    where = f"--data {settings.data}" if settings.metadata == EMBEDDED else f"--metadata {settings.metadata}"
     raise ConfigurationError(
         f"host {settings.host} can be reached by other machines and no user has a password: add one with "
-        f'"tsdb user add NAME --superuser --data {settings.data}" or set TSDB_ADMIN_PASSWORD, or say --insecure to let '
+        f'"tsdb user add NAME --superuser {where}" or set TSDB_ADMIN_PASSWORD, or say --insecure to let '
         "everybody who reaches it read, write and delete"
     )

@@ -23,6 +23,8 @@ from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits as LineLimits
 from tsdb.server import first_user
 from tsdb.server.arrow import Arrow
+from tsdb.server.cluster import addresses_of, agree_of, process_ids_of
+from tsdb.server.compiling import compile_apart
 from tsdb.server.streams import Streams
 from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
@@ -86,6 +88,7 @@ class Server:
             await self.stop()
             raise
         self._served = True
+        self.node.agreement.introduce(addresses_of(self.settings, self.pg_port, self.http_port, self.flight_port))
         log.info(
             "serving",
             extra={
@@ -141,6 +144,7 @@ class Server:
                 startup_timeout_s=settings.startup_timeout,
             ),
             tls=certificates.sql if certificates is not None else None,
+            process_ids=process_ids_of(settings, self._node),
         )
         await self._listener.start()
         app = create_app(
@@ -169,9 +173,7 @@ class Server:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
         self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)
         self._upkeep.start()
-        # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
-        self._warming = threading.Thread(target=self._warm, args=[self._queries], name="warm", daemon=True)
-        self._warming.start()
+        self._begin_to_warm(self._queries)
 
     def _open(self) -> Node:
         settings = self.settings
@@ -187,7 +189,7 @@ class Server:
         )
         try:
             settings.data.mkdir(parents=True, exist_ok=True)
-            node = Node.open(settings.data, options)
+            node = Node.open(settings.data, options, agree_of(settings))
         except OSError as error:
             raise StartupError(_unusable(settings.data, error)) from error
         try:
@@ -232,6 +234,7 @@ class Server:
             **self._arrow.gauges(),
             **(self._upkeep.gauges() if self._upkeep is not None else {}),
             **self._node.engine.metrics(),
+            **self._node.agreement.gauges(),
         }
 
     async def _keep_certificate(self, certificates: Certificates) -> None:
@@ -257,10 +260,20 @@ class Server:
     def _reload_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self.reload_certificate)
 
+    def _begin_to_warm(self, queries: Queries) -> None:
+        if not self.settings.warm_start:
+            self.warm.set_result(0.0)
+            return
+        # A daemon: compiling cannot be interrupted, and the end of the process does not wait for it.
+        self._warming = threading.Thread(target=self._warm, args=[queries], name="warm", daemon=True)
+        self._warming.start()
+
     def _warm(self, queries: Queries) -> None:
         """Load the kernels; what goes wrong there must not stop the server, which would load them when needed."""
+        scratch = self.settings.data / SCRATCH_FOLDER
         try:
-            seconds = warm(queries, self.settings.data / SCRATCH_FOLDER, self._stopping)
+            compile_apart(scratch, self._stopping)
+            seconds = warm(queries, scratch, self._stopping.is_set)
         except Exception as error:
             if not self._stopping.is_set():
                 log.exception("the kernels could not be made ready in the background")

@@ -80,13 +80,22 @@ class Upkeep:
             if self._stopping.is_set():
                 return
             try:
-                self._refresher().raise_floor(change)
+                # Who is gone meanwhile has no floor to raise.
+                if self._node.leads(self._node.catalog.find(change.database)):
+                    self._refresher().raise_floor(change)
             except Exception as error:
                 self._tell(f"the retention of {change.database}.{change.series} is left for later", error)
 
     def _refresh_views(self) -> None:
         now = self._clock.now_ns()
-        views = [series for each in self._node.catalog.continuous_of.values() for series in each]
+        catalog = self._node.catalog
+        # The node that has the data looks after them.
+        views = [
+            series
+            for each in catalog.continuous_of.values()
+            for series in each
+            if (found := catalog.series_by_number.get(series.number)) is not None and self._node.leads(found[0])
+        ]
         self._refreshes.keep({series.identity for series in views})
         self._next_ns = {series.identity: self._next_ns.get(series.identity, 0) for series in views}
         for series in views:

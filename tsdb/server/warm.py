@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -88,23 +87,19 @@ _COPIED = (
 )
 
 
-def warm(queries: Queries, scratch: Path, stopping: threading.Event) -> float | None:
+def warm(queries: Queries, scratch: Path, stopping: Callable[[], bool]) -> float | None:
     """Make the kernels ready; returns the seconds it took, None when it was told to stop between two steps. Blocks.
 
     ``queries`` is the server's own; ``scratch`` is emptied before and gone after (not when the process ends meanwhile).
     """
     started = time.monotonic()
-    note = threading.Timer(NOTE_AFTER_S, log.info, ["compiling the kernels in the background, once on this machine"])
-    note.daemon = True
-    note.start()
     try:
         shutil.rmtree(scratch, ignore_errors=True)
         with closing(_rehearse(scratch, queries)) as steps:
             for _ in steps:
-                if stopping.is_set():
+                if stopping():
                     return None
     finally:
-        note.cancel()
         shutil.rmtree(scratch, ignore_errors=True)
     seconds = time.monotonic() - started
     log.log(

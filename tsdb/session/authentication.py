@@ -48,12 +48,15 @@ class Login:
                 "this server takes connections of other machines only with TLS", hint="Connect with sslmode=require."
             )
         if policy.trusts(host):
+            if startup.user not in self._store.catalog.roles.by_name:
+                await self._catch_up()
             return access.trusted_identity(self._store.catalog.roles, startup.user)
         wait_s = self._rules.attempts.wait_s(self._key, asyncio.get_running_loop().time())
         if wait_s is None:
             raise self._refused("too many attempts")
         if wait_s:
             await asyncio.sleep(wait_s)
+        await self._catch_up()
         verifier = self._verifier(self._store.catalog.roles)
         self._exchange = ScramExchange(verifier, secrets.token_urlsafe(_NONCE_BYTES), self._client.certificate)
         self._client.connection.authentication_sasl(self._exchange.mechanisms)
@@ -81,6 +84,12 @@ class Login:
         self._rules.attempts.succeeded(self._key)
         connection.authentication_sasl_final(signature)
         return Identity(self._role, self._user)
+
+    async def _catch_up(self) -> None:
+        """Roles are as any node has made them before this; where nobody says what that is, as this one knows them."""
+        looked = self._store.caught_up()
+        if not looked.done():
+            await asyncio.shield(asyncio.wrap_future(looked))
 
     @property
     def _host(self) -> str:

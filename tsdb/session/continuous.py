@@ -129,7 +129,9 @@ class Refresher:
     def raise_floor(self, change: SetRetention) -> None:
         """Raise a series' floor after its continuous views have stored what goes with it, and no higher than that.
 
-        Raises SerializationFailure when the series keeps changing there; the floor stays.
+        In a cluster the node that has the rows does this, and a change of them that comes after the look and before all
+        have agreed on the floor counts as one that came after the floor: its buckets are history by then.
+        Raises SerializationFailure when the series keeps changing there; the floor stays. Raises LocationElsewhere.
         """
         for attempt in range(_FLOOR_ATTEMPTS):
             try:

@@ -22,7 +22,7 @@ from collections.abc import Awaitable, Callable
 from tsdb import datetimes
 from tsdb.errors import InternalError, QueryCanceled, ReadOnlySqlTransaction
 from tsdb.session import parameters
-from tsdb.session.exchange import Exchange
+from tsdb.session.exchange import Exchange, Timer
 from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, RowSource, RowStream
 from tsdb.session.spool import Spool
@@ -83,7 +83,7 @@ def _format(options: CopyOptions, names: list[str], codec: str) -> CopyFormat:
     )
 
 
-async def begin(exchange: Exchange, plan: Plan, timer: asyncio.Handle, finish: Finish, *, simple: bool) -> None:
+async def begin(exchange: Exchange, plan: Plan, timer: Timer, finish: Finish, *, simple: bool) -> None:
     """COPY FROM STDIN: ask for the data. ``finish`` is called with the tag when all is there; ``timer`` is the
     statement's. ``simple``: an error is followed by ReadyForQuery."""
     core = exchange.core
@@ -116,7 +116,7 @@ class Incoming:
         exchange: Exchange,
         prepared: PreparedCopy,
         reading: CopyInput,
-        timer: asyncio.Handle,
+        timer: Timer,
         finish: Finish,
         *,
         simple: bool,

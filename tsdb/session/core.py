@@ -102,6 +102,7 @@ class Core:
         self.deadline: float | None = None
         self._portals: list[frozenset[str]] = []
         self._settings: tuple[int, SettingValues] = (-1, SettingValues())
+        self._context: Context | None = None
 
     def begin_with(self, role: int, database: str) -> None:
         """What ALTER ROLE and ALTER DATABASE have set; what is no value any more is left out, with a WARNING."""
@@ -118,20 +119,27 @@ class Core:
     def context(self) -> Context:
         now_us = self.transaction.started_us or self.now_us()
         self.sequences.begin()
-        current = self.identity.current
-        return Context(
+        values, kept = self._values(), self._context
+        if kept is not None and kept.settings is values:
+            return kept.again(now_us, self.deadline, self.cancellation.watch)
+        current, session = self.identity.current, self.identity.session
+        made = Context(
             self.database,
             now_us,
             current.name,
-            self._values(),
+            values,
             self.deadline,
             self.process_id,
             self.cancellation.watch,
-            session_user=self.identity.session.name,
+            session_user=session.name,
             role=current.role,
             session=self.functions,
             statistics=self._measure,
         )
+        # Who logged in stays what it is; what number another role's name has may change.
+        login = self.identity.login
+        self._context = made if current is login and session is login else None
+        return made
 
     def now_us(self) -> int:
         return self.clock.now_ns() // 1000

@@ -30,7 +30,8 @@ from tsdb.session.utility import Fetch
 from tsdb.session.work import WaitEvent, Work
 from tsdb.sql.result import ResultColumn
 from tsdb.sql.settings.setting import milliseconds
-from tsdb.sql.statement import Statement, parse, split
+from tsdb.sql.shapes import SHAPES
+from tsdb.sql.statement import Statement
 from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Client, Event
 
 # How much of a statement's text pg_stat_activity keeps.
@@ -46,8 +47,24 @@ _IDLE: dict[bool, tuple[str, TsdbError]] = {
 }
 
 
+_SHOWN = {State.BLOCK: "idle in transaction", State.FAILED: "idle in transaction (aborted)"}
+
 # What ends a small result goes with its rows, in one packet.
 SENT_TOGETHER_BYTES = 64 << 10
+
+
+class Timer(Protocol):
+    """What a statement's end puts an end to."""
+
+    def cancel(self) -> None: ...
+
+
+class _NoTimer:
+    def cancel(self) -> None:
+        """Nothing was started."""
+
+
+_NO_TIMER = _NoTimer()
 
 
 class Incoming(Protocol):
@@ -83,11 +100,11 @@ class Exchange:
         if portal.source is not None and not portal.source.closed:
             self.work.later(portal.close)
 
-    async def read(self, text: str) -> list[Statement]:
+    async def read(self, text: str) -> Sequence[Statement]:
         """The statements of a message. Long texts are read in the pool: the event loop serves everybody."""
         if len(text) <= TEXT_READ_AT_ONCE:
-            return _statements(text)
-        return await self.work(partial(_statements, text))
+            return SHAPES.statements(text)
+        return await self.work(partial(SHAPES.statements, text))
 
     async def send_rows(self, plan: Plan, rowset: Rowset) -> str:
         """As ``send_all``, of rows of which none was made, in text or as a BINARY cursor has them."""
@@ -184,8 +201,8 @@ class Exchange:
     def ready(self) -> None:
         self.report()
         transaction = self.core.transaction
-        states = {State.BLOCK: "idle in transaction", State.FAILED: "idle in transaction (aborted)"}
-        self.activity.change(states.get(transaction.state, "idle"), self.clock.now_ns())
+        shown = _SHOWN[transaction.state] if transaction.in_block else "idle"
+        self.activity.change(shown, self.clock.now_ns())
         listener = self.core.messages.listener
         while not transaction.in_block and (notification := listener.take()) is not None:
             self._notify(notification)
@@ -227,19 +244,20 @@ class Exchange:
         self.connection.notification(notification.process_id, notification.channel, notification.payload)
 
     def active(self, text: str) -> None:
-        self.activity.change("active", self.clock.now_ns())
+        now_ns = self.clock.now_ns()
+        self.activity.change("active", now_ns)
         self.activity.query = text[:ACTIVITY_CHARACTERS]
-        self.activity.query_started_ns = self.clock.now_ns()
+        self.activity.query_started_ns = now_ns
 
-    def start_timer(self) -> asyncio.Handle:
+    def start_timer(self) -> Timer:
         """statement_timeout, by a timer: it cancels what runs."""
         core = self.core
         seconds = core.statement_timeout_s
-        loop = asyncio.get_running_loop()
         if not seconds:
             core.deadline = None
-            return asyncio.Handle(_nothing, (), loop)  # never scheduled
+            return _NO_TIMER
         core.deadline = time.monotonic() + seconds
+        loop = asyncio.get_running_loop()
         return loop.call_later(seconds, core.cancellation.cancel, "canceling statement due to statement timeout")
 
     def report(self) -> None:
@@ -254,14 +272,6 @@ class Exchange:
                 if name == "client_encoding":
                     self.connection.codec = self.core.codec
                 self.connection.parameter_status(name, value)
-
-
-def _statements(text: str) -> list[Statement]:
-    return [parse(fragment) for fragment in split(text)]
-
-
-def _nothing() -> None:
-    pass
 
 
 def stream_of(core: Core, source: RowSource, code: int = TEXT_FORMAT) -> RowStream:

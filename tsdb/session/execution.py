@@ -46,10 +46,12 @@ from tsdb.sql.dml.compound import PreparedCompound
 from tsdb.sql.dml.modification import Outcome, Reading
 from tsdb.sql.notice import Notice
 from tsdb.sql.pace import Pace
-from tsdb.sql.query import Queries
+from tsdb.sql.query import Prepared, Queries
 from tsdb.sql.statement import Ddl, Explain, Select, Statement, Truncate
 from tsdb.types import SqlType
 
+# Plans that are known to be allowed.
+PERMITTED_MAX = 64
 # How often a statement that lost a race looks again.
 RETRIES = 10
 
@@ -91,24 +93,26 @@ class Execution:
         self._refreshes = refreshes
         self.turn = turn
         self._next_claim: Claim | None = None
+        self._permitted_in: tuple[Catalog | None, int] = (None, 0)
+        self._permitted: dict[int, object] = {}
         self.temporary = Temporary(store)
         self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering)
         self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use, refreshes)
-        self._planner = Planner(queries, lambda: self.writing.catalog)
+        self._planner = Planner(queries, lambda: self.writing.catalog, store.catch_up)
         self.plan = self._planner.plan
 
     @property
     def catalog(self) -> Catalog:
         return self._store.catalog
 
-    def known(self, statement: Statement, context: Context) -> Plan | None:
+    def known(self, statement: Statement, context: Context, types: Sequence[SqlType | None] = ()) -> Plan | None:
         """The plan of a query, where one of its kind was planned before and that does not take long. Raises what
         planning raises."""
         if not isinstance(statement, Select):
             return None
         try:
             with Run(parts_max=0):
-                return self.plan(statement, context)
+                return self.plan(statement, context, types)
         except MayWait:
             return None
 
@@ -238,10 +242,11 @@ class Execution:
         if plan.reads and self._transaction.state is State.IMPLICIT and self._transaction.pending:
             self.writing.write_pending()
         if isinstance(plan.statement, Ddl):
-            of_roles = roles.plan(plan.statement, context, self.catalog)
+            statement = plan.statement
+            of_roles = self._planner.sure(lambda: roles.plan(statement, context, self.catalog))
             if of_roles is not None:
                 return self._schema.change_roles(of_roles, plan, context)
-            found = ddl.plan(plan.statement, context, self.catalog)
+            found = self._planner.sure(lambda: ddl.plan(statement, context, self.catalog))
             if found.source is not None or found.refresh is not None:
                 self.turn.enter()
             return self._schema.change(found, context, cancellation)
@@ -268,8 +273,7 @@ class Execution:
         try:
             plan = self._planner.fresh(plan, context, running.types, view.catalog)
             assert plan.query is not None
-            permission.check_sources(view.catalog, context, plan.query.plan.sources)
-            permission.check_views(view.catalog, context, plan.query.viewed)
+            self._check_permission(view.catalog, context, plan.query)
             rows = self._queries.run(plan.query, view, running.values, context, dictionaries=True)
         except BaseException:
             view.close()
@@ -277,6 +281,23 @@ class Execution:
             raise
         verb = "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT"
         return QueryRowset(rows, view, claim, self.turn if plan.long else None, verb)
+
+    def _check_permission(self, catalog: Catalog, context: Context, query: Prepared) -> None:
+        """Whether the role may read what a query names: asked once for each plan, state of the schema and role.
+
+        Raises InsufficientPrivilege.
+        """
+        asked = catalog, context.role
+        if self._permitted_in[0] is not catalog or self._permitted_in[1] != context.role:
+            self._permitted_in, self._permitted = asked, {}
+        if id(query.plan) in self._permitted:
+            return
+        permission.check_sources(catalog, context, query.plan.sources)
+        permission.check_views(catalog, context, query.viewed)
+        if len(self._permitted) >= PERMITTED_MAX:
+            self._permitted = {}
+        # The plan is kept with its number: no other one can come to lie where it is.
+        self._permitted[id(query.plan)] = query.plan
 
     def _entered_claim(self, *, widens: bool, reads_texts: bool) -> Claim:
         """The claim of a result that is to start. Raises Crowded; run again, it takes the claim that has entered."""

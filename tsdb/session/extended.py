@@ -5,7 +5,6 @@ Source: PostgreSQL 15 manual, 55.2.3 (extended query).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -13,7 +12,7 @@ from tsdb import datetimes
 from tsdb.errors import ObjectNotInPrerequisiteState, SqlSyntaxError
 from tsdb.session import commands, copying, parameters
 from tsdb.session.core import Core
-from tsdb.session.exchange import Exchange
+from tsdb.session.exchange import Exchange, Timer
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
 from tsdb.session.rowset import Done, RowSource, RowStream, begun
@@ -67,7 +66,10 @@ async def _parse(exchange: Exchange, event: Parse) -> None:
         core.start(plan)
         if plan is None:
             context = core.context()
-            plan = await exchange.work(lambda: core.execution.plan(statement, context, types))
+            # Drivers that name no statement send each one's text again.
+            plan = core.execution.known(statement, context, types)
+            if plan is None:
+                plan = await exchange.work(lambda: core.execution.plan(statement, context, types))
     core.names.add_statement(
         PreparedStatement(event.name, plan, types, core.variables.generation, event.text, created_us=core.now_us())
     )
@@ -109,7 +111,7 @@ def _describe(exchange: Exchange, event: Describe) -> None:
     exchange.describe(columns, codes)
 
 
-async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) -> None:
+async def _execute(exchange: Exchange, event: Execute, timer: Timer) -> None:
     core = exchange.core
     portal = core.names.portal(event.portal)
     plan = portal.statement.plan
@@ -141,7 +143,7 @@ async def _execute(exchange: Exchange, event: Execute, timer: asyncio.Handle) ->
     await _continue(exchange, portal, event.max_rows or None)
 
 
-async def _copy(exchange: Exchange, portal: Portal, plan: Plan, timer: asyncio.Handle) -> None:
+async def _copy(exchange: Exchange, portal: Portal, plan: Plan, timer: Timer) -> None:
     async def finish(tag: str) -> None:
         exchange.say()
         exchange.connection.command_complete(tag)

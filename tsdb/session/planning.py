@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from tsdb.errors import FeatureNotSupported, IndeterminateDatatype, TsdbError, UndefinedParameter
+from tsdb.errors import (
+    FeatureNotSupported,
+    IndeterminateDatatype,
+    InvalidCatalogName,
+    InvalidSchemaName,
+    TsdbError,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedObject,
+    UndefinedParameter,
+    UndefinedTable,
+)
 from tsdb.model.schema import Catalog
 from tsdb.session.rowset import text_columns
 from tsdb.session.utility import Command, Declare, PrepareStatement, command
@@ -38,6 +50,10 @@ from tsdb.sql.statement import (
     parse,
 )
 from tsdb.types import SqlType
+
+T = TypeVar("T")
+UNKNOWN = (UndefinedTable, UndefinedColumn, UndefinedObject, UndefinedFunction, InvalidSchemaName, InvalidCatalogName)
+"""A name that is not known here may have come into being at another node."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +108,20 @@ class Plan:
 class Planner:
     """Binds statements by ``queries``; ``catalog`` gives the one that holds where none is said."""
 
-    def __init__(self, queries: Queries, catalog: Callable[[], Catalog]) -> None:
+    def __init__(self, queries: Queries, catalog: Callable[[], Catalog], catch_up: Callable[[], bool]) -> None:
+        """``catch_up``: see ``tsdb.model.store.Store``."""
         self._queries = queries
         self._catalog = catalog
+        self._catch_up = catch_up
+
+    def sure(self, work: Callable[[], T]) -> T:
+        """Do something that may find no such name; once more if another node has changed the schema meanwhile."""
+        try:
+            return work()
+        except UNKNOWN:
+            if not self._catch_up():
+                raise
+        return work()
 
     def plan(
         self,
@@ -104,7 +131,11 @@ class Planner:
         catalog: Catalog | None = None,
     ) -> Plan:
         """Bind a statement. Raises whatever is wrong with its names, types and grammar."""
-        catalog = catalog or self._catalog()
+        if catalog is None:
+            return self.sure(lambda: self._plan(statement, context, types, self._catalog()))
+        return self._plan(statement, context, types, catalog)
+
+    def _plan(self, statement: Statement, context: Context, types: Sequence[SqlType | None], catalog: Catalog) -> Plan:
         if isinstance(statement, Select | Explain):
             return self._plan_query(statement, context, types, catalog)
         if isinstance(statement, Insert | Update | Delete | Compound):

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tsdb.errors import ObjectInUse, WrongObjectType
+from tsdb.errors import LocationElsewhere, ObjectInUse, WrongObjectType
 from tsdb.model import authorization, privileges, schema
-from tsdb.model.relations import path_of
+from tsdb.model.relations import name_of, path_of
 from tsdb.model.schema import (
     AddConstraint,
     AlterColumnType,
@@ -38,7 +38,7 @@ from tsdb.sql.ddl import create_table_as, create_view, roles
 from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.dml import checks
 from tsdb.sql.dml.modification import Reading
-from tsdb.sql.notice import Notice
+from tsdb.sql.notice import Notice, SuccessfulCompletion
 from tsdb.sql.query import Queries
 
 _LEAVING_S = 1.0
@@ -90,7 +90,14 @@ class SchemaChanges:
             rows.fill(changes)
             self._temporary.on_commit(context, changes, found.on_commit)
         for floor in floors:
-            Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).raise_floor(floor)
+            try:
+                Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).raise_floor(floor)
+            except LocationElsewhere as error:
+                # Its own node has the rows that the views need, and looks after floors by itself.
+                text = (
+                    f'rows of "{name_of(floor.series)}" older than its retention go within minutes, at their own node'
+                )
+                self._notify(Notice(SuccessfulCompletion(text, detail=error.message)))
         for restart in found.restarts:
             sequence = self._store.catalog.find(context.database).sequences[restart.path]
             self._store.put_value(sequence, restart.value, called=False)

@@ -117,6 +117,9 @@ class Session:
             identity = await self._login.answer(event)
         if identity is not None:
             assert self._asked is not None
+            if self._asked.database not in self._store.catalog.databases:
+                # Another node may have made it just now.
+                await asyncio.to_thread(self._store.catch_up)
             self._start(self._asked, identity)
 
     def _start(self, event: Startup, identity: Identity) -> None:

@@ -5,11 +5,11 @@ Source: PostgreSQL 15 manual, 55.2.2 (simple query), 55.2.2.1 (multiple statemen
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from tsdb.session import commands, copying
-from tsdb.session.exchange import Exchange, stream_of
+from tsdb.session.exchange import Exchange, Timer, stream_of
 from tsdb.session.planning import Plan
 from tsdb.session.rowset import Done, Rowset, RowStream, begun
 from tsdb.sql.statement import Statement, Utility
@@ -26,11 +26,11 @@ async def answer(exchange: Exchange, text: str) -> None:
             exchange.connection.empty_query()
     except Exception as error:
         exchange.failed(error)
-        statements = []
+        statements = ()
     await _answer(exchange, statements)
 
 
-async def _answer(exchange: Exchange, statements: list[Statement]) -> None:
+async def _answer(exchange: Exchange, statements: Sequence[Statement]) -> None:
     """Statement by statement up to ReadyForQuery, or up to a COPY FROM, whose end goes on from there."""
     try:
         for i, statement in enumerate(statements):
@@ -44,7 +44,7 @@ async def _answer(exchange: Exchange, statements: list[Statement]) -> None:
     exchange.ready()
 
 
-async def _statement(exchange: Exchange, statement: Statement, rest: list[Statement]) -> None:
+async def _statement(exchange: Exchange, statement: Statement, rest: Sequence[Statement]) -> None:
     core = exchange.core
     timer = exchange.start_timer()
     try:
@@ -71,7 +71,7 @@ async def _answered(exchange: Exchange, plan: Plan, result: Done | Rowset | RowS
     return await exchange.send_rows(plan, result)
 
 
-async def _completed(exchange: Exchange, tag: str, rest: list[Statement]) -> None:
+async def _completed(exchange: Exchange, tag: str, rest: Sequence[Statement]) -> None:
     if not rest:
         # A failure to commit is the last statement's failure, not one after its success.
         await exchange.core.finish_implicit(exchange.work)
@@ -79,7 +79,7 @@ async def _completed(exchange: Exchange, tag: str, rest: list[Statement]) -> Non
     exchange.connection.command_complete(tag)
 
 
-async def _copy(exchange: Exchange, statement: Utility, rest: list[Statement], timer: asyncio.Handle) -> str | None:
+async def _copy(exchange: Exchange, statement: Utility, rest: Sequence[Statement], timer: Timer) -> str | None:
     """The tag of COPY TO; None for COPY FROM, which has asked for its data."""
     core = exchange.core
     context = core.context()

@@ -77,7 +77,7 @@ class Transaction:
     @property
     def status(self) -> str:
         """ReadyForQuery's letter."""
-        return {State.BLOCK: "T", State.FAILED: "E"}.get(self.state, "I")
+        return "T" if self.state is State.BLOCK else "E" if self.state is State.FAILED else "I"
 
     @property
     def open(self) -> bool:
@@ -85,7 +85,7 @@ class Transaction:
 
     @property
     def in_block(self) -> bool:
-        return self.state in (State.BLOCK, State.FAILED)
+        return self.state is State.BLOCK or self.state is State.FAILED
 
     def start(self, now_us: int) -> bool:
         """Before a statement outside a block: begins the implicit transaction. True if one began."""
@@ -151,7 +151,8 @@ class Transaction:
         self.state = State.IDLE
 
     def _drop(self) -> None:
-        self.pending = Pending()
+        if self.pending or self.pending.next_ordinal:
+            self.pending = Pending()
         self.mark = 0
         self.savepoints.clear()
 

@@ -119,6 +119,12 @@ class Context:
     written_in: str | None = None
     uses: tuple[Use, ...] | None = None
 
+    def again(self, now_us: int, deadline: float | None, running: Callable[[Cancellable], None] | None) -> Context:
+        """The surroundings of another statement, all else being the same."""
+        made = object.__new__(Context)
+        made.__dict__.update(self.__dict__, now_us=now_us, deadline=deadline, running=running)
+        return made
+
     @property
     def time_zone(self) -> str:
         return self.settings.get("timezone", "UTC")

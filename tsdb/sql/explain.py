@@ -182,6 +182,8 @@ def _counts(counted: ScanStatistics) -> Iterator[str]:
         yield f"        Summaries: {counted.cells_used} spans of {counted.rows_in_cells} rows"
     if counted.tagsets_total:
         yield f"        Tag sets: {counted.tagsets_matched} of {counted.tagsets_total}"
+    for share in counted.nodes:
+        yield (f"        From {share.name}: {share.rows} rows, {share.bytes} bytes, {share.micros / 1000:.3f} ms there")
 
 
 def _name(request: ScanRequest, key: int | str) -> str:

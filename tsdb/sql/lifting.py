@@ -19,10 +19,11 @@ MOMENT_WORD = re.compile(r"\b(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Lifted:
-    """A statement's text with $1, $2 … in place of ``texts``."""
+    """A statement's text with $1, $2 … in place of ``texts``, which begin at ``starts`` in it."""
 
     text: str
     texts: tuple[str, ...]
+    starts: tuple[int, ...]
 
 
 def lift(text: str, tokens: Sequence[Token]) -> Lifted | None:
@@ -58,4 +59,4 @@ def _replaced(text: str, places: Sequence[Token]) -> Lifted:
         parts += (text[at : token.start], f" ${number} ")
         at = token.end
     parts.append(text[at:])
-    return Lifted("".join(parts), tuple(token.value for token in places))
+    return Lifted("".join(parts), tuple(token.value for token in places), tuple(token.start for token in places))

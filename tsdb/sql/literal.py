@@ -23,6 +23,7 @@ import re
 import uuid
 from decimal import Decimal, InvalidOperation
 
+from tsdb.datetimes import plain_utc
 from tsdb.errors import (
     CharacterNotInRepertoire,
     InvalidTextRepresentation,
@@ -50,6 +51,7 @@ from tsdb.types import (
     NUMERIC,
     OID,
     REFERENCES,
+    TEXT,
     TEXT_FORMS,
     TIME,
     TIMESTAMP,
@@ -83,6 +85,11 @@ def _invalid(sql_type: SqlType, text: str) -> InvalidTextRepresentation:
 
 def read(sql_type: SqlType, text: str, context: Context) -> object:
     """The value that ``text`` spells for a type. Raises 22P02, 22003, 22007, 22008, as PostgreSQL's input functions."""
+    # What dashboards compare with; the other types are told one by one.
+    if sql_type is TIMESTAMPTZ and (plain := plain_utc(text)) is not None:
+        return plain
+    if sql_type is TEXT and "\0" not in text:
+        return text
     if sql_type.element is not None and sql_type.vector:
         return [read(sql_type.element, item, context) for item in text.split()]
     if sql_type.element is not None:

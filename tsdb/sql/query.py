@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -89,7 +90,13 @@ class Prepared:
     uses: tuple[Use, ...] = ()
     lifted: tuple[object | None, ...] = ()
 
-    @property
+    def with_lifted(self, values: tuple[object | None, ...]) -> Prepared:
+        """The plan of a statement of which these are the texts. What was found out of this one holds for it, too."""
+        made = object.__new__(Prepared)
+        made.__dict__.update(self.__dict__, parameters=(), lifted=values)
+        return made
+
+    @cached_property
     def reads_texts(self) -> bool:
         """Whether it reads fields of text, or whatever else may be long."""
         return any(
@@ -99,7 +106,7 @@ class Prepared:
             for key in scan.columns
         )
 
-    @property
+    @cached_property
     def computes(self) -> bool:
         """Whether it may take long: it reads series, sleeps, or makes rows of its own and not for the catalog."""
         if self.plan.scans or any(source.delay_seconds is not None for source in self.plan.sources):
@@ -107,12 +114,12 @@ class Prepared:
         catalog = any(source.table is not None for source in self.plan.sources)
         return not catalog and any(name in self.plan.sql for name in _MAKING_ROWS)
 
-    @property
+    @cached_property
     def pace(self) -> Pace | None:
         """None for what is always long enough for a thread."""
         return None if self.explained is not None or self.plan.needs_duckdb else self.plan.pace
 
-    @property
+    @cached_property
     def widens(self) -> bool:
         """Whether it calls what makes long texts of short ones: a vector of them may take a gigabyte."""
         return any(name in self.plan.sql for name in _WIDENING)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,16 @@ class Ranks:
             self._found[place] = rank_of(column), absent
         return self._found[place]
 
+    def rises(self, item: Ordering) -> bool:
+        """Whether the rows lie in this order as they are, no two of them equal."""
+        rank, absent = self.of(item.output)
+        if item.descending or absent.any():
+            return False
+        return bool((rank[1:] > rank[:-1]).all())
+
     def order(self, order: Sequence[Ordering], rows: Int64s | None = None) -> Int64s | None:
         """The order of ``rows`` (None: of all); None when it is as they lie."""
-        if not order:
+        if not order or (rows is None and self.rises(order[0])):
             return None
         keys: list[npt.NDArray[Any]] = []
         for item in reversed(order):
@@ -41,7 +49,8 @@ class Ranks:
             if rows is not None:
                 rank, absent = rank[rows], absent[rows]
             keys.append(-rank if item.descending else rank)
-            keys.append(~absent if item.nulls_first else absent)
+            if absent.any():
+                keys.append(~absent if item.nulls_first else absent)
         return np.lexsort(keys)
 
 
@@ -58,9 +67,37 @@ def rank_of(column: pa.Array) -> Int64s:
     if pa.types.is_floating(column.type):
         # −0.0 is 0.0.
         column = pc.add(column, 0.0)
-    encoded = column.dictionary_encode() if not pa.types.is_dictionary(column.type) else column
-    order = pc.array_sort_indices(encoded.dictionary)
+    is_shared = isinstance(column, pa.DictionaryArray)
+    encoded = column if is_shared else column.dictionary_encode()
+    ranks = _known_ranks(encoded.dictionary) if is_shared else _ranks(encoded.dictionary)
+    codes = np.asarray(pc.fill_null(encoded.indices, 0) if encoded.null_count else encoded.indices)
+    return ranks[codes] if len(ranks) else np.zeros(len(codes), np.int64)
+
+
+def _ranks(values: pa.Array) -> Int64s:
+    order = pc.array_sort_indices(values)
     ranks = np.empty(len(order), np.int64)
     ranks[np.asarray(order)] = np.arange(len(order))
-    codes = np.asarray(pc.fill_null(encoded.indices, 0))
-    return ranks[codes] if len(ranks) else np.zeros(len(codes), np.int64)
+    return ranks
+
+
+# A series' tags have the same dictionary in each result. It is kept with its ranks: another one could come to lie where
+# it was. Any thread may call: who misses what another is about to put back makes it again.
+_KNOWN: OrderedDict[Hashable, tuple[pa.Array, Int64s]] = OrderedDict()
+_KNOWN_MAX, _VALUES_MAX, _BYTES_MAX = 64, 4096, 1 << 18
+
+
+def _known_ranks(values: pa.Array) -> Int64s:
+    if len(values) > _VALUES_MAX:
+        return _ranks(values)
+    buffers = [None if buffer is None else buffer.address for buffer in values.buffers()]
+    identity = (values.type, values.offset, len(values), *buffers)
+    found = _KNOWN.pop(identity, None)
+    if found is None:
+        found = values, _ranks(values)
+        if values.get_total_buffer_size() > _BYTES_MAX:
+            return found[1]
+    _KNOWN[identity] = found
+    while len(_KNOWN) > _KNOWN_MAX:
+        _KNOWN.popitem(last=False)
+    return found[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -15,11 +15,46 @@ from tsdb.sql import storage_form
 from tsdb.types import TIMESTAMPTZ
 
 
+class Cancelled:
+    """Whether it is; any thread may say so. Few wait for that: an event for each run takes longer than many runs' look
+    at a block."""
+
+    __slots__ = ("_calls", "_events", "_is_set")
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._events: tuple[threading.Event, ...] = ()
+        self._calls: tuple[Callable[[], None], ...] = ()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for event in self._events:
+            event.set()
+        for call in self._calls:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have something called when it is, or now. It must not wait."""
+        self._calls = (*self._calls, call)
+        if self._is_set:
+            call()
+
+    def wait(self, seconds: float) -> bool:
+        """Until it is, or for so long; whether it is. For one thread."""
+        event = threading.Event()
+        self._events = (*self._events, event)
+        # Who has said so before did not see the event.
+        return self._is_set or event.wait(seconds)
+
+
 class Running:
     """What a run's streams share: whether it was cancelled and the first error of a scan."""
 
     def __init__(self) -> None:
-        self.cancelled = threading.Event()
+        self.cancelled = Cancelled()
         self.error: BaseException | None = None
 
 
@@ -52,6 +87,8 @@ class ScanStream:
             scan = self._view.scan(self._request)
             self.statistics.append(scan.statistics)
             self._open.append(scan.batches)
+            if scan.cancel is not None:
+                self._running.cancelled.then(scan.cancel)
             for batch in scan.batches:
                 if self._running.cancelled.is_set():
                     raise QueryCanceled("canceling statement due to user request")

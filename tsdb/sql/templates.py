@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tsdb.errors import TsdbError
@@ -45,7 +44,7 @@ class Templates:
             values = RunValues(found.plan.parameters, statement.texts, context).given
         except TsdbError:
             return None
-        return replace(found, parameters=(), lifted=values)
+        return found.with_lifted(values)
 
     def learn(
         self,
@@ -64,6 +63,8 @@ class Templates:
             alike = _alike(made, template, statement.texts, context)
         except TsdbError:
             alike = False
+        # What each of its runs asks, and copies of it have then.
+        _ = template.reads_texts, template.computes, template.pace, template.widens
         with self._lock:
             self._known[key] = template if alike else None
             while len(self._known) > CACHED_TEMPLATES:

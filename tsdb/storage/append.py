@@ -6,6 +6,7 @@ stamps headers on them.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tsdb.model.points import Points
 from tsdb.model.ring import Location
 from tsdb.model.store import Free, KeyDeletion, Producer
 from tsdb.storage.body import encode_write
+from tsdb.storage.rows import bytes_of_column
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, encode_tombstones
 
 # What a queued op costs beside its body and its points.
@@ -70,11 +72,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``."""
+    """A write on its way into the log: ``bodies[i]`` is the op body of ``parts[i]``, ``checksums[i]`` its CRC-32."""
 
     batches: Sequence[Points]
     parts: Sequence[WritePart]
     bodies: Sequence[bytes]
+    checksums: Sequence[int]
     producer: Producer | None
 
     @property
@@ -140,7 +143,7 @@ class Append:
 def write_step(batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None) -> Write:
     """Encodes the ops of a write. Raises what is wrong with its points."""
     bodies = [encode_write([_taken(batches[piece.batch], piece.rows) for piece in part.pieces]) for part in parts]
-    return Write(batches, parts, bodies, producer)
+    return Write(batches, parts, bodies, [zlib.crc32(body) for body in bodies], producer)
 
 
 def delete_step(parts: Sequence[DeletePart]) -> Delete:
@@ -154,4 +157,4 @@ def _taken(points: Points, rows: npt.NDArray[np.intp] | None) -> Points:
 
 def _bytes_of(points: Points) -> int:
     own: int = points.times.nbytes + points.tagset.nbytes + ByteStrings.of(points.tagsets).nbytes
-    return own + sum(int(values.nbytes) for values in points.fields.values())
+    return own + sum(map(bytes_of_column, points.fields.values()))

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tsdb.model.points import Points
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.storage.append import Write, WritePart
-from tsdb.storage.head import Runs, add, alike, joins, run_of
+from tsdb.storage.head import Runs, alike, joins, run_of
 from tsdb.storage.merge import concat
 from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSetIndex
@@ -81,13 +81,11 @@ def _plain(fields: Mapping[int, pa.Array]) -> dict[int, pa.Array]:
 
 
 def add_rows(live: Mapping[int, Runs], rows: Mapping[int, Sequence[Rows]]) -> dict[int, Runs]:
-    """The live head with new rows, by series number: one run for all that came in a group and is alike."""
+    """The live head with new rows, by series number: one run for all that came in a group and is alike. They are
+    ``folded`` later: nobody waits for that."""
     changed = dict(live)
     for series, parts in rows.items():
-        runs = changed.get(series, ())
-        for group in _groups(parts):
-            runs = add(runs, run_of(concat(group)))
-        changed[series] = runs
+        changed[series] = (*changed.get(series, ()), *(run_of(concat(group)) for group in _groups(parts)))
     return changed
 
 

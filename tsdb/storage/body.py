@@ -23,15 +23,24 @@ from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.types import Kind
 
-VERSION = 1
+VERSION = 2
+# Version 1 had its tag sets as they are, without a length before them.
+VERSIONS_READ = (1, 2)
 # Below this many rows LZ4's frames cost as much as they save.
 COMPRESS_FROM_ROWS = 256
 # Below this many rows handing columns to other threads costs more than they do.
 THREADS_FROM_ROWS = 32_768
 
+# Shorter tag sets are not compressed; LZ4 makes a byte of at most 255.
+COMPRESS_FROM_BYTES, MOST_PACKED = 4096, 255
+# Encoded tag sets that are kept for who writes the same ones again.
+KEPT_BYTES_MAX = 1 << 20
+
 _HEAD = struct.Struct("<BxxxI")
 _SERIES = struct.Struct("<QIIIQQ")
 _COLUMN = struct.Struct("<IB")
+_PLAIN_BYTES = struct.Struct("<Q")
+_CODEC = "lz4_raw"
 _ALIGNMENT = 64
 
 
@@ -65,12 +74,12 @@ def decode_write(body: bytes | memoryview) -> list[WriteBody]:
     view = memoryview(body)
     try:
         version, count = _HEAD.unpack_from(view)
-        if version != VERSION:
+        if version not in VERSIONS_READ:
             raise DataCorrupted(f"the body of a write has format version {version}, known is {VERSION}")
         position = _HEAD.size
         decoded: list[WriteBody] = []
         for _ in range(count):
-            series, position = _decode_series(view, position)
+            series, position = _decode_series(view, position, version)
             decoded.append(series)
     except (struct.error, ValueError, KeyError, OSError, pa.ArrowException) as error:
         raise DataCorrupted(f"the body of a write does not decode: {error}") from error
@@ -118,10 +127,24 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 def _encode_tagsets(tagsets: ByteStrings) -> bytes:
-    return tagsets.lengths().astype("<u4").tobytes() + tagsets.data.tobytes()
+    """Lengths, then bytes; compressed with their length before them, or as they are behind a 0."""
+    made = tagsets.made.get("op")
+    if made is None:
+        plain = tagsets.lengths().astype("<u4").tobytes() + tagsets.data.tobytes()
+        packed = pa.compress(plain, codec=_CODEC, asbytes=True) if len(plain) >= COMPRESS_FROM_BYTES else plain
+        made = _PLAIN_BYTES.pack(0) + plain if len(packed) >= len(plain) else _PLAIN_BYTES.pack(len(plain)) + packed
+        if len(made) <= KEPT_BYTES_MAX:
+            tagsets.made["op"] = made
+    return made
 
 
-def _decode_tagsets(data: memoryview, count: int) -> ByteStrings:
+def _decode_tagsets(data: memoryview, count: int, version: int) -> ByteStrings:
+    if version > 1:
+        size, data = _PLAIN_BYTES.unpack_from(data)[0], data[_PLAIN_BYTES.size :]
+        if size > MOST_PACKED * len(data):
+            raise DataCorrupted(f"the tag sets of a write have {len(data)} bytes for {size}")
+        if size:
+            data = memoryview(pa.decompress(data, decompressed_size=size, codec=_CODEC, asbytes=True))
     offsets = np.zeros(count + 1, np.int64)
     np.cumsum(np.frombuffer(data, "<u4", count), dtype=np.int64, out=offsets[1:])
     if int(offsets[-1]) != len(data) - 4 * count:
@@ -129,7 +152,7 @@ def _decode_tagsets(data: memoryview, count: int) -> ByteStrings:
     return ByteStrings(np.frombuffer(data, np.uint8, offset=4 * count), offsets)
 
 
-def _decode_series(view: memoryview, position: int) -> tuple[WriteBody, int]:
+def _decode_series(view: memoryview, position: int, version: int) -> tuple[WriteBody, int]:
     series, rows, column_count, tagset_count, tagset_bytes, message_bytes = _SERIES.unpack_from(view, position)
     position += _SERIES.size
     columns_end = position + column_count * _COLUMN.size
@@ -139,7 +162,7 @@ def _decode_series(view: memoryview, position: int) -> tuple[WriteBody, int]:
     if end > len(view):
         raise DataCorrupted("the body of a write is cut off")
     columns = tuple(_COLUMN.iter_unpack(view[position:columns_end]))
-    tagsets = _decode_tagsets(view[columns_end:tagsets_end], tagset_count)
+    tagsets = _decode_tagsets(view[columns_end:tagsets_end], tagset_count, version)
     message = pa.ipc.read_message(pa.py_buffer(view[start:end]))
     batch = pa.ipc.read_record_batch(message, _schema(columns))
     if batch.num_rows != rows:

@@ -35,6 +35,8 @@ class BoundedCache(Generic[V]):
         self.bytes = 0
         self.hits = 0
         self.misses = 0
+        # How often it has let go of something.
+        self.forgotten = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,6 +79,7 @@ class BoundedCache(Generic[V]):
         value = self._entries.pop(key, None)
         if value is not None:
             self.bytes -= self._size(value)
+            self.forgotten += 1
 
 
 class HotColumns(BoundedCache[HotColumn]):
@@ -85,10 +88,14 @@ class HotColumns(BoundedCache[HotColumn]):
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(limit_bytes, lambda column: column.nbytes + _OVERHEAD_BYTES)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether nothing has to go for one more."""
+        return self.bytes < self._limit_bytes * 7 // 8
+
     def admits(self, found: int) -> bool:
         """Is a column that was found again so often worth a place?"""
-        full = self.bytes >= self._limit_bytes * 7 // 8
-        return self._limit_bytes > 0 and found >= (FOUND_MIN_FULL if full else FOUND_MIN)
+        return self._limit_bytes > 0 and found >= (FOUND_MIN if self.has_room else FOUND_MIN_FULL)
 
 
 class ColumnsCache(BoundedCache[StoredColumn]):

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from tsdb import prompt
 from tsdb.errors import AdminShutdown, OutOfMemory, ProgramLimitExceeded
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Committer(Generic[T]):
         return self._queued_bytes
 
     def submit(self, work: T, size: int, *, alone: bool = False) -> Future[Any]:
-        """Queue an append of ``size`` bytes; waits for room. Its errors come by the future.
+        """Queue an append of ``size`` bytes; waits for room, or raises MayWait. Its errors come by the future.
 
         One that is larger than the queue is refused, unless it may go ``alone``.
         """
@@ -139,6 +140,7 @@ class Committer(Generic[T]):
 
     def _wait_for_room(self, size: int) -> Exception | None:
         if not self._has_room(size):
+            prompt.may_wait()
             self.writers_waited += 1
             self._queue.append(Pending(None, self._press, 0))
             self._filled.notify()

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from tsdb import prompt
 from tsdb.errors import TsdbError
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
+from tsdb.storage import identity
 from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.checks import check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
+from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.group import commit
+from tsdb.storage.hosted import Fed, Hosted
+from tsdb.storage.identity import Identity
+from tsdb.storage.log import LogPosition
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
 from tsdb.storage.raft_log import Records
@@ -42,7 +49,7 @@ class Engine:
         self._shard = shard
         # Dropped series whose values an open view may read: (the first version without them, series).
         self._deferred: list[tuple[int, int]] = []
-        self._committer: Committer[Append] = Committer(
+        self._committer: Committer[Append | Fed] = Committer(
             self._commit,
             self._tick,
             self._make_room,
@@ -58,7 +65,7 @@ class Engine:
         self._sequences = Sequences(shard.rocks, lambda write: self._committer.call(write).result())
         self._flushing: Future[None] | None = None
         # What was replayed is in the head, and not yet in blocks.
-        self._flushed_positions = shard.log.positions() if shard.live_since_ns is None else {}
+        self._flushed_positions = self._positions() if shard.live_since_ns is None else None
         self._closed = False
 
     @classmethod
@@ -126,8 +133,25 @@ class Engine:
                 return _failed(error)
         return self._committer.submit(append, append.bytes, alone=True)
 
+    def feed(self, feed: Callable[[Future[Any]], None], size: int) -> Future[Any]:
+        """Have the replicas of this node fed in the committer's thread, and wait for room for so many bytes as a write
+        does; the future is for ``feed`` to answer."""
+        return self._committer.submit(Fed(feed), size, alone=True)
+
+    def turn(self, feed: Callable[[], None]) -> Future[None]:
+        """Have the replicas of this node fed and drained in the committer's thread, soon; nobody waits here."""
+
+        def work() -> None:
+            feed()
+            self._shard.hosted.turn()
+            self._after_change()
+            self._shard.tidy()
+
+        return self._committer.call(work)
+
     def call(self, function: Callable[[], R]) -> R:
         """Run something in the committer's thread, between groups of appends; its result or its error."""
+        prompt.may_wait()
         return self._committer.call(function).result()
 
     def advance(self, series: Series, progress: Progress) -> None:
@@ -246,9 +270,47 @@ class Engine:
 
     # ---- in the committer's thread
 
-    def _commit(self, group: Sequence[Pending[Append]]) -> None:
+    def _commit(self, group: Sequence[Pending[Append | Fed]]) -> None:
+        if any(isinstance(each.work, Fed) for each in group):
+            self._feed(group)
+            group = [each for each in group if not isinstance(each.work, Fed)]
         commit(self._shard, group)
         self._after_change()
+        self._shard.tidy()
+
+    def _feed(self, group: Sequence[Pending[Append | Fed]]) -> None:
+        room = self._shard.has_room_on_disk()
+        for each in group:
+            if isinstance(each.work, Fed):
+                try:
+                    if not room:
+                        raise disk_full(self._shard)
+                    each.work.feed(each.future)
+                except TsdbError as error:
+                    each.future.set_exception(error)
+        self._shard.hosted.turn()
+
+    def host(self, hosted: Hosted, locations: Iterable[int]) -> None:
+        """Who has the replicas of these locations that this node shares with others. In the committer's thread."""
+        self._shard.hosted = hosted
+        self._shard.log.shared.update(locations)
+
+    def apply(self, ops: Sequence[Logged]) -> None:
+        """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""
+        apply_logged(self._shard, ops)
+
+    def check(self, step: Step) -> None:
+        """Whether a write or a deletion may be logged now; in the committer's thread. Raises what speaks against it."""
+        check_step(self._shard, step)
+
+    @property
+    def last_counter(self) -> int:
+        """The highest counter of a point that this node has given or seen; in the committer's thread."""
+        return self._shard.log.counter
+
+    def raise_counter(self, counter: int) -> None:
+        """None up to this one is given any more. In the committer's thread."""
+        self._shard.log.counter = max(self._shard.log.counter, counter)
 
     def _after_change(self) -> None:
         shard = self._shard
@@ -262,14 +324,18 @@ class Engine:
 
     def _freeze(self) -> Future[None]:
         head = self._shard.freeze()
-        self._flushed_positions = dict(head.applied)
+        self._flushed_positions = self._positions()
         self._flushing = self._flusher.flush(head)
         self._flushing.add_done_callback(lambda _: self._committer.call(self._after_change))
         return self._flushing
 
+    def _positions(self) -> tuple[Mapping[int, LogPosition], Mapping[int, int]]:
+        """How far this node's own logs have come, and what is applied of those that others have as well."""
+        return self._shard.log.positions(), self._shard.hosted.applied()
+
     def _freeze_for_flush(self) -> Future[None] | None:
         """What to wait for until all that is applied now is in blocks."""
-        if self._shard.log.positions() == self._flushed_positions:
+        if self._positions() == self._flushed_positions:
             return self._flushing
         return self._freeze()
 
@@ -279,6 +345,22 @@ class Engine:
     def records(self) -> Records:
         """The store, for a Raft log and what it keeps; a write that fails ends the process."""
         return self._shard
+
+    @property
+    def node(self) -> int:
+        """The number of this node, which is in the sequences of its points."""
+        return self._shard.log.node_id
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who this directory is; None before that was said."""
+        return identity.load(self._shard.rocks)
+
+    def identify(self, known: Identity) -> None:
+        """Say durably who this directory is. Points that are there keep the number that they were written under."""
+        identity.store(self._shard, known)
+        if known.joined:
+            self._shard.log.node_id = known.node
 
     def check_unchanged(self, changes: Sequence[SchemaChange]) -> None:
         """Raises SerializationFailure for a change that rests on data which have changed since they were looked at."""

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from tsdb.model.schema import Role, Series
 from tsdb.model.store import FieldBound
 from tsdb.model.time import WINDOW_NS
@@ -24,15 +27,15 @@ _KINDS = (Kind.FLOAT8, Kind.INT8, Kind.UINT8)
 
 def within_bounds(
     series: Series, bounds: Iterable[FieldBound], blocks: Sequence[BlockHeader], head: Sequence[Rectangle]
-) -> list[BlockHeader]:
-    """The blocks, in their order, that may matter to rows within all ``bounds``. ``head``: where its runs lie."""
+) -> npt.NDArray[np.bool_]:
+    """Which blocks may matter to rows within all ``bounds``. ``head``: where its runs lie."""
     gone: set[int] = set()
     for bound in bounds:
         if is_usable(series, bound):
             # Bound by bound: a row may take one field's value from one of two blocks, and another's from the other.
             outside = {header.block_id for header in blocks if _is_outside(header, bound)}
             gone |= _whole_groups(blocks, outside, head) if series.keyed and outside else outside
-    return [header for header in blocks if header.block_id not in gone]
+    return np.array([header.block_id not in gone for header in blocks], np.bool_)
 
 
 def is_usable(series: Series, bound: FieldBound) -> bool:

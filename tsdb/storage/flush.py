@@ -31,7 +31,6 @@ from tsdb.storage.block import (
 from tsdb.storage.block_writer import NewBlock, Values, encode_blocks, new_blocks, rows_of_block, tagset_ranges
 from tsdb.storage.gather import gather
 from tsdb.storage.head import Run
-from tsdb.storage.merge import take
 from tsdb.storage.options import Options
 from tsdb.storage.part import Part, RunPart, stored_numbers
 from tsdb.storage.rocks import Rocks
@@ -39,6 +38,7 @@ from tsdb.storage.rows import Rows
 from tsdb.storage.rules import rules_of
 from tsdb.storage.selection import Selection, select, take_selected, take_selected_ints
 from tsdb.storage.tagsets import TagSetIndex, TagSets, encode_tagset_record
+from tsdb.storage.taking import take
 from tsdb.storage.version import FrozenHead, Version
 from tsdb.storage.visibility import Visibility
 from tsdb.storage.windows import Window, cut_by_window

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.storage.merge import concat_column, key_rows, merge_column, sort_order, take_values
+from tsdb.storage.merge import concat_column, key_rows, merge_column, sort_order
 from tsdb.storage.rows import Rows
+from tsdb.storage.taking import take_values
 
 Int64s = npt.NDArray[np.int64]
 

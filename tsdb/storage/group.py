@@ -14,22 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from tsdb.errors import (
-    ConfigurationLimitExceeded,
-    DiskFull,
-    FeatureNotSupported,
-    PointsBeyondRetention,
-    SerializationFailure,
-    TsdbError,
-    UndefinedColumn,
-    UndefinedTable,
-)
+from tsdb.errors import FeatureNotSupported, SerializationFailure, TsdbError
 from tsdb.model.points import Points
-from tsdb.model.schema import Series
 from tsdb.model.store import Producer, Written
-from tsdb.model.time import instant_text
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
+from tsdb.storage.checks import check_step, database_of_step, disk_full
 from tsdb.storage.committer import Pending
 from tsdb.storage.free import check_free
 from tsdb.storage.op import OpKind
@@ -50,27 +40,19 @@ class _Staged:
     tombstones: list[AnyTombstone]
 
 
-def commit(shard: Shard, group: Sequence[Pending[Append]]) -> None:
+def commit(shard: Shard, group: Sequence[Pending[Any]]) -> None:
     """Make a group durable, then visible, then answer; what is refused is answered at once."""
     staging = _Staging(shard)
     room = shard.has_room_on_disk()
     for pending in group:
-        assert pending.work is not None
+        assert isinstance(pending.work, Append)
         try:
             if not room:
-                raise _disk_full(shard)
+                raise disk_full(shard)
             staging.add(pending.work, pending.future)
         except TsdbError as error:
             pending.future.set_exception(error)
     staging.finish()
-
-
-def _disk_full(shard: Shard) -> DiskFull:
-    return DiskFull(
-        "the disk is nearly full: writes are refused until there is space again, reads go on",
-        detail=f"Less than {shard.options.reserve_bytes} bytes are free at {shard.path}.",
-        hint="Free disk space, or drop data that is not needed.",
-    )
 
 
 class _Staging:
@@ -85,17 +67,14 @@ class _Staging:
     def add(self, append: Append, future: Future[Any]) -> None:
         """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
         if append.producer is not None and append.steps:
-            producer = scoped(self._database(append.steps[0]), append.producer)
+            producer = scoped(database_of_step(self._shard, append.steps[0]), append.producer)
             self._shard.producers.check(producer)
             if self._shard.producers.knows(producer):
                 self._staged.append(_Staged(future, Written(append.points, duplicate=True), [], []))
                 return
         self._shard.log.check_counters(append.counters)
         for step in append.steps:
-            if isinstance(step, Delete):
-                self._check_delete(step)
-            else:
-                self._check_write(step)
+            check_step(self._shard, step)
         seen = any(each.rows.series.number in self._series for each in append.seen)
         if seen or any(self._may_meet(each.points) for each in append.news):
             self.finish()
@@ -148,16 +127,17 @@ class _Staging:
         self._number(whole, work)
         new = [True] * len(work.parts)
         if work.producer is not None and work.batches:
-            producer = scoped(self._database(work), work.producer)
+            producer = scoped(database_of_step(self._shard, work), work.producer)
             new = self._shard.producers.new_parts(producer, [(p.location.low, p.location.high) for p in work.parts])
         appended: list[Appended] = []
-        for part, body, is_new in zip(work.parts, work.bodies, new, strict=True):
+        for part, body, checksum, is_new in zip(work.parts, work.bodies, work.checksums, new, strict=True):
             if is_new:
                 rows = sum(len(work.batches[p.batch]) if p.rows is None else len(p.rows) for p in part.pieces)
                 by = work.producer or whole
                 first = self._shard.log.append(
-                    self._batch, OpKind.WRITE, part.location, body, rows=rows, counters=rows, producer=by
-                )
+                    self._batch, OpKind.WRITE, part.location, body,
+                    rows=rows, counters=rows, producer=by, checksum=checksum,
+                )  # fmt: skip
                 appended.append(Appended(part, first))
         duplicate = work.producer is not None and bool(work.parts) and not appended
         staged.answer = Written(work.points, duplicate)
@@ -168,7 +148,7 @@ class _Staging:
     def _number(self, whole: Producer | None, work: Write | Delete) -> None:
         if whole is not None:
             parts = [(part.location.low, part.location.high) for part in work.parts]
-            self._shard.producers.new_parts(scoped(self._database(work), whole), parts)
+            self._shard.producers.new_parts(scoped(database_of_step(self._shard, work), whole), parts)
 
     def _delete(self, work: Delete, staged: _Staged, whole: Producer | None) -> None:
         self._number(whole, work)
@@ -178,61 +158,6 @@ class _Staging:
             )
             staged.tombstones += [replace(stone, counter=first) for stone in part.tombstones]
             self._series.update(stone.series for stone in part.tombstones)
-
-    # ---- checks
-
-    def _database(self, work: Write | Delete) -> int:
-        """The number of a step's database. Raises UndefinedTable."""
-        if isinstance(work, Write):
-            series = work.batches[0].series
-            number, name = series.number, series.name
-        else:
-            number = work.parts[0].tombstones[0].series
-            name = str(number)
-        self._known(number, name)
-        return self._shard.version.catalog.series_by_number[number][0].number
-
-    def _known(self, number: int, name: str) -> Series:
-        found = self._shard.version.catalog.series_by_number.get(number)
-        if found is None:
-            raise UndefinedTable(f'relation "{name}" does not exist any more')
-        return found[1]
-
-    def _check_delete(self, work: Delete) -> None:
-        for number in {stone.series for part in work.parts for stone in part.tombstones}:
-            self._known(number, str(number))
-
-    def _check_write(self, work: Write) -> None:
-        for points in work.batches:
-            series = self._known(points.series.number, points.series.name)
-            gone = [number for number in points.fields if number not in series.by_number]
-            if gone:
-                raise UndefinedColumn(
-                    f'a column of "{series.name}" was dropped or changed its type while it was written to',
-                    hint="Send the same again.",
-                )
-            floor = series.floor_ns
-            if floor is not None and int(points.times.min()) < floor:
-                raise PointsBeyondRetention(
-                    f'points beyond retention policy of "{series.name}"',
-                    detail=f"Points before {instant_text(floor)} are gone already.",
-                )
-            self._check_tagsets(points, series)
-        if work.producer is not None and work.batches:
-            self._shard.producers.check(scoped(self._database(work), work.producer))
-
-    def _check_tagsets(self, points: Points, series: Series) -> None:
-        index = self._shard.indexes.get(series.number)
-        limit = self._shard.options.tagsets_max
-        if index is None or len(index) + len(points.tagsets) <= limit:
-            return
-        known = index.snapshot()
-        new = int((known.ids(points.tagsets) < 0).sum())
-        if known.size + new > limit:
-            raise ConfigurationLimitExceeded(
-                f'series "{series.name}" has {known.size} tag sets, {new} more would be beyond the limit of {limit}',
-                hint="Values that are different in most points belong into fields, not into tags.",
-            )
 
 
 def check_seen(shard: Shard, seen: Iterable[Seen]) -> None:

@@ -4,17 +4,21 @@ A new run is folded with its neighbours as in a log-structured merge tree: FAN r
 so a row is copied O(log n) times, whether it came alone or with ten thousand others. Runs keep every version; reads
 and the flush merge them.
 
-Everything here is a value: ``add`` returns new tuples, so a version of the data that a query reads never changes.
+Everything here is a value: ``folded`` returns new tuples, so a version of the data that a query reads never changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tsdb.storage.merge import concat, sort
-from tsdb.storage.rows import COUNTER_MASK, Rows
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.storage.merge import concat
+from tsdb.storage.rows import COUNTER_MASK, Rows, bytes_of_column
 from tsdb.storage.selection import Layout, layout_of
+from tsdb.storage.taking import sort
 
 FAN = 8
 # Larger runs are left alone: folding them would hold up the writers for longer than it saves the readers.
@@ -40,6 +44,13 @@ class Run:
     min_counter: int
     max_counter: int
     bytes: int
+    # What readers have made of it (``hot_groups.lines``).
+    lines: dict[tuple[int, ...], npt.NDArray[np.int64] | None] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int, int, bool]:
+        """Min and max time, min and max tag set, rows, unique."""
+        return self.min_time, self.max_time, self.min_tagset, self.max_tagset, len(self.rows), self.unique
 
 
 Runs = tuple[Run, ...]
@@ -50,7 +61,7 @@ def run_of(rows: Rows) -> Run:
     ordered, unique = sort(rows)
     counters = ordered.sequences & COUNTER_MASK
     size = ordered.tagset.nbytes + ordered.times.nbytes + ordered.sequences.nbytes
-    size += sum(values.nbytes for values in ordered.columns.values())
+    size += sum(map(bytes_of_column, ordered.columns.values()))
     layout = layout_of(ordered.tagset)
     return Run(
         ordered,
@@ -66,18 +77,22 @@ def run_of(rows: Rows) -> Run:
     )
 
 
-def add(runs: Runs, run: Run) -> Runs:
-    """``runs`` with one more, folded where FAN of a size have come together."""
-    out = [*runs, run]
-    while True:
+def folded(runs: Runs) -> Runs:
+    """``runs`` folded at their end where FAN of a size have come together; the same object if there is nothing to do.
+
+    It is asked after each new run.
+    """
+    out = list(runs)
+    while out:
         size = _size_class(len(out[-1].rows))
         first = len(out)
         while first > 0 and _size_class(len(out[first - 1].rows)) <= size:
             first -= 1
         tail = out[first:]
         if len(tail) < FAN or sum(len(r.rows) for r in tail) > ROWS_FOLDED_MAX or not alike([r.rows for r in tail]):
-            return tuple(out)
+            break
         out[first:] = [run_of(concat([r.rows for r in tail]))]
+    return runs if len(out) == len(runs) else tuple(out)
 
 
 def alike(parts: Sequence[Rows]) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import inlined, int64_at, kernel, octet_at, uint16_at, uint32_at
+from tsdb.kernels import borrowing, inlined, int64_at, kernel, octet_at, uint16_at, uint32_at
 from tsdb.storage import decimals
 from tsdb.storage.codec import StoredColumn
 from tsdb.storage.pages import Spans
@@ -32,6 +32,7 @@ _WIDTHS = (np.uint8, np.uint16, np.uint32)
 _EVERYTHING: Mask = np.empty(0, np.bool_)
 # A line: the address of the numbers, how many, octets of each, base, step, exponent.
 _LINE = struct.Struct("=6q")
+LINE_NUMBERS = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -232,8 +233,8 @@ def _locate(
                 # Offsets are one more than ids, of each block.
                 start, stop = offsets[r + b], offsets[r + b + 1]
                 if timed:
-                    start = _at_least(line, start, stop, first)
-                    stop = _at_least(line, start, stop, last)
+                    start = at_least(line, start, stop, first)
+                    stop = at_least(line, start, stop, last)
                 if start < stop:
                     starts[count], stops[count], tagsets[count] = start, stop, ids[r]
                     count += 1
@@ -243,7 +244,7 @@ def _locate(
 
 
 @inlined
-def _number(line: npt.NDArray[np.int64], row: int) -> int:
+def number_at(line: npt.NDArray[np.int64], row: int) -> int:
     width = line[2]
     if width == 1:
         return octet_at(line[0], row, line[1])
@@ -254,11 +255,11 @@ def _number(line: npt.NDArray[np.int64], row: int) -> int:
     return int64_at(line[0], row, line[1])
 
 
-@kernel
-def _at_least(line: npt.NDArray[np.int64], start: int, stop: int, bound: int) -> int:
+@borrowing
+def at_least(line: npt.NDArray[np.int64], start: int, stop: int, bound: int) -> int:
     while start < stop:
         middle = (start + stop) // 2
-        if _number(line, middle) < bound:
+        if number_at(line, middle) < bound:
             start = middle + 1
         else:
             stop = middle

@@ -37,6 +37,7 @@ def install(shard: Shard, flushed: Flushed) -> None:
     state.put_counter(batch, shard.log.counter)
     state.put_producers(batch, head.producers)
     state.delete_flushing(batch, head.number)
+    shard.hosted.put_flushed(batch, head.replicas)
     shard.log.drop_flushed(batch, applied, shard.options.ops_kept)
     drop_markers(shard.rocks, batch, shard.log.logs())
     shard.write_durably(batch)
@@ -45,3 +46,4 @@ def install(shard: Shard, flushed: Flushed) -> None:
             shard.indexes[series].mark_durable(count)
     shard.frozen_bytes -= head.bytes
     shard.publish(blocks=blocks, tombstones=tombstones, frozen=version.frozen[1:])
+    shard.hosted.flushed(head.replicas)

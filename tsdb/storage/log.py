@@ -46,8 +46,10 @@ class OpLog:
 
     def __init__(self, clock: Clock, node_id: int, counter: int = 0) -> None:
         self._clock = clock
-        self._node_id = node_id
+        self.node_id = node_id
         self._logs: dict[int, LocationLog] = {}
+        self.shared: set[int] = set()
+        """Locations whose logs several nodes have: nothing is appended to them here (``replica_log``)."""
         self.counter = counter
         self.ops_appended = 0
         self.bytes_appended = 0
@@ -74,7 +76,7 @@ class OpLog:
         Asked before the first of several ops of one change, so that none is logged without the others.
         """
         if self.counter + counters > COUNTER_MASK:
-            raise ProgramLimitExceeded(f"node {self._node_id} has given all {COUNTER_MASK} counters to points")
+            raise ProgramLimitExceeded(f"node {self.node_id} has given all {COUNTER_MASK} counters to points")
 
     def append(
         self,
@@ -86,14 +88,17 @@ class OpLog:
         rows: int = 0,
         counters: int = 0,
         producer: Producer | None = None,
+        checksum: int | None = None,
     ) -> int:
         """Put the location's next op into ``batch``; it takes ``counters`` counters. Returns the first sequence.
+        ``checksum``: the body's, where it is known.
 
         The first sequence (node id and counter) is row 0's, row i has i more; a DELETE takes one for itself.
         """
         assert self.counter + counters <= COUNTER_MASK, "check_counters comes first"
+        assert location.number not in self.shared, f"the log of location {location.number} is not this node's alone"
         log = self.log_of(location)
-        first = self._node_id << COUNTER_BITS | (self.counter + 1)
+        first = self.node_id << COUNTER_BITS | (self.counter + 1)
         header = OpHeader(
             kind=kind,
             epoch=EPOCH,
@@ -109,7 +114,7 @@ class OpLog:
             previous=log.last.chain,
             digest=producer.digest if producer else 0,
         )
-        op = encode_op(header, body)
+        op = encode_op(header, body, checksum)
         batch.put("ops", keys.op_key(location.number, header.sequence), op)
         log.last = LogPosition(header.sequence, chain_hash(op, len(body)))
         self.counter += counters

@@ -20,12 +20,14 @@ from tsdb.storage.tombstone import decode_tombstones as decode_delete
 from tsdb.storage.tombstone import encode_tombstones as encode_delete
 
 __all__ = [
-    "GENESIS", "OpHeader", "OpKind", "WriteBody", "chain_hash", "decode_delete", "decode_header", "decode_op",
-    "decode_write", "encode_delete", "encode_op", "encode_write",
+    "GENESIS", "OpHeader", "OpKind", "Shared", "WriteBody", "chain_hash", "decode_delete", "decode_header",
+    "decode_op", "decode_write", "encode_delete", "encode_op", "encode_write",
 ]  # fmt: skip
 
 MAGIC = b"TSOP"
 VERSION = 1
+# Of an op in a log that several nodes have.
+SHARED_VERSION = 2
 MAX_PRODUCER_BYTES = 64
 MAX_BODY_BYTES = 1 << 30
 CHAIN_BYTES = 16
@@ -47,13 +49,29 @@ class OpKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Shared:
+    """What an op has beside that in a log that several nodes have (``tsdb.cluster.replication.ops``).
+
+    ``client`` is the session whose write it is (its batch is the header's), ``acknowledged`` the batch up to which that
+    client wants no answer any more, ``map_version`` of the ring under which the write was cut, ``metadata_index`` what
+    has to be known of the metadata before the op is applied.
+    """
+
+    client: int = 0
+    acknowledged: int = 0
+    map_version: int = 0
+    metadata_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OpHeader:
     """The head of an op.
 
     ``sequence`` is its op sequence in ``location``, from 1; ``low`` and ``high`` its hash interval [low, high), high up
     to 2**64. ``first_counter`` is the point sequence of row 0, row i has first + i; a DELETE takes one too. ``rows``
     are all rows of the body. ``producer`` and ``batch`` are "" and 0 when the write has no number, ``digest`` is of
-    what was sent under it (0: unknown). ``previous`` is the chain hash of the op before.
+    what was sent under it (0: unknown). ``previous`` is the chain hash of the op before; of a ``shared`` op it is the
+    op's own, as replication chains it.
     """
 
     kind: OpKind
@@ -69,6 +87,7 @@ class OpHeader:
     batch: int = 0
     previous: bytes = GENESIS
     digest: int = 0
+    shared: Shared | None = None
 
 
 # magic, version, kind, producer bytes, digest bytes, rows, epoch, location, sequence, low, last, first counter, batch,
@@ -76,12 +95,19 @@ class OpHeader:
 _FIXED = struct.Struct(">4sBBBBIQQQQQqqqII16s")
 _CHECKSUM = struct.Struct(">I")
 _DIGEST = struct.Struct(">Q")
+_SHARED = struct.Struct(">QQQQ")
 
 
-def encode_op(header: OpHeader, body: bytes) -> bytes:
-    """The op as it is logged and sent."""
+def encode_op(header: OpHeader, body: bytes, checksum: int | None = None) -> bytes:
+    """The op as it is logged and sent. ``checksum``: the body's CRC-32, from whom has computed it already."""
     h = header
+    if checksum is None:
+        checksum = zlib.crc32(body)
     producer, digest = h.producer.encode(), _DIGEST.pack(h.digest) if h.digest else b""
+    version, shared = VERSION, b""
+    if h.shared is not None:
+        s = h.shared
+        version, shared = SHARED_VERSION, _SHARED.pack(s.client, s.acknowledged, s.map_version, s.metadata_index)
     if len(producer) > MAX_PRODUCER_BYTES:
         raise ValueError(f"a producer's name has at most {MAX_PRODUCER_BYTES} bytes, this one {len(producer)}")
     if len(body) > MAX_BODY_BYTES:
@@ -90,11 +116,12 @@ def encode_op(header: OpHeader, body: bytes) -> bytes:
         raise ValueError(f"the hash interval [{h.low}, {h.high}) is none")
     head = (
         _FIXED.pack(
-            MAGIC, VERSION, h.kind, len(producer), len(digest), h.rows, h.epoch, h.location, h.sequence, h.low,
-            h.high - 1, h.first_counter, h.batch, h.wall_ns, len(body), zlib.crc32(body), h.previous,
+            MAGIC, version, h.kind, len(producer), len(digest), h.rows, h.epoch, h.location, h.sequence, h.low,
+            h.high - 1, h.first_counter, h.batch, h.wall_ns, len(body), checksum, h.previous,
         )
         + producer
         + digest
+        + shared
     )  # fmt: skip
     return b"".join((head, _CHECKSUM.pack(zlib.crc32(head)), body))
 
@@ -135,22 +162,25 @@ def _decode_head(data: bytes | memoryview) -> tuple[OpHeader, int, int, int]:
     ) = _FIXED.unpack_from(data)  # fmt: skip
     if magic != MAGIC:
         raise DataCorrupted(f"an op does not start with its magic but with {magic!r}")
-    end = _FIXED.size + producer_bytes + digest_bytes
+    shared_bytes = _SHARED.size if version == SHARED_VERSION else 0
+    named = _FIXED.size + producer_bytes
+    end = named + digest_bytes + shared_bytes
     if len(data) < end + _CHECKSUM.size:
         raise DataCorrupted(f"an op of {len(data)} bytes is cut off in its head")
     if zlib.crc32(memoryview(data)[:end]) != _CHECKSUM.unpack_from(data, end)[0]:
         raise DataCorrupted("the head of an op: checksum mismatch")
-    if version != VERSION or digest_bytes not in (0, _DIGEST.size):
-        raise DataCorrupted(f"an op of format version {version}, known is {VERSION}")
+    if version not in (VERSION, SHARED_VERSION) or digest_bytes not in (0, _DIGEST.size):
+        raise DataCorrupted(f"an op of format version {version}, known is {SHARED_VERSION}")
     if low > last or producer_bytes > MAX_PRODUCER_BYTES or body_bytes > MAX_BODY_BYTES:
         raise DataCorrupted(f"op {sequence} of location {location} has a head that cannot be")
     try:
         op_kind = OpKind(kind)
-        producer = bytes(data[_FIXED.size : end - digest_bytes]).decode()
+        producer = bytes(data[_FIXED.size : named]).decode()
     except ValueError as error:
         raise DataCorrupted(f"op {sequence} of location {location}: {error}") from None
     header = OpHeader(
         op_kind, epoch, location, sequence, low, last + 1, first_counter, rows, wall_ns, producer, batch, previous,
-        _DIGEST.unpack_from(data, end - digest_bytes)[0] if digest_bytes else 0,
+        _DIGEST.unpack_from(data, named)[0] if digest_bytes else 0,
+        Shared(*_SHARED.unpack_from(data, named + digest_bytes)) if shared_bytes else None,
     )  # fmt: skip
     return header, end + _CHECKSUM.size, body_bytes, body_checksum

@@ -14,6 +14,7 @@ from tsdb.model.time import NS_PER_SECOND
 
 MIB = 1 << 20
 EXIT_STORAGE_FAILED = 74
+EXIT_REMOVED = 3
 
 log = logging.getLogger("tsdb.storage")
 
@@ -30,6 +31,13 @@ def abort(reason: str) -> None:
     os._exit(EXIT_STORAGE_FAILED)
 
 
+def leave(reason: str) -> None:
+    """End the process now: its node was removed from its cluster, and must not act as one of it."""
+    log.critical("the process ends: %s", reason)
+    logging.shutdown()
+    os._exit(EXIT_REMOVED)
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Sizes in bytes, times in seconds.
@@ -40,7 +48,7 @@ class Options:
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
     ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
     most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. ``abort``
-    must not return in a server.
+    and ``leave`` must not return in a server.
     """
 
     head_bytes: int = 256 * MIB
@@ -70,6 +78,7 @@ class Options:
     clock: Clock = field(default_factory=SystemClock)
     free_bytes: Callable[[Path], int] = free_bytes
     abort: Callable[[str], None] = abort
+    leave: Callable[[str], None] = leave
 
     @property
     def live_bytes(self) -> int:

@@ -12,8 +12,16 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.kernels import kernel
+
+Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
 # Beyond this many parts in one window the pairs are not looked at one by one: all of the window is merged.
 PARTS_MAX = 500
+# How many others of its time a rectangle is compared with on average, at most: where there are more, the rest counts
+# as not alone.
+COMPARED_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +100,52 @@ def _union(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             out.append((low, high))
     return out
+
+
+def alone(min_time: Int64s, max_time: Int64s, min_tagset: Int64s, max_tagset: Int64s) -> Mask:
+    """Which rectangles overlap no other one. One that does not may be missing, where many lie at one time."""
+    found = np.ones(len(min_time), np.bool_)
+    order = np.argsort(min_time, kind="stable")
+    _part(order, min_time, max_time, min_tagset, max_tagset, COMPARED_MAX * len(order), found)
+    return found
+
+
+@kernel
+def _part(
+    order: npt.NDArray[np.intp], min_time: Int64s, max_time: Int64s, min_tagset: Int64s, max_tagset: Int64s, most: int,
+    found: Mask,
+) -> None:  # fmt: skip
+    """Go through rectangles by the time they begin, with those at hand that have not ended."""
+    at_hand = np.empty(len(order), np.int64)
+    count = compared = 0
+    for i in order:
+        if compared > most:
+            # What is at hand may overlap this one and others that come.
+            found[i] = False
+            for k in range(count):
+                found[at_hand[k]] = False
+            count = 0
+            continue
+        kept = 0
+        for k in range(count):
+            j = at_hand[k]
+            if max_time[j] >= min_time[i]:
+                at_hand[kept] = j
+                kept += 1
+                if min_tagset[j] <= max_tagset[i] and min_tagset[i] <= max_tagset[j]:
+                    found[i] = False
+                    found[j] = False
+        compared += count
+        at_hand[kept] = i
+        count = kept + 1
+
+
+def overlapping(
+    others: Sequence[Rectangle], min_time: Int64s, max_time: Int64s, min_tagset: Int64s, max_tagset: Int64s
+) -> Mask:
+    """Which of many rectangles overlap one of a few ``others``."""
+    found = np.zeros(len(min_time), np.bool_)
+    for other in others:
+        meets = (min_time <= other.max_time) & (max_time >= other.min_time)
+        found |= meets & (min_tagset <= other.max_tagset) & (max_tagset >= other.min_tagset)
+    return found

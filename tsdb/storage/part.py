@@ -123,8 +123,7 @@ class RunPart:
 
 
 class BlockPart:
-    """A block on disk: ``fetch`` reads, ``release`` forgets. ``overlapped``: with another part of its scan, as far as
-    whoever looks at its summaries has found out."""
+    """A block on disk: ``fetch`` reads, ``release`` forgets."""
 
     divisible = False
 
@@ -138,7 +137,6 @@ class BlockPart:
         self._statistics = statistics
         self._visited = False
         self._in_cells: tuple[Int64s, Int64s] | None = None
-        self.overlapped = False
         self._stored: dict[int, StoredColumn] = {}
         self._hot: dict[int, HotColumn] = {}
 

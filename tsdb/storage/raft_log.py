@@ -209,6 +209,13 @@ class RaftLog:
         self._pins[name] = (self.applied_index, expires)
         return self.applied_index, term
 
+    def renew_snapshot(self, name: str, expires: int) -> bool:
+        """The sending goes on; False if the pin had expired."""
+        pin = self._pins.get(name)
+        if pin is not None:
+            self._pins[name] = (pin[0], expires)
+        return pin is not None
+
     def end_snapshot(self, name: str, ok: bool) -> bool:
         """The sending ended, well or not; False if the pin had expired: then entries may be missing."""
         return self._pins.pop(name, None) is not None and ok

@@ -3,35 +3,34 @@
 1. The catalog, the index of blocks, tag sets, tombstones, producers and flushed positions are read.
 2. What a flush or a DROP left unfinished is deleted.
 3. The op logs are replayed from the flushed positions. Each op must be the next one and continue the chain of hashes;
-   a log that does not is not read past, and the store does not open with less in it.
+   a log that does not is not read past, and the store does not open with less in it. Logs that several nodes have are
+   left alone: what of them is committed only these nodes together know (``replica_log``).
 4. The counter goes above every counter in blocks, tombstones, logs and state: none is given twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
 
-import numpy as np
-
 from tsdb.errors import DataCorrupted, StartupError
 from tsdb.model.schema import Catalog
 from tsdb.model.store import Producer
-from tsdb.storage import keys, metadata, state
-from tsdb.storage.apply import rows_of
+from tsdb.storage import identity, keys, metadata, state
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.block import delete_values as delete_block_values
+from tsdb.storage.decoded import Decoded, Logged
 from tsdb.storage.flusher import flush_now
 from tsdb.storage.garbage import uncollected
 from tsdb.storage.log import LocationLog, LogPosition, OpLog
-from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_delete, decode_op, decode_write
+from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_op
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers, database_of, scoped
+from tsdb.storage.replica_log import ReplicaLog
 from tsdb.storage.rocks import Rocks
-from tsdb.storage.rows import COUNTER_MASK, Rows
+from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.shard import Shard, delete_series, delete_values
 from tsdb.storage.tagsets import TagSetIndex
 from tsdb.storage.tombstone import AnyTombstone, decode_tombstone
@@ -83,7 +82,9 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     counter = max(
         _highest_counter(rocks, blocks, stones.values()), max((p.counter for p in progress.values()), default=0)
     )
-    log = OpLog(options.clock, options.node_id, counter)
+    known = identity.load(rocks)
+    log = OpLog(options.clock, known.node if known is not None and known.joined else options.node_id, counter)
+    log.shared.update(ReplicaLog(rocks).all())
     version = Version(
         catalog=catalog,
         blocks=blocks,
@@ -165,15 +166,14 @@ class _Replay:
 
     def __init__(self, shard: Shard) -> None:
         self._shard = shard
-        self._rows: dict[int, list[Rows]] = {}
-        self._stones: list[AnyTombstone] = []
-        self._count = 0
+        self._decoded = Decoded()
         self._databases: dict[int, int] = {}
 
     def run(self) -> None:
         shard = self._shard
         databases = shard.version.catalog.databases.values()
-        logs = [shard.log.log_of(location) for database in databases for location in database.locations]
+        own = (each for database in databases for each in database.locations if each.number not in shard.log.shared)
+        logs = [shard.log.log_of(location) for location in own]
         self._databases = {location.number: each.number for each in databases for location in each.locations}
         flushed = state.load_flushed(shard.rocks)
         # All positions first: a head that is frozen half-way through must not forget the logs still to come.
@@ -198,7 +198,7 @@ class _Replay:
             self._op(log, header, body)
             log.last = LogPosition(sequence, chain_hash(op))
             # Only between ops: then the position says exactly what is applied.
-            if self._count >= ROWS_A_GROUP:
+            if self._decoded.count >= ROWS_A_GROUP:
                 self._apply()
 
     def _check(self, log: LocationLog, sequence: int, header: OpHeader) -> None:
@@ -209,45 +209,22 @@ class _Replay:
             raise DataCorrupted(f"op log of location {number}: op {sequence} does not continue the chain of hashes")
 
     def _op(self, log: LocationLog, header: OpHeader, body: memoryview) -> None:
-        first = header.first_counter
         if header.producer:
             producer = scoped(self._databases[header.location], Producer(header.producer, header.batch))
             of_log = (header.low, header.high), header.digest, header.wall_ns
             self._shard.producers.add(producer.name, producer.batch, *of_log)
-        if header.kind is OpKind.WRITE:
-            self._write(header, body)
-            self._raise_counter((first & COUNTER_MASK) + header.rows - 1)
-        elif header.kind is OpKind.DELETE:
-            series = self._shard.version.catalog.series_by_number
-            stones = [replace(stone, counter=first) for stone in decode_delete(body)]
-            self._stones += [stone for stone in stones if stone.series in series]
-            self._raise_counter(first & COUNTER_MASK)
+        if header.kind in (OpKind.WRITE, OpKind.DELETE):
+            name = f"op {header.sequence} of location {header.location}"
+            self._decoded.add(self._shard, Logged(name, header.kind, header.first_counter, header.rows, body))
         elif header.kind is OpKind.MARKER:
             log.marked = header.sequence
         else:
             raise DataCorrupted(f"op {header.sequence} of location {header.location} is a {header.kind.name}")
 
-    def _raise_counter(self, counter: int) -> None:
-        self._shard.log.counter = max(self._shard.log.counter, counter)
-
-    def _write(self, header: OpHeader, body: memoryview) -> None:
-        first = header.first_counter
-        for write in decode_write(body):
-            count = len(write.times)
-            # A series that is not there any more was dropped after this op.
-            if write.series in self._shard.version.catalog.series_by_number:
-                sequences = np.arange(first, first + count, dtype=np.int64)
-                index = self._shard.index_of(write.series)
-                rows = rows_of(write.times, write.tagsets, write.tagset, write.fields, sequences, index)
-                self._rows.setdefault(write.series, []).append(rows)
-            first += count
-            self._count += count
-        if first - header.first_counter != header.rows:
-            raise DataCorrupted(f"op {header.sequence} of location {header.location} has not the rows it says")
-
     def _apply(self) -> None:
         shard = self._shard
-        shard.apply(self._rows, self._stones)
-        self._rows, self._stones, self._count = {}, [], 0
+        shard.apply(self._decoded.rows, self._decoded.tombstones)
+        shard.tidy()
+        self._decoded = Decoded()
         if shard.live_bytes >= shard.options.live_bytes:
             flush_now(shard, shard.freeze())

@@ -245,6 +245,11 @@ class Rocks:
         except Exception as error:
             raise IoError(f"could not make a checkpoint in {path}: {error}") from error
 
+    def is_compacting(self) -> bool:
+        """Is RocksDB at work, or about to be, to give back the space of what was deleted?"""
+        names = (_COMPACTIONS_RUNNING, _COMPACTION_PENDING)
+        return any(family.property_int_value(name) for family in self._families.values() for name in names)
+
     def bytes_on_disk(self, family: str) -> int:
         """Bytes in the files of a family, without the WAL."""
         opened = self._families[family]
@@ -290,6 +295,7 @@ class Rocks:
 
 _SST_BYTES = "rocksdb.live-sst-files-size"
 _BLOB_BYTES = "rocksdb.live-blob-file-size"
+_COMPACTIONS_RUNNING, _COMPACTION_PENDING = "rocksdb.num-running-compactions", "rocksdb.compaction-pending"
 
 
 def _read_error(family: str, error: Exception) -> Exception:

@@ -44,7 +44,7 @@ class RowBounds:
     def __init__(self, series: Series, bounds: Iterable[FieldBound]) -> None:
         self._kinds = {column.number: column.kind for column in series.fields}
         self._bounds = [
-            bound for bound in bounds if is_usable(series, bound) and _fits(self._kinds[bound.column], bound)
+            bound for bound in bounds if is_usable(series, bound) and fits(self._kinds[bound.column], bound)
         ]
         self.columns = tuple(dict.fromkeys(bound.column for bound in self._bounds))
 
@@ -86,7 +86,8 @@ def _left(selection: Selection, keep: Mask, columns: Mapping[int, pa.Array]) -> 
     return Narrowed(left, inside, {number: selected(values, inside) for number, values in columns.items()})
 
 
-def _fits(kind: Kind, bound: FieldBound) -> bool:
+def fits(kind: Kind, bound: FieldBound) -> bool:
+    """Whether values can be compared with a bound as 64 bits."""
     if kind is Kind.INT8:
         limits = [limit for limit in (bound.low, bound.high) if limit is not None]
         return all(isinstance(limit, int) and _INT8.min <= limit <= _INT8.max for limit in limits)

@@ -14,13 +14,12 @@ Columns that the request does not name are not read, and where bounds on fields 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from tsdb.model.schema import Role
-from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Moment, Scan, ScanRequest, ScanStatistics
+from tsdb.model.store import SEQUENCE, TIME, TIME_NS, Scan, ScanRequest, ScanStatistics
 from tsdb.storage.batches import Output, Piece, joined
 from tsdb.storage.merge import concat, merge_versions, sort, take
 from tsdb.storage.overlap import Overlaps, overlaps
@@ -28,8 +27,8 @@ from tsdb.storage.part import Part, read_field, stored_numbers
 from tsdb.storage.passing import KEPT_SHARE, PARTS_TOGETHER, Passing
 from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
-from tsdb.storage.visibility import Visibility
+from tsdb.storage.scan_input import ScanInput
+from tsdb.storage.selection import Int64s, Selection, in_time, of_tagsets
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
@@ -37,22 +36,6 @@ BATCH_ROWS = 128 * 1024
 # little out of the cache.
 KEPT_ROWS = 8 << 20
 _NO_TIMES = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class ScanInput:
-    """What a scan reads from: parts that survived pruning, and how their rows are judged.
-
-    ``wanted`` is a mask over tag set ids, None for all; [``low``, ``high``) the time range above retention's floor.
-    ``moment`` is held for as long as the scan is read, whatever becomes of its view: no block is deleted under it.
-    """
-
-    parts: list[Part]
-    low: int
-    high: int
-    wanted: Mask | None
-    visibility: Visibility
-    moment: Moment
 
 
 class SeriesScan:
@@ -74,7 +57,7 @@ class SeriesScan:
         self._merges = series.keyed
         self._stored_numbers = [number for column in self._fields.values() for number in stored_numbers(column)]
         bounds = RowBounds(series, request.bounds if request.prune else ())
-        rows = sum(part.rows for part in source.parts) if bounds else 0
+        rows = source.rows if bounds else 0
         self._passing = Passing(
             list(self._fields.values()), source.wanted, bounds, statistics,
             tags=self._has_tags, times=self._has_times, sequences=self._has_sequences, keep=rows <= KEPT_ROWS,
@@ -87,7 +70,7 @@ class SeriesScan:
         """The visible rows, window by window; those with nothing but rows of blocks that pass as they are together."""
         source = self._source
         plain: list[Part] = []
-        for window in cut_by_window(source.parts, source.low, source.high):
+        for window in cut_by_window(source.parts(), source.low, source.high):
             found = overlaps([p.rectangle for p in window.parts]) if self._merges and len(window.parts) > 1 else None
             if self._passes(window, found):
                 plain += window.parts

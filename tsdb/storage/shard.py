@@ -22,10 +22,13 @@ from tsdb.storage import keys, state
 from tsdb.storage.apply import add_rows, add_tombstones
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.changes import ChangesReader, KnownChanges, with_erased
-from tsdb.storage.head import bytes_of
+from tsdb.storage.head import bytes_of, folded
+from tsdb.storage.hosted import Hosted, Nobody
+from tsdb.storage.hot_groups.lines import LinesTables
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
 from tsdb.storage.moments import Moments
+from tsdb.storage.newest.keeping import KeptCache
 from tsdb.storage.newest.tails import TailsCache
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers
@@ -76,13 +79,18 @@ class Shard:
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
         self.tails = TailsCache()
         self._known = KnownChanges()
+        self._lines = LinesTables()
+        self._kept = KeptCache()
         self._erased = version.erased
         self._deleted: dict[int, int] = {}
         self._changed: dict[int, int] = {}
         self._forgotten: dict[int, int] = {}
         # Series that staged changes of the catalog have dropped.
         self._gone: list[int] = []
+        # Series whose live head has new runs.
+        self._grown: set[int] = set()
         self._frozen_count = 0
+        self.hosted: Hosted = Nobody()
         self._marked_ns = options.clock.now_ns()
 
     # ---- durable, then visible
@@ -122,7 +130,18 @@ class Shard:
     def view(self) -> StorageView:
         """The newest version, open to be read. Any thread may ask."""
         version, moment = self.moments.open(lambda: self.version)
-        return StorageView(version, moment, self.rocks, self.cache, self.rules, self.tails, self.summaries, self._known)
+        return StorageView(
+            version,
+            moment,
+            self.rocks,
+            self.cache,
+            self.rules,
+            self.tails,
+            self.summaries,
+            self._known,
+            self._lines,
+            self._kept,
+        )
 
     # ---- appends
 
@@ -202,6 +221,18 @@ class Shard:
         self._appeared.update((stone, self.version.number) for stone in stones)
         self._deleted.update((stone.series, self.version.number) for stone in stones)
         self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
+        self._grown.update(rows)
+
+    def tidy(self) -> None:
+        """Fold the runs of the live head that have come together: after its writers were answered."""
+        grown, self._grown = self._grown, set()
+        live, before = dict(self.version.live), self.version.live
+        for series in grown & live.keys():
+            live[series] = folded(live[series])
+        changed = [series for series in grown & live.keys() if live[series] is not before[series]]
+        if changed:
+            self.live_bytes += sum(bytes_of(live[series]) - bytes_of(before[series]) for series in changed)
+            self.publish(live=live)
 
     def _tagsets(self, series: Iterable[int]) -> Mapping[int, TagSets]:
         """The tag sets of the next version; those of ``series`` may have grown."""
@@ -244,6 +275,7 @@ class Shard:
             version.tombstones,
             tuple(counter for counter in self.moments.counters() if counter < self.log.counter),
             self.live_bytes,
+            self.hosted.freeze(),
         )
         self.frozen_bytes += head.bytes
         self.live_bytes = 0
@@ -265,7 +297,10 @@ class Shard:
         for number in before.databases_by_number.keys() - after.databases_by_number.keys():
             locations = before.databases_by_number[number].locations
             self.log.forget(batch, locations)
-            state.delete_flushed(batch, [location.number for location in locations])
+            numbers = [location.number for location in locations]
+            state.delete_flushed(batch, numbers)
+            self.hosted.drop(batch, numbers)
+            self.log.shared.difference_update(numbers)
             # The ops that go with the logs may be all that showed how far the counter had come (invariant 3).
             state.put_counter(batch, self.log.counter)
 

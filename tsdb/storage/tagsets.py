@@ -40,6 +40,8 @@ MAX_TAGSETS = 2**31 - 1
 CHUNK_TAGSETS = 65_536
 # Values of a tag that are compared one by one.
 FEW = 8
+# Codes that are kept of values that were asked for one by one, and how long such a value is at most.
+ASKED_MAX, ASKED_CHARACTERS = 1024, 256
 
 
 def encode_tagset_record(tagset: bytes) -> bytes:
@@ -55,10 +57,11 @@ def decode_tagset_record(data: bytes) -> bytes:
 class TagValues(Sequence[str]):
     """The distinct values of one tag by their codes; those that are known at one moment."""
 
-    __slots__ = ("_arrow", "_strings")
+    __slots__ = ("_arrow", "_asked", "_strings")
 
     def __init__(self, strings: Strings) -> None:
         self._strings = strings
+        self._asked: dict[str, int] = {}
         self._arrow: pa.StringArray | None = None
 
     def __len__(self) -> int:
@@ -78,6 +81,18 @@ class TagValues(Sequence[str]):
     def codes(self, values: Iterable[str]) -> Int32s:
         """The code of each value, −1 where no tag set has it."""
         return self._strings.find(ByteStrings.of([value.encode() for value in values]))
+
+    def code(self, value: str) -> int:
+        """The code of one value, −1 where no tag set has it. Dashboards ask for the same few again and again."""
+        code = self._asked.get(value)
+        if code is None:
+            found = self._strings.find_one(value.encode())
+            code = ABSENT if found is None else found
+            if len(self._asked) >= ASKED_MAX:
+                self._asked.clear()
+            if len(value) <= ASKED_CHARACTERS:
+                self._asked[value] = code
+        return code
 
     def arrow(self) -> pa.StringArray:
         """The values as an Arrow array."""
@@ -134,6 +149,8 @@ class TagSetIndex:
         self._holes = _NO_HOLES
         self._tags: dict[int, _Tag] = {}
         self._durable = 0
+        # What was asked for last: most writers have the same tag sets in each batch.
+        self._last: tuple[ByteStrings, Int32s] = (ByteStrings.of(()), np.empty(0, np.int32))
         self._snapshot = TagSets(self._table.strings, self._holes, {})
 
     def __len__(self) -> int:
@@ -180,8 +197,10 @@ class TagSetIndex:
         return index
 
     def ids(self, tagsets: Sequence[bytes]) -> Int32s:
-        """The id of each tag set by value, given now if it has none."""
+        """The id of each tag set by value, given now if it has none. Do not change it."""
         wanted = ByteStrings.of(tagsets)
+        if wanted is self._last[0]:
+            return self._last[1]
         found = self._table.strings.find(wanted)
         absent = np.flatnonzero(found < 0)
         if len(absent):
@@ -189,6 +208,7 @@ class TagSetIndex:
             if len(self) + len(new) > MAX_TAGSETS:
                 raise OverflowError(f"a series has at most {MAX_TAGSETS} tag sets")
             found[absent] = self._add(new)
+        self._last = wanted, found
         return found
 
     def snapshot(self) -> TagSets:
@@ -267,12 +287,13 @@ class TagSets:
     @property
     def size(self) -> int:
         """How many tag sets there are."""
-        return self.count - int(np.count_nonzero(self._holes))
+        return self.count - int(np.count_nonzero(self._holes)) if len(self._holes) else self.count
 
     def present(self) -> Bools:
         """Which ids stand for a tag set; bool[count]."""
         mask = np.ones(self.count, np.bool_)
-        mask[: len(self._holes)] = ~self._holes
+        if len(self._holes):
+            mask[: len(self._holes)] = ~self._holes
         return mask
 
     def all(self) -> ByteStrings:
@@ -311,20 +332,23 @@ class TagSets:
 
     def matching(self, tags: Sequence[TagMatch | TagIn]) -> Bools:
         """Which tag sets satisfy all of ``tags``; bool[count]. Tests are called once for each distinct value."""
-        mask = self.present()
+        mask: Bools | None = None
         for tag in tags:
             codes, values = self.column(tag.column)
             few = _few(tag, values)
             if few is not None:
-                mask &= _equals(codes, few)
+                own = _equals(codes, few)
+                # A hole has no codes.
+                mask = own if mask is None else mask & own
                 continue
+            mask = self.present() if mask is None else mask
             if isinstance(tag, TagIn) or tag.values is not None:
                 table = _member(tag, values)
             else:
                 table = _tested(tag, values, codes[mask])
             # A code of −1 picks the last entry: an absent tag.
             mask &= table[codes]
-        return mask
+        return self.present() if mask is None else mask
 
     def dictionary(self, number: int, ids: Int32s) -> pa.DictionaryArray:
         """The values of one tag for rows of tag set ``ids``: dictionary<int32, string>, null where absent."""
@@ -343,7 +367,7 @@ def _few(tag: TagIn | TagMatch, values: TagValues) -> list[int] | None:
     negated = isinstance(tag, TagIn) and tag.negated
     if tag.values is None or negated or len(tag.values) > FEW or None in tag.values:
         return None
-    return [code for code in values.codes(value for value in tag.values if value is not None).tolist() if code >= 0]
+    return [code for value in tag.values if value is not None and (code := values.code(value)) >= 0]
 
 
 def _equals(codes: Int32s, few: Sequence[int]) -> Bools:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,23 +13,32 @@ from tsdb import prompt
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
+from tsdb.model.summaries import Groups
 from tsdb.model.time import NS_MIN
 from tsdb.model.uniqueness import comparable, matched
 from tsdb.storage.batches import Output, Piece
-from tsdb.storage.block import BlockHeader, BlockReader
+from tsdb.storage.block import BlockReader
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.changes import ChangesReader, KnownChanges
 from tsdb.storage.field_bounds import within_bounds
+from tsdb.storage.head import Runs
+from tsdb.storage.hot_groups.groups import hot_groups
+from tsdb.storage.hot_groups.lines import LinesTables
+from tsdb.storage.hot_groups.rows import hot_rows
+from tsdb.storage.hot_groups.survey import HotInput
 from tsdb.storage.newest.groups import groups_of
+from tsdb.storage.newest.keeping import Keeping, KeptCache
+from tsdb.storage.newest.kept import KeptRows
 from tsdb.storage.newest.scan import NewestInput, NewestScan
 from tsdb.storage.newest.tails import TailsCache
 from tsdb.storage.newest.waiting import Waiting
 from tsdb.storage.overlap import Rectangle
-from tsdb.storage.part import BlockPart, Part, RunPart
+from tsdb.storage.part import BlockPart, RunPart
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.rules import KeptRules
-from tsdb.storage.scan import ScanInput, SeriesScan
-from tsdb.storage.selection import Mask
+from tsdb.storage.scan import SeriesScan
+from tsdb.storage.scan_input import ScanInput
+from tsdb.storage.selection import Int64s, Mask
 from tsdb.storage.summaries.cache import SummaryCache
 from tsdb.storage.summaries.read import SummaryReader
 from tsdb.storage.summary_scan import SummaryScan
@@ -41,8 +50,10 @@ from tsdb.storage.within import scan_within
 
 _NO_TAGSETS = TagSetIndex().snapshot()
 _NO_BLOCKS = SeriesBlocks()
+_NO_PLACES = np.empty(0, np.intp)
 # So many rows of a head count as one part more of what a scan looks at.
 HEAD_ROWS = 16_384
+_NO_COLUMNS = pa.schema([])
 
 
 class StorageView:
@@ -50,7 +61,7 @@ class StorageView:
 
     def __init__(
         self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache,
-        summaries: SummaryCache, known: KnownChanges,
+        summaries: SummaryCache, known: KnownChanges, lines: LinesTables, kept: KeptCache,
     ) -> None:  # fmt: skip
         self.version = version
         self._moment: Moment | None = moment
@@ -60,6 +71,10 @@ class StorageView:
         self._rules = rules
         self._tails = tails
         self._known = known
+        self._lines = lines
+        self._kept = kept
+        self.before: Callable[[Series, TimeRange], None] | None = None
+        """Told what is about to be read, and may refuse it."""
 
     @property
     def catalog(self) -> Catalog:
@@ -75,27 +90,66 @@ class StorageView:
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start a scan. Raises UndefinedColumn."""
+        self._tell(request.series, request.range)
         if request.within is not None:
             return scan_within(self.scan, request)
         tagsets = self.tagsets(request.series.number)
-        output = Output(request, tagsets)
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
         statistics = ScanStatistics()
         statistics.tagsets_total = tagsets.size
-        statistics.tagsets_matched = statistics.tagsets_total if wanted is None else int(np.count_nonzero(wanted))
+        ids = None if wanted is None else wanted.nonzero()[0]
+        statistics.tagsets_matched = statistics.tagsets_total if ids is None else len(ids)
+        groups = self._groups(request, ids, statistics) if request.cells is not None else None
+        if groups is not None:
+            return Scan(_NO_COLUMNS, iter(()), statistics, groups=groups)
+        output = Output(request, tagsets)
         if request.newest is not None and request.prune and request.newest.rows > 0:
-            newest = self._newest_input(request, request.newest, wanted, statistics)
-            prompt.reads(newest.blocks + statistics.rows_head // HEAD_ROWS)
-            return NewestScan(request, request.newest, newest, statistics).start(output)
+            return self._newest(request, request.newest, wanted, statistics)
+        few = self._few(request, ids, statistics)
+        if few is not None:
+            return Scan(output.schema, iter([output.batch(few, 0, few.rows)] if few.rows else ()), statistics)
         source = self._input(request, wanted, statistics)
-        prompt.reads(len(source.parts) + statistics.rows_head // HEAD_ROWS)
+        prompt.reads(len(source) + statistics.rows_head // HEAD_ROWS)
         scan = SeriesScan(request, source, statistics).start(output)
         if request.cells is None or request.bounds or not request.prune:
             return scan
-        reader = SummaryReader(self._rocks, self._summaries)
+        reader = SummaryReader(request.series.number, self._rocks, self._summaries)
         return replace(scan, cells=SummaryScan(request, source, reader, tagsets, statistics).cells())
 
+    def _groups(self, request: ScanRequest, ids: Int64s | None, statistics: ScanStatistics) -> Groups | None:
+        """All points of a scan for an aggregate, if they are few and lie in blocks, and no row has to be judged."""
+        if request.bounds or not request.prune:
+            return None
+        source = self._hot_input(request, ids)
+        return None if source is None else hot_groups(request, source, self._lines, statistics)
+
+    def _few(self, request: ScanRequest, ids: Int64s | None, statistics: ScanStatistics) -> Piece | None:
+        """All points of a scan, if they are few, under the same condition."""
+        source = None if request.cells is not None or not request.prune else self._hot_input(request, ids)
+        return None if source is None else hot_rows(request, source, self._lines, statistics)
+
+    def _hot_input(self, request: ScanRequest, ids: Int64s | None) -> HotInput | None:
+        """None where rows have to be judged one by one, or there are none."""
+        number, version = request.series.number, self.version
+        low, high = max(request.range.low, self._floor(number)), request.range.high
+        if low >= high or version.tombstones.get(number):
+            return None
+        blocks, runs = version.blocks.get(number, _NO_BLOCKS), version.runs(number)
+        return HotInput(
+            blocks, runs, request.series.keyed, low, high, self.tagsets(number), ids, self._rocks, self._cache
+        )  # fmt: skip
+
+    def _floor(self, number: int) -> int:
+        """Retention's, by which the series' older points are gone."""
+        found = self.version.catalog.series_by_number.get(number)
+        return NS_MIN if found is None or found[1].floor_ns is None else found[1].floor_ns
+
+    def _tell(self, series: Series, span: TimeRange) -> None:
+        if self.before is not None:
+            self.before(series, span)
+
     def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
+        self._tell(series, TimeRange())
         return self.tagsets(series.number).known(tagsets)
 
     def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
@@ -109,6 +163,7 @@ class StorageView:
         return self.version.progress.get(series.number)
 
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        self._tell(series, span)
         reader = ChangesReader(self.version, self._rocks, self._cache, self._known)
         return reader.changes(series.number, since, span, quantum_ns)
 
@@ -137,39 +192,61 @@ class StorageView:
     ) -> ScanInput:
         number, version = request.series.number, self.version
         series, low, high, visibility = self._rules_of(request)
+        blocks = version.blocks.get(number, _NO_BLOCKS)
         chosen = _Chooser(low, high, wanted, statistics)
-        headers = [h for h in chosen.blocks(version.blocks.get(number, _NO_BLOCKS)) if h.high_counter > since]
+        places = chosen.places(blocks)
+        if since >= 0:
+            places = places[blocks.high_counter[places] > since]
         runs = chosen.runs([RunPart(run) for run in version.runs(number) if run.max_counter > since])
-        if request.bounds and request.prune and headers:
-            in_time_and_tags = len(headers)
-            headers = within_bounds(series, request.bounds, headers, [run.rectangle for run in runs])
-            statistics.blocks_pruned_fields = in_time_and_tags - len(headers)
-        blocks = [BlockPart(BlockReader(self._rocks, header, self._cache), statistics) for header in headers]
-        parts: list[Part] = [*blocks, *runs]
-        return ScanInput(parts, low, high, wanted, visibility, self.moment)
+        if request.bounds and request.prune and len(places):
+            headers = [blocks.headers[at] for at in places.tolist()]
+            within = within_bounds(series, request.bounds, headers, [run.rectangle for run in runs])
+            statistics.blocks_pruned_fields = len(places) - int(np.count_nonzero(within))
+            places = places[within]
+        open_block = self._opener(blocks, statistics)
+        return ScanInput(blocks, places, runs, open_block, low, high, wanted, visibility, self.moment)
+
+    def _opener(self, blocks: SeriesBlocks, statistics: ScanStatistics) -> Callable[[int], BlockPart]:
+        """Opens the block at a place of the index."""
+        return lambda at: BlockPart(BlockReader(self._rocks, blocks.headers[at], self._cache), statistics)
+
+    def _newest(
+        self, request: ScanRequest, newest: Newest, wanted: Mask | None, statistics: ScanStatistics
+    ) -> Scan:  # fmt: skip
+        """A scan of newest rows, of kept ones if it is of all tag sets and nothing is hidden."""
+        number, tagsets = request.series.number, self.tagsets(request.series.number)
+        blocks, runs = self.version.blocks.get(number, _NO_BLOCKS), self.version.runs(number)
+
+        def inputs(request: ScanRequest, kept: KeptRows | None, head: bool) -> NewestInput:
+            source = self._newest_input(request, newest, wanted, statistics, blocks, runs if head else (), kept)
+            prompt.reads(source.blocks + statistics.rows_head // HEAD_ROWS)
+            return source
+
+        if wanted is None and not self.tombstones(number) and Keeping.fits(request, newest, blocks, runs, tagsets):
+            low = max(request.range.low, self._floor(number))
+            return Keeping(request, newest, blocks, runs, low, tagsets, self._kept).scan(inputs, statistics)
+        return NewestScan(request, newest, inputs(request, None, True), statistics).start(Output(request, tagsets))
 
     def _newest_input(
-        self, request: ScanRequest, newest: Newest, wanted: Mask | None, statistics: ScanStatistics
-    ) -> NewestInput:
-        number, version = request.series.number, self.version
+        self, request: ScanRequest, newest: Newest, wanted: Mask | None, statistics: ScanStatistics,
+        blocks: SeriesBlocks, runs: Runs, kept: KeptRows | None,
+    ) -> NewestInput:  # fmt: skip
+        number = request.series.number
         _, low, high, visibility = self._rules_of(request)
-        tagsets, blocks = self.tagsets(number), version.blocks.get(number, _NO_BLOCKS)
+        tagsets = self.tagsets(number)
         if wanted is None:
             wanted = tagsets.present()
         chooser = _Chooser(low, high, wanted, statistics)
-        chosen = chooser.places(blocks)
-        runs = chooser.runs([RunPart(run) for run in version.runs(number)])
+        chosen = chooser.places(blocks) if kept is None else _NO_PLACES
+        parts = chooser.runs([RunPart(run) for run in runs])
         waiting = Waiting(
-            blocks, chosen, runs,
-            lambda at: BlockPart(BlockReader(self._rocks, blocks.headers[at], self._cache), statistics),
-            TimeRange(low, high),
-            oldest=newest.oldest,
-        )  # fmt: skip
+            blocks, chosen, parts, self._opener(blocks, statistics), TimeRange(low, high), oldest=newest.oldest
+        )
         groups, total = groups_of(tagsets, newest.by)
         reach = self._tails.reaches.of(number, oldest=newest.oldest)
         return NewestInput(
             waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, reach, blocks, self.moment,
-            SummaryReader(self._rocks, self._summaries),
+            SummaryReader(number, self._rocks, self._summaries), kept,
         )  # fmt: skip
 
     def _rules_of(self, request: ScanRequest) -> tuple[Series, int, int, Visibility]:
@@ -195,9 +272,6 @@ class _Chooser:
         self._statistics = statistics
         # Rising: a range of ids has a wanted one if two places in here differ.
         self._wanted = None if wanted is None else np.flatnonzero(wanted)
-
-    def blocks(self, blocks: SeriesBlocks) -> list[BlockHeader]:
-        return [blocks.headers[at] for at in self.places(blocks).tolist()]
 
     def places(self, blocks: SeriesBlocks) -> npt.NDArray[np.intp]:
         """The places in the index of the blocks that may hold a wanted row."""

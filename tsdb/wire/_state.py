@@ -32,6 +32,9 @@ from enum import Enum, auto
 
 
 class State(Enum):
+    # They are keys of tables: as fast as an object's own.
+    __hash__ = object.__hash__
+
     STARTUP = auto()
     NEGOTIATING = auto()
     STARTING = auto()
@@ -51,6 +54,8 @@ class State(Enum):
 
 class Sent(Enum):
     """What the server sends, as far as it moves the state. ANSWER is every other message."""
+
+    __hash__ = object.__hash__
 
     ENCRYPTION_ANSWER = auto()
     PASSWORD_REQUEST = auto()

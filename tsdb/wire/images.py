@@ -516,7 +516,12 @@ def addresses_of(image: Image) -> tuple[int, int, int]:
     """Where an image's arrays begin, for kernels that take any number of images."""
     assert image.starts.flags.c_contiguous
     assert image.lengths.flags.c_contiguous
-    return image.octets.ctypes.data, image.starts.ctypes.data, image.lengths.ctypes.data
+    return _address(image.octets), _address(image.starts), _address(image.lengths)
+
+
+def _address(array: npt.NDArray[np.generic]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _mark_nulls(array: Any, lengths: Lengths) -> None:

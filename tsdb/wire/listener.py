@@ -67,7 +67,9 @@ class Listener:
         port: int = 0,
         limits: Limits | None = None,
         tls: Tls | None = None,
+        process_ids: range = range(1, 2**31),
     ) -> None:
+        """``process_ids``: what sessions are numbered by, one after the other and again from the first."""
         self.factory = factory
         self.host = host
         self.port = port
@@ -77,7 +79,8 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._peers: set[_Peer] = set()
         self._by_process_id: dict[int, _Peer] = {}
-        self._last_process_id = 0
+        self._process_ids = process_ids
+        self._last_process_id = process_ids.start - 1
 
     async def start(self) -> None:
         """Bind and accept. Raises ``StartupError`` if the address cannot be had."""
@@ -151,7 +154,8 @@ class Listener:
                 "sorry, too many clients already", hint=f"At most {self.limits.connections_max} sessions are allowed."
             )
         while True:
-            self._last_process_id = self._last_process_id % (2**31 - 1) + 1
+            following = self._last_process_id + 1
+            self._last_process_id = following if following in self._process_ids else self._process_ids.start
             if self._last_process_id not in self._by_process_id:
                 break
         self._by_process_id[self._last_process_id] = peer

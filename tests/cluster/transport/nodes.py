@@ -17,9 +17,11 @@ import uvloop
 from tests.cluster.transport.pair import CLUSTER
 from tsdb.clock import SystemClock
 from tsdb.cluster.authority import Issued, issue, make_authority
+from tsdb.cluster.raft.clients import Follow, Followed
 from tsdb.cluster.raft.messages import Message
 from tsdb.cluster.transport.connection import RoundTrip
 from tsdb.cluster.transport.greeting import Identity, Purpose
+from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import KIB, MIB, SECOND, Limits, Settings, Times
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.tls import NodeTls
@@ -66,8 +68,9 @@ class Recorder:
         self.messages: list[Message] = []
         self.streams: list[tuple[int, int, bytes]] = []
         self.unreachables: list[int] = []
-        self.snapshots: list[tuple[int, bool]] = []
         self.trips: dict[int, RoundTrip] = {}
+        self.clients: list[tuple[Guest, Follow | Followed]] = []
+        self.left: list[Guest] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -82,11 +85,14 @@ class Recorder:
     def unreachable(self, peer: int) -> None:
         self.unreachables.append(peer)
 
-    def snapshot_ended(self, peer: int, sent: bool) -> None:
-        self.snapshots.append((peer, sent))
-
     def round_trip(self, peer: int, trip: RoundTrip) -> None:
         self.trips[peer] = trip
+
+    async def client(self, guest: Guest, message: Follow | Followed) -> None:
+        self.clients.append((guest, message))
+
+    def client_left(self, guest: Guest) -> None:
+        self.left.append(guest)
 
 
 def identity(number: int, **changes: Any) -> Identity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from uuid import UUID
 
@@ -16,7 +16,7 @@ ANN = Identity(CLUSTER, 1, UUID(int=0xA1), "ann")
 BOB = Identity(CLUSTER, 2, UUID(int=0xB1), "bob")
 MEMBERS = {1: ANN, 2: BOB}
 SMALL = Limits(frame_bytes_max=64, message_bytes_max=KIB, window=4 * KIB, queue_bytes_max=4 * KIB)
-SETTINGS = Settings(limits={Purpose.CONTROL: SMALL, Purpose.LOG: SMALL})
+SETTINGS = Settings(limits=dict.fromkeys(Purpose, SMALL), guest_limits=SMALL)
 START = Now(1_000_000_000, 5_000_000_000)
 
 
@@ -61,9 +61,12 @@ class ConnectionPair:
         accepting: Settings | None = None,
         cut: Callable[[bytes], Iterable[bytes]] = whole,
         purpose: Purpose = Purpose.CONTROL,
+        certified: Iterable[str] = (),
+        full: Collection[Purpose] = (),
     ) -> None:
-        self.dialer = Connection.dial(me, peer, purpose, [peer.name], START, settings)
-        self.acceptor = Connection.accept(BOB, MEMBERS, [me.name], START, accepting or settings)
+        names = [*certified] or [peer.name]
+        self.dialer = Connection.dial(me, peer, purpose, names, START, settings)
+        self.acceptor = Connection.accept(BOB, MEMBERS, [me.name], START, accepting or settings, full=full)
         self.cut = cut
 
     def exchange(self, now: Now = START) -> tuple[list[Event], list[Event]]:

@@ -28,7 +28,7 @@ from tsdb.cluster.raft_store import RaftStore
 from tsdb.cluster.transport.limits import SECOND, Times
 from tsdb.cluster.transport.limits import Settings as TransportSettings
 from tsdb.cluster.transport.members import Member
-from tsdb.cluster.transport.transport import Transport
+from tsdb.cluster.transport.transport import LogStream, Transport
 from tsdb.storage.rocks import Rocks
 
 GROUP = 1
@@ -44,8 +44,9 @@ class Process:
             store.bootstrap(Configuration(tuple(range(1, voters + 1))))
         chance = random.Random()
         self.driver = RaftDriver(
-            Settings(node=node), store, self.send, SystemClock(), pool, chance.randrange, Pace(tick_s=0.1)
-        )
+            Settings(node=node), store, self.send, self.open_stream, SystemClock(), pool, chance.randrange,
+            Pace(tick_s=0.1),
+        )  # fmt: skip
         # Others use the machine as well: who says nothing for a while may only be waiting for its turn.
         patient = TransportSettings(times=Times(silence_ns=5 * SECOND, connect_ns=10 * SECOND, greeting_ns=10 * SECOND))
         name = f"n{node}"
@@ -55,6 +56,9 @@ class Process:
 
     def send(self, message: Message) -> bool:
         return self.transport.send(message)
+
+    async def open_stream(self, peer: int) -> LogStream:
+        return await self.transport.open_stream(peer)
 
     async def answer(self, words: list[str]) -> Any:
         match words:

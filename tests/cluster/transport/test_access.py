@@ -32,7 +32,7 @@ from tests.cluster.transport.nodes import (
 from tests.cluster.transport.pair import output
 from tsdb.cluster.authority import make_authority
 from tsdb.cluster.raft.messages import Heartbeat
-from tsdb.cluster.transport import frames, listener
+from tsdb.cluster.transport import frames
 from tsdb.cluster.transport.connection import Connection, Now
 from tsdb.cluster.transport.frames import Kind
 from tsdb.cluster.transport.greeting import Identity, Purpose
@@ -276,18 +276,38 @@ def test_garbage_ends_its_own_connection_alone(folder: Path) -> None:
     run(test)
 
 
-def test_those_who_have_not_greeted_are_few(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "GREETINGS_MAX", 3)
+FEW = replace(SETTINGS, greetings_max=3, times=replace(SETTINGS.times, greeting_ns=60 * SECOND, connect_ns=60 * SECOND))
+
+
+@pytest.mark.parametrize("with_certificate", [False, True], ids=["without a certificate", "with one"])
+def test_those_who_say_nothing_are_few_and_keep_nobody_out(folder: Path, with_certificate: bool) -> None:
+    """They were 64 and kept every node out until their time was over."""
 
     async def test() -> None:
-        async with running(Peer(folder, identity(2))) as (two,):
-            waiting = [socket.create_connection((HOST, two.transport.port)) for _ in range(3)]
-            await until(lambda: two.transport._listener._greeting == 3)
-            with closing(socket.create_connection((HOST, two.transport.port), timeout=20)) as more:
-                assert await asyncio.to_thread(lambda: list(answers(more))) == []
-            assert two.transport.counts.refusals == 1
-            for each in waiting:
+        async with running(Peer(folder, identity(1)), Peer(folder, identity(2), FEW)) as (one, two):
+            port = two.transport.port
+
+            def come() -> socket.socket:
+                return dialed(folder, port, "n3") if with_certificate else socket.create_connection((HOST, port), 20)
+
+            silent = [await asyncio.to_thread(come) for _ in range(3)]
+            listener = two.transport._listener
+            stage = listener._ungreeted if with_certificate else listener._unproven
+            await until(lambda: len(stage) == 3)
+            two.transport.set_members([one.member])
+            one.transport.set_members([two.member])
+            await until(lambda: one.transport.is_connected(2))
+            # Both connections of the member pushed one out each, or the same place was there for both.
+            assert 1 <= two.transport.counts.refusals <= 2
+            assert len(stage) <= 2
+            more = [await asyncio.to_thread(come) for _ in range(10)]
+            await until(lambda: len(listener._serving) <= 3 + 2)
+            with closing(silent[0]) as oldest:
+                assert b"".join(await asyncio.to_thread(lambda: list(answers(oldest)))) == b""
+            for each in (*silent, *more):
                 each.close()
-            await until(lambda: two.transport._listener._greeting == 0)
+            await until(lambda: len(stage) == 0)
+            assert one.transport.is_connected(2)
+            assert one.transport.counts.connects == 2
 
     run(test)

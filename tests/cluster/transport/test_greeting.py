@@ -136,7 +136,7 @@ def test_an_acceptor_takes_hello_alone() -> None:
 
 def test_later_versions_may_say_more_in_a_greeting() -> None:
     class Longer(Hello, frozen=True, array_like=True):
-        zone: str
+        zone: str = ""
 
     said = greeting.hello(ANN, BOB, Purpose.CONTROL, (1, 9))
     longer = msgspec.convert((*msgspec.to_builtins(said), "here"), Longer)
@@ -146,6 +146,68 @@ def test_later_versions_may_say_more_in_a_greeting() -> None:
     acceptor = Connection.accept(BOB, {1: ANN}, ["ann"], START, SETTINGS)
     acceptor.receive(octets)
     assert drained(acceptor) == [Opened(ANN, Purpose.CONTROL, 1)]
+
+
+NEW = Identity(greeting.NOT_KNOWN, 0, UUID(int=0xE1), "eve")
+
+
+def test_a_guest_that_knows_nothing_but_an_address_learns_who_answers() -> None:
+    purpose = Purpose.CLIENT
+    pair = ConnectionPair(NEW, greeting.SOMEBODY, purpose=purpose, certified=["bob"])
+    assert pair.exchange() == ([Opened(BOB, purpose, 1)], [Opened(other(NEW, cluster=BOB.cluster), purpose, 1)])
+
+
+def test_a_guest_has_no_number_whatever_it_says() -> None:
+    pretender = other(ANN, uuid=UUID(int=0xE1), name="eve")
+    _, (opened,) = ConnectionPair(pretender, purpose=Purpose.CLIENT).exchange()
+    assert isinstance(opened, Opened)
+    assert opened.peer == other(pretender, node=0)
+
+
+GUESTS: dict[str, tuple[Identity, Identity, Reason]] = {
+    "who thinks of another cluster": (other(NEW, cluster=UUID(int=0xC2)), greeting.SOMEBODY, Reason.CLUSTER),
+    "who looks for somebody else": (NEW, other(BOB, uuid=UUID(int=0xB0)), Reason.RECEIVER),
+}
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_guest_that_is_wrong_here_is_refused(name: str) -> None:
+    me, peer, reason = GUESTS[name]
+    assert refused(ConnectionPair(me, peer, purpose=Purpose.CLIENT, certified=["bob"])).reason is reason
+
+
+def test_a_guest_without_a_certificate_of_its_name_is_refused() -> None:
+    dialer = Connection.dial(NEW, greeting.SOMEBODY, Purpose.CLIENT, ["bob"], START, SETTINGS)
+    acceptor = Connection.accept(BOB, {}, ["ann"], START, SETTINGS)
+    acceptor.receive(output(dialer))
+    with pytest.raises(Refused, match="'eve' with a certificate of ann"):
+        drained(acceptor)
+
+
+def test_a_guest_refuses_who_has_no_certificate_of_its_name_or_is_of_another_cluster() -> None:
+    for certified, cluster, words in ((["eve"], greeting.NOT_KNOWN, "certificate of eve"), (["bob"], 9, "was dialed")):
+        wanted = other(greeting.SOMEBODY, cluster=UUID(int=cluster) if isinstance(cluster, int) else cluster)
+        dialer = Connection.dial(NEW, wanted, Purpose.CLIENT, certified, START, SETTINGS)
+        acceptor = Connection.accept(BOB, {}, ["eve"], START, SETTINGS)
+        acceptor.receive(output(dialer))
+        drained(acceptor)
+        dialer.receive(output(acceptor))
+        with pytest.raises(Refused, match=words):
+            drained(dialer)
+
+
+def test_one_guest_too_many_is_refused_and_members_are_not() -> None:
+    full = {Purpose.CLIENT}
+    found = refused(ConnectionPair(NEW, greeting.SOMEBODY, purpose=Purpose.CLIENT, certified=["bob"], full=full))
+    assert found.reason is Reason.ROOM
+    ConnectionPair(ANN, purpose=Purpose.CONTROL, full=full).opened()
+
+
+def test_a_guest_that_takes_nothing_is_a_violation() -> None:
+    acceptor = Connection.accept(BOB, {}, ["eve"], START, SETTINGS)
+    acceptor.receive(greeting.encode(greeting.hello(NEW, greeting.SOMEBODY, Purpose.CLIENT, (1, 1))))
+    with pytest.raises(ProtocolViolation, match="no room for messages"):
+        drained(acceptor)
 
 
 def test_the_longest_names_still_make_a_refusal() -> None:

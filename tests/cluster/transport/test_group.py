@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import select
-import socket
 import subprocess
 import sys
 import time
@@ -14,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.transport.nodes import HOST, write_pair
+from tests.cluster.transport.nodes import write_pair
 from tests.fixtures.environment import ROOT, clean_environment
+from tests.fixtures.ports import free_port
 
 PATIENCE_S = 90
 ANSWER_S = 30
@@ -28,10 +28,7 @@ class Cluster:
         self.folder = folder
         for number in (1, 2, 3):
             write_pair(folder, f"n{number}")
-        taken = [socket.create_server((HOST, 0)) for _ in range(3)]
-        self.ports = [each.getsockname()[1] for each in taken]
-        for each in taken:
-            each.close()
+        self.ports = [free_port() for _ in range(3)]
         self.processes: dict[int, subprocess.Popen[str]] = {}
         self.count = 0
 

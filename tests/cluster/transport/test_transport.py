@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.transport.nodes import SETTINGS, Peer, identity, introduce, run, running, until, write_pair
-from tsdb.cluster.raft.entries import Configuration, Entry, Snapshot
-from tsdb.cluster.raft.messages import Append, Heartbeat, InstallSnapshot
-from tsdb.cluster.transport.dialer import StreamBroken
+from tsdb.cluster.raft.entries import Entry
+from tsdb.cluster.raft.messages import Append, Heartbeat
 from tsdb.cluster.transport.greeting import Purpose
 from tsdb.cluster.transport.limits import MESSAGE_COST, MIB
+from tsdb.cluster.transport.outbox import StreamBroken
 from tsdb.errors import ProgramLimitExceeded, StartupError
 
 
@@ -33,7 +33,6 @@ def test_raft_messages_go_both_ways_whatever_their_length(folder: Path, on_uvloo
                 for message in (
                     Heartbeat(sender, to, 5, 9, b"read"),
                     Append(sender, to, 5, 9, 5, (Entry(5, 10, body=bytes(500_000)),), 9),
-                    InstallSnapshot(sender, to, 5, Snapshot(9, 5, Configuration((1, 2, 3)), bytes(900_000))),
                 ):
                     assert peers[sender - 1].transport.send(message)
                     expected[to].append(message)
@@ -41,7 +40,6 @@ def test_raft_messages_go_both_ways_whatever_their_length(folder: Path, on_uvloo
                 mine = expected[peer.transport.me.node]
                 await until(lambda p=peer, m=mine: len(p.recorder.messages) == len(m))  # type: ignore[misc]
                 assert sorted(map(repr, peer.recorder.messages)) == sorted(map(repr, mine))
-            await until(lambda: sorted(peers[0].recorder.snapshots) == [(2, True), (3, True)])
             assert peers[0].transport.counts.dropped == 0
 
     run(test, on_uvloop=on_uvloop)
@@ -53,11 +51,9 @@ def test_messages_for_nobody_who_is_there_are_dropped_and_counted(folder: Path) 
         async with running(peer):
             transport = peer.transport
             assert not transport.send(Heartbeat(1, 2, 5, 9))
-            assert not transport.send(InstallSnapshot(1, 2, 5, Snapshot(9, 5, Configuration((1, 2)))))
-            assert transport.counts.dropped == 2
+            assert transport.counts.dropped == 1
             assert peer.recorder.unreachables == [], "not from within send"
-            await until(lambda: peer.recorder.snapshots == [(2, False)])
-            assert set(peer.recorder.unreachables) == {2}
+            await until(lambda: peer.recorder.unreachables == [2])
             with pytest.raises(KeyError):
                 await transport.open_stream(2)
 

@@ -13,9 +13,10 @@ again is answered as it was the first time (``clients``).
 ``members``, ``rings`` and ``locations`` carry out actions on a draft of the next state (``state``), which is taken
 whole or, by an error, not at all. ``soft`` is what a leader hears of the nodes and is not logged.
 
-A single node runs it as a group of one (``group_of_one``): schema and users are served from there, and members and
-location records are shown. Rings beyond a database's first map, assigned epochs, intents, client sessions, watches and
-soft state are agreed on and kept as they should be, and nothing acts on them yet: that takes more than one node.
+Who agrees, and how, is behind ``agreement``: a node by itself as a group of one (``group_of_one``), or several. Schema
+and users are served from here, members are talked to, a location's leader alone answers for it, and client sessions
+make a node's commands count once. Rings beyond a database's first map, assigned epochs, intents and soft state are
+agreed on and kept as they should be, and nothing acts on them before points are replicated.
 
 Rules: nothing here knows a clock, chance, a thread or a socket; time comes with commands. An error of ``tsdb.errors``
 is a refusal and the same everywhere; a command that cannot be read stops the node, since others could read it.

@@ -32,6 +32,8 @@ class NewMember(msgspec.Struct, frozen=True, array_like=True):
     addresses: tuple[tuple[str, str], ...] = ()
     zone: str = ""
     capacity_bytes: int = 0
+    machine: str = ""
+    name: str = ""
 
 
 class Found(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -56,12 +58,18 @@ class ChangeMember(msgspec.Struct, frozen=True, array_like=True, tag=3):
     zone: str | None = None
     capacity_bytes: int | None = None
     draining: bool | None = None
+    machine: str | None = None
+    name: str | None = None
 
 
 class RemoveMember(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """A node that holds no location any more. Its id and its uuid are never used again."""
+    """A node that holds no location any more. Its id and its uuid are never used again.
+
+    ``accept_loss``: it may hold some; the others get them, in new epochs, without what only this node had.
+    """
 
     node: int
+    accept_loss: bool = False
 
 
 class ChangeSchema(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -149,6 +157,34 @@ class PassTime(msgspec.Struct, frozen=True, array_like=True, tag=14):
     """Nothing but the envelope's time."""
 
 
+class SetLearners(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Who gets a location's log without counting, in the epoch that there is: it needs no other one for that."""
+
+    location: int
+    epoch: int
+    learners: tuple[int, ...]
+
+
+class Recover(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """An operator gives up all nodes but one, whatever only they had. The cluster gets another id: none of them, should
+    it still run somewhere, is taken for one of its nodes."""
+
+    node: int
+    cluster: bytes
+
+
+class SpreadSeries(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """A hot series' buckets from ``from_bucket`` on are cut into 2**``bits`` slots, each with a place of its own.
+
+    The sender knows that none of these buckets was written.
+    """
+
+    database: int
+    series: int
+    bits: int
+    from_bucket: int
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -164,6 +200,9 @@ Action: TypeAlias = (
     | KeepClients
     | CloseClient
     | PassTime
+    | SetLearners
+    | Recover
+    | SpreadSeries
 )
 
 

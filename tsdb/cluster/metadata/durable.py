@@ -6,10 +6,10 @@ commands is fetched with ``take`` once the batch is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome, state_of
+from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome, snapshot_of, state_of
 from tsdb.cluster.metadata.records import NAMES
 from tsdb.model.catalog import Catalog
 from tsdb.model.schema import Applied
@@ -53,7 +53,7 @@ class StoredMetadata:
         self._outcomes.append(outcome)
 
     def stage_install(self, batch: Any, index: int, body: bytes) -> None:
-        assert self._follower is None, "data that follow the catalog do not survive a snapshot of it yet"
+        before = self.machine.state.catalog
         for name in _RECORDS:
             low = keys.state_key(name)
             high = keys.after(low)
@@ -61,6 +61,13 @@ class StoredMetadata:
             batch.delete_range(FAMILY, low, high)
         for key, value in self.machine.restore(body):
             batch.put(FAMILY, key, value)
+        if self._follower is not None:
+            self._follower.stage_catalog(batch, before, _became(before, self.machine.state.catalog))
+
+    def frozen(self) -> Callable[[], bytes]:
+        # A state is never changed: the next one is another.
+        state = self.machine.state
+        return lambda: snapshot_of(state)
 
     def snapshot(self) -> bytes:
         return self.machine.snapshot()
@@ -69,6 +76,13 @@ class StoredMetadata:
         """What became of the commands that were staged since, now that they are written."""
         taken, self._outcomes = self._outcomes, []
         return taken
+
+
+def _became(before: Catalog, after: Catalog) -> Applied:
+    """What happened to the catalog, as far as data have to follow: what is gone. Numbers are never given again."""
+    gone = before.series_by_number.series.keys() - after.series_by_number.series.keys()
+    databases = before.databases_by_number.keys() - after.databases_by_number.keys()
+    return Applied(after, frozenset(gone), frozenset(databases))
 
 
 def _there(records: Records, names: Iterable[str]) -> list[tuple[bytes, bytes]]:

@@ -22,6 +22,7 @@ from tsdb.cluster.raft.ready import Ready
 from tsdb.cluster.raft.settings import MIB, Settings
 from tsdb.cluster.raft.state import Role
 from tsdb.cluster.raft_store import RaftStore
+from tsdb.errors import StartupError
 from tsdb.model.catalog import Catalog
 from tsdb.storage.raft_log import Records
 
@@ -44,13 +45,19 @@ class GroupOfOne:
     def __init__(
         self, records: Records, node: int, publisher: Publisher, catalog: Catalog, abort: Callable[[str], None]
     ) -> None:
-        """``catalog``: what ``records`` hold. Raises DataCorrupted."""
+        """``catalog``: what ``records`` hold. Raises DataCorrupted; StartupError for a group that has other members."""
         self._publisher = publisher
         self._abort = abort
         self._metadata = StoredMetadata(records, publisher, catalog)
         self._store = RaftStore(records, METADATA_GROUP, self._metadata)
         if self._store.log.is_new:
             self._store.bootstrap(Configuration((node,)))
+        configuration = self._store.initial()[1]
+        if configuration != Configuration((node,)):
+            raise StartupError(
+                f"this is node {node} of a cluster of several ({configuration}), which it cannot decide for: start it "
+                "with --cluster-listen and its certificate"
+            )
         # Nobody campaigns against it, so that no chance is needed.
         self._node = Node(Settings(node=node), self._store, lambda below: 0, self._store.applied)
         self._node.campaign()

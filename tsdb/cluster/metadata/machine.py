@@ -38,9 +38,12 @@ from tsdb.cluster.metadata.commands import (
     KeepClients,
     OpenClient,
     PassTime,
+    Recover,
     RemoveMember,
     SetIntent,
+    SetLearners,
     SetReplication,
+    SpreadSeries,
     decode,
 )
 from tsdb.cluster.metadata.records import BY_NAME, CATALOG, NAMES, Answer, Group, Record
@@ -69,7 +72,7 @@ class Outcome:
 
     ``writes`` are records by key, None for those that are gone. ``applied``: what happened to the catalog, if
     anything. ``error`` is the refusal as it was raised here; ``answer`` says it to others. ``repeated``: the command
-    came before.
+    came before. ``client`` and ``number`` are the command's.
     """
 
     index: int
@@ -80,6 +83,8 @@ class Outcome:
     applied: Applied | None
     changes: tuple[Change, ...]
     writes: tuple[tuple[bytes, bytes | None], ...]
+    client: int = 0
+    number: int = 0
 
 
 class Machine:
@@ -109,7 +114,18 @@ class Machine:
         writes.append((_key(Group, 0), _encode(replace(last, changed=index))))
         self._take(draft)
         self.history.add(index, changes)
-        return Outcome(index, answer, error, repeated, before, draft.applied, changes, tuple(writes))
+        return Outcome(
+            index,
+            answer,
+            error,
+            repeated,
+            before,
+            draft.applied,
+            changes,
+            tuple(writes),
+            command.client,
+            command.number,
+        )
 
     def _take(self, draft: Draft) -> None:
         put = draft.records()
@@ -125,14 +141,11 @@ class Machine:
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """All records by key, sorted."""
-        found = dict(_catalog_writes(metadata.everything(self.state.catalog)))
-        for kind in NAMES:
-            found.update((_key(kind, number), _encode(each)) for number, each in self.state.tables[kind].items())
-        return iter(sorted((key, value) for key, value in found.items() if value is not None))
+        return records_of(self.state)
 
     def snapshot(self) -> bytes:
         """The state, whole: equal states have equal bytes."""
-        return seal(MAGIC, VERSION, _ENCODER.encode(list(self.records())))
+        return snapshot_of(self.state)
 
     def restore(self, body: bytes) -> list[tuple[bytes, bytes]]:
         """Become what a snapshot says. Its records by key. Raises DataCorrupted."""
@@ -215,6 +228,12 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return clients.close(draft, action)
         case PassTime():
             return ()
+        case SetLearners():
+            return locations.set_learners(draft, action)
+        case SpreadSeries():
+            return rings.spread_series(draft, action)
+        case Recover():
+            return members.recover(draft, action)
 
 
 def answer_of(error: TsdbError) -> Answer:
@@ -302,6 +321,22 @@ def _changes(draft: Draft) -> Iterator[Change]:
 def _alone(database: Database | None) -> Database | None:
     """Without its relations, of which watchers are told one by one."""
     return None if database is None else replaced(database, series={}, views={}, sequences={})
+
+
+# Whole
+
+
+def records_of(state: State) -> Iterator[tuple[bytes, bytes]]:
+    """All records of a state by key, sorted."""
+    found = dict(_catalog_writes(metadata.everything(state.catalog)))
+    for kind in NAMES:
+        found.update((_key(kind, number), _encode(each)) for number, each in state.tables[kind].items())
+    return iter(sorted((key, value) for key, value in found.items() if value is not None))
+
+
+def snapshot_of(state: State) -> bytes:
+    """The state, whole: equal states have equal bytes."""
+    return seal(MAGIC, VERSION, _ENCODER.encode(list(records_of(state))))
 
 
 # From bytes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from msgspec.structs import replace
 
 from tsdb.cluster.metadata import locations
-from tsdb.cluster.metadata.commands import AddMember, ChangeMember, Found, NewMember, RemoveMember
+from tsdb.cluster.metadata.commands import AddMember, ChangeMember, Found, NewMember, Recover, RemoveMember
 from tsdb.cluster.metadata.records import NO_ID, NODE_MAX, UUID_BYTES, Group, LocationRecord, Member
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
@@ -18,6 +20,8 @@ from tsdb.errors import (
 )
 
 ADDRESSES_MAX = 16
+NAME_BYTES_MAX = 64
+NO_NODE = 0
 TEXT_BYTES_MAX = 255
 FACTOR_MAX = 7
 
@@ -52,10 +56,14 @@ def add(draft: Draft, action: AddMember) -> tuple[int, ...]:
             )
         if member.uuid == new.uuid:
             return (member.node,)
+    _check_name(draft, new.name, NO_NODE)
     if group.next_node > NODE_MAX:
         raise ConfigurationLimitExceeded(f"all {NODE_MAX} node ids were given")
     draft.put(replace(draft.group, next_node=group.next_node + 1))
-    draft.put(Member(group.next_node, new.uuid, new.addresses, new.zone, new.capacity_bytes))
+    member = Member(
+        group.next_node, new.uuid, new.addresses, new.zone, new.capacity_bytes, machine=new.machine, name=new.name
+    )
+    draft.put(member)
     locations.place_the_unplaced(draft)
     return (group.next_node,)
 
@@ -63,14 +71,27 @@ def add(draft: Draft, action: AddMember) -> tuple[int, ...]:
 def _check(new: NewMember) -> None:
     if len(new.uuid) != UUID_BYTES or new.uuid == NO_ID:
         raise InvalidParameterValue(f"a node's uuid has {UUID_BYTES} bytes, not all zero")
-    _check_fields(new.addresses, new.zone, new.capacity_bytes)
+    _check_fields(new.addresses, (new.zone, new.machine), new.capacity_bytes)
 
 
-def _check_fields(addresses: tuple[tuple[str, str], ...], zone: str, capacity_bytes: int) -> None:
+def _check_name(draft: Draft, name: str, node: int) -> None:
+    """A name is one node's; that of a node that is gone may be given again."""
+    if len(name.encode()) > NAME_BYTES_MAX:
+        raise InvalidParameterValue(f"a node's name has at most {NAME_BYTES_MAX} bytes")
+    for member in draft.all(Member):
+        if name and member.name == name and member.node != node and not member.gone:
+            raise DuplicateObject(
+                f"{name} is a member already, node {member.node}, and has another data directory (uuid "
+                f"{UUID(bytes=member.uuid)})",
+                hint=f"If its disk is lost, give it up first: tsdb cluster remove {member.node} --accept-loss",
+            )
+
+
+def _check_fields(addresses: tuple[tuple[str, str], ...], names: tuple[str, str], capacity_bytes: int) -> None:
     if len(addresses) > ADDRESSES_MAX:
         raise InvalidParameterValue(f"a node has at most {ADDRESSES_MAX} addresses, not {len(addresses)}")
-    if any(len(text.encode()) > TEXT_BYTES_MAX for text in (zone, *(t for pair in addresses for t in pair))):
-        raise InvalidParameterValue(f"zones and addresses have at most {TEXT_BYTES_MAX} bytes")
+    if any(len(text.encode()) > TEXT_BYTES_MAX for text in (*names, *(t for pair in addresses for t in pair))):
+        raise InvalidParameterValue(f"zones, machines and addresses have at most {TEXT_BYTES_MAX} bytes")
     if len({purpose for purpose, _ in addresses}) < len(addresses):
         raise InvalidParameterValue("a node has one address for each purpose")
     if not 0 <= capacity_bytes < 2**63:
@@ -89,11 +110,12 @@ def change(draft: Draft, action: ChangeMember) -> tuple[int, ...]:
     was = member(draft, action.node)
     given = {
         name: value
-        for name in ("addresses", "zone", "capacity_bytes", "draining")
+        for name in ("addresses", "zone", "capacity_bytes", "draining", "machine", "name")
         if (value := getattr(action, name)) is not None
     }
     now = replace(was, **given)
-    _check_fields(now.addresses, now.zone, now.capacity_bytes)
+    _check_fields(now.addresses, (now.zone, now.machine), now.capacity_bytes)
+    _check_name(draft, now.name, now.node)
     draft.put(now)
     return ()
 
@@ -105,14 +127,30 @@ def remove(draft: Draft, action: RemoveMember) -> tuple[int, ...]:
         for each in draft.all(LocationRecord)
         if action.node in (*each.voters, *each.learners, *each.active_voters)
     ]
-    if held:
+    if held and not action.accept_loss:
         raise ObjectInUse(
-            f"node {action.node} holds {len(held)} locations, {held[0]} among them", hint="Drain it, and wait."
+            f"node {action.node} holds {len(held)} locations, {held[0]} among them",
+            hint="Drain it, and wait; or say that what only it has may be lost.",
         )
     if sum(not each.gone for each in draft.all(Member)) == 1:
         raise ObjectInUse(f"node {action.node} is the last one")
-    draft.put(Member(was.node, was.uuid, (), "", 0, gone=True))
+    draft.put(Member(was.node, was.uuid, (), "", 0, gone=True, name=was.name))
+    locations.give_up(draft, {action.node})
     return ()
+
+
+def recover(draft: Draft, action: Recover) -> tuple[int, ...]:
+    """The nodes that are given up."""
+    if len(action.cluster) != UUID_BYTES or action.cluster in (NO_ID, draft.group.cluster):
+        raise InvalidParameterValue(f"a recovered cluster has another id, of {UUID_BYTES} bytes, not all zero")
+    member(draft, action.node)
+    gone = [each for each in draft.all(Member) if not each.gone and each.node != action.node]
+    for each in gone:
+        draft.put(Member(each.node, each.uuid, (), "", 0, gone=True, name=each.name))
+    draft.put(replace(draft.group, cluster=action.cluster))
+    nodes = {each.node for each in gone}
+    locations.give_up(draft, nodes)
+    return tuple(sorted(nodes))
 
 
 def set_default_factor(draft: Draft, factor: int) -> None:

@@ -13,6 +13,8 @@ import msgspec
 
 NODE_MAX = 32_767
 """Node ids are two bytes of a point's sequence; none is given twice."""
+REPLICA_BITS = 40
+"""Of a replica's number: the command that made it; the bits above are its node."""
 UUID_BYTES = 16
 NO_ID = bytes(UUID_BYTES)
 FROM_THE_START = -(2**63)
@@ -23,7 +25,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """A node of the cluster, whether it votes in the group or not.
 
     ``addresses`` are (purpose, host and port). A *draining* node is given nothing new to hold. One that is *gone* is
-    kept by its uuid alone, so that a disk that was given up never comes back.
+    kept by its uuid alone, so that a disk that was given up never comes back. ``machine``: what it shares with others
+    that fail with it; "" is one of its own. ``name`` is the one in its certificate, if there is one.
     """
 
     node: int
@@ -34,6 +37,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     draining: bool = False
     gone: bool = False
     changed: int = 0
+    machine: str = ""
+    name: str = ""
 
 
 class Interval(msgspec.Struct, frozen=True, array_like=True):
@@ -52,8 +57,18 @@ class RingMap(msgspec.Struct, frozen=True, array_like=True):
     intervals: tuple[Interval, ...]
 
 
+class Spreading(msgspec.Struct, frozen=True, array_like=True):
+    """Buckets of a series from ``from_bucket`` on are cut into 2**``bits`` slots, until its next one."""
+
+    series: int
+    bits: int
+    from_bucket: int
+
+
 class Ring(msgspec.Struct, frozen=True, array_like=True):
     """A database's maps by version, the first from the start of time; older buckets keep their map for ever.
+
+    ``spreadings`` of hot series, each series' in the order of their buckets.
 
     ``replication_factor`` is how many replicas a location should have; with fewer nodes it has as many as there are.
     """
@@ -62,6 +77,7 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     replication_factor: int
     maps: tuple[RingMap, ...]
     changed: int = 0
+    spreadings: tuple[Spreading, ...] = ()
 
 
 class Intent(IntEnum):
@@ -78,6 +94,9 @@ class LocationRecord(msgspec.Struct, frozen=True, array_like=True):
 
     Voters are a function of the epoch. Epoch 0 has nobody: there was no node yet. Until an epoch is *active* its leader
     acknowledges nothing, and whoever leads next has to fence the active voters.
+
+    ``replicas`` are (node, number): each time that a node comes to have a replica, that gets a number which no other
+    had before, so that nobody takes it for an earlier one of the same node, whose promises it does not know.
     """
 
     location: int
@@ -91,6 +110,17 @@ class LocationRecord(msgspec.Struct, frozen=True, array_like=True):
     intent: Intent = Intent.NONE
     map_version: int = 1
     changed: int = 0
+    replicas: tuple[tuple[int, int], ...] = ()
+
+
+def replica_on(record: LocationRecord, node: int) -> int:
+    """The number of a node's replica."""
+    return dict(record.replicas).get(node, node << REPLICA_BITS)
+
+
+def node_of(replica: int) -> int:
+    """The node that has a replica."""
+    return replica >> REPLICA_BITS
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

@@ -16,8 +16,8 @@ LOCATIONS_MAX = 65_536
 
 
 class LocationReport(msgspec.Struct, frozen=True, array_like=True):
-    """A replica as its node has it: the end of its log, its high watermark, the last bucket it has written, and for how
-    many ticks it has heard nothing of its leader."""
+    """A replica as its node has it: the end of its log, its high watermark, the last bucket it has written, for how
+    many ticks it has heard nothing of its leader, what it takes on disk, and points written and read a second."""
 
     location: int
     epoch: int
@@ -26,6 +26,8 @@ class LocationReport(msgspec.Struct, frozen=True, array_like=True):
     high_watermark: int
     last_bucket: int
     unled_ticks: int = 0
+    size_bytes: int = 0
+    load: float = 0.0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True):

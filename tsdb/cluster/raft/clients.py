@@ -80,6 +80,8 @@ class _Feeding:
     """Ticks since it said anything."""
     quiet: int = 0
     """Ticks since anything was sent to it."""
+    snapshot: int = 0
+    """The index of the state that is on its way to it: nothing else is sent meanwhile."""
 
 
 class Feeds:
@@ -120,6 +122,16 @@ class Feeds:
             feeding.acked = max(feeding.acked, message.index)
             feeding.silent = 0
 
+    def forget(self, follower: int) -> None:
+        """It left."""
+        self._followers.pop(follower, None)
+
+    def heard(self, follower: int) -> None:
+        """It takes what is sent to it, of a long state perhaps."""
+        feeding = self._followers.get(follower)
+        if feeding is not None:
+            feeding.silent = 0
+
     def tick(self) -> None:
         """Time passes: who is silent for long is forgotten."""
         for follower, feeding in list(self._followers.items()):
@@ -136,6 +148,8 @@ class Feeds:
         return said
 
     def _next(self, follower: int, feeding: _Feeding, log: CommittedLog) -> list[FeedMessage]:
+        if feeding.acked < feeding.snapshot:
+            return []
         if feeding.sent - feeding.acked >= self._window:
             entries: list[Entry] | None = []
         else:
@@ -144,7 +158,8 @@ class Feeds:
             snapshot = log.snapshot()
             if snapshot is None or snapshot.index <= feeding.sent:
                 return []
-            feeding.sent, feeding.quiet = snapshot.index, 0
+            feeding.sent = feeding.snapshot = snapshot.index
+            feeding.quiet = 0
             return [FeedSnapshot(self.node, follower, feeding.session, snapshot)]
         if not entries and feeding.quiet < self._beat:
             return []
@@ -177,15 +192,29 @@ class ClientLearner:
         else:
             self._at, self._silent = 0, self._patience
 
+    @property
+    def following(self) -> int:
+        """The member that it asks now."""
+        return self._members[self._at]
+
+    def heard(self) -> None:
+        """Something came of a state that is on its way."""
+        self._silent = 0
+
+    def still_there(self) -> Followed:
+        """What is said meanwhile, so that its sender does not forget this one."""
+        return Followed(self.node, self.following, self._session, self.index)
+
     def tick(self) -> list[FeedMessage]:
         """Time passes: a member that says nothing for long is left for the next."""
         self._silent += 1
         if self._silent <= self._patience:
             return []
         self._at = (self._at + 1) % len(self._members)
-        return [self._begin()]
+        return [self.begin()]
 
-    def _begin(self) -> Follow:
+    def begin(self) -> Follow:
+        """What is said to the member that it asks: from where on it follows."""
         self._session += 1
         self._silent = 0
         return Follow(self.node, self._members[self._at], self._session, self.index)
@@ -203,7 +232,7 @@ class ClientLearner:
                 self.index = snapshot.index
         elif message.previous > self.index:
             # Something was lost on the way.
-            return None, (), [self._begin()]
+            return None, (), [self.begin()]
         else:
             entries = tuple(entry for entry in message.entries if entry.index > self.index)
             if entries:

@@ -34,6 +34,7 @@ def tick(raft: Raft) -> None:
         # Who was to take over did not: this node leads on.
         if raft.role is Role.LEADER and raft.transferee != NOBODY:
             raft.report(EventKind.TRANSFER, raft.transferee, "given up: not done within an election's time")
+            raft.declined.add(raft.transferee)
             raft.transferee = NOBODY
         if raft.role is Role.LEADER and raft.node not in raft.configuration.all_voters():
             hand_over(raft)
@@ -218,10 +219,15 @@ def _answer_read(raft: Raft, request: ReadIndex, index: int) -> None:
 
 
 def hand_over(raft: Raft) -> None:
-    """To the voter that has most of the log. Until that one leads, this node serves the group as before."""
-    voters = [(member.match, -node) for node, member in raft.others() if node in raft.configuration.voters]
+    """To the voter that has most of the log. Until that one leads, this node serves the group as before.
+
+    One that has all of it may be gone: then it is the next one's turn, and again everybody's when nobody took over.
+    """
+    voters = {node for node, _ in raft.others() if node in raft.configuration.voters}
     if voters and raft.transferee == NOBODY:
-        to = -max(voters)[1]
+        if voters <= raft.declined:
+            raft.declined.clear()
+        to = max(voters - raft.declined, key=lambda node: (raft.members[node].match, -node))
         transfer(raft, to, raft.members[to])
 
 

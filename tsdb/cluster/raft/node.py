@@ -145,10 +145,17 @@ class Node:
         if clock is ClockState.WRONG and raft.role is Role.LEADER:
             leader.hand_over(raft)
 
-    def apply_change(self, entry: Entry) -> Configuration:
-        """The configuration after a committed change of members. Raises ChangeRefused."""
+    def apply_change(self, entry: Entry) -> Configuration | None:
+        """The configuration after a committed change of members. Raises ChangeRefused.
+
+        None where a snapshot that has it came meanwhile: then nothing from this entry on is to be applied. That is so
+        only of an asynchronous node, whose applying goes on while messages arrive.
+        """
         change = change_of(entry)
         assert change is not None, f"entry {entry.index} is no change of members"
+        snapshot = self._raft.log.unstable.snapshot
+        if snapshot is not None and entry.index <= snapshot.index:
+            return None
         return membership.apply_change(self._raft, change)
 
     # Out

@@ -67,6 +67,8 @@ class Raft:
         self.votes: dict[int, bool] = {}
         # Of a leader.
         self.transferee = NOBODY
+        # To whom it handed over in this term, in vain.
+        self.declined: set[int] = set()
         self.pending_change_index = 0
         self.uncommitted_bytes = 0
         self.reads = PendingReads()
@@ -154,6 +156,7 @@ class Raft:
         self.heartbeat_elapsed = 0
         self.draw_election_timeout()
         self.transferee = NOBODY
+        self.declined.clear()
         self.votes = {}
         last = self.log.last_index()
         for node, member in self.members.items():

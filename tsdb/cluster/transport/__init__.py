@@ -1,4 +1,4 @@
-"""How nodes talk to each other: framed messages over TCP with mutual TLS. Nothing serves from it yet.
+"""How nodes talk to each other: framed messages over TCP with mutual TLS.
 
 Between two nodes there are up to four connections: each dials for what it sends, one connection for control and one for
 the log, so that a heartbeat never waits behind a snapshot and there is no question whose connection it is.
@@ -12,13 +12,18 @@ the log, so that a heartbeat never waits behind a snapshot and there is no quest
 4. **Watch**: each side pings; who is silent for too long is gone, and its connection with it. The answers tell the
    round trip, and how far apart the clocks are.
 
-Two kinds of messages. **Raft's** (``codec``) may be lost, doubled and reordered: what does not fit into the bounded
-queue is dropped and counted, and the core hears that its peer is unreachable. A **stream**, for the op log, waits for
-room instead; within one stream nothing is lost or reordered, and when its connection ends the stream ends on both
-sides.
+Who is no member may be a **guest** (``guests``): it shows a certificate of the authority like everybody, may follow
+what is committed and do nothing else, and is answered over its own connection. A node that wants to join speaks another
+protocol, the operator's (``tsdb.cluster.group.control``). Connections of which nobody knows yet whose they are, are
+few, and who stalls is pushed out by who comes (``strangers``).
 
-``frames``, ``greeting``, ``connection``, ``codec``, ``backoff`` and ``queue`` are pure: bytes and instants in, bytes
-and events out. ``link`` pumps one connection, ``dialer`` and ``listener`` own sockets, ``transport`` is what a node
-starts. Not here: what a message means, who is a member (``Transport.set_members`` is told), joining. Layout of the
-bytes: docs/format/transport.md.
+Two kinds of messages between members. **Raft's** (``codec``) may be lost, doubled and reordered: what does not fit into
+the bounded queue is dropped and counted, and the core hears that its peer is unreachable. A **stream**, for snapshots
+and the op log, waits for room instead; within one stream nothing is lost or reordered, and when its connection ends the
+stream ends on both sides.
+
+``frames``, ``greeting``, ``connection``, ``codec``, ``backoff``, ``queue`` and ``strangers`` are pure: bytes and
+instants in, bytes and events out. ``link`` pumps one connection, ``outbox`` has what waits for it, ``dialer`` and
+``listener`` own sockets, ``transport`` is what a node starts. Not here: what a message means, who is a member
+(``Transport.set_members`` is told), what joining takes. Layout of the bytes: docs/format/transport.md.
 """

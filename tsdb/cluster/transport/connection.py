@@ -3,13 +3,14 @@
     connection.receive(octets)                  feed what arrived, cut anywhere
     while event := connection.next_event(now)   drain: opened, messages, round trips, the end
     connection.tick(now)                        from time to time: pings, and whether the other side is still there
-    connection.send(kind, payload)              when ``may_send``; the dialer alone sends messages
-    connection.took(message)                    the acceptor's owner is done with one: the dialer may send more
+    connection.send(kind, payload)              when ``may_send``
+    connection.took(message)                    the owner is done with one: the other side may send more
     connection.data_to_send()                   take buffers, about a frame's worth, until there are none
 
-A connection carries messages one way, from the dialer to the acceptor; credit, pings and the end go both ways. After a
-greeting the acceptor has promised room for ``window`` bytes of messages, and promises more as they are taken, so what
-it holds is bounded whatever the dialer does: who sends more than its credit is cut off.
+A connection of members carries messages one way, from the dialer to the acceptor, that of a guest both ways; credit,
+pings and the end go both ways. By the greeting who takes messages has promised room for ``window`` bytes of them, and
+promises more as they are taken, so what it holds is bounded whatever the other does: who sends more than its credit is
+cut off.
 
 What cannot be right raises ProtocolViolation, who is somebody else Refused, who says nothing Silent. After any of
 these the connection is closed; what explains it to the other side is in ``data_to_send`` as far as that makes sense.
@@ -26,8 +27,8 @@ from typing import NamedTuple, TypeAlias
 
 from tsdb.cluster.transport import frames, greeting
 from tsdb.cluster.transport.frames import Flag, Head, Kind, Octets
-from tsdb.cluster.transport.greeting import Hello, Identity, Purpose, Refusal, Refused, Welcome
-from tsdb.cluster.transport.limits import MESSAGE_COST, SETTINGS, Settings
+from tsdb.cluster.transport.greeting import Hello, Identity, Purpose, Reason, Refusal, Refused, Welcome
+from tsdb.cluster.transport.limits import MESSAGE_COST, SETTINGS, Limits, Settings
 from tsdb.errors import ProtocolViolation
 
 BYE_BYTES_MAX = 1000
@@ -129,6 +130,7 @@ class Connection:
         self._began_ns = self._heard_ns = self._pinged_ns = self._ticked_ns = now.monotonic_ns
         self._dialed: tuple[Identity, Purpose] | None = None
         self._members: Mapping[int, Identity] = {}
+        self._full: Collection[Purpose] = ()
         self.state = State.GREETING
         self._input = bytearray()
         self._output: deque[list[Octets]] = deque()
@@ -137,12 +139,12 @@ class Connection:
         self._head: Head | None = None
         self._ping = 0
         self._pinged_at: Now | None = None
-        # Of the dialer: what it may have sent, and what it has sent. Of the acceptor: promised, arrived, taken.
+        # Of who sends: what it may have sent, and what it has sent. Of who takes: promised, arrived, taken.
         self._allowed = self._sent = 0
         self._promised = self._arrived = self._taken = 0
-        self._frame_bytes_max = frames.FRAME_BYTES_MAX
+        self._frame_bytes_max = self._frame_limit = frames.FRAME_BYTES_MAX
         self.message_bytes_max = 0
-        """The longest message that the other side takes; 0 of an acceptor, which sends none."""
+        """The longest message that the other side takes; 0 if it takes none."""
         self._message_limit = self._window = 0
         self.frames_sent = self.frames_received = 0
 
@@ -159,7 +161,10 @@ class Connection:
         """The side that asked for the connection, and will send messages to ``peer``."""
         connection = cls(me, certified, now, settings)
         connection._dialed = peer, purpose
-        connection._output.append([greeting.encode(greeting.hello(me, peer, purpose, settings.versions))])
+        takes = (0, 0, 0)
+        if purpose in greeting.OF_GUESTS:
+            takes = connection._will_take(settings.guest_limits)
+        connection._output.append([greeting.encode(greeting.hello(me, peer, purpose, settings.versions, takes))])
         return connection
 
     @classmethod
@@ -170,10 +175,13 @@ class Connection:
         certified: Collection[str],
         now: Now,
         settings: Settings = SETTINGS,
+        full: Collection[Purpose] = (),
     ) -> Connection:
-        """The side that was dialed, by one of ``members`` if it is right."""
+        """The side that was dialed, by one of ``members`` if it is right, or by a guest, but none of a purpose that is
+        ``full`` when it greets."""
         connection = cls(me, certified, now, settings)
         connection._members = members
+        connection._full = full
         return connection
 
     # In
@@ -250,37 +258,45 @@ class Connection:
 
     def _greeted(self, said: Hello) -> Opened:
         try:
-            version = greeting.judge(said, self._me, self._members, self._certified, self._settings.versions)
+            version, peer = greeting.judge(said, self._me, self._members, self._certified, self._settings.versions)
+            if said.purpose in self._full:
+                raise Refused(Reason.ROOM, f"{self._me} has as many guests of this purpose as it takes: try another")
         except Refused as refused:
             self._output.append([greeting.encode(Refusal(refused.reason, refused.text[: greeting.TEXT_MAX]))])
             raise
-        limits = self._settings.limits[said.purpose]
-        self._frame_bytes_max, self.message_bytes_max = limits.frame_bytes_max, 0
-        self._message_limit, self._window = limits.message_bytes_max, limits.window
-        self._promised = limits.window
-        answer = Welcome(
-            version, self._me.uuid, self._me.name, limits.frame_bytes_max, limits.message_bytes_max, limits.window
-        )
+        if said.purpose in greeting.OF_GUESTS:
+            self._may_be_sent(peer, self._settings.guest_limits, said)
+        takes = self._will_take(self._settings.limits_of(said.purpose))
+        answer = Welcome(version, self._me.uuid, self._me.name, *takes, self._me.cluster, self._me.node)
         self._output.append([greeting.encode(answer)])
         self.state = State.OPEN
-        return Opened(self._members[said.sender], said.purpose, version)
+        return Opened(peer, said.purpose, version)
 
     def _answered(self, said: greeting.Greeting, peer: Identity, purpose: Purpose) -> Opened:
         if isinstance(said, Refusal):
             raise Refused(said.reason, said.text)
         if not isinstance(said, Welcome):
             raise ProtocolViolation("a hello was answered with a hello")
-        greeting.accept(said, peer, self._certified, self._settings.versions)
-        if min(said.frame_bytes_max, said.message_bytes_max) <= 0 or said.window < 2 * (
-            said.message_bytes_max + MESSAGE_COST
-        ):
-            raise ProtocolViolation(f"{peer} has no room for messages")
-        self._frame_bytes_max = min(said.frame_bytes_max, self._settings.limits[purpose].frame_bytes_max)
-        self.message_bytes_max = min(said.message_bytes_max, self._settings.limits[purpose].message_bytes_max)
-        self._message_limit = 0
-        self._allowed = said.window
+        peer = greeting.accept(said, peer, self._certified, self._settings.versions)
+        self._may_be_sent(peer, self._settings.limits_of(purpose), said)
         self.state = State.OPEN
         return Opened(peer, purpose, said.version)
+
+    def _will_take(self, limits: Limits) -> tuple[int, int, int]:
+        """Promise room for messages; what the greeting says of it."""
+        self._frame_limit, self._message_limit = limits.frame_bytes_max, limits.message_bytes_max
+        self._window = self._promised = limits.window
+        return limits.frame_bytes_max, limits.message_bytes_max, limits.window
+
+    def _may_be_sent(self, peer: Identity, ours: Limits, theirs: Hello | Welcome) -> None:
+        """What the other side promised."""
+        if min(theirs.frame_bytes_max, theirs.message_bytes_max) <= 0 or theirs.window < 2 * (
+            theirs.message_bytes_max + MESSAGE_COST
+        ):
+            raise ProtocolViolation(f"{peer} has no room for messages")
+        self._frame_bytes_max = min(theirs.frame_bytes_max, ours.frame_bytes_max)
+        self.message_bytes_max = min(theirs.message_bytes_max, ours.message_bytes_max)
+        self._allowed = theirs.window
 
     # Frames in
 
@@ -288,7 +304,7 @@ class Connection:
         if self._head is None:
             if len(self._input) < frames.HEAD_BYTES:
                 return None
-            self._head = frames.read_head(self._input, self._frame_bytes_max + frames.LENGTH_BYTES)
+            self._head = frames.read_head(self._input, self._frame_limit + frames.LENGTH_BYTES)
         length = frames.OVERHEAD + self._head.length
         if len(self._input) < length:
             return None
@@ -358,7 +374,7 @@ class Connection:
         return None
 
     def _credited(self, allowed: int) -> None:
-        if self._dialed is None or allowed < self._allowed:
+        if not self.message_bytes_max or allowed < self._allowed:
             raise ProtocolViolation(f"credit for {allowed} bytes after {self._allowed}")
         self._allowed = allowed
 

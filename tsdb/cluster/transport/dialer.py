@@ -11,28 +11,23 @@ from typing import Protocol
 
 from tsdb.clock import Clock
 from tsdb.cluster.transport.backoff import BackOff
-from tsdb.cluster.transport.connection import Connection, RoundTrip
+from tsdb.cluster.transport.connection import Connection, Opened, RoundTrip
 from tsdb.cluster.transport.counts import Counts
-from tsdb.cluster.transport.frames import Kind, Octets
-from tsdb.cluster.transport.greeting import Identity, Purpose, Refused
+from tsdb.cluster.transport.frames import Octets
+from tsdb.cluster.transport.greeting import OF_MEMBERS, Identity, Purpose, Refused
 from tsdb.cluster.transport.limits import Settings
-from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
+from tsdb.cluster.transport.link import FAILURES, Link, Take, now_of, open_streams
 from tsdb.cluster.transport.members import Member
-from tsdb.cluster.transport.queue import SendQueue, Waiting
+from tsdb.cluster.transport.outbox import Outbox
+from tsdb.cluster.transport.queue import Waiting
 from tsdb.cluster.transport.tls import NodeTls, certified
-from tsdb.errors import ProgramLimitExceeded, ProtocolViolation
+from tsdb.errors import ProtocolViolation
 
 log = logging.getLogger(__name__)
 
 
-class StreamBroken(Exception):
-    """A log stream's connection ended: what was sent last may be lost, and the next stream begins anew."""
-
-
 class Owner(Protocol):
     """Who hears what became of messages. Called from the event loop, never from within ``offer``."""
-
-    def sent(self, peer: int, message: Waiting) -> None: ...
 
     def lost(self, peer: int, messages: list[Waiting]) -> None:
         """They waited when their connection ended, or were on their way."""
@@ -44,7 +39,7 @@ class Owner(Protocol):
 
 
 class Dialer:
-    """``run`` is its task. ``offer`` drops what has no room, ``stream`` waits for room."""
+    """``run`` is its task. ``offer`` drops what has no room, ``stream`` waits for room. ``take``: of a guest."""
 
     def __init__(
         self,
@@ -57,7 +52,9 @@ class Dialer:
         chance: Callable[[], float],
         counts: Counts,
         owner: Owner,
+        take: Take | None = None,
     ) -> None:
+        assert (take is None) is (purpose in OF_MEMBERS), "guests alone are answered over what they dialed"
         self._me = me
         self.peer = peer
         self._purpose = purpose
@@ -68,64 +65,36 @@ class Dialer:
         self._owner = owner
         times = settings.times
         self._back_off = BackOff(times.dial_again_ns, times.dial_again_ns_max, chance)
-        self._queue = SendQueue(settings.limits[purpose].queue_bytes_max)
-        self._link: Link | None = None
-        self._in_hand: Waiting | None = None
-        self.session = 0
-        """Counts connections: what belongs to an earlier one is over."""
+        self._take = take
+        self._outbox = Outbox(str(peer.identity), settings.limits_of(purpose).queue_bytes_max, counts)
         self.version = 0
         self._nudged = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._turn = asyncio.Lock()
         self._told = ""
 
     @property
     def is_open(self) -> bool:
-        return self._link is not None
+        return self._outbox.is_open
+
+    @property
+    def session(self) -> int:
+        """Counts connections: what belongs to an earlier one is over."""
+        return self._outbox.session
 
     @property
     def waiting_bytes(self) -> int:
-        return self._queue.byte_count
-
-    @property
-    def message_bytes_max(self) -> int:
-        """The longest message that the peer takes; 0 without a connection."""
-        return self._link.connection.message_bytes_max if self._link is not None else 0
+        return self._outbox.waiting_bytes
 
     def offer(self, message: Waiting) -> bool:
         """Send it after what waits already; False if there is no connection or no room."""
-        link = self._link
-        if link is None or len(message.payload) > self.message_bytes_max or not self._queue.put(message):
-            return False
-        link.wake()
-        return True
+        return self._outbox.offer(message)
 
     async def next_session(self) -> int:
         """The number of the connection that is open, as soon as there is one."""
-        while self._link is None:
-            await self._wait_for_change()
-        return self.session
+        return await self._outbox.next_session()
 
-    async def stream(self, session: int, payload: Octets) -> None:
-        """Send a message of a log stream, when there is room. Raises StreamBroken, ProgramLimitExceeded."""
-        message = Waiting(Kind.STREAM, payload)
-        # Those who wait get their turn in the order they came.
-        async with self._turn:
-            while True:
-                if self._link is None or session != self.session:
-                    raise StreamBroken(f"the connection to {self.peer.identity} ended")
-                if len(payload) > self.message_bytes_max:
-                    raise ProgramLimitExceeded(
-                        f"a message of {len(payload)} bytes for {self.peer.identity}, which takes "
-                        f"{self.message_bytes_max}"
-                    )
-                if self.offer(message):
-                    return
-                await self._wait_for_change()
-
-    async def _wait_for_change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+    async def stream(self, session: int, payload: Octets, after_bytes_max: int | None = None) -> None:
+        """Send a message of a log stream (``Outbox.stream``). Raises StreamBroken, ProgramLimitExceeded."""
+        await self._outbox.stream(session, payload, after_bytes_max)
 
     def nudge(self) -> None:
         """The peer is there: dial now instead of later."""
@@ -146,74 +115,35 @@ class Dialer:
                     await self._nudged.wait()
 
     async def stop(self, why: str) -> None:
-        if self._link is not None:
-            await self._link.stop(why)
+        if self._outbox.link is not None:
+            await self._outbox.link.stop(why)
 
     async def _attempt(self) -> int:
         """One connection from its beginning to its end; how long to wait before the next one."""
         try:
-            link = await self._dial()
+            link, opened = await dial(
+                self._me, self.peer, self._purpose, self._tls, self._settings, self._clock, self._counts
+            )
         except FAILURES as error:
             self._counts.failures += 1
             self._tell(error)
             return self._back_off.last_ns() if isinstance(error, Refused) else self._back_off.next_ns()
-        began_ns = time.monotonic_ns()
-        try:
-            await link.run(refill=self._refill, on_trip=self._tripped)
-        except FAILURES as error:
-            log.info("the connection to %s ended: %s", self.peer.identity, _text(error))
-        finally:
-            self._lost()
-        if time.monotonic_ns() - began_ns > self._settings.times.dial_again_ns_max:
-            self._back_off.reset()
-        return self._back_off.next_ns()
-
-    async def _dial(self) -> Link:
-        times = self._settings.times
-        loop = asyncio.get_running_loop()
-        host, port, context = self.peer.host, self.peer.port, self._tls.dialing
-        try:
-            reader, writer = await open_streams(
-                lambda factory: loop.create_connection(factory, host, port, ssl=context), times
-            )
-        except (ValueError, OverflowError) as error:
-            raise OSError(f"nobody can be at {self.peer.host!r}, port {self.peer.port}: {error}") from None
-        names = certified(writer.get_extra_info("peercert") or {})
-        connection = Connection.dial(
-            self._me, self.peer.identity, self._purpose, names, now_of(self._clock), self._settings
-        )
-        link = Link(connection, reader, writer, self._clock, times, self._counts)
-        opened = await link.greet()
         self._told = ""
         self._counts.connects += 1
         self.version = opened.version
-        self.session += 1
-        self._link = link
-        self._changed.set()
+        self._outbox.open(link)
         log.info("connected to %s for %s", self.peer.identity, self._purpose.name.lower())
         self._owner.opened(self.peer.identity.node, self._purpose)
-        return link
-
-    def _refill(self, connection: Connection) -> None:
-        """Hand the core the next message. The one before it is in the socket's hands by now."""
-        if self._in_hand is not None:
-            sent, self._in_hand = self._in_hand, None
-            self._counts.messages_sent += 1
-            self._owner.sent(self.peer.identity.node, sent)
-        first = self._queue.first
-        if first is not None and connection.may_send(len(first.payload)):
-            self._in_hand = self._queue.take()
-            connection.send(first.kind, first.payload)
-            self._changed.set()
-
-    def _lost(self) -> None:
-        self._link = None
-        lost = self._queue.clear()
-        if self._in_hand is not None:
-            lost.insert(0, self._in_hand)
-            self._in_hand = None
-        self._changed.set()
-        self._owner.lost(self.peer.identity.node, lost)
+        began_ns = time.monotonic_ns()
+        try:
+            await link.run(take=self._take, refill=self._outbox.refill, on_trip=self._tripped)
+        except FAILURES as error:
+            log.info("the connection to %s ended: %s", self.peer.identity, _text(error))
+        finally:
+            self._owner.lost(self.peer.identity.node, self._outbox.close())
+        if time.monotonic_ns() - began_ns > self._settings.times.dial_again_ns_max:
+            self._back_off.reset()
+        return self._back_off.next_ns()
 
     def _tripped(self, trip: RoundTrip) -> None:
         self._counts.round_trip(self.peer.identity.node, trip.duration_ns)
@@ -227,6 +157,24 @@ class Dialer:
             serious = isinstance(error, (Refused, ProtocolViolation))
             where = f"{self.peer.host}:{self.peer.port}"
             (log.warning if serious else log.info)("no connection to %s at %s: %s", self.peer.identity, where, text)
+
+
+async def dial(
+    me: Identity, peer: Member, purpose: Purpose, tls: NodeTls, settings: Settings, clock: Clock, counts: Counts
+) -> tuple[Link, Opened]:
+    """A connection that has greeted. Raises one of ``FAILURES``."""
+    loop = asyncio.get_running_loop()
+    context = tls.dialing
+    try:
+        reader, writer = await open_streams(
+            lambda factory: loop.create_connection(factory, peer.host, peer.port, ssl=context), settings.times
+        )
+    except (ValueError, OverflowError) as error:
+        raise OSError(f"nobody can be at {peer.host!r}, port {peer.port}: {error}") from None
+    names = certified(writer.get_extra_info("peercert") or {})
+    connection = Connection.dial(me, peer.identity, purpose, names, now_of(clock), settings)
+    link = Link(connection, reader, writer, clock, settings.times, counts)
+    return link, await link.greet()
 
 
 def _text(error: BaseException) -> str:

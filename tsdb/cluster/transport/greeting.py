@@ -35,10 +35,20 @@ HEAD_BYTES = _HEAD.size
 
 
 class Purpose(IntEnum):
-    """What a connection is for. Two of them, so that what is long does not hold up what is urgent."""
+    """What a connection is for. Members have two to each other, so that what is long does not hold up what is urgent.
+
+    One that is no member is a *guest*: nobody knows it but by its certificate, and nobody dials it, so its connection
+    carries messages both ways, and nothing but what its purpose is.
+    """
 
     CONTROL = 1
     LOG = 2
+    CLIENT = 3
+    """One that follows what is committed and is no member: a router."""
+
+
+OF_MEMBERS = (Purpose.CONTROL, Purpose.LOG)
+OF_GUESTS = (Purpose.CLIENT,)
 
 
 class Reason(IntEnum):
@@ -54,6 +64,8 @@ class Reason(IntEnum):
     """The member of this number is another one."""
     NAME = 6
     """The certificate is another node's."""
+    ROOM = 7
+    """There are as many guests as there may be."""
 
 
 class Refused(Exception):
@@ -78,7 +90,15 @@ class Identity:
         return f"node {self.node} ({self.name}, {self.uuid})"
 
 
+NOT_KNOWN = UUID(int=0)
+"""A cluster or a node that a guest has not heard of yet."""
+SOMEBODY = Identity(NOT_KNOWN, 0, NOT_KNOWN, "")
+"""Who is dialed by a guest that knows an address and nothing else."""
+
+
 class Hello(msgspec.Struct, frozen=True, array_like=True):
+    """The last three are what a guest takes, as in ``Welcome``; members take nothing over what they dial."""
+
     oldest: int
     newest: int
     purpose: Purpose
@@ -88,10 +108,16 @@ class Hello(msgspec.Struct, frozen=True, array_like=True):
     sender_name: str
     to: int
     to_uuid: UUID
+    frame_bytes_max: int = 0
+    message_bytes_max: int = 0
+    window: int = 0
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True):
-    """``frame_bytes_max``, ``message_bytes_max`` and ``window`` are what the acceptor takes."""
+    """``frame_bytes_max``, ``message_bytes_max`` and ``window`` are what the acceptor takes.
+
+    ``cluster`` and ``node`` tell a guest who it is that answers.
+    """
 
     version: int
     uuid: UUID
@@ -99,6 +125,8 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True):
     frame_bytes_max: int
     message_bytes_max: int
     window: int
+    cluster: UUID = NOT_KNOWN
+    node: int = 0
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True):
@@ -149,14 +177,16 @@ def decode(octets: bytes) -> Greeting:
     return said
 
 
-def hello(me: Identity, peer: Identity, purpose: Purpose, versions: tuple[int, int]) -> Hello:
-    return Hello(*versions, purpose, me.cluster, me.node, me.uuid, me.name, peer.node, peer.uuid)
+def hello(
+    me: Identity, peer: Identity, purpose: Purpose, versions: tuple[int, int], takes: tuple[int, int, int] = (0, 0, 0)
+) -> Hello:
+    return Hello(*versions, purpose, me.cluster, me.node, me.uuid, me.name, peer.node, peer.uuid, *takes)
 
 
 def judge(
     said: Hello, me: Identity, members: Mapping[int, Identity], certified: Collection[str], versions: tuple[int, int]
-) -> int:
-    """The protocol version to speak with who said that. Raises Refused, with a text for both sides."""
+) -> tuple[int, Identity]:
+    """The protocol version to speak with who said that, and who it is. Raises Refused, with a text for both sides."""
     oldest, newest = versions
     version = min(newest, said.newest)
     if version < max(oldest, said.oldest):
@@ -165,11 +195,19 @@ def judge(
             f"node {said.sender} speaks protocol versions {said.oldest} to {said.newest}, "
             f"node {me.node} {oldest} to {newest}: upgrade the older one",
         )
+    guest = said.purpose in OF_GUESTS
     who = f"node {said.sender} ({said.sender_name}, {said.sender_uuid})"
-    if said.cluster != me.cluster:
+    if said.cluster != me.cluster and not (guest and said.cluster == NOT_KNOWN):
         raise Refused(Reason.CLUSTER, f"{who} is of cluster {said.cluster}, and {me} of cluster {me.cluster}")
-    if (said.to, said.to_uuid) != (me.node, me.uuid):
+    somebody = guest and (said.to, said.to_uuid) == (SOMEBODY.node, SOMEBODY.uuid)
+    if (said.to, said.to_uuid) != (me.node, me.uuid) and not somebody:
         raise Refused(Reason.RECEIVER, f"{who} looks for node {said.to} ({said.to_uuid}), and this is {me}")
+    return version, _guest(said, me, certified) if guest else _member(said, who, me, members, certified)
+
+
+def _member(
+    said: Hello, who: str, me: Identity, members: Mapping[int, Identity], certified: Collection[str]
+) -> Identity:
     member = members.get(said.sender)
     if member is None:
         raise Refused(Reason.STRANGER, f"{who} is no member of the cluster that {me} knows")
@@ -179,7 +217,14 @@ def judge(
             f"{who} says that it is {member}: a node that lost its data joins again as a new one",
         )
     check_name(said.sender_name, member, certified)
-    return version
+    return member
+
+
+def _guest(said: Hello, me: Identity, certified: Collection[str]) -> Identity:
+    """Whatever number it says that it has is not believed: it is no member."""
+    guest = Identity(me.cluster, 0, said.sender_uuid, said.sender_name)
+    check_name(said.sender_name, guest, certified)
+    return guest
 
 
 def check_name(said: str, member: Identity, certified: Collection[str]) -> None:
@@ -189,10 +234,15 @@ def check_name(said: str, member: Identity, certified: Collection[str]) -> None:
         raise Refused(Reason.NAME, f"{member} came as {said!r} with a certificate of {names}")
 
 
-def accept(answer: Welcome, peer: Identity, certified: Collection[str], versions: tuple[int, int]) -> None:
-    """Whether the one that answered is the one that was dialed. Raises Refused, ProtocolViolation."""
+def accept(answer: Welcome, peer: Identity, certified: Collection[str], versions: tuple[int, int]) -> Identity:
+    """Who answered, if it is the one that was dialed. Raises Refused, ProtocolViolation."""
+    if peer.uuid == NOT_KNOWN:
+        if peer.cluster not in (NOT_KNOWN, answer.cluster):
+            raise Refused(Reason.CLUSTER, f"a node of cluster {peer.cluster} was dialed, and this is {answer.cluster}")
+        peer = Identity(answer.cluster, answer.node, answer.uuid, answer.name)
     if answer.uuid != peer.uuid:
         raise Refused(Reason.UUID, f"{peer} was dialed, and {answer.uuid} answered")
     check_name(answer.name, peer, certified)
     if not versions[0] <= answer.version <= versions[1]:
         raise ProtocolViolation(f"{peer} chose protocol version {answer.version}, which was not offered")
+    return peer

@@ -41,7 +41,10 @@ CONTROL_MESSAGE_BYTES_MAX = 64 * KIB
 LIMITS: Mapping[Purpose, Limits] = {
     Purpose.CONTROL: Limits(message_bytes_max=CONTROL_MESSAGE_BYTES_MAX, window=2 * MIB, queue_bytes_max=4 * MIB),
     Purpose.LOG: Limits(message_bytes_max=64 * MIB, window=130 * MIB, queue_bytes_max=66 * MIB),
+    Purpose.CLIENT: Limits(message_bytes_max=16 * KIB, window=64 * KIB, queue_bytes_max=32 * KIB),
 }
+GUEST_LIMITS = Limits(message_bytes_max=17 * MIB, window=35 * MIB, queue_bytes_max=18 * MIB)
+"""What a guest takes; its queue is the one that waits for it here. A single command may be of 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +71,22 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a node's connections behave. ``versions``: the oldest and the newest protocol version that it speaks."""
+    """How a node's connections behave. ``versions``: the oldest and the newest protocol version that it speaks.
+
+    ``greetings_max``: connections at once of which nobody knows yet who they are, of each stage (TLS, greeting);
+    ``clients_max``: guests at once.
+    """
 
     limits: Mapping[Purpose, Limits] = field(default_factory=lambda: LIMITS)
+    guest_limits: Limits = GUEST_LIMITS
+    greetings_max: int = 64
+    clients_max: int = 256
     times: Times = field(default_factory=Times)
     versions: tuple[int, int] = (OLDEST_VERSION, NEWEST_VERSION)
+
+    def limits_of(self, purpose: Purpose) -> Limits:
+        """What the acceptor of such a connection takes."""
+        return self.limits.get(purpose, LIMITS[purpose])
 
 
 SETTINGS = Settings()

@@ -79,6 +79,11 @@ class Link:
         except TimeoutError:
             await self._close(at_once=True)
             raise Silent(f"no greeting in {self._times.greeting_ns / 1e9:g} s") from None
+        except asyncio.CancelledError:
+            # Others want its place.
+            self._ended.set()
+            self._writer.transport.abort()
+            raise
         except BaseException:
             await self._close()
             raise
@@ -136,6 +141,11 @@ class Link:
             async with asyncio.timeout(self._times.goodbye_ns / 1e9):
                 await self._ended.wait()
         await self._close(at_once=True)
+
+    async def refuse(self, why: str) -> None:
+        """Say good-bye before it ever ran."""
+        self.connection.bye(why)
+        await self._close()
 
     async def _close(self, *, at_once: bool = False) -> None:
         """Last words, and the end of the socket. What cannot be sent in time is not."""

@@ -1,34 +1,55 @@
-"""The port that other nodes dial: accepts, greets, and hands messages to their receiver."""
+"""The port that other nodes dial: accepts, greets, and hands messages to their receiver.
+
+Who has not shown a certificate yet, and who has and has not greeted, are bounded each for itself (``strangers``).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
 
 from tsdb.clock import Clock
 from tsdb.cluster.transport.connection import Arrived, Connection, Opened
 from tsdb.cluster.transport.counts import Counts
-from tsdb.cluster.transport.greeting import Identity, Purpose, Refused
+from tsdb.cluster.transport.greeting import OF_GUESTS, Identity, Purpose, Refused
+from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import Settings
 from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
-from tsdb.cluster.transport.tls import NodeTls, certified
+from tsdb.cluster.transport.strangers import Strangers
+from tsdb.cluster.transport.tls import OPERATOR_PROTOCOL, NodeTls, asked_for, certified
 from tsdb.errors import ProtocolViolation, StartupError
 
 log = logging.getLogger(__name__)
 
-GREETINGS_MAX = 64
-"""Connections that are not known yet; more are closed at once."""
 ACCEPTED_AT_ONCE = 16
 _NO_HANDLES_WAIT_S = 0.1
+Operated = Callable[[asyncio.StreamReader, asyncio.StreamWriter, str], Awaitable[None]]
+"""Answers an operator: the streams, and the name in his certificate."""
+_OUSTED = "others came while it said nothing"
 
-Taken = Callable[[Opened, int, Arrived], Awaitable[None]]
+
+class Host(Protocol):
+    """Who hears what comes in."""
+
+    async def member_said(self, opened: Opened, session: int, message: Arrived) -> None:
+        """``session`` numbers connections."""
+        ...
+
+    async def guest_said(self, guest: Guest, message: Arrived) -> None: ...
+
+    def accepted(self, opened: Opened) -> None:
+        """A member has dialed this node."""
+        ...
+
+    def guest_left(self, guest: Guest) -> None: ...
 
 
 class Listener:
-    """``members`` are looked at whenever somebody says who he is: they may change. ``take`` gets (who, number of the
-    connection, message)."""
+    """``members`` are looked at whenever somebody says who he is: they may change."""
 
     def __init__(
         self,
@@ -38,8 +59,8 @@ class Listener:
         settings: Settings,
         clock: Clock,
         counts: Counts,
-        take: Taken,
-        on_open: Callable[[Opened], None],
+        host: Host,
+        operated: Operated | None = None,
     ) -> None:
         self._me = me
         self._members = members
@@ -47,15 +68,19 @@ class Listener:
         self._settings = settings
         self._clock = clock
         self._counts = counts
-        self._take = take
-        self._on_open = on_open
+        self._host = host
+        self._operated = operated
         self._socket: socket.socket | None = None
         self._serving: set[asyncio.Task[None]] = set()
         # Sockets that nobody looks after yet: a task that is cancelled before it begins closes nothing.
         self._accepted: set[socket.socket] = set()
-        self._greeting = 0
+        # Without a certificate, by address; with one and without a greeting, by its names.
+        self._unproven: Strangers[asyncio.Task[None]] = Strangers(settings.greetings_max)
+        self._ungreeted: Strangers[asyncio.Task[None]] = Strangers(settings.greetings_max)
         self._session = 0
         self._links: dict[tuple[int, Purpose], Link] = {}
+        self._guests: dict[Guest, Link] = {}
+        self._full: set[Purpose] = set()
 
     @property
     def port(self) -> int:
@@ -94,45 +119,84 @@ class Listener:
                 self._unlisten()
                 asyncio.get_running_loop().call_later(_NO_HANDLES_WAIT_S, self._listen)
                 return
-            if self._greeting + len(self._accepted) >= GREETINGS_MAX:
-                self._counts.refusals += 1
-                accepted.close()
-                continue
             self._accepted.add(accepted)
             task = asyncio.create_task(self._serve(accepted))
             self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
+            task.add_done_callback(lambda done, its=accepted: self._served(done, its))  # type: ignore[misc]
+            self._oust(self._unproven.add(task, _place_of(accepted)))
+
+    def _oust(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            self._counts.refusals += 1
+            task.cancel(_OUSTED)
+
+    def _served(self, task: asyncio.Task[None], accepted: socket.socket) -> None:
+        self._serving.discard(task)
+        self._unproven.remove(task)
+        self._ungreeted.remove(task)
+        if accepted in self._accepted:
+            self._accepted.discard(accepted)
+            accepted.close()
 
     async def _serve(self, accepted: socket.socket) -> None:
         """One connection from its beginning to its end."""
         self._accepted.discard(accepted)
-        self._greeting += 1
         try:
-            link, opened = await self._greet(accepted)
+            reader, writer = await self._secure(accepted)
+            if asked_for(writer) == OPERATOR_PROTOCOL:
+                await self._operate(reader, writer)
+                return
+            link, opened = await self._greet(reader, writer)
         except FAILURES as error:
             self._counts.refusals += 1
             serious = isinstance(error, (Refused, ProtocolViolation))
             (log.warning if serious else log.info)("a node was not let in: %s", str(error) or type(error).__name__)
             return
-        finally:
-            self._greeting -= 1
         self._counts.accepts += 1
         self._session += 1
-        session, key = self._session, (opened.peer.node, opened.purpose)
+        try:
+            if opened.purpose in OF_GUESTS:
+                await self._serve_guest(link, opened, self._session)
+            else:
+                await self._serve_member(link, opened, self._session)
+        except FAILURES as error:
+            log.info("the connection of %s ended: %s", opened.peer, str(error) or type(error).__name__)
+
+    async def _serve_member(self, link: Link, opened: Opened, session: int) -> None:
+        key = opened.peer.node, opened.purpose
         before, self._links[key] = self._links.get(key), link
         if before is not None:
             before.connection.bye("a later connection took its place")
             before.wake()
-        self._on_open(opened)
+        self._host.accepted(opened)
         try:
-            await link.run(take=lambda message: self._take(opened, session, message))
-        except FAILURES as error:
-            log.info("the connection of %s ended: %s", opened.peer, str(error) or type(error).__name__)
+            await link.run(take=lambda message: self._host.member_said(opened, session, message))
         finally:
             if self._links.get(key) is link:
                 del self._links[key]
 
-    async def _greet(self, accepted: socket.socket) -> tuple[Link, Opened]:
+    async def _serve_guest(self, link: Link, opened: Opened, session: int) -> None:
+        guest = Guest(opened, session, link, self._settings, self._counts)
+        self._guests[guest] = link
+        self._count_guests()
+        try:
+            await link.run(take=lambda message: self._host.guest_said(guest, message), refill=guest.refill)
+        finally:
+            guest.leave()
+            del self._guests[guest]
+            self._count_guests()
+            self._host.guest_left(guest)
+
+    def _count_guests(self) -> None:
+        if len(self._guests) < self._settings.clients_max:
+            self._full.discard(Purpose.CLIENT)
+        else:
+            self._full.add(Purpose.CLIENT)
+
+    async def _secure(self, accepted: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """TLS, in which the other has shown a certificate of the authority."""
+        task = asyncio.current_task()
+        assert task is not None
         loop, times = asyncio.get_running_loop(), self._settings.times
         accepted.setblocking(False)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -144,10 +208,29 @@ class Listener:
         except BaseException:
             accepted.close()
             raise
+        self._unproven.remove(task)
+        self._oust(self._ungreeted.add(task, " ".join(sorted(certified(writer.get_extra_info("peercert") or {})))))
+        return reader, writer
+
+    async def _operate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         names = certified(writer.get_extra_info("peercert") or {})
-        connection = Connection.accept(self._me, self._members, names, now_of(self._clock), self._settings)
-        link = Link(connection, reader, writer, self._clock, times, self._counts)
-        return link, await link.greet()
+        try:
+            if self._operated is not None and len(names) == 1:
+                await self._operated(reader, writer, names[0])
+        finally:
+            writer.transport.abort()
+
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[Link, Opened]:
+        task = asyncio.current_task()
+        assert task is not None
+        names = certified(writer.get_extra_info("peercert") or {})
+        connection = Connection.accept(
+            self._me, self._members, names, now_of(self._clock), self._settings, full=self._full
+        )
+        link = Link(connection, reader, writer, self._clock, self._settings.times, self._counts)
+        opened = await link.greet()
+        self._ungreeted.remove(task)
+        return link, opened
 
     async def drop(self, node: int, why: str) -> None:
         """End a node's connections: it is no member any more, or another one."""
@@ -160,9 +243,14 @@ class Listener:
             self._unlisten()
             self._socket.close()
             self._socket = None
-        await asyncio.gather(*(link.stop(why) for link in list(self._links.values())))
+        links = [*self._links.values(), *self._guests.values()]
+        await asyncio.gather(*(link.stop(why) for link in links))
         for task in list(self._serving):
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
-        for accepted in self._accepted:
-            accepted.close()
+
+
+def _place_of(accepted: socket.socket) -> str:
+    with contextlib.suppress(OSError):
+        return str(accepted.getpeername()[0])
+    return ""

@@ -11,11 +11,10 @@ from tsdb.cluster.transport.limits import MESSAGE_COST
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A message that waits. ``snapshot``: its sender must hear whether it was sent."""
+    """A message that waits."""
 
     kind: Kind
     payload: Octets
-    snapshot: bool = False
 
     @property
     def cost(self) -> int:

@@ -5,6 +5,7 @@ Host names are not looked at: who a node is, its name and the greeting say, what
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from tsdb.cluster.authority import nodes_in, nodes_of
 from tsdb.errors import StartupError
 
 log = logging.getLogger(__name__)
+
+OPERATOR_PROTOCOL = "tsdb-operator/1"
+"""What an operator's command or a node that wants to join asks for when it dials (ALPN), instead of greeting."""
 
 
 class NodeTls:
@@ -49,10 +53,19 @@ class NodeTls:
         self.name = names[0]
         self.expires_at = own.not_valid_after_utc
 
+    def operating(self) -> ssl.SSLContext:
+        """For one request of an operator, with this certificate. Raises StartupError."""
+        context = self._context(ssl.PROTOCOL_TLS_CLIENT)
+        context.set_alpn_protocols([OPERATOR_PROTOCOL])
+        self._files.load_into(context)
+        return context
+
     def _context(self, protocol: int) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False
+        if protocol == ssl.PROTOCOL_TLS_SERVER:
+            context.set_alpn_protocols([OPERATOR_PROTOCOL])
         context.verify_mode = ssl.CERT_REQUIRED
         try:
             context.load_verify_locations(self._authority)
@@ -75,6 +88,12 @@ class NodeTls:
     def seconds_left(self, now_s: float) -> float:
         """Until this node's certificate expires, by a clock in seconds since 1970; negative when it has."""
         return self.expires_at.timestamp() - now_s
+
+
+def asked_for(writer: asyncio.StreamWriter) -> str | None:
+    """The protocol that the dialer asked for beside that of nodes (ALPN), if it did."""
+    tls = writer.get_extra_info("ssl_object")
+    return None if tls is None else tls.selected_alpn_protocol()
 
 
 def certified(peer_certificate: Mapping[str, Any]) -> list[str]:

@@ -8,19 +8,21 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from tsdb.clock import Clock
+from tsdb.cluster.raft.clients import FeedMessage, Follow, Followed
 from tsdb.cluster.raft.messages import Message
 from tsdb.cluster.transport import codec
 from tsdb.cluster.transport.connection import Arrived, Opened, RoundTrip
 from tsdb.cluster.transport.counts import Counts
 from tsdb.cluster.transport.dialer import Dialer
 from tsdb.cluster.transport.frames import Kind, Octets
-from tsdb.cluster.transport.greeting import Identity, Purpose
+from tsdb.cluster.transport.greeting import OF_MEMBERS, Identity, Purpose
+from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import CONTROL_MESSAGE_BYTES_MAX, SETTINGS, Settings
-from tsdb.cluster.transport.listener import Listener
+from tsdb.cluster.transport.listener import Listener, Operated
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.queue import Waiting
 from tsdb.cluster.transport.tls import NodeTls
-from tsdb.errors import StartupError
+from tsdb.errors import ProtocolViolation, StartupError
 
 log = logging.getLogger(__name__)
 
@@ -42,25 +44,31 @@ class Receiver(Protocol):
         """Raft messages to it were lost: what ``raft.node.Node.report_unreachable`` is for."""
         ...
 
-    def snapshot_ended(self, peer: int, sent: bool) -> None:
-        """What became of a snapshot: what ``raft.node.Node.report_snapshot`` is for."""
-        ...
-
     def round_trip(self, peer: int, trip: RoundTrip) -> None:
         """A ping was answered: what ``raft.clock_check.ClockCheck.sample`` is for."""
         ...
 
+    async def client(self, guest: Guest, message: Follow | Followed) -> None:
+        """Of one that follows what is committed; it is answered by ``Transport.feed`` and ``Guest.send``."""
+        ...
+
+    def client_left(self, guest: Guest) -> None: ...
+
 
 class LogStream:
-    """Messages to one peer, in order and without loss until it is broken (``dialer.StreamBroken``)."""
+    """Messages to one peer, in order and without loss until it is broken (``outbox.StreamBroken``)."""
 
     def __init__(self, dialer: Dialer, session: int) -> None:
         self._dialer = dialer
-        self._session = session
+        self.session = session
+        """Which of the connections to that peer it is."""
 
-    async def send(self, payload: Octets) -> None:
-        """Returns when there was room for it in the queue. Raises StreamBroken, ProgramLimitExceeded."""
-        await self._dialer.stream(self._session, payload)
+    async def send(self, payload: Octets, after_bytes_max: int | None = None) -> None:
+        """Returns when there was room for it in the queue, behind so many bytes at most.
+
+        Raises StreamBroken, ProgramLimitExceeded.
+        """
+        await self._dialer.stream(self.session, payload, after_bytes_max)
 
 
 class Transport:
@@ -74,7 +82,9 @@ class Transport:
         clock: Clock,
         chance: Callable[[], float],
         settings: Settings = SETTINGS,
+        operated: Operated | None = None,
     ) -> None:
+        """``operated`` answers operators; without it they are sent away."""
         if tls.name != me.name:
             raise StartupError(f"the certificate is of node {tls.name}, and this is {me.name}")
         self.me = me
@@ -90,9 +100,7 @@ class Transport:
         self._tasks: dict[Dialer, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._renewal: asyncio.Task[None] | None = None
-        self._listener = Listener(
-            me, self._identities, tls, settings, clock, self.counts, self._take, self._on_accepted
-        )
+        self._listener = Listener(me, self._identities, tls, settings, clock, self.counts, self, operated)
 
     # Life
 
@@ -126,7 +134,7 @@ class Transport:
         await asyncio.gather(*self._ending, self._listener.stop("the node is stopped"), return_exceptions=True)
 
     def _dial(self, member: Member) -> None:
-        for purpose in Purpose:
+        for purpose in OF_MEMBERS:
             dialer = Dialer(
                 self.me, member, purpose, self._tls, self._settings, self._clock, self._chance, self.counts, self
             )
@@ -136,7 +144,7 @@ class Transport:
     def _forget(self, node: int, why: str) -> None:
         del self._members[node], self._identities[node]
         self.counts.round_trip_ns.pop(node, None)
-        dialers = [self._dialers.pop((node, purpose)) for purpose in Purpose]
+        dialers = [self._dialers.pop((node, purpose)) for purpose in OF_MEMBERS]
         ending = asyncio.create_task(self._end(node, dialers, why))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -160,7 +168,7 @@ class Transport:
         """Send one of Raft's messages to the node that it is for; False if it was dropped, and counted."""
         sent = self._offer(message)
         if not sent:
-            self._dropped(message.to, codec.is_snapshot(message))
+            self._dropped(message.to)
         return sent
 
     def _offer(self, message: Message) -> bool:
@@ -168,8 +176,8 @@ class Transport:
         if control is None or not control.is_open:
             return False
         payload = codec.encode(message, control.version)
-        waiting = Waiting(Kind.RAFT, payload, codec.is_snapshot(message))
-        if len(payload) <= CONTROL_MESSAGE_BYTES_MAX and not waiting.snapshot:
+        waiting = Waiting(Kind.RAFT, payload)
+        if len(payload) <= CONTROL_MESSAGE_BYTES_MAX:
             return control.offer(waiting)
         long = self._dialers[message.to, Purpose.LOG]
         return long.is_open and long.version == control.version and long.offer(waiting)
@@ -179,9 +187,21 @@ class Transport:
         dialer = self._dialers[peer, Purpose.LOG]
         return LogStream(dialer, await dialer.next_session())
 
+    def session(self, peer: int) -> int:
+        """The log stream to a member that is open now; 0 if there is none."""
+        dialer = self._dialers.get((peer, Purpose.LOG))
+        return dialer.session if dialer is not None and dialer.is_open else 0
+
+    def offer(self, peer: int, payload: Octets) -> bool:
+        """Send a message of the log stream that may be lost; False if there is no connection or no room."""
+        dialer = self._dialers.get((peer, Purpose.LOG))
+        return dialer is not None and dialer.offer(Waiting(Kind.STREAM, payload))
+
     def is_connected(self, peer: int) -> bool:
         """Whether messages can be sent to it."""
-        return all((dialer := self._dialers.get((peer, purpose))) is not None and dialer.is_open for purpose in Purpose)
+        return all(
+            (dialer := self._dialers.get((peer, purpose))) is not None and dialer.is_open for purpose in OF_MEMBERS
+        )
 
     def gauges(self) -> Mapping[str, float]:
         """Metrics by name."""
@@ -195,16 +215,12 @@ class Transport:
 
     # What dialers say (``dialer.Owner``)
 
-    def sent(self, peer: int, message: Waiting) -> None:
-        if message.snapshot:
-            self._soon(self._receiver.snapshot_ended, peer, True)
-
     def lost(self, peer: int, messages: list[Waiting]) -> None:
         if peer not in self._members:
             return
         for message in messages:
             if message.kind is Kind.RAFT:
-                self._dropped(peer, message.snapshot)
+                self._dropped(peer)
         self._soon(self._receiver.unreachable, peer)
 
     def opened(self, peer: int, purpose: Purpose) -> None:
@@ -213,27 +229,39 @@ class Transport:
     def tripped(self, peer: int, trip: RoundTrip) -> None:
         self._receiver.round_trip(peer, trip)
 
-    def _dropped(self, peer: int, snapshot: bool) -> None:
+    def _dropped(self, peer: int) -> None:
         self.counts.dropped += 1
         self._soon(self._receiver.unreachable, peer)
-        if snapshot:
-            self._soon(self._receiver.snapshot_ended, peer, False)
 
     @staticmethod
     def _soon(call: Callable[..., None], *arguments: object) -> None:
         """Not from within ``send``: its caller may be in the middle of a Ready."""
         asyncio.get_running_loop().call_soon(call, *arguments)
 
-    # In
+    @staticmethod
+    def feed(guest: Guest, message: FeedMessage) -> bool:
+        """Send to one that follows; False if it left, or does not read and has no room."""
+        return guest.offer(Kind.RAFT, codec.encode(message, guest.version))
 
-    def _on_accepted(self, opened: Opened) -> None:
+    # What the listener says (``listener.Host``)
+
+    def accepted(self, opened: Opened) -> None:
         """Who dials is there: no need to wait with dialing it."""
         dialer = self._dialers.get((opened.peer.node, opened.purpose))
         if dialer is not None:
             dialer.nudge()
 
-    async def _take(self, opened: Opened, session: int, message: Arrived) -> None:
+    async def member_said(self, opened: Opened, session: int, message: Arrived) -> None:
+        peer = opened.peer.node
         if message.kind is Kind.STREAM:
-            await self._receiver.stream(opened.peer.node, session, message.payload)
+            await self._receiver.stream(peer, session, message.payload)
         else:
-            await self._receiver.raft(codec.decode(message.payload, opened.version, opened.peer.node, self.me.node))
+            await self._receiver.raft(codec.decode(message.payload, opened.version, peer, self.me.node))
+
+    async def guest_said(self, guest: Guest, message: Arrived) -> None:
+        if message.kind is not Kind.RAFT:
+            raise ProtocolViolation(f"{guest} sent a message {message.kind.name}, which is not for it to send")
+        await self._receiver.client(guest, codec.decode_of_client(message.payload, guest.version))
+
+    def guest_left(self, guest: Guest) -> None:
+        self._receiver.client_left(guest)

@@ -98,7 +98,7 @@ class _OverlayScan:
         self._schema = pa.schema([self._inner.schema.field(i) for i in range(len(request.columns))])
 
     def start(self) -> Scan:
-        return Scan(self._schema, self._batches(), self._inner.statistics)
+        return Scan(self._schema, self._batches(), self._inner.statistics, cancel=self._inner.cancel)
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
         inner = self._inner.batches

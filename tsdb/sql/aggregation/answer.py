@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tsdb.sql.aggregation.cells import Cells
+from tsdb.sql.aggregation.group_cells import AnyCells
 from tsdb.sql.aggregation.plan import ScanAggregate
 from tsdb.sql.aggregation.results import check_finite, result_of
 from tsdb.sql.expressions.grouping import Ordering
@@ -33,15 +33,15 @@ _COMPARISONS: dict[str, Callable[[pa.Array, pa.Scalar], pa.Array]] = {
 }  # fmt: skip
 
 
-def answer(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch:
+def answer(plan: ScanAggregate, cells: AnyCells) -> pa.RecordBatch:
     """The result's rows, columns named c1, c2 … Raises Unsuitable."""
     found = later(plan, cells)
     return found if isinstance(found, pa.RecordBatch) else found.slice(0, len(found))
 
 
-def later(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch | Later:
+def later(plan: ScanAggregate, cells: AnyCells) -> pa.RecordBatch | Later:
     """As ``answer``; the rows of a long result are made as they are asked for, if the cells take little memory."""
-    filled = np.flatnonzero(cells.rows)
+    filled = cells.rows.nonzero()[0]
     if len(filled) == 0:
         return _of_nothing(plan)
     for condition in plan.having:
@@ -64,7 +64,9 @@ def later(plan: ScanAggregate, cells: Cells) -> pa.RecordBatch | Later:
     return _columns(plan, cells, tags, rows)
 
 
-def _columns(plan: ScanAggregate, cells: Cells, tags: Mapping[int, pa.StringArray], filled: Int64s) -> pa.RecordBatch:
+def _columns(
+    plan: ScanAggregate, cells: AnyCells, tags: Mapping[int, pa.StringArray], filled: Int64s
+) -> pa.RecordBatch:
     """A row for each of these cells; ``tags`` are combinations' values."""
     buckets, combination = _places(cells, filled)
     columns = []
@@ -80,7 +82,7 @@ def _columns(plan: ScanAggregate, cells: Cells, tags: Mapping[int, pa.StringArra
     return pa.RecordBatch.from_arrays(columns, names=[f"c{i + 1}" for i in range(len(columns))])
 
 
-def _places(cells: Cells, filled: Int64s) -> tuple[Int64s, Int64s]:
+def _places(cells: AnyCells, filled: Int64s) -> tuple[Int64s, Int64s]:
     """(bucket, combination) of cells."""
     buckets = filled // cells.room
     return buckets, filled - buckets * cells.room
@@ -94,14 +96,14 @@ def _starts(starts: Int64s, form: str, result: SqlType, *, shown: bool) -> pa.Ar
     return seconds.cast(pa.string()) if shown else seconds.cast(result.arrow)
 
 
-def _tags(cells: Cells, index: int) -> pa.StringArray:
+def _tags(cells: AnyCells, index: int) -> pa.StringArray:
     """A tag's value in each combination."""
     return pa.array([each[index] for each in cells.combinations], pa.string())
 
 
-def _order(plan: ScanAggregate, cells: Cells, filled: Int64s) -> Int64s | None:
+def _order(plan: ScanAggregate, cells: AnyCells, filled: Int64s) -> Int64s | None:
     """The rows' order, found before anything else is made of them; None when it is as they lie."""
-    if not plan.order:
+    if not plan.order or (len(plan.order) == 1 and _is_by_place(plan, plan.order[0])):
         return None
     buckets, combination = _places(cells, filled)
     pairs: list[Keys] = []
@@ -118,6 +120,11 @@ def _order(plan: ScanAggregate, cells: Cells, filled: Int64s) -> Int64s | None:
             values = result_of(plan.aggregates[index], cells, filled, plan.types[item.output], shown=False)
             pairs.append(_ranked(values, item))
     return np.lexsort([key for ranks, absent in pairs for key in ((ranks, absent) if absent.any() else (ranks,))])
+
+
+def _is_by_place(plan: ScanAggregate, item: Ordering) -> bool:
+    """Places go by the bucket first."""
+    return plan.outputs[item.output][0] == "time" and not item.descending
 
 
 def _ranked(column: pa.Array, item: Ordering) -> Keys:

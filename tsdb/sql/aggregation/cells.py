@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tsdb.kernels import readonly
 from tsdb.model.store import TimeRange
-from tsdb.model.summaries import CellRequest, SummaryCells
+from tsdb.model.summaries import SummaryCells
 from tsdb.sql.aggregation import kernels, states
 from tsdb.sql.aggregation.plan import Aggregate
 from tsdb.sql.aggregation.states import State, Table, states_of
@@ -111,16 +111,6 @@ class Cells:
 
     def _tables_of(self, column: int) -> dict[str, Table]:
         return {s.name: t.reshape(-1) for s, t in self._tables.items() if s.column == column}
-
-    def wish(self) -> CellRequest:
-        """What the aggregates need of points that a scan says in cells."""
-        wanted: dict[int, list[str]] = {}
-        for state in self._states:
-            if state.column == states.TIMES:
-                continue
-            needed = states.statistics_for(state.name, floating=state.column in self._floating)
-            wanted.setdefault(state.column, []).extend(needed)
-        return CellRequest(self._width, self._origin, {c: tuple(dict.fromkeys(names)) for c, names in wanted.items()})
 
     def _cells_of(self, times: Int64s | None, tags: Sequence[pa.Array], rows: int) -> Int32s:
         """The cell of each row; there is room for all of them."""

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
+from tsdb.errors import QueryCanceled
 from tsdb.model.store import TIME_NS, ScanRequest, View
+from tsdb.model.summaries import CellRequest
 from tsdb.sql.aggregation.answer import later
 from tsdb.sql.aggregation.cells import Cells
-from tsdb.sql.aggregation.plan import ScanAggregate
+from tsdb.sql.aggregation.group_cells import GroupCells
+from tsdb.sql.aggregation.plan import PLANS_KEPT, ScanAggregate
+from tsdb.sql.aggregation.states import TIMES, states_of, statistics_for
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.kernel_execution import KernelExecution, Later
@@ -20,6 +25,7 @@ from tsdb.sql.result import ResultColumn, Rows
 NS_PER_US = 1000
 
 
+@lru_cache(maxsize=PLANS_KEPT)
 def columns_of(plan: ScanAggregate) -> tuple[int | str, ...]:
     """What the scan reads: the time, then tags, then each field once."""
     times = (TIME_NS,) if plan.needs_times else ()
@@ -47,18 +53,18 @@ class AggregateExecution(KernelExecution):
     def answer(self) -> pa.RecordBatch | Later | Rows:
         return later(self._plan, self._filled())
 
-    def _filled(self) -> Cells:
-        plan, key = self._plan, self._plan.time
-        cells = Cells(
-            plan.aggregates,
-            None if key is None else key.width_us * NS_PER_US,
-            0 if key is None else key.origin_us * NS_PER_US,
-            self._request.range,
-        )
+    def _filled(self) -> Cells | GroupCells:
+        plan = self._plan
+        wish = _wish_of(plan)
         if self._request.range.empty:
-            return cells
-        scan = self.view.scan(replace(self._request, cells=cells.wish()))
+            return Cells(plan.aggregates, wish.width_ns, wish.origin_ns, self._request.range)
+        scan = self.view.scan(replace(self._request, cells=wish))
         self.own_statistics.scans = [(self._request.series.name, scan.statistics)]
+        if scan.groups is not None:
+            return GroupCells(scan.groups)
+        if scan.cancel is not None:
+            self.running.cancelled.then(scan.cancel)
+        cells = Cells(plan.aggregates, wish.width_ns, wish.origin_ns, self._request.range)
         first_field = len(plan.tags) + plan.needs_times
         try:
             for found in scan.cells:
@@ -72,6 +78,10 @@ class AggregateExecution(KernelExecution):
                     tags = arrays[first_field - len(plan.tags) : first_field]
                     fields = dict(zip(self._fields, arrays[first_field:], strict=True))
                     cells.add(times, tags, fields, len(batch))
+        except QueryCanceled:
+            # Who waits for another node does not know why.
+            self.check()
+            raise
         finally:
             _close(scan.batches)
         return cells
@@ -81,6 +91,23 @@ class AggregateExecution(KernelExecution):
         return [
             c for c in self._request.columns[len(self._plan.tags) + (self._plan.needs_times) :] if isinstance(c, int)
         ]
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _wish_of(plan: ScanAggregate) -> CellRequest:
+    """What the aggregates need of points that a scan says in cells."""
+    floating = {each.column for each in plan.aggregates if each.floating}
+    wanted: dict[int, list[str]] = {}
+    found = dict.fromkeys(state for each in plan.aggregates for state in states_of(each))
+    for state in found:
+        if state.column != TIMES:
+            needed = statistics_for(state.name, floating=state.column in floating)
+            wanted.setdefault(state.column, []).extend(needed)
+    statistics = {column: tuple(dict.fromkeys(names)) for column, names in wanted.items()}
+    key, times = plan.time, any(state.column == TIMES for state in found)
+    if key is None:
+        return CellRequest(None, 0, statistics, times)
+    return CellRequest(key.width_us * NS_PER_US, key.origin_us * NS_PER_US, statistics, times)
 
 
 def _close(batches: Iterator[pa.RecordBatch]) -> None:

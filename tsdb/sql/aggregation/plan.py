@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from tsdb.types import SqlType
 _PLACE = re.compile(r"[A-Za-z_]+(/[A-Za-z_-]+)*")
 _US_PER_SECOND = 1_000_000
 _DAY_US = 86_400 * _US_PER_SECOND
+# As many plans as are kept at all, about (``tsdb.sql.query``).
+PLANS_KEPT = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,11 @@ class Having:
     type: SqlType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ScanAggregate:
     """``outputs`` are the select list: ("time", 0), ("tag", index into ``tags``) or ("aggregate", index into
-    ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers
-    are texts, as PostgreSQL prints them."""
+    ``aggregates``), with the type of each result column in ``types``. ``shown``: averages of integers are texts, as
+    PostgreSQL prints them. Each plan is one by itself: what is made of it once is found by it again."""
 
     time: TimeKey | None
     tags: tuple[TagKey, ...]
@@ -101,13 +104,23 @@ class ScanAggregate:
 
     def in_utc(self, range_ns: TimeRange, session_zone: str) -> ScanAggregate | None:
         """With buckets that are right in UTC, for a scan of a range; None where there are none."""
-        time = None if self.time is None else self.time.in_utc(range_ns, session_zone)
-        return None if time is None and self.time is not None else replace(self, time=time)
+        if self.time is None or self.time.zone is None:
+            return self
+        if (self.time.zone or session_zone) == "UTC":
+            return _in_plain_utc(self)
+        time = self.time.in_utc(range_ns, session_zone)
+        return None if time is None else replace(self, time=time)
 
     @property
     def needs_times(self) -> bool:
         """Whether the points' times matter, beyond the scan's range."""
         return self.time is not None or any(each.reads_times for each in self.aggregates)
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _in_plain_utc(plan: ScanAggregate) -> ScanAggregate:
+    assert plan.time is not None
+    return replace(plan, time=replace(plan.time, zone=None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tsdb.model.time import us_of_ns
 from tsdb.sql.aggregation import averages
-from tsdb.sql.aggregation.cells import Cells
+from tsdb.sql.aggregation.group_cells import AnyCells
 from tsdb.sql.aggregation.plan import Aggregate
 from tsdb.sql.aggregation.states import SPREADS, TIMES
 from tsdb.sql.kernel_execution import Unsuitable
@@ -25,7 +25,7 @@ _AVG_DIGITS = 16
 _COUNT_MAX = (1 << 60) // 10_000
 
 
-def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlType, *, shown: bool) -> pa.Array:
+def result_of(aggregate: Aggregate, cells: AnyCells, filled: Int64s, result: SqlType, *, shown: bool) -> pa.Array:
     """An aggregate of the cells at the places ``filled`` in the type ``result``. ``shown``: averages of integers as
     texts. Raises Unsuitable for sums beyond float8, whose error DuckDB has.
     """
@@ -52,7 +52,8 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
         case "count":
             return pa.array(count)
         case "min" | "max":
-            return pa.array(state(aggregate.function), mask=none).cast(result.arrow)
+            made = pa.array(state(aggregate.function), mask=none if none.any() else None)
+            return made if made.type == result.arrow else made.cast(result.arrow)
         case "sum" if aggregate.floating:
             return pa.array(_finite(state("sum")), mask=none)
         case "avg" if aggregate.floating:
@@ -63,7 +64,7 @@ def result_of(aggregate: Aggregate, cells: Cells, filled: Int64s, result: SqlTyp
             return _averages(state("low"), state("high"), count)
 
 
-def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
+def check_finite(aggregate: Aggregate, cells: AnyCells, filled: Int64s) -> None:
     """What ``result_of`` raises for these cells, of which not all will be results."""
     if aggregate.function in SPREADS:
         _finite(_state(aggregate, "m2", cells, filled))
@@ -71,7 +72,7 @@ def check_finite(aggregate: Aggregate, cells: Cells, filled: Int64s) -> None:
         _finite(_state(aggregate, "sum", cells, filled))
 
 
-def _state(aggregate: Aggregate, name: str, cells: Cells, filled: Int64s) -> Any:
+def _state(aggregate: Aggregate, name: str, cells: AnyCells, filled: Int64s) -> Any:
     return cells.of(name, TIMES if aggregate.column is None else aggregate.column).take(filled)
 
 

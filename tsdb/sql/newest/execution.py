@@ -11,6 +11,7 @@ import pyarrow as pa
 from tsdb.model.store import ScanRequest, View
 from tsdb.sql.context import Context
 from tsdb.sql.deadline import Deadlines
+from tsdb.sql.expressions.grouping import Ordering
 from tsdb.sql.kernel_execution import KernelExecution, Unsuitable
 from tsdb.sql.newest.needs import count_of
 from tsdb.sql.newest.plan import FirstRows
@@ -58,15 +59,16 @@ class FirstRowsExecution(KernelExecution):
     def answer(self) -> pa.RecordBatch:
         plan, (offset, limit) = self._plan, self._bounds
         found = self._read()
-        rows: Int64s = np.arange(len(found[0]), dtype=np.int64)
         ranks = Ranks(dict(enumerate(found)))
-        if plan.by is not None:
-            rows = first_of_each(len(rows), ranks, plan)
-        order = ranks.order(plan.order, rows)
+        chosen = None if plan.by is None else first_of_each(len(found[0]), ranks, plan)
+        order = ranks.order(plan.order, chosen)
+        wanted = [column.type.arrow for column in self.columns]
+        if chosen is None and order is None and len(found[0]) and not offset and limit is None:
+            return _batch([self._promised(found[at], kind) for at, kind in zip(plan.outputs, wanted, strict=True)])
+        rows: Int64s = np.arange(len(found[0]), dtype=np.int64) if chosen is None else chosen
         rows = rows if order is None else rows[order]
         absent = plan.always and not len(rows)
         rows = rows[offset:] if limit is None else rows[offset : offset + limit]
-        wanted = [column.type.arrow for column in self.columns]
         if absent:
             # LIMIT and OFFSET hold for the one row of NULLs, too.
             count = int(offset == 0 and limit != 0)
@@ -106,9 +108,11 @@ class FirstRowsExecution(KernelExecution):
         ]
 
 
-def first_of_each(rows: int, ranks: Ranks, plan: FirstRows) -> Int64s:
-    """Of each combination of the tags ``plan.by`` the row that comes first ``within``."""
+def first_of_each(rows: int, ranks: Ranks, plan: FirstRows) -> Int64s | None:
+    """Of each combination of the tags ``plan.by`` the row that comes first ``within``; None: all rows, as they lie."""
     assert plan.by is not None
+    if plan.by and ranks.rises(Ordering(plan.by[0], descending=False, nulls_first=False)):
+        return None
     keys: list[npt.NDArray[np.int64]] = []
     for place in plan.by:
         rank, absent = ranks.of(place)

@@ -68,6 +68,10 @@ def _in_order(condition: Expr) -> bool:
 
 def _match(number: int, condition: Expr) -> Callable[[Values], TagMatch]:
     def made(values: Values) -> TagMatch:
+        passing = _passing(condition, values)
+        if passing is not None:
+            # They are looked up: the test is for whoever asks it nevertheless.
+            return TagMatch(number, lambda value: value is not None and value in passing, passing)
         test = _test(condition, values)
 
         def keep(value: str | None) -> bool:
@@ -76,7 +80,7 @@ def _match(number: int, condition: Expr) -> Callable[[Values], TagMatch]:
             except Undecided:
                 return True
 
-        return TagMatch(number, lru_cache(maxsize=65_536)(keep), _passing(condition, values))
+        return TagMatch(number, lru_cache(maxsize=65_536)(keep))
 
     return made
 

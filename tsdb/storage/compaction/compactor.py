@@ -45,6 +45,8 @@ ROUND_ROWS = 1 << 20
 ROUND_BLOCKS = 512
 # After so long the plan is made anew: there may be something more urgent.
 PLAN_SECONDS = 10.0
+# How long a request waits for RocksDB's own compactions, and how often it asks for them.
+SETTLE_SECONDS, SETTLE_SECONDS_MAX = 0.05, 60.0
 # Of one request: each looks at what the last one has left.
 PASSES_MAX = 16
 # Records of unfinished work have numbers; those of flushes are small.
@@ -204,6 +206,7 @@ class Compactor:
                 self._serve_series(request, number)
             self._delete_retired()
             self._retired.flush(1, ALL_FAMILIES)
+            self._await_rocks(request)
         except Interrupted:
             request.done.set_exception(AdminShutdown("the storage engine is closed"))
             raise
@@ -216,6 +219,16 @@ class Compactor:
             request.done.set_result(None)
         finally:
             self._pace.hurried = False
+
+    def _await_rocks(self, request: Request) -> None:
+        """Until RocksDB has given back the space of what was deleted. Not while others write: then it has no end."""
+        end = time.monotonic() + SETTLE_SECONDS_MAX
+        self._is_busy()
+        while self._shard.rocks.is_compacting() and not self._is_busy():
+            if request.cancelled() or time.monotonic() > end:
+                break
+            self._stopped.wait(SETTLE_SECONDS)
+            self._pace.check()
 
     def _serve_series(self, request: Request, number: int) -> None:
         progress = _Progress(request, number)

@@ -22,12 +22,12 @@ from tsdb.storage.cache import RunsCache
 from tsdb.storage.compaction.plan import Reason, Task, rectangle
 from tsdb.storage.compaction.tiles import Lying, Tile, tiles
 from tsdb.storage.gather import gather
-from tsdb.storage.merge import take_values
 from tsdb.storage.pages import Spans
 from tsdb.storage.part import stored_numbers
 from tsdb.storage.rocks import Rocks
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Layout, Selection, select, take_selected_ints
+from tsdb.storage.taking import take_values
 from tsdb.storage.visibility import Visibility
 from tsdb.types import Kind
 

@@ -12,4 +12,7 @@ some tags; without such tags all rows are one group.
    fetched (``found``), versions of equal keys merged, and its tag sets want nothing more: parts without an open tag set
    are dropped unread. What a scan learns of the blocks that tag sets are in is kept (``reach``): one that ended long
    ago is looked for once.
+
+Of one newest row of each group of all tag sets, what was found in blocks is kept (``kept``) until there are other
+blocks; then only the head is scanned, if anything (``keeping``).
 """

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from tsdb.model.store import Newest
 from tsdb.storage.newest.found import Found, Source
-from tsdb.storage.newest.ranges import choose
+from tsdb.storage.newest.ranges import choose, choose_first
 from tsdb.storage.newest.waiting import LAST, ranks
 from tsdb.storage.overlap import Rectangle
 
@@ -52,8 +52,16 @@ class Pool:
 
     def _choose(self) -> None:
         rank, group = ranks(self.times, oldest=self._newest.oldest), self._groups[self.tagset]
+        kept = np.zeros(len(rank), np.bool_)
+        if self._newest.rows == 1:
+            best = np.full(len(self.worst), -1, np.int64)
+            choose_first(
+                group, rank, self.tagset, self.times, self._keyed, self._newest.ties, best, self.worst, kept
+            )  # fmt: skip
+            if not kept.all():
+                self._keep(np.flatnonzero(kept))
+            return
         order = np.lexsort((self.times, self.tagset, rank, group))
-        kept = np.zeros(len(order), np.bool_)
         self.worst[group] = LAST
         choose(
             group[order], rank[order], self.tagset[order], self.times[order], self._newest.rows, self._keyed,

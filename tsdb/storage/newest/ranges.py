@@ -50,6 +50,28 @@ def ends(selection: Selection, times: Int64s, rows: int, *, oldest: bool, keyed:
 
 
 @kernel
+def choose_first(
+    group: Int64s, rank: Int64s, tagset: npt.NDArray[np.int32], times: Int64s, keyed: bool, ties: bool, best: Int64s,
+    worst: Int64s, kept: npt.NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """``choose`` for one row of each group, of rows in any order. ``best`` is −1 for each group and becomes the place
+    of its first row."""
+    for i in range(len(group)):
+        b = best[group[i]]
+        if (
+            b < 0
+            or rank[i] < rank[b]
+            or (rank[i] == rank[b] and (tagset[i] < tagset[b] or (tagset[i] == tagset[b] and times[i] < times[b])))
+        ):
+            best[group[i]] = i
+    for i in range(len(group)):
+        b = best[group[i]]
+        is_version = keyed and tagset[i] == tagset[b] and times[i] == times[b]
+        kept[i] = i == b or is_version or (ties and rank[i] == rank[b])
+        worst[group[i]] = rank[b]
+
+
+@kernel
 def choose(
     group: Int64s, rank: Int64s, tagset: npt.NDArray[np.int32], times: Int64s, rows: int, keyed: bool, ties: bool,
     worst: Int64s, kept: npt.NDArray[np.bool_],

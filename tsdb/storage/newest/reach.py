@@ -55,7 +55,7 @@ class Reach:
         """By the place of a block: is it known? Blocks that are gone are forgotten."""
         with self._lock:
             if self._blocks is not blocks:
-                ids = [header.block_id for header in blocks.headers]
+                ids = blocks.block_id.tolist()
                 self._mask = np.fromiter(map(self._known.__contains__, ids), np.bool_, len(ids))
                 self._known.intersection_update(ids)
                 self._blocks = blocks

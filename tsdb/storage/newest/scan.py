@@ -13,15 +13,17 @@ from tsdb.model.schema import Role
 from tsdb.model.store import SEQUENCE, Moment, Newest, Scan, ScanRequest, ScanStatistics
 from tsdb.model.time import NS_PER_US
 from tsdb.storage.batches import Output, Piece
-from tsdb.storage.merge import merge_versions, sort
+from tsdb.storage.merge import merge_versions, sort, sort_order
 from tsdb.storage.newest.found import Found, fetch
 from tsdb.storage.newest.from_summaries import fill
 from tsdb.storage.newest.joined import JOINED_MIN, JoinedTails
+from tsdb.storage.newest.kept import KeptRows
 from tsdb.storage.newest.pool import Pool
 from tsdb.storage.newest.ranges import ends
 from tsdb.storage.newest.reach import Reach
 from tsdb.storage.newest.tails import BlockTails, TailsCache, TailsOf
 from tsdb.storage.newest.waiting import LAST, Waiting
+from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
 from tsdb.storage.selection import Mask, Selection, in_time, layout_of, of_tagsets
@@ -40,7 +42,8 @@ class NewestInput:
     """What is read: parts not yet looked at, in range [``low``, ``high``) and of ``wanted`` tag sets (a mask over ids).
 
     ``blocks`` of them are on disk; ``index`` has all there are, and ``reach`` knows some. ``groups`` is the group of
-    each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``.
+    each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``. ``kept`` are rows of the
+    blocks in range that were found before; then no block waits.
     """
 
     waiting: Waiting
@@ -56,6 +59,7 @@ class NewestInput:
     index: SeriesBlocks
     moment: Moment
     summaries: SummaryReader
+    kept: KeptRows | None = None
 
 
 class NewestScan:
@@ -87,6 +91,8 @@ class NewestScan:
         """The rows that matter, in no order."""
         source, pool = self._source, self._pool
         waiting = source.waiting
+        if source.kept is not None:
+            pool.add([source.kept.found(source.low)])
         while True:
             wanted = source.wanted if self._open.all() else source.wanted & self._open[source.groups]
             waiting.drop_closed(np.concatenate(([0], np.cumsum(wanted))))
@@ -137,8 +143,13 @@ class NewestScan:
     def _tails_tell(self, part: BlockPart) -> bool:
         """Whether a block's tails are all that it can say: no tombstone hides one, and none is out of range."""
         source, bounds = self._source, part.rectangle
-        ends_inside = bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
-        return self._newest.rows == 1 and ends_inside and not source.visibility.touches(part, source.low, source.high)
+        touched = source.visibility.touches(part, source.low, source.high)
+        return self._newest.rows == 1 and self._has_ends(bounds) and not touched
+
+    def _has_ends(self, bounds: Rectangle) -> bool:
+        """Whether the ends of a part's row runs are all in range, if anything of them is."""
+        source = self._source
+        return bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
 
     def _tails(self, part: BlockPart) -> BlockTails:
         return BlockTails(part, self._source.tails, oldest=self._newest.oldest, keyed=self._keyed)
@@ -154,6 +165,8 @@ class NewestScan:
         selection = of_tagsets(part.layout(), wanted)
         if not selection.rows:
             return Found(part, selection.tagsets, _NO_ROWS, _NO_ROWS)
+        if part.divisible and not touched and self._newest.by and self._has_ends(bounds):
+            return self._ends_of_run(part, selection)
         part.fetch((), times=True, sequences=touched)
         times = part.times(selection.spans)
         low, high = self._limits()
@@ -188,6 +201,18 @@ class NewestScan:
         rows = np.flatnonzero(chosen)
         self._statistics.rows_read += len(rows)
         return Found(tails, ends.tagset[rows], ends.times[rows], rows)
+
+    def _ends_of_run(self, part: Part, selection: Selection) -> Found:
+        """Of selected rows of a head's run, which are in memory, those that may count: no others are looked at."""
+        source, times = self._source, part.times()
+        found = ends(selection, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed)
+        rows = found.index()
+        self._statistics.rows_read += len(rows)
+        own, tagset = times[rows], found.tagset_column()
+        inside = (own >= source.low) & (own < source.high)
+        if not inside.all():
+            rows, tagset, own = rows[inside], tagset[inside], own[inside]
+        return Found(part, tagset, own, rows)
 
     def _ends(self, part: Part, selection: Selection, times: Int64s, *, touched: bool) -> Found:
         """Of the selected rows with these times those that may count, without what tombstones hide."""
@@ -224,6 +249,4 @@ class NewestScan:
 
 def _repeats(tagset: npt.NDArray[np.int32], times: Int64s) -> bool:
     """Has a key several rows?"""
-    order = np.lexsort((times, tagset))
-    tagset, times = tagset[order], times[order]
-    return bool(((tagset[1:] == tagset[:-1]) & (times[1:] == times[:-1])).any())
+    return not sort_order(tagset, times, np.zeros(len(times), np.int64))[1]

@@ -20,7 +20,7 @@ _OVERHEAD_BYTES = 150
 # A block's own dictionary and its key.
 _BLOCK_BYTES = 400
 # A block's id in a key.
-_ID_BYTES = 40
+_ID_BYTES = 8
 
 BlockKey = tuple[int, int]
 Together = tuple[Joined, npt.NDArray[np.bool_] | None]

@@ -11,18 +11,19 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-NOT_WANTED, USABLE, READ = 0, 1, 2
+NOT_WANTED, USABLE, READ, CUT = 0, 1, 2, 3
 
 
 def judge(
-    layout: Int64s, low: int, high: int, wanted: Mask | None, width: int | None, origin: int
+    layout: Int64s, low: int, high: int, wanted: Mask | None, width: int | None, origin: int, *, cuts: bool = False
 ) -> npt.NDArray[np.int8]:
     """For each cell of int64[4, cells] layouts: NOT_WANTED if none of its rows is in [low, high) or its tag set is not
-    wanted, USABLE if all rows are wanted and lie in one bucket, else READ."""
+    wanted, USABLE if all rows are wanted and lie in one bucket, else READ. With ``cuts`` CUT if that holds for its part
+    in [low, high), and most of its time is there: then it may be used less the rows outside."""
     found = np.empty(layout.shape[1], np.int8)
     mask = np.ones(1, np.bool_) if wanted is None else wanted
     step = 0 if width is None else width
-    _judge(layout, low, high, mask, wanted is None, step, origin % step if step else 0, found)
+    _judge(layout, low, high, mask, wanted is None, step, origin % step if step else 0, cuts, found)
     return found
 
 
@@ -35,7 +36,7 @@ def _bucket(time: int, width: int, origin: int) -> int:
 
 @kernel
 def _judge(
-    layout: Int64s, low: int, high: int, wanted: Mask, all_wanted: bool, width: int, origin: int,
+    layout: Int64s, low: int, high: int, wanted: Mask, all_wanted: bool, width: int, origin: int, cuts: bool,
     found: npt.NDArray[np.int8],
 ) -> None:  # fmt: skip
     tagset, first, last = layout[0], layout[2], layout[3]
@@ -43,12 +44,15 @@ def _judge(
         # An id beyond the mask is newer than the view.
         if first[i] >= high or last[i] < low or not (all_wanted or (tagset[i] < len(wanted) and wanted[tagset[i]])):
             found[i] = 0
-        elif first[i] < low or last[i] >= high:
+            continue
+        begin, end = max(first[i], low), min(last[i], high - 1)
+        outside = begin - first[i] + last[i] - end
+        if width != 0 and _bucket(begin, width, origin) != _bucket(end, width, origin):
             found[i] = 2
-        elif width == 0 or _bucket(first[i], width, origin) == _bucket(last[i], width, origin):
+        elif outside == 0:
             found[i] = 1
         else:
-            found[i] = 2
+            found[i] = 3 if cuts and outside <= (last[i] - first[i]) // 2 else 2
 
 
 def clashes(tagset: Int64s, first: Int64s, last: Int64s) -> Mask:

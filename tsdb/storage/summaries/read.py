@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from tsdb.storage.summaries.cache import SummaryCache, Together
 from tsdb.storage.summaries.encode import LAYOUT
 from tsdb.storage.summaries.layout import LAYOUT_STATISTICS
 from tsdb.storage.summaries.packed import Joined
+from tsdb.storage.version import SeriesBlocks
 from tsdb.types import Kind
 
 Int64s = npt.NDArray[np.int64]
@@ -35,22 +36,34 @@ _ALWAYS_FLOATS = (model.SUM, model.M2)
 _FLOATS_OF_FLOATS = (model.MIN, model.MAX, model.FIRST, model.LAST)
 
 
-class Blocks(NamedTuple):
+class Blocks:
     """Blocks of one series whose summaries are read together; ``key``, of many, is what they are known by."""
 
-    headers: Sequence[BlockHeader]
-    key: tuple[int, ...] | None
+    def __init__(self, count: int, ids: Callable[[], Int64s], headers: Callable[[], Sequence[BlockHeader]]) -> None:
+        self.key = ids().tobytes() if count >= TOGETHER_MIN else None
+        self._headers = headers
+
+    @cached_property
+    def headers(self) -> Sequence[BlockHeader]:
+        return self._headers()
 
     @classmethod
     def of(cls, headers: Sequence[BlockHeader]) -> Blocks:
-        many = len(headers) >= TOGETHER_MIN
-        return cls(headers, tuple([header.block_id for header in headers]) if many else None)
+        return cls(len(headers), lambda: np.array([header.block_id for header in headers], np.int64), lambda: headers)
+
+    @classmethod
+    def at(cls, index: SeriesBlocks, places: npt.NDArray[np.intp]) -> Blocks:
+        """The blocks at places of an index."""
+        return cls(
+            len(places), lambda: index.block_id[places], lambda: [index.headers[place] for place in places.tolist()]
+        )
 
 
 class SummaryReader:
     """Reads layouts and statistics. ``bytes_read`` counts what did not come from the cache."""
 
-    def __init__(self, rocks: Rocks, cache: SummaryCache) -> None:
+    def __init__(self, series: int, rocks: Rocks, cache: SummaryCache) -> None:
+        self._series = series
         self._rocks = rocks
         self._cache = cache
         self.bytes_read = 0
@@ -72,8 +85,7 @@ class SummaryReader:
         if not len(joined.cells):
             return None
         if not np.array_equal(joined.cells, cells if have is None else cells[have]):
-            series = blocks.headers[0].series
-            raise DataCorrupted(f"summaries of column {column} of series {series} do not fit their layout")
+            raise DataCorrupted(f"summaries of column {column} of series {self._series} do not fit their layout")
         places = sorted({_PLACES[name] for name in wanted})
         table = joined.unpack(places)
         if have is not None:
@@ -83,10 +95,10 @@ class SummaryReader:
 
     def _together(self, blocks: Blocks, column: int) -> Together:
         """The payloads of a column, and which of the blocks have it (None: all)."""
-        headers, key = blocks
-        known = None if key is None else (headers[0].series, column, key)
+        known = None if blocks.key is None else (self._series, column, blocks.key)
         found = None if known is None else self._cache.together.get(known)
         if found is None:
+            headers = blocks.headers
             have: npt.NDArray[np.bool_] | None = None
             if column != LAYOUT:
                 have = np.array([header.has_summary(column) for header in headers])

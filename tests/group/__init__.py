@@ -1,0 +1,1 @@
+"""Several nodes that agree on the metadata: real processes, and the decisions by themselves."""

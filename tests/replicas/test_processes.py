@@ -1,0 +1,142 @@
+"""Three ``tsdb start`` with a replicated database: the leader is killed, and what was acknowledged is there, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from tests.fixtures.waiting import until
+from tests.group.nodes import Nodes
+
+START_NS = 1_767_225_600_000_000_000
+HOUR_NS = 3_600_000_000_000
+# What an operator may count on, on a machine that is not busy with other things.
+PROMISED_S = 5.0
+
+
+class Shared:
+    """A client of the database ``shared`` that tries again, anywhere."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+        self.acknowledged: list[int] = []
+        self.sent = 0
+
+    def connect(self, place: int) -> psycopg.Connection:
+        url = self.nodes.running[place].pg_url.rpartition("/")[0] + "/shared"
+        return psycopg.connect(url, connect_timeout=10, autocommit=True)
+
+    def leader(self) -> int:
+        """Who leads, when a write was taken: asked of any."""
+        any_of_them = min(self.nodes.running)
+        until(lambda: self._write(any_of_them, 0))
+        text = "SELECT DISTINCT leader FROM tsdb.locations WHERE datname = 'shared'"
+        ((leader,),) = until(lambda: found if len(found := self.nodes.sql(any_of_them, text)) == 1 else [])
+        return int(leader)
+
+    def _write(self, place: int, number: int) -> bool:
+        """Its point is an hour of its own, so that all locations get some."""
+        line = f"n v={number} {START_NS + number * HOUR_NS}"
+        status, _ = self.nodes.running[place].write(line, "db=shared")
+        return status == 204
+
+    def write(self, place: int, count: int) -> None:
+        """So many points, of which those count that are acknowledged."""
+        for _ in range(count):
+            self.sent += 1
+            if self._write(place, self.sent):
+                self.acknowledged.append(self.sent)
+
+    def read(self) -> list[int]:
+        """By whoever leads."""
+
+        def look() -> tuple[list[int]] | None:
+            for place in sorted(self.nodes.running):
+                try:
+                    with self.connect(place) as connection:
+                        found = connection.execute("SELECT v FROM n ORDER BY time").fetchall()
+                except psycopg.Error:
+                    continue
+                return ([int(v) for (v,) in found],)
+            return None
+
+        found = until(look)
+        assert found is not None
+        return found[0]
+
+    def check(self) -> None:
+        found = self.read()
+        assert len(found) == len(set(found))
+        missing = {*self.acknowledged} - {*found}
+        assert not missing, f"{len(missing)} of {len(self.acknowledged)} acknowledged points are gone"
+        assert {*found} <= {0, *range(self.sent + 1)}
+
+    def kill_the_leader(self) -> tuple[int, float]:
+        """Its place, and after how many seconds another one took a write."""
+        first = self.leader()
+        self.nodes.kill(first)
+        began = time.monotonic()
+        assert self.leader() != first
+        return first, time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    nodes = Nodes(tmp_path_factory.mktemp("three"))
+    try:
+        nodes.begin()
+        assert "3 replicas" in nodes.done("cluster", "replication", "3", at=2)
+        nodes.sql(1, "CREATE DATABASE shared")
+        yield Shared(nodes)
+    finally:
+        nodes.end()
+
+
+def test_what_was_acknowledged_survives_its_leader_and_the_next_one(shared: Shared) -> None:
+    shared.write(shared.leader(), 100)
+    assert len(shared.acknowledged) == 100
+    first, _ = shared.kill_the_leader()
+    shared.check()
+    shared.write(shared.leader(), 50)
+    # The first one comes back, and is needed: it has to get what it missed before the next one goes.
+    shared.nodes.start(first)
+    second, _ = shared.kill_the_leader()
+    assert len(shared.acknowledged) == 150
+    shared.check()
+    shared.write(shared.leader(), 50)
+    shared.nodes.start(second)
+    shared.check()
+    assert len(shared.acknowledged) == 200
+    for place in (1, 2, 3):
+        applied = shared.nodes.metric(place, "tsdb_replica_ops_applied_total")
+        assert applied > 0
+        until(lambda: shared.nodes.metric(place, "tsdb_replicas_behind") == 0)  # noqa: B023
+
+
+def test_what_cannot_be_done_is_refused_by_name(shared: Shared) -> None:
+    place = shared.leader()
+    with shared.connect(place) as connection:
+        for statement in ("UPDATE n SET v = 3", "DELETE FROM n WHERE v = 1"):
+            with pytest.raises(psycopg.errors.FeatureNotSupported, match="replicated database"):
+                connection.execute(statement)
+    line, numbered = f"n v=1 {START_NS}", {"X_Tsdb_Producer": "p", "X_Tsdb_Batch": "1"}
+    status, body = shared.nodes.running[place].write(line, "db=shared", **numbered)
+    assert status >= 400
+    assert "cannot be told from their retries" in body
+
+
+@pytest.mark.nightly
+def test_another_leads_within_five_seconds(shared: Shared) -> None:
+    took = []
+    for _ in range(10):
+        shared.write(shared.leader(), 20)
+        first, seconds = shared.kill_the_leader()
+        took.append(seconds)
+        shared.check()
+        shared.nodes.start(first)
+        shared.check()
+    print("seconds until another took a write:", sorted(round(each, 1) for each in took))
+    assert sorted(took)[len(took) // 2] < PROMISED_S

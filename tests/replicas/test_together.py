@@ -1,0 +1,213 @@
+"""Three nodes, all but ports for clients: what one takes all have; leaders go and come back; what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.cluster.model import scan
+from tests.cluster.setting import COLUMNS, SECOND, START
+from tests.fixtures.waiting import until
+from tests.group.together import Together
+from tsdb.cluster.group.control import Done, Drain, Replicate
+from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.node import Node
+from tsdb.errors import FeatureNotSupported, ObjectNotInPrerequisiteState, TsdbError
+from tsdb.model.points import Points, encode_tagset
+from tsdb.model.schema import CreateDatabase, CreateSeries, Database, DropDatabase, Series
+from tsdb.model.store import KeyDeletion, Producer, RangeDeletion, TimeRange, Write, Written
+
+HOUR = 3600 * SECOND
+
+
+class Replicated:
+    """A cluster of three and a database that all of them have."""
+
+    def __init__(self, together: Together) -> None:
+        self.together = together
+
+    @property
+    def nodes(self) -> dict[int, Node]:
+        return self.together.nodes
+
+    def any(self) -> Node:
+        return next(iter(self.nodes.values()))
+
+    def database(self, node: Node, name: str = "shared") -> Database:
+        return node.catalog.find(name)
+
+    def series(self, node: Node) -> Series:
+        return self.database(node).find("cpu")
+
+    def leader(self) -> Node:
+        """The node that leads all of it in an active epoch, by what it knows itself."""
+
+        def look() -> Node | None:
+            for node in self.nodes.values():
+                number = self.database(node).number
+                own = [each for each in node.metadata.all(LocationRecord) if each.database == number]
+                if own and all(each.leader == node.engine.node and each.active_epoch == each.epoch for each in own):
+                    return node
+            return None
+
+        found = until(look)
+        assert found is not None
+        return found
+
+    def points(self, node: Node, values: list[int], start: int = START) -> Points:
+        series = self.series(node)
+        return Points(
+            series,
+            np.arange(len(values), dtype=np.int64) * 60 * SECOND + start,
+            [encode_tagset([(series.column("host").number, "a")])],
+            np.zeros(len(values), np.int32),
+            {series.column("v").number: pa.array(values, pa.int64())},
+        )
+
+    def write(self, values: list[int], start: int = START) -> None:
+        """As a client that tries again."""
+
+        def try_it() -> Written | None:
+            node = self.leader()
+            try:
+                return node.write(self.database(node), [self.points(node, values, start)]).result(30)
+            except TsdbError:
+                return None
+
+        written = until(try_it)
+        assert written is not None
+        assert written.points == len(values)
+
+    def read(self) -> list[int]:
+        def try_it() -> list[int] | None:
+            try:
+                return self.values(self.leader().view())
+            except TsdbError:
+                return None
+
+        found = until(lambda: None if (values := try_it()) is None else (values,))
+        assert found is not None
+        return found[0]
+
+    def values(self, view: Any) -> list[int]:
+        try:
+            return [seen.fields[0] for seen in scan(view, self.series(self.any()))]
+        finally:
+            view.close()
+
+    def everywhere(self, expected: list[int]) -> None:
+        """All nodes come to have these points."""
+        for node in self.nodes.values():
+            until(lambda: sorted(self.values(node.engine.view())) == sorted(expected))  # noqa: B023
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Replicated]:
+    together = Together(tmp_path)
+    together.found()
+    together.start(1)
+    try:
+        together.start(2, join=1)
+        together.start(3, join=1)
+        # While the third has no vote, two can do without nobody.
+        until(lambda: together.roles(1) == {1: "voter", 2: "voter", 3: "voter"})
+        assert isinstance(together.ask(2, Replicate(3)), Done)
+        cluster = Replicated(together)
+        node = together.nodes[1]
+        node.change(CreateDatabase("shared"))
+        node.change(CreateSeries("shared", "cpu", COLUMNS, True))
+        for each in together.nodes.values():
+            until(lambda: "cpu" in cluster.database(each).series if "shared" in each.catalog.databases else False)  # noqa: B023
+        yield cluster
+    finally:
+        together.end()
+
+
+def test_what_the_leader_takes_all_nodes_have_and_the_next_leader_goes_on(cluster: Replicated) -> None:
+    cluster.write(list(range(500)))
+    assert cluster.read() == list(range(500))
+    cluster.everywhere(list(range(500)))
+    first = cluster.leader().engine.node
+    cluster.together.stop(first)
+    cluster.write([1000, 1001], START + 100 * HOUR)
+    assert cluster.leader().engine.node != first
+    expected = [*range(500), 1000, 1001]
+    assert sorted(cluster.read()) == expected
+    # The one that was away comes back with what it had, and gets the rest.
+    cluster.together.start(first)
+    cluster.everywhere(expected)
+    cluster.leader().delete(
+        cluster.database(cluster.leader()),
+        RangeDeletion(cluster.series(cluster.leader()), TimeRange(START + 100 * HOUR, START + 101 * HOUR)),
+    ).result(30)
+    cluster.everywhere(list(range(500)))
+    assert cluster.read() == list(range(500))
+
+
+def test_a_cluster_that_was_stopped_as_a_whole_has_everything_from_blocks_and_from_logs(cluster: Replicated) -> None:
+    cluster.write(list(range(100)))
+    cluster.everywhere(list(range(100)))
+    for node in cluster.nodes.values():
+        node.flush()
+    cluster.write(list(range(100, 200)), START + 200 * HOUR)
+    cluster.everywhere(list(range(200)))
+    cluster.together.end()
+    for place in (1, 2, 3):
+        cluster.together.start(place)
+    assert sorted(cluster.read()) == list(range(200))
+    cluster.everywhere(list(range(200)))
+    cluster.write([7777], START + 300 * HOUR)
+    cluster.everywhere([*range(200), 7777])
+
+
+def test_any_node_takes_writes_and_reads_and_what_cannot_be_done_is_refused(cluster: Replicated) -> None:
+    leader = cluster.leader()
+    others = [node for node in cluster.nodes.values() if node is not leader]
+    for at, node in enumerate(others):
+        assert (
+            node.write(cluster.database(node), [cluster.points(node, [at], START + at * HOUR)]).result(30).points == 1
+        )
+        assert cluster.values(node.view()) == [*range(at + 1)]
+    one_hour = TimeRange(START + HOUR, START + 2 * HOUR)
+    others[0].delete(cluster.database(others[0]), RangeDeletion(cluster.series(others[0]), one_hour)).result(30)
+    assert cluster.values(others[1].view()) == [0]
+    for node in (leader, others[0]):
+        database, points = cluster.database(node), cluster.points(node, [1])
+        with pytest.raises(FeatureNotSupported, match="producer"):
+            node.write(database, [points], Producer("p", 1)).result(30)
+        keys = KeyDeletion(points.series, points.tagsets, points.tagset, points.times, None)
+        with pytest.raises(FeatureNotSupported, match="by what is in them"):
+            node.delete(database, keys).result(30)
+        with pytest.raises(FeatureNotSupported, match="by what is in them"):
+            node.commit([keys]).result(30)
+        with pytest.raises(FeatureNotSupported, match="rest on what is there"):
+            node.commit([Write(points, replaces=keys)]).result(30)
+        assert node.commit([Write(points)]).result(30).points == 1
+    assert cluster.read() == [1]
+
+
+def test_a_drained_node_gives_its_locations_away_and_a_dropped_database_is_gone_everywhere(cluster: Replicated) -> None:
+    cluster.write([1, 2, 3])
+    first = cluster.leader().engine.node
+    assert isinstance(cluster.together.ask(first, Drain(first, True)), Done)
+    until(lambda: cluster.leader().engine.node != first)
+    cluster.write([4], START + 10 * HOUR)
+    assert cluster.read() == [1, 2, 3, 4]
+    cluster.leader().change(DropDatabase("shared"))
+    for node in cluster.nodes.values():
+        until(lambda: not node.agreement.gauges()["replicas"])  # noqa: B023
+        assert "shared" not in node.catalog.databases
+
+
+def test_more_replicas_than_nodes_are_refused_and_other_databases_stay_as_they_are(cluster: Replicated) -> None:
+    with pytest.raises(ObjectNotInPrerequisiteState, match="there are 3"):
+        cluster.together.ask(1, Replicate(4))
+    state = cluster.any().metadata
+    assert len([each for each in state.all(Member) if not each.gone]) == 3
+    by_database = {each.database: len(each.voters) for each in state.all(LocationRecord)}
+    assert sorted(by_database.values()) == [1, 1, 3]

@@ -1,0 +1,1 @@
+"""Any node takes any write and any query: nodes of one process whose databases are spread over all of them."""

@@ -1,0 +1,312 @@
+"""``tsdb cluster``: founding a cluster, looking at it, and changing who belongs to it.
+
+All but ``init`` and ``force-recover`` ask a running node, any of them, over the nodes' own port with a certificate of
+the cluster; with metadata in etcd they ask etcd (``over_etcd``). Settings and environment are those of ``tsdb start``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tsdb.cli import over_etcd
+from tsdb.errors import ConfigurationError, StartupError, TsdbError
+
+if TYPE_CHECKING:
+    from tsdb.cluster.group.control import NodeReport, Report, Request, Response
+    from tsdb.config import Settings
+
+cluster = typer.Typer(
+    help="Found a cluster, look at it, and change who belongs to it. A node joins by: tsdb start --join HOST:PORT.",
+    no_args_is_help=True,
+)
+
+At = Annotated[
+    str | None,
+    typer.Option("--at", help="Any running node. \\[TSDB_CLUSTER_LISTEN]", metavar="HOST:PORT", show_default=False),
+]
+_CERTIFICATE = "With --cluster-ca and --cluster-key: a certificate of the cluster, any node's or one for operators."
+Ca = Annotated[
+    Path | None,
+    typer.Option("--cluster-ca", help="Certificate of the authority. Also TSDB_CLUSTER_CA.", metavar="FILE"),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--cluster-cert", help="Certificate to show. Also TSDB_CLUSTER_CERT.", metavar="FILE"),
+]
+Key = Annotated[
+    Path | None, typer.Option("--cluster-key", help="Its private key. Also TSDB_CLUSTER_KEY.", metavar="FILE")
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (TOML). Also TSDB_CONFIG.", metavar="FILE")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="Directory of the data. Also TSDB_DATA.", metavar="DIR", show_default=False),
+]
+Metadata = Annotated[
+    str | None,
+    typer.Option(
+        "--metadata", help="Where the metadata is, if not with the nodes. Also TSDB_METADATA, and what goes with it.",
+        metavar="etcd://…", show_default=False,
+    ),
+]  # fmt: skip
+NodeNumber = Annotated[int, typer.Argument(help="Number of the node (tsdb cluster status).", metavar="NODE", min=1)]
+
+
+@cluster.command()
+def init(data: Data = None, config: Config = None) -> None:
+    """Found a cluster in a new data directory. Its first node is started with tsdb start --cluster-listen …, and the
+    others with --join."""
+    from tsdb.cli.start import place_kernel_cache
+    from tsdb.cluster.node import Node
+    from tsdb.storage.rocks import is_there
+
+    settings = _settings(config, {"data": data})
+    over_etcd.refuse(settings, "init", "over etcd the first node that is started founds the cluster")
+    path = settings.data
+    if is_there(path):
+        raise ConfigurationError(f"there is a data directory at {path} already, and it is a cluster's")
+    path.mkdir(parents=True, exist_ok=True)
+    place_kernel_cache(path)
+    with closing(Node.open(path)) as node:
+        identity = node.engine.identity
+    assert identity is not None, "a founded directory knows who it is"
+    typer.echo(f"cluster {identity.cluster} founded: {path} is node {identity.node}, {identity.uuid}")
+
+
+@cluster.command()
+def status(
+    at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, metadata: Metadata = None,
+    config: Config = None,
+) -> None:  # fmt: skip
+    """Show the nodes: who votes, who leads, how far each has come, and how many locations it holds and leads."""
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, metadata)
+    if over_etcd.is_meant(settings):
+        with over_etcd.operator(settings) as etcd:
+            over_etcd.show(etcd.seen(), settings.metadata)
+        return
+    report = _asked(settings, at, control.Status())
+    assert isinstance(report, control.Report)
+    leader = next((each for each in report.nodes if each.node == report.leader), None)
+    if report.leader not in (0, report.node) and leader is not None:
+        # What the others have, only the leader knows.
+        try:
+            seen = _asked(settings, dict(leader.addresses).get("cluster"), control.Status())
+        except (ConfigurationError, StartupError) as error:
+            typer.echo(f"tsdb: the leader, node {leader.node}, did not answer: {error}", err=True)
+        else:
+            assert isinstance(seen, control.Report)
+            report = seen
+    _show(report)
+
+
+def _show(report: Report) -> None:
+    from uuid import UUID
+
+    from tsdb.cli.tables import aligned
+    from tsdb.cluster.operations import NOT_MOVED
+
+    leads = f"node {report.leader} leads" if report.leader else "NOBODY LEADS: nothing of the metadata can be changed"
+    offset = "unknown" if report.clock_offset_s is None else f"{report.clock_offset_s:+.3f} s"
+    typer.echo(f"cluster {UUID(bytes=report.cluster)}, {leads} (term {report.term}); seen by node {report.node}")
+    typer.echo(f"committed {report.committed}, applied {report.applied}; others' clocks: {offset}\n")
+    head = ("node", "name", "role", "reached", "behind", "silent", "locations", "leads", "addresses")
+    typer.echo(aligned([head, *(_line(report, each) for each in report.nodes)]))
+    for each in report.nodes:
+        if each.draining and each.locations:
+            typer.echo(f"\nnode {each.node} drains, and keeps its {each.locations} locations: {NOT_MOVED}")
+
+
+def _line(report: Report, node: NodeReport) -> tuple[str, ...]:
+    role = "leader" if node.node == report.leader else node.role
+    is_here = node.node == report.node
+    known = node.match >= 0 or is_here
+    behind = "0" if is_here else str(max(report.committed - node.match, 0))
+    silent = "-" if node.silent_s < 0 or is_here else f"{node.silent_s:.0f} s"
+    reached = "-" if not known else "yes" if is_here or 0 <= node.silent_s < SILENT_S else "NO"
+    return (
+        str(node.node), node.name or "-", role + (", draining" if node.draining else ""), reached,
+        behind if known else "-", silent, str(node.locations), str(node.leads),
+        " ".join(f"{purpose}={address}" for purpose, address in node.addresses),
+    )  # fmt: skip
+
+
+SILENT_S = 3.0
+"""A node that the leader has not heard for so long is shown as not reached."""
+
+
+@cluster.command()
+def drain(
+    node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None,
+    metadata: Metadata = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Before a node is to go: it gets no new database, and its lead and vote go to others.
+
+    What the node holds stays there: points do not move between nodes yet. A node that holds nothing can be removed.
+    """
+    _drain(_operators(config, at, ca, cert, key, metadata), at, node, draining=True)
+
+
+@cluster.command()
+def add(
+    node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None,
+    metadata: Metadata = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Take a drain back: the node may vote, and gets new databases again.
+
+    It makes no node: a new one adds itself when it is started, by tsdb start --join HOST:PORT (over etcd: with the
+    same --metadata).
+    """
+    _drain(_operators(config, at, ca, cert, key, metadata), at, node, draining=False)
+
+
+@cluster.command()
+def remove(
+    node: NodeNumber,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Also one that holds locations: what only it has is lost.")
+    ] = False,
+    at: At = None,
+    ca: Ca = None,
+    cert: Certificate = None,
+    key: Key = None,
+    metadata: Metadata = None,
+    config: Config = None,
+) -> None:
+    """Remove a node for ever: its number and its data directory never come back. If it runs, it stops by itself."""
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, metadata)
+    if over_etcd.is_meant(settings):
+        with over_etcd.operator(settings) as etcd:
+            typer.echo(etcd.remove(node, accept_loss=accept_loss))
+        return
+    _do(settings, at, control.Remove(node, accept_loss))
+
+
+@cluster.command()
+def replication(
+    factor: Annotated[int, typer.Argument(help="How many nodes have a database.", metavar="FACTOR", min=1, max=7)],
+    at: At = None,
+    ca: Ca = None,
+    cert: Certificate = None,
+    key: Key = None,
+    config: Config = None,
+) -> None:
+    """Have databases that are created from now on at so many nodes: 3, and one may be lost. Others stay as they are."""
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, None)
+    over_etcd.refuse(settings, "replication", "nodes over etcd do not replicate points: each database is on one node")
+    _do(settings, at, control.Replicate(factor))
+
+
+@cluster.command(name="transfer-leader")
+def transfer_leader(
+    node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None
+) -> None:
+    """Have another voting node lead the group that keeps the metadata."""
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, None)
+    instead = "over etcd nobody votes, and nobody waits for the node that decides; when it stops, another one does"
+    over_etcd.refuse(settings, "transfer-leader", instead)
+    _do(settings, at, control.Transfer(node))
+
+
+@cluster.command(name="force-recover")
+def force_recover(
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Say that what only the other nodes have may be lost.")
+    ] = False,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Make a cluster of one node out of the directory of a stopped node, when most voting nodes are lost for good.
+
+    The other nodes are removed, and their points are lost. The cluster gets a new id: nodes of the old one that still
+    run somewhere are strangers to it, and new ones join it with empty directories.
+    """
+    from tsdb.storage.rocks import is_there
+
+    if not accept_loss:
+        raise ConfigurationError(
+            "force-recover gives up all other nodes and what only they have: say --accept-loss, or bring more than "
+            "half of the voting nodes back"
+        )
+    settings = _settings(config, {"data": data})
+    instead = "what etcd has lost comes back from a backup of etcd, as its own manual says"
+    over_etcd.refuse(settings, "force-recover", instead)
+    path = settings.data
+    if not is_there(path):
+        raise StartupError(f"there is no data directory at {path}")
+    from tsdb.cluster.group.recovering import recover
+
+    try:
+        gone, identity = recover(path)
+    except TsdbError as error:
+        raise StartupError(over_etcd.one_line(error)) from None
+    nodes = ", ".join(map(str, gone)) or "none"
+    typer.echo(f"node {identity.node} is cluster {identity.cluster} by itself; removed nodes: {nodes}")
+
+
+# How it is done
+
+
+def _settings(config: Path | None, given: Mapping[str, object]) -> Settings:
+    from tsdb.config import load
+
+    return load({name: value for name, value in given.items() if value is not None}, file=config)
+
+
+def _operators(
+    config: Path | None, at: str | None, ca: Path | None, cert: Path | None, key: Path | None, metadata: str | None
+) -> Settings:
+    """Of a command for a cluster that runs. Raises ConfigurationError."""
+    settings = _settings(config, {"cluster_ca": ca, "cluster_cert": cert, "cluster_key": key, "metadata": metadata})
+    if at is not None and over_etcd.is_meant(settings):
+        raise ConfigurationError("--at is a node's address, and with metadata in etcd etcd is asked: give one of both")
+    return settings
+
+
+def _drain(settings: Settings, at: str | None, node: int, *, draining: bool) -> None:
+    from tsdb.cluster.group import control
+
+    if over_etcd.is_meant(settings):
+        with over_etcd.operator(settings) as etcd:
+            typer.echo(etcd.drain(node, draining=draining))
+        return
+    _do(settings, at, control.Drain(node, draining))
+
+
+def _do(settings: Settings, at: str | None, request: Request) -> None:
+    from tsdb.cluster.group import control
+
+    answer = _asked(settings, at, request)
+    assert isinstance(answer, control.Done)
+    typer.echo(answer.text)
+
+
+def _asked(settings: Settings, at: str | None, request: Request) -> Response:
+    """Raises ConfigurationError, StartupError."""
+    from tsdb.cluster.group.operator import ask
+    from tsdb.cluster.transport.tls import NodeTls
+    from tsdb.config import split_address
+
+    address = at or settings.cluster_address or settings.cluster_listen
+    if not address:
+        raise ConfigurationError("which node? Give --at HOST:PORT, the cluster_listen of any of them")
+    split_address(address, "--at")
+    if settings.cluster_ca is None or settings.cluster_cert is None or settings.cluster_key is None:
+        raise ConfigurationError("--cluster-ca, --cluster-cert and --cluster-key are needed: see tsdb cert")
+    try:
+        return ask(address, request, NodeTls(settings.cluster_cert, settings.cluster_key, settings.cluster_ca))
+    except TsdbError as error:
+        raise StartupError(over_etcd.one_line(error)) from None

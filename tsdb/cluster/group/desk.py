@@ -1,0 +1,184 @@
+"""Where a node answers operators, and nodes that want to join (``control``). On the event loop of the group."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from tsdb.cluster import operations
+from tsdb.cluster.group import control
+from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
+from tsdb.cluster.group.leaving import leave
+from tsdb.cluster.metadata.commands import Action, AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
+from tsdb.cluster.metadata.records import Answer, Member
+from tsdb.cluster.metadata.state import State
+from tsdb.cluster.raft.entries import Configuration
+from tsdb.cluster.raft_driver import RaftDriver
+from tsdb.errors import InternalError, ObjectNotInPrerequisiteState, ProtocolViolation, TsdbError
+
+log = logging.getLogger(__name__)
+
+REQUEST_S = 10.0
+TRANSFER_S = 5.0
+CLUSTER = "cluster"
+
+
+class Asked(Protocol):
+    """The part of ``group.Group`` that is asked, on its event loop."""
+
+    driver: RaftDriver
+
+    @property
+    def state(self) -> State: ...
+
+    async def propose_here(self, action: Action) -> Answer: ...
+
+    async def readable_here(self) -> None: ...
+
+    async def introduce_here(self) -> None: ...
+
+    def silent_s(self, node: int) -> float: ...
+
+    def answers(self, node: int) -> bool: ...
+
+
+class Desk:
+    """``serve`` answers one connection."""
+
+    def __init__(self, group: Asked) -> None:
+        self._group = group
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_S):
+                body = await reader.readexactly(control.length(await reader.readexactly(control.LENGTH.size)))
+            answer = await self._answer(control.decode_request(body), name)
+        except TsdbError as error:
+            answer = control.failed(error)
+        except (EOFError, OSError, TimeoutError):
+            return
+        except Exception:
+            log.exception("a request of %s could not be answered", name)
+            answer = control.failed(InternalError("the node could not answer: its log says why"))
+        writer.write(control.encode(answer))
+        async with asyncio.timeout(REQUEST_S):
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+    async def _answer(self, request: Request, name: str) -> Response:
+        match request:
+            case control.Status():
+                return self._report()
+            case control.Join():
+                return await self._join(request, name)
+            case control.Drain():
+                return await self._drain(request, name)
+            case control.Remove():
+                return await self._remove(request, name)
+            case control.Transfer():
+                return await self._transfer(request, name)
+            case control.Replicate():
+                return await self._replicate(request, name)
+
+    # Joining
+
+    async def _join(self, request: control.Join, name: str) -> Joined:
+        new = request.member
+        if new.name != name:
+            raise ProtocolViolation(f"{name} asked to be let in as {new.name}")
+        group = self._group
+        # Who joins must find its way back here.
+        await group.introduce_here()
+        (node,) = (await group.propose_here(AddMember(NewMember(new.uuid, new.addresses, name=name)))).values
+        log.info("node %d (%s) has joined", node, name)
+        peers = tuple(
+            Peer(each.node, each.uuid, each.name, dict(each.addresses).get(CLUSTER, ""))
+            for each in group.state.all(Member)
+            if not each.gone
+        )
+        return Joined(node, group.state.group.cluster, peers)
+
+    # Looking
+
+    def _report(self) -> Report:
+        group = self._group
+        state, status, gauges = group.state, group.driver.status, group.driver.gauges()
+        offset = gauges["clock_offset_seconds"]
+        held, led = operations.held(state)
+        nodes = [
+            NodeReport(
+                each.node, each.uuid, each.name, each.addresses, _role(status.configuration, each.node), each.draining,
+                held[each.node], led[each.node],
+                progress.match if (progress := status.members.get(each.node)) is not None else -1,
+                round(group.silent_s(each.node), 1),
+            )
+            for each in state.all(Member)
+            if not each.gone
+        ]  # fmt: skip
+        return Report(
+            status.node, state.group.cluster, status.leader, status.term, status.committed, group.driver.applied,
+            None if offset != offset else offset, tuple(nodes),
+        )  # fmt: skip
+
+    # Doing
+
+    async def _drain(self, request: control.Drain, name: str) -> Done:
+        await self._check_node(request.node)
+        log.warning("%s %s node %d", name, "drains" if request.draining else "takes back", request.node)
+        await self._group.propose_here(ChangeMember(request.node, draining=request.draining))
+        return Done(operations.drained(self._group.state, request.node, draining=request.draining))
+
+    async def _remove(self, request: control.Remove, name: str) -> Done:
+        await self._check_node(request.node)
+        log.warning("%s removes node %d%s", name, request.node, ", accepting loss" if request.accept_loss else "")
+        await leave(self._group, RemoveMember(request.node, request.accept_loss))
+        return Done(operations.removed(request.node))
+
+    async def _transfer(self, request: control.Transfer, name: str) -> Done:
+        group = self._group
+        await self._check_node(request.to)
+        status = group.driver.status
+        if request.to not in status.configuration.voters:
+            raise ObjectNotInPrerequisiteState(f"node {request.to} has no vote, and so cannot lead")
+        if status.leader == request.to:
+            return Done(f"node {request.to} leads already")
+        log.warning("%s asks node %d to lead", name, request.to)
+        group.driver.transfer_leadership(request.to)
+        try:
+            async with asyncio.timeout(TRANSFER_S):
+                while group.driver.status.leader != request.to:  # noqa: ASYNC110 (the core tells nobody)
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise ObjectNotInPrerequisiteState(
+                f"node {request.to} does not lead after {TRANSFER_S:g} s",
+                hint="It has to run, and to have caught up with the others: tsdb cluster status.",
+            ) from None
+        return Done(f"node {request.to} leads")
+
+    async def _replicate(self, request: control.Replicate, name: str) -> Done:
+        group = self._group
+        await group.readable_here()
+        staying = sum(not each.gone and not each.draining for each in group.state.all(Member))
+        if request.factor > staying:
+            raise ObjectNotInPrerequisiteState(
+                f"{request.factor} nodes should have each new database, and there are {staying}",
+                hint="Let nodes join first: who has a database is said when it is created, and does not change yet.",
+            )
+        log.warning("%s has new databases on %d nodes", name, request.factor)
+        await group.propose_here(SetReplication(0, request.factor))
+        return Done(f"databases that are created from now on have {request.factor} replicas; others stay as they are")
+
+    async def _check_node(self, node: int) -> None:
+        if self._group.state.get(Member, node) is None:
+            await self._group.readable_here()
+        refusal = operations.missing(self._group.state, node)
+        if refusal is not None:
+            raise refusal
+
+
+def _role(configuration: Configuration, node: int) -> str:
+    if node in configuration.all_voters():
+        return "voter"
+    return "learner" if node in configuration.learners else "none"

@@ -1,0 +1,178 @@
+"""What this node leads, and what it must not answer for.
+
+Who leads a location answers for it, whether others have it as well or not. Where a node cannot ask that one, whoever
+asks is told where it is; nothing is stored elsewhere, and nothing is answered by half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.cluster.metadata import rings
+from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.metadata.commands import ChangeSchema
+from tsdb.cluster.metadata.records import NAMES, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.state import Change, Draft, State
+from tsdb.errors import LocationElsewhere
+from tsdb.model.catalog import Catalog
+from tsdb.model.continuous import Progress
+from tsdb.model.ring import Location, locations_of_buckets
+from tsdb.model.schema import CreateDatabase, Database, Series
+from tsdb.model.store import Moment, Scan, ScanRequest, TimeRange, View
+from tsdb.model.time import BUCKET_NS
+
+# Of a range with more buckets than this all locations are looked at: nearly all would be hit anyway.
+BUCKETS_LOOKED_AT = 512
+
+
+class Leaders:
+    """Which locations other nodes lead, kept up with what is agreed on.
+
+    ``shared``: databases, by number, that several nodes have: what is led here is to be confirmed when it is read.
+    """
+
+    def __init__(self, agreement: Agreement, node: int) -> None:
+        self._node = node
+        self._state = agreement.state
+        self._elsewhere: Mapping[int, int] = {}
+        self.shared: frozenset[int] = frozenset()
+        agreement.watch(self._told)
+        self._told(agreement.state, ())
+
+    def _told(self, state: State, changes: Sequence[Change]) -> None:
+        self._state = state
+        if not changes or any(change.name == NAMES[Ring] for change in changes):
+            self.shared = frozenset(ring.database for ring in state.all(Ring) if ring.replication_factor > 1)
+        if not changes or any(change.name == NAMES[LocationRecord] for change in changes):
+            self._elsewhere = {
+                each.location: each.leader for each in state.all(LocationRecord) if each.leader != self._node
+            }
+
+    @property
+    def all_here(self) -> bool:
+        return not self._elsewhere
+
+    def has(self, database: Database) -> bool:
+        """Whether all of a database is here."""
+        return self.all_here or not any(each.number in self._elsewhere for each in database.locations)
+
+    def has_part(self, database: Database) -> bool:
+        """Whether anything of a database is here."""
+        return self.all_here or any(each.number not in self._elsewhere for each in database.locations)
+
+    def leads_first(self, database: Database) -> bool:
+        """Whether what a database has once is here: its first location."""
+        return self.all_here or database.locations[0].number not in self._elsewhere
+
+    def leader_of(self, location: int) -> int:
+        """The node that leads a location; 0: nobody does, or nobody knows of it."""
+        found = self._elsewhere.get(location)
+        if found is not None:
+            return found
+        return self._node if self._state.get(LocationRecord, location) is not None else 0
+
+    def epoch_of(self, location: int) -> int:
+        found = self._state.get(LocationRecord, location)
+        return 0 if found is None else found.epoch
+
+    def replica_count(self, location: int) -> int:
+        found = self._state.get(LocationRecord, location)
+        return 0 if found is None else len(found.voters)
+
+    def replicated(self, database: Database) -> bool:
+        """Whether nodes have points that they do not lead."""
+        return any(self.replica_count(each.number) > 1 for each in database.locations)
+
+    def check(self, locations: Iterable[Location], what: str) -> None:
+        """Raises LocationElsewhere."""
+        if self.all_here:
+            return
+        for location in locations:
+            leader = self._elsewhere.get(location.number)
+            if leader is not None:
+                raise self._error(what, location.number, leader)
+
+    def check_new(self, name: str) -> None:
+        """Raises LocationElsewhere for a database that, made now, would be at another node."""
+        draft = Draft(self._state, 0)
+        rings.change_schema(draft, ChangeSchema.of([CreateDatabase(name, if_not_exists=True)]))
+        number = draft.catalog.databases[name].number
+        places = [each for each in draft.all(LocationRecord) if each.database == number]
+        if places and all(each.leader != self._node for each in places):
+            raise self._error(f'database "{name}", which this write would make,', places[0].location, places[0].leader)
+
+    def _error(self, what: str, location: int, leader: int) -> LocationElsewhere:
+        member = self._state.get(Member, leader)
+        if member is None:
+            return LocationElsewhere(f"{what} is in location {location}, and there is no node that leads it")
+        addresses = dict(member.addresses)
+        places = [f"{label} {addresses[name]}" for name, label in _PLACES if name in addresses]
+        name = f" ({member.name})" if member.name else ""
+        return LocationElsewhere(
+            f"{what} is at node {leader}{name}{': ' + ', '.join(places) if places else ''}; this is node {self._node}, "
+            "and points are on one node alone",
+            hint=f"Connect to {addresses.get('sql', 'that node')}.",
+        )
+
+
+_PLACES = (("sql", "SQL at"), ("http", "HTTP at"), ("flight", "Flight at"))
+
+
+def locations_in_range(database: Database, series: Series, span: TimeRange) -> Sequence[Location]:
+    """The locations that may hold points of a series in a range."""
+    if span.empty:
+        return []
+    first, last = span.low // BUCKET_NS, (span.high - 1) // BUCKET_NS
+    if last - first >= BUCKETS_LOOKED_AT:
+        return database.locations
+    return locations_of_buckets(database.locations, database.number, series.number, range(first, last + 1))
+
+
+class LedView:
+    """A view whose reads are refused where another node would have to answer. A ``tsdb.model.store.View``."""
+
+    def __init__(self, view: View, leaders: Leaders) -> None:
+        self._view = view
+        self._leaders = leaders
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._view.catalog
+
+    @property
+    def moment(self) -> Moment:
+        return self._view.moment
+
+    def _check(self, series: Series, span: TimeRange) -> None:
+        found = self._view.catalog.series_by_number.get(series.number)
+        if found is not None:
+            database = found[0]
+            self._leaders.check(
+                locations_in_range(database, series, span), f'"{series.name}" of database "{database.name}"'
+            )
+
+    def scan(self, request: ScanRequest) -> Scan:
+        self._check(request.series, request.range)
+        return self._view.scan(request)
+
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        self._check(series, TimeRange())
+        return self._view.knows(series, tagsets)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        self._check(request.series, request.range)
+        return self._view.may_meet(request, values)
+
+    def progress(self, series: Series) -> Progress | None:
+        return self._view.progress(series)
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        self._check(series, span)
+        return self._view.changes(series, since, span, quantum_ns)
+
+    def close(self) -> None:
+        self._view.close()

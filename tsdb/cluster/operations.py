@@ -1,0 +1,44 @@
+"""What an operator's commands find and say, whoever keeps the metadata: a group of the nodes, or etcd."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.metadata.state import State
+from tsdb.errors import UndefinedObject
+
+NOT_MOVED = "points do not move between nodes yet"
+
+
+def missing(state: State, node: int) -> UndefinedObject | None:
+    """What is wrong with the number of a node; None for one that there is."""
+    found = state.get(Member, node)
+    if found is not None and not found.gone:
+        return None
+    text = f"there is no node {node}" if found is None else f"node {node} was removed"
+    return UndefinedObject(text, hint="tsdb cluster status")
+
+
+def held(state: State) -> tuple[Counter[int], Counter[int]]:
+    """Of how many locations each node has a replica, and how many it leads."""
+    has: Counter[int] = Counter()
+    leads: Counter[int] = Counter()
+    for location in state.all(LocationRecord):
+        has.update({*location.voters, *location.learners})
+        leads[location.leader] += 1
+    return has, leads
+
+
+def drained(state: State, node: int, *, draining: bool) -> str:
+    """What is said when a node drains, or does not any more."""
+    if not draining:
+        return f"node {node} may hold parts of databases again"
+    count = held(state)[0][node]
+    if not count:
+        return f"node {node} is given nothing new to hold, and holds nothing: it can be removed"
+    return f"node {node} is given nothing new to hold. It keeps the {count} locations that it has: {NOT_MOVED}"
+
+
+def removed(node: int) -> str:
+    return f"node {node} is removed; its number and its data directory never come back, and it stops if it runs"

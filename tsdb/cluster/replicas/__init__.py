@@ -1,0 +1,22 @@
+"""The replicas of a node: the core of replication (``tsdb.cluster.replication``) over this node's disk and connections.
+
+A database with a replication factor above one is *shared*: each of its locations has a log that several nodes have, and
+what is in it becomes points when a majority of them has it on disk.
+
+Life of a write. ``shared.Shared`` is asked at the node that leads, gets the ops' bodies from the caller's thread, and
+hands them to ``host.Host`` in the committer's thread, where the replicas are. The host feeds their cores and drains
+them in *turns*: messages leave, what is committed is applied to the head and becomes visible
+(``tsdb.storage.decoded``), writers are answered, then the batches of all replicas are one batch with one sync
+(``disk``), and what waited for that goes on. A turn ends when nothing is left to be done, so between two turns all that
+is applied is on this node's disk, and a head can be frozen.
+
+A follower applies what its leader says is committed. An op says which version of the schema it was made under; who does
+not know that yet waits with it, and with all that replica has to say, until the metadata have come.
+
+What goes between nodes: ``packets``. What the core asks of the metadata, and who assigns the next epoch when a leader
+is lost: ``requests`` and ``failover``, pure; ``driver`` is the part of it on the group's event loop.
+
+Not here yet: moving a location's points to a node that has none of them or is too far behind (so voters do not change),
+numbered batches, changes that rest on what was read, sequences of SQL, comparing replicas at markers. What is asked for
+and is not here is refused, and docs/operating.md says so.
+"""

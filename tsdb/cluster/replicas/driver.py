@@ -1,0 +1,230 @@
+"""A node's replicas on the event loop of the group: time, messages in and out, and what is asked of the metadata.
+
+The replicas themselves are in the committer's thread (``host``): what happens here is put to them, and a turn of theirs
+is asked for if none is waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+
+from tsdb.clock import Clock
+from tsdb.cluster.metadata.commands import Action
+from tsdb.cluster.metadata.state import Change, State
+from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.ops import point_sequence
+from tsdb.cluster.replicas.packets import packets, unpack
+from tsdb.cluster.replicas.records import shared_locations
+from tsdb.cluster.replicas.requests import actions_of
+from tsdb.cluster.replication.messages import Message
+from tsdb.cluster.replication.ops import WRITES, Op
+from tsdb.cluster.replication.record import Request
+from tsdb.cluster.replication.replica import Counters
+from tsdb.errors import AdminShutdown, TsdbError
+from tsdb.storage.decoded import Logged
+from tsdb.storage.engine import Engine
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+INBOX_BYTES_MAX = 128 << 20
+"""Of messages that wait for the replicas; then peers wait."""
+ASKED_MAX = 100_000
+"""Requests that wait for the metadata; what is not asked now is asked again later."""
+
+
+class NodeCounters(Counters):
+    """The counters that the engine gives to points of this node as well."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.node = engine.node
+
+    @property
+    def last(self) -> int:
+        return self._engine.last_counter
+
+    @last.setter
+    def last(self, counter: int) -> None:
+        self._engine.raise_counter(counter)
+
+
+class ReplicaDriver:
+    """``offer(node, packet)`` sends it or drops it; ``propose`` has the metadata changed. Both on the event loop."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        offer: Callable[[int, bytes], bool],
+        propose: Callable[[Action], Awaitable[object]],
+        state: Callable[[], State],
+        abort: Callable[[str], None],
+    ) -> None:
+        """Raises DataCorrupted."""
+        self._engine = engine
+        self._clock = clock
+        self._loop = loop
+        self._offer = offer
+        self._propose = propose
+        self._state = state
+        self._abort = abort
+        self._inbox: deque[tuple[int, list[Message]]] = deque()
+        self._inbox_bytes = 0
+        self._room = asyncio.Event()
+        self._turning = False
+        self._ticks_due = 0
+        self._requests: dict[tuple[type, int], Request] = {}
+        self._asked = asyncio.Event()
+        self.packets_dropped = 0
+        self.host: Host
+        engine.call(self._begin)
+
+    def _begin(self) -> None:
+        self.host = Host(self._engine.records, self._engine.node, NodeCounters(self._engine), self)
+        self._engine.host(self.host, ())
+        self.told(self._state(), ())
+
+    # What the metadata say, in the committer's thread
+
+    def told(self, state: State, changes: Sequence[Change]) -> None:
+        """What was applied; with nothing: at a start, and after a snapshot."""
+        if changes and all(change.name not in ("location", "ring") for change in changes):
+            if self.host.locations:
+                self._turn_soon()
+            return
+        shared = shared_locations(state)
+        if changes:
+            changed = {change.number for change in changes if change.name == "location"}
+            shared = {number: known for number, known in shared.items() if number in changed}
+        else:
+            self._drop_unknown(shared)
+        begun = self.host.learn(shared)
+        self._engine.host(self.host, begun)
+        if shared:
+            self._turn_soon()
+
+    def _drop_unknown(self, known: Mapping[int, object]) -> None:
+        gone = [location for location in self.host.locations if location not in known]
+        if gone:
+            batch = self._engine.records.batch()
+            self.host.drop(batch, gone)
+            self._engine.records.write(batch, sync=False)
+
+    def _turn_soon(self) -> None:
+        self._loop.call_soon_threadsafe(self._turn)
+
+    # The tasks, on the event loop
+
+    async def run(self) -> None:
+        asking = asyncio.create_task(self._ask_metadata())
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                if self.host.locations:
+                    self._ticks_due += 1
+                    self._turn()
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
+
+    async def arrived(self, peer: int, payload: memoryview) -> None:
+        """A packet of another node. Until it returns its sender's credit is used up by it. Raises ProtocolViolation."""
+        messages = unpack(payload, peer, self._engine.node)
+        while self._inbox_bytes and self._inbox_bytes + len(payload) > INBOX_BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
+        self._inbox.append((len(payload), messages))
+        self._inbox_bytes += len(payload)
+        self._turn()
+
+    def _turn(self) -> None:
+        """One at a time is asked for; what comes meanwhile is for the next."""
+        if self._turning:
+            return
+        self._turning = True
+        inbox, self._inbox = self._inbox, deque()
+        # After a pause there is no use in ticks for all of it.
+        ticks, self._ticks_due = min(self._ticks_due, 1), 0
+        done = self._engine.turn(lambda: self._feed(inbox, ticks))
+        size = sum(each for each, _ in inbox)
+        done.add_done_callback(lambda future: self._turned_elsewhere(future, size))
+
+    def _feed(self, inbox: Iterable[tuple[int, list[Message]]], ticks: int) -> None:
+        """In the committer's thread."""
+        self.host.wake()
+        for _, messages in inbox:
+            self.host.step(messages)
+        if ticks:
+            self.host.tick(self._clock.now_ns())
+
+    def _turned_elsewhere(self, future: Future[None], size: int) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._turned, future, size)
+
+    def _turned(self, future: Future[None], size: int) -> None:
+        error = future.exception()
+        if error is not None and not isinstance(error, AdminShutdown):
+            log.error("a turn of the replicas failed", exc_info=error)
+            self._abort(f"the replicas of this node failed: {type(error).__name__}: {error}")
+        self._turning = False
+        self._inbox_bytes -= size
+        self._room.set()
+        if self._inbox or self._ticks_due:
+            self._turn()
+
+    # ``host.Surroundings``, in the committer's thread
+
+    def schema(self) -> int:
+        return self._engine.catalog.version
+
+    def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
+        self._engine.apply(
+            [
+                Logged(f"op {op.sequence} of location {location}", op.kind, point_sequence(op), op.rows, op.body)
+                for location, op in ops
+                if op.kind in WRITES
+            ]
+        )
+
+    def send(self, messages: Sequence[Message]) -> None:
+        if messages:
+            self._loop.call_soon_threadsafe(self._send, packets(messages))
+
+    def ask(self, requests: Sequence[Request]) -> None:
+        self._loop.call_soon_threadsafe(self._take_requests, requests)
+
+    # On the event loop
+
+    def _send(self, by_node: Mapping[int, Sequence[bytes]]) -> None:
+        for node, those in by_node.items():
+            for packet in those:
+                if not self._offer(node, packet):
+                    self.packets_dropped += 1
+
+    def _take_requests(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if len(self._requests) < ASKED_MAX:
+                self._requests[type(request), request.location] = request
+        self._asked.set()
+
+    async def _ask_metadata(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            requests, self._requests = self._requests, {}
+            for action in actions_of(self._state(), requests.values()):
+                try:
+                    await self._propose(action)
+                except TsdbError as error:
+                    log.info("the metadata do not say so: %s", error.message)
+
+    def gauges(self) -> Mapping[str, float]:
+        """Metrics by name."""
+        found = self._engine.call(self.host.gauges)
+        return {**found, "replica_packets_dropped_total": self.packets_dropped}

@@ -1,0 +1,69 @@
+"""Which locations get another leader, and when: what the leader of the metadata's group decides. Pure.
+
+Any choice is safe (replication design, 2.13); what is decided here is only how soon writes go on. A location is given
+to another voter when its leader is lost, or is drained, and a majority of those whom the next leader must reach is
+there; not again before a while, which doubles as long as it does not help (hysteresis).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from tsdb.cluster.metadata.commands import Assignment
+from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
+from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.records import is_shared
+from tsdb.cluster.replicas.requests import next_epoch
+
+AGAIN_S = 2.0
+AGAIN_MAX_S = 32.0
+ASSIGNMENTS_MAX = 4_096
+"""At once; the others in the next round."""
+
+
+@dataclass(slots=True)
+class Failover:
+    """One leader's decisions in one term. ``_tried``: by location when, and how long to wait after it."""
+
+    _tried: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def decide(self, state: State, is_lost: Callable[[int], bool], now: float) -> list[Assignment]:
+        lost: dict[int, bool] = {}
+
+        def gone(node: int) -> bool:
+            if node not in lost:
+                lost[node] = is_lost(node)
+            return lost[node]
+
+        found: list[Assignment] = []
+        draining = {each.node for each in state.all(Member) if each.draining}
+        shared = {ring.database for ring in state.all(Ring) if is_shared(ring)}
+        for was in state.all(LocationRecord) if shared else ():
+            if was.database not in shared or not was.epoch:
+                continue
+            if not gone(was.leader) and (was.leader not in draining or not {*was.voters} - draining):
+                if was.active_epoch == was.epoch:
+                    self._tried.pop(was.location, None)
+                continue
+            heir = _heir(was, gone, draining)
+            if heir is not None and self._may_try(was.location, now) and len(found) < ASSIGNMENTS_MAX:
+                found.append(next_epoch(was, heir))
+        return found
+
+    def _may_try(self, location: int, now: float) -> bool:
+        at, wait = self._tried.get(location, (float("-inf"), AGAIN_S / 2))
+        if now < at + wait:
+            return False
+        self._tried[location] = now, min(2 * wait, AGAIN_MAX_S)
+        return True
+
+
+def _heir(was: LocationRecord, gone: Callable[[int], bool], draining: Collection[int]) -> int | None:
+    """The same voter for all locations of a database that have the same ones: who leads one can answer for all."""
+    there = [node for node in was.voters if not gone(node)]
+    there = [node for node in there if node not in draining] or [node for node in there if node != was.leader] or there
+    for voters in (was.voters, was.active_voters):
+        if 2 * sum(not gone(node) for node in voters) <= len(voters):
+            return None
+    return there[was.database % len(there)] if there != [was.leader] else None

@@ -1,0 +1,384 @@
+"""The replicas of a node, in the committer's thread: fed by ``driver`` and ``shared``, drained in turns.
+
+It is a ``tsdb.storage.hosted.Hosted``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from tsdb.cluster.metadata.records import Interval, LocationRecord
+from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
+from tsdb.cluster.replicas.records import core_record, own_replica
+from tsdb.cluster.replication.clients import Answer, Busy, NotLeader, Write
+from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest
+from tsdb.cluster.replication.ops import Op
+from tsdb.cluster.replication.ready import Batch
+from tsdb.cluster.replication.record import Record, Request
+from tsdb.cluster.replication.replica import Counters, Replica
+from tsdb.cluster.replication.settings import Settings
+from tsdb.cluster.replication.state import Role
+from tsdb.storage.hosted import Frozen
+from tsdb.storage.raft_log import Records
+from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
+
+log = logging.getLogger(__name__)
+
+Told: TypeAlias = Callable[[Answer], None]
+
+SETTINGS = Settings(heartbeat_ticks=3)
+OP_BYTES_MAX = 32 << 20
+"""Of one op's body: with its head it fits into one message to another node."""
+
+
+class Surroundings(Protocol):
+    """What a host's replicas rest on. All of it is called in the thread of the host."""
+
+    def schema(self) -> int:
+        """The version of the schema that this node has applied."""
+        ...
+
+    def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
+        """Make (location, op) visible, all at once: they are committed."""
+        ...
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Each may be lost."""
+        ...
+
+    def ask(self, requests: Sequence[Request]) -> None:
+        """Have the metadata asked; it may be forgotten."""
+        ...
+
+
+@dataclass(slots=True)
+class Mine:
+    """A replica of this node. ``marks``: (op sequence, bytes of ops since the mark before) of the last flushes."""
+
+    disk: ReplicaDisk
+    replica: Replica
+    record: Record
+    marks: deque[tuple[int, int]] = field(default_factory=deque)
+    applied_bytes: int = 0
+    is_behind: bool = False
+
+    @property
+    def location(self) -> int:
+        return self.disk.location
+
+    @property
+    def number(self) -> int:
+        return self.disk.record.replica
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What waits for an answer: asked again until ``until`` while this replica is about to lead."""
+
+    location: int
+    ask: Callable[[Replica], None]
+    until: int
+    told: Told
+
+
+@dataclass(slots=True)
+class _Work:
+    """What one pass over the replicas has found to be done."""
+
+    messages: list[Message] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    committed: list[tuple[int, Op]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    batches: list[tuple[Mine, Batch]] = field(default_factory=list)
+
+
+def no_clip(body: bytes, low: int, high: int) -> tuple[bytes, int]:
+    raise AssertionError("only numbered batches are clipped, and those are refused")
+
+
+class Host:
+    """``kept_bytes``: ops that are in blocks are kept for others up to so many bytes, over all replicas."""
+
+    def __init__(
+        self,
+        records: Records,
+        node: int,
+        counters: Counters,
+        around: Surroundings,
+        settings: Settings = SETTINGS,
+        kept_bytes: int = 1 << 30,
+    ) -> None:
+        self._records = records
+        self._log = ReplicaLog(records)
+        self._node = node
+        self._counters = counters
+        self._around = around
+        self._settings = settings
+        self._kept_bytes = kept_bytes
+        self._mine: dict[int, Mine] = {}
+        self._left: set[int] = set()
+        self._due: dict[int, None] = {}
+        self._held: dict[int, None] = {}
+        self._asked: dict[int, _Asked] = {}
+        self._again: list[int] = []
+        self._number = 0
+        self._ticks = 0
+        self.messages_dropped = 0
+        self.ops_applied = 0
+        self.ops_reverted = 0
+
+    # Which there are
+
+    @property
+    def locations(self) -> Iterable[int]:
+        return self._mine.keys()
+
+    def learn(self, locations: Mapping[int, tuple[LocationRecord, Interval]]) -> list[int]:
+        """Location records as they are now; the locations of which this node has got a replica. Raises DataCorrupted.
+
+        Their beginning needs no sync of its own: the first promise has one, and comes after it in the same WAL.
+        """
+        batch = self._records.batch()
+        begun = []
+        for location, (record, interval) in locations.items():
+            number = own_replica(record, self._node)
+            mine = self._mine.get(location)
+            if mine is not None and mine.number != number:
+                self._leave(batch, mine)
+                mine = None
+            core = core_record(record, interval)
+            if mine is None and number and location not in self._left:
+                mine = self._begin(batch, location, number, core)
+                begun.append(location)
+            if mine is not None:
+                mine.record = core
+                mine.replica.learn(core)
+                self._due[location] = None
+        self._records.write(batch, sync=False)
+        return begun
+
+    def _begin(self, batch: Any, location: int, number: int, core: Record) -> Mine | None:
+        known = self._log.record(location)
+        if known is not None and (known.has_left or known.replica != number):
+            self._left.add(location)
+            log.error(
+                "this node had another replica of location %d before and cannot have one again yet: points of the "
+                "earlier one may still be here",
+                location,
+            )
+            return None
+        if known is None:
+            known = ReplicaRecord(number)
+            self._log.put(batch, location, known)
+        disk = ReplicaDisk(self._log, location, known)
+        replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
+        mine = self._mine[location] = Mine(disk, replica, core)
+        return mine
+
+    def _leave(self, batch: Any, mine: Mine) -> None:
+        """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
+        log.warning("this node has no replica of location %d any more", mine.location)
+        self._log.leave(batch, mine.location)
+        self._left.add(mine.location)
+        self._forget(mine.location)
+
+    def _forget(self, location: int) -> None:
+        self._mine.pop(location, None)
+        self._due.pop(location, None)
+        self._held.pop(location, None)
+        for id, asked in list(self._asked.items()):
+            if asked.location == location:
+                self._answer(id, NotLeader(id, 0, 0))
+
+    def drop(self, batch: Any, locations: Iterable[int]) -> None:
+        for location in locations:
+            if location in self._mine or location in self._left:
+                self._log.drop(batch, location)
+                self._left.discard(location)
+                self._forget(location)
+
+    # In
+
+    def tick(self, now_ns: int) -> None:
+        """A tenth of a second has passed."""
+        self._ticks += 1
+        for mine in self._mine.values():
+            mine.replica.tick(now_ns)
+        self._due = dict.fromkeys(self._mine)
+        again, self._again = self._again, []
+        for id in again:
+            asked = self._asked.get(id)
+            if asked is not None:
+                self._ask(id, asked)
+
+    def wake(self) -> None:
+        """The metadata have come further: what was held up by that goes on."""
+        self._due.update(self._held)
+        self._held.clear()
+
+    def step(self, messages: Iterable[Message]) -> None:
+        """Messages from other nodes; what is for no replica of this node, or for an earlier one, is dropped."""
+        for message in messages:
+            mine = self._mine.get(message.location)
+            if mine is None or mine.number != message.to or isinstance(message, (Snapshot, SnapshotRequest)):
+                self.messages_dropped += 1
+                continue
+            mine.replica.step(message)
+            self._due[message.location] = None
+
+    def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None:
+        """``write`` makes the write of its id and the location's record; ``told`` gets its answer, once.
+
+        While this replica is about to lead it is asked again, for ``patience`` ticks.
+        """
+        self._pose(location, lambda replica, id: replica.write(write(id, self._mine[location].record)), patience, told)
+
+    def read(self, location: int, patience: int, told: Told) -> None:
+        """``told`` gets ``ReadAt`` when what this node has applied is all that was acknowledged before now."""
+        self._pose(location, lambda replica, id: replica.read(id), patience, told)
+
+    def _pose(self, location: int, question: Callable[[Replica, int], None], patience: int, told: Told) -> None:
+        """Ask this node's replica of ``location``, if it has one, under a number of its own."""
+        if location not in self._mine:
+            told(NotLeader(0, 0, 0))
+            return
+        self._number += 1
+        id = self._number
+        asked = self._asked[id] = _Asked(location, lambda replica: question(replica, id), self._ticks + patience, told)
+        self._ask(id, asked)
+
+    def _ask(self, id: int, asked: _Asked) -> None:
+        asked.ask(self._mine[asked.location].replica)
+        self._due[asked.location] = None
+
+    def _answer(self, id: int, answer: Answer) -> None:
+        asked = self._asked.get(id)
+        if asked is None:
+            return
+        mine = self._mine.get(asked.location)
+        leads = mine is not None and mine.record.leader == mine.number
+        if isinstance(answer, (Busy, NotLeader)) and leads and self._ticks < asked.until:
+            self._again.append(id)
+            return
+        del self._asked[id]
+        asked.told(answer)
+
+    # Out
+
+    def turn(self) -> None:
+        while self._due:
+            due, self._due = self._due, {}
+            work = _Work()
+            for location in due:
+                mine = self._mine.get(location)
+                if mine is not None:
+                    self._drain(mine, work)
+            self._around.send(work.messages)
+            if work.requests:
+                self._around.ask(work.requests)
+            if work.committed:
+                self._around.apply(work.committed)
+                self.ops_applied += len(work.committed)
+            for answer in work.answers:
+                self._answer(answer.id, answer)
+            if work.batches:
+                self._write(work.batches)
+
+    def _drain(self, mine: Mine, work: _Work) -> None:
+        replica = mine.replica
+        while replica.has_ready():
+            if replica.metadata_needed > self._around.schema():
+                self._held[mine.location] = None
+                return
+            ready = replica.ready()
+            work.messages += ready.messages
+            work.requests += ready.requests
+            assert ready.installed is None, "snapshots are dropped when they come"
+            work.committed += [(mine.location, op) for op in ready.committed]
+            mine.applied_bytes += sum(op.size for op in ready.committed)
+            work.answers += ready.answers
+            if ready.snapshots and not mine.is_behind:
+                mine.is_behind = True
+                log.error(
+                    "a replica of location %d is behind what this node has kept of the log, and stays so: "
+                    "a location's points cannot be sent yet",
+                    mine.location,
+                )
+            if ready.batch is not None:
+                assert ready.batch.snapshot is None, "snapshots are dropped when they come"
+                work.batches.append((mine, ready.batch))
+
+    def _write(self, batches: Sequence[tuple[Mine, Batch]]) -> None:
+        """Group commit: one batch and one sync for all of them."""
+        batch = self._records.batch()
+        for mine, ready in batches:
+            mine.disk.write(batch, ready)
+            self.ops_reverted += len(ready.reverted)
+        self._records.write(batch, sync=any(ready.must_sync for _, ready in batches))
+        for mine, _ in batches:
+            mine.replica.advance()
+            self._due[mine.location] = None
+
+    # Flushes (``tsdb.storage.hosted.Hosted``)
+
+    def applied(self) -> Mapping[int, int]:
+        return {location: mine.replica.log_end[3] for location, mine in self._mine.items()}
+
+    def freeze(self) -> Frozen:
+        frozen: dict[int, tuple[int, bytes]] = {}
+        for location, mine in self._mine.items():
+            assert mine.replica.can_flush, "a head ends between two turns"
+            state = mine.replica.state()
+            frozen[location] = state.sequence, encode_state(state)
+            if mine.applied_bytes:
+                mine.marks.append((state.sequence, mine.applied_bytes))
+                mine.applied_bytes = 0
+        return frozen
+
+    def put_flushed(self, batch: Any, frozen: Frozen) -> None:
+        for location, (sequence, state) in frozen.items():
+            mine = self._mine.get(location)
+            if mine is not None and sequence > mine.disk.record.sequence:
+                mine.disk.put_flushed(batch, sequence, state)
+
+    def flushed(self, frozen: Frozen) -> None:
+        """The oldest ops that are in blocks go, as far as there are more than enough of them."""
+        share = self._kept_bytes // max(len(self._mine), 1)
+        for location in frozen:
+            mine = self._mine.get(location)
+            if mine is None:
+                continue
+            done = [mark for mark in mine.marks if mark[0] <= mine.disk.record.sequence]
+            kept = sum(size for _, size in done)
+            while done and kept > share:
+                sequence, size = done.pop(0)
+                mine.marks.popleft()
+                kept -= size
+                mine.replica.forget_ops(sequence)
+                self._due[location] = None
+
+    # Looking
+
+    def gauges(self) -> Mapping[str, float]:
+        """Metrics by name."""
+        standings = [mine.replica.standing for mine in self._mine.values()]
+        ends = [mine.replica.log_end for mine in self._mine.values()]
+        return {
+            "replicas": len(standings),
+            "replicas_leading": sum(active for _, _, active in standings),
+            "replicas_taking_over": sum(role is not Role.FOLLOWER and not active for role, _, active in standings),
+            "replicas_behind": sum(mine.is_behind for mine in self._mine.values()),
+            "replica_ops_uncommitted": sum(last - commit for _, last, commit, _ in ends),
+            "replica_ops_applied_total": self.ops_applied,
+            "replica_ops_reverted_total": self.ops_reverted,
+            "replica_messages_dropped_total": self.messages_dropped,
+            "replica_writes_waiting": len(self._asked),
+        }
+
+    def log_ends(self) -> Mapping[int, tuple[int, int, int, int]]:
+        """By location: last epoch, last op sequence, high watermark, applied."""
+        return {location: mine.replica.log_end for location, mine in self._mine.items()}

@@ -1,0 +1,93 @@
+"""How reads of each level are answered (2.8)."""
+
+from __future__ import annotations
+
+from tsdb.cluster.replication.clients import Busy, NotLeader, ReadAt, TokenReverted
+from tsdb.cluster.replication.messages import Beat, BeatAck
+from tsdb.cluster.replication.reads import TokenRead
+from tsdb.cluster.replication.state import Role, State
+
+ROUNDS_MAX = 8
+"""On their way at once; then the last one is asked again."""
+
+
+def linearizable(state: State, id: int) -> None:
+    """Everything that was acknowledged anywhere before now: a majority has to say that nobody leads later."""
+    if state.role is not Role.LEADER or not state.active or state.retired:
+        state.answer(NotLeader(id, state.leader_known, state.promised))
+    elif len(state.reads) >= state.settings.waiting_max:
+        state.answer(Busy(id, "too many reads wait"))
+    else:
+        state.reads.next.append((id, state.log.commit))
+        if not state.reads.rounds:
+            _ask(state)
+
+
+def _ask(state: State) -> None:
+    """A read never joins a round that began before it came: answers to that may be older than what it must see."""
+    reads = state.reads
+    number = reads.begin(state.now_ns) if len(reads.rounds) < ROUNDS_MAX else reads.number
+    for to in state.voters:
+        if to != state.replica:
+            state.send(Beat(state.replica, to, state.location, state.epoch, number))
+    _agreed(state, state.replica, number)
+
+
+def beat_answered(state: State, message: BeatAck) -> None:
+    if message.epoch == state.epoch and message.sender in state.voters and state.heard_from(message.sender):
+        _agreed(state, message.sender, message.round)
+
+
+def _agreed(state: State, replica: int, number: int) -> None:
+    reads = state.reads
+    reads.answered[replica] = max(reads.answered.get(replica, 0), number)
+    for id, sequence in reads.confirm(state.voters, state.majority):
+        state.answer(ReadAt(id, state.log.epoch_at(sequence), sequence))
+    if reads.next and not reads.rounds:
+        _ask(state)
+
+
+def tick(state: State) -> None:
+    """A round per heartbeat: reads whose round was lost are served by it, and followers learn how fresh they are."""
+    _ask(state)
+
+
+def session(state: State, id: int, epoch: int, sequence: int, ticks: int) -> None:
+    """The client's own write, or what it read last, and everything before it: on any replica that has it."""
+    if len(state.reads) >= state.settings.waiting_max:
+        state.answer(Busy(id, "too many reads wait"))
+        return
+    state.reads.tokens.append(TokenRead(id, epoch, sequence, state.ticks + ticks))
+    look_at_tokens(state)
+
+
+def look_at_tokens(state: State) -> None:
+    """Those that are reached, those that never will be, and those that have waited long enough."""
+    reads, log = state.reads, state.log
+    left: list[TokenRead] = []
+    for read in reads.tokens:
+        if read.sequence <= log.commit:
+            there = read.sequence == 0 or log.epoch_at(read.sequence) == read.epoch
+            state.answer(ReadAt(read.id, read.epoch, read.sequence) if there else TokenReverted(read.id))
+        elif state.ticks >= read.deadline:
+            state.answer(Busy(read.id, "this replica has not come so far"))
+        else:
+            left.append(read)
+    reads.tokens = left
+
+
+def bounded(state: State, id: int, oldest_ns: int) -> None:
+    """Not older than ``oldest_ns``, by the leader's clock: a leader proves it by a round, a follower by what that
+    leader said last."""
+    leads = state.role is Role.LEADER and state.active
+    fresh = state.reads.confirmed_ns if leads else state.fresh_ns
+    if fresh >= oldest_ns:
+        anything(state, id)
+    else:
+        state.answer(Busy(id, "this replica has not heard of its leader for too long"))
+
+
+def anything(state: State, id: int) -> None:
+    """What this replica has."""
+    commit = state.log.commit
+    state.answer(ReadAt(id, state.log.epoch_at(commit), commit))

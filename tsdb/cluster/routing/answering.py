@@ -1,0 +1,361 @@
+"""What a node does for others: writes, scans and looks at what it leads, as if they were its own clients'.
+
+Questions come on the event loop of the group; what lasts is done in a few threads, and between two parts of a stream no
+thread is held. A view that another node has open here is closed when that node says so, or begins a new life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import chain
+from typing import Protocol, TypeVar
+
+import pyarrow as pa
+
+from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.routing.arrow import batch_of, cells_of_groups, encoded, encoded_whole, joined
+from tsdb.cluster.routing.conditions import request_of
+from tsdb.cluster.routing.exchange import Outgoing
+from tsdb.cluster.routing.map import RingMap
+from tsdb.cluster.routing.messages import (
+    CloseViews,
+    CommitEffects,
+    Done,
+    Ended,
+    Led,
+    LookAtChanges,
+    LookAtProgress,
+    LookAtSequence,
+    Looks,
+    NotLeader,
+    Opened,
+    OpenView,
+    PutValue,
+    Question,
+    Reply,
+    RunScan,
+    Stored,
+    TagValues,
+    TakeValues,
+    Texts,
+    Values,
+    WriteParts,
+)
+from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
+from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
+from tsdb.cluster.routing.restricted import restricted
+from tsdb.cluster.transport.frames import Octets
+from tsdb.errors import (
+    CannotConnectNow,
+    DataCorrupted,
+    InvalidCatalogName,
+    ObjectNotInPrerequisiteState,
+    ProtocolViolation,
+    TooManyConnections,
+    UndefinedObject,
+    UndefinedTable,
+)
+from tsdb.model.catalog import Catalog, Database
+from tsdb.model.points import Int64s, Points
+from tsdb.model.relations import SequenceState, SqlSequence
+from tsdb.model.schema import Series
+from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, TimeRange, View, Written
+from tsdb.storage.append import Piece, Write, WritePart
+from tsdb.storage.view import StorageView
+
+R = TypeVar("R")
+
+THREADS = 8
+VIEWS_MAX = 1024
+"""Views that one other node has open here."""
+CATCH_UP_S = 5.0
+
+
+class Here(Protocol):
+    """What of this node is asked for: the part of ``node.Node`` that looks at nobody else."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def own_view(self) -> StorageView: ...
+
+    def view(self) -> View: ...
+
+    def write_here(self, step: Write) -> Future[Written]: ...
+
+    def commit_here(
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+    ) -> Future[Written]: ...
+
+    def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
+
+    def put_here(self, sequence: SqlSequence, value: int, *, called: bool) -> None: ...
+
+    def sequence_here(self, sequence: SqlSequence) -> SequenceState: ...
+
+
+class Answering:
+    """An ``exchange.Answers``."""
+
+    def __init__(self, here: Here, agreement: Agreement, ring: RingMap) -> None:
+        self._here = here
+        self._agreement = agreement
+        self._ring = ring
+        self._node = ring.node
+        self._threads = ThreadPoolExecutor(THREADS, "for-other-nodes")
+        self._views: dict[int, dict[int, StorageView]] = {}
+
+    async def answer(self, peer: int, question: Question, body: memoryview, stream: Outgoing) -> tuple[Reply, Octets]:
+        """Raises the error that a client of this node would be told."""
+        match question:
+            case WriteParts():
+                return await self._write(question, body), b""
+            case CommitEffects():
+                return await self._commit(peer, question, body), b""
+            case RunScan():
+                return await self._scan(peer, question, stream), b""
+            case TagValues():
+                view = await self._view(peer, question.looks)
+                return Texts(), await self._run(lambda: _tag_values(view, question))
+            case OpenView():
+                return Opened((await self._view(peer, question.looks)).moment.counter), b""
+            case CloseViews():
+                for number in question.views:
+                    if (found := self._views.get(peer, {}).pop(number, None)) is not None:
+                        found.close()
+                return Done(), b""
+            case TakeValues() | PutValue() | LookAtSequence():
+                await self._catch_up(question.catalog)
+                return await self._run(lambda: self._of_sequence(question)), b""
+            case LookAtProgress() | LookAtChanges():
+                await self._catch_up(question.looks.catalog)
+                return await self._run(lambda: self._of_continuous(question)), b""
+
+    def left(self, peer: int) -> None:
+        for view in self._views.pop(peer, {}).values():
+            view.close()
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for peer in list(self._views):
+            self.left(peer)
+
+    async def _run(self, work: Callable[[], R]) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    # Whether it is this node's to answer
+
+    async def _catch_up(self, catalog: int) -> None:
+        """Until the schema is as new as the one of who asks."""
+        if self._here.catalog.version < catalog:
+            await self._run(lambda: self._agreement.wait_readable(CATCH_UP_S))
+
+    async def _not_led(self, led: Sequence[Led]) -> NotLeader | None:
+        """What this node does not lead; looked at again when who asks knows of a later epoch."""
+        newer = [each for each in led if (at := self._record(each.location)) is None or at.epoch < each.epoch]
+        if newer:
+            await self._run(lambda: self._agreement.wait_readable(CATCH_UP_S))
+        for each in led:
+            found = self._record(each.location)
+            if found is None or found.leader != self._node:
+                epoch, leader = (0, 0) if found is None else (found.epoch, found.leader)
+                return NotLeader(each.location, epoch, leader)
+        return None
+
+    def _record(self, location: int) -> LocationRecord | None:
+        return self._agreement.state.get(LocationRecord, location)
+
+    # Writing
+
+    async def _write(self, question: WriteParts, body: memoryview) -> Reply:
+        await self._catch_up(question.catalog)
+        refused = await self._not_led([part.led for part in question.parts])
+        if refused is not None:
+            return refused
+        step = await self._run(lambda: self._step(question, body))
+        # Whoever asked may leave: what is written is written.
+        written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(step)))
+        return Stored(written.points, written.duplicate)
+
+    def _step(self, question: WriteParts, body: memoryview) -> Write:
+        catalog = self._here.catalog
+        database = catalog.databases_by_number.get(question.database)
+        if database is None:
+            raise InvalidCatalogName(f"database {question.database} does not exist any more")
+        if sum(part.size for part in question.parts) != len(body):
+            raise ProtocolViolation(f"a write of {len(body)} bytes has not the parts that it is said to have")
+        locations = {each.number: each for each in database.locations}
+        batches: list[Points] = []
+        parts, bodies, start = [], [], 0
+        for part in question.parts:
+            octets = body[start : start + part.size]
+            start += part.size
+            try:
+                points = points_of(octets, lambda number: _series(catalog, number))
+            except DataCorrupted as error:
+                raise ProtocolViolation(f"a write of another node cannot be read: {error}") from None
+            first = len(batches)
+            batches += points
+            location = locations.get(part.led.location)
+            if location is None:
+                raise UndefinedObject(f"database {database.name} has no location {part.led.location}")
+            parts.append(WritePart(location, [Piece(at, None) for at in range(first, len(batches))]))
+            bodies.append(bytes(octets))
+        return Write(batches, parts, bodies, [part.checksum for part in question.parts], producer_of(question.numbered))
+
+    async def _commit(self, peer: int, question: CommitEffects, body: memoryview) -> Reply:
+        await self._catch_up(question.catalog)
+        refused = await self._not_led(question.led)
+        if refused is not None:
+            return refused
+
+        def moments_of(numbers: Sequence[int]) -> tuple[Moment, ...]:
+            views = self._views.get(peer, {})
+            return tuple(views[number].moment for number in numbers if number in views)
+
+        def unpacked() -> list[Effect]:
+            return Unpacking(self._here.catalog, question.sizes, body, moments_of).effects(question.effects)
+
+        effects = await self._run(unpacked)
+        locations = frozenset(each.location for each in question.led)
+        producer = producer_of(question.numbered)
+        future = await self._run(lambda: self._here.commit_here(effects, locations, producer))
+        written = await asyncio.shield(asyncio.wrap_future(future))
+        return Stored(written.points, written.duplicate)
+
+    # Reading
+
+    async def _view(self, peer: int, looks: Looks) -> StorageView:
+        """The view of that number: the one that there is, or a new one."""
+        views = self._views.setdefault(peer, {})
+        found = views.get(looks.view)
+        if found is None:
+            if looks.again:
+                raise CannotConnectNow("the node has not any more what the statement has begun to read there")
+            if len(views) >= VIEWS_MAX:
+                raise TooManyConnections(f"node {peer} reads {VIEWS_MAX} versions of the data here at once")
+            await self._catch_up(looks.catalog)
+            found = views.get(looks.view)
+        if found is None:
+            found = views[looks.view] = self._here.own_view()
+        return found
+
+    async def _scan(self, peer: int, question: RunScan, stream: Outgoing) -> Reply:
+        started = time.perf_counter()
+        refused = await self._not_led(question.led)
+        if refused is not None:
+            return refused
+        view = await self._view(peer, question.looks)
+        request = request_of(question.conditions, view.catalog)
+        numbers = {each.location for each in question.led}
+
+        def begun() -> Scan:
+            database, series = view.catalog.series_by_number[request.series.number]
+            locations = [each for each in database.locations if each.number in numbers]
+            if self._ring.has_more(database, series, request.range, locations):
+                return restricted(view.scan, request, database, locations)
+            return view.scan(request)
+
+        scan: Scan = await stream.made(self._run(begun))
+        pieces = _pieces(scan, request)
+        try:
+            while True:
+                piece = await stream.made(self._run(lambda: next(pieces, None)))
+                if piece is None:
+                    break
+                await stream.part(piece[0], cells=piece[1])
+        finally:
+            await asyncio.shield(self._run(lambda: _close(pieces, scan)))
+        statistics = {name: value for name, value in asdict(scan.statistics).items() if isinstance(value, int)}
+        return Ended(stream.count, statistics, int((time.perf_counter() - started) * 1e6))
+
+    def _of_sequence(self, question: TakeValues | PutValue | LookAtSequence) -> Reply:
+        database = self._here.catalog.databases_by_number.get(question.database)
+        sequence = None if database is None else database.sequences.get(question.path)
+        if database is None or sequence is None:
+            raise UndefinedTable(f'sequence "{question.path}" does not exist any more')
+        self._check_first(database)
+        if isinstance(question, TakeValues):
+            return Values(tuple(self._here.take_here(sequence, question.count).tolist()))
+        if isinstance(question, PutValue):
+            self._here.put_here(sequence, question.value, called=question.called)
+            return Done()
+        state = self._here.sequence_here(sequence)
+        return Values((state.last, state.left, int(state.called)))
+
+    def _check_first(self, database: Database) -> None:
+        record = self._record(database.locations[0].number)
+        if record is None or record.leader != self._node:
+            raise ObjectNotInPrerequisiteState(
+                f'node {self._node} does not give values of sequences of "{database.name}"'
+            )
+
+    def _of_continuous(self, question: LookAtProgress | LookAtChanges) -> Reply:
+        """Of what all nodes have: the node that refreshes a view knows it."""
+        view = self._here.view()
+        try:
+            series = _series(view.catalog, question.series)
+            if isinstance(question, LookAtProgress):
+                progress = view.progress(series)
+                return Values(() if progress is None else (progress.counter, progress.watermark_ns))
+            span = TimeRange(question.low, question.high)
+            found = view.changes(series, question.since, span, question.quantum_ns)
+            return Values(tuple(chain.from_iterable(found)))
+        finally:
+            view.close()
+
+
+def _series(catalog: Catalog, number: int) -> Series:
+    found = catalog.series_by_number.get(number)
+    if found is None:
+        raise UndefinedTable(f"relation {number} does not exist any more")
+    return found[1]
+
+
+def _tag_values(view: StorageView, question: TagValues) -> pa.Buffer:
+    tagsets = view.tagsets(question.series)
+    found = [tagsets.column(column)[1].arrow() for column in question.columns]
+    longest = max(map(len, found))
+    padded = [pa.concat_arrays([each, pa.nulls(longest - len(each), pa.string())]) for each in found]
+    return encoded_whole(pa.RecordBatch.from_arrays(padded, names=[str(c) for c in question.columns]))
+
+
+def _pieces(scan: Scan, request: ScanRequest) -> Generator[tuple[pa.Buffer, bool], None, None]:
+    """The cells of a scan, then its batches, as cells where they can be: each as (octets, whether they are cells)."""
+    partial = is_partial(request)
+    for batch in joined(_cells(scan, request, partial=partial)):
+        for buffer in encoded(batch):
+            yield buffer, True
+    if not partial:
+        for batch in scan.batches:
+            if batch.num_rows:
+                for buffer in encoded(batch):
+                    yield buffer, False
+
+
+def _cells(scan: Scan, request: ScanRequest, *, partial: bool) -> Iterator[pa.RecordBatch]:
+    """What a scan says in cells, and (``partial``) its points as cells."""
+    wish = request.cells
+    if wish is None:
+        return
+    if scan.groups is not None:
+        yield batch_of(spared(cells_of_groups(scan.groups), wish))
+    for cells in scan.cells:
+        yield batch_of(spared(cells, wish))
+    if partial:
+        for batch in scan.batches:
+            if batch.num_rows:
+                yield batch_of(spared(cells_of_rows(batch, request), wish))
+
+
+def _close(pieces: Generator[tuple[pa.Buffer, bool], None, None], scan: Scan) -> None:
+    """Also of a scan that was never looked at."""
+    pieces.close()
+    close = getattr(scan.batches, "close", None)
+    if close is not None:
+        close()

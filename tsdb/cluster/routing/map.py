@@ -1,0 +1,68 @@
+"""Who leads what, as this node knows it now: what a router asks before it sends anything.
+
+A map may be old. Then the asked node says so, and who leads by what it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from tsdb.cluster.led import Leaders, locations_in_range
+from tsdb.cluster.routing.messages import Led
+from tsdb.errors import CannotConnectNow
+from tsdb.model.ring import Location
+from tsdb.model.schema import Database, Series
+from tsdb.model.store import TimeRange
+
+
+class RingMap:
+    """``node`` is this one."""
+
+    def __init__(self, leaders: Leaders, node: int) -> None:
+        self._leaders = leaders
+        self.node = node
+
+    @property
+    def all_here(self) -> bool:
+        """Whether nobody else leads anything: then nothing else of this is asked."""
+        return self._leaders.all_here
+
+    def leader_of(self, location: Location) -> int:
+        """Raises CannotConnectNow where nobody leads."""
+        leader = self._leaders.leader_of(location.number)
+        if not leader:
+            raise CannotConnectNow(
+                f"location {location.number} has no node that leads it", hint="Which nodes run? tsdb cluster status."
+            )
+        return leader
+
+    def home_of(self, database: Database) -> int:
+        """The node that has what a database has once: sequences, how far its continuous views are stored."""
+        return self.leader_of(database.locations[0])
+
+    def led(self, locations: Sequence[Location]) -> tuple[Led, ...]:
+        return tuple(Led(each.number, self._leaders.epoch_of(each.number)) for each in locations)
+
+    def others_may_lead(self, location: int) -> bool:
+        """Whether it has replicas at other nodes than its leader."""
+        return self._leaders.replica_count(location) > 1
+
+    def has_more(self, database: Database, series: Series, span: TimeRange, locations: Collection[Location]) -> bool:
+        """Whether this node has points in range that are not of these locations: replicas that others lead."""
+        if not self._leaders.replicated(database):
+            return False
+        numbers = {each.number for each in locations}
+        return any(each.number not in numbers for each in locations_in_range(database, series, span))
+
+    def nodes_in_range(self, database: Database, series: Series, span: TimeRange) -> dict[int, list[Location]]:
+        """Who leads the locations that may hold points of a series in a range."""
+        if self._leaders.has(database):
+            return {self.node: list(database.locations)}
+        return by_node(locations_in_range(database, series, span), self.leader_of)
+
+
+def by_node(locations: Sequence[Location], leader_of: Callable[[Location], int]) -> dict[int, list[Location]]:
+    found: dict[int, list[Location]] = {}
+    for location in locations:
+        found.setdefault(leader_of(location), []).append(location)
+    return found

@@ -1,0 +1,367 @@
+"""What nodes say to each other about points: questions and replies, as bytes. Pure; docs/format/transport.md.
+
+A message is a byte that says whose it is (``CHANNEL``), the length of a msgpack array, that array, and a body.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TypeAlias
+
+import msgspec
+
+from tsdb import errors
+from tsdb.cluster.transport.frames import Octets
+from tsdb.errors import ProtocolViolation, TsdbError
+
+CHANNEL = 1
+"""The first byte of all of these: snapshots of the metadata begin otherwise (``tsdb.cluster.pieces``)."""
+
+_HEAD = struct.Struct(">BI")
+
+
+class Led(msgspec.Struct, frozen=True, array_like=True):
+    """A location that the asked node is said to lead, in which epoch."""
+
+    location: int
+    epoch: int
+
+
+class Numbered(msgspec.Struct, frozen=True, array_like=True):
+    """A producer, its number for a batch, and the digest of what it sent."""
+
+    producer: str
+    batch: int
+    digest: int
+
+
+# Questions
+
+
+class PartSent(msgspec.Struct, frozen=True, array_like=True):
+    """One location's part of a write: so many bytes of the body are its op's body, whose CRC-32 is ``checksum``."""
+
+    led: Led
+    size: int
+    checksum: int
+
+
+class WriteParts(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Answered by ``Stored``."""
+
+    catalog: int
+    database: int
+    parts: tuple[PartSent, ...]
+    numbered: Numbered | None = None
+
+
+class RangeSent(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """DELETE by time and tags; (column, values, is one of them the absent tag, negated)."""
+
+    series: int
+    low: int
+    high: int
+    tags: tuple[tuple[int, tuple[str, ...], bool, bool], ...]
+
+
+class KeysSent(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """Named points. Blobs: op body of a key's columns. ``views`` of the asked node in which they were seen."""
+
+    series: int
+    has_sequences: bool
+    views: tuple[int, ...]
+
+
+class FreeSent(msgspec.Struct, frozen=True, array_like=True):
+    """Blobs: ``since`` and ``again``."""
+
+    views: tuple[int, ...]
+
+
+class EffectSent(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """A write; its points are a blob, then those of what it names, in this order."""
+
+    replaces: KeysSent | None = None
+    updates: KeysSent | None = None
+    depends: KeysSent | None = None
+    free: FreeSent | None = None
+
+
+class CommitEffects(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """All of them or none, at one node. ``sizes`` are those of the blobs in the body. Answered by ``Stored``."""
+
+    catalog: int
+    led: tuple[Led, ...]
+    effects: tuple[RangeSent | KeysSent | EffectSent, ...]
+    sizes: tuple[int, ...]
+    numbered: Numbered | None = None
+
+
+class Tag(msgspec.Struct, frozen=True, array_like=True):
+    """A condition on a tag: these values pass, and the absent tag or not."""
+
+    column: int
+    values: tuple[str, ...]
+    absent: bool
+
+
+class Bound(msgspec.Struct, frozen=True, array_like=True):
+    column: int
+    low: int | float | None
+    high: int | float | None
+
+
+class NewestRows(msgspec.Struct, frozen=True, array_like=True):
+    rows: int
+    by: tuple[int, ...]
+    oldest: bool
+    ties: bool
+    slack_us: int
+
+
+class CellsWanted(msgspec.Struct, frozen=True, array_like=True):
+    width_ns: int | None
+    origin_ns: int
+    statistics: dict[int, tuple[str, ...]]
+    times: bool
+
+
+class Conditions(msgspec.Struct, frozen=True, array_like=True):
+    """A ``tsdb.model.store.ScanRequest``."""
+
+    series: int
+    columns: tuple[int | str, ...]
+    low: int
+    high: int
+    tags: tuple[Tag, ...] = ()
+    bounds: tuple[Bound, ...] = ()
+    prune: bool = True
+    newest: NewestRows | None = None
+    cells: CellsWanted | None = None
+    within: tuple[tuple[int, int], ...] | None = None
+
+
+class Looks(msgspec.Struct, frozen=True, array_like=True):
+    """In which view of the asked node, numbered by who asks, and by which schema. ``again``: there is that view."""
+
+    view: int
+    again: bool
+    catalog: int
+
+
+class RunScan(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """Answered by a stream of ``Part``, and ``Ended``."""
+
+    looks: Looks
+    led: tuple[Led, ...]
+    conditions: Conditions
+
+
+class TagValues(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """The distinct values of tags of a series: answered by ``Texts``, whose body has an Arrow column for each."""
+
+    looks: Looks
+    series: int
+    columns: tuple[int, ...]
+
+
+class OpenView(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Answered by ``Opened``."""
+
+    looks: Looks
+
+
+class CloseViews(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Answered by ``Done``."""
+
+    views: tuple[int, ...]
+
+
+class TakeValues(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The next values of an SQL sequence. Answered by ``Values``."""
+
+    catalog: int
+    database: int
+    path: str
+    count: int
+
+
+class PutValue(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Answered by ``Done``."""
+
+    catalog: int
+    database: int
+    path: str
+    value: int
+    called: bool
+
+
+class LookAtSequence(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Answered by ``Values``: last, left, called."""
+
+    catalog: int
+    database: int
+    path: str
+
+
+class LookAtProgress(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """How far a continuous view is stored. Answered by ``Values``: counter and watermark, or nothing."""
+
+    looks: Looks
+    series: int
+
+
+class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Answered by ``Values``: lows and highs in turn."""
+
+    looks: Looks
+    series: int
+    since: int
+    low: int
+    high: int
+    quantum_ns: int
+
+
+Question: TypeAlias = (
+    WriteParts
+    | CommitEffects
+    | RunScan
+    | TagValues
+    | OpenView
+    | CloseViews
+    | TakeValues
+    | PutValue
+    | LookAtSequence
+    | LookAtProgress
+    | LookAtChanges
+)
+
+# Replies
+
+
+class Stored(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    points: int
+    duplicate: bool = False
+
+
+class NotLeader(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The asked node does not lead a location; who does by what it knows (0: nobody)."""
+
+    location: int
+    epoch: int
+    leader: int
+
+
+class Texts(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    pass
+
+
+class Opened(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    counter: int
+
+
+class Done(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    pass
+
+
+class Values(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    numbers: tuple[int, ...]
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The end of a stream: how many parts it had, and what the scan has counted, by name."""
+
+    parts: int
+    statistics: dict[str, int]
+    micros: int
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The error's class in ``tsdb.errors``, and its texts."""
+
+    error: str
+    message: str
+    detail: str | None = None
+    hint: str | None = None
+
+
+Reply: TypeAlias = Stored | NotLeader | Texts | Opened | Done | Values | Ended | Failed
+
+
+# Envelopes
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """``size``: of the whole body, of which pieces may have come before."""
+
+    number: int
+    question: Question
+    size: int = 0
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    number: int
+    reply: Reply
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """The ``place``-th of the stream that answers a question, from 0. ``cells``: its batch is of cells.
+
+    Without a body it only says that the answer is being worked on."""
+
+    number: int
+    place: int
+    cells: bool = False
+
+
+class More(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """So many bytes of parts were taken: others may be sent."""
+
+    number: int
+    size: int
+
+
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """Nobody waits for the answer to this question any more."""
+
+    number: int
+
+
+class Piece(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A piece of the body of a question that is still to come."""
+
+    number: int
+
+
+Envelope: TypeAlias = Ask | Answer | Part | More | Stop | Piece
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
+
+
+def encode(envelope: Envelope, body: Octets = b"") -> bytes:
+    head = _ENCODER.encode(envelope)
+    return b"".join((_HEAD.pack(CHANNEL, len(head)), head, body))
+
+
+def decode(payload: memoryview) -> tuple[Envelope, memoryview]:
+    """The message and its body, a view of the payload. Raises ProtocolViolation."""
+    try:
+        channel, size = _HEAD.unpack_from(payload)
+        start = _HEAD.size + size
+        if channel != CHANNEL or start > len(payload):
+            raise ProtocolViolation(f"a message of {len(payload)} bytes about points has not the form of one")
+        return _DECODER.decode(payload[_HEAD.size : start]), payload[start:]
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"a message of {len(payload)} bytes about points cannot be read: {error}") from None
+
+
+def failed(error: TsdbError) -> Failed:
+    return Failed(type(error).__name__, error.message, error.detail, error.hint)
+
+
+def error_of(reply: Failed) -> TsdbError:
+    kind = getattr(errors, reply.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, TsdbError)):
+        kind = errors.InternalError
+    return kind(reply.message, detail=reply.detail, hint=reply.hint)

@@ -1,0 +1,337 @@
+"""Writes on their way to the nodes that lead their locations, and what became of them together.
+
+A part that another node leads is asked of it; whatever the answers, one future ends with all of them: done, or an error
+that says what is where. Nothing is sent twice unless it is sure that it was not taken, or its producer's number makes
+that harmless. While a location with replicas has no leader its parts wait (``WAIT_S``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.routing.exchange import Exchange, NoAnswer
+from tsdb.cluster.routing.map import RingMap
+from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts
+from tsdb.cluster.routing.moments import since_at, views_at
+from tsdb.cluster.routing.packing import Packing, numbered
+from tsdb.cluster.routing.shares import InRange, Share, database_of, shares_of
+from tsdb.errors import CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
+from tsdb.model.catalog import Catalog
+from tsdb.model.points import Points
+from tsdb.model.ring import Location
+from tsdb.model.schema import Database
+from tsdb.model.store import Effect, Producer, Written
+from tsdb.storage.append import Piece, Write, WritePart, write_step
+
+WAIT_S = 10.0
+"""How long a write waits for somebody to lead."""
+AGAIN_S = 0.2
+
+
+class Here(Protocol):
+    """What of this node is written to."""
+
+    @property
+    def catalog(self) -> Catalog: ...
+
+    def write_here(self, step: Write) -> Future[Written]: ...
+
+    def commit_here(
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+    ) -> Future[Written]: ...
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of the parts so far."""
+
+    points: int = 0
+    stored: int = 0
+    new: bool = False
+    errors: list[TsdbError] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def add(self, stored: Stored | Written) -> None:
+        self.stored += stored.points
+        self.new = self.new or not stored.duplicate
+
+    def result(self) -> Written:
+        """Raises what is to be told of all of it."""
+        if self.unknown:
+            raise StatementCompletionUnknown(
+                f"whether all of the {self.points} points are stored is not known: {'; '.join(self.unknown)}",
+                detail=f"{self.stored} of them are, durably.",
+                hint="Send the same again: points that are there merge with their like, numbered batches count once.",
+            )
+        if self.errors:
+            error = self.errors[0]
+            if self.stored:
+                there = f"{self.stored} of {self.points} points are stored, at other nodes."
+                error.detail = there if error.detail is None else f"{error.detail} {there}"
+            raise error
+        return Written(self.points, duplicate=not self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One location's, with its points and their encoding."""
+
+    part: WritePart
+    step: Write
+
+    @property
+    def location(self) -> Location:
+        return self.part.location
+
+
+class Router:
+    """Safe to call from any thread; it answers from the group's event loop."""
+
+    def __init__(self, here: Here, ring: RingMap, exchange: Exchange, agreement: Agreement, in_range: InRange) -> None:
+        self._here = here
+        self._ring = ring
+        self._exchange = exchange
+        self._agreement = agreement
+        self._in_range = in_range
+
+    # Points
+
+    def write(
+        self, database: Database, batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None
+    ) -> Future[Written]:
+        """Encodes ops in the calling thread. Raises what is wrong with the points."""
+        cut = [_alone(batches, part, producer) for part in parts]
+        points = sum(map(len, batches))
+        return self._exchange.run(self._write(database, cut, producer, points))
+
+    async def _write(
+        self, database: Database, parts: Sequence[_Part], producer: Producer | None, points: int
+    ) -> Written:
+        outcome = _Outcome(points)
+        end = asyncio.get_running_loop().time() + WAIT_S
+        waiting = list(parts)
+        while waiting:
+            found: dict[int, list[_Part]] = {}
+            again: TsdbError | None
+            try:
+                for part in waiting:
+                    found.setdefault(self._ring.leader_of(part.location), []).append(part)
+            except CannotConnectNow as error:
+                left, again = waiting, error
+            else:
+                asked = [self._write_at(node, database, own, producer, outcome) for node, own in found.items()]
+                answers = await asyncio.gather(*asked)
+                left = [part for own, error in answers if error is not None for part in own]
+                again = next((error for _, error in answers if error is not None), None)
+            if again is None:
+                break
+            if asyncio.get_running_loop().time() > end or not self._may_change(left, again):
+                outcome.errors.append(again)
+                break
+            waiting = left
+            await self._look_again()
+        return outcome.result()
+
+    def _may_change(self, parts: Sequence[_Part], why: TsdbError) -> bool:
+        """Whether it is worth waiting for somebody else to lead."""
+        return isinstance(why, _Moved) or any(self._ring.others_may_lead(part.location.number) for part in parts)
+
+    async def _look_again(self) -> None:
+        await asyncio.sleep(AGAIN_S)
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, lambda: self._agreement.wait_readable(1.0))
+        except CannotConnectNow:
+            # What is known has to do.
+            return
+
+    async def _write_at(
+        self, node: int, database: Database, parts: list[_Part], producer: Producer | None, outcome: _Outcome
+    ) -> tuple[list[_Part], TsdbError | None]:
+        """The parts that may be tried again, and why; all else is in the outcome."""
+        try:
+            if node == self._ring.node:
+                written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(_together(parts))))
+                outcome.add(written)
+                return [], None
+            sent = tuple(
+                PartSent(self._ring.led([part.location])[0], len(part.step.bodies[0]), part.step.checksums[0])
+                for part in parts
+            )
+            question = WriteParts(self._here.catalog.version, database.number, sent, numbered(producer))
+            reply = await self._exchange.ask(node, question, b"".join(part.step.bodies[0] for part in parts))
+        except NoAnswer as error:
+            if producer is not None:
+                return parts, CannotConnectNow(str(error))
+            outcome.unknown.append(str(error))
+        except CannotConnectNow as error:
+            # It was not sent, or not begun.
+            return parts, error
+        except TsdbError as error:
+            outcome.errors.append(error)
+        else:
+            if isinstance(reply, NotLeader):
+                return parts, _moved(reply, self._exchange.name_of(node))
+            assert isinstance(reply, Stored), f"a write is not answered by {reply}"
+            outcome.add(reply)
+        return [], None
+
+    # Effects
+
+    def commit(self, effects: Sequence[Effect], producer: Producer | None) -> Future[Written]:
+        """Each node's share is done there or not, as a whole. Raises what is wrong with the effects."""
+        shares = self._shares(effects)
+        return self._exchange.run(self._commit(shares, producer))
+
+    def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
+        return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
+
+    def _database_of(self, effect: Effect) -> Database:
+        return database_of(self._here.catalog, effect)
+
+    async def _commit(self, shares: dict[int, Share], producer: Producer | None) -> Written:
+        doing = _Doing()
+        end = asyncio.get_running_loop().time() + WAIT_S
+        while True:
+            # What may be refused comes first, one node after the other: then mostly nothing is done yet.
+            left: list[Share] = []
+            for node in [node for node, share in shares.items() if share.conditional]:
+                left += await self._commit_at(node, shares.pop(node), producer, doing)
+            mere = [self._commit_at(node, share, producer, doing) for node, share in shares.items()]
+            for rest in await asyncio.gather(*mere, return_exceptions=False):
+                left += rest
+            if not left:
+                return doing.result()
+            if asyncio.get_running_loop().time() > end:
+                doing.refused(doing.moved or InternalError("nobody leads"), "")
+                return doing.result()
+            await self._look_again()
+            shares = self._shares([effect for share in left for effect in share.effects])
+
+    async def _commit_at(self, node: int, share: Share, producer: Producer | None, doing: _Doing) -> list[Share]:
+        """The share, if it may be tried again."""
+        name = self._exchange.name_of(node)
+        if doing.stopped:
+            return []
+        try:
+            reply = await self._commit_sent(node, share, producer)
+        except NoAnswer as error:
+            doing.unknown(str(error), name)
+        except CannotConnectNow as error:
+            if any(map(self._ring.others_may_lead, share.locations)):
+                doing.moved = error
+                return [share]
+            doing.refused(error, name)
+        except TsdbError as error:
+            doing.refused(error, name)
+        else:
+            if isinstance(reply, NotLeader):
+                doing.moved = _moved(reply, name)
+                return [share]
+            assert isinstance(reply, Stored | Written), f"a commit is not answered by {reply}"
+            doing.done(reply, name)
+        return []
+
+    async def _commit_sent(self, node: int, share: Share, producer: Producer | None) -> object:
+        loop = asyncio.get_running_loop()
+        numbers = frozenset(share.locations)
+        if node == self._ring.node:
+            future = await loop.run_in_executor(None, lambda: self._here.commit_here(share.effects, numbers, producer))
+            return await asyncio.shield(asyncio.wrap_future(future))
+
+        def packed() -> Packing:
+            packing = Packing(lambda moments: views_at(moments, node), lambda free: since_at(free, node))
+            for effect in share.effects:
+                packing.add(effect)
+            return packing
+
+        packing = await loop.run_in_executor(None, packed)
+        led = self._ring.led([Location(number, 0, 1) for number in sorted(numbers)])
+        question = CommitEffects(
+            self._here.catalog.version, led, tuple(packing.sent), tuple(map(len, packing.blobs)), numbered(producer)
+        )
+        return await self._exchange.ask(node, question, b"".join(packing.blobs))
+
+
+class _Doing:
+    """A commit at several nodes."""
+
+    def __init__(self) -> None:
+        self._written: list[Written | Stored] = []
+        self._where: list[str] = []
+        self._error: TsdbError | None = None
+        self._failed_at = ""
+        self._unknown: list[str] = []
+        self.moved: TsdbError | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self._error is not None or bool(self._unknown)
+
+    def done(self, written: Written | Stored, name: str) -> None:
+        self._written.append(written)
+        self._where.append(name)
+
+    def refused(self, error: TsdbError, name: str) -> None:
+        if self._error is None:
+            self._error, self._failed_at = error, name
+
+    def unknown(self, why: str, name: str) -> None:
+        self._unknown.append(why)
+        self._failed_at = self._failed_at or name
+
+    def result(self) -> Written:
+        """Raises StatementCompletionUnknown where some nodes have done their share and others have not."""
+        where = ", ".join(self._where)
+        if self._unknown:
+            raise StatementCompletionUnknown(
+                f"whether the transaction is done is not known: {'; '.join(self._unknown)}",
+                detail=f"It is done at {where}." if where else None,
+                hint="Look at the data before you do the same again.",
+            )
+        if self._error is not None:
+            if not where:
+                raise self._error
+            raise StatementCompletionUnknown(
+                f"the transaction is done at {where}, and not at {self._failed_at}: {self._error.message}",
+                detail="Points of one node are written all or none; those of several are not.",
+                hint="Look at the data before you do the same again.",
+            ) from self._error
+        points = sum(each.points for each in self._written)
+        return Written(points, bool(self._written) and all(each.duplicate for each in self._written))
+
+
+class _Moved(CannotConnectNow):
+    """The asked node does not lead."""
+
+
+def _moved(reply: NotLeader, name: str) -> _Moved:
+    who = f"node {reply.leader} does" if reply.leader else "nobody does"
+    return _Moved(f"{name} does not lead location {reply.location}: {who}", hint="Try again.")
+
+
+def _alone(batches: Sequence[Points], part: WritePart, producer: Producer | None) -> _Part:
+    """A part with its own points."""
+    points = [
+        batches[piece.batch] if piece.rows is None else batches[piece.batch].take(piece.rows) for piece in part.pieces
+    ]
+    own = WritePart(part.location, [Piece(at, None) for at in range(len(points))])
+    return _Part(own, write_step(points, [own], producer))
+
+
+def _together(parts: Sequence[_Part]) -> Write:
+    batches: list[Points] = []
+    pieces: list[WritePart] = []
+    for part in parts:
+        first = len(batches)
+        batches += part.step.batches
+        pieces.append(WritePart(part.location, [Piece(first + at, None) for at in range(len(part.step.batches))]))
+    return Write(
+        batches, pieces, [part.step.bodies[0] for part in parts], [part.step.checksums[0] for part in parts],
+        parts[0].step.producer,
+    )  # fmt: skip

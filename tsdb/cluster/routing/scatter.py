@@ -1,0 +1,235 @@
+"""A view of all nodes: a scan asks those that lead locations with buckets in its range, and gives what all of them say.
+
+A point's versions are all in one location, so nothing has to be merged but batches: they follow each other in no
+particular order, this node's first. Cells of all nodes come before batches of any, as a scan promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tsdb.cluster.routing.arrow import cells_of_groups, decoded
+from tsdb.cluster.routing.conditions import conditions_of, undecided
+from tsdb.cluster.routing.exchange import Exchange, NoAnswer
+from tsdb.cluster.routing.map import RingMap
+from tsdb.cluster.routing.messages import (
+    LookAtChanges,
+    LookAtProgress,
+    Looks,
+    Question,
+    Reply,
+    RunScan,
+    TagValues,
+    Values,
+)
+from tsdb.cluster.routing.moments import RemoteViews, ScatterMoment
+from tsdb.cluster.routing.remote import RemoteScan
+from tsdb.cluster.routing.restricted import restricted
+from tsdb.errors import CannotConnectNow, InternalError
+from tsdb.model.catalog import Catalog
+from tsdb.model.continuous import Progress
+from tsdb.model.ring import Location
+from tsdb.model.schema import Series
+from tsdb.model.store import Moment, Scan, ScanRequest, ScanStatistics, TimeRange
+from tsdb.model.summaries import SummaryCells
+from tsdb.model.uniqueness import comparable, matched
+from tsdb.prompt import may_wait
+from tsdb.storage.batches import Output
+from tsdb.storage.tagsets import TagSetIndex
+from tsdb.storage.view import StorageView
+
+_NO_TAGSETS = TagSetIndex().snapshot()
+
+
+class ScatterView:
+    """A ``tsdb.model.store.View`` over this node's."""
+
+    def __init__(self, view: StorageView, ring: RingMap, exchange: Exchange) -> None:
+        self._view = view
+        self._ring = ring
+        self._exchange = exchange
+        self._views = RemoteViews(exchange, view.catalog.version)
+        self._moment: ScatterMoment | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._view.catalog
+
+    @property
+    def moment(self) -> Moment:
+        if self._moment is None:
+            self._moment = ScatterMoment(self._view.moment, self._views)
+        return self._moment
+
+    def _nodes(self, series: Series, span: TimeRange) -> dict[int, list[Location]]:
+        """Who has points of a series in a range: nothing of one that there is not."""
+        found = self.catalog.series_by_number.get(series.number)
+        return {} if found is None else self._ring.nodes_in_range(found[0], series, span)
+
+    def scan(self, request: ScanRequest) -> Scan:
+        nodes = self._nodes(request.series, request.range)
+        others = {node: locations for node, locations in nodes.items() if node != self._ring.node}
+        if not others:
+            return self._own(request, nodes.get(self._ring.node, ()))
+        may_wait()
+        own = self._own(request, nodes[self._ring.node]) if self._ring.node in nodes else None
+        statistics = ScanStatistics() if own is None else own.statistics
+        running: list[RemoteScan] = []
+        try:
+            for node, locations in others.items():
+                running.append(self._started(node, locations, request, statistics))
+        except BaseException:
+            for each in running:
+                each.close()
+            if own is not None:
+                _close(own.batches)
+            raise
+        schema = Output(request, _NO_TAGSETS).schema if own is None or own.groups is not None else own.schema
+        gathered = _Gathered(own, running)
+        return Scan(schema, gathered, statistics, gathered.cells(), cancel=gathered.cancel)
+
+    def _own(self, request: ScanRequest, locations: Sequence[Location]) -> Scan:
+        """This node's share."""
+        found = self.catalog.series_by_number.get(request.series.number)
+        if found is None or not self._ring.has_more(found[0], found[1], request.range, locations):
+            return self._view.scan(request)
+        return restricted(self._view.scan, request, found[0], locations)
+
+    def _started(
+        self, node: int, locations: Sequence[Location], request: ScanRequest, statistics: ScanStatistics
+    ) -> RemoteScan:
+        looks = self._looks(node)
+        columns = undecided(request)
+        values: dict[int, pa.Array] = {}
+        if columns:
+            batch = self._told(node, TagValues(looks, request.series.number, columns))[1]
+            values = {column: batch.column(at).drop_null() for at, column in enumerate(columns)}
+        question = RunScan(looks, self._ring.led(locations), conditions_of(request, values))
+        scan = RemoteScan(self._exchange, node, question, statistics)
+        scan.start()
+        return scan
+
+    def _looks(self, node: int) -> Looks:
+        try:
+            return self._views.looks(node)
+        except NoAnswer as error:
+            raise _silent(error) from None
+
+    def _told(self, node: int, question: Question) -> tuple[Reply, pa.RecordBatch]:
+        try:
+            reply, body = self._exchange.run(self._exchange.ask_for(node, question)).result()
+        except NoAnswer as error:
+            raise _silent(error) from None
+        return reply, decoded(body)
+
+    def knows(self, series: Series, tagsets: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        if set(self._nodes(series, TimeRange())) <= {self._ring.node}:
+            return self._view.knows(series, tagsets)
+        # Another node may have points of any.
+        return np.ones(len(tagsets), np.bool_)
+
+    def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> npt.NDArray[np.bool_]:
+        if set(self._nodes(request.series, request.range)) <= {self._ring.node}:
+            return self._view.may_meet(request, values)
+        found = np.zeros(len(values[0]), np.bool_)
+        for batch in self.scan(request).batches:
+            theirs = comparable(request.series, request.columns[: len(values)], batch.columns[: len(values)])
+            found |= matched(values, theirs) >= 0
+        return found
+
+    # Continuous views: how far one is stored is known at the home of its database.
+
+    def progress(self, series: Series) -> Progress | None:
+        home = self._home(series)
+        if home == self._ring.node:
+            return self._view.progress(series)
+        numbers = self._numbers(home, LookAtProgress(self._looks(home), series.number))
+        return Progress(*numbers) if numbers else None
+
+    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
+        home = self._home(series)
+        if home == self._ring.node:
+            if set(self._nodes(series, span)) <= {home}:
+                return self._view.changes(series, since, span, quantum_ns)
+            # Counters are a node's own: what changed at others is not known by this node's.
+            return [] if span.empty else [(span.low, span.high)]
+        question = LookAtChanges(self._looks(home), series.number, since, span.low, span.high, quantum_ns)
+        numbers = self._numbers(home, question)
+        return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+    def _home(self, series: Series) -> int:
+        found = self.catalog.series_by_number.get(series.number)
+        return self._ring.node if found is None else self._ring.home_of(found[0])
+
+    def _numbers(self, node: int, question: Question) -> tuple[int, ...]:
+        may_wait()
+        try:
+            reply = self._exchange.run(self._exchange.ask(node, question)).result()
+        except NoAnswer as error:
+            raise _silent(error) from None
+        if not isinstance(reply, Values):
+            raise InternalError(f"numbers are not told by {reply}")
+        return reply.numbers
+
+    def close(self) -> None:
+        self._view.close()
+        self._moment = None
+
+
+class _Gathered:
+    """The batches of a scan at several nodes, and its cells before them."""
+
+    def __init__(self, own: Scan | None, running: Sequence[RemoteScan]) -> None:
+        self._own = own
+        self._running = running
+        self._batches = self._all()
+
+    def cells(self) -> Iterator[SummaryCells]:
+        if self._own is not None:
+            if self._own.groups is not None:
+                yield cells_of_groups(self._own.groups)
+            yield from self._own.cells
+        for each in self._running:
+            yield from each.cells()
+
+    def _all(self) -> Iterator[pa.RecordBatch]:
+        if self._own is not None:
+            yield from self._own.batches
+        for each in self._running:
+            yield from each.batches()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return self
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+    def cancel(self) -> None:
+        for each in self._running:
+            each.cancel()
+
+    def close(self) -> None:
+        """Also before anything was read."""
+        for each in self._running:
+            each.close()
+        if self._own is not None:
+            _close(self._own.batches)
+
+    def __del__(self) -> None:
+        with suppress(Exception):
+            self.close()
+
+
+def _close(batches: Iterator[pa.RecordBatch]) -> None:
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()
+
+
+def _silent(error: NoAnswer) -> CannotConnectNow:
+    return CannotConnectNow(str(error), hint="Run the statement again when the node is back.")

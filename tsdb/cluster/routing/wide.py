@@ -1,0 +1,66 @@
+"""What makes a node wide: the router, views of all nodes, and the answers for others, wired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Protocol, runtime_checkable
+
+from tsdb.cluster.led import Leaders, locations_in_range
+from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.routing.answering import Answering
+from tsdb.cluster.routing.answering import Here as AnswersHere
+from tsdb.cluster.routing.exchange import Exchange
+from tsdb.cluster.routing.home import Home
+from tsdb.cluster.routing.map import RingMap
+from tsdb.cluster.routing.router import Router
+from tsdb.cluster.routing.scatter import ScatterView
+from tsdb.model.schema import Database
+from tsdb.model.store import Effect, Producer, View, Written
+from tsdb.prompt import may_wait
+from tsdb.storage.view import StorageView
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """An agreement whose nodes reach each other."""
+
+    @property
+    def exchange(self) -> Exchange: ...
+
+
+class Wide:
+    """``close`` after the agreement, which nothing comes through any more then."""
+
+    def __init__(
+        self, here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int, exchange: Exchange
+    ) -> None:
+        self._here = here
+        self._exchange = exchange
+        self.ring = RingMap(leaders, node)
+        self.router = Router(here, self.ring, exchange, agreement, locations_in_range)
+        self._answering = Answering(here, agreement, self.ring)
+        exchange.answers = self._answering
+
+    def view(self, view: StorageView) -> View:
+        return ScatterView(view, self.ring, self._exchange)
+
+    def commit(self, effects: Sequence[Effect], producer: Producer | None) -> Future[Written]:
+        may_wait()
+        return self.router.commit(effects, producer)
+
+    def check_writable(self, database: Database) -> None:
+        """Raises CannotConnectNow where nobody leads: before the schema grows for a write."""
+        for location in database.locations:
+            self.ring.leader_of(location)
+
+    def home(self, database: Database) -> Home:
+        return Home(self._exchange, self.ring.home_of(database), database.number, self._here.catalog.version)
+
+    def close(self) -> None:
+        self._answering.close()
+
+
+def wide_of(here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int) -> Wide | None:
+    """None for a node that reaches no other."""
+    return Wide(here, agreement, leaders, node, agreement.exchange) if isinstance(agreement, Connected) else None

@@ -1,0 +1,92 @@
+"""What must hold of a write or a deletion when it is logged: what it names is there, and what it brings may come.
+
+Asked in the committer's thread, before the first op of an append: what is refused leaves nothing.
+"""
+
+from __future__ import annotations
+
+from tsdb.errors import (
+    ConfigurationLimitExceeded,
+    DiskFull,
+    PointsBeyondRetention,
+    UndefinedColumn,
+    UndefinedTable,
+)
+from tsdb.model.points import Points
+from tsdb.model.schema import Series
+from tsdb.model.time import instant_text
+from tsdb.storage.append import Step, Write
+from tsdb.storage.producers import scoped
+from tsdb.storage.shard import Shard
+
+
+def disk_full(shard: Shard) -> DiskFull:
+    return DiskFull(
+        "the disk is nearly full: writes are refused until there is space again, reads go on",
+        detail=f"Less than {shard.options.reserve_bytes} bytes are free at {shard.path}.",
+        hint="Free disk space, or drop data that is not needed.",
+    )
+
+
+def known_series(shard: Shard, number: int, name: str) -> Series:
+    """Raises UndefinedTable."""
+    found = shard.version.catalog.series_by_number.get(number)
+    if found is None:
+        raise UndefinedTable(f'relation "{name}" does not exist any more')
+    return found[1]
+
+
+def database_of_step(shard: Shard, step: Step) -> int:
+    """The number of its database. Raises UndefinedTable."""
+    if isinstance(step, Write):
+        series = step.batches[0].series
+        number, name = series.number, series.name
+    else:
+        number = step.parts[0].tombstones[0].series
+        name = str(number)
+    known_series(shard, number, name)
+    return shard.version.catalog.series_by_number[number][0].number
+
+
+def check_step(shard: Shard, step: Step) -> None:
+    """Raises UndefinedTable, UndefinedColumn, PointsBeyondRetention, ConfigurationLimitExceeded, and what a producer's
+    number has against it."""
+    if isinstance(step, Write):
+        _check_write(shard, step)
+        return
+    for number in {stone.series for part in step.parts for stone in part.tombstones}:
+        known_series(shard, number, str(number))
+
+
+def _check_write(shard: Shard, write: Write) -> None:
+    for points in write.batches:
+        series = known_series(shard, points.series.number, points.series.name)
+        gone = [number for number in points.fields if number not in series.by_number]
+        if gone:
+            raise UndefinedColumn(
+                f'a column of "{series.name}" was dropped or changed its type while it was written to',
+                hint="Send the same again.",
+            )
+        floor = series.floor_ns
+        if floor is not None and int(points.times.min()) < floor:
+            raise PointsBeyondRetention(
+                f'points beyond retention policy of "{series.name}"',
+                detail=f"Points before {instant_text(floor)} are gone already.",
+            )
+        _check_tagsets(shard, points, series)
+    if write.producer is not None and write.batches:
+        shard.producers.check(scoped(database_of_step(shard, write), write.producer))
+
+
+def _check_tagsets(shard: Shard, points: Points, series: Series) -> None:
+    index = shard.indexes.get(series.number)
+    limit = shard.options.tagsets_max
+    if index is None or len(index) + len(points.tagsets) <= limit:
+        return
+    known = index.snapshot()
+    new = int((known.ids(points.tagsets) < 0).sum())
+    if known.size + new > limit:
+        raise ConfigurationLimitExceeded(
+            f'series "{series.name}" has {known.size} tag sets, {new} more would be beyond the limit of {limit}',
+            hint="Values that are different in most points belong into fields, not into tags.",
+        )
