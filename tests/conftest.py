@@ -14,7 +14,12 @@ os.environ.setdefault("TSDB_WARM_START", "off")
 settings.register_profile("tsdb", deadline=None)
 settings.load_profile("tsdb")
 
-pytest_plugins = ["tests.fixtures.server", "tests.fixtures.postgres", "tests.fixtures.etcd"]
+pytest_plugins = [
+    "tests.fixtures.server",
+    "tests.fixtures.postgres",
+    "tests.fixtures.etcd",
+    "tests.fixtures.second_try",
+]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

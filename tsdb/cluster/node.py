@@ -23,7 +23,14 @@ from tsdb.cluster.refused import check_deletion, check_effects, check_unnumbered
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.shares import database_of, series_of
 from tsdb.cluster.routing.wide import Wide, wide_of
-from tsdb.errors import CannotConnectNow, DataCorrupted, FeatureNotSupported, StartupError, TsdbError
+from tsdb.errors import (
+    CannotConnectNow,
+    DataCorrupted,
+    FeatureNotSupported,
+    LocationElsewhere,
+    StartupError,
+    TsdbError,
+)
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
@@ -195,7 +202,13 @@ class Node:
 
     def check_creatable(self, name: str) -> None:
         # Who reaches the others hands them what is theirs.
-        if self._wide is None and self._agreement.has_others:
+        if self._wide is not None or not self._agreement.has_others:
+            return
+        try:
+            self._leaders.check_new(name)
+        except LocationElsewhere:
+            # Where it would be hangs on the databases there are, and another node may just have made one.
+            self._agreement.wait_readable(CATCH_UP_S)
             self._leaders.check_new(name)
 
     def leads(self, database: Database) -> bool:
