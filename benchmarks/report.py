@@ -82,7 +82,7 @@ def _queries(results: Results, systems: list[SystemResult]) -> Grid:
         for system in systems:
             timing = system.queries.get(name)
             if timing:
-                way = f" {timing.way}" if timing.way in ("simple", "prepared") else ""
+                way = f" {timing.way}" if timing.way in ("simple", "prepared", "binary") else ""
                 cells.append(with_spread(timing.runs_ms) + way)
             else:
                 cells.append("not comparable" if name in system.not_comparable else "–")

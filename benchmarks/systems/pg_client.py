@@ -31,7 +31,7 @@ class PgClient(Client):
     def ways(self, query: Query) -> tuple[str, ...]:
         if query.kind is Kind.FETCH:
             return ("simple", "prepared", "binary", "libpq")
-        return ("simple", "prepared")
+        return ("simple", "prepared", "binary")
 
     def compile(self, query: Query, way: str) -> Callable[[], Any]:
         literal = sql.with_literals(query, self._dialect)
