@@ -21,6 +21,8 @@ from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, Write
 from tsdb.storage.checks import check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
+from tsdb.storage.copies.arriving import Arriving
+from tsdb.storage.copies.leaving import leave_database
 from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.group import commit
@@ -59,9 +61,9 @@ class Engine:
             group_bytes=options.group_bytes,
             write_wait=options.write_wait,
         )
-        ids = BlockIds(shard)
-        self._flusher = Flusher(shard, self._committer.call, ids)
-        self._compactor = Compactor(shard, self._committer.call, ids.next)
+        self._ids = BlockIds(shard)
+        self._flusher = Flusher(shard, self._committer.call, self._ids)
+        self._compactor = Compactor(shard, self._committer.call, self._ids.next)
         self._sequences = Sequences(shard.rocks, lambda write: self._committer.call(write).result())
         self._flushing: Future[None] | None = None
         # What was replayed is in the head, and not yet in blocks.
@@ -294,6 +296,14 @@ class Engine:
         """Who has the replicas of these locations that this node shares with others. In the committer's thread."""
         self._shard.hosted = hosted
         self._shard.log.shared.update(locations)
+
+    def arriving(self) -> Arriving:
+        """For the points of locations that another node sends."""
+        return Arriving(self._shard, self._committer.call, self._ids.next)
+
+    def forget_points(self, database: int, also: Callable[[Batch], None]) -> bool:
+        """In the committer's thread: this node has no replica of a database any more. See ``leave_database``."""
+        return leave_database(self._shard, self._compactor.retired, database, also)
 
     def apply(self, ops: Sequence[Logged]) -> None:
         """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""

@@ -38,7 +38,7 @@ from tsdb.storage.rules import KeptRules
 from tsdb.storage.summaries.cache import SummaryCache
 from tsdb.storage.tagsets import TagSetIndex, TagSets
 from tsdb.storage.tombstone import AnyTombstone
-from tsdb.storage.version import FrozenHead, Version
+from tsdb.storage.version import FrozenHead, SeriesBlocks, Version
 from tsdb.storage.view import StorageView
 
 # What is stored of a series: what only the engine reads, and what open views may still read.
@@ -223,6 +223,11 @@ class Shard:
         self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
         self._grown.update(rows)
 
+    def publish_copied(self, blocks: Mapping[int, SeriesBlocks], series: Iterable[int]) -> None:
+        """Points that came as blocks from another node are visible from here on; they are of these series."""
+        self.publish(blocks=blocks, tagsets=self._tagsets(series))
+        self._changed.update((number, self.version.number) for number in series)
+
     def tidy(self) -> None:
         """Fold the runs of the live head that have come together: after its writers were answered."""
         grown, self._grown = self._grown, set()
@@ -318,21 +323,25 @@ class Shard:
 
     def publish_catalog(self, catalog: Catalog) -> list[int]:
         """Make a catalog visible whose batches are written. The dropped series: views may still read their values."""
-        version, gone, self._gone = self.version, self._gone, []
-        dropped = set(gone)
+        gone, self._gone = self._gone, []
         if gone:
-            stones = self.stones_on_disk.items()
-            self.stones_on_disk = {key: stone for key, stone in stones if stone.series not in dropped}
-        for series in gone:
+            self.publish_without(gone, catalog)
+        else:
+            self.publish(catalog=catalog)
+        return gone
+
+    def publish_without(self, gone: Iterable[int], catalog: Catalog) -> None:
+        """The next version has nothing of these series; what the disk had of them is deleted."""
+        version, dropped = self.version, set(gone)
+        stones = self.stones_on_disk.items()
+        self.stones_on_disk = {key: stone for key, stone in stones if stone.series not in dropped}
+        for series in dropped:
             self.indexes.pop(series, None)
             self._deleted.pop(series, None)
             self._changed.pop(series, None)
             self._forgotten.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))
         self._erased = _without(self._erased, dropped)
-        if not gone:
-            self.publish(catalog=catalog)
-            return gone
         self.publish(
             catalog=catalog,
             blocks=_without(version.blocks, dropped),
@@ -341,7 +350,6 @@ class Shard:
             tagsets=_without(version.tagsets, dropped),
             progress=_without(version.progress, dropped),
         )
-        return gone
 
 
 def _without(mapping: Mapping[int, Any], gone: set[int]) -> dict[int, Any]:

@@ -179,6 +179,11 @@ class StorageView:
         source = self._input(request, wanted, statistics, since)
         return SeriesScan(request, source, statistics, tagsets=True).pieces()
 
+    def pieces(self, request: ScanRequest) -> Iterator[Piece]:
+        """All visible rows of a series, with their tag sets."""
+        statistics = ScanStatistics()
+        return SeriesScan(request, self._input(request, None, statistics), statistics, tagsets=True).pieces()
+
     def newer(self, series: Series, fields: tuple[int, ...], since: int) -> Iterator[Piece]:
         """The tag set, sequence and some fields of visible rows, at least those from after the counter ``since``.
 

@@ -108,6 +108,11 @@ class Compactor:
             self._requests.put(request)
         return request.done
 
+    @property
+    def retired(self) -> RetiredBlocks:
+        """For who takes blocks out of a version, in the committer's thread."""
+        return self._retired
+
     def metrics(self) -> dict[str, float]:
         return {**self.history.metrics(), "retired_bytes": float(self._retired.bytes)}
 

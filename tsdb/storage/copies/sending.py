@@ -1,0 +1,143 @@
+"""The chunks of a copy: the points of some locations of a database as a view has them, series by series."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.errors import DataCorrupted
+from tsdb.model.points import Points
+from tsdb.model.ring import Location, cut
+from tsdb.model.schema import Database, Series
+from tsdb.model.store import SEQUENCE, TIME_NS, ScanRequest
+from tsdb.model.time import bucket_of
+from tsdb.storage import codec
+from tsdb.storage.batches import Piece, joined
+from tsdb.storage.body import WriteBody, decode_write, encode_write
+from tsdb.storage.tagsets import TagSets
+from tsdb.storage.view import StorageView
+
+Int64s = npt.NDArray[np.int64]
+
+CHUNK_ROWS = 16_384
+CHUNK_BYTES = 2 << 20
+"""A chunk is closed when it is about so long."""
+DIGEST_BYTES = 32
+_HEAD = struct.Struct(">2sBQ")
+MAGIC = b"TC"
+VERSION = 1
+
+
+class Tally:
+    """What both sides count of a copy, and compare at its end: chunks, rows, and a hash over all chunks in order."""
+
+    def __init__(self) -> None:
+        self.chunks = self.rows = 0
+        self._hash = hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+    def add(self, chunk: bytes | memoryview, rows: int) -> None:
+        self.chunks += 1
+        self.rows += rows
+        self._hash.update(chunk)
+
+    @property
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+def chunks_of(view: StorageView, database: Database, wanted: Collection[int], tally: Tally) -> Iterator[bytes]:
+    """The chunks, in memory one at a time; ``wanted`` are numbers of locations."""
+    chunk = _Chunk()
+    for series in database.series.values():
+        for points, sequences in _points_of(view, database, series, wanted):
+            chunk.add(points, sequences)
+            if chunk.rows >= CHUNK_ROWS or chunk.bytes >= CHUNK_BYTES:
+                yield chunk.take(tally)
+    if chunk.rows:
+        yield chunk.take(tally)
+
+
+class _Chunk:
+    """One in the making: a few points of many series, or a piece of one."""
+
+    def __init__(self) -> None:
+        self._points: list[Points] = []
+        self._sequences: list[Int64s] = []
+        self.rows = self.bytes = 0
+
+    def add(self, points: Points, sequences: Int64s) -> None:
+        self._points.append(points)
+        self._sequences.append(sequences)
+        self.rows += len(points)
+        self.bytes += 20 * len(points) + sum(values.nbytes for values in points.fields.values())
+
+    def take(self, tally: Tally) -> bytes:
+        body = encode_write(self._points)
+        chunk = _HEAD.pack(MAGIC, VERSION, len(body)) + body + codec.encode_integers(np.concatenate(self._sequences))
+        tally.add(chunk, self.rows)
+        self._points, self._sequences, self.rows, self.bytes = [], [], 0, 0
+        return chunk
+
+
+def decode_chunk(chunk: bytes | memoryview) -> tuple[list[WriteBody], Int64s]:
+    """Points by series, and the sequences of all of them in order. Raises DataCorrupted."""
+    view = memoryview(chunk)
+    if len(view) < _HEAD.size:
+        raise DataCorrupted("a chunk of a copy is cut off")
+    magic, version, size = _HEAD.unpack_from(view)
+    if magic != MAGIC or version != VERSION or size > len(view) - _HEAD.size:
+        raise DataCorrupted("that is no chunk of a copy, or one of another version")
+    bodies = decode_write(view[_HEAD.size : _HEAD.size + size])
+    rows = sum(map(len, bodies))
+    return bodies, codec.decode_integers(bytes(view[_HEAD.size + size :]), rows)
+
+
+def _points_of(
+    view: StorageView, database: Database, series: Series, wanted: Collection[int]
+) -> Iterator[tuple[Points, Int64s]]:
+    tagsets = view.tagsets(series.number)
+    every = all(each.number in wanted for each in database.locations)
+    for piece in joined(view.pieces(ScanRequest(series, (TIME_NS, SEQUENCE, *(c.number for c in series.fields))))):
+        for start, stop in _slices(piece):
+            chosen = np.arange(start, stop)
+            if not every:
+                assert piece.times is not None
+                chosen = chosen[_rows_in(database.locations, database.number, series, piece.times[start:stop], wanted)]
+            if len(chosen):
+                yield _points(series, piece, chosen, tagsets)
+
+
+def _slices(piece: Piece) -> Iterator[tuple[int, int]]:
+    """Of rows that are long there are fewer in one."""
+    size = sum(values.nbytes for values in piece.columns.values())
+    step = max(1, min(CHUNK_ROWS, piece.rows, CHUNK_BYTES * piece.rows // max(size, 1)))
+    for start in range(0, piece.rows, step):
+        yield start, min(start + step, piece.rows)
+
+
+def _rows_in(
+    locations: Sequence[Location], database: int, series: Series, times: Int64s, wanted: Collection[int]
+) -> npt.NDArray[np.intp]:
+    found = [
+        np.arange(len(times)) if rows is None else rows
+        for location, rows in cut(locations, database, series.number, bucket_of(times))
+        if location.number in wanted
+    ]
+    return np.sort(np.concatenate(found)) if found else np.empty(0, np.intp)
+
+
+def _points(series: Series, piece: Piece, rows: npt.NDArray[np.intp], tagsets: TagSets) -> tuple[Points, Int64s]:
+    assert piece.times is not None
+    assert piece.tagset is not None
+    assert piece.sequences is not None
+    ids, tagset = np.unique(piece.tagset[rows], return_inverse=True)
+    fields = {number: values.take(rows) for number, values in piece.columns.items()}
+    fields = {number: values for number, values in fields.items() if values.null_count < len(values)}
+    points = Points(
+        series, piece.times[rows], tagsets.all().take(ids.astype(np.int64)), tagset.astype(np.int32), fields
+    )
+    return points, piece.sequences[rows]
