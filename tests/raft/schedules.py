@@ -218,6 +218,37 @@ def who_must_not_lead_hands_over_to_another_when_one_does_not_take_over() -> Non
     assert asked[:4] == [2, 3, 2, 3]
 
 
+def _successor_that_does_not_know(log: tuple[Entry, ...]) -> tuple[Node, MemoryStorage]:
+    """Node 1, which votes with 2 in the joint configuration that replaces 2, and whose log goes on with these."""
+    node, storage = node_of(Configuration((1,), (2,), (), (2,), auto_leave=True))
+    node.step(Append(2, 1, 2, 1, 1, log, 1))
+    carry_out(node, storage)
+    node.campaign()
+    carry_out(node, storage)
+    return node, storage
+
+
+def who_needs_the_vote_of_one_that_left_learns_that_it_left() -> None:
+    """It has a longer log and refuses, and is no voter any more: both waited for ever (seed 69,919)."""
+    leave = Entry(2, 2, EntryKind.CHANGE, Change().encode())
+    node, storage = _successor_that_does_not_know((leave,))
+    node.step(VoteReply(2, 1, node.status.term, False, True, 2, 2))
+    refused = node.status
+    assert (refused.committed, refused.role) == (2, Role.FOLLOWER)
+    carry_out(node, storage)
+    node.apply_change(leave)
+    node.campaign()
+    carry_out(node, storage)
+    assert node.status.role is Role.LEADER
+
+
+def only_an_entry_that_is_equal_is_committed_by_a_refusal() -> None:
+    node, _ = _successor_that_does_not_know((Entry(2, 2),))
+    node.step(VoteReply(2, 1, node.status.term, False, True, 2, 1))
+    node.step(VoteReply(2, 1, node.status.term, False, True, 3, 2))
+    assert node.status.committed == 1
+
+
 SCHEDULES: tuple[Callable[[], None], ...] = (
     an_answer_of_an_older_term_does_not_count,
     a_vote_of_an_older_term_does_not_count,
@@ -232,4 +263,6 @@ SCHEDULES: tuple[Callable[[], None], ...] = (
     a_new_leader_waits_for_the_changes_in_its_log,
     what_is_committed_is_not_replaced,
     who_must_not_lead_hands_over_to_another_when_one_does_not_take_over,
+    who_needs_the_vote_of_one_that_left_learns_that_it_left,
+    only_an_entry_that_is_equal_is_committed_by_a_refusal,
 )

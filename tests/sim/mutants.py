@@ -429,6 +429,17 @@ def leadership_is_offered_to_the_same_one_for_ever(patch: Patch) -> None:
     patch(leader, "hand_over", again)
 
 
+def a_refusal_says_nothing_of_what_is_committed(patch: Patch) -> None:
+    patch(candidate, "learn_commit", lambda raft, reply: None)
+
+
+def a_refusal_is_believed_without_a_look_at_the_term(patch: Patch) -> None:
+    def believes(raft: Any, reply: VoteReply) -> None:
+        raft.log.commit_to(min(reply.commit, raft.log.last_index()))
+
+    patch(candidate, "learn_commit", believes)
+
+
 MUTANTS: tuple[Mutant, ...] = tuple(
     value
     for name, value in sorted(globals().items())

@@ -31,6 +31,11 @@ def test_a_removed_leader_does_not_wait_for_a_voter_that_is_gone() -> None:
     World(12_549).run()
 
 
+def test_a_successor_that_crashed_learns_that_the_old_leader_is_no_voter() -> None:
+    """It needed the vote of the one it had replaced, whose log was longer and who could not lead any more."""
+    World(69_919).run()
+
+
 def test_a_change_of_members_that_a_snapshot_overtakes_is_not_applied_again() -> None:
     """It was applied to the snapshot's members, by a node that applies while messages arrive."""
     World(4_648).run()

@@ -76,6 +76,26 @@ def _count(raft: Raft, reply: VoteReply) -> None:
         raft.become_follower(raft.term, NOBODY, "lost the election")
 
 
+def refuse(raft: Raft, request: Vote) -> None:
+    commit = raft.log.committed
+    commit_term = raft.log.term(commit) or 0
+    raft.send(VoteReply(raft.node, request.sender, raft.term, request.pre, True, commit, commit_term))
+
+
+def learn_commit(raft: Raft, reply: VoteReply) -> None:
+    """Commit what the one who refuses knows to be committed, if it is in the log here.
+
+    Without it a group can stand still: a leader that was replaced as a voter refuses, having a longer log, its vote to
+    its successor, which crashed before it knew that the change is committed and needs that vote until it does.
+    (A commit index is a fact in every term; TiKV's raft-rs has the same, ``maybe_commit_by_vote``.)
+    """
+    if reply.commit <= raft.log.committed or not raft.log.matches(reply.commit, reply.commit_term):
+        return
+    raft.log.commit_to(reply.commit)
+    if raft.role is not Role.FOLLOWER and _has_unapplied_change(raft):
+        raft.become_follower(raft.term, NOBODY, "who votes has changed")
+
+
 def on_vote(raft: Raft, request: Vote) -> None:
     """Give a vote: once a term, to whom has everything that may be committed (thesis, 3.4, 3.6.1). In every role.
 
@@ -90,5 +110,5 @@ def on_vote(raft: Raft, request: Vote) -> None:
             raft.election_elapsed = 0
             raft.vote_for(request.sender)
         return
-    raft.send(VoteReply(raft.node, request.sender, raft.term, request.pre, rejected=True))
+    refuse(raft, request)
     raft.report(EventKind.VOTE_REFUSED, request.sender, "its log is behind" if may else f"voted for {raft.vote}")

@@ -74,11 +74,19 @@ class Vote(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class VoteReply(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """A vote, or the refusal of one.
+
+    A refusal says how far the log is known to be committed: ``commit``, the index, and that entry's term. Who needs the
+    vote of a node that left the voters, since it does not know of its leaving, learns of it so.
+    """
+
     sender: int
     to: int
     term: int
     pre: bool = False
     rejected: bool = False
+    commit: int = 0
+    commit_term: int = 0
 
 
 class Heartbeat(msgspec.Struct, frozen=True, array_like=True, tag=7):

@@ -34,6 +34,8 @@ def step(raft: Raft, message: Message) -> None:
             return
         if term > raft.term and not _from_the_future(raft, message, term):
             return
+    if isinstance(message, VoteReply) and raft.role is not Role.LEADER:
+        candidate.learn_commit(raft, message)
     if isinstance(message, Vote):
         candidate.on_vote(raft, message)
     elif isinstance(message, TimeoutNow):
@@ -83,7 +85,7 @@ def _from_the_past(raft: Raft, message: Message) -> None:
     if isinstance(message, (Heartbeat, Append)) and (raft.settings.check_quorum or raft.settings.pre_vote):
         raft.send(AppendReply(raft.node, message.sender, raft.term, 0))
     elif isinstance(message, Vote) and message.pre:
-        raft.send(VoteReply(raft.node, message.sender, raft.term, True, True))
+        candidate.refuse(raft, message)
 
 
 def stored(raft: Raft, message: Stored) -> None:
