@@ -219,6 +219,14 @@ class Settings(BaseSettings):
         ge=2,
         le=3600,
     )
+    lost_node_timeout: Duration = _seconds(
+        900, "what a node that has not answered for so long has of replicated databases is made anew at another one",
+        topic="cluster", ge=2, le=30 * 86400,
+    )  # fmt: skip
+    replica_log_bytes: Size = _bytes(
+        GIB, "writes of replicated databases kept for nodes that were away; who misses more gets a copy of all",
+        topic="cluster", ge=KIB, le=1024 * GIB,
+    )  # fmt: skip
 
     head_bytes: Size = _bytes(
         256 * MIB, "recent points in memory; more are written to blocks", topic="storage", ge=MIB, le=64 * GIB

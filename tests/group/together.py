@@ -34,6 +34,7 @@ class Together(Places):
         super().__init__(folder)
         self.options = options
         self.nodes: dict[int, Node] = {}
+        self.lost_node_s = 900.0
         self.clocks = [OffClock() for _ in self.ports]
         self.left: dict[int, list[str]] = {}
         """Why the process of a node would have ended."""
@@ -49,6 +50,7 @@ class Together(Places):
             authority=self.folder / "ca.crt",
             join=None if join is None else self.address(join),
             lost_s=4.0,
+            lost_node_s=self.lost_node_s,
             patience_s=patience_s,
         )
 

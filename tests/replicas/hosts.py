@@ -18,7 +18,7 @@ from tsdb.cluster.replication.replica import Counters
 from tsdb.cluster.replication.settings import Settings
 from tsdb.storage.hosted import Frozen
 
-LIMITS = Settings(quorum_ticks=4, retry_ticks=1, hold_ticks=3)
+LIMITS = Settings(quorum_ticks=4, retry_ticks=1, hold_ticks=3, snapshot_ticks=3)
 NODES = (1, 2, 3)
 
 

@@ -111,7 +111,7 @@ def _show(report: Report) -> None:
     from uuid import UUID
 
     from tsdb.cli.tables import aligned
-    from tsdb.cluster.operations import NOT_MOVED
+    from tsdb.cluster.operations import ALONE_NOT_MOVED, MOVING
 
     leads = f"node {report.leader} leads" if report.leader else "NOBODY LEADS: nothing of the metadata can be changed"
     offset = "unknown" if report.clock_offset_s is None else f"{report.clock_offset_s:+.3f} s"
@@ -121,7 +121,7 @@ def _show(report: Report) -> None:
     typer.echo(aligned([head, *(_line(report, each) for each in report.nodes)]))
     for each in report.nodes:
         if each.draining and each.locations:
-            typer.echo(f"\nnode {each.node} drains, and keeps its {each.locations} locations: {NOT_MOVED}")
+            typer.echo(f"\nnode {each.node} drains, and has {each.locations} locations: {MOVING}; {ALONE_NOT_MOVED}")
 
 
 def _line(report: Report, node: NodeReport) -> tuple[str, ...]:
@@ -149,7 +149,8 @@ def drain(
 ) -> None:  # fmt: skip
     """Before a node is to go: it gets no new database, and its lead and vote go to others.
 
-    What the node holds stays there: points do not move between nodes yet. A node that holds nothing can be removed.
+    What it has of replicated databases is copied to other nodes; what it alone has stays there. A node that holds
+    nothing can be removed.
     """
     _drain(_operators(config, at, ca, cert, key, metadata), at, node, draining=True)
 
@@ -194,6 +195,9 @@ def remove(
 @cluster.command()
 def replication(
     factor: Annotated[int, typer.Argument(help="How many nodes have a database.", metavar="FACTOR", min=1, max=7)],
+    database: Annotated[
+        str, typer.Option(help="A replicated database that there is, in place of those to come.", metavar="NAME")
+    ] = "",
     at: At = None,
     ca: Ca = None,
     cert: Certificate = None,
@@ -205,7 +209,7 @@ def replication(
 
     settings = _operators(config, at, ca, cert, key, None)
     over_etcd.refuse(settings, "replication", "nodes over etcd do not replicate points: each database is on one node")
-    _do(settings, at, control.Replicate(factor))
+    _do(settings, at, control.Replicate(factor, database))
 
 
 @cluster.command(name="transfer-leader")

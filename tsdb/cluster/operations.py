@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.errors import UndefinedObject
 
 NOT_MOVED = "points do not move between nodes yet"
+ALONE_NOT_MOVED = "points of databases with one replica do not move between nodes yet"
+MOVING = "those of replicated databases go to other nodes, as far as there are enough of them"
 
 
 def missing(state: State, node: int) -> UndefinedObject | None:
@@ -37,7 +39,17 @@ def drained(state: State, node: int, *, draining: bool) -> str:
     count = held(state)[0][node]
     if not count:
         return f"node {node} is given nothing new to hold, and holds nothing: it can be removed"
-    return f"node {node} is given nothing new to hold. It keeps the {count} locations that it has: {NOT_MOVED}"
+    moving = moving_from(state, node)
+    if not moving:
+        return f"node {node} is given nothing new to hold. It keeps the {count} locations that it has: {NOT_MOVED}"
+    text = f"node {node} is given nothing new to hold. Of its {count} locations, {MOVING}"
+    return text if count == moving else f"{text}; it keeps {count - moving}: {ALONE_NOT_MOVED}"
+
+
+def moving_from(state: State, node: int) -> int:
+    """How many locations a node has that others have as well: these go elsewhere when it is drained."""
+    shared = {ring.database for ring in state.all(Ring) if ring.replication_factor > 1}
+    return sum(each.database in shared and node in (*each.voters, *each.learners) for each in state.all(LocationRecord))
 
 
 def removed(node: int) -> str:

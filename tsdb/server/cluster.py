@@ -93,6 +93,7 @@ def place_of(settings: Settings) -> Place:
         authority=settings.cluster_ca,
         join=settings.join or None,
         lost_s=settings.lost_voter_timeout,
+        lost_node_s=settings.lost_node_timeout,
     )
 
 

@@ -179,6 +179,7 @@ class Server:
         settings = self.settings
         options = Options(
             head_bytes=settings.head_bytes,
+            replica_log_bytes=settings.replica_log_bytes,
             head_age=settings.head_age,
             disk_reserve=settings.disk_reserve,
             compaction=settings.compaction,

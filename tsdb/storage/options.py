@@ -44,7 +44,8 @@ class Options:
 
     ``head_bytes``: what recent points are meant to take. The live head is frozen and flushed at half of it, so that the
     next one fills while the last one is written; writers wait at one and a half of it (live and frozen heads and queued
-    ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log.
+    ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log, and
+    ``replica_log_bytes`` of them in all logs that other nodes have as well.
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
     ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
     most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. ``abort``
@@ -60,6 +61,7 @@ class Options:
     rows_per_block: int = 16_384
     encode_threads: int = 2
     values_batch_bytes: int = 4 * MIB
+    replica_log_bytes: int = 1024 * MIB
     runs_cache_bytes: int = 32 * MIB
     columns_cache_bytes: int = 32 * MIB
     hot_columns_bytes: int = 64 * MIB

@@ -48,9 +48,10 @@ class Transfer(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class Replicate(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """How many nodes have each database that is created from now on."""
+    """How many nodes have each database that is created from now on, or one that there is, by its name."""
 
     factor: int
+    database: str = ""
 
 
 class Peer(msgspec.Struct, frozen=True, array_like=True):

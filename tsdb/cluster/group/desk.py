@@ -11,11 +11,18 @@ from tsdb.cluster.group import control
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
 from tsdb.cluster.metadata.commands import Action, AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
-from tsdb.cluster.metadata.records import Answer, Member
+from tsdb.cluster.metadata.records import Answer, Member, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
-from tsdb.errors import InternalError, ObjectNotInPrerequisiteState, ProtocolViolation, TsdbError
+from tsdb.errors import (
+    FeatureNotSupported,
+    InternalError,
+    InvalidCatalogName,
+    ObjectNotInPrerequisiteState,
+    ProtocolViolation,
+    TsdbError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -163,12 +170,31 @@ class Desk:
         staying = sum(not each.gone and not each.draining for each in group.state.all(Member))
         if request.factor > staying:
             raise ObjectNotInPrerequisiteState(
-                f"{request.factor} nodes should have each new database, and there are {staying}",
-                hint="Let nodes join first: who has a database is said when it is created, and does not change yet.",
+                f"{request.factor} nodes should have each {'' if request.database else 'new '}database, and there are "
+                f"{staying}",
+                hint="Let nodes join first.",
             )
+        if request.database:
+            return await self._replicate_one(request, name)
         log.warning("%s has new databases on %d nodes", name, request.factor)
         await group.propose_here(SetReplication(0, request.factor))
         return Done(f"databases that are created from now on have {request.factor} replicas; others stay as they are")
+
+    async def _replicate_one(self, request: control.Replicate, name: str) -> Done:
+        group, title = self._group, f'database "{request.database}"'
+        found = group.state.catalog.databases.get(request.database)
+        ring = None if found is None else group.state.get(Ring, found.number)
+        if ring is None:
+            raise InvalidCatalogName(f"{title} does not exist")
+        if request.factor != ring.replication_factor and 1 in (request.factor, ring.replication_factor):
+            raise FeatureNotSupported(
+                f"{title} has {ring.replication_factor} replica{'s' * (ring.replication_factor > 1)}: to have one, or "
+                "no longer only one, a database has to be made anew yet",
+                hint="Create another one with tsdb cluster replication, and copy the points there.",
+            )
+        log.warning("%s has %s on %d nodes", name, title, request.factor)
+        await group.propose_here(SetReplication(ring.database, request.factor))
+        return Done(f"{title} will have {request.factor} replicas: tsdb.locations shows how far that is")
 
     async def _check_node(self, node: int) -> None:
         if self._group.state.get(Member, node) is None:

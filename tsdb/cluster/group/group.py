@@ -32,6 +32,7 @@ from tsdb.cluster.metadata.records import Answer, Member
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft.settings import Settings
 from tsdb.cluster.raft_driver import RaftDriver
+from tsdb.cluster.replicas.copying import Copying
 from tsdb.cluster.replicas.driver import ReplicaDriver
 from tsdb.cluster.replicas.shared import Shared
 from tsdb.cluster.routing.exchange import Exchange
@@ -51,6 +52,7 @@ R = TypeVar("R")
 JOIN_S = 60.0
 CATCH_UP_S = 3.0
 LOOK_S = 0.25
+MOVE_S = 1.0
 INTRODUCE_S = 1.0
 LISTEN_S = 2.0
 
@@ -82,7 +84,7 @@ class Group:
             Settings(node=self.identity.node), self._store, self._send, self._open_stream, self._clock, self._log_pool,
             chance.randrange,
         )  # fmt: skip
-        self._supervisor = Supervisor(self.driver, place.lost_s, self.answers)
+        self._supervisor = Supervisor(self.driver, place.lost_s, place.lost_node_s, self.answers)
         life = f"node-{self.identity.node}-{secrets.token_hex(8)}"
         self._proposer = Proposer(self, self._clock, life, lambda: self.state, place.patience_s)
         self._desk = Desk(self)
@@ -93,8 +95,16 @@ class Group:
         self._transport = Transport(me, tls, switch, self._clock, chance.random, operated=self._desk.serve)
         self.exchange = switch.exchange = Exchange(self._transport, self._loop, self._name_of)
         self.replicas = switch.replicas = ReplicaDriver(
-            engine, self._clock, self._loop, self._transport.offer, self.propose_here, lambda: self.state, self._abort
+            engine,
+            self._clock,
+            self._loop,
+            self._transport.offer,
+            self.propose_here,
+            lambda: self.state,
+            self._abort,
+            options.replica_log_bytes,
         )
+        self.copies = Copying(engine, self.replicas, self.exchange)
         self.shared = Shared(engine, self.replicas.host, self._clock)
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._thread.start()
@@ -112,7 +122,15 @@ class Group:
         self._follow_members()
         self._tasks = [
             asyncio.create_task(each)
-            for each in (self._drive(), self._replicate(), self._look(), self._introduce(), self._listen())
+            for each in (
+                self._drive(),
+                self._replicate(),
+                self._copy(),
+                self._look(),
+                self._move(),
+                self._introduce(),
+                self._listen(),
+            )
         ]
         if self.driver.status.configuration.all_voters() == [self.identity.node]:
             self.driver.campaign()
@@ -130,6 +148,24 @@ class Group:
         except Exception as error:
             log.exception("the replicas of this node failed")
             self._abort(f"the replicas of this node failed: {type(error).__name__}: {error}")
+
+    async def _copy(self) -> None:
+        try:
+            await self.copies.run()
+        except Exception as error:
+            log.exception("copies for this node's replicas failed")
+            self._abort(f"copies for the replicas of this node failed: {type(error).__name__}: {error}")
+
+    async def _move(self) -> None:
+        """Have databases at as many nodes as they should be."""
+        while True:
+            await asyncio.sleep(MOVE_S)
+            for action in self._supervisor.moves(self.state, self._loop.time()):
+                try:
+                    await self.propose_here(action)
+                except TsdbError as error:
+                    log.info("replicas were not moved: %s", error.message)
+                    break
 
     async def _look(self) -> None:
         while True:
@@ -201,6 +237,7 @@ class Group:
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         # What is written or applied meanwhile ends first: it tells the event loop of it.
         self._log_pool.shutdown(wait=True)
+        self.copies.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -324,7 +361,7 @@ class Group:
 
     async def _gauges(self) -> Mapping[str, float]:
         replicas = await self._loop.run_in_executor(None, self.replicas.gauges)
-        found = {**self.driver.gauges(), **self._transport.gauges(), **replicas}
+        found = {**self.driver.gauges(), **self._transport.gauges(), **replicas, **self.copies.gauges()}
         configuration = self.driver.status.configuration
         found["cluster_nodes"] = sum(not each.gone for each in self.state.all(Member))
         found["cluster_voters"] = len(configuration.voters)

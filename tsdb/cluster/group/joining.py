@@ -49,6 +49,7 @@ class Place:
     authority: Path
     join: str | None = None
     lost_s: float = 30.0
+    lost_node_s: float = 900.0
     patience_s: float = 10.0
 
 

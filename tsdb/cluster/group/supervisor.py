@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from tsdb.cluster.group.voters import Seen, next_change
-from tsdb.cluster.metadata.commands import Assignment
+from tsdb.cluster.metadata.commands import Action, Assignment
 from tsdb.cluster.metadata.records import Member
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft.entries import Configuration
@@ -19,6 +19,7 @@ from tsdb.cluster.raft.progress import Progress, ProgressState
 from tsdb.cluster.raft.state import Role
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.failover import Failover
+from tsdb.cluster.replicas.moving import next_steps
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +34,12 @@ AGAIN_S = 3.0
 
 
 class Supervisor:
-    """One leader's view of the others in one term. ``lost_s``: see ``joining.Place``."""
+    """One leader's view of the others in one term. ``lost_s`` and ``lost_node_s``: see ``joining.Place``."""
 
-    def __init__(self, driver: RaftDriver, lost_s: float, connected: Callable[[int], bool]) -> None:
+    def __init__(self, driver: RaftDriver, lost_s: float, lost_node_s: float, connected: Callable[[int], bool]) -> None:
         self._driver = driver
         self._lost_s = lost_s
+        self._lost_node_s = lost_node_s
         self._term = 0
         self._connected = connected
         self._connected_at: dict[int, float] = {}
@@ -83,6 +85,16 @@ class Supervisor:
             if self._connected(node):
                 self._connected_at[node] = now
         return self._failover.decide(state, lambda node: self._is_lost(status, node, now), now)
+
+    def moves(self, state: State, now: float) -> list[Action]:
+        """The next steps of databases that are not at the nodes where they should be; nothing where this node does not
+        lead. Who has not answered for ``lost_node_s`` is not waited for any longer."""
+        status = self._driver.status
+        if status.role is not Role.LEADER or status.term != self._term:
+            return []
+        return next_steps(
+            state, lambda node: node not in status.members or self.silent_s(node, now) >= self._lost_node_s
+        )
 
     def _is_lost(self, status: Status, node: int, now: float) -> bool:
         if node not in status.members:

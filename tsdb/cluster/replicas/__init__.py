@@ -16,7 +16,12 @@ not know that yet waits with it, and with all that replica has to say, until the
 What goes between nodes: ``packets``. What the core asks of the metadata, and who assigns the next epoch when a leader
 is lost: ``requests`` and ``failover``, pure; ``driver`` is the part of it on the group's event loop.
 
-Not here yet: moving a location's points to a node that has none of them or is too far behind (so voters do not change),
-numbered batches, changes that rest on what was read, sequences of SQL, comparing replicas at markers. What is asked for
-and is not here is refused, and docs/operating.md says so.
+Who has a database changes while it is used (``moving``, pure): a node that has nothing of it asks its leader for a copy
+of all points (``copying``, over ``tsdb.storage.copies``), which is installed with what its locations were at that time
+in one batch, follows the log, which is kept for that (``pins``), and votes. A replica that has points and cannot catch
+up any more leaves; what leaves, and when another one may begin there, is ``left``.
+
+Not here yet: one replica that becomes several or the other way round, moves for balance alone, numbered batches,
+changes that rest on what was read, sequences of SQL, comparing replicas at markers. What is asked for and is not here
+is refused, and docs/operating.md says so.
 """

@@ -21,6 +21,14 @@ def encode_state(state: LocationState) -> bytes:
     return _ENCODER.encode(state)
 
 
+def decode_state(data: bytes) -> LocationState:
+    """Raises DataCorrupted."""
+    try:
+        return _STATE.decode(data)
+    except msgspec.DecodeError as error:
+        raise DataCorrupted(f"the state of a location: {error}") from error
+
+
 class ReplicaDisk:
     """A ``tsdb.cluster.replication.log.OpStorage``. ``record`` is as it was written last, synced or not."""
 
@@ -36,10 +44,7 @@ class ReplicaDisk:
     def _state(self) -> LocationState:
         if not self.record.state:
             return LocationState()
-        try:
-            return _STATE.decode(self.record.state)
-        except msgspec.DecodeError as error:
-            raise DataCorrupted(f"the state of location {self.location}: {error}") from error
+        return decode_state(self.record.state)
 
     def ops(self, first: int, bytes_max: int | None = None) -> list[Op]:
         """Raises DataCorrupted for a log that is not whole."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.commands import Action
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.moving import Followers, changes
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replicas.records import shared_locations
@@ -31,6 +32,8 @@ from tsdb.storage.engine import Engine
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
+LOOK_TICKS = 10
+"""So often is looked whether learners have caught up, and what of this node's points is to go."""
 INBOX_BYTES_MAX = 128 << 20
 """Of messages that wait for the replicas; then peers wait."""
 ASKED_MAX = 100_000
@@ -65,6 +68,7 @@ class ReplicaDriver:
         propose: Callable[[Action], Awaitable[object]],
         state: Callable[[], State],
         abort: Callable[[str], None],
+        log_bytes: int,
     ) -> None:
         """Raises DataCorrupted."""
         self._engine = engine
@@ -74,6 +78,7 @@ class ReplicaDriver:
         self._propose = propose
         self._state = state
         self._abort = abort
+        self._log_bytes = log_bytes
         self._inbox: deque[tuple[int, list[Message]]] = deque()
         self._inbox_bytes = 0
         self._room = asyncio.Event()
@@ -82,11 +87,16 @@ class ReplicaDriver:
         self._requests: dict[tuple[type, int], Request] = {}
         self._asked = asyncio.Event()
         self.packets_dropped = 0
+        self._ticks = 0
+        self._leaving: Collection[int] = ()
+        self._followers: Followers = {}
         self.host: Host
         engine.call(self._begin)
 
     def _begin(self) -> None:
-        self.host = Host(self._engine.records, self._engine.node, NodeCounters(self._engine), self)
+        self.host = Host(
+            self._engine.records, self._engine.node, NodeCounters(self._engine), self, kept_bytes=self._log_bytes
+        )
         self._engine.host(self.host, ())
         self.told(self._state(), ())
 
@@ -110,7 +120,7 @@ class ReplicaDriver:
             self._turn_soon()
 
     def _drop_unknown(self, known: Mapping[int, object]) -> None:
-        gone = [location for location in self.host.locations if location not in known]
+        gone = [location for location in self.host.known if location not in known]
         if gone:
             batch = self._engine.records.batch()
             self.host.drop(batch, gone)
@@ -122,16 +132,20 @@ class ReplicaDriver:
     # The tasks, on the event loop
 
     async def run(self) -> None:
-        asking = asyncio.create_task(self._ask_metadata())
+        tasks = [asyncio.create_task(each) for each in (self._ask_metadata(), self._look())]
         try:
             while True:
                 await asyncio.sleep(TICK_S)
-                if self.host.locations:
+                for task in tasks:
+                    if task.done():
+                        task.result()
+                if self.host.known:
                     self._ticks_due += 1
                     self._turn()
         finally:
-            asking.cancel()
-            await asyncio.wait([asking])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def arrived(self, peer: int, payload: memoryview) -> None:
         """A packet of another node. Until it returns its sender's credit is used up by it. Raises ProtocolViolation."""
@@ -162,6 +176,9 @@ class ReplicaDriver:
             self.host.step(messages)
         if ticks:
             self.host.tick(self._clock.now_ns())
+            self._ticks += 1
+            if self._ticks % LOOK_TICKS == 0:
+                self._leaving, self._followers = self.host.leaving, self.host.followers()
 
     def _turned_elsewhere(self, future: Future[None], size: int) -> None:
         if not self._loop.is_closed():
@@ -179,6 +196,9 @@ class ReplicaDriver:
             self._turn()
 
     # ``host.Surroundings``, in the committer's thread
+
+    def state(self) -> State:
+        return self._state()
 
     def schema(self) -> int:
         return self._engine.catalog.version
@@ -219,10 +239,42 @@ class ReplicaDriver:
             self._asked.clear()
             requests, self._requests = self._requests, {}
             for action in actions_of(self._state(), requests.values()):
-                try:
-                    await self._propose(action)
-                except TsdbError as error:
-                    log.info("the metadata do not say so: %s", error.message)
+                await self._try_to(action)
+
+    async def _try_to(self, action: Action) -> None:
+        try:
+            await self._propose(action)
+        except TsdbError as error:
+            log.info("the metadata do not say so: %s", error.message)
+
+    async def _look(self) -> None:
+        """Voters of what is led here come and go; points of replicas that left this node go."""
+        while True:
+            await asyncio.sleep(LOOK_TICKS * TICK_S)
+            found = changes(self._state(), self._engine.node, self._followers)
+            self._followers = {}
+            for action in found:
+                await self._try_to(action)
+            for database in self._leaving:
+                await self._loop.run_in_executor(None, self._forget_points, database)
+            self._leaving = ()
+
+    def _forget_points(self, database: int) -> None:
+        """In a thread of its own. What is in a head is flushed first, or it would come back with the next flush."""
+        try:
+            self._engine.flush()
+            self._engine.turn(lambda: self._points_go(database)).result()
+        except AdminShutdown:
+            return
+
+    def _points_go(self, database: int) -> None:
+        """In the committer's thread. If it cannot be now, it is tried again."""
+        if database not in self.host.leaving:
+            return
+        if self._engine.forget_points(database, lambda batch: self.host.forget_left(batch, database)):
+            log.info("the points of database %d have left this node", database)
+            shared = {n: known for n, known in shared_locations(self._state()).items() if known[0].database == database}
+            self._engine.host(self.host, self.host.learn(shared))
 
     def gauges(self) -> Mapping[str, float]:
         """Metrics by name."""

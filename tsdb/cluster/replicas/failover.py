@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from tsdb.cluster.metadata.commands import Assignment
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.cluster.replicas.records import is_shared
-from tsdb.cluster.replicas.requests import next_epoch
 
 AGAIN_S = 2.0
 AGAIN_MAX_S = 32.0

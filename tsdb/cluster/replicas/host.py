@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from tsdb.cluster.metadata.records import Interval, LocationRecord
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
-from tsdb.cluster.replicas.records import core_record, own_replica
+from tsdb.cluster.replicas.left import Left
+from tsdb.cluster.replicas.moving import Follower, Followers
+from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
+from tsdb.cluster.replicas.records import core_record, node_of, own_replica
 from tsdb.cluster.replication.clients import Answer, Busy, NotLeader, Write
-from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest
-from tsdb.cluster.replication.ops import Op
+from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest, TruncatedBelow
+from tsdb.cluster.replication.ops import LocationState, Op
 from tsdb.cluster.replication.ready import Batch
-from tsdb.cluster.replication.record import Record, Request
+from tsdb.cluster.replication.record import Behind, Record, Request
 from tsdb.cluster.replication.replica import Counters, Replica
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import Role
+from tsdb.errors import SerializationFailure
 from tsdb.storage.hosted import Frozen
 from tsdb.storage.raft_log import Records
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
@@ -30,9 +34,28 @@ log = logging.getLogger(__name__)
 
 Told: TypeAlias = Callable[[Answer], None]
 
-SETTINGS = Settings(heartbeat_ticks=3)
+# Of a snapshot the core's messages only say that one is needed, which may be said often.
+SETTINGS = Settings(heartbeat_ticks=3, snapshot_ticks=30)
+LAG_OPS, LAG_TICKS = 64, 20
+"""A follower that misses no more ops, and was heard of no longer ago, is good."""
 OP_BYTES_MAX = 32 << 20
 """Of one op's body: with its head it fits into one message to another node."""
+
+
+class Copied(Protocol):
+    """The points of a copy that has come: ``tsdb.storage.copies.arriving.Arriving``."""
+
+    def check_tagsets(self) -> None:
+        """Raises SerializationFailure if it has to come again."""
+        ...
+
+    def put(self, batch: Any) -> None:
+        """What makes them real, into the batch that says so."""
+        ...
+
+    def installed(self) -> None:
+        """It is durable."""
+        ...
 
 
 class Surroundings(Protocol):
@@ -62,6 +85,7 @@ class Mine:
     disk: ReplicaDisk
     replica: Replica
     record: Record
+    database: int
     marks: deque[tuple[int, int]] = field(default_factory=deque)
     applied_bytes: int = 0
     is_behind: bool = False
@@ -120,7 +144,11 @@ class Host:
         self._settings = settings
         self._kept_bytes = kept_bytes
         self._mine: dict[int, Mine] = {}
-        self._left: set[int] = set()
+        self._left = Left(self._log)
+        self._pins = Pins()
+        self._arrived: Copied | None = None
+        self.wishes: dict[int, int] = {}
+        """By location, the replica that is to send a copy of it: this node's has nothing."""
         self._due: dict[int, None] = {}
         self._held: dict[int, None] = {}
         self._asked: dict[int, _Asked] = {}
@@ -137,6 +165,11 @@ class Host:
     def locations(self) -> Iterable[int]:
         return self._mine.keys()
 
+    @property
+    def known(self) -> Collection[int]:
+        """Those, and all others of which something is on the disk."""
+        return {*self._mine, *self._left.known}
+
     def learn(self, locations: Mapping[int, tuple[LocationRecord, Interval]]) -> list[int]:
         """Location records as they are now; the locations of which this node has got a replica. Raises DataCorrupted.
 
@@ -144,15 +177,21 @@ class Host:
         """
         batch = self._records.batch()
         begun = []
+        for location, (record, _) in locations.items():
+            number = own_replica(record, self._node)
+            mine = self._mine.get(location)
+            if mine is None:
+                self._left.learn(batch, location, record.database, number)
+            elif mine.number != number:
+                self._leave(batch, mine)
+        leaving = self._left.databases()
         for location, (record, interval) in locations.items():
             number = own_replica(record, self._node)
             mine = self._mine.get(location)
-            if mine is not None and mine.number != number:
-                self._leave(batch, mine)
-                mine = None
             core = core_record(record, interval)
-            if mine is None and number and location not in self._left:
-                mine = self._begin(batch, location, number, core)
+            # One that the disk has goes on with its points, also while others of its database have left.
+            if mine is None and number and (self._left.has(location) or record.database not in leaving):
+                mine = self._begin(batch, location, number, core, record.database)
                 begun.append(location)
             if mine is not None:
                 mine.record = core
@@ -161,45 +200,107 @@ class Host:
         self._records.write(batch, sync=False)
         return begun
 
-    def _begin(self, batch: Any, location: int, number: int, core: Record) -> Mine | None:
-        known = self._log.record(location)
-        if known is not None and (known.has_left or known.replica != number):
-            self._left.add(location)
-            log.error(
-                "this node had another replica of location %d before and cannot have one again yet: points of the "
-                "earlier one may still be here",
-                location,
-            )
-            return None
+    def _begin(self, batch: Any, location: int, number: int, core: Record, database: int) -> Mine:
+        known = self._left.take(location)
         if known is None:
             known = ReplicaRecord(number)
             self._log.put(batch, location, known)
         disk = ReplicaDisk(self._log, location, known)
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
-        mine = self._mine[location] = Mine(disk, replica, core)
+        mine = self._mine[location] = Mine(disk, replica, core, database)
         return mine
 
     def _leave(self, batch: Any, mine: Mine) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
-        log.warning("this node has no replica of location %d any more", mine.location)
-        self._log.leave(batch, mine.location)
-        self._left.add(mine.location)
+        log.info("this node has no replica of location %d any more", mine.location)
+        self._left.add(batch, mine.location, mine.database)
         self._forget(mine.location)
 
     def _forget(self, location: int) -> None:
         self._mine.pop(location, None)
         self._due.pop(location, None)
         self._held.pop(location, None)
+        self.wishes.pop(location, None)
         for id, asked in list(self._asked.items()):
             if asked.location == location:
                 self._answer(id, NotLeader(id, 0, 0))
 
     def drop(self, batch: Any, locations: Iterable[int]) -> None:
         for location in locations:
-            if location in self._mine or location in self._left:
+            if location in self._mine:
                 self._log.drop(batch, location)
-                self._left.discard(location)
                 self._forget(location)
+            self._left.forget(batch, (location,))
+
+    # Replicas that left, and points that are still to go
+
+    @property
+    def leaving(self) -> Collection[int]:
+        """Databases whose replicas have all left this node, and whose points have not."""
+        here = {mine.database for mine in self._mine.values()}
+        return {*self._left.databases()} - here
+
+    def forget_left(self, batch: Any, database: int) -> None:
+        """The points of a database that is ``leaving`` go with this batch: it may have replicas here again."""
+        self._left.forget(batch, tuple(self._left.databases().get(database, ())))
+
+    # Copies
+
+    def begin_copy(self, wanted: Mapping[int, int]) -> dict[int, LocationState]:
+        """What these locations are now, of which the replicas in ``wanted`` are to get a copy of the points as of this
+        moment. Until ``end_copy`` the ops after that are kept."""
+        states: dict[int, LocationState] = {}
+        for location, replica in wanted.items():
+            mine = self._mine.get(location)
+            if mine is not None and (state := mine.replica.state()).sequence:
+                states[location] = state
+                self._pins.hold(replica, {location: state.sequence})
+        return states
+
+    def end_copy(self, wanted: Mapping[int, int]) -> None:
+        for location, replica in wanted.items():
+            self._pins.release(replica, (location,), self._ticks)
+
+    def install(self, content: Copied, states: Mapping[int, LocationState], numbers: Mapping[int, int]) -> None:
+        """A copy takes the place of nothing, in the turn that follows, for all its locations at once.
+
+        ``numbers``: the replicas that it was asked for. Raises SerializationFailure, and nothing has changed.
+        """
+        for location, state in states.items():
+            mine = self._mine.get(location)
+            if mine is None or mine.number != numbers[location] or not mine.replica.is_empty:
+                raise SerializationFailure(f"the replica of location {location} is not what a copy was asked for")
+            if not state.vector or state.vector[-1][1] != state.sequence:
+                raise SerializationFailure(f"a copy of location {location} has a state that cannot be")
+        content.check_tagsets()
+        for location, state in states.items():
+            mine = self._mine[location]
+            sender = self.wishes.pop(location, mine.number)
+            message = Snapshot(sender, mine.number, location, mine.replica.standing[1], state, b"")
+            mine.replica.step(message)
+            mine.is_behind = False
+            self._due[location] = None
+        self._arrived = content
+
+    def _is_behind(self, mine: Mine, source: int, epoch: int) -> None:
+        """``source`` has forgotten what this replica would have to be told next."""
+        mine.is_behind = True
+        if mine.replica.is_empty:
+            self.wishes[mine.location] = source
+        elif mine.replica.standing[0] is not Role.FOLLOWER:
+            self._around.ask([Behind(mine.location, epoch, mine.number, source)])
+
+    def followers(self) -> Followers:
+        """Of the locations that this node leads, in epochs that are active or are to be."""
+        found: dict[int, dict[int, Follower]] = {}
+        for location, mine in self._mine.items():
+            if mine.replica.standing[0] is Role.LEADER:
+                enough = max(mine.replica.log_end[1] - LAG_OPS, mine.disk.record.base)
+                found[location] = {
+                    node_of(each): Follower(match > 0 and match >= enough and silent < LAG_TICKS and not behind, behind)
+                    for each, (match, silent, behind) in mine.replica.followers.items()
+                }
+        return found
 
     # In
 
@@ -226,6 +327,9 @@ class Host:
             mine = self._mine.get(message.location)
             if mine is None or mine.number != message.to or isinstance(message, (Snapshot, SnapshotRequest)):
                 self.messages_dropped += 1
+                continue
+            if isinstance(message, TruncatedBelow) and mine.replica.standing[0] is Role.FOLLOWER:
+                self._is_behind(mine, message.sender, message.epoch)
                 continue
             mine.replica.step(message)
             self._due[message.location] = None
@@ -295,21 +399,20 @@ class Host:
                 self._held[mine.location] = None
                 return
             ready = replica.ready()
-            work.messages += ready.messages
+            for message in ready.messages:
+                if isinstance(message, SnapshotRequest):
+                    # Who is about to lead and has something cannot get a copy.
+                    self._is_behind(mine, message.to, message.epoch)
+                else:
+                    work.messages.append(message)
             work.requests += ready.requests
-            assert ready.installed is None, "snapshots are dropped when they come"
             work.committed += [(mine.location, op) for op in ready.committed]
             mine.applied_bytes += sum(op.size for op in ready.committed)
             work.answers += ready.answers
-            if ready.snapshots and not mine.is_behind:
-                mine.is_behind = True
-                log.error(
-                    "a replica of location %d is behind what this node has kept of the log, and stays so: "
-                    "a location's points cannot be sent yet",
-                    mine.location,
-                )
+            # They ask for copies themselves, if they have nothing.
+            epoch, base = replica.standing[1], mine.disk.record.base
+            work.messages += [TruncatedBelow(mine.number, to, mine.location, epoch, base) for to in ready.snapshots]
             if ready.batch is not None:
-                assert ready.batch.snapshot is None, "snapshots are dropped when they come"
                 work.batches.append((mine, ready.batch))
 
     def _write(self, batches: Sequence[tuple[Mine, Batch]]) -> None:
@@ -318,7 +421,13 @@ class Host:
         for mine, ready in batches:
             mine.disk.write(batch, ready)
             self.ops_reverted += len(ready.reverted)
+        arrived, self._arrived = self._arrived, None
+        if arrived is not None:
+            # All its locations are in this batch: none was being written between two turns, and all are due.
+            arrived.put(batch)
         self._records.write(batch, sync=any(ready.must_sync for _, ready in batches))
+        if arrived is not None:
+            arrived.installed()
         for mine, _ in batches:
             mine.replica.advance()
             self._due[mine.location] = None
@@ -348,13 +457,15 @@ class Host:
     def flushed(self, frozen: Frozen) -> None:
         """The oldest ops that are in blocks go, as far as there are more than enough of them."""
         share = self._kept_bytes // max(len(self._mine), 1)
+        pinned = max(PINNED_TIMES * share, PINNED_BYTES)
         for location in frozen:
             mine = self._mine.get(location)
             if mine is None:
                 continue
             done = [mark for mark in mine.marks if mark[0] <= mine.disk.record.sequence]
             kept = sum(size for _, size in done)
-            while done and kept > share:
+            limit = self._pins.limit(location, mine.replica, self._ticks)
+            while done and kept > share and (done[0][0] <= limit or kept > pinned):
                 sequence, size = done.pop(0)
                 mine.marks.popleft()
                 kept -= size

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from tsdb.cluster.metadata.commands import Action, Activate, Assign, Assignment
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.replicas.records import node_of
+from tsdb.cluster.replicas.moving import handed_over, next_epoch
+from tsdb.cluster.replicas.records import node_of, replica_on
 from tsdb.cluster.replication import record as core
 from tsdb.cluster.replication.record import Request
 
@@ -31,6 +32,10 @@ def actions_of(state: State, requests: Iterable[Request]) -> list[Action]:
         elif isinstance(request, core.Abdicate):
             if node_of(request.to) in was.voters:
                 assigned[was.location] = next_epoch(was, node_of(request.to))
+        elif isinstance(request, core.Behind):
+            heir = handed_over(was, node_of(request.source))
+            if replica_on(was, was.leader) == request.replica and heir is not None:
+                assigned[was.location] = heir
         else:
             # Nobody can be rebuilt yet: it is for an operator to see.
             log.error("location %d: %s", request.location, request)
@@ -40,7 +45,3 @@ def actions_of(state: State, requests: Iterable[Request]) -> list[Action]:
     if assigned:
         actions.append(Assign(tuple(assigned.values())))
     return actions
-
-
-def next_epoch(was: LocationRecord, leader: int) -> Assignment:
-    return Assignment(was.location, was.epoch + 1, leader, was.voters, was.learners)

@@ -87,4 +87,13 @@ class Diverged(msgspec.Struct, frozen=True, array_like=True, tag=6):
     sequence: int
 
 
-Request: TypeAlias = Activate | Abdicate | NewEpoch | Sealed | Rebuild | Diverged
+class Behind(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """I am to lead, and cannot catch up: I have points, and not what comes before the ops that ``source`` has kept."""
+
+    location: int
+    epoch: int
+    replica: int
+    source: int
+
+
+Request: TypeAlias = Activate | Abdicate | NewEpoch | Sealed | Rebuild | Diverged | Behind

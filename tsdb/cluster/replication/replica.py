@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tsdb.cluster.replication import (
     digests,
     follower,
@@ -37,7 +39,7 @@ from tsdb.cluster.replication.ops import WRITES, LocationState, Op
 from tsdb.cluster.replication.ready import Batch, Ready
 from tsdb.cluster.replication.record import Rebuild, Record
 from tsdb.cluster.replication.settings import Settings
-from tsdb.cluster.replication.state import Clip, Counters, Role, State
+from tsdb.cluster.replication.state import NEVER, Clip, Counters, Role, State
 
 __all__ = ["Counters", "Replica"]
 
@@ -314,6 +316,25 @@ class Replica:
         """(role, epoch that is promised, whether it leads an active epoch)"""
         state = self._state
         return state.role, state.promised, state.role is Role.LEADER and state.active
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no point of the location was ever here: nothing is committed."""
+        log = self._state.log
+        return log.base == log.commit == 0
+
+    @property
+    def followers(self) -> Mapping[int, tuple[int, int, bool]]:
+        """Of a leader: (how much of its log another replica has on disk, how many ticks ago it was heard of, whether it
+        has something and cannot catch up)."""
+        state = self._state
+        if state.role is not Role.LEADER:
+            return {}
+        return {
+            # Of who has not said anything it is not known what it has.
+            replica: (peer.match, state.ticks - peer.heard, peer.heard > NEVER and 1 < peer.next <= state.log.base)
+            for replica, peer in state.peers.items()
+        }
 
     @property
     def log_end(self) -> tuple[int, int, int, int]:

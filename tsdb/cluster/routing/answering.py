@@ -39,6 +39,7 @@ from tsdb.cluster.routing.messages import (
     Question,
     Reply,
     RunScan,
+    SendCopy,
     Stored,
     TagValues,
     TakeValues,
@@ -99,11 +100,18 @@ class Here(Protocol):
     def sequence_here(self, sequence: SqlSequence) -> SequenceState: ...
 
 
+class Copies(Protocol):
+    """Who sends copies of locations (``replicas.copying.Copying``)."""
+
+    async def send(self, peer: int, question: SendCopy, stream: Outgoing) -> Reply: ...
+
+
 class Answering:
     """An ``exchange.Answers``."""
 
-    def __init__(self, here: Here, agreement: Agreement, ring: RingMap) -> None:
+    def __init__(self, here: Here, agreement: Agreement, ring: RingMap, copies: Copies) -> None:
         self._here = here
+        self._copies = copies
         self._agreement = agreement
         self._ring = ring
         self._node = ring.node
@@ -135,6 +143,9 @@ class Answering:
             case LookAtProgress() | LookAtChanges():
                 await self._catch_up(question.looks.catalog)
                 return await self._run(lambda: self._of_continuous(question)), b""
+            case SendCopy():
+                await self._catch_up(question.catalog)
+                return await self._copies.send(peer, question, stream), b""
 
     def left(self, peer: int) -> None:
         for view in self._views.pop(peer, {}).values():

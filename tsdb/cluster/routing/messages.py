@@ -222,6 +222,16 @@ class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
     quantum_ns: int
 
 
+class SendCopy(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """A copy of locations of a database, for replicas of who asks that have nothing: (location, replica).
+
+    Answered by a stream of chunks (docs/format/copy.md) and ``CopySent``."""
+
+    catalog: int
+    database: int
+    wanted: tuple[tuple[int, int], ...]
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -234,6 +244,7 @@ Question: TypeAlias = (
     | LookAtSequence
     | LookAtProgress
     | LookAtChanges
+    | SendCopy
 )
 
 # Replies
@@ -285,7 +296,16 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=8):
     hint: str | None = None
 
 
-Reply: TypeAlias = Stored | NotLeader | Texts | Opened | Done | Values | Ended | Failed
+class CopySent(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The end of a copy: what its sender has counted, and by location what its replicas were when it began."""
+
+    chunks: int
+    rows: int
+    digest: bytes
+    states: tuple[tuple[int, bytes], ...]
+
+
+Reply: TypeAlias = Stored | NotLeader | Texts | Opened | Done | Values | Ended | Failed | CopySent
 
 
 # Envelopes

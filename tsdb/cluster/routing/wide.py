@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from tsdb.cluster.led import Leaders, locations_in_range
 from tsdb.cluster.metadata.agreement import Agreement
-from tsdb.cluster.routing.answering import Answering
+from tsdb.cluster.routing.answering import Answering, Copies
 from tsdb.cluster.routing.answering import Here as AnswersHere
 from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.routing.home import Home
@@ -28,18 +28,21 @@ class Connected(Protocol):
     @property
     def exchange(self) -> Exchange: ...
 
+    @property
+    def copies(self) -> Copies: ...
+
 
 class Wide:
     """``close`` after the agreement, which nothing comes through any more then."""
 
     def __init__(
-        self, here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int, exchange: Exchange
+        self, here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int, connected: Connected
     ) -> None:
         self._here = here
-        self._exchange = exchange
+        self._exchange = exchange = connected.exchange
         self.ring = RingMap(leaders, node)
         self.router = Router(here, self.ring, exchange, agreement, locations_in_range)
-        self._answering = Answering(here, agreement, self.ring)
+        self._answering = Answering(here, agreement, self.ring, connected.copies)
         exchange.answers = self._answering
 
     def view(self, view: StorageView) -> View:
@@ -63,4 +66,4 @@ class Wide:
 
 def wide_of(here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int) -> Wide | None:
     """None for a node that reaches no other."""
-    return Wide(here, agreement, leaders, node, agreement.exchange) if isinstance(agreement, Connected) else None
+    return Wide(here, agreement, leaders, node, agreement) if isinstance(agreement, Connected) else None

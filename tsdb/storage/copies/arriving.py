@@ -22,7 +22,7 @@ from tsdb.storage import keys, state
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, delete_values
 from tsdb.storage.block_writer import Values, new_blocks, rows_of_block
 from tsdb.storage.body import WriteBody
-from tsdb.storage.copies.sending import Tally, decode_chunk
+from tsdb.storage.copies.sending import Tally, decode_chunk, schema_of
 from tsdb.storage.merge import sort, take
 from tsdb.storage.rocks import Batch, FatalStorageError
 from tsdb.storage.rows import COUNTER_MASK, Rows
@@ -54,6 +54,11 @@ class Arriving:
         self.tally = Tally()
 
     # In a thread of the receiver's
+
+    @staticmethod
+    def schema_of(chunk: bytes | memoryview) -> int:
+        """What has to be known of the schema before a chunk is taken. Raises DataCorrupted."""
+        return schema_of(chunk)
 
     def take(self, chunk: bytes | memoryview) -> None:
         """Raises DataCorrupted."""

@@ -27,7 +27,7 @@ CHUNK_ROWS = 16_384
 CHUNK_BYTES = 2 << 20
 """A chunk is closed when it is about so long."""
 DIGEST_BYTES = 32
-_HEAD = struct.Struct(">2sBQ")
+_HEAD = struct.Struct(">2sBQQ")
 MAGIC = b"TC"
 VERSION = 1
 
@@ -51,7 +51,7 @@ class Tally:
 
 def chunks_of(view: StorageView, database: Database, wanted: Collection[int], tally: Tally) -> Iterator[bytes]:
     """The chunks, in memory one at a time; ``wanted`` are numbers of locations."""
-    chunk = _Chunk()
+    chunk = _Chunk(view.catalog.version)
     for series in database.series.values():
         for points, sequences in _points_of(view, database, series, wanted):
             chunk.add(points, sequences)
@@ -64,7 +64,8 @@ def chunks_of(view: StorageView, database: Database, wanted: Collection[int], ta
 class _Chunk:
     """One in the making: a few points of many series, or a piece of one."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: int) -> None:
+        self._schema = schema
         self._points: list[Points] = []
         self._sequences: list[Int64s] = []
         self.rows = self.bytes = 0
@@ -77,20 +78,31 @@ class _Chunk:
 
     def take(self, tally: Tally) -> bytes:
         body = encode_write(self._points)
-        chunk = _HEAD.pack(MAGIC, VERSION, len(body)) + body + codec.encode_integers(np.concatenate(self._sequences))
+        head = _HEAD.pack(MAGIC, VERSION, self._schema, len(body))
+        chunk = head + body + codec.encode_integers(np.concatenate(self._sequences))
         tally.add(chunk, self.rows)
         self._points, self._sequences, self.rows, self.bytes = [], [], 0, 0
         return chunk
 
 
+def schema_of(chunk: bytes | memoryview) -> int:
+    """The version of the schema that a chunk was made under. Raises DataCorrupted."""
+    return _head(memoryview(chunk))[0]
+
+
+def _head(view: memoryview) -> tuple[int, int]:
+    if len(view) < _HEAD.size:
+        raise DataCorrupted("a chunk of a copy is cut off")
+    magic, version, schema, size = _HEAD.unpack_from(view)
+    if magic != MAGIC or version != VERSION or size > len(view) - _HEAD.size:
+        raise DataCorrupted("that is no chunk of a copy, or one of another version")
+    return schema, size
+
+
 def decode_chunk(chunk: bytes | memoryview) -> tuple[list[WriteBody], Int64s]:
     """Points by series, and the sequences of all of them in order. Raises DataCorrupted."""
     view = memoryview(chunk)
-    if len(view) < _HEAD.size:
-        raise DataCorrupted("a chunk of a copy is cut off")
-    magic, version, size = _HEAD.unpack_from(view)
-    if magic != MAGIC or version != VERSION or size > len(view) - _HEAD.size:
-        raise DataCorrupted("that is no chunk of a copy, or one of another version")
+    _, size = _head(view)
     bodies = decode_write(view[_HEAD.size : _HEAD.size + size])
     rows = sum(map(len, bodies))
     return bodies, codec.decode_integers(bytes(view[_HEAD.size + size :]), rows)

@@ -1,0 +1,289 @@
+"""Hosts of five nodes under the real metadata: a replicated database moves between them while everything goes wrong."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.metadata.test_rules import Cluster
+from tests.replicas.hosts import Process, World
+from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetReplication
+from tsdb.cluster.metadata.records import Interval, LocationRecord, Member
+from tsdb.cluster.replicas.failover import Failover
+from tsdb.cluster.replicas.moving import Shared, changes, next_epoch, next_steps, shared_databases
+from tsdb.cluster.replicas.packets import unpack
+from tsdb.cluster.replicas.records import node_of, replica_on, shared_locations
+from tsdb.cluster.replicas.requests import actions_of
+from tsdb.cluster.replication.clients import Answer, Written
+from tsdb.cluster.replication.messages import Snapshot
+from tsdb.cluster.replication.ops import LocationState
+from tsdb.errors import SerializationFailure
+from tsdb.model.schema import CreateDatabase
+
+MEMBERS = (1, 2, 3, 4, 5)
+DATABASE = 2
+
+
+@dataclass
+class Copy:
+    """On its way: what its sender had, and for whom. ``Copied`` of the host."""
+
+    process: Process
+    wanted: dict[int, int]
+    states: Mapping[int, LocationState]
+    rows: dict[int, list[bytes]]
+    source: int
+
+    def check_tagsets(self) -> None: ...
+
+    def put(self, batch: Any) -> None: ...
+
+    def installed(self) -> None:
+        for location, rows in self.rows.items():
+            assert not self.process.visible.get(location), "a copy takes the place of nothing"
+            self.process.visible[location] = [*rows]
+            self.process.blocks[location] = [*rows]
+
+
+class Moving(World):
+    """One seed is one run."""
+
+    def __init__(self, seed: int, factor: int = 3) -> None:
+        self.chance = random.Random(seed)
+        self.network = []
+        self.requests = []
+        self.schema = 0
+        self.cluster = Cluster(len(MEMBERS))
+        assert self.cluster.do(SetReplication(0, factor)) == ()
+        self.cluster.do(ChangeSchema.of([CreateDatabase("shared")]))
+        self.failover = Failover()
+        self.now = 0.0
+        self.lost: set[int] = set()
+        self.away: set[int] = set()
+        self.copies: list[Copy] = []
+        self.installed = self.begun_again = 0
+        self.told: dict[bytes, list[Answer]] = {}
+        self.loss = self.chance.choice([0.0, 0.1, 0.3])
+        self.number = 0
+        self.nodes = {node: Process(self, node, 0) for node in MEMBERS}
+
+    @property
+    def state(self) -> Any:
+        return self.cluster.machine.state
+
+    @property
+    def records(self) -> Mapping[int, tuple[LocationRecord, Interval]]:  # type: ignore[override]
+        return shared_locations(self.state)
+
+    @property
+    def database(self) -> Shared:
+        (found,) = shared_databases(self.state)
+        return found
+
+    # One step
+
+    def step(self) -> None:
+        kinds = {
+            "deliver": 14, "tick": 6, "write": 6, "crash": 0.6, "assign": 0.2, "flush": 2, "tell": 4, "ask": 3,
+            "move": 2, "copy": 3, "finish": 3, "leave": 2, "drain": 0.3, "lose": 0.2, "factor": 0.05,
+        }  # fmt: skip
+        getattr(self, f"_{self.chance.choices([*kinds], [*kinds.values()])[0]}")()
+
+    def _some(self) -> Process:
+        return self[self.chance.choice([node for node in MEMBERS if node not in self.away])]
+
+    def _deliver(self) -> None:
+        self.chance.shuffle(self.network)
+        for _ in range(min(len(self.network), 12)):
+            sender, to, packet = self.network.pop()
+            if {sender, to} & self.away or self.chance.random() < self.loss:
+                continue
+            if self.chance.random() < 0.1:
+                self.network.insert(0, (sender, to, packet))
+            self[to].host.step(unpack(packet, sender, to))
+            self[to].turn()
+
+    def _tick(self) -> None:
+        self._some().tick()
+
+    def _write(self) -> None:
+        location = self.chance.choice([*self.records])
+        node = self.records[location][0].leader
+        if node in self.away:
+            return
+        self.number += 1
+        body = b"%d at %d" % (self.number, location)
+        self.told[body] = self[node].write(location, body, patience=self.chance.randint(0, 5))
+        self[node].turn()
+
+    def _crash(self) -> None:
+        process = self._some()
+        self.copies = [each for each in self.copies if each.process is not process and each.source != process.node]
+        process.crash()
+
+    def _assign(self) -> None:
+        self.cluster.do(
+            Assign(tuple(self.failover.decide(self.state, lambda node: node in self.away, self.now)) or (self._any(),))
+        )
+
+    def _any(self) -> Any:
+        record = self.chance.choice([record for record, _ in self.records.values()])
+        return next_epoch(record, self.chance.choice(record.voters))
+
+    def _flush(self) -> None:
+        process = self._some()
+        process.flush(*process.freeze())
+
+    def _tell(self) -> None:
+        self._some().learn()
+
+    def _ask(self) -> None:
+        self.now += 1
+        requests, self.requests = self.requests, []
+        for action in actions_of(self.state, [each for each in requests if self.chance.random() >= self.loss]):
+            self.cluster.do(action)
+
+    def _move(self) -> None:
+        """The leaders of the metadata and of the locations, each by what it knows."""
+        for action in next_steps(self.state, lambda node: node in self.lost):
+            if self.chance.random() >= self.loss:
+                self.cluster.do(action)
+        for node in MEMBERS:
+            if node not in self.away:
+                for action in changes(self.state, node, self[node].host.followers()):
+                    self.cluster.do(action)
+
+    def _copy(self) -> None:
+        self.ask_for_copies(self._some())
+
+    def ask_for_copies(self, process: Process) -> None:
+        """Who has nothing asks for it."""
+        by_source: dict[int, dict[int, int]] = {}
+        for location, source in process.host.wishes.items():
+            record = self.records[location][0]
+            by_source.setdefault(node_of(source), {})[location] = replica_on(record, process.node)
+        for source, wanted in by_source.items():
+            if source in self.away or any(each.process is process for each in self.copies):
+                continue
+            states = self[source].host.begin_copy(wanted)
+            rows = {location: [*self[source].visible.get(location, [])] for location in states}
+            self.copies.append(Copy(process, wanted, states, rows, source))
+
+    def _finish(self) -> None:
+        if not self.copies:
+            return
+        copy = self.copies.pop(self.chance.randrange(len(self.copies)))
+        if copy.source not in self.away:
+            self[copy.source].host.end_copy(copy.wanted)
+        if copy.process.node in self.away or self.chance.random() < 0.1:
+            return
+        try:
+            copy.process.host.install(copy, copy.states, copy.wanted)
+        except SerializationFailure:
+            return
+        self.installed += bool(copy.states)
+        copy.process.turn()
+
+    def _leave(self) -> None:
+        self.drop_points(self._some())
+
+    def drop_points(self, process: Process) -> None:
+        """Those of a database that has left go."""
+        for database in process.host.leaving:
+            batch = process.disk.batch()
+            process.host.forget_left(batch, database)
+            process.disk.write(batch, sync=True)
+            for rows in (process.visible, process.blocks):
+                for location in self.records:
+                    rows.pop(location, None)
+            self.begun_again += 1
+            process.learn()
+
+    def _drain(self) -> None:
+        drained = [each.node for each in self.state.all(Member) if each.draining]
+        node = self.chance.choice(drained) if drained else self.chance.choice(MEMBERS)
+        self.cluster.do(ChangeMember(node, draining=not drained))
+
+    def _lose(self) -> None:
+        """One node at a time is away, at first for a while and then for good; or it comes back."""
+        if self.away:
+            (node,) = self.away
+            if self.chance.random() < 0.5:
+                self.lost = {node}
+            else:
+                self.away, self.lost = set(), set()
+                self[node].crash()
+        else:
+            self.away = {self.chance.choice(MEMBERS)}
+            self.copies = [each for each in self.copies if each.process.node not in self.away]
+
+    def _factor(self) -> None:
+        self.cluster.do(SetReplication(DATABASE, self.chance.choice([2, 3, 3, 4])))
+
+    # The end
+
+    def heal(self) -> None:
+        """Everybody is there and hears everything, until nothing is left to be done."""
+        for node in self.away:
+            self[node].crash()
+        self.away, self.lost, self.loss = set(), set(), 0.0
+        for each in self.state.all(Member):
+            self.cluster.do(ChangeMember(each.node, draining=False))
+        for _ in range(150):
+            self.now += 1
+            for node in MEMBERS:
+                self[node].learn()
+                self[node].tick()
+            for _ in range(6):
+                self._deliver_all()
+            self._ask()
+            for action in next_steps(self.state, lambda node: False):
+                self.cluster.do(action)
+            self._move()
+            for node in MEMBERS:
+                self.ask_for_copies(self[node])
+            while self.copies:
+                self._finish()
+            for node in MEMBERS:
+                self.drop_points(self[node])
+            if self.is_done():
+                return
+        raise AssertionError(f"it does not come to an end: {self.why()}")
+
+    def _deliver_all(self) -> None:
+        network, self.network = self.network, []
+        for sender, to, packet in network:
+            messages = unpack(packet, sender, to)
+            assert not any(isinstance(message, Snapshot) for message in messages)
+            self[to].host.step(messages)
+            self[to].turn()
+
+    def is_done(self) -> bool:
+        at = self.database
+        if not at.is_settled or at.learners or any(len(each.voters) != at.factor for each in at.locations):
+            return False
+        ends = [dict(self[node].host.log_ends()) for node in at.voters]
+        level = all(end == ends[0] and all(each[1] == each[3] for each in end.values()) for end in ends)
+        return level and not any(self[node].host.known for node in MEMBERS if node not in at.voters)
+
+    def why(self) -> Any:
+        return [(r.location, r.voters, r.learners, r.epoch, r.active_epoch, r.leader) for r, _ in self.records.values()]
+
+    def check(self) -> None:
+        acknowledged = [body for body, told in self.told.items() if told and isinstance(told[0], Written)]
+        at = self.database
+        for location in self.records:
+            rows = [self[node].visible.get(location, []) for node in at.voters]
+            assert all(each == rows[0] for each in rows)
+            assert len(rows[0]) == len(set(rows[0]))
+            mine = {body for body in acknowledged if body.endswith(b"at %d" % location)}
+            assert mine <= {*rows[0]}, f"{len(mine - {*rows[0]})} acknowledged writes are gone"
+        for node in MEMBERS:
+            if node not in at.voters:
+                assert not any(self[node].visible.get(location) for location in self.records)
+
+    @property
+    def written(self) -> int:
+        return sum(bool(told) and isinstance(told[0], Written) for told in self.told.values())

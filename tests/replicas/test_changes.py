@@ -1,0 +1,205 @@
+"""Who comes, who votes and who goes: by the records, by who is lost, and by what leaders know of their followers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from tests.metadata.test_rules import Cluster
+from tests.replicas.test_failover import cluster_of, records
+from tsdb.cluster.metadata.commands import Activate, Assign, ChangeMember, SetLearners, SetReplication
+from tsdb.cluster.replicas.moving import Follower, changes, handed_over, next_steps
+from tsdb.cluster.replicas.records import replica_on
+from tsdb.cluster.replicas.requests import actions_of
+from tsdb.cluster.replication import record as core
+
+GOOD, BEHIND, SLOW = Follower(True), Follower(False, True), Follower(False)
+
+
+def nobody(node: int) -> bool:
+    return False
+
+
+def done(cluster: Cluster, lost: Collection[int] = ()) -> int:
+    """Carry out what the leader of the metadata decides; how many commands."""
+    found = next_steps(cluster.machine.state, lambda node: node in lost)
+    for action in found:
+        assert cluster.do(action) == ()
+    return len(found)
+
+
+Known = Mapping[int, Follower]
+
+
+def led(cluster: Cluster, known: Known, *, but: Mapping[int, Known] | None = None) -> int:
+    """What the leaders of locations decide that know all others so; how many locations get an epoch."""
+    count = 0
+    for leader in {each.leader for each in records(cluster)}:
+        followers = {
+            each.location: {n: f for n, f in {**known, **(but or {}).get(each.location, {})}.items() if n != leader}
+            for each in records(cluster)
+            if each.leader == leader
+        }
+        for action in changes(cluster.machine.state, leader, followers):
+            cluster.do(action)
+            count += len(action.assignments) if isinstance(action, Assign) else 0
+    return count
+
+
+def activate(cluster: Cluster) -> None:
+    cluster.do(Activate(tuple((each.location, each.epoch) for each in records(cluster))))
+
+
+def voters(cluster: Cluster) -> set[tuple[int, ...]]:
+    return {each.voters for each in records(cluster)}
+
+
+def spare_of(cluster: Cluster, count: int) -> int:
+    return next(node for node in range(1, count + 1) if node not in records(cluster)[0].voters)
+
+
+def test_a_database_that_has_its_nodes_is_left_alone() -> None:
+    cluster = cluster_of(4, 3)
+    assert done(cluster) == 0
+    assert led(cluster, dict.fromkeys(range(1, 5), GOOD)) == 0
+
+
+def test_a_drained_node_is_replaced_step_by_step_and_never_missed() -> None:
+    cluster = cluster_of(4, 3)
+    spare, gone = spare_of(cluster, 4), next(n for n in records(cluster)[0].voters if n != records(cluster)[0].leader)
+    cluster.do(ChangeMember(gone, draining=True))
+    before = records(cluster)[0].voters
+    assert done(cluster) == 32
+    assert {each.learners for each in records(cluster)} == {(spare,)}
+    assert done(cluster) == 0
+    all_good = dict.fromkeys(range(1, 5), GOOD)
+    # A learner that has not caught up is waited for, and so is one that has not in all locations, of those others.
+    assert led(cluster, {**all_good, spare: SLOW}) == 0
+    first = records(cluster)[0].location
+    assert led(cluster, all_good, but={first: {spare: SLOW}}) == 31
+    activate(cluster)
+    assert led(cluster, all_good) == 1
+    activate(cluster)
+    assert voters(cluster) == {tuple(sorted((*before, spare)))}
+    assert led(cluster, all_good) == 32
+    assert voters(cluster) == {tuple(sorted({*before, spare} - {gone}))}
+    # It has its points until the next epoch is active.
+    assert replica_on(records(cluster)[0], gone) != gone << 40
+    activate(cluster)
+    assert gone not in dict(records(cluster)[0].replicas)
+    assert (done(cluster), led(cluster, all_good)) == (0, 0)
+
+
+def test_who_is_lost_is_replaced_and_who_comes_back_in_time_is_not() -> None:
+    cluster = cluster_of(4, 3)
+    lost = records(cluster)[0].voters[-1]
+    assert done(cluster, lost={lost}) == 32
+    assert done(cluster) == 32
+    assert {each.learners for each in records(cluster)} == {()}
+    # Nobody else is there: nothing is done.
+    cluster = cluster_of(3, 3)
+    assert done(cluster, lost={1}) == 0
+
+
+def test_nobody_goes_without_whom_no_majority_would_be_good() -> None:
+    cluster = cluster_of(3, 3)
+    assert cluster.do(SetReplication(2, 2)) == ()
+    leader = records(cluster)[0].leader
+    one, other = (node for node in (1, 2, 3) if node != leader)
+    assert led(cluster, {one: SLOW, other: SLOW}) == 0
+    # Of those that may go it is the one that is not good.
+    assert led(cluster, {one: SLOW, other: GOOD}) == 32
+    assert voters(cluster) == {tuple(sorted((leader, other)))}
+
+
+def test_a_voter_that_cannot_catch_up_leaves_all_locations_and_comes_again_as_another() -> None:
+    cluster = cluster_of(3, 3)
+    leader = records(cluster)[0].leader
+    bad, good = (node for node in (1, 2, 3) if node != leader)
+    first = records(cluster)[0].location
+    number = replica_on(records(cluster)[0], bad)
+    known = dict.fromkeys((1, 2, 3), GOOD)
+    assert led(cluster, known, but={first: {bad: BEHIND}}) == 1
+    activate(cluster)
+    # In the others it is a stray now.
+    assert led(cluster, known) == 31
+    activate(cluster)
+    assert voters(cluster) == {tuple(sorted((leader, good)))}
+    assert done(cluster) == 32
+    assert {each.learners for each in records(cluster)} == {(bad,)}
+    assert replica_on(records(cluster)[0], bad) != number
+    assert led(cluster, known) == 32
+    activate(cluster)
+    assert voters(cluster) == {(1, 2, 3)}
+
+
+def test_a_stray_leader_hands_over_first() -> None:
+    cluster = cluster_of(3, 3)
+    leader = records(cluster)[0].leader
+    others = [node for node in (1, 2, 3) if node != leader]
+    first = records(cluster)[0].location
+    at = records(cluster)[0]
+    for action in actions_of(
+        cluster.machine.state, [core.Behind(first, 1, replica_on(at, leader), replica_on(at, others[0]))]
+    ):
+        cluster.do(action)
+    activate(cluster)
+    assert cluster.location(first).leader == others[0]
+    known = dict.fromkeys((1, 2, 3), GOOD)
+    assert led(cluster, known, but={first: {leader: BEHIND}}) == 1
+    activate(cluster)
+    assert led(cluster, known) == 31
+    assert leader not in {each.leader for each in records(cluster)}
+    activate(cluster)
+    assert led(cluster, known) == 31
+    assert voters(cluster) == {tuple(sorted(others))}
+
+
+def test_an_epoch_that_cannot_become_active_is_taken_back() -> None:
+    cluster = cluster_of(3, 3)
+    cluster.do(SetReplication(2, 2))
+    assert led(cluster, dict.fromkeys((1, 2, 3), GOOD)) == 32
+    (left,) = voters(cluster)
+    leader = records(cluster)[0].leader
+    stays = next(node for node in left if node != leader)
+    assert led(cluster, {1: GOOD, 2: GOOD, 3: GOOD, stays: SLOW}) == 0
+    assert led(cluster, {stays: BEHIND}) == 32
+    assert voters(cluster) == {(1, 2, 3)}
+    assert {each.epoch for each in records(cluster)} == {3}
+
+
+def test_a_learner_that_fell_behind_and_one_of_some_locations_go_and_come_again() -> None:
+    cluster = cluster_of(4, 3)
+    spare, lost = spare_of(cluster, 4), records(cluster)[0].voters[-1]
+    assert done(cluster, lost={lost}) == 32
+    first = records(cluster)[0].location
+    known = {**dict.fromkeys(range(1, 5), GOOD), spare: SLOW}
+    led(cluster, known, but={first: {spare: BEHIND}})
+    assert cluster.location(first).learners == ()
+    assert done(cluster, lost={lost}) == 31
+    assert done(cluster, lost={lost}) == 32
+
+
+def test_a_new_node_is_in_a_zone_of_its_own_and_has_least() -> None:
+    cluster = cluster_of(5, 3)
+    first = records(cluster)[0]
+    free = sorted({1, 2, 3, 4, 5} - {*first.voters})
+    for node in first.voters:
+        cluster.do(ChangeMember(node, zone=f"z{node}"))
+    lost, stays = first.voters[0], first.voters[1]
+    cluster.do(ChangeMember(free[0], zone=f"z{stays}"))
+    cluster.do(ChangeMember(free[1], zone="other"))
+    assert done(cluster, lost={lost}) == 32
+    assert {each.learners for each in records(cluster)} == {(free[1],)}
+    for each in records(cluster):
+        cluster.do(SetLearners(each.location, each.epoch, ()))
+
+
+def test_a_replica_that_is_to_lead_and_cannot_is_succeeded_by_who_has_more() -> None:
+    cluster = cluster_of(3, 3)
+    at = records(cluster)[0]
+    source = next(node for node in at.voters if node != at.leader)
+    found = handed_over(at, source)
+    assert found is not None
+    assert (found.leader, found.epoch, found.voters) == (source, at.epoch + 1, at.voters)
+    old = core.Behind(at.location, at.epoch, 77, replica_on(at, source))
+    assert actions_of(cluster.machine.state, [old]) == []

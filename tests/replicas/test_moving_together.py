@@ -1,0 +1,102 @@
+"""Four nodes, all but ports for clients: databases move between them, whole, while they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.setting import COLUMNS, START
+from tests.fixtures.waiting import until
+from tests.group.together import OPTIONS, Together
+from tests.replicas.test_together import HOUR, Replicated
+from tsdb.cluster.group.control import Done, Drain, Remove, Replicate
+from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.model.schema import CreateDatabase, CreateSeries
+from tsdb.model.store import RangeDeletion, TimeRange
+
+
+class Moved(Replicated):
+    def holders(self) -> set[int]:
+        """The nodes of a database all of whose locations have the same ones and are settled; none otherwise."""
+        state = self.any().metadata
+        number = self.database(self.any()).number
+        own = [each for each in state.all(LocationRecord) if each.database == number]
+        voters = {each.voters for each in own}
+        settled = all(each.active_epoch == each.epoch and not each.learners for each in own)
+        return {*voters.pop()} if len(voters) == 1 and settled else set()
+
+    def at(self, node: int) -> list[int]:
+        """What a node has, whoever leads."""
+        return sorted(self.values(self.together.nodes[node].engine.view()))
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Moved]:
+    together = Together(tmp_path, replace(OPTIONS, replica_log_bytes=0))
+    together.lost_node_s = 6.0
+    together.found()
+    together.start(1)
+    try:
+        together.start(2, join=1)
+        together.start(3, join=1)
+        until(lambda: together.roles(1) == {1: "voter", 2: "voter", 3: "voter"})
+        assert isinstance(together.ask(2, Replicate(3)), Done)
+        cluster = Moved(together)
+        node = together.nodes[1]
+        node.change(CreateDatabase("shared"))
+        node.change(CreateSeries("shared", "cpu", COLUMNS, True))
+        for each in together.nodes.values():
+            until(lambda: "cpu" in cluster.database(each).series if "shared" in each.catalog.databases else False)  # noqa: B023
+        yield cluster
+    finally:
+        together.end()
+
+
+def fill(cluster: Moved) -> list[int]:
+    """Points of many hours, some of them deleted, in blocks, and none of their ops in any log any more."""
+    cluster.write([*range(2000)])
+    leader = cluster.leader()
+    gone = TimeRange(START + 2 * HOUR, START + 3 * HOUR)
+    leader.delete(cluster.database(leader), RangeDeletion(cluster.series(leader), gone)).result(30)
+    expected = [each for each in range(2000) if not 120 <= each < 180]
+    cluster.everywhere(expected)
+    for node in cluster.nodes.values():
+        node.flush()
+    return expected
+
+
+def test_a_drained_node_is_replaced_by_one_that_gets_a_copy_and_its_points_go(cluster: Moved) -> None:
+    expected = fill(cluster)
+    together = cluster.together
+    together.start(4, join=1)
+    assert isinstance(together.ask(1, Drain(2, True)), Done)
+    until(lambda: cluster.holders() == {1, 3, 4})
+    cluster.write([5000], START + 100 * HOUR)
+    expected = [*expected, 5000]
+    assert sorted(cluster.read()) == expected
+    for node in (1, 3, 4):
+        until(lambda: cluster.at(node) == expected)  # noqa: B023
+    until(lambda: cluster.at(2) == [])
+    assert together.nodes[4].agreement.gauges()["replica_copies_received_total"] in (1, 2)
+    assert isinstance(together.ask(1, Remove(2, accept_loss=False)), Done)
+
+
+def test_a_lost_node_is_replaced_and_may_come_back(cluster: Moved) -> None:
+    expected = fill(cluster)
+    together = cluster.together
+    together.start(4, join=1)
+    until(lambda: together.roles(1).get(4) is not None)
+    first = cluster.leader().engine.node
+    together.stop(first)
+    cluster.write([5000], START + 100 * HOUR)
+    until(lambda: cluster.holders() == {1, 2, 3, 4} - {first})
+    cluster.write([5001], START + 200 * HOUR)
+    expected = [*expected, 5000, 5001]
+    assert sorted(cluster.read()) == expected
+    for node in {1, 2, 3, 4} - {first}:
+        until(lambda: cluster.at(node) == expected)  # noqa: B023
+    together.start(first)
+    until(lambda: cluster.at(first) == [])

@@ -1,0 +1,221 @@
+"""Which nodes have the replicas of a database, and the next step there. Pure.
+
+All locations of a database are at the same nodes. Nothing is remembered: a step follows from the records, from who is
+lost, and from what leaders know of their followers, so whoever leads next goes on.
+
+1. Too few voters that stay: a node that has nothing of the database becomes a learner of all its locations. The leader
+   of the metadata's group decides that (``next_steps``).
+2. It has got a copy and caught up: an epoch has it as a voter, beside the others.
+3. More voters than the replication factor says: an epoch without one of them, first without one that is drained, then
+   without one that does not answer. When that is active the node drops what it had.
+
+2 and 3 are a location's leader's to decide (``changes``), which knows who has what: an epoch without a voter must find
+a majority of the others good, or nothing could be written any more. A voter that cannot catch up leaves first, all its
+locations, since their points go together; it is as good as any other node then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import mmh3
+
+from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetLearners
+from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
+from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.records import is_shared
+
+COMING_MAX = 4
+"""Databases to which nodes are coming at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A replicated database, with its locations as they are."""
+
+    database: int
+    factor: int
+    locations: tuple[LocationRecord, ...]
+
+    @property
+    def is_settled(self) -> bool:
+        """No epoch is on its way to be active."""
+        return all(each.epoch and each.active_epoch == each.epoch for each in self.locations)
+
+    @property
+    def voters(self) -> frozenset[int]:
+        """Of all its locations."""
+        return frozenset.intersection(*(frozenset(each.voters) for each in self.locations))
+
+    @property
+    def nodes(self) -> frozenset[int]:
+        """That have something of it, or will."""
+        return frozenset(node for each in self.locations for node in (*each.voters, *each.learners))
+
+    @property
+    def learners(self) -> frozenset[int]:
+        return frozenset(node for each in self.locations for node in each.learners)
+
+    def is_stray(self, node: int) -> bool:
+        """Whether some location has no replica there (any more)."""
+        return any(node not in (*each.voters, *each.learners) for each in self.locations)
+
+
+def shared_databases(state: State) -> Iterator[Shared]:
+    rings = {ring.database: ring for ring in state.all(Ring) if is_shared(ring)}
+    found: dict[int, list[LocationRecord]] = {}
+    for record in state.all(LocationRecord) if rings else ():
+        if record.database in rings:
+            found.setdefault(record.database, []).append(record)
+    for number, records in found.items():
+        yield Shared(number, rings[number].replication_factor, tuple(records))
+
+
+def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
+    """Learners that come and go; ``is_lost``: who has not answered for so long that it is not waited for."""
+    members = {each.node: each for each in state.all(Member) if not each.gone}
+    lost = {node for node in members if is_lost(node)}
+    staying = {node for node, each in members.items() if node not in lost and not each.draining}
+    found: list[Action] = []
+    coming = 0
+    for each in shared_databases(state):
+        coming += bool(each.learners)
+        if each.is_settled:
+            found += _step(each, members, staying, state, may_come=coming < COMING_MAX)
+    return found
+
+
+def _step(
+    at: Shared, members: Mapping[int, Member], staying: Collection[int], state: State, *, may_come: bool
+) -> list[Action]:
+    needed = sum(node in staying for node in at.voters) < at.factor
+    stale = {node for node in at.learners if node not in staying or not needed or at.is_stray(node)}
+    if stale:
+        return [*_without_learners(at.locations, stale)]
+    node = _comes(at, members, staying, state) if needed and not at.learners and may_come else 0
+    return [SetLearners(each.location, each.epoch, (*each.learners, node)) for each in at.locations] if node else []
+
+
+def _comes(at: Shared, members: Mapping[int, Member], staying: Collection[int], state: State) -> int:
+    """A node that has nothing of it: in a zone of its own if there is one, then the one that has least; 0: none."""
+    zones = {members[node].zone for node in at.voters if node in members and node in staying}
+    has = dict.fromkeys(members, 0)
+    for record in state.all(LocationRecord):
+        for node in {*record.voters, *record.learners}:
+            has[node] = has.get(node, 0) + 1
+    free = [node for node in staying if node not in at.nodes]
+    return min(
+        free,
+        key=lambda node: (members[node].zone in zones, has[node], mmh3.hash(f"{at.database} {node}", signed=False)),
+        default=0,
+    )
+
+
+def _without_learners(records: Iterable[LocationRecord], nodes: Collection[int]) -> Iterator[Action]:
+    for each in records:
+        left = tuple(node for node in each.learners if node not in nodes)
+        if left != each.learners:
+            yield SetLearners(each.location, each.epoch, left)
+
+
+# What the leader of a location does
+
+
+@dataclass(frozen=True, slots=True)
+class Follower:
+    """Another replica as its leader knows it: it misses next to nothing and answers; it has something, and not what
+    comes before the ops that are kept."""
+
+    is_good: bool
+    is_behind: bool = False
+
+
+Followers: TypeAlias = Mapping[int, Mapping[int, Follower]]
+"""By location, by node."""
+
+
+def changes(state: State, node: int, followers: Followers) -> list[Action]:
+    """The next changes of the locations that ``node`` leads, which are those in ``followers``."""
+    members = {each.node: each for each in state.all(Member) if not each.gone}
+    assigned: list[Assignment] = []
+    found: list[Action] = []
+    for at in shared_databases(state) if followers else ():
+        for record in at.locations:
+            known = followers.get(record.location)
+            if known is not None and record.leader == node:
+                led = _Led(at, record, known, members)
+                if (next_epoch := led.next_epoch()) is not None:
+                    assigned.append(next_epoch)
+                else:
+                    behind = {each for each in record.learners if each in known and known[each].is_behind}
+                    found += _without_learners((record,), behind)
+    return [Assign(tuple(assigned)), *found] if assigned else found
+
+
+@dataclass(frozen=True, slots=True)
+class _Led:
+    """A location, as the node sees it that leads it."""
+
+    at: Shared
+    record: LocationRecord
+    known: Mapping[int, Follower]
+    members: Mapping[int, Member]
+
+    def _is_good(self, node: int) -> bool:
+        return node == self.record.leader or (node in self.known and self.known[node].is_good)
+
+    def next_epoch(self) -> Assignment | None:
+        """One voter more, one less, or another leader. Who goes is not missed: a majority of the others is good."""
+        record = self.record
+        if record.active_epoch != record.epoch:
+            return self._taken_back()
+        for learner in record.learners:
+            # It comes to all locations, or it would have to leave again.
+            if self._is_good(learner) and not self.at.is_stray(learner):
+                learners = tuple(each for each in record.learners if each != learner)
+                voters = tuple(sorted((*record.voters, learner)))
+                return Assignment(record.location, record.epoch + 1, record.leader, voters, learners)
+        others = [voter for voter in record.voters if voter != record.leader]
+        if self.at.is_stray(record.leader):
+            heir = next((each for each in others if self._is_good(each) and not self.at.is_stray(each)), 0)
+            return next_epoch(record, heir) if heir else None
+        goes = [
+            each for each in others if (each in self.known and self.known[each].is_behind) or self.at.is_stray(each)
+        ]
+        if not goes and len(record.voters) > self.at.factor:
+            goes = [max(others, key=self._superfluous)]
+            # Not before all locations have somebody in its place.
+            if any(goes[0] in each.voters and len(each.voters) <= self.at.factor for each in self.at.locations):
+                return None
+        for node in goes:
+            voters = tuple(each for each in record.voters if each != node)
+            if 2 * sum(map(self._is_good, voters)) > len(voters):
+                return Assignment(record.location, record.epoch + 1, record.leader, voters, record.learners)
+        return None
+
+    def _taken_back(self) -> Assignment | None:
+        """An epoch that cannot become active, since one of its voters has fallen behind meanwhile: the voters before it
+        are all there still."""
+        record = self.record
+        stuck = any(voter in self.known and self.known[voter].is_behind for voter in record.voters)
+        if not stuck or record.voters == record.active_voters or record.leader not in record.active_voters:
+            return None
+        learners = tuple(each for each in record.learners if each not in record.active_voters)
+        return Assignment(record.location, record.epoch + 1, record.leader, record.active_voters, learners)
+
+    def _superfluous(self, node: int) -> tuple[bool, bool, bool, int]:
+        member = self.members.get(node)
+        return member is None, member is not None and member.draining, not self._is_good(node), node
+
+
+def handed_over(record: LocationRecord, source: int) -> Assignment | None:
+    """Who is to lead cannot catch up with ``source``: that one leads, or else any other."""
+    heirs = [source] if source in record.voters else [each for each in record.voters if each != record.leader]
+    return next_epoch(record, heirs[0]) if heirs else None
+
+
+def next_epoch(was: LocationRecord, leader: int) -> Assignment:
+    """With the same voters and learners."""
+    return Assignment(was.location, was.epoch + 1, leader, was.voters, was.learners)
