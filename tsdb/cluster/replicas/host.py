@@ -485,6 +485,7 @@ class Host:
             "replicas_behind": sum(mine.is_behind for mine in self._mine.values()),
             "replica_ops_uncommitted": sum(last - commit for _, last, commit, _ in ends),
             "replica_ops_applied_total": self.ops_applied,
+            "replica_sequences_applied": sum(applied for _, _, _, applied in ends),
             "replica_ops_reverted_total": self.ops_reverted,
             "replica_messages_dropped_total": self.messages_dropped,
             "replica_writes_waiting": len(self._asked),
