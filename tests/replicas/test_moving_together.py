@@ -13,7 +13,8 @@ from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.test_together import HOUR, Replicated
 from tsdb.cluster.group.control import Done, Drain, Remove, Replicate
-from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.metadata.records import LocationRecord, replica_on
+from tsdb.errors import FeatureNotSupported, InvalidCatalogName
 from tsdb.model.schema import CreateDatabase, CreateSeries
 from tsdb.model.store import RangeDeletion, TimeRange
 
@@ -100,3 +101,51 @@ def test_a_lost_node_is_replaced_and_may_come_back(cluster: Moved) -> None:
         until(lambda: cluster.at(node) == expected)  # noqa: B023
     together.start(first)
     until(lambda: cluster.at(first) == [])
+
+
+def test_a_node_that_was_away_for_too_long_drops_what_it_has_and_is_rebuilt(cluster: Moved) -> None:
+    expected = fill(cluster)
+    together = cluster.together
+    together.end()
+    together.start(1)
+    together.start(2)
+    cluster.write([5000], START + 100 * HOUR)
+    for node in cluster.nodes.values():
+        until(lambda: 5000 in cluster.values(node.engine.view()))  # noqa: B023
+        node.flush()
+    cluster.write([5001], START + 200 * HOUR)
+    before = {record.location: replica_on(record, 3) for record in cluster.any().metadata.all(LocationRecord)}
+    together.start(3)
+    expected = [*expected, 5000, 5001]
+    until(lambda: cluster.holders() == {1, 2, 3} and cluster.at(3) == expected)
+    number = cluster.database(cluster.any()).number
+    own = [each for each in cluster.any().metadata.all(LocationRecord) if each.database == number]
+    assert all(replica_on(each, 3) != before[each.location] for each in own)
+    assert together.nodes[3].agreement.gauges()["replica_copies_received_total"] >= 1
+    assert sorted(cluster.read()) == expected
+    # It counts: without one of the others there is a majority.
+    together.stop(1)
+    cluster.write([5002], START + 300 * HOUR)
+    assert sorted(cluster.read()) == [*expected, 5002]
+
+
+def test_a_replicated_database_gets_more_replicas_and_fewer(cluster: Moved) -> None:
+    expected = fill(cluster)
+    together = cluster.together
+    together.start(4, join=1)
+    until(lambda: together.roles(1).get(4) is not None)
+    assert isinstance(together.ask(1, Replicate(4, "shared")), Done)
+    until(lambda: cluster.holders() == {1, 2, 3, 4})
+    until(lambda: cluster.at(4) == expected)
+    assert isinstance(together.ask(1, Replicate(2, "shared")), Done)
+    until(lambda: len(cluster.holders()) == 2)
+    left = cluster.holders()
+    assert sorted(cluster.read()) == expected
+    for node in {1, 2, 3, 4} - left:
+        until(lambda: cluster.at(node) == [])  # noqa: B023
+    with pytest.raises(FeatureNotSupported, match="made anew"):
+        together.ask(1, Replicate(1, "shared"))
+    with pytest.raises(FeatureNotSupported, match="made anew"):
+        together.ask(1, Replicate(3, "tsdb"))
+    with pytest.raises(InvalidCatalogName):
+        together.ask(1, Replicate(3, "nothing"))

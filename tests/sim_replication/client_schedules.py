@@ -20,7 +20,7 @@ from tsdb.cluster.replication.clients import (
     Unknown,
     Written,
 )  # fmt: skip
-from tsdb.cluster.replication.messages import Beat, BeatAck, Fetch, Fetched, Repl
+from tsdb.cluster.replication.messages import Beat, BeatAck, Fetch, Fetched, Gap, Repl
 from tsdb.cluster.replication.ops import Covered, LocationState, Op, OpKind
 from tsdb.cluster.replication.producers import Producers
 from tsdb.cluster.replication.record import Abdicate, Diverged, Seal, Sealed
@@ -442,6 +442,32 @@ def a_window_is_not_exceeded_and_what_is_lost_is_sent_again() -> None:
     assert stage.last(2) == stage.last(1) == stage.commit(1)
     assert len(rows_of(stage.actors[2].store.ops(stage.last(2))[0].body)) == 2
     assert stage[1].standing == (Role.LEADER, stage.record.epoch, True)
+
+
+def a_leader_knows_who_has_something_and_cannot_catch_up() -> None:
+    """Who has nothing can be given all; who has something must leave first. Of who said nothing nothing is known."""
+    stage = Stage(4, (1, 2, 3))
+    stage.lead(1)
+    stage.write(1)
+    stage.run()
+    stage.write(1)
+    stage.run(without=[3])
+    stage.tick(1)
+    stage.run(without=[3])
+    stage.actors[1].flush()
+    stage.drain(1)
+    stage.change(learners=(4,))
+    assert stage[4].is_empty
+    assert not stage[3].is_empty
+    assert not stage[1].followers[4][2]
+    stage.network.clear()
+    stage.tick(1)
+    for message in stage.take(Repl):
+        stage.deliver(message)
+    for message in stage.take(Gap):
+        stage.deliver(message)
+    assert {number: each[2] for number, each in stage[1].followers.items()} == {2: False, 3: True, 4: False}
+    assert not stage[3].followers
 
 
 SCHEDULES = tuple(

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.model import Seen
 from tests.cluster.setting import SECOND, START, Setting
 from tests.fixtures.waiting import until
-from tsdb.errors import DataCorrupted
+from tsdb.errors import DataCorrupted, DiskFull
 from tsdb.model.ring import bucket_hash, location_of
 from tsdb.model.store import RangeDeletion, TimeRange
 from tsdb.model.time import BUCKET_NS
@@ -139,6 +139,19 @@ def test_a_copy_that_is_not_what_was_sent_is_not_installed(tmp_path: Path) -> No
                 arriving.check(chunks, rows, digest)
         with pytest.raises(DataCorrupted):
             arriving.take(b"TC\x01" + bytes(100))
+
+
+def test_a_copy_takes_nothing_of_the_disks_reserve(tmp_path: Path) -> None:
+    free = [1 << 40]
+    with (
+        Setting(tmp_path / "a") as source,
+        Setting(tmp_path / "b", disk_reserve=1 << 20, free_bytes=lambda _: free[0]) as target,
+    ):
+        fill(source, Random(5))
+        free[0] = 1 << 10
+        with pytest.raises(DiskFull):
+            begin(source, target, everywhere(source))
+        assert stored(target) == 0
 
 
 def test_a_database_leaves_a_node_and_may_come_again(tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ class Group:
             if self._closed:
                 return
             self._closed = True
+        self.copies.stop()
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         # What is written or applied meanwhile ends first: it tells the event loop of it.
         self._log_pool.shutdown(wait=True)

@@ -67,6 +67,11 @@ class Copying:
         self._sending = 0
         self.sent = self.received = self.given_up = 0
         self.bytes_sent = self.bytes_received = 0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Nothing is waited for any more: before the tasks are cancelled."""
+        self._stopped = True
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -135,6 +140,8 @@ class Copying:
             sent = await self._take_all(arriving, chunks, number)
             await self._received(arriving.check, sent.chunks, sent.rows, sent.digest)
             states = {location: decode_state(state) for location, state in sent.states}
+            if not states:
+                raise CannotConnectNow("it has nothing of it any more")
             if not states.keys() <= wanted.keys():
                 raise ProtocolViolation("a copy has locations that nobody asked for")
             size = arriving.value_bytes
@@ -179,7 +186,7 @@ class Copying:
     def _take(self, arriving: Arriving, chunk: memoryview) -> None:
         end = time.monotonic() + SCHEMA_S
         while arriving.schema_of(chunk) > self._engine.catalog.version:
-            if time.monotonic() >= end:
+            if self._stopped or time.monotonic() >= end:
                 raise CannotConnectNow("the schema of a copy has not come yet")
             time.sleep(0.02)
         arriving.take(chunk)
