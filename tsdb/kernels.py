@@ -14,10 +14,12 @@ their addresses (``int64_at`` …): numba knows neither. All of these check boun
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -55,7 +57,48 @@ import numpy as np  # noqa: E402
 import numpy.typing as npt  # noqa: E402
 from llvmlite import ir  # noqa: E402
 from numba import extending  # noqa: E402
-from numba.core import cgutils  # noqa: E402
+from numba.core import caching, cgutils  # noqa: E402
+
+_caching: Any = caching
+
+
+class CacheFile(_caching.IndexDataCacheFile):  # type: ignore[misc]
+    """The compiled code of one kernel on disk: a file for each signature, and an index of these.
+
+    Several processes may add to it at the same time, which numba's own does not stand: it gives signatures numbers, two
+    processes gave one number to two signatures, and a third ran code that was compiled for other types. Here the file's
+    name follows from the signature, it is there before the index names it, and the index is changed under a lock, so
+    that it loses nothing. What cannot be read is compiled anew.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        name = self._data_name(int.from_bytes(hashlib.sha256(self._dump(key)).digest()[:8]))
+        self._save_data(name, data)
+        with self._locked():
+            self._save_index({**self._load_index(), key: name})
+
+    def load(self, key: Any) -> Any:
+        try:
+            return super().load(key)
+        except Exception:  # whatever a torn file makes of unpickling
+            return None
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            found: dict[Any, str] = super()._load_index()
+        except Exception:
+            found = {}
+        return found
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with open(os.path.join(self._cache_path, "lock"), "ab") as lock:
+            with contextlib.suppress(OSError):  # not every file system has locks; what is lost then is compiled again
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+_caching.IndexDataCacheFile = CacheFile
 
 
 def _compiled(**options: Any) -> Callable[[Any], Any]:
