@@ -157,6 +157,33 @@ def large(rows: int) -> Points:
     )
 
 
+def numbers(rows: int, high: int) -> Points:
+    """Without absent values."""
+    rng = np.random.default_rng(4)
+    fields = {
+        3: pa.array(rng.integers(0, high, rows)),
+        4: pa.array(rng.integers(2**64 - high, 2**64 - 1, rows, np.uint64)),
+        5: pa.array(np.full(rows, 0.25)),
+        6: pa.array(rng.integers(0, high, rows + 3)).slice(3),
+    }
+    points = large(rows)
+    return Points(points.series, points.times, points.tagsets, points.tagset, fields)
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 5000])
+@pytest.mark.parametrize("high", [100, 2**62])
+def test_numbers_come_back_packed_or_compressed(rows: int, high: int) -> None:
+    points = numbers(rows, high)
+    body = encode_write([points])
+    (found,) = decode_write(body)
+    assert_same(found, points)
+    if high == 100:
+        # Octets of a row: time, place of the tag set, three columns whose values are apart.
+        assert len(body) < (2 + 1 + 1 + 1 + 1) * rows + 2000
+    else:
+        assert len(body) < 8 * 6 * rows + 2000
+
+
 @pytest.mark.parametrize("rows", [255, 256, 5000])
 def test_compressed_and_plain_bodies_come_back(rows: int) -> None:
     points = large(rows)
@@ -169,7 +196,7 @@ def test_a_small_write_has_no_arrow_schema_in_it() -> None:
 
 
 def test_a_damaged_body_that_nobody_checked_is_an_error_or_has_its_rows() -> None:
-    body = encode_write([large(20), large(300)])
+    body = encode_write([large(20), large(300), numbers(40, 100), numbers(300, 100)])
     for position in range(0, len(body), max(1, len(body) // 600)):
         for value in (0, 0xFF):
             broken = bytearray(body)

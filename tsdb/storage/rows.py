@@ -31,9 +31,10 @@ class Rows:
         return len(self.times)
 
 
-_WORDS = pa.Int64Array, pa.DoubleArray, pa.UInt64Array
+# Arrow's arrays of numbers of 64 bits.
+WORDS = pa.Int64Array, pa.DoubleArray, pa.UInt64Array
 
 
 def bytes_of_column(values: pa.Array) -> int:
     """Bytes of a column's values; of numbers without their bitmap: to go through buffers takes as long as to add."""
-    return 8 * len(values) if isinstance(values, _WORDS) else int(values.nbytes)
+    return 8 * len(values) if isinstance(values, WORDS) else int(values.nbytes)
