@@ -51,6 +51,25 @@ def sort_rows(
 
 
 @kernel
+def turn_values(values: Table, bits: Int64s, columns: npt.NDArray[np.int64]) -> bool:
+    """Put the bits of all values into ``columns`` int64[fields, rows], if every row has just the fields of the first,
+    in its order and of its kinds. Most bodies are such; False: this one is not."""
+    fields, rows = columns.shape
+    value = 0
+    for row in range(rows):
+        for field in range(fields):
+            if (
+                values[VALUE_ROW, value] != row
+                or values[VALUE_FIELD, value] != values[VALUE_FIELD, field]
+                or values[VALUE_KIND, value] != values[VALUE_KIND, field]
+            ):
+                return False
+            columns[field, row] = bits[value]
+            value += 1
+    return True
+
+
+@kernel
 def sort_values(
     values: Table,
     bits: Int64s,

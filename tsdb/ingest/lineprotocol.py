@@ -24,7 +24,15 @@ from tsdb.ingest import kernel as k
 from tsdb.ingest import kernel_names as kn
 from tsdb.ingest import lexicon, room
 from tsdb.ingest.faults import Limits, LineError, line_text, message_of
-from tsdb.ingest.kernel_columns import KINDS, cut, sort_rows, sort_values, strings_size, unescape_strings
+from tsdb.ingest.kernel_columns import (
+    KINDS,
+    cut,
+    sort_rows,
+    sort_values,
+    strings_size,
+    turn_values,
+    unescape_strings,
+)
 from tsdb.ingest.kernel_numbers import FLOAT_RANGE
 from tsdb.ingest.kernel_tags import clashing, number_fields, number_groups
 from tsdb.ingest.lexicon import Lexicon
@@ -294,6 +302,9 @@ class _Sorting:
         self.dead_count = int(self.dead.sum())
 
     def _lines(self) -> tuple[Lines, ...]:
+        alike = self._lines_alike()
+        if alike is not None:
+            return (alike,)
         rows, names = self.rows, self.names
         used = np.zeros(names.shape[1], dtype=np.uint8)  # a refused line's tags must not reach the schema
         used[rows[k.ROW_KEY] if self.dead_count == 0 else rows[k.ROW_KEY, ~self.dead]] = 1
@@ -322,6 +333,37 @@ class _Sorting:
                 )
             )
         return tuple(found)
+
+    def _lines_alike(self) -> Lines | None:
+        """All lines, where every one has the same fields in the same order; a field is of one measurement."""
+        rows, count = self.rows, self.rows.shape[1]
+        fields = self.values.shape[1] // count
+        if self.dead_count or fields * count != self.values.shape[1]:
+            return None
+        columns = np.empty((fields, count), np.int64)
+        if not turn_values(self.values, self.output.bits, columns):
+            return None
+        used = np.zeros(self.names.shape[1], np.bool_)
+        used[rows[k.ROW_KEY]] = True
+        keys = np.flatnonzero(used).astype(np.int32)
+        number = np.empty(len(used), np.int32)
+        number[keys] = np.arange(len(keys), dtype=np.int32)
+        measurement = int(self.names[kn.MEASUREMENT, keys[0]])
+        every, found = np.arange(count, dtype=np.int32), []
+        for column, name, kind in zip(columns, *self.values[k.VALUE_FIELD :, :fields].tolist(), strict=True):
+            of = _KINDS[kind - 1]
+            found.append(FieldColumn(self.reader.text(name), of, every, _typed(self.text, of, column)))
+        line, start, end = rows[: k.ROW_KEY].copy()
+        return Lines(
+            self.reader.measurement(measurement),
+            line,
+            self.output.times[:count].copy(),
+            self.reader.keys(measurement, keys),
+            number[rows[k.ROW_KEY]],
+            tuple(found),
+            start,
+            end,
+        )
 
     def _columns(self, place: Int32s, groups: int) -> list[list[FieldColumn]]:
         """The field columns of each group."""
