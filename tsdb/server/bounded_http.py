@@ -30,10 +30,9 @@ _TOO_LATE = b"408 Request Timeout"
 _KEPT_TOKENS = (b"close", b"keep-alive")
 
 
-# What is read at once where nobody has an array for it. It is taken out at once, so one does for all connections.
-_READ_BYTES = 256 * 1024
-# With more of a body than this nothing is read until the application wants it.
-_AHEAD_BYTES_MAX = _READ_BYTES
+# What is read at once where nobody has an array for it. It is taken out at once, so one does for all connections. With
+# the first of a body that is longer nothing more is read until the application has an array for the rest.
+_READ_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -184,7 +183,7 @@ class BoundedHttp(HttpToolsProtocol):
         if own and not self.cycle.response_complete:
             self.cycle.body += own
             self.cycle.message_event.set()
-            if len(self.cycle.body) > _AHEAD_BYTES_MAX:
+            if self._body_left:
                 self.flow.pause_reading()
         if not self._body_left:
             self._end_body()
