@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.storage.merge import concat
-from tsdb.storage.rows import COUNTER_MASK, Rows, bytes_of_column
+from tsdb.storage import merge
+from tsdb.storage.rows import Rows, bytes_of_column
 from tsdb.storage.selection import Layout, layout_of
 from tsdb.storage.taking import sort
 
@@ -59,7 +59,7 @@ Runs = tuple[Run, ...]
 def run_of(rows: Rows) -> Run:
     """The run of some rows in any order; at least one."""
     ordered, unique = sort(rows)
-    counters = ordered.sequences & COUNTER_MASK
+    bounds = merge.bounds(ordered.times, ordered.sequences)
     size = ordered.tagset.nbytes + ordered.times.nbytes + ordered.sequences.nbytes
     size += sum(map(bytes_of_column, ordered.columns.values()))
     layout = layout_of(ordered.tagset)
@@ -67,13 +67,13 @@ def run_of(rows: Rows) -> Run:
         ordered,
         layout,
         unique,
-        int(ordered.times.min()),
-        int(ordered.times.max()),
-        int(ordered.tagset[0]),
-        int(ordered.tagset[-1]),
-        int(counters.min()),
-        int(counters.max()),
-        size + layout.nbytes + _RUN_BYTES + _COLUMN_BYTES * len(ordered.columns),
+        min_time=bounds[0],
+        max_time=bounds[1],
+        min_tagset=int(ordered.tagset[0]),
+        max_tagset=int(ordered.tagset[-1]),
+        min_counter=bounds[2],
+        max_counter=bounds[3],
+        bytes=size + layout.nbytes + _RUN_BYTES + _COLUMN_BYTES * len(ordered.columns),
     )
 
 
@@ -91,7 +91,7 @@ def folded(runs: Runs) -> Runs:
         tail = out[first:]
         if len(tail) < FAN or sum(len(r.rows) for r in tail) > ROWS_FOLDED_MAX or not alike([r.rows for r in tail]):
             break
-        out[first:] = [run_of(concat([r.rows for r in tail]))]
+        out[first:] = [run_of(merge.concat([r.rows for r in tail]))]
     return runs if len(out) == len(runs) else tuple(out)
 
 

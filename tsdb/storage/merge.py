@@ -53,6 +53,18 @@ def _order_of(tagset: npt.NDArray[np.int32], times: Int64s, sequences: Int64s) -
 
 
 @kernel
+def bounds(times: Int64s, sequences: Int64s) -> tuple[int, int, int, int]:
+    """The least and the most of times, and of counters; of at least one row."""
+    first = sequences[0] & COUNTER_MASK
+    least, most, low, high = times[0], times[0], first, first
+    for row in range(1, len(times)):
+        least, most = min(least, times[row]), max(most, times[row])
+        counter = sequences[row] & COUNTER_MASK
+        low, high = min(low, counter), max(high, counter)
+    return least, most, low, high
+
+
+@kernel
 def _counting_order(tagset: npt.NDArray[np.int32], low: int, slots: int) -> Int64s:
     """Stable order by tag set; ids lie in [low, low + slots)."""
     starts = np.zeros(slots + 1, np.int64)
