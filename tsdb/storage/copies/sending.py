@@ -18,6 +18,8 @@ from tsdb.model.time import bucket_of
 from tsdb.storage import codec
 from tsdb.storage.batches import Piece, joined
 from tsdb.storage.body import WriteBody, decode_write, encode_write
+from tsdb.storage.merge import take
+from tsdb.storage.rows import Rows
 from tsdb.storage.tagsets import TagSets
 from tsdb.storage.view import StorageView
 
@@ -115,12 +117,12 @@ def _points_of(
     every = all(each.number in wanted for each in database.locations)
     for piece in joined(view.pieces(ScanRequest(series, (TIME_NS, SEQUENCE, *(c.number for c in series.fields))))):
         for start, stop in _slices(piece):
-            chosen = np.arange(start, stop)
+            rows = _rows_of(piece, start, stop)
             if not every:
-                assert piece.times is not None
-                chosen = chosen[_rows_in(database.locations, database.number, series, piece.times[start:stop], wanted)]
-            if len(chosen):
-                yield _points(series, piece, chosen, tagsets)
+                found = _rows_in(database.locations, database.number, series, rows.times, wanted)
+                rows = rows if len(found) == len(rows) else take(rows, found)
+            if len(rows):
+                yield _points(series, rows, tagsets), rows.sequences
 
 
 def _slices(piece: Piece) -> Iterator[tuple[int, int]]:
@@ -142,14 +144,15 @@ def _rows_in(
     return np.sort(np.concatenate(found)) if found else np.empty(0, np.intp)
 
 
-def _points(series: Series, piece: Piece, rows: npt.NDArray[np.intp], tagsets: TagSets) -> tuple[Points, Int64s]:
+def _rows_of(piece: Piece, start: int, stop: int) -> Rows:
     assert piece.times is not None
     assert piece.tagset is not None
     assert piece.sequences is not None
-    ids, tagset = np.unique(piece.tagset[rows], return_inverse=True)
-    fields = {number: values.take(rows) for number, values in piece.columns.items()}
-    fields = {number: values for number, values in fields.items() if values.null_count < len(values)}
-    points = Points(
-        series, piece.times[rows], tagsets.all().take(ids.astype(np.int64)), tagset.astype(np.int32), fields
-    )
-    return points, piece.sequences[rows]
+    columns = {number: values.slice(start, stop - start) for number, values in piece.columns.items()}
+    return Rows(piece.tagset[start:stop], piece.times[start:stop], piece.sequences[start:stop], columns)
+
+
+def _points(series: Series, rows: Rows, tagsets: TagSets) -> Points:
+    ids, tagset = np.unique(rows.tagset, return_inverse=True)
+    fields = {number: values for number, values in rows.columns.items() if values.null_count < len(values)}
+    return Points(series, rows.times, tagsets.all().take(ids.astype(np.int64)), tagset.astype(np.int32), fields)
