@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,7 @@ from tests.fixtures.server import Start
 from tests.lines.conftest import rows
 from tsdb.cli.app import app
 from tsdb.cli.transfer import send
+from tsdb.cli.transfer.pieces import LINES_BYTES
 from tsdb.errors import StartupError
 from tsdb.server import Server
 
@@ -88,7 +90,7 @@ def test_what_is_refused_is_named_by_file_and_line(server: Server, tsdb: Tsdb, t
     assert f"{tmp_path}/a.lp:2: missing fields" in printed
     assert f"{tmp_path}/a.lp:4: field type conflict" in printed
     assert f"{tmp_path}/a.lp: 2 rows, 2 lines refused" in printed
-    assert f"{tmp_path}/b.csv: 0 rows, failed: invalid input syntax for type bigint" in printed
+    assert f"{tmp_path}/b.csv: 0 rows, failed: row 2: invalid input syntax for type bigint" in printed
     assert "3 rows from 3 files, 1 of them failed, 2 lines refused" in printed
     assert rows(server, "SELECT f FROM m ORDER BY time") == [(1.0,), (2.0,), (9.0,)]
     assert "there is no file" in repr(CliRunner().invoke(app, ["import", str(tmp_path / "nope.lp")]).exception)
@@ -126,6 +128,57 @@ def test_csv_into_a_table_keeps_texts_that_look_like_numbers(server: Server, tsd
     path.write_text("time,zip,n,ok,f\n" + ",".join(("2026-01-01T00:00:00Z", *map(str, row))) + "\n")
     tsdb.run("import", str(path))
     assert rows(server, "SELECT zip, n::text, ok, f FROM zips") == [row]
+
+
+def test_values_of_csv_are_what_the_table_says_not_what_the_first_rows_look_like(
+    server: Server, tsdb: Tsdb, tmp_path: Path
+) -> None:
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE later (time timestamptz, f float8, note text, ok boolean)")
+    count = 2 * LINES_BYTES // 40
+    early = "".join(f"2026-01-01T00:00:{i % 60:02d}Z,{i},,t{' ' * 12}\n" for i in range(count)).replace(" ", "")
+    assert len(early) > LINES_BYTES
+    last = '2026-01-02 00:00:00.1234569Z,12.5,"x",f\n'
+    (tmp_path / "later.csv").write_text("time,f,note,ok\n" + early + last)
+    tsdb.run("import", str(tmp_path / "later.csv"))
+    assert rows(server, "SELECT count(*), sum(f), count(note), count(*) FILTER (WHERE ok) FROM later") == [
+        (count + 1, count * (count - 1) / 2 + 12.5, 1, count)
+    ]
+    assert rows(server, "SELECT f FROM later WHERE time = '2026-01-02 00:00:00.123456Z'") == [(12.5,)]
+    (tmp_path / "later.csv").write_text("time,f,note,ok\n" + early + "2026-01-02,1,,t\n2026-01-02,1,,perhaps\n")
+    printed = tsdb.run("import", str(tmp_path / "later.csv"), code=1)
+    assert f'failed: row {count + 2}: invalid input syntax for type boolean: "perhaps"; column ok' in printed
+
+
+def test_a_partitioned_directory_comes_back_with_the_columns_of_its_path(
+    server: Server, tsdb: Tsdb, tmp_path: Path
+) -> None:
+    text = "".join(f"m,k={'a=1' if i % 2 else 'b/ä'} v={i}i {START + i * HOUR}\n" for i in range(30)).replace(
+        "a=1", "a\\=1"
+    )
+    tsdb.run("import", "-", "--format=lp", text=text.encode())
+    tsdb.run("export", "m", "--partition=day,k", f"--output={tmp_path}/parts")
+    tsdb.run("import", "--table=back", "--tags=k", str(tmp_path / "parts"))
+    assert rows(server, "SELECT count(*), sum(v), min(k), max(k) FROM back") == [(30, 435, "a=1", "b/ä")]
+    same = "SELECT count(*) FROM (SELECT time, k, v FROM back EXCEPT SELECT time, k, v FROM m) AS other"
+    assert rows(server, same) == [(0,)]
+    names = "SELECT column_name::text FROM information_schema.columns WHERE table_name = 'back' ORDER BY 1"
+    assert rows(server, names) == [("k",), ("time",), ("v",)]
+    pq.write_table(pa.table({"time": [START], "v": [1]}), tmp_path / "plain.parquet")
+    printed = tsdb.run("import", "--table=back", "--tags=k", str(tmp_path / "plain.parquet"), code=1)
+    assert 'failed: there is no column "k" for the tag' in printed
+
+
+@pytest.mark.parametrize("packed", [gzip.compress, lambda text: pa.compress(text, "zstd", asbytes=True)])
+def test_lines_go_to_the_database_of_the_url_and_standard_input_may_be_packed(
+    server: Server, tsdb: Tsdb, packed: Callable[[bytes], bytes]
+) -> None:
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE elsewhere")
+    url = server.pg_url.removesuffix("/tsdb") + "/elsewhere"
+    tsdb.run("import", f"--sql={url}", "--format=lp", "-", text=packed(b"m f=1 1\nm f=2 2\n"))
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT sum(f) FROM m").fetchall() == [(3.0,)]
 
 
 def test_every_format_out_is_what_was_there(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
@@ -246,6 +299,20 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_p
         found = connection.execute("SELECT count(*), count(DISTINCT a), sum(a) FROM events").fetchall()
     assert found == [(count, count, count * (count - 1) // 2)]
     assert not list((tmp_path / "journals").iterdir())
+
+
+def test_an_interrupted_import_says_that_it_goes_on(server: Server, tmp_path: Path) -> None:
+    _big(tmp_path / "events.lp", 300_000)
+    port = int(server.http_url.rstrip("/").rpartition(":")[2])
+    importer = _import(port, tmp_path / "events.lp")
+    end = time.monotonic() + 60
+    while not list((tmp_path / "journals").glob("*[0-9a-f]")) and time.monotonic() < end:
+        time.sleep(0.01)
+    importer.send_signal(signal.SIGINT)
+    _, said = importer.communicate(timeout=60)
+    assert importer.returncode == 130, said
+    assert "events.lp: interrupted after " in said
+    assert "; started again it goes on there" in said
 
 
 @pytest.mark.parametrize("name", ["points.csv", "points.lp"])

@@ -26,7 +26,7 @@ def import_(
     http: Annotated[
         str, typer.Option(help="Where its HTTP port is; line protocol goes there.", metavar="URL")
     ] = "http://127.0.0.1:8086",
-    database: Annotated[str, typer.Option(help="Database of line protocol.", metavar="NAME")] = "tsdb",
+    database: Annotated[str, typer.Option(help="Database of line protocol [that of --sql].", metavar="NAME")] = "",
     table: Annotated[str, typer.Option(help="Table of CSV and Parquet [the file's name].", metavar="NAME")] = "",
     time_column: Time = "time",
     tags: Tags = "",
@@ -48,11 +48,21 @@ def import_(
     place_kernel_cache(journal or _journals())
     from tsdb.cli.transfer.files import FORMATS, sources
     from tsdb.cli.transfer.job import Job, Wanted, counted, summary
+    from tsdb.cli.transfer.send import database_of
 
     if format_ is not None and format_ not in FORMATS.values():
         raise ConfigurationError(f'format "{format_}" is not lp, csv or parquet')
     wanted = Wanted(
-        http, sql, database, table, time_column, _names(tags), precision, user, producer, journal or _journals()
+        http,
+        sql,
+        database or database_of(sql),
+        table,
+        time_column,
+        _names(tags),
+        precision,
+        user,
+        producer,
+        journal or _journals(),
     )
     started = time.monotonic()
     reports = Job(sources(files, format_), wanted).run(Console(stderr=True))

@@ -17,7 +17,7 @@ import pyarrow.dataset as pd
 import pyarrow.parquet as pq
 from psycopg import sql
 
-from tsdb.cli.transfer.files import PACKED
+from tsdb.cli.transfer.files import PACKED, TIME_PARTS
 from tsdb.cli.transfer.line_text import joined, lines_of
 from tsdb.errors import ConfigurationError, StartupError
 
@@ -26,7 +26,6 @@ _TYPES = {
     "float8": pa.float64(), "timestamptz": pa.timestamp("us", "UTC"), "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
 }  # fmt: skip
-_PARTS = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
 TIME_NS = "time_ns"
 _KEYS = """SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s::regclass AND i.indisprimary"""
@@ -236,8 +235,8 @@ def _with_parts(batch: pa.RecordBatch, wanted: Wanted) -> pa.RecordBatch:
     for name in wanted.partition:
         if name in batch.schema.names:
             continue
-        if name not in _PARTS or wanted.time not in batch.schema.names:
-            raise ConfigurationError(f'"{name}" to partition by is no column and none of {", ".join(_PARTS)}')
-        text = pc.strftime(batch.column(wanted.time), format=_PARTS[name])
+        if name not in TIME_PARTS or wanted.time not in batch.schema.names:
+            raise ConfigurationError(f'"{name}" to partition by is no column and none of {", ".join(TIME_PARTS)}')
+        text = pc.strftime(batch.column(wanted.time), format=TIME_PARTS[name])
         batch = batch.append_column(name, text)
     return batch

@@ -6,8 +6,10 @@ import glob
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import BinaryIO, cast
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -16,6 +18,12 @@ from tsdb.errors import ConfigurationError
 STDIN = "-"
 FORMATS = {".lp": "lp", ".line": "lp", ".txt": "lp", ".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 PACKED = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+# What the first bytes of packed standard input are: it has no name that would say so.
+_MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"))
+# Parts of the time by which an export splits Parquet, and how they are written.
+TIME_PARTS = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H"}
+# The directory of rows whose value is NULL (Hive's word for it).
+_NULL_PART = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +50,21 @@ class Source:
         """The bytes as they are in the file."""
         return sys.stdin.buffer if self.path == STDIN else open(self.path, "rb")
 
+    @property
+    def parts(self) -> dict[str, str | None]:
+        """The columns of a partitioned directory, ``host=a/day=2026-01-01``: they are in the path, not in the file."""
+        split = [name.partition("=") for name in Path(self.path).parts[:-1] if "=" in name[1:]]
+        return {unquote(name): None if value == _NULL_PART else unquote(value) for name, _, value in split}
+
     def unpacked(self, raw: BinaryIO) -> BinaryIO:
-        if self.packed is None:
+        packed = self.packed
+        if self.path == STDIN:
+            peeking = raw if isinstance(raw, BufferedReader) else BufferedReader(cast(RawIOBase, raw))
+            first, raw = peeking.peek(4), peeking
+            packed = next((codec for magic, codec in _MAGIC if first.startswith(magic)), None)
+        if packed is None:
             return raw
-        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), self.packed))
+        return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, "r"), packed))
 
 
 def sources(names: Iterable[str], format_: str | None) -> list[Source]:

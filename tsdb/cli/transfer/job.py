@@ -85,6 +85,13 @@ class Job:
                     self._file(source, report, progress, task)
                 except (OSError, pa.ArrowException, ConfigurationError, Refused) as error:
                     report.failed = " ".join(str(error).split())
+                except KeyboardInterrupt:
+                    goes_on = source.path != STDIN or bool(self._wanted.producer)
+                    hint = "; started again it goes on there" if goes_on else ""
+                    console.print(
+                        f"{source.path}: interrupted after {counted(report.rows, 'row')}{hint}", soft_wrap=True
+                    )
+                    raise
                 reports.append(report)
         return reports
 
@@ -108,7 +115,12 @@ class Job:
                 for piece in found:
                     batch += 1
                     if batch > journal.done:
-                        report.note(piece, _send(sender, piece, journal.producer, batch))
+                        try:
+                            report.note(piece, _send(sender, piece, journal.producer, batch))
+                        except Refused as error:
+                            if error.row is None:
+                                raise
+                            raise Refused(f"row {piece.first + error.row - 1}: {error}") from None
                         journal.write(batch)
                     progress.update(task, completed=piece.read)
         finally:

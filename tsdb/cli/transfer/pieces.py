@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from tsdb.cli.transfer.files import Source
+from tsdb.cli.transfer.files import TIME_PARTS, Source
 from tsdb.errors import ConfigurationError
 from tsdb.ingest.stream import LineStream
 
@@ -33,7 +33,7 @@ class Piece:
 
 
 def pieces(source: Source, raw: BinaryIO, time: str, precision: str, texts: Sequence[str] = ()) -> Iterator[Piece]:
-    """``raw`` is the open file; ``texts`` are columns of CSV that are not to be read as numbers.
+    """``raw`` is the open file; ``texts`` are columns of CSV whose values go to the server as they are written.
 
     Raises what reading raises: OSError, pa.ArrowException.
     """
@@ -41,7 +41,8 @@ def pieces(source: Source, raw: BinaryIO, time: str, precision: str, texts: Sequ
         yield from _line_pieces(source, raw)
         return
     first = 1
-    for batch in _parquet(source, raw) if source.format == "parquet" else _csv(source, raw, texts):
+    for found in _parquet(source, raw) if source.format == "parquet" else _csv(source, raw, (*texts, time)):
+        batch = _with_parts(found, source.parts, time)
         for start in range(0, len(batch), ROWS):
             part = batch.slice(start, ROWS)
             yield Piece(first, rows=_with_time(part, time, precision), read=_position(raw))
@@ -103,12 +104,27 @@ def _parquet(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
     yield from pq.ParquetFile(raw).iter_batches(batch_size=ROWS)
 
 
+def _with_parts(batch: pa.RecordBatch, parts: dict[str, str | None], time: str) -> pa.RecordBatch:
+    """The batch with the columns that are in its file's path; parts of its time are in the time already."""
+    for name, value in parts.items():
+        if name in batch.schema.names or (name in TIME_PARTS and time in batch.schema.names):
+            continue
+        batch = batch.append_column(name, pa.repeat(pa.scalar(value, pa.string()), len(batch)))
+    return batch
+
+
 def _with_time(batch: pa.RecordBatch, time: str, precision: str) -> pa.RecordBatch:
     """Numbers in the column of times are in ``precision`` units since 1970; what is finer than µs is cut off."""
     at = batch.schema.get_field_index(time)
     if at < 0:
         return batch
     values = batch.column(at)
+    if pa.types.is_string(values.type):
+        # Numbers, or texts that the server reads.
+        if pc.all(pc.match_substring_regex(values, r"^[+-]?[0-9]+$"), min_count=1).as_py():
+            values = values.cast(pa.int64())
+        else:
+            values = pc.replace_substring_regex(values, pattern=r"(\.[0-9]{6})[0-9]+", replacement=r"\1")
     if pa.types.is_integer(values.type):
         if precision not in _UNITS:
             raise ConfigurationError(f'precision "{precision}" is not one of {", ".join(_UNITS)}')

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.csv as pcsv
 from psycopg import sql
 
-from tsdb.errors import StartupError
+from tsdb.errors import ConfigurationError, StartupError
 
 T = TypeVar("T")
 
@@ -35,15 +35,15 @@ _PASSING_STATES = ("08", "40", "53", "57P0")
 _PASSING_WORDS = ("too many", "starting up", "shutting down", "is stopping", "terminating connection")
 # InfluxDB 1's text of a partial write ends with its exact count.
 _DROPPED = re.compile(r"dropped=(\d+)$")
+_COPY_LINE = re.compile(r"^COPY .+?, line (\d+)(?:, )?")
 _NAMES = {
     pa.bool_(): "boolean", pa.int8(): "int2", pa.int16(): "int2", pa.int32(): "int4", pa.int64(): "int8",
     pa.uint8(): "int2", pa.uint16(): "int4", pa.uint32(): "int8", pa.uint64(): "numeric(20,0)",
     pa.float16(): "float4", pa.float32(): "float4", pa.float64(): "float8", pa.date32(): "date",
 }  # fmt: skip
 
-_TEXTS = """SELECT attname FROM pg_attribute JOIN pg_type t ON t.oid = atttypid
-WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
-AND typname IN ('text', 'varchar', 'bpchar', 'numeric', 'json', 'jsonb', 'uuid')"""
+_COLUMNS = """SELECT attname FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,23 @@ class Sent:
 
 
 class Refused(Exception):
-    """The server does not take this piece, nor would it later."""
+    """The server does not take this piece, nor would it later. ``row``, from 1 in the piece, is why, if known."""
+
+    def __init__(self, why: str, row: int | None = None) -> None:
+        super().__init__(why)
+        self.row = row
 
 
 class _Passing(Exception):
     """It may, later."""
+
+
+def database_of(url: str) -> str:
+    """The database that a connection URL names. Raises ConfigurationError."""
+    try:
+        return str(psycopg.conninfo.conninfo_to_dict(url).get("dbname") or "tsdb")
+    except psycopg.Error as error:
+        raise ConfigurationError(f"{url} is no connection URL: {' '.join(str(error).split())}") from None
 
 
 def patiently(attempt: Callable[[], T], seconds: float = PATIENCE_S) -> T:
@@ -174,16 +186,17 @@ class RowSender:
         except psycopg.errors.ObjectNotInPrerequisiteState:
             return Sent(0)
         except psycopg.Error as error:
-            raise Refused(_text(error)) from None
+            row = _COPY_LINE.search(error.diag.context or "")
+            raise Refused(_text(error), None if row is None else int(row[1])) from None
 
     def texts(self) -> tuple[str, ...]:
-        """The columns of the table, if it is there, whose values are not those of the numbers they may look like: 007,
-        or digits that no float has. Raises Refused, StartupError."""
+        """The columns of the table, if it is there: what their values are the server says, not how those of the first
+        rows look (007, 1 before 1.5, t). Raises Refused, StartupError."""
 
         def asked() -> tuple[str, ...]:
             name = sql.Identifier(self._table).as_string()
-            found = self._connect().execute(_TEXTS, [name]).fetchall()
-            return tuple(column for (column,) in found if column != self._time)
+            found = self._connect().execute(_COLUMNS, [name]).fetchall()
+            return tuple(column for (column,) in found)
 
         try:
             return patiently(asked)
@@ -222,6 +235,8 @@ class RowSender:
         columns = [
             sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(self._type_of(field))) for field in schema
         ]
+        if missing := [name for name in self._tags if name not in schema.names]:
+            raise Refused(f'there is no column "{missing[0]}" for the tag')
         key = [name for name in (*self._tags, self._time) if name in schema.names]
         if self._tags:
             columns.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, key))))
@@ -246,5 +261,7 @@ class RowSender:
 
 
 def _text(error: psycopg.Error) -> str:
-    parts = [error.diag.message_primary or str(error), error.diag.context or "", error.diag.message_detail or ""]
+    # Its line is one of the piece, not of the file.
+    context = _COPY_LINE.sub("", error.diag.context or "")
+    parts = [error.diag.message_primary or str(error), context, error.diag.message_detail or ""]
     return "; ".join(" ".join(part.split()) for part in parts if part)
