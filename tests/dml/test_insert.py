@@ -216,3 +216,22 @@ def test_parameters_and_dollar_quotes_need_no_blanks(server: Server) -> None:
             "DataRow x|y", "DataRow y|it's", "DataRow a$$b|x",
         ]  # fmt: skip
         raw.simple("DROP TABLE tight")
+
+
+def test_dates_that_never_come_are_values(table: psycopg.Connection) -> None:
+    table.execute("CREATE TABLE ends (time timestamptz, d date, many date[])")
+    try:
+        table.execute("INSERT INTO ends VALUES ('2026-01-01', 'infinity', '{-infinity,2026-01-01}')")
+        table.execute("INSERT INTO ends VALUES ('2026-01-02', %s, NULL)", ["-infinity"])
+        table.execute("INSERT INTO ends SELECT '2026-01-03', 'infinity'::date")
+        with table.cursor().copy("COPY ends (time, d) FROM STDIN") as copy:
+            copy.write(b"2026-01-04\t-infinity\n2026-01-05\t2026-01-01\n")
+        shown = rows(table, "SELECT d::text, many::text FROM ends ORDER BY time")
+        assert shown[0] == ("infinity", "{-infinity,2026-01-01}")
+        assert [d for d, _ in shown] == ["infinity", "-infinity", "infinity", "-infinity", "2026-01-01"]
+        assert rows(table, "SELECT count(*) FROM ends WHERE d = 'infinity'") == [(2,)]
+        assert rows(table, "SELECT count(*) FROM ends WHERE d < '2026-01-01'") == [(2,)]
+        table.execute("UPDATE ends SET d = 'infinity' WHERE d = '-infinity'")
+        assert table.execute("DELETE FROM ends WHERE d = 'infinity'").rowcount == 4
+    finally:
+        table.execute("DROP TABLE ends")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import struct
@@ -149,6 +150,18 @@ def test_serving_other_machines_takes_the_word_insecure_and_is_logged(start: Sta
     assert process.stop()[0] == 0
     with pytest.raises(AssertionError, match="insecure"):
         start("--host", "0.0.0.0", data=process.data.with_name("other"))
+
+
+def test_ports_that_were_left_to_the_system_are_in_the_log(start: Start) -> None:
+    process = start("--line-tcp-port", "0", "--line-udp-port", "0")
+    (tcp,) = re.findall(r"line_tcp='127\.0\.0\.1:(\d+)'", process.log.read_text())
+    (udp,) = re.findall(r"line_udp='127\.0\.0\.1:(\d+)'", process.log.read_text())
+    assert int(udp)
+    with socket.create_connection(("127.0.0.1", int(tcp))) as sender:
+        sender.sendall(b"m f=1 1\n")
+    with process.connect() as connection:
+        until(lambda: connection.execute("SELECT to_regclass('m') IS NOT NULL").fetchone() == (True,))
+    assert process.stop()[0] == 0
 
 
 @pytest.mark.nightly

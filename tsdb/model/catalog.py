@@ -233,6 +233,10 @@ class SeriesByNumber(Mapping[int, tuple[Database, Series]]):
         return len(self.series)
 
 
+# The version of a catalog that is no state of the schema (``schema.imagined``).
+IMAGINED = -1
+
+
 @dataclass(frozen=True)
 class Catalog:
     """One state of the schema; ``version`` rises by one with every change.

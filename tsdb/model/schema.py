@@ -12,6 +12,7 @@ the same order give the same catalog on every node.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from tsdb.model import (
     change_columns,
@@ -22,6 +23,7 @@ from tsdb.model import (
     change_views,
     role_changes,
 )
+from tsdb.model.catalog import IMAGINED as IMAGINED
 from tsdb.model.catalog import Catalog as Catalog
 from tsdb.model.catalog import Column as Column
 from tsdb.model.catalog import Database as Database
@@ -88,6 +90,12 @@ def apply(catalog: Catalog, changes: Iterable[SchemaChange]) -> Catalog:
     Raises the PostgreSQL condition that fits: DuplicateTable, UndefinedColumn, InvalidCatalogName, ...
     """
     return applied(catalog, changes).catalog
+
+
+def imagined(catalog: Catalog, changes: Iterable[SchemaChange]) -> Catalog:
+    """``apply`` of changes that may never be made, to ask what would be. It is no state of the schema: its version is
+    that of none, and nobody keeps what was planned with it."""
+    return replace(apply(catalog, changes), version=IMAGINED)
 
 
 def applied(catalog: Catalog, changes: Iterable[SchemaChange]) -> Applied:

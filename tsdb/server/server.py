@@ -89,6 +89,7 @@ class Server:
             raise
         self._served = True
         self.node.agreement.introduce(addresses_of(self.settings, self.pg_port, self.http_port, self.flight_port))
+        more = {"flight": self.flight_port, "line_tcp": self.line_tcp_port, "line_udp": self.line_udp_port}
         log.info(
             "serving",
             extra={
@@ -97,7 +98,7 @@ class Server:
                     "data": str(self.settings.data),
                     "sql": f"{self.settings.host}:{self.pg_port}",
                     "http": f"{self.settings.host}:{self.http_port}",
-                    **({} if self.flight_port is None else {"flight": f"{self.settings.host}:{self.flight_port}"}),
+                    **{name: f"{self.settings.host}:{port}" for name, port in more.items() if port is not None},
                     "started_in_s": round(time.monotonic() - started, 3),
                 }
             },

@@ -116,7 +116,7 @@ class SchemaChanges:
         paths |= {path for path, _ in retyped}
         if not paths:
             return
-        after = schema.apply(before, changes)
+        after = schema.imagined(before, changes)
         for path in paths:
             series = after.find(context.database).find(path)
             known = before.find(context.database).series.get(path)

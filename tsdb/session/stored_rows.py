@@ -13,18 +13,28 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from tsdb.errors import NotNullViolation, SerializationFailure, TsdbError, UniqueViolation
+from tsdb.errors import (
+    InvalidTextRepresentation,
+    NotNullViolation,
+    NumericValueOutOfRange,
+    SerializationFailure,
+    TsdbError,
+    UniqueViolation,
+)
 from tsdb.model.draft import unused
 from tsdb.model.schema import (
     AddColumn,
     AddConstraint,
     AddIndex,
     AlterColumn,
+    AlterColumnType,
+    Catalog,
     ColumnDefinition,
     DropColumn,
     SchemaChange,
     Series,
     ValidateConstraint,
+    imagined,
 )
 from tsdb.model.store import Effect, Store, View
 from tsdb.session import effects
@@ -36,6 +46,7 @@ from tsdb.sql.dml import assignments, checks, update
 from tsdb.sql.dml.modification import Reading
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Fragment, Select, Update, parse
+from tsdb.types import BPCHAR, FLOAT8, TEXT, VARCHAR, SqlType
 
 # How often a column is filled again after somebody has changed a row meanwhile.
 _RETRIES = 10
@@ -54,7 +65,9 @@ class StoredRows:
         self._cancellation = cancellation
 
     def check(self, changes: Sequence[SchemaChange]) -> None:
-        """Before the changes. Raises NotNullViolation, CheckViolation, UniqueViolation."""
+        """Before the changes. Raises NotNullViolation, CheckViolation, UniqueViolation, and what a stored value that
+        is none of a column's new type is."""
+        self._check_types(changes)
         added = {change.column.name: change.column for change in changes if isinstance(change, AddColumn)}
         for change in changes:
             if isinstance(change, AlterColumn) and change.not_null:
@@ -189,6 +202,23 @@ class StoredRows:
         if self._rows(f"SELECT 1 FROM {_named(series)} WHERE NOT ({check_text.current(series, found)}\n) LIMIT 1"):
             raise checks.violated(series, found.name)
 
+    def _check_types(self, changes: Sequence[SchemaChange]) -> None:
+        """Stored values are read as the column's new type from then on: those that cannot be would be an error of every
+        statement that reads them. So they are read once before, by the schema as it will be."""
+        for change in changes:
+            if not isinstance(change, AlterColumnType):
+                continue
+            series = self._series(change.series)
+            column = None if series is None else series.by_name.get(change.name)
+            if series is None or column is None or _is_wider(column.type, change.type):
+                continue
+            text = f"SELECT max(length(CAST({_quoted(change.name)} AS text))) FROM {_named(series)}"
+            try:
+                self._rows(text, imagined(self._store.catalog, [change]))
+            except (InvalidTextRepresentation, NumericValueOutOfRange) as error:
+                error.hint = error.hint or "Deleted and earlier values count until VACUUM has removed them."
+                raise
+
     def _check_no_null(self, path: str, column: str, condition: str) -> None:
         """Raises NotNullViolation if a row meets the condition."""
         series = self._series(path)
@@ -199,13 +229,13 @@ class StoredRows:
             error.column = (series.schema, series.name, column)
             raise error
 
-    def _rows(self, text: str) -> list[tuple[object, ...]]:
-        """The rows of a query of few."""
+    def _rows(self, text: str, catalog: Catalog | None = None) -> list[tuple[object, ...]]:
+        """The rows of a query of few; ``catalog``: the schema that it is read by, if not today's."""
         view = self._writing.view()
         try:
             statement = parse(Fragment(text))
             assert isinstance(statement, Select)
-            prepared = self._queries.prepare(statement, self._context, view.catalog, ())
+            prepared = self._queries.prepare(statement, self._context, catalog or view.catalog, ())
             rows = self._queries.run(prepared, view, (), self._context)
             try:
                 return [row for batch in rows for row in zip(*(c.to_pylist() for c in batch.columns), strict=True)]
@@ -217,6 +247,11 @@ class StoredRows:
 
     def _series(self, path: str) -> Series | None:
         return self._store.catalog.find(self._context.database).series.get(path)
+
+
+def _is_wider(old: SqlType, new: SqlType) -> bool:
+    """Whether every value of ``old`` is one of ``new``."""
+    return new == TEXT or (new == FLOAT8 and old not in (TEXT, VARCHAR, BPCHAR))
 
 
 def _default(column: ColumnDefinition) -> str:

@@ -43,6 +43,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
+_UNUSUAL = frozenset("~!@#%^&|`?")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _ESCAPED_STRING_BODY = re.compile(r"(?:[^'\\]|\\.|'')*", re.DOTALL)
 _PLAIN_BODY = {"'": re.compile(r"(?:[^']|'')*"), '"': re.compile(r'(?:[^"]|"")*')}
@@ -92,12 +93,23 @@ def tokens(text: str) -> list[Token]:
         else:
             assert kind is not None
             word = hit.group()
-            found.append(Token(kind, folded(word) if kind == "word" else word, position, hit.end()))  # type: ignore[arg-type]
-            position = hit.end()
+            if kind == "operator":
+                word = _operator(word)
+            stop = position + len(word)
+            found.append(Token(kind, folded(word) if kind == "word" else word, position, stop))  # type: ignore[arg-type]
+            position = stop
             if len(found) > limits.MAX_TOKENS:
                 limits.check_tokens(len(found))
     limits.check_tokens(len(found))
     return found
+
+
+def _operator(signs: str) -> str:
+    """The operator that signs begin with: one of several ends in + or - only if it has a sign that SQL's operators have
+    not, so that ``x=-1`` is a comparison (4.1.3)."""
+    if signs[-1] in "+-" and len(signs) > 1 and not _UNUSUAL.intersection(signs):
+        return signs.rstrip("+-") or signs[0]
+    return signs
 
 
 def _comment_end(text: str, start: int) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 from tsdb import prompt
 from tsdb.errors import FeatureNotSupported, StatementTooComplex
 from tsdb.model.relations import SqlView, Use
-from tsdb.model.schema import Catalog, Column, Role
+from tsdb.model.schema import IMAGINED, Catalog, Column, Role
 from tsdb.model.store import ScanRequest, TimeRange, View
 from tsdb.sql import explain, requests, rules
 from tsdb.sql.aggregation.execution import AggregateExecution, columns_of
@@ -149,6 +149,8 @@ class Queries:
 
         Raises UndefinedTable, UndefinedColumn, UndefinedFunction, DatatypeMismatch … with the position in the message.
         """
+        if catalog.version == IMAGINED:
+            return self._prepare(statement, context, catalog, parameter_types)
         text = statement.fragment.text
         key = (
             text, context.database, context.user, context.backend_pid, _key_of(context.settings),

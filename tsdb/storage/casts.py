@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from tsdb.errors import InvalidTextRepresentation, NumericValueOutOfRange
 from tsdb.types import Kind
 
+# Arrow shows the value, which may be a long one.
+_WHY_CHARACTERS = 120
 _TRUE = ("t", "true", "y", "yes", "on", "1")
 _FALSE = ("f", "false", "n", "no", "off", "0")
 
@@ -25,9 +27,11 @@ def cast(values: pa.Array, source: Kind, target: Kind) -> pa.Array:
     try:
         return _cast(values, source, target)
     except pa.ArrowInvalid as error:
+        why = " ".join(str(error).split())
+        why = why if len(why) <= _WHY_CHARACTERS else f"{why[:_WHY_CHARACTERS]}…"
         if source is Kind.TEXT:
-            raise InvalidTextRepresentation(f"a stored text cannot be read as {target.name.lower()}: {error}") from None
-        raise NumericValueOutOfRange(f"a stored value is out of range for {target.name.lower()}: {error}") from None
+            raise InvalidTextRepresentation(f"a stored text cannot be read as {target.name.lower()}: {why}") from None
+        raise NumericValueOutOfRange(f"a stored value is out of range for {target.name.lower()}: {why}") from None
 
 
 def _cast(values: pa.Array, source: Kind, target: Kind) -> pa.Array:

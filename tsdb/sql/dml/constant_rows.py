@@ -20,10 +20,12 @@ from tsdb.errors import NumericValueOutOfRange, TsdbError
 from tsdb.model.schema import Column
 from tsdb.sql import literal, storage_form, trees, type_names
 from tsdb.sql.context import Context
+from tsdb.sql.datetime_text import INFINITY
 from tsdb.sql.intervals import Interval
 from tsdb.types import (
     BOOL,
     BPCHAR,
+    DATE,
     FLOAT4,
     FLOAT8,
     INT2,
@@ -43,6 +45,8 @@ _NUMBERS = (*_INTEGERS, FLOAT4, FLOAT8, NUMERIC, UINT8)
 _TEXTS = (TEXT, VARCHAR, BPCHAR)
 _NOW = ("now", "transaction_timestamp", "current_timestamp")
 _EXACT = DecimalContext(prec=100)
+# DuckDB's; that of timestamps is INFINITY itself.
+_DATE_INFINITY = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +222,7 @@ def array_of(column: Column, values: list[Any]) -> pa.Array:
     if element is not None:
         inner = arrow.value_type
         values = [None if v is None else [_arrow_value(element, inner, column, e) for e in v] for v in values]
-    elif column.type in (NUMERIC, INTERVAL):
+    elif column.type in (NUMERIC, INTERVAL, DATE):
         values = [_arrow_value(column.type, arrow, column, each) for each in values]
     return pa.array(values, arrow)
 
@@ -226,6 +230,8 @@ def array_of(column: Column, values: list[Any]) -> pa.Array:
 def _arrow_value(sql_type: SqlType, arrow: pa.DataType, column: Column, value: Any) -> Any:
     if isinstance(value, Interval):
         return (value.months, value.days, value.microseconds * 1000)
+    if sql_type == DATE and isinstance(value, int) and abs(value) == INFINITY:
+        return _DATE_INFINITY if value > 0 else -_DATE_INFINITY
     if sql_type != NUMERIC or value is None:
         return value
     if pa.types.is_string(arrow):
