@@ -93,3 +93,12 @@ def test_garbage_is_an_error_and_never_a_crash(message: str) -> None:
             parse(fragment)
     except TsdbError:
         pass
+
+
+@pytest.mark.parametrize("written", ["interval '1 day' {}", "'1 day'::interval {}", "interval '1 day' AS {}"])
+@pytest.mark.parametrize("name", ["h", "d", "ms", "week", "x"])
+def test_a_name_behind_an_interval_is_its_name(written: str, name: str) -> None:
+    (fragment,) = split(f"SELECT {written.format(name)}, now() - interval '2' hour")
+    statement = parse(fragment)
+    assert isinstance(statement, Select)
+    assert statement.tree.expressions[0].alias_or_name == name

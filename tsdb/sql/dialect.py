@@ -164,6 +164,8 @@ def _postgres_precedence(tokens: list[Token]) -> list[Token]:
             constant, skipped = _interval(tokens, index)
             made += constant
             continue
+        if made and made[-1].token_type is TokenType.INTERVAL and _is_named_like_a_unit(token):
+            made.append(_token(TokenType.ALIAS, "AS", token))
         if token.text.lower() == "some" and following is TokenType.L_PAREN and made and made[-1].text in _COMPARISONS:
             made.append(_token(TokenType.ANY, "ANY", token))
             continue
@@ -249,6 +251,12 @@ def _interval(tokens: list[Token], index: int) -> tuple[list[Token], int]:
     # A cast binds tighter than any operator, so it needs no parentheses.
     constant = [_token(TokenType.STRING, value, text), _token(TokenType.DCOLON, "::", word), word]
     return constant, last
+
+
+def _is_named_like_a_unit(token: Token) -> bool:
+    """A name behind an interval that sqlglot takes for the interval's unit: h, d, ms."""
+    known = token.text.upper() in Postgres.VALID_INTERVAL_UNITS
+    return token.token_type is TokenType.VAR and known and token.text.lower() not in _INTERVAL_UNITS
 
 
 def _is_array_name(tokens: list[Token], index: int) -> bool:
