@@ -23,6 +23,8 @@ pytestmark = pytest.mark.postgres
 CASES = list(corpus.cases())
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
 VERSIONS = (15, 16)
+# Functions that we have and PostgreSQL has from 16 on: Debian's server, which stands in for the wheel's, is a 15.
+SINCE_16 = ("SELECT any_value(",)
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -47,6 +49,8 @@ def test_a_statement_answers_as_postgres_does(
     real = theirs(tables, case.text)
     if case.differs == "newer-version" and tables.info.server_version < 160_000:
         pytest.skip("an older server answers as we do")
+    if tables.info.server_version < 160_000 and case.text.startswith(SINCE_16):
+        pytest.skip("an older server does not have the function")
     found = difference(ours(queries, view, case.text), real, ordered=case.ordered)
     if case.differs:
         assert found, "this difference is gone: take its mark away"
