@@ -109,3 +109,11 @@ def test_settings_lists_the_table(tmp_path: Path) -> None:
     done = tsdb("settings", "--markdown")
     assert done.returncode == 0
     assert done.stdout.count("\n") == len(TABLE) + 2
+
+
+def test_the_table_for_people_has_every_setting_and_meaning() -> None:
+    done = tsdb("settings", COLUMNS="2000")
+    assert (done.returncode, done.stderr) == (0, "")
+    for entry in TABLE:
+        assert entry.name in done.stdout
+        assert " ".join(entry.meaning.split()) in " ".join(done.stdout.split())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tsdb.config import TABLE, Entry
 
@@ -14,7 +15,8 @@ def show() -> None:
     for heading in ("setting", "default", "bounds", "meaning"):
         table.add_column(heading, no_wrap=heading == "setting")
     for entry in TABLE:
-        table.add_row(entry.name, entry.text(entry.default), entry.bounds, entry.meaning)
+        cells = (entry.name, entry.text(entry.default), entry.bounds, entry.meaning)
+        table.add_row(*(Text(cell) for cell in cells))  # a meaning may have brackets, which are markup to rich
     console = Console()
     console.print(table)
     console.print("As a flag: --pg-port 5433; in the environment: TSDB_PG_PORT=5433; in the file: pg_port = 5433")

@@ -76,7 +76,7 @@ class Job:
     def run(self, console: Console) -> list[Report]:
         """Raises StartupError when the server stays away; the journals say then how far it was."""
         reports = []
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             for source in self._files:
                 task = progress.add_task(source.path, total=source.size or None)
@@ -89,7 +89,9 @@ class Job:
                     goes_on = source.path != STDIN or bool(self._wanted.producer)
                     hint = "; started again it goes on there" if goes_on else ""
                     console.print(
-                        f"{source.path}: interrupted after {counted(report.rows, 'row')}{hint}", soft_wrap=True
+                        f"{source.path}: interrupted after {counted(report.rows, 'row')}{hint}",
+                        soft_wrap=True,
+                        markup=False,
                     )
                     raise
                 reports.append(report)
