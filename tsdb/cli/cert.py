@@ -57,7 +57,7 @@ def ca(
             raise ConfigurationError(f"{certificate} exists already: give --renew to make a new one, and keep both")
         before = b"".join(_pem(old) for old in _read(certificate) if old.not_valid_after_utc > _now())
     made = make_authority(name, days, _now())
-    _write(directory, AUTHORITY, made.certificate + before, made.key)
+    write_pair(directory, AUTHORITY, made.certificate + before, made.key)
     typer.echo(f"{certificate}: good until {_end(made)}")
 
 
@@ -98,7 +98,7 @@ def node(
         raise ConfigurationError(" ".join(part for part in (error.message, error.hint) if part)) from None
     except (OSError, ValueError) as error:
         raise StartupError(f"cannot sign with {directory / f'{AUTHORITY}.key'}: {_why(error)}") from None
-    _write(directory, name, made.certificate, made.key)
+    write_pair(directory, name, made.certificate, made.key)
     typer.echo(f"{certificate}: good until {_end(made)}")
 
 
@@ -149,7 +149,7 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _write(directory: Path, name: str, certificate: bytes, key: bytes) -> None:
+def write_pair(directory: Path, name: str, certificate: bytes, key: bytes) -> None:
     """Both files, whole: the key first, so that a node never sees a new certificate without its key."""
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 """``tsdb cluster``: founding a cluster, looking at it, and changing who belongs to it.
 
-All but ``init`` and ``force-recover`` ask a running node, any of them, over the nodes' own port with a certificate of
-the cluster; with metadata in etcd they ask etcd (``over_etcd``). Settings and environment are those of ``tsdb start``.
+All but ``init``, ``demo`` and ``force-recover`` ask a running node, any of them, over the nodes' own port with a
+certificate of the cluster; with metadata in etcd they ask etcd (``over_etcd``). Settings and environment are those of
+``tsdb start``.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -77,6 +79,24 @@ def init(data: Data = None, config: Config = None) -> None:
         identity = node.engine.identity
     assert identity is not None, "a founded directory knows who it is"
     typer.echo(f"cluster {identity.cluster} founded: {path} is node {identity.node}, {identity.uuid}")
+
+
+@cluster.command()
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A new directory, which stays. Otherwise a temporary one.", metavar="DIR"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="How long is written between two events.", min=0.1, max=3600.0)] = 5.0,
+    once: Annotated[bool, typer.Option("--once", help="End after the count, even on a terminal.")] = False,
+) -> None:
+    """Run three nodes on this machine, kill -9 one while points are written, let it come back, and count the points.
+
+    All points that were acknowledged must be there, at each node. Nothing is left behind; Ctrl-C ends it at any time.
+    """
+    from tsdb.cli.cluster_demo.story import run
+
+    raise typer.Exit(run(data, seconds, keep_serving=sys.stdout.isatty() and not once))
 
 
 @cluster.command()
