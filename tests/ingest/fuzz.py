@@ -1,6 +1,6 @@
 """Byte-mutation fuzz: mutated bodies through the product's parser and through the reference, which must agree.
 
-Also a program, for runs under bounds checks: ``TSDB_BOUNDSCHECK=1 python -m tests.ingest.fuzz SEED BODIES``. It first
+Also a program, for runs under bounds checks: ``TSDB_BOUNDSCHECK=1 python -m tests.ingest.fuzz SEED LINES``. It first
 makes sure that bounds checks are on, by a canary kernel that must raise IndexError.
 """
 
@@ -42,9 +42,10 @@ LIMITS = (
 
 
 def mutated(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
-    """One to three seeds in a row with up to eight edits."""
-    body = bytearray(b"".join(rng.choice(seeds) for _ in range(rng.randint(1, 3))))
-    for _ in range(rng.randint(0, 8)):
+    """One to three seeds in a row with up to eight edits; of ten bodies one has up to sixty, and as many edits more."""
+    count = rng.randint(1, 3) if rng.random() < 0.9 else rng.randint(4, 60)
+    body = bytearray(b"".join(rng.choice(seeds) for _ in range(count)))
+    for _ in range(rng.randint(0, max(8, 2 * count))):
         at = rng.randint(0, len(body))
         span = rng.choice((0, 0, 1, 1, 2, 5, 20))
         match rng.randrange(5):
@@ -76,20 +77,17 @@ def check(body: bytes, *, precision: str = "ns", factor: int = 1, limits: Limits
     assert [error.line_number for error in parsed.errors] == expected.bad[: limits.errors_max], body
 
 
-def run(seed: int, bodies: int, seeds: tuple[bytes, ...] = SEEDS) -> None:
+def run(seed: int, lines: int, seeds: tuple[bytes, ...] = SEEDS) -> None:
+    """Check bodies until they had so many lines."""
     rng = random.Random(seed)
     limits = LIMITS[0]
-    for _ in range(bodies):
+    while lines > 0:
         if rng.random() < 0.1:
             limits = rng.choice(LIMITS)
         precision, factor = rng.choice((("ns", 1), ("ns", 1), ("ms", 1_000_000), ("h", 3_600_000_000_000)))
-        check(
-            mutated(rng, seeds),
-            precision=precision,
-            factor=factor,
-            limits=limits,
-            require_time=rng.random() < 0.1,
-        )
+        body = mutated(rng, seeds)
+        check(body, precision=precision, factor=factor, limits=limits, require_time=rng.random() < 0.1)
+        lines -= len(body.split(b"\n"))
 
 
 def run_truncated(seeds: tuple[bytes, ...] = SEEDS) -> None:
@@ -116,7 +114,7 @@ def main() -> None:
             raise SystemExit("bounds checks are not on: the canary read outside its array")
     run_truncated()
     run(int(sys.argv[1]), int(sys.argv[2]))
-    print(f"{sys.argv[2]} bodies agreed")
+    print(f"{sys.argv[2]} lines agreed")
 
 
 if __name__ == "__main__":
