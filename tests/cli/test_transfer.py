@@ -228,6 +228,32 @@ def test_a_tag_that_lines_cannot_say_is_not_written_as_another(server: Server, t
     assert tag in tsdb.run("export", "m", "--format=csv")
 
 
+@pytest.mark.parametrize("name", ["m.csv", "m.csv.gz", "m.parquet", "m.lp"])
+def test_an_export_that_fails_leaves_what_was_there(server: Server, tsdb: Tsdb, tmp_path: Path, name: str) -> None:
+    tsdb.run("import", "-", "--format=lp", text=b"m,t=a f=1 1\n")
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO m (t, f) VALUES ('', 2)")
+    wanted = ["m"] if name == "m.lp" else ["--query=SELECT 1 / (f - 2)::int FROM m ORDER BY f"]
+    folder = tmp_path / "out"
+    folder.mkdir()
+    tsdb.run("export", *wanted, f"--output={folder / name}", code=1)
+    assert not list(folder.iterdir())
+    (folder / name).write_bytes(b"before")
+    tsdb.run("export", *wanted, f"--output={folder / name}", code=1)
+    assert [(path.name, path.read_bytes()) for path in folder.iterdir()] == [(name, b"before")]
+    tsdb.run("export", "--query=SELECT 1", "--format=csv", f"--output={folder / name}")
+    assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_an_import_counts_points_and_not_newlines(tsdb: Tsdb) -> None:
+    text = b'# f=1\n\nm s="a\nb",t="c d\n" 1\n  \r\nm s="e" 2\r\n m f=1 3'
+    assert "3 rows from 1 file" in tsdb.run("import", "-", "--format=lp", text=text)
+    text = b'm s="a\n\nb" 4\nm f=bad 5\nm s="a\nb" 6'
+    printed = tsdb.run("import", "-", "--format=lp", text=text, code=1)
+    assert "2 rows from 1 file, 1 line refused" in printed
+    assert "-:4: " in printed
+
+
 def test_what_comes_from_standard_input_without_a_name_is_new_each_time(
     server: Server, tsdb: Tsdb, tmp_path: Path
 ) -> None:

@@ -37,6 +37,18 @@ def test_a_selection_holds_the_wanted_tag_sets_in_the_time_range(
     assert take_selected(pa.array(times), selection).to_pylist() == [rows[i][1] for i in expected]
 
 
+@given(keys, st.lists(st.booleans(), min_size=40, max_size=40), st.integers(-6, 6))
+@settings(max_examples=200, deadline=None)
+def test_of_the_rows_of_a_selection_some_are_kept(rows: Keys, chosen: list[bool], low: int) -> None:
+    tagset = np.array([row[0] for row in rows], np.int32)
+    selection = select(layout_of(tagset), None, np.array([row[1] for row in rows], np.int64), low, 6)
+    kept = np.array(chosen[: selection.rows], np.bool_)
+    left = selection.among(kept)
+    expected = selection.index()[kept].tolist()
+    assert (left.rows, left.index().tolist()) == (len(expected), expected)
+    assert left.tagset_column().tolist() == [rows[i][0] for i in expected]
+
+
 rectangles = st.tuples(st.integers(0, 9), st.integers(0, 3), st.integers(0, 9), st.integers(0, 3)).map(
     lambda r: Rectangle(r[0], r[0] + r[1], r[2], r[2] + r[3])
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tsdb.ingest.kernel_lines import Bytes, separates, string_end
+from tsdb.ingest.kernel_lines import Bytes, line_end, line_ends, separates, string_end
 from tsdb.kernels import kernel
 
 _NEWLINE, _RETURN, _TAB, _BLANK, _QUOTE, _HASH = 10, 13, 9, 32, 34, 35
@@ -59,6 +59,20 @@ def whole_lines(body: Bytes) -> int:
             break
         start = end + 1
     return start
+
+
+@kernel
+def point_count(body: Bytes) -> int:
+    """How many lines are neither blank nor comments: a newline in a string ends none."""
+    count = p = 0
+    n = len(body)
+    while p < n:
+        while p < n and (body[p] == _BLANK or body[p] == _TAB):
+            p += 1
+        if p < n and not line_ends(body, p, n):
+            count += body[p] != _HASH
+        p = line_end(body, p, n) + 1
+    return count
 
 
 class LineStream:

@@ -18,6 +18,7 @@ from tsdb.errors import (
     NotNullViolation,
     NumericValueOutOfRange,
     SerializationFailure,
+    StringDataRightTruncation,
     TsdbError,
     UniqueViolation,
 )
@@ -29,8 +30,10 @@ from tsdb.model.schema import (
     AlterColumn,
     AlterColumnType,
     Catalog,
+    Column,
     ColumnDefinition,
     DropColumn,
+    Role,
     SchemaChange,
     Series,
     ValidateConstraint,
@@ -46,7 +49,8 @@ from tsdb.sql.dml import assignments, checks, update
 from tsdb.sql.dml.modification import Reading
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Fragment, Select, Update, parse
-from tsdb.types import BPCHAR, FLOAT8, TEXT, VARCHAR, SqlType
+from tsdb.sql.storage_form import length_typmod
+from tsdb.types import BPCHAR, FLOAT4, FLOAT8, NUMERIC, TEXT, VARCHAR, SqlType
 
 # How often a column is filled again after somebody has changed a row meanwhile.
 _RETRIES = 10
@@ -212,11 +216,14 @@ class StoredRows:
             column = None if series is None else series.by_name.get(change.name)
             if series is None or column is None or _is_wider(column.type, change.type):
                 continue
+            for condition, error in _too_narrow(column, change):
+                if self._rows(f"SELECT 1 FROM {_named(series)} WHERE {condition} LIMIT 1"):
+                    raise error
             text = f"SELECT max(length(CAST({_quoted(change.name)} AS text))) FROM {_named(series)}"
             try:
                 self._rows(text, imagined(self._store.catalog, [change]))
             except (InvalidTextRepresentation, NumericValueOutOfRange) as error:
-                error.hint = error.hint or "Deleted and earlier values count until VACUUM has removed them."
+                error.hint = error.hint or "Values from before an UPDATE count until VACUUM has removed them."
                 raise
 
     def _check_no_null(self, path: str, column: str, condition: str) -> None:
@@ -247,6 +254,28 @@ class StoredRows:
 
     def _series(self, path: str) -> Series | None:
         return self._store.catalog.find(self._context.database).series.get(path)
+
+
+def _too_narrow(column: Column, change: AlterColumnType) -> Iterator[tuple[str, TsdbError]]:
+    """Conditions on values that the new type has no room for, though they could be read as it."""
+    name = _quoted(column.name)
+    if change.type == FLOAT4 and column.type in (FLOAT8, NUMERIC):
+        size = f"abs(CAST({name} AS float8))"
+        yield (
+            f"{size} >= float8 '3.4028235677973366e38' AND {size} < float8 'Infinity'",
+            NumericValueOutOfRange("value out of range: overflow"),
+        )
+        yield (
+            f"{size} > 0 AND {size} <= float8 '7.006492321624085e-46'",
+            NumericValueOutOfRange("value out of range: underflow"),
+        )
+    if column.role is Role.FIELD and change.type in (VARCHAR, BPCHAR) and change.typmod >= 0:
+        limit = change.typmod - length_typmod(0)
+        shown = {VARCHAR: "character varying", BPCHAR: "character"}[change.type]
+        yield (
+            f"length(CAST({name} AS text)) > {limit}",
+            StringDataRightTruncation(f"value too long for type {shown}({limit})"),
+        )
 
 
 def _is_wider(old: SqlType, new: SqlType) -> bool:

@@ -158,12 +158,14 @@ class SeriesScan:
         return selection, times
 
     def _versions(self, part: Part, window: Window) -> Rows:
-        """The selected versions of a part, without those that tombstones hide."""
+        """The selected versions of a part, without those that tombstones hide: their values are not even read, since
+        they may be none of a type that their column got later."""
         selection, times = self._select(part, window)
         sequences = part.sequences(selection.spans) if selection.rows else _NO_TIMES
-        rows = Rows(selection.tagset_column(), times, sequences, self._columns(part, selection))
-        hidden = self._source.visibility.hidden(rows.tagset, rows.times, rows.sequences)
-        return rows if hidden is None else take(rows, np.flatnonzero(~hidden))
+        hidden = self._source.visibility.hidden(selection.tagset_column(), times, sequences)
+        if hidden is not None:
+            selection, times, sequences = selection.among(~hidden), times[~hidden], sequences[~hidden]
+        return Rows(selection.tagset_column(), times, sequences, self._columns(part, selection))
 
     def _columns(self, part: Part, selection: Selection) -> dict[int, pa.Array]:
         found: dict[int, pa.Array] = {}

@@ -65,6 +65,14 @@ class Selection:
         begin, end = left_starts[:count], left_stops[:count]
         return Selection(begin, end, self.tagsets[origin[:count]], int((end - begin).sum()))
 
+    def among(self, kept: Mask) -> Selection:
+        """Those of its rows that are kept; ``kept`` has all of them in order."""
+        rows, tagset = self.index()[kept], self.tagset_column()[kept]
+        apart = np.flatnonzero((np.diff(rows) != 1) | (np.diff(tagset) != 0)) + 1
+        firsts = np.append(0, apart)[: len(rows)]
+        lasts = np.append(apart, len(rows))[: len(rows)] - 1
+        return Selection(rows[firsts], rows[lasts] + 1, tagset[firsts], len(rows))
+
     def index(self) -> Int64s:
         return self.spans.index()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -109,17 +110,22 @@ def _columns(connection: psycopg.Connection, wanted: Wanted, query: LiteralStrin
 
 
 class _Output:
-    """A file, packed by its suffix, or standard output."""
+    """A file, packed by its suffix, or standard output. What a failed export wrote is deleted: until its end a file has
+    another name, and one that was there before stays."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._stack = ExitStack()
+        # Whatever it is a link to.
+        self._target = os.path.realpath(path)
+        is_device = os.path.exists(self._target) and not os.path.isfile(self._target)
+        self._partial = self._target if is_device else f"{self._target}.partial"
 
     def __enter__(self) -> BinaryIO:
         if self._path == "-":
             return sys.stdout.buffer
         try:
-            raw = self._stack.enter_context(open(self._path, "wb"))
+            raw = self._stack.enter_context(open(self._partial, "wb"))
         except OSError as error:
             raise StartupError(f"cannot write {self._path}: {error.strerror}") from None
         codec = PACKED.get(Path(self._path).suffix.lower())
@@ -129,9 +135,18 @@ class _Output:
         self._stack.callback(packed.close)
         return cast(BinaryIO, packed)
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         sys.stdout.flush()
-        self._stack.close()
+        kept = False
+        try:
+            self._stack.close()
+            kept = kind is None
+        finally:
+            if self._path != "-" and self._partial != self._target:
+                if kept:
+                    os.replace(self._partial, self._target)
+                else:
+                    os.unlink(self._partial)
 
 
 def _csv(connection: psycopg.Connection, query: sql.Composable, output: BinaryIO) -> int:
