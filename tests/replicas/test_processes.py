@@ -116,12 +116,8 @@ def test_what_was_acknowledged_survives_its_leader_and_the_next_one(shared: Shar
         until(lambda: shared.nodes.metric(place, "tsdb_replicas_behind") == 0)  # noqa: B023
 
 
-def test_what_cannot_be_done_is_refused_by_name(shared: Shared) -> None:
+def test_numbered_batches_are_refused_by_name(shared: Shared) -> None:
     place = shared.leader()
-    with shared.connect(place) as connection:
-        for statement in ("UPDATE n SET v = 3", "DELETE FROM n WHERE v = 1"):
-            with pytest.raises(psycopg.errors.FeatureNotSupported, match="replicated database"):
-                connection.execute(statement)
     line, numbered = f"n v=1 {START_NS}", {"X_Tsdb_Producer": "p", "X_Tsdb_Batch": "1"}
     status, body = shared.nodes.running[place].write(line, "db=shared", **numbered)
     assert status >= 400

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,10 @@ from tests.group.together import Together
 from tsdb.cluster.group.control import Done, Drain, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, Member
 from tsdb.cluster.node import Node
-from tsdb.errors import FeatureNotSupported, ObjectNotInPrerequisiteState, TsdbError
+from tsdb.errors import FeatureNotSupported, ObjectNotInPrerequisiteState, SerializationFailure, TsdbError
 from tsdb.model.points import Points, encode_tagset
 from tsdb.model.schema import CreateDatabase, CreateSeries, Database, DropDatabase, Series
-from tsdb.model.store import KeyDeletion, Producer, RangeDeletion, TimeRange, Write, Written
+from tsdb.model.store import Free, KeyDeletion, Producer, RangeDeletion, TimeRange, Write, Written
 
 HOUR = 3600 * SECOND
 
@@ -180,15 +182,66 @@ def test_any_node_takes_writes_and_reads_and_what_cannot_be_done_is_refused(clus
         database, points = cluster.database(node), cluster.points(node, [1])
         with pytest.raises(FeatureNotSupported, match="producer"):
             node.write(database, [points], Producer("p", 1)).result(30)
-        keys = KeyDeletion(points.series, points.tagsets, points.tagset, points.times, None)
-        with pytest.raises(FeatureNotSupported, match="by what is in them"):
-            node.delete(database, keys).result(30)
-        with pytest.raises(FeatureNotSupported, match="by what is in them"):
-            node.commit([keys]).result(30)
-        with pytest.raises(FeatureNotSupported, match="rest on what is there"):
-            node.commit([Write(points, replaces=keys)]).result(30)
+        free = Free(np.zeros(1, np.int64), np.zeros(1, np.bool_), ())
+        with pytest.raises(FeatureNotSupported, match="unique columns"):
+            node.commit([Write(points, free=free)]).result(30)
         assert node.commit([Write(points)]).result(30).points == 1
     assert cluster.read() == [1]
+
+
+def test_what_rests_on_rows_is_refused_when_they_are_not_as_they_were_seen(cluster: Replicated) -> None:
+    cluster.write([1, 2, 3])
+    for node in cluster.nodes.values():
+        view = node.view()
+        seen = scan(view, cluster.series(node))
+        points = cluster.points(node, [10, 20, 30])
+        sequences = np.array([each.sequence for each in seen], np.int64)
+        keys = KeyDeletion(points.series, points.tagsets, points.tagset, points.times, sequences, (view.moment,))
+        # Nothing has changed: their places are taken, and nobody can do so again.
+        assert node.commit([Write(points, replaces=keys)]).result(30).points == 3
+        with pytest.raises(SerializationFailure, match="concurrent update"):
+            node.commit([Write(points, replaces=keys)]).result(30)
+        # In a keyed series what was seen is taken away, and what came later stays.
+        node.commit([keys]).result(30)
+        assert cluster.read() == [10, 20, 30]
+        view.close()
+        view = node.view()
+        sequences = np.array([each.sequence for each in scan(view, cluster.series(node))], np.int64)
+        node.commit([replace(keys, sequences=sequences, moments=(view.moment,))]).result(30)
+        view.close()
+        assert cluster.read() == []
+        cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+
+
+def test_what_rests_on_rows_has_its_turn_while_others_write_all_the_time(cluster: Replicated) -> None:
+    node = cluster.leader()
+    cluster.write([1])
+    stopping = threading.Event()
+
+    def write() -> None:
+        while not stopping.is_set():
+            # At the same location, and never at the same point.
+            later = cluster.points(node, [5], START + SECOND)
+            node.write(cluster.database(node), [later]).result(30)
+
+    writing = [threading.Thread(target=write) for _ in range(4)]
+    for thread in writing:
+        thread.start()
+    try:
+        for value in range(20):
+            view = node.view()
+            points = cluster.points(node, [value])
+            first = next(each for each in scan(view, cluster.series(node)) if each.time == START)
+            sequences = np.array([first.sequence], np.int64)
+            keys = KeyDeletion(points.series, points.tagsets, points.tagset, points.times, sequences, (view.moment,))
+            node.commit([Write(points, replaces=keys)]).result(30)
+            view.close()
+    finally:
+        stopping.set()
+        for thread in writing:
+            thread.join(60)
+    assert cluster.read() == [19, 5]
 
 
 def test_a_drained_node_gives_its_locations_away_and_a_dropped_database_is_gone_everywhere(cluster: Replicated) -> None:

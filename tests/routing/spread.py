@@ -52,13 +52,13 @@ class SqlPorts:
         self._thread.start()
         self._open: dict[Node, Listener] = {}
 
-    def connect(self, node: Node) -> psycopg.Connection:
+    def connect(self, node: Node, database: str = "tsdb") -> psycopg.Connection:
         listener = self._open.get(node)
         if listener is None:
             made = SessionFactory(node, self._queries, self._pool, SystemClock(), Sessions())
             listener = self._open[node] = Listener(made)
             asyncio.run_coroutine_threadsafe(listener.start(), self._loop).result(10)
-        where = f"host=127.0.0.1 port={listener.port} user=tester dbname=tsdb sslmode=disable"
+        where = f"host=127.0.0.1 port={listener.port} user=tester dbname={database} sslmode=disable"
         return psycopg.connect(where, autocommit=True)
 
     def shut(self) -> None:

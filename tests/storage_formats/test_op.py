@@ -217,6 +217,6 @@ def test_a_damaged_body_that_nobody_checked_is_an_error_or_has_its_rows() -> Non
 def test_kinds_of_ops_are_those_on_disk() -> None:
     assert [(kind.name, kind.value) for kind in OpKind] == [
         ("WRITE", 1), ("DELETE", 2), ("BARRIER", 3), ("MARKER", 4), ("SPLIT", 5), ("MERGE_SEAL", 6),
-        ("FORGET_CLIENT", 7), ("LEASE", 8),
+        ("FORGET_CLIENT", 7), ("LEASE", 8), ("CHANGE", 9),
     ]  # fmt: skip
     assert Kind.INT8.arrow == pa.int64()

@@ -19,7 +19,7 @@ from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.refused import check_deletion, check_effects, check_unnumbered
+from tsdb.cluster.refused import check_effects, check_unnumbered
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.shares import database_of, series_of
 from tsdb.cluster.routing.wide import Wide, wide_of
@@ -228,7 +228,6 @@ class Node:
         try:
             self._check_led(database, parts)
             if database.number in self._leaders.shared:
-                check_deletion(deletion)
                 return nothing_more(self._ways_to_shared().write([delete_step(parts)]))
         except TsdbError as error:
             return _failed(error)
@@ -262,10 +261,20 @@ class Node:
             if self._leaders.shared and self._is_shared(effects):
                 check_effects(effects)
                 check_unnumbered(producer)
-                return self._ways_to_shared().write(steps)
+                return self._ways_to_shared().write(steps, seen, self._places_of(seen))
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, new_points(effects), producer)
+
+    def _places_of(self, seen: Iterable[Seen]) -> set[int]:
+        """The numbers of the locations of rows. Raises UndefinedTable."""
+        places: set[int] = set()
+        for each in seen:
+            series = each.rows.series
+            database = self._database_of(each.rows)
+            found = cut(database.locations, database.number, series.number, bucket_of(each.rows.times))
+            places.update(location.number for location, _ in found)
+        return places
 
     def _is_shared(self, effects: Sequence[Effect]) -> bool:
         """Raises FeatureNotSupported for some that are and others that are not."""
@@ -343,7 +352,10 @@ class Node:
             self.catalog.databases_by_number[n] for n in self._leaders.shared & {*self.catalog.databases_by_number}
         ]
         if any(database.sequences.get(sequence.path) == sequence for database in shared):
-            raise FeatureNotSupported("a replicated database has no sequences yet")
+            raise FeatureNotSupported(
+                # Errors of functions lose their hints on the way through DuckDB.
+                "a replicated database has no sequences yet: give the values yourself"
+            )
 
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s:
         self._check_counts(sequence)
@@ -391,7 +403,10 @@ class Node:
     def advance(self, series: Series, progress: Progress) -> None:
         found = self.catalog.series_by_number.get(series.number)
         if found is not None and found[0].number in self._leaders.shared:
-            raise FeatureNotSupported("a replicated database has no continuous views yet")
+            raise FeatureNotSupported(
+                "a replicated database has no continuous views yet",
+                hint="Ask for the aggregates themselves, or make a materialized view, which is refreshed as a whole.",
+            )
         self._engine.advance(series, progress)
 
     def statistics(self, series: Series) -> SeriesStatistics:

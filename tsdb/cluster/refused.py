@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.model.store import Deletion, Effect, KeyDeletion, Producer, Write
+from tsdb.model.store import Effect, Producer, Write
 
 
 def check_unnumbered(producer: Producer | None) -> None:
@@ -17,23 +17,10 @@ def check_unnumbered(producer: Producer | None) -> None:
         )
 
 
-def check_deletion(deletion: Deletion) -> None:
-    """Raises FeatureNotSupported."""
-    if isinstance(deletion, KeyDeletion):
-        raise FeatureNotSupported(
-            "rows of a replicated database cannot be deleted by what is in them yet",
-            hint="Delete by time and by tags.",
-        )
-
-
 def check_effects(effects: Iterable[Effect]) -> None:
     """Raises FeatureNotSupported."""
-    for effect in effects:
-        if not isinstance(effect, Write):
-            check_deletion(effect)
-        elif any(each is not None for each in (effect.replaces, effect.updates, effect.depends, effect.free)):
-            raise FeatureNotSupported(
-                "a replicated database has no changes yet that rest on what is there: UPDATE, keys that are unique, "
-                "references",
-                hint="Write points anew: one with the same time and tags takes the place of the one before.",
-            )
+    if any(isinstance(effect, Write) and effect.free is not None for effect in effects):
+        raise FeatureNotSupported(
+            "a replicated database has no reference tables and no unique columns yet",
+            hint="Tables with a time take points: one with the same time and tags merges into the one before.",
+        )

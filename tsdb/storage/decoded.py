@@ -9,6 +9,7 @@ import numpy as np
 
 from tsdb.errors import DataCorrupted
 from tsdb.storage.apply import rows_of
+from tsdb.storage.change_body import decode_change
 from tsdb.storage.op import OpKind, decode_delete, decode_write
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.shard import Shard
@@ -17,7 +18,7 @@ from tsdb.storage.tombstone import AnyTombstone
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A WRITE or DELETE as it was logged: its ``body``, the point sequence ``first`` of row 0, and the rows it says."""
+    """A WRITE, DELETE or CHANGE as it was logged: its ``body``, the point sequence ``first`` of row 0, and how many."""
 
     name: str
     kind: OpKind
@@ -36,10 +37,23 @@ class Decoded:
 
     def add(self, shard: Shard, op: Logged) -> None:
         """The op's rows or tombstones; the node's counter goes above theirs. Raises DataCorrupted."""
-        if op.kind is OpKind.DELETE:
+        if op.kind is OpKind.CHANGE:
+            self._change(shard, op)
+        elif op.kind is OpKind.DELETE:
             self._delete(shard, op)
         else:
             self._write(shard, op)
+
+    def _change(self, shard: Shard, op: Logged) -> None:
+        """What comes later in it has later counters: a point that takes a deleted one's place stays."""
+        first = op.first
+        for kind, counters, body in decode_change(op.body):
+            if kind not in (OpKind.WRITE, OpKind.DELETE):
+                raise DataCorrupted(f"{op.name} has a part of kind {kind}")
+            self.add(shard, Logged(op.name, OpKind(kind), first, counters, body))
+            first += counters
+        if first - op.first != op.rows:
+            raise DataCorrupted(f"{op.name} has not the rows it says")
 
     def _delete(self, shard: Shard, op: Logged) -> None:
         known = shard.version.catalog.series_by_number

@@ -25,7 +25,7 @@ from tsdb.storage.copies.arriving import Arriving
 from tsdb.storage.copies.leaving import leave_database
 from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
-from tsdb.storage.group import commit
+from tsdb.storage.group import check_seen, commit
 from tsdb.storage.hosted import Fed, Hosted
 from tsdb.storage.identity import Identity
 from tsdb.storage.log import LogPosition
@@ -312,6 +312,11 @@ class Engine:
     def check(self, step: Step) -> None:
         """Whether a write or a deletion may be logged now; in the committer's thread. Raises what speaks against it."""
         check_step(self._shard, step)
+
+    def check_seen(self, seen: Sequence[Seen]) -> None:
+        """Whether rows are what they were, of locations that several nodes have; in the committer's thread. Raises
+        SerializationFailure."""
+        check_seen(self._shard, seen, anew=True)
 
     @property
     def last_counter(self) -> int:

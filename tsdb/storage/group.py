@@ -160,10 +160,11 @@ class _Staging:
             self._series.update(stone.series for stone in part.tombstones)
 
 
-def check_seen(shard: Shard, seen: Iterable[Seen]) -> None:
+def check_seen(shard: Shard, seen: Iterable[Seen], *, anew: bool = False) -> None:
     """Raises SerializationFailure if rows that an append was made for are not what they were.
 
-    Most often nothing happened to their series since their first moment; only otherwise is it looked at.
+    Most often nothing happened to their series since their first moment; only otherwise is it looked at. ``anew``: then
+    the rows themselves are read, since counters of nodes that led one after the other say nothing about the time.
     """
     for each in seen:
         number = each.rows.series.number
@@ -173,8 +174,8 @@ def check_seen(shard: Shard, seen: Iterable[Seen]) -> None:
         first = min(each.rows.moments, key=lambda moment: moment.number, default=None)
         if first is not None and first.number >= last:
             continue
-        known = first is not None and shard.knows_deletions_since(number, first.counter)
-        if not is_unchanged(shard.view(), each, first.counter if first is not None and known else None):
+        known = not anew and first is not None and shard.knows_deletions_since(number, first.counter)
+        if not is_unchanged(shard.view(), each, first.counter if known and first is not None else None):
             raise SerializationFailure(
                 "could not serialize access due to concurrent update",
                 detail=f'A row of "{each.rows.series.name}" was changed or deleted after it was read.',

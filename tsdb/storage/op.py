@@ -46,6 +46,7 @@ class OpKind(IntEnum):
     MERGE_SEAL = 6
     FORGET_CLIENT = 7
     LEASE = 8
+    CHANGE = 9
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ them hand every command, once and in the same order on each node, to ``machine.M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -17,7 +17,7 @@ from tsdb.cluster.metadata.commands import Action, Expected
 from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.model.store import Written
-from tsdb.storage.append import Step
+from tsdb.storage.append import Seen, Step
 
 Told: TypeAlias = Callable[[State, Sequence[Change]], None]
 """Hears of what was applied: the state now, and what changed. After a snapshot nobody knows what changed: nothing."""
@@ -46,7 +46,9 @@ def unchecked() -> None:
 class Shared(Protocol):
     """Databases that several nodes have, at the node that leads them: see ``tsdb.cluster.replicas.shared``."""
 
-    def write(self, steps: Sequence[Step]) -> Future[Written]: ...
+    def write(
+        self, steps: Sequence[Step], seen: Sequence[Seen] = (), seen_at: Collection[int] = ()
+    ) -> Future[Written]: ...
 
     def confirm(self, locations: Iterable[int]) -> None: ...
 

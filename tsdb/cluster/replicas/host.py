@@ -109,6 +109,15 @@ class _Asked:
     told: Told
 
 
+@dataclass(slots=True, eq=False)
+class _Settling:
+    """Who waits until nothing is on its way to some locations, for so many ticks."""
+
+    locations: tuple[int, ...]
+    until: int
+    told: Callable[[bool], None]
+
+
 @dataclass(slots=True)
 class _Work:
     """What one pass over the replicas has found to be done."""
@@ -152,6 +161,7 @@ class Host:
         self._due: dict[int, None] = {}
         self._held: dict[int, None] = {}
         self._asked: dict[int, _Asked] = {}
+        self._settling: list[_Settling] = []
         self._again: list[int] = []
         self._number = 0
         self._ticks = 0
@@ -345,6 +355,31 @@ class Host:
         """``told`` gets ``ReadAt`` when what this node has applied is all that was acknowledged before now."""
         self._pose(location, lambda replica, id: replica.read(id), patience, told)
 
+    def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
+        """``told`` hears, at the end of a turn, that this node leads all these locations and has applied all that is in
+        their logs: what it logs at once comes after exactly what it sees. Or that it is not so: after ``patience``
+        ticks, or when others are to lead."""
+        self._settling.append(_Settling(tuple(locations), self._ticks + patience, told))
+
+    def _look_at_settling(self) -> bool:
+        """Whether somebody was told something."""
+        for at, each in enumerate(self._settling):
+            is_settled = self._is_settled(each.locations)
+            if is_settled or self._ticks >= each.until or not self._is_to_lead(each.locations):
+                # One at a time: what it logs is what the next one has to see.
+                del self._settling[at]
+                each.told(is_settled)
+                return True
+        return False
+
+    def _is_settled(self, locations: Iterable[int]) -> bool:
+        return all((mine := self._mine.get(each)) is not None and mine.replica.is_settled for each in locations)
+
+    def _is_to_lead(self, locations: Iterable[int]) -> bool:
+        return all(
+            (mine := self._mine.get(each)) is not None and mine.record.leader == mine.number for each in locations
+        )
+
     def _pose(self, location: int, question: Callable[[Replica, int], None], patience: int, told: Told) -> None:
         """Ask this node's replica of ``location``, if it has one, under a number of its own."""
         if location not in self._mine:
@@ -374,7 +409,7 @@ class Host:
     # Out
 
     def turn(self) -> None:
-        while self._due:
+        while self._due or self._look_at_settling():
             due, self._due = self._due, {}
             work = _Work()
             for location in due:

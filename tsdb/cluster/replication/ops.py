@@ -17,7 +17,7 @@ __all__ = ["GENESIS", "SEALS", "WRITES", "Interval", "Kept", "LocationState", "O
 Interval: TypeAlias = tuple[int, int]
 """A half-open interval of the ring."""
 
-WRITES = (OpKind.WRITE, OpKind.DELETE)
+WRITES = (OpKind.WRITE, OpKind.DELETE, OpKind.CHANGE)
 """What clients send, and what counts once."""
 SEALS = (OpKind.SPLIT, OpKind.MERGE_SEAL)
 """After one of these its location takes no write any more, only barriers."""

@@ -318,6 +318,13 @@ class Replica:
         return state.role, state.promised, state.role is Role.LEADER and state.active
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it leads and takes writes, and all that is in its log is applied: the next op comes after exactly
+        what is seen here."""
+        state, log = self._state, self._state.log
+        return writing.may_append(state) and leader.has_contact(state) and log.applied == log.last
+
+    @property
     def is_empty(self) -> bool:
         """Whether no point of the location was ever here: nothing is committed."""
         log = self._state.log

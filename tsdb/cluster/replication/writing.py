@@ -106,7 +106,7 @@ def _meet(one: tuple[int, int], two: tuple[int, int]) -> bool:
     return one[0] < two[1] and two[0] < one[1]
 
 
-def _may_append(state: State) -> bool:
+def may_append(state: State) -> bool:
     leads = state.role is Role.LEADER and state.active
     return leads and not state.log.seal and not state.successor and not state.retired
 
@@ -116,7 +116,7 @@ def forget(state: State, client: int, metadata_index: int) -> bool:
     the same place of the log. False: not now (or nothing to forget), ask again elsewhere."""
     log = state.log
     known = client in log.producers or log.tail.knows(client)
-    if not _may_append(state) or not known or client in log.tail.forgetting:
+    if not may_append(state) or not known or client in log.tail.forgetting:
         return False
     leader.append(state, OpKind.FORGET_CLIENT, client=client, metadata_index=metadata_index)
     leader.replicate_all(state)
@@ -125,7 +125,7 @@ def forget(state: State, client: int, metadata_index: int) -> bool:
 
 def mark(state: State, wall_ns: int) -> bool:
     """A marker: from which op on a wall time is replayed (2.11). False: not by this replica."""
-    if not _may_append(state):
+    if not may_append(state):
         return False
     leader.append(state, OpKind.MARKER, wall_ns=wall_ns)
     leader.replicate_all(state)

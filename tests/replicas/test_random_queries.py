@@ -1,0 +1,24 @@
+"""Random statements at any of three nodes that all have the points, while leaders go and come, are DuckDB's over one
+plain table: writes, late points, deletions and updates by values, flushes, compactions, restarts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.queries.test_random_queries import run, small_cells
+from tests.replicas.replicated_world import ReplicatedWorld
+
+__all__ = ["small_cells"]
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_statements_at_any_node_do_what_they_do_to_a_plain_table(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 3, ReplicatedWorld)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(3000, 3030))
+def test_statements_at_any_node_do_what_they_do_to_a_plain_table_at_length(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 12, ReplicatedWorld)

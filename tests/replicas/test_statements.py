@@ -1,0 +1,205 @@
+"""What users do to a database, on one server and on three that all have it (``tsdb start``, real processes): the same
+tags and errors, statement by statement, and the same rows in the end, asked of each node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.fixtures.server import Process
+from tests.fixtures.waiting import until
+from tests.group.nodes import Nodes
+
+STATEMENTS = """
+CREATE TABLE d (time timestamptz NOT NULL, host text, v float8, note text, n numeric, PRIMARY KEY (time, host))
+CREATE TABLE e (time timestamptz NOT NULL, host text, v int)
+INSERT INTO d SELECT '2026-01-01'::timestamptz + i * interval '3 min', 'h' || i % 4, i, 'n' || i, i + 0.50 \
+FROM generate_series(0, 199) AS g(i)
+INSERT INTO e SELECT '2026-01-01'::timestamptz + i % 40 * interval '7 min', 'h' || i % 3, i \
+FROM generate_series(0, 99) AS g(i)
+INSERT INTO d (time, host, v) VALUES ('2026-01-01', 'h0', 1000)
+UPDATE d SET v = v + 1 WHERE v > 150
+UPDATE d SET v = NULL, note = 'none' WHERE host = 'h2' AND v < 50
+UPDATE d SET note = upper(note) WHERE note LIKE 'n1%'
+UPDATE d SET host = 'x' WHERE v BETWEEN 60 AND 70
+UPDATE d SET time = time + interval '1 day' WHERE host = 'h1' AND v < 100
+UPDATE d SET time = '2026-01-01 00:03+00', host = 'h1' WHERE note = 'n7'
+UPDATE d SET v = s.most FROM (SELECT host, max(v) AS most FROM d GROUP BY host) AS s WHERE s.host = d.host AND d.v < 10
+UPDATE e SET v = v * 2 WHERE v % 5 = 0
+UPDATE e SET host = 'moved', time = time + interval '3 days' WHERE v % 7 = 0
+DELETE FROM d WHERE v > 190
+DELETE FROM d WHERE n = 30.5 OR note IS NULL
+DELETE FROM d WHERE host IN (SELECT host FROM e WHERE v = 1) AND v < 30
+DELETE FROM d WHERE time < '2026-01-01 00:30+00' AND host = 'h3'
+DELETE FROM e WHERE v > 90
+DELETE FROM e WHERE host = 'h1' AND v < 20
+DELETE FROM e WHERE time >= '2026-01-01 04:00+00' AND time < '2026-01-01 04:30+00'
+UPDATE d SET nothing = 1
+UPDATE d SET v = 'x' WHERE v = 61
+DELETE FROM nothing WHERE v = 1
+CREATE VIEW far AS SELECT * FROM d WHERE v > 100
+CREATE MATERIALIZED VIEW hourly AS SELECT host, count(*) AS n FROM d GROUP BY host
+ALTER TABLE d ADD COLUMN more float8
+UPDATE d SET more = v / 2 WHERE v > 100
+ALTER TABLE d RENAME COLUMN note TO remark
+UPDATE d SET remark = 'after' WHERE remark = 'none'
+ALTER TABLE e DROP COLUMN v
+DELETE FROM e WHERE host = 'moved'
+TRUNCATE e
+INSERT INTO e VALUES ('2026-01-01', 'again'), ('2026-01-01', 'again'), ('2026-02-01', 'late')
+DELETE FROM e WHERE host = 'late'
+REFRESH MATERIALIZED VIEW hourly
+CREATE ROLE reader LOGIN
+GRANT SELECT ON d TO reader
+""".replace("\\\n", "")
+TABLES = ("d", "e", "far", "hourly")
+
+
+def statements() -> list[str]:
+    return [line for line in STATEMENTS.splitlines() if line]
+
+
+def done(connection: psycopg.Connection, statement: str) -> str:
+    """The tag, or the error's code."""
+    try:
+        return connection.execute(statement.encode()).statusmessage or ""
+    except psycopg.Error as error:
+        return f"error {error.sqlstate}"
+
+
+def rows(connection: psycopg.Connection, table: str) -> list[tuple[Any, ...]]:
+    return sorted(connection.execute(f"SELECT * FROM {table}".encode()).fetchall(), key=repr)
+
+
+class Three:
+    """A cluster whose databases are on all of its nodes, and the database ``shared``."""
+
+    def __init__(self, nodes: Nodes) -> None:
+        self.nodes = nodes
+
+    def connect(self, place: int, database: str = "shared") -> psycopg.Connection:
+        url = self.nodes.running[place].pg_url.rpartition("/")[0]
+        return psycopg.connect(f"{url}/{database}", connect_timeout=10, autocommit=True)
+
+    def leader(self) -> int:
+        text = "SELECT DISTINCT leader FROM tsdb.locations WHERE datname = 'shared'"
+        ((leader,),) = until(lambda: x if len(x := self.nodes.sql(min(self.nodes.running), text)) == 1 else [])
+        return int(leader)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
+    nodes = Nodes(tmp_path_factory.mktemp("three"))
+    try:
+        nodes.begin()
+        assert "3 replicas" in nodes.done("cluster", "replication", "3", at=1)
+        nodes.sql(2, "CREATE DATABASE shared")
+        three = Three(nodes)
+        for place in (1, 2, 3):
+            until(lambda: nodes.sql(place, "SELECT 1 FROM pg_database WHERE datname = 'shared'"))  # noqa: B023
+        yield three
+    finally:
+        nodes.end()
+
+
+def test_the_same_statements_leave_the_same_rows_on_one_server_and_on_three(three: Three, tmp_path: Path) -> None:
+    alone = Process(tmp_path / "alone")
+    connections = [three.connect(place) for place in (1, 2, 3)]
+    try:
+        with alone.connect() as one:
+            for at, statement in enumerate(statements()):
+                # Each goes to another node, which knows what was made at the one before.
+                assert done(one, statement) == done(connections[at % 3], statement), statement
+            for connection in connections:
+                for table in TABLES:
+                    assert rows(connection, table) == rows(one, table), table
+    finally:
+        alone.kill()
+        for connection in connections:
+            connection.close()
+
+
+def test_a_transaction_is_there_as_a_whole(three: Three) -> None:
+    with three.connect(1) as connection, three.connect(2) as other:
+        connection.execute("CREATE TABLE moves (time timestamptz NOT NULL, host text, v int)")
+        connection.execute("INSERT INTO moves VALUES ('2026-01-01', 'a', 1), ('2026-01-01', 'b', 2)")
+        with connection.transaction():
+            connection.execute("UPDATE moves SET v = v + 10 WHERE host = 'a'")
+            connection.execute("DELETE FROM moves WHERE v = 2")
+            connection.execute("INSERT INTO moves VALUES ('2026-01-01', 'c', 3)")
+            assert len(rows(other, "moves")) == 2
+        assert [(host, v) for _, host, v in rows(other, "moves")] == [("a", 11), ("c", 3)]
+
+
+def test_of_two_that_change_a_row_one_is_told_to_try_again(three: Three) -> None:
+    with three.connect(1) as connection, three.connect(2) as first, three.connect(3) as second:
+        connection.execute("CREATE TABLE counted (time timestamptz NOT NULL, host text, v int)")
+        connection.execute("INSERT INTO counted VALUES ('2026-01-01', 'a', 1)")
+        with pytest.raises(errors.SerializationFailure), second.transaction():
+            second.execute("UPDATE counted SET v = v + 1")
+            first.execute("UPDATE counted SET v = v + 1")
+        assert [v for _, _, v in rows(connection, "counted")] == [2]
+
+
+def test_what_is_counted_by_many_is_counted_once_each_also_when_the_leader_is_killed(three: Three) -> None:
+    """Each adds 1 again and again, through another node; a sum that was answered counts, one that may be there may. The
+    row has no key: each time it is taken away and written anew, by one op."""
+    with three.connect(1) as connection:
+        connection.execute("CREATE TABLE sums (time timestamptz NOT NULL, host text, v int)")
+        connection.execute("INSERT INTO sums VALUES ('2026-01-01', 'a', 0)")
+    leader = three.leader()
+    places = [place for place in (1, 2, 3) if place != leader]
+    counted, unknown = [0, 0], [0, 0]
+    killed = threading.Event()
+
+    def add(at: int) -> None:
+        connection = three.connect(places[at])
+        after = 0
+        while after < 10:
+            try:
+                connection.execute("UPDATE sums SET v = v + 1")
+                counted[at] += 1
+                after += killed.is_set()
+            except (errors.SerializationFailure, errors.CannotConnectNow):
+                continue
+            except errors.StatementCompletionUnknown:
+                unknown[at] += 1
+        connection.close()
+
+    adding = [threading.Thread(target=add, args=(at,)) for at in range(2)]
+    for thread in adding:
+        thread.start()
+    until(lambda: min(counted) >= 5)
+    three.nodes.kill(leader)
+    killed.set()
+    for thread in adding:
+        thread.join(120)
+    three.nodes.start(leader)
+    for place in (1, 2, 3):
+        with three.connect(place) as connection:
+            ((_, _, value),) = rows(connection, "sums")
+        assert sum(counted) <= value <= sum(counted) + sum(unknown)
+
+
+def test_what_cannot_be_done_is_refused_by_name(three: Three) -> None:
+    refused = (
+        ("CREATE SEQUENCE IF NOT EXISTS s", "SELECT nextval('s')", "give the values yourself"),
+        (
+            "CREATE TABLE IF NOT EXISTS r (id int PRIMARY KEY)",
+            "INSERT INTO r VALUES (1)",
+            "Tables with a time take points",
+        ),
+    )
+    with three.connect(1) as connection:
+        for made, statement, instead in refused:
+            connection.execute(made.encode())
+            with pytest.raises(errors.FeatureNotSupported, match="replicated database") as caught:
+                connection.execute(statement.encode())
+            said = caught.value.diag
+            assert instead in f"{said.message_primary} {said.message_hint}"

@@ -1,0 +1,227 @@
+"""A write or a commit on its way through this node's replicas, in the committer's thread: it waits for its turn at its
+locations, what it rests on is looked at, its ops are logged, and their answers become one.
+
+What a commit does in one location is one op, so that it is there or not whatever happens to the leader. Of several
+locations each is for itself: those that get points come first, and only when they have them, those from which rows are
+merely taken away. A row that moves may then be at both places when the leader is lost, and never at none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
+from tsdb.cluster.replicas.turns import Turn, Turns
+from tsdb.cluster.replication.clients import Answer, NotLeader, ReadAt, Unknown, Write, Written
+from tsdb.cluster.replication.ops import OpKind
+from tsdb.cluster.replication.record import Record
+from tsdb.errors import CannotConnectNow, StatementCompletionUnknown, TsdbError
+from tsdb.model.store import Written as Stored
+from tsdb.storage import append
+from tsdb.storage.append import Step
+from tsdb.storage.change_body import HEAD, ChangePart, encode_change
+
+PATIENCE_TICKS = 50
+"""How long a write waits for its quorum, and before that for an epoch to become active: five seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One op: its location, and how many counters its rows take. ``only_hides``: it brings no point."""
+
+    location: int
+    kind: OpKind
+    body: bytes
+    counters: int
+    only_hides: bool
+
+
+def parts_of(steps: Iterable[Step]) -> list[Part]:
+    """What steps do in each location, in their order, in as few ops as there can be."""
+    found: dict[int, list[ChangePart]] = {}
+    for step in steps:
+        kind = OpKind.WRITE if isinstance(step, append.Write) else OpKind.DELETE
+        for at, body in enumerate(step.bodies):
+            found.setdefault(step.parts[at].location.number, []).append(ChangePart(kind, _counters(step, at), body))
+    return [part for location, pieces in found.items() for part in _joined(location, pieces)]
+
+
+def _counters(step: Step, at: int) -> int:
+    """Of a part of a step: its rows. A deletion takes one."""
+    if not isinstance(step, append.Write):
+        return 1
+    pieces = step.parts[at].pieces
+    return sum(len(step.batches[each.batch]) if each.rows is None else len(each.rows) for each in pieces)
+
+
+def _joined(location: int, pieces: Sequence[ChangePart]) -> Iterable[Part]:
+    """One op, unless it would be larger than nodes send each other."""
+    start, size = 0, 0
+    for at, piece in enumerate(pieces):
+        own = HEAD.size + len(piece.body)
+        if at > start and size + own > OP_BYTES_MAX:
+            yield _part(location, pieces[start:at])
+            start, size = at, 0
+        size += own
+    yield _part(location, pieces[start:])
+
+
+def _part(location: int, pieces: Sequence[ChangePart]) -> Part:
+    only_hides = all(piece.kind == OpKind.DELETE for piece in pieces)
+    if len(pieces) == 1:
+        (piece,) = pieces
+        return Part(location, OpKind(piece.kind), bytes(piece.body), piece.counters, only_hides)
+    counters = sum(piece.counters for piece in pieces)
+    return Part(location, OpKind.CHANGE, encode_change(pieces), counters, only_hides)
+
+
+@dataclass(slots=True)
+class Answers:
+    """To several questions to replicas; ``ended`` is called when all have come."""
+
+    waits: int
+    ended: Callable[[Answers], None]
+    done: int = 0
+    unknown: int = 0
+    refusals: list[str] = field(default_factory=list)
+
+    def told(self, answer: Answer) -> None:
+        self.waits -= 1
+        if isinstance(answer, (Written, ReadAt)):
+            self.done += 1
+        elif isinstance(answer, Unknown):
+            self.unknown += 1
+        else:
+            self.refusals.append(_reason(answer))
+        if self.waits == 0:
+            self.ended(self)
+
+    def refused(self) -> CannotConnectNow:
+        return CannotConnectNow(self.refusals[0], hint="Try again: another replica may be about to take over.")
+
+
+def _reason(answer: Answer) -> str:
+    if isinstance(answer, NotLeader):
+        return "a location that is asked for is not led by this node now"
+    return f"a location that is asked for is not ready: {getattr(answer, 'reason', type(answer).__name__)}"
+
+
+class Replicas(Protocol):
+    """What of ``host.Host`` is written to."""
+
+    def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None: ...
+
+    def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None: ...
+
+
+class Writing:
+    """``check`` raises what speaks against it, as things are when it is called: before anything of it is logged.
+
+    ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself.
+    ``schema``: the version that it is logged under, ``wall_ns`` the time.
+    """
+
+    def __init__(
+        self,
+        host: Replicas,
+        turns: Turns,
+        parts: Sequence[Part],
+        points: int,
+        rests_on: Collection[int],
+        check: Callable[[], None],
+        schema: Callable[[], int],
+        wall_ns: int,
+        future: Future[Any],
+    ) -> None:
+        self._host = host
+        self._turns = turns
+        self._points = points
+        self._check = check
+        self._schema = schema
+        self._wall_ns = wall_ns
+        self._future = future
+        self._is_conditional = bool(rests_on)
+        hiding = [part for part in parts if part.only_hides]
+        bringing = [part for part in parts if not part.only_hides]
+        self._stages = [stage for stage in (bringing, hiding) if stage] if self._is_conditional else [list(parts)]
+        self._answers = Answers(0, lambda _: None)
+        self._turn = Turn(frozenset({*rests_on, *(part.location for part in parts)}), self._is_conditional, self._begin)
+
+    def start(self) -> None:
+        self._turns.enter(self._turn)
+
+    def _begin(self) -> None:
+        if self._is_conditional:
+            self._host.when_settled(self._turn.locations, PATIENCE_TICKS, self._settled)
+        else:
+            self._log_all()
+
+    def _settled(self, is_settled: bool) -> None:
+        if is_settled:
+            self._log_all()
+        else:
+            why = "a location that is asked for is not led by this node now, or waits for other nodes"
+            self._end(CannotConnectNow(why, hint="Try again: another replica may be about to take over."))
+
+    def _log_all(self) -> None:
+        try:
+            self._check()
+        except TsdbError as error:
+            self._end(error)
+            return
+        self._log_stage()
+
+    def _log_stage(self) -> None:
+        if not self._stages or not self._stages[0]:
+            self._end(None)
+            return
+        stage = self._stages.pop(0)
+        before = self._answers
+        self._answers = answers = Answers(len(stage), self._answered, before.done)
+        # What was looked at holds for now: if this node does not lead, it is not asked again when it does.
+        patience = 0 if self._is_conditional else PATIENCE_TICKS
+        for part in stage:
+            self._host.write(part.location, self._op(part), patience, answers.told)
+
+    def _op(self, part: Part) -> Callable[[int, Record], Write]:
+        schema = self._schema()
+
+        def write(id: int, record: Record) -> Write:
+            return Write(
+                id, record.low, record.high, record.map_version, part.body, part.counters, ticks=PATIENCE_TICKS,
+                wall_ns=self._wall_ns, kind=part.kind, metadata_index=schema,
+            )  # fmt: skip
+
+        return write
+
+    def _answered(self, answers: Answers) -> None:
+        left = sum(map(len, self._stages))
+        if not answers.unknown and not answers.refusals:
+            self._log_stage()
+        elif answers.refusals and not answers.unknown and not answers.done:
+            self._end(answers.refused())
+        else:
+            again = "points with the same time and tags take the place of those that are there"
+            self._end(
+                StatementCompletionUnknown(
+                    "not all of a write is known to be on a majority of its replicas",
+                    detail=f"Of its parts {answers.done} are stored, {answers.unknown} may be, "
+                    f"{len(answers.refusals) + left} are not.",
+                    hint="Look at the data before you do the same again."
+                    if self._is_conditional
+                    else f"Send it again: {again}.",
+                )
+            )
+
+    def _end(self, error: TsdbError | None) -> None:
+        """The client is told first: whoever comes next begins in here."""
+        if self._future.done():
+            pass
+        elif error is None:
+            self._future.set_result(Stored(self._points))
+        else:
+            self._future.set_exception(error)
+        self._turns.leave(self._turn)
