@@ -33,6 +33,7 @@ from types import TracebackType
 
 from rocksdict import (
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
     Checkpoint,
     ColumnFamily,
@@ -62,6 +63,8 @@ WAL_BYTES = 256 * MIB
 BLOCK_CACHE_BYTES = 32 * MIB
 BLOB_FROM_BYTES = 8192
 BLOB_FILE_BYTES = 64 * MIB
+# The part of the blob files, the oldest ones, whose garbage RocksDB looks for.
+BLOB_AGE = 0.25
 # Families whose values are compressed already, or that live too short to be worth it.
 UNCOMPRESSED = frozenset({"ops", "columns", "runs"})
 # Families whose values are deleted one by one, and files with so many deletions among their entries, in a row or in
@@ -228,6 +231,20 @@ class Rocks:
         except Exception as error:
             raise _read_error(family, error) from error
 
+    def write_anew(self, family: str) -> None:
+        """Write all values of a family to new files, which hold nothing that was deleted. Takes as long as that takes."""
+        opened = self._families[family]
+        everything = CompactOptions()
+        everything.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+        try:
+            opened.set_options({_BLOB_AGE: "1"})
+            try:
+                opened.compact_range(None, None, everything)
+            finally:
+                opened.set_options({_BLOB_AGE: str(BLOB_AGE)})
+        except Exception as error:
+            raise _read_error(family, error) from error
+
     def flush(self, families: Iterable[str] = FAMILIES) -> None:
         """Write all memtables to files, so that the WAL before them can go. Raises FatalStorageError."""
         try:
@@ -255,6 +272,12 @@ class Rocks:
         opened = self._families[family]
         sizes = (opened.property_int_value(name) for name in (_SST_BYTES, _BLOB_BYTES))
         return sum(size or 0 for size in sizes)
+
+    def blob_bytes(self, family: str) -> tuple[int, int]:
+        """Bytes in the blob files of a family: all, and those of deleted values that compactions have met."""
+        opened = self._families[family]
+        stored, garbage = (opened.property_int_value(name) for name in (_BLOB_BYTES, _BLOB_GARBAGE))
+        return stored or 0, garbage or 0
 
     def close(self) -> None:
         """Close and unlock; what was written stays in the WAL. Does nothing the second time."""
@@ -295,6 +318,8 @@ class Rocks:
 
 _SST_BYTES = "rocksdb.live-sst-files-size"
 _BLOB_BYTES = "rocksdb.live-blob-file-size"
+_BLOB_GARBAGE = "rocksdb.live-blob-file-garbage-size"
+_BLOB_AGE = "blob_garbage_collection_age_cutoff"
 _COMPACTIONS_RUNNING, _COMPACTION_PENDING = "rocksdb.num-running-compactions", "rocksdb.compaction-pending"
 
 
@@ -406,6 +431,6 @@ def _family_options(name: str, cache: Cache, memtable_bytes: int) -> Options:
         options.set_blob_compression_type(none)
         options.set_enable_blob_gc(True)
         options.set_blob_file_size(BLOB_FILE_BYTES)
-        options.set_blob_gc_age_cutoff(0.25)
+        options.set_blob_gc_age_cutoff(BLOB_AGE)
         options.set_blob_gc_force_threshold(0.5)
     return options

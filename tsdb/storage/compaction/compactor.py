@@ -24,6 +24,7 @@ from tsdb.storage.compaction.pace import Interrupted, Pace
 from tsdb.storage.compaction.plan import Task
 from tsdb.storage.compaction.retired import FAMILIES, RetiredBlocks
 from tsdb.storage.compaction.schedule import Schedule, rounds
+from tsdb.storage.compaction.small_store import has_garbage, write_anew
 from tsdb.storage.compaction.swap import Outcome, swap
 from tsdb.storage.keys import FAMILIES as ALL_FAMILIES
 from tsdb.storage.keys import number_prefix
@@ -77,6 +78,7 @@ class Compactor:
         self._stopped = threading.Event()
         self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self._retired = RetiredBlocks(shard.rocks, shard.cache, shard.moments)
+        self._deleted = False
         self._schedule = Schedule(shard)
         self._pace = Pace(shard.options.compaction_rate, self._is_busy, self._stopped)
         self._forgetting = Forgetting(shard, call, self._pace.check)
@@ -132,6 +134,7 @@ class Compactor:
                 self._delete_retired()
                 # All families, so that no write-ahead log is left either.
                 self._retired.flush(IDLE_FLUSH_BYTES, ALL_FAMILIES)
+                self._give_back()
                 failures, wait = 0, IDLE_SECONDS
             except Interrupted:
                 self.history.count("interruptions")
@@ -212,6 +215,7 @@ class Compactor:
             self._delete_retired()
             self._retired.flush(1, ALL_FAMILIES)
             self._await_rocks(request)
+            self._write_anew()
         except Interrupted:
             request.done.set_exception(AdminShutdown("the storage engine is closed"))
             raise
@@ -234,6 +238,16 @@ class Compactor:
                 break
             self._stopped.wait(SETTLE_SECONDS)
             self._pace.check()
+
+    def _give_back(self) -> None:
+        """What RocksDB leaves on disk of deleted values, when nobody else is at work."""
+        if self._deleted and not self._shard.rocks.is_compacting() and not self._is_busy():
+            self._deleted = False
+            self._write_anew()
+
+    def _write_anew(self) -> None:
+        if has_garbage(self._shard.rocks) and self._shard.has_room_on_disk():
+            log.info("wrote values anew: of %d bytes %d are left", *write_anew(self._shard.rocks))
 
     def _serve_series(self, request: Request, number: int) -> None:
         progress = _Progress(request, number)
@@ -261,7 +275,9 @@ class Compactor:
                 self._shard.rocks.reclaim(family, prefix, number_prefix(number + 1))
 
     def _delete_retired(self) -> None:
-        self.history.count("bytes_deleted", self._retired.delete())
+        deleted = self._retired.delete()
+        self._deleted |= deleted > 0
+        self.history.count("bytes_deleted", deleted)
 
     # ---- a round
 
