@@ -128,3 +128,10 @@ def test_only_one_session_sees_a_temporary_table_and_it_goes_with_it(server: Ser
             return
         threading.Event().wait(0.05)
     pytest.fail("the temporary table is still there")
+
+
+@pytest.mark.parametrize("row", ["ROW(1, 'a')", "ARRAY[ROW(1, 'a')]"])
+def test_rows_without_a_type_are_no_columns(numbers: Run, refused: Refused, row: str) -> None:
+    for kind in ("TABLE", "MATERIALIZED VIEW"):
+        assert refused(f"CREATE {kind} r AS SELECT {row} AS y") == "42P16"
+        assert refused("SELECT * FROM r") == "42P01"

@@ -92,6 +92,8 @@ def _refused(connection: psycopg.Connection, statement: str) -> str:
         "SELECT time_bucket('1 hour', time) AS b, max(extract(hour from time)) FROM cpu GROUP BY b",
         "SELECT time_bucket('1 hour', time) AS b, time::date AS d, count(*) FROM cpu GROUP BY b, d",
         "SELECT time_bucket('1 hour', time) AS b, json_agg(time) FROM cpu GROUP BY b",
+        "SELECT time_bucket('1 hour', time) AS b, json_object_agg(host, time) FROM cpu GROUP BY b",
+        "SELECT time_bucket('1 hour', time) AS b, string_agg(time::text, ',') FROM cpu GROUP BY b",
         "SELECT time_bucket('1 hour', time) AS b, count(*) FROM cpu WHERE v > (SELECT 1) GROUP BY b",
         "SELECT date_trunc('hour', time) AS b, count(*) FROM cpu GROUP BY b",
         "SELECT time_bucket('1 hour', time + interval '1 h') AS b, count(*) FROM cpu GROUP BY b",
@@ -100,6 +102,28 @@ def _refused(connection: psycopg.Connection, statement: str) -> str:
 )
 def test_what_cannot_be_kept_by_buckets_is_refused(connection: psycopg.Connection, query: str) -> None:
     assert _refused(connection, f"CREATE MATERIALIZED VIEW hourly WITH (continuous) AS {query}") == "0A000"
+
+
+ANY = (
+    "last(t, time)", "first(j, time)", "last(t, time) FILTER (WHERE v > 3)", "string_agg(t, ',' ORDER BY time)",
+    "max(time) - min(time)", "extract(epoch from max(time) - min(time))", "jsonb_agg(v ORDER BY v)", "rate(v, time)",
+    "time_weighted_average(v, time, 'locf')", "histogram(v, 0, 100, 4)", "approx_percentile(v, 0.5)",
+    "approx_count_distinct(host)", "corr(v, v * v)", "array_agg(t ORDER BY time)", "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)",
+)  # fmt: skip
+
+
+def test_any_aggregate_is_kept(connection: psycopg.Connection) -> None:
+    connection.execute("ALTER TABLE cpu ADD COLUMN t text, ADD COLUMN j jsonb")
+    connection.execute("UPDATE cpu SET t = 't' || v, j = to_jsonb(v)")
+    query = f"SELECT time_bucket('1 hour', time) AS bucket, {', '.join(f'{a} AS a{n}' for n, a in enumerate(ANY))} "
+    query += "FROM cpu GROUP BY bucket"
+    connection.execute(f"CREATE MATERIALIZED VIEW hourly WITH (continuous) AS {query}")
+    for change in ("", "DELETE FROM cpu WHERE v = 77", "INSERT INTO cpu VALUES ('2026-01-01 02:30+00', 'z', 1, 'x')"):
+        if change:
+            connection.execute(change)
+        assert _rows(connection, "SELECT * FROM hourly") == _rows(connection, query)
+        connection.execute("REFRESH MATERIALIZED VIEW hourly")
+        assert _rows(connection, "SELECT * FROM hourly") == _rows(connection, query)
 
 
 def test_conditions_reach_the_stored_rows(connection: psycopg.Connection) -> None:

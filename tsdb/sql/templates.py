@@ -9,6 +9,7 @@ the right error at the right place.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -58,15 +59,15 @@ class Templates:
         with self._lock:
             if key in self._known:
                 return
-        try:
-            template = prepare(statement.template)
-            alike = _alike(made, template, statement.texts, context)
-        except TsdbError:
-            alike = False
-        # What each of its runs asks, and copies of it have then.
-        _ = template.reads_texts, template.computes, template.pace, template.widens
+        template: Prepared | None = None
+        with contextlib.suppress(TsdbError):
+            planned = prepare(statement.template)
+            if _alike(made, planned, statement.texts, context):
+                # What each of its runs asks, and copies of it have then.
+                _ = planned.reads_texts, planned.computes, planned.pace, planned.widens
+                template = planned
         with self._lock:
-            self._known[key] = template if alike else None
+            self._known[key] = template
             while len(self._known) > CACHED_TEMPLATES:
                 self._known.popitem(last=False)
 

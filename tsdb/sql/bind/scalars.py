@@ -19,6 +19,7 @@ from tsdb.sql import limits, literal, names, trees, type_names
 from tsdb.sql.bind import places
 from tsdb.sql.bind.binder import Binder, binds, fold
 from tsdb.sql.expressions import blanks, coercion, shown
+from tsdb.sql.expressions.closed import is_closed
 from tsdb.sql.expressions.coercion import coerce, constant, unify
 from tsdb.sql.expressions.expression import NOW_MARKER, Expr, combine
 from tsdb.sql.expressions.relation import Relation, Scope
@@ -125,8 +126,10 @@ def parameter(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
 
 @binds(exp.Paren)
 def paren(binder: Binder, node: exp.Expr, scope: Scope) -> Expr:
+    # GROUP BY and its like know equal expressions by their text: parentheses that say nothing are no part of it.
     inner = binder.bind(node.this, scope)
-    return inner if inner.op in ("literal", "column", "parameter") else replace(inner, sql=f"({inner.sql})")
+    bare = inner.op in ("literal", "column", "parameter") or is_closed(inner.sql)
+    return inner if bare else replace(inner, sql=f"({inner.sql})")
 
 
 @binds(exp.Collate)

@@ -29,7 +29,7 @@ from tsdb.types import TEXT
 _MANY_YEARS_US = 500 * 366 * US_PER_DAY
 _MANY_MONTHS = 500 * 12
 _OTHER_CLAUSES = ("with_", "having", "distinct", "order", "limit", "offset", "fetch")
-# Of timestamps with time zone these depend on no session's time zone; an aggregate does if it makes texts of them.
+# Of timestamps with time zone these depend on no session's time zone; an aggregate does if it makes JSON of them.
 _ZONELESS = frozenset(
     ("=", "<>", "<", "<=", ">", ">=", "and", "or", "not", "is null", "is not null", "= any", "<> all", "aggregate")
 )
@@ -120,10 +120,11 @@ def _check_lasting(expr: Expr, bucket: Expr) -> None:
     if not expr.stable or expr.op in ("now", "set", "window", "subquery"):
         raise _not_lasting("a function whose value changes")
     zoned = any(arg.type.typname == "timestamptz" and arg.op != "literal" for arg in expr.args)
-    texts = expr.op == "aggregate" and expr.type.typname in ("json", "jsonb", "text")
+    json = expr.op == "aggregate" and expr.type.typname in ("json", "jsonb") and expr.args[0].type != expr.type
     epoch = expr.op == "extract" and expr.value == "epoch"
+    apart = expr.op == "-" and all(arg.type.typname == "timestamptz" for arg in expr.args)
     made = expr.op == "cast" and expr.type.typname == "timestamptz" and any(a.op != "literal" for a in expr.args)
-    if made or (zoned and (expr.op not in _ZONELESS or texts) and not epoch):
+    if made or (zoned and (expr.op not in _ZONELESS or json) and not (epoch or apart)):
         raise FeatureNotSupported(
             "an expression of a continuous view depends on the time zone of whoever reads it",
             hint="Of a timestamp with time zone only time_bucket, comparisons, first, last, min, max, count and "

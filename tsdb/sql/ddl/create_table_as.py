@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from tsdb.errors import InvalidParameterValue
+from tsdb.errors import InvalidParameterValue, InvalidTableDefinition
 from tsdb.model.relations import Definition, path_of
 from tsdb.model.schema import Catalog, CreateSeries, Series
 from tsdb.sql import names, trees
@@ -75,6 +75,9 @@ def prepare(queries: Queries, source: Source, context: Context, catalog: Catalog
     select = _without_into(source.text)
     prepared = queries.prepare(select, context, catalog)
     columns = create_view.named(prepared.columns, source.columns)
+    for column in columns:
+        if (column.type.element or column.type).fields is not None:
+            raise InvalidTableDefinition(f'column "{column.name}" has pseudo-type {column.type.typname}')
     declared = Declared([DeclaredColumn(c.name, c.type, c.typmod) for c in columns])
     definition = None
     if source.kind == "materialized view":

@@ -30,10 +30,15 @@ _STATISTICS = "\n".join(
 _PAIRS = "\n".join(
     f"{name}(float8, float8) float8: {name}({{a}}){{f}}"
     for name in (
-        "corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_slope",
-        "regr_sxx", "regr_sxy", "regr_syy",
+        "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_intercept", "regr_r2", "regr_sxx", "regr_sxy",
+        "regr_syy",
     )
 )  # fmt: skip
+# Where one side does not vary DuckDB divides by zero.
+_PAIRS += """
+corr(float8, float8) float8: CASE WHEN regr_sxx({a}){f} <> 0 AND regr_syy({a}){f} <> 0 THEN corr({a}){f} END
+regr_slope(float8, float8) float8: CASE WHEN regr_sxx({a}){f} <> 0 THEN regr_slope({a}){f} END
+"""
 
 # Not of booleans, JSON and uuids, which PostgreSQL does not order or has no such aggregate for.
 _EXTREMES = "\n".join(
