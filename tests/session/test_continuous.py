@@ -108,7 +108,8 @@ ANY = (
     "last(t, time)", "first(j, time)", "last(t, time) FILTER (WHERE v > 3)", "string_agg(t, ',' ORDER BY time)",
     "max(time) - min(time)", "extract(epoch from max(time) - min(time))", "jsonb_agg(v ORDER BY v)", "rate(v, time)",
     "time_weighted_average(v, time, 'locf')", "histogram(v, 0, 100, 4)", "approx_percentile(v, 0.5)",
-    "approx_count_distinct(host)", "corr(v, v * v)", "array_agg(t ORDER BY time)", "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)",
+    "approx_count_distinct(host)", "corr(v, v * v)", "array_agg(t ORDER BY time)",
+    "percentile_cont(0.5) WITHIN GROUP (ORDER BY v)",
 )  # fmt: skip
 
 

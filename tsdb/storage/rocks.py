@@ -232,7 +232,7 @@ class Rocks:
             raise _read_error(family, error) from error
 
     def write_anew(self, family: str) -> None:
-        """Write all values of a family to new files, which hold nothing that was deleted. Takes as long as that takes."""
+        """Write all values of a family to new files, which hold nothing that was deleted. Blocks."""
         opened = self._families[family]
         everything = CompactOptions()
         everything.set_bottommost_level_compaction(BottommostLevelCompaction.force())

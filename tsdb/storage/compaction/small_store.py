@@ -1,7 +1,7 @@
 """A small store's column values are written anew when much of what lies in its blob files belongs to nobody any more.
 
-RocksDB does so with the oldest quarter of its blob files, when half of their bytes are garbage. Of fewer than four files
-none is so old: what was deleted from a store of one file, beside other values, would lie in it for ever.
+RocksDB does so with the oldest quarter of its blob files, when half of their bytes are garbage. Of fewer than four
+files none is so old: what was deleted from a store of one file, beside other values, would lie in it for ever.
 """
 
 from __future__ import annotations
