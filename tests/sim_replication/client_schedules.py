@@ -223,7 +223,7 @@ def a_session_reads_its_own_write_where_it_is_applied() -> None:
     assert number not in stage.answers
     stage.tick(1)
     stage.run()
-    assert stage.answers[number] == ReadAt(number, answer.epoch, answer.sequence)
+    assert stage.answers[number] == ReadAt(number, answer.epoch, answer.sequence, answer.sequence)
 
 
 def a_follower_of_a_leader_that_is_cut_off_is_not_fresh() -> None:
@@ -247,6 +247,63 @@ def a_follower_of_a_leader_that_is_cut_off_is_not_fresh() -> None:
     stage[2].read_since(number, since - 2)
     stage.drain(2)
     assert stage.is_read(number)
+
+
+def a_version_from_before_a_takeover_is_not_enough() -> None:
+    """Its replica had an acknowledged op and did not know that it was committed."""
+    stage = Stage()
+    stage.lead(1)
+    stage.tick(1)
+    stage.run()
+    written = stage.answers[_written(stage, without=3)]
+    opened = stage[2].log_end[3]
+    assert isinstance(written, Written)
+    assert opened < written.sequence
+    stage.lead(2, without=[1])
+    read = stage.read(2)
+    stage.run(without=[1])
+    found = stage.answers[read]
+    assert isinstance(found, ReadAt)
+    assert opened < written.sequence < found.needs <= stage[2].log_end[3]
+
+
+def _written(stage: Stage, without: int) -> int:
+    number = stage.write(1)
+    stage.run(without=[without])
+    return number
+
+
+def a_version_from_before_a_follower_was_fresh_is_not_enough() -> None:
+    stage = Stage()
+    stage.lead(1)
+    stage.tick(1)
+    stage.run()
+    opened = stage[2].log_end[3]
+    written = stage.answers[_written(stage, without=2)]
+    assert isinstance(written, Written)
+    since = stage.now
+    for _ in range(6):
+        stage.tick(1)
+        stage.run()
+    number = stage.number()
+    stage[2].read_since(number, since)
+    stage.drain(2)
+    found = stage.answers[number]
+    assert isinstance(found, ReadAt)
+    assert opened < written.sequence <= found.needs
+
+
+def anything_that_is_read_is_committed() -> None:
+    stage = Stage()
+    stage.lead(1)
+    stage.tick(1)
+    stage.run()
+    _written(stage, without=3)
+    number = stage.number()
+    stage[2].read_anything(number)
+    stage.drain(2)
+    assert stage.commit(2) < stage.last(2)
+    assert stage.answers[number] == ReadAt(number, stage.record.epoch, stage.commit(2), 0)
 
 
 def a_planned_move_waits_for_its_successor() -> None:

@@ -92,7 +92,7 @@ def a_retry_is_not_looked_up_in_the_tail(patch: Patch) -> None:
 def reads_do_not_ask(patch: Patch) -> None:
     def at_once(state: Any, id: int) -> None:
         if state.role is Role.LEADER and state.active:
-            state.answer(ReadAt(id, state.log.epoch_at(state.log.commit), state.log.commit))
+            state.answer(ReadAt(id, state.log.epoch_at(state.log.commit), state.log.commit, state.barrier))
         else:
             ask(state, id)
 
@@ -342,7 +342,7 @@ def a_token_is_only_a_sequence(patch: Patch) -> None:
         left = []
         for read in state.reads.tokens:
             if read.sequence <= state.log.last:
-                state.answer(ReadAt(read.id, read.epoch, read.sequence))
+                state.answer(ReadAt(read.id, read.epoch, read.sequence, read.sequence))
             else:
                 left.append(read)
         state.reads.tokens = left
@@ -358,6 +358,34 @@ def fresh_is_what_was_just_heard(patch: Patch) -> None:
         state.fresh_ns = max(state.fresh_ns, state.now_ns)
 
     patch(follower, "replicated", now)
+
+
+def what_was_opened_before_a_read_is_new_enough(patch: Patch) -> None:
+    agreed = reading._agreed
+
+    def at_any_time(state: Any, replica: int, number: int) -> None:
+        barrier, state.barrier = state.barrier, 0
+        agreed(state, replica, number)
+        state.barrier = barrier
+
+    patch(reading, "_agreed", at_any_time)
+
+
+def what_was_opened_before_a_follower_was_fresh_is_new_enough(patch: Patch) -> None:
+    bounded = reading.bounded
+
+    def at_any_time(state: Any, id: int, oldest_ns: int) -> None:
+        state.fresh_sequence = 0
+        bounded(state, id, oldest_ns)
+
+    patch(reading, "bounded", at_any_time)
+
+
+def reads_what_is_not_committed(patch: Patch) -> None:
+    def dirty(state: Any, id: int) -> None:
+        state.answer(ReadAt(id, state.log.vector.last_epoch, state.log.last, 0))
+
+    patch(reading, "anything", dirty)
 
 
 def all_is_a_majority(patch: Patch) -> None:

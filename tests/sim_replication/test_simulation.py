@@ -53,6 +53,7 @@ def test_the_runs_are_worth_their_time() -> None:
             counts[what] = counts.get(what, 0) + count
     least = {
         "leaders": 150, "WRITE": 1_500, "acknowledged": 1_500, "linearizable": 50, "session": 200, "bounded": 40,
+        "any": 10,
         "SPLIT": 10, "MERGE_SEAL": 2, "FORGET_CLIENT": 3, "snapshots": 10, "wiped": 2, "COMMITTED": 30, "MARKER": 20,
     }  # fmt: skip
     assert {what: counts.get(what, 0) for what, count in least.items() if counts.get(what, 0) < count} == {}

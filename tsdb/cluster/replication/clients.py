@@ -100,11 +100,13 @@ class SessionExpired(msgspec.Struct, frozen=True):
 
 
 class ReadAt(msgspec.Struct, frozen=True):
-    """Read what is applied through ``sequence`` or later. (epoch, sequence) is a token."""
+    """Read what is applied through ``sequence`` or later. (epoch, sequence) is a token. A version of the data that was
+    opened before the question was put is as good if it has what is applied through ``needs``."""
 
     id: int
     epoch: int
     sequence: int
+    needs: int
 
 
 class TokenReverted(msgspec.Struct, frozen=True):

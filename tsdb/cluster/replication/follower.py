@@ -51,8 +51,8 @@ def replicated(state: State, message: Repl) -> None:
     commit = min(message.commit, state.verified)
     if commit > log.commit:
         log.commit_to(commit)
-    if message.commit <= log.commit:
-        state.fresh_ns = max(state.fresh_ns, message.lead_ns)
+    if message.commit <= log.commit and message.lead_ns > state.fresh_ns:
+        state.fresh_ns, state.fresh_sequence = message.lead_ns, message.commit
     reading.look_at_tokens(state)
     state.ack_to = message.sender
 

@@ -42,7 +42,8 @@ def _agreed(state: State, replica: int, number: int) -> None:
     reads = state.reads
     reads.answered[replica] = max(reads.answered.get(replica, 0), number)
     for id, sequence in reads.confirm(state.voters, state.majority):
-        state.answer(ReadAt(id, state.log.epoch_at(sequence), sequence))
+        # Of earlier epochs everything is below the barrier, and what this one acknowledges it has applied before.
+        state.answer(ReadAt(id, state.log.epoch_at(sequence), sequence, state.barrier))
     if reads.next and not reads.rounds:
         _ask(state)
 
@@ -68,7 +69,7 @@ def look_at_tokens(state: State) -> None:
     for read in reads.tokens:
         if read.sequence <= log.commit:
             there = read.sequence == 0 or log.epoch_at(read.sequence) == read.epoch
-            state.answer(ReadAt(read.id, read.epoch, read.sequence) if there else TokenReverted(read.id))
+            state.answer(ReadAt(read.id, read.epoch, read.sequence, read.sequence) if there else TokenReverted(read.id))
         elif state.ticks >= read.deadline:
             state.answer(Busy(read.id, "this replica has not come so far"))
         else:
@@ -80,14 +81,18 @@ def bounded(state: State, id: int, oldest_ns: int) -> None:
     """Not older than ``oldest_ns``, by the leader's clock: a leader proves it by a round, a follower by what that
     leader said last."""
     leads = state.role is Role.LEADER and state.active
-    fresh = state.reads.confirmed_ns if leads else state.fresh_ns
+    fresh, needs = (state.reads.confirmed_ns, state.barrier) if leads else (state.fresh_ns, state.fresh_sequence)
     if fresh >= oldest_ns:
-        anything(state, id)
+        _what_there_is(state, id, needs)
     else:
         state.answer(Busy(id, "this replica has not heard of its leader for too long"))
 
 
 def anything(state: State, id: int) -> None:
-    """What this replica has."""
+    """What this replica has, however old."""
+    _what_there_is(state, id, 0)
+
+
+def _what_there_is(state: State, id: int, needs: int) -> None:
     commit = state.log.commit
-    state.answer(ReadAt(id, state.log.epoch_at(commit), commit))
+    state.answer(ReadAt(id, state.log.epoch_at(commit), commit, needs))

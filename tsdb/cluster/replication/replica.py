@@ -286,6 +286,12 @@ class Replica:
         return self._state.log.state()
 
     @property
+    def applied(self) -> tuple[int, int]:
+        """(epoch, sequence) of the last op that is applied."""
+        log = self._state.log
+        return log.epoch_at(log.applied), log.applied
+
+    @property
     def metadata_needed(self) -> int:
         """What has to be known of the metadata before what is committed now is applied: of the schema, a version."""
         log = self._state.log

@@ -82,7 +82,7 @@ class State:
         self.verified = 0
         self.heard = NEVER
         self.fresh_ns = NEVER
-        self.fresh_at = 0
+        self.fresh_sequence = 0
         self.ack_to = NOBODY
         self.promise_to = NOBODY
         self.fetch_at = 0
