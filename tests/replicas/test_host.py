@@ -6,6 +6,7 @@ import pytest
 
 from tests.replicas.hosts import World
 from tsdb.cluster.replication.clients import NotLeader, Unknown, Written
+from tsdb.cluster.replication.replica import Replica
 from tsdb.storage.replica_log import LEFT
 
 
@@ -172,12 +173,12 @@ def test_a_dropped_location_is_forgotten_and_its_writers_are_told(world: World) 
 
 def test_reads_are_confirmed_by_a_majority_and_by_the_leader_alone(world: World) -> None:
     told: list[object] = []
-    world[1].host.read(1, 3, told.append)
+    world[1].host.read(1, Replica.read, 3, told.append)
     world[1].turn()
     assert not told
     world.run()
     assert type(told.pop()).__name__ == "ReadAt"
-    world[1].host.read(1, 3, told.append)
+    world[1].host.read(1, Replica.read, 3, told.append)
     world[1].turn()
     world.assign(2)
     world.tell(2, 3)

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.setting import COLUMNS, START
 from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
-from tests.replicas.test_together import HOUR, Replicated
+from tests.replicas.replicated import HOUR, Replicated
 from tsdb.cluster.group.control import Done, Drain, Remove, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, replica_on
 from tsdb.errors import FeatureNotSupported, InvalidCatalogName

@@ -83,6 +83,11 @@ class Leaders:
         found = self._state.get(LocationRecord, location)
         return 0 if found is None else len(found.voters)
 
+    def has_replica(self, location: int) -> bool:
+        """Whether this node has a vote in a location: all of its points, but for those that are on their way."""
+        found = self._state.get(LocationRecord, location)
+        return found is not None and self._node in found.voters
+
     def replicated(self, database: Database) -> bool:
         """Whether nodes have points that they do not lead."""
         return any(self.replica_count(each.number) > 1 for each in database.locations)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tsdb.cluster.alone import Alone
 from tsdb.cluster.founding import change_schema
+from tsdb.cluster.gate import Gate
 from tsdb.cluster.led import Leaders, LedView, locations_in_range
 from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
@@ -32,6 +33,7 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.continuous import Progress
+from tsdb.model.freshness import LINEARIZABLE, Freshness
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import Location, cut
@@ -52,7 +54,6 @@ from tsdb.model.store import (
     Producer,
     RangeDeletion,
     SeriesStatistics,
-    TimeRange,
     VacuumProgress,
     View,
     Write,
@@ -303,33 +304,25 @@ class Node:
     def _database_of(self, effect: Effect) -> Database:
         return database_of(self.catalog, effect)
 
-    def view(self) -> View:
-        view = self.own_view()
+    def view(self, fresh: Freshness = LINEARIZABLE) -> View:
+        view, gate = self._opened(fresh)
         if self._leaders.all_here:
             return view
-        return LedView(view, self._leaders) if self._wide is None else self._wide.view(view)
+        return LedView(view, self._leaders) if self._wide is None else self._wide.view(view, gate)
+
+    def _opened(self, fresh: Freshness) -> tuple[StorageView, Gate | None]:
+        """The gate is None where other nodes have nothing of what this one has."""
+        view = self._engine.view()
+        if not self._leaders.shared:
+            return view, None
+        gate = Gate(view.catalog, self._leaders, self._ways_to_shared, fresh)
+        view.before = gate.tell
+        return view, gate
 
     # What other nodes ask of this one (``routing.answering.Here``)
 
-    def own_view(self) -> StorageView:
-        view = self._engine.view()
-        if self._leaders.shared:
-            view.before = self._confirming(view.catalog)
-        return view
-
-    def _confirming(self, catalog: Catalog) -> Callable[[Series, TimeRange], None]:
-        """What is led here of databases that others have as well may be led by another one by now: that is looked at
-        once for each location that a view reads, after it was opened."""
-        confirmed: set[int] = set()
-
-        def confirm(series: Series, span: TimeRange) -> None:
-            found = catalog.series_by_number.get(series.number)
-            if found is not None and found[0].number in self._leaders.shared:
-                numbers = {each.number for each in locations_in_range(found[0], series, span)} - confirmed
-                self._ways_to_shared().confirm(sorted(numbers))
-                confirmed.update(numbers)
-
-        return confirm
+    def own_view(self, fresh: Freshness = LINEARIZABLE) -> StorageView:
+        return self._opened(fresh)[0]
 
     def write_here(self, step: WriteStep) -> Future[Written]:
         try:

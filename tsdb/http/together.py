@@ -142,7 +142,7 @@ class Together:
             # Nobody knows what of it was written, so it is not tried again: all are told.
             return [error] * len(bodies)
         if together is not None:
-            return [together, *(Outcome(0) for _ in bodies[1:])]
+            return [together, *(Outcome(0, token=together.token) for _ in bodies[1:])]
         alone = (self._write(key.request, body, key.role, False, turn.handed_on) for body in bodies)
         return await asyncio.gather(*alone, return_exceptions=True)
 

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -33,6 +34,7 @@ from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
 from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
 from tsdb.model.access import Identity
+from tsdb.model.freshness import Seen, text_of
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,8 @@ WRITE_PATHS = {api.value: api for api in Api}
 PIECES_HELD = PARTS_AHEAD + 1
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
 _PROBED_LINES = b"".join(b"%b: %b\r\n" % header for header in _PROBED)
+# What a read has to see that is to see this write: SET tsdb.read_token takes it.
+TOKEN_HEADER = "X-Tsdb-Token"
 _Octets = bytes | bytearray
 _NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -84,6 +88,8 @@ class Writes:
             wanted = write_request(api, head.query, head.headers, self._options.database)
             outcome = await self._write(wanted, head, receive, who)
             reply = outcome_reply(api, outcome, wanted.accept_partial)
+            if outcome.token:
+                reply.headers[TOKEN_HEADER] = text_of(outcome.token)
         except ClientDisconnect:
             await Response(status_code=400)(scope, receive, send)
             return
@@ -93,10 +99,13 @@ class Writes:
             reply = exception_reply(api, error)
         if reply.status == 204:
             direct = offered(head)
-            if direct is not None and direct.no_content(_PROBED_LINES + b"%b: %b\r\n" % _request_id()):
+            more = [_request_id(), *((name.lower().encode(), text.encode()) for name, text in reply.headers.items())]
+            if direct is not None and direct.no_content(
+                _PROBED_LINES + b"".join(b"%b: %b\r\n" % each for each in more)
+            ):
                 self._metrics.count(204)
                 return
-            await send({"type": "http.response.start", "status": 204, "headers": [*_PROBED, _request_id()]})
+            await send({"type": "http.response.start", "status": 204, "headers": [*_PROBED, *more]})
             await send(_NO_BODY)
             return
         await response(reply)(scope, receive, send)
@@ -231,14 +240,18 @@ class Writes:
 
 async def _durable(submitted: Submitted) -> Outcome:
     if len(submitted.futures) == 1:
-        await asyncio.wrap_future(submitted.futures[0])
-        return submitted.outcome
+        written = await asyncio.wrap_future(submitted.futures[0])
+        return replace(submitted.outcome, token=written.token) if written.token else submitted.outcome
     parts = await asyncio.gather(*map(asyncio.wrap_future, submitted.futures), return_exceptions=True)
     for part in parts:
         if isinstance(part, BaseException):
             note_stored(part, sum(other.points for other in parts if not isinstance(other, BaseException)))
             raise part
-    return submitted.outcome
+    seen = Seen()
+    for part in parts:
+        assert not isinstance(part, BaseException)
+        seen.add(part.token)
+    return replace(submitted.outcome, token=seen.token)
 
 
 def _request_id() -> tuple[bytes, bytes]:

@@ -6,7 +6,7 @@ Sources: InfluxDB 1.12 ``services/httpd/handler.go``, Telegraf's ``outputs.influ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tsdb.errors import (
     AdminShutdown,
@@ -26,6 +26,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.ingest.faults import LineError
+from tsdb.model.freshness import Token
 
 # Errors that pass: the client should send the same again later. Points below a floor are dropped before they are
 # written; where one rose in between, the others of the body are still good.
@@ -48,13 +49,15 @@ class Outcome:
     """What became of a body: ``written`` points are durable; ``error_count`` lines are not, the first of them in
     ``errors``.
 
-    ``beyond_retention`` counts the points that were older than their series' retention and so dropped.
+    ``beyond_retention`` counts the points that were older than their series' retention and so dropped. ``token``:
+    what a read has to see that is to see them, of databases that several nodes have.
     """
 
     written: int
     errors: tuple[LineError, ...] = ()
     error_count: int = 0
     beyond_retention: int = 0
+    token: Token = field(default_factory=dict)
 
     @property
     def dropped(self) -> int:

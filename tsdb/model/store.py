@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tsdb.model.continuous import Progress, Spans
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Token
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
@@ -295,10 +296,12 @@ class Producer:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Durable and visible. ``duplicate``: every part of this numbered batch was applied before."""
+    """Durable and visible. ``duplicate``: every part of this numbered batch was applied before. ``token``: what a read
+    has to see that is to see it, of databases that several nodes have."""
 
     points: int
     duplicate: bool = False
+    token: Token = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,7 +466,7 @@ class Store(Protocol):
         """
         ...
 
-    def view(self) -> View: ...
+    def view(self, fresh: Freshness = LINEARIZABLE) -> View: ...
 
     def flush(self) -> None:
         """Write all heads to blocks and wait for it."""

@@ -21,6 +21,7 @@ from tsdb.model.store import Store
 from tsdb.session.budget import Budget, Owner
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution
+from tsdb.session.freshness import Reads
 from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
 from tsdb.session.notifications import Listener, Messages
@@ -92,6 +93,7 @@ class Core:
             lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
             sessions.refreshes,
             self.numbering,
+            Reads(self.variables),
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.sequences = SequenceValues(self, store)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tsdb.errors import ProgramLimitExceeded, TsdbError
 from tsdb.model.byte_strings import ByteStrings
+from tsdb.model.freshness import Seen
 from tsdb.model.points import Points
 from tsdb.model.store import Effect, Free, KeyDeletion, Producer, Store, Write, Written
 
@@ -65,25 +66,25 @@ def write(store: Store, effects: Sequence[Effect], producer: Producer | None = N
         )
     if rows <= STEP_ROWS_MAX or len(writes) < len(effects):
         return store.commit(list(joined(effects)), producer).result()
-    written = 0
+    written, seen = 0, Seen()
     steps: deque[tuple[Future[Written], int]] = deque()
     try:
         for step, count in _steps(joined(effects)):
             steps.append((store.commit(step), count))
             while len(steps) > _STEPS_AHEAD:
-                written += _finished(steps)
+                written += _finished(steps, seen)
         while steps:
-            written += _finished(steps)
+            written += _finished(steps, seen)
     except TsdbError as error:
         written += sum(count for future, count in steps if future.exception() is None)
         error.detail = f"{written} of {rows} rows had been written before and stay."
         raise
-    return Written(rows)
+    return Written(rows, token=seen.token)
 
 
-def _finished(steps: deque[tuple[Future[Written], int]]) -> int:
+def _finished(steps: deque[tuple[Future[Written], int]], seen: Seen) -> int:
     future, count = steps.popleft()
-    future.result()
+    seen.add(future.result().token)
     return count
 
 

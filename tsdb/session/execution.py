@@ -24,6 +24,7 @@ from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
+from tsdb.session.freshness import Reads
 from tsdb.session.numbering import Numbering
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.returned import Returned
@@ -83,8 +84,10 @@ class Execution:
         repeatable: Callable[[], bool],
         refreshes: Refreshes,
         numbering: Numbering,
+        reads: Reads,
     ) -> None:
         self._numbering = numbering
+        self._reads = reads
         self._store = store
         self._queries = queries
         self._transaction = transaction
@@ -96,7 +99,7 @@ class Execution:
         self._permitted_in: tuple[Catalog | None, int] = (None, 0)
         self._permitted: dict[int, object] = {}
         self.temporary = Temporary(store)
-        self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering)
+        self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering, reads.seen)
         self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use, refreshes)
         self._planner = Planner(queries, lambda: self.writing.catalog, store.catch_up)
         self.plan = self._planner.plan
@@ -269,7 +272,7 @@ class Execution:
         plan, context = running.plan, running.context
         assert plan.query is not None
         claim = self._entered_claim(widens=plan.query.widens, reads_texts=plan.query.reads_texts)
-        view = self.writing.view()
+        view = self.writing.view(self._reads.freshness())
         try:
             plan = self._planner.fresh(plan, context, running.types, view.catalog)
             assert plan.query is not None

@@ -6,6 +6,7 @@ A transaction that is rolled back takes its SETs with it; SET LOCAL ends with it
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol
 
 from tsdb.errors import ConfigurationLimitExceeded, UndefinedObject
 from tsdb.sql import settings
@@ -13,6 +14,16 @@ from tsdb.sql import settings
 # Outside a transaction that says otherwise, these are what default_… says.
 CUSTOM_MAX = 1_000
 OF_TRANSACTION = ("transaction_isolation", "transaction_read_only", "transaction_deferrable")
+
+
+class Live(Protocol):
+    """Whose value is not kept here: it is what somebody else knows, in no transaction."""
+
+    def shown(self) -> str: ...
+
+    def told(self, text: str) -> None: ...
+
+    def reset(self) -> None: ...
 
 
 class Variables:
@@ -28,12 +39,20 @@ class Variables:
         # The client's own names: known, though empty, once they were set (guc.c, placeholders).
         self._custom: set[str] = set()
         self.generation = 0
+        self._live: dict[str, Live] = {}
         # What was asked for since the last change: each statement asks for some ten.
         self._found: tuple[int, dict[str, str]] = (0, {})
+
+    def make_live(self, name: str, live: Live) -> None:
+        """Of a setting in lower case, before anybody sets it."""
+        self._live[name] = live
 
     def set_start(self, name: str, value: str, source: str = "client") -> None:
         """What the client asked for in its startup packet, or its role or database has: RESET goes back to it."""
         setting, text = settings.checked(name, value, at_start=True)
+        if (live := self._live.get(setting.name.lower())) is not None:
+            live.told(text)
+            return
         self._start[setting.name.lower()] = text
         self._sources[setting.name.lower()] = source
         self._found = (-1, {})
@@ -46,13 +65,15 @@ class Variables:
         found = known[1].get(name)
         if found is None:
             found = self._looked_up(name)
-            if name.lower() in settings.SETTINGS:
+            if name.lower() in settings.SETTINGS and name.lower() not in self._live:
                 known[1][name] = found
         return found
 
     def _looked_up(self, name: str) -> str:
         setting = settings.find(name)
         key = setting.name.lower()
+        if (live := self._live.get(key)) is not None:
+            return live.shown()
         for values in (self._local, self._session, self._start):
             if key in values:
                 return values[key]
@@ -65,6 +86,9 @@ class Variables:
     def set(self, name: str, value: str, *, local: bool = False) -> None:
         setting, text = settings.checked(name, value)
         key = setting.name.lower()
+        if (live := self._live.get(key)) is not None:
+            live.told(text)
+            return
         if settings.is_custom(key):
             self._remember(key)
         if local:
@@ -99,6 +123,8 @@ class Variables:
         setting = settings.find(name)
         setting.refuse_change()
         key = setting.name.lower()
+        if (live := self._live.get(key)) is not None:
+            live.reset()
         if local:
             self._local[key] = self._start.get(key, setting.default)
         else:
@@ -107,6 +133,8 @@ class Variables:
         self.generation += 1
 
     def reset_all(self) -> None:
+        for live in self._live.values():
+            live.reset()
         for values in (self._session, self._local):
             kept = {key: value for key, value in values.items() if not settings.find(key).resets}
             values.clear()

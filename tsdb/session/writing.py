@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tsdb.errors import FeatureNotSupported
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Seen
 from tsdb.model.layer import Borrowed
 from tsdb.model.schema import Catalog
 from tsdb.model.store import Effect, Producer, Store, View
@@ -24,7 +25,8 @@ WRITE_BYTES = 8 << 20
 
 
 class Writing:
-    """``database`` is the session's; ``repeatable`` says whether a block's statements all read the same."""
+    """``database`` is the session's; ``repeatable`` says whether a block's statements all read the same; ``seen``
+    is told what is written."""
 
     def __init__(
         self,
@@ -34,8 +36,10 @@ class Writing:
         database: str,
         repeatable: Callable[[], bool],
         numbering: Numbering,
+        seen: Seen,
     ) -> None:
         self._numbering = numbering
+        self._seen = seen
         self._store = store
         self._transaction = transaction
         self._temporary = temporary
@@ -48,16 +52,18 @@ class Writing:
     def catalog(self) -> Catalog:
         return self._store.catalog if self._snapshot is None else self._snapshot.catalog
 
-    def view(self) -> View:
-        """What a statement reads: the newest data, or the block's, and what the transaction has changed. Close it."""
+    def view(self, fresh: Freshness = LINEARIZABLE) -> View:
+        """What a statement reads: the newest data, or the block's, and what the transaction has changed. Close it.
+
+        A block whose statements all read the same may change what it reads: that is as new as can be."""
         transaction = self._transaction
         in_block = transaction.state is State.BLOCK
         view: View
         if in_block and self._repeatable():
-            self._snapshot = self._snapshot or Borrowed(self._store.view())
+            self._snapshot = self._snapshot or Borrowed(self._store.view(Freshness(seen=self._seen)))
             view = self._snapshot
         else:
-            view = self._store.view()
+            view = self._store.view(fresh)
         pending = transaction.pending
         return Overlay(view, pending.series) if pending else view
 
@@ -109,6 +115,7 @@ class Writing:
         if not pending:
             return
         done = effects.write(self._store, pending, producer)
+        self._seen.add(done.token)
         if producer is not None:
             self._numbering.used(producer, duplicate=done.duplicate)
 

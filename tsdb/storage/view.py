@@ -73,8 +73,8 @@ class StorageView:
         self._known = known
         self._lines = lines
         self._kept = kept
-        self.before: Callable[[Series, TimeRange], None] | None = None
-        """Told what is about to be read, and may refuse it."""
+        self.before: Callable[[StorageView, Series, TimeRange], None] | None = None
+        """Told what is about to be read; it may refuse it, or renew the view."""
 
     @property
     def catalog(self) -> Catalog:
@@ -90,7 +90,7 @@ class StorageView:
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start a scan. Raises UndefinedColumn."""
-        self._tell(request.series, request.range)
+        self.tell(request.series, request.range)
         if request.within is not None:
             return scan_within(self.scan, request)
         tagsets = self.tagsets(request.series.number)
@@ -144,12 +144,18 @@ class StorageView:
         found = self.version.catalog.series_by_number.get(number)
         return NS_MIN if found is None or found[1].floor_ns is None else found[1].floor_ns
 
-    def _tell(self, series: Series, span: TimeRange) -> None:
+    def renew(self, newer: StorageView) -> None:
+        """Show what another view shows, which is closed. Of what this one showed nothing was read yet."""
+        self.version, self._moment = newer.version, newer.moment
+        newer.close()
+
+    def tell(self, series: Series, span: TimeRange) -> None:
+        """This is about to be read: whoever knows more than the view may refuse it, or renew the view."""
         if self.before is not None:
-            self.before(series, span)
+            self.before(self, series, span)
 
     def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
-        self._tell(series, TimeRange())
+        self.tell(series, TimeRange())
         return self.tagsets(series.number).known(tagsets)
 
     def may_meet(self, request: ScanRequest, values: Sequence[pa.Array]) -> Mask:
@@ -163,7 +169,7 @@ class StorageView:
         return self.version.progress.get(series.number)
 
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        self._tell(series, span)
+        self.tell(series, span)
         reader = ChangesReader(self.version, self._rocks, self._cache, self._known)
         return reader.changes(series.number, since, span, quantum_ns)
 

@@ -8,7 +8,7 @@ them hand every command, once and in the same order on each node, to ``machine.M
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -16,8 +16,10 @@ from typing import Protocol, TypeAlias
 from tsdb.cluster.metadata.commands import Action, Expected
 from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
+from tsdb.model.freshness import Freshness, Token
 from tsdb.model.store import Written
 from tsdb.storage.append import Seen, Step
+from tsdb.storage.view import StorageView
 
 Told: TypeAlias = Callable[[State, Sequence[Change]], None]
 """Hears of what was applied: the state now, and what changed. After a snapshot nobody knows what changed: nothing."""
@@ -43,14 +45,24 @@ def unchecked() -> None:
     """Nothing has to hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A view of a node's data that is as new as was asked for. ``applied``: of a database's locations, what it shows.
+    ``needs``: another view is as good for a location that was asked about, if it has that."""
+
+    view: StorageView
+    applied: Token
+    needs: Mapping[int, int]
+
+
 class Shared(Protocol):
-    """Databases that several nodes have, at the node that leads them: see ``tsdb.cluster.replicas.shared``."""
+    """Databases that several nodes have, at one of them: see ``tsdb.cluster.replicas.shared``."""
 
     def write(
         self, steps: Sequence[Step], seen: Sequence[Seen] = (), seen_at: Collection[int] = ()
     ) -> Future[Written]: ...
 
-    def confirm(self, locations: Iterable[int]) -> None: ...
+    def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened: ...
 
 
 class Agreement(Protocol):

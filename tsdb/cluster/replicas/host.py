@@ -26,6 +26,7 @@ from tsdb.cluster.replication.replica import Counters, Replica
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import Role
 from tsdb.errors import SerializationFailure
+from tsdb.model.freshness import Token
 from tsdb.storage.hosted import Frozen
 from tsdb.storage.raft_log import Records
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
@@ -33,6 +34,7 @@ from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
 log = logging.getLogger(__name__)
 
 Told: TypeAlias = Callable[[Answer], None]
+Question: TypeAlias = Callable[[Replica, int], None]
 
 # Of a snapshot the core's messages only say that one is needed, which may be said often.
 SETTINGS = Settings(heartbeat_ticks=3, snapshot_ticks=30)
@@ -351,9 +353,10 @@ class Host:
         """
         self._pose(location, lambda replica, id: replica.write(write(id, self._mine[location].record)), patience, told)
 
-    def read(self, location: int, patience: int, told: Told) -> None:
-        """``told`` gets ``ReadAt`` when what this node has applied is all that was acknowledged before now."""
-        self._pose(location, lambda replica, id: replica.read(id), patience, told)
+    def read(self, location: int, question: Question, patience: int, told: Told) -> None:
+        """``told`` gets ``ReadAt``, when what is applied here is as new as ``question`` wants it: one of the replica's
+        ``read`` methods, which is put to it under a number."""
+        self._pose(location, question, patience, told)
 
     def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
         """``told`` hears, at the end of a turn, that this node leads all these locations and has applied all that is in
@@ -380,7 +383,7 @@ class Host:
             (mine := self._mine.get(each)) is not None and mine.record.leader == mine.number for each in locations
         )
 
-    def _pose(self, location: int, question: Callable[[Replica, int], None], patience: int, told: Told) -> None:
+    def _pose(self, location: int, question: Question, patience: int, told: Told) -> None:
         """Ask this node's replica of ``location``, if it has one, under a number of its own."""
         if location not in self._mine:
             told(NotLeader(0, 0, 0))
@@ -471,6 +474,10 @@ class Host:
 
     def applied(self) -> Mapping[int, int]:
         return {location: mine.replica.log_end[3] for location, mine in self._mine.items()}
+
+    def applied_of(self, locations: Iterable[int]) -> Token:
+        """What is visible here of these locations."""
+        return {each: mine.replica.applied for each in locations if (mine := self._mine.get(each)) is not None}
 
     def freeze(self) -> Frozen:
         frozen: dict[int, tuple[int, bytes]] = {}

@@ -1,4 +1,4 @@
-"""The way to data that several nodes have, at the node that leads it: writes, and reads of all that was acknowledged.
+"""The way to data that several nodes have, at one of them: writes where it is led, and reads as new as they have to be.
 
 From any thread; what is asked is done by the host in the committer's.
 """
@@ -6,21 +6,26 @@ From any thread; what is asked is done by the host in the committer's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from tsdb.clock import Clock
+from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
+from tsdb.cluster.replicas.reading import Opening, question_of
 from tsdb.cluster.replicas.turns import Turns
-from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Answers, Writing, parts_of
+from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Writing, parts_of
 from tsdb.errors import (
     AdminShutdown,
     CannotConnectNow,
     OutOfMemory,
     ProgramLimitExceeded,
+    SerializationFailure,
     TsdbError,
 )
+from tsdb.model.freshness import Freshness, Level
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait
 from tsdb.storage import append
@@ -108,37 +113,35 @@ class Shared:
 
     # Reads
 
-    def confirm(self, locations: Iterable[int]) -> None:
-        """Until it is sure that what this node had applied when this was called is all that was acknowledged anywhere
-        before: a majority of each location's replicas says that nobody leads it later. Raises CannotConnectNow."""
+    def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened:
+        """The newest version of the data here, when this node's replica of each location has said that it is as new as
+        that. Raises CannotConnectNow where one is not, or does not know it in time.
+
+        ``whole`` are all locations of the database.
+        """
         may_wait()
-        future: Future[None] = Future()
-        wanted = list(locations)
-
-        def ended(answers: Answers) -> None:
-            if future.done():
-                return
-            if answers.refusals:
-                future.set_exception(answers.refused())
-            else:
-                future.set_result(None)
-
-        collecting = Answers(len(wanted), ended)
+        future: Future[Opened] = Future()
+        opening = Opening(future, len(locations), lambda: (self._engine.view(), self._host.applied_of(whole)))
+        # Only the leader's answer is worth waiting for until it leads.
+        patience = PATIENCE_TICKS if fresh.level is Level.LINEARIZABLE else 0
+        question = question_of(fresh, self._clock.now_ns())
 
         def feed() -> None:
-            for location in wanted:
-                self._host.read(location, PATIENCE_TICKS, collecting.told)
+            for location in locations:
+                self._host.read(location, question(location), patience, partial(opening.told, location))
 
-        if not wanted:
-            return
         self._engine.turn(feed).add_done_callback(lambda turn: _stopped(turn, future))
         try:
-            future.result(READ_PATIENCE_S)
+            return future.result(READ_PATIENCE_S)
+        except SerializationFailure:
+            if fresh.seen is not None:
+                fresh.seen.forget(opening.reverted)
+            raise
         except TimeoutError:
             raise CannotConnectNow("the replicas of what is read did not say in time that it is all there is") from None
 
 
-def _stopped(turn: Future[None], future: Future[None]) -> None:
+def _stopped(turn: Future[None], future: Future[Any]) -> None:
     if turn.exception() is not None and not future.done():
         future.set_exception(AdminShutdown("the node stops"))
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
 from tsdb.cluster.replicas.turns import Turn, Turns
-from tsdb.cluster.replication.clients import Answer, NotLeader, ReadAt, Unknown, Write, Written
+from tsdb.cluster.replication.clients import Answer, NotLeader, Unknown, Write, Written
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.record import Record
 from tsdb.errors import CannotConnectNow, StatementCompletionUnknown, TsdbError
+from tsdb.model.freshness import Seen
 from tsdb.model.store import Written as Stored
 from tsdb.storage import append
 from tsdb.storage.append import Step
@@ -90,20 +92,24 @@ class Answers:
 
     def told(self, answer: Answer) -> None:
         self.waits -= 1
-        if isinstance(answer, (Written, ReadAt)):
+        if isinstance(answer, Written):
             self.done += 1
         elif isinstance(answer, Unknown):
             self.unknown += 1
         else:
-            self.refusals.append(_reason(answer))
+            self.refusals.append(reason(answer))
         if self.waits == 0:
             self.ended(self)
 
     def refused(self) -> CannotConnectNow:
-        return CannotConnectNow(self.refusals[0], hint="Try again: another replica may be about to take over.")
+        return not_now(self.refusals[0])
 
 
-def _reason(answer: Answer) -> str:
+def not_now(why: str) -> CannotConnectNow:
+    return CannotConnectNow(why, hint="Try again: another replica may be about to take over.")
+
+
+def reason(answer: Answer) -> str:
     if isinstance(answer, NotLeader):
         return "a location that is asked for is not led by this node now"
     return f"a location that is asked for is not ready: {getattr(answer, 'reason', type(answer).__name__)}"
@@ -147,6 +153,7 @@ class Writing:
         hiding = [part for part in parts if part.only_hides]
         bringing = [part for part in parts if not part.only_hides]
         self._stages = [stage for stage in (bringing, hiding) if stage] if self._is_conditional else [list(parts)]
+        self._seen = Seen()
         self._answers = Answers(0, lambda _: None)
         self._turn = Turn(frozenset({*rests_on, *(part.location for part in parts)}), self._is_conditional, self._begin)
 
@@ -164,7 +171,7 @@ class Writing:
             self._log_all()
         else:
             why = "a location that is asked for is not led by this node now, or waits for other nodes"
-            self._end(CannotConnectNow(why, hint="Try again: another replica may be about to take over."))
+            self._end(not_now(why))
 
     def _log_all(self) -> None:
         try:
@@ -184,7 +191,12 @@ class Writing:
         # What was looked at holds for now: if this node does not lead, it is not asked again when it does.
         patience = 0 if self._is_conditional else PATIENCE_TICKS
         for part in stage:
-            self._host.write(part.location, self._op(part), patience, answers.told)
+            self._host.write(part.location, self._op(part), patience, partial(self._told, answers, part.location))
+
+    def _told(self, answers: Answers, location: int, answer: Answer) -> None:
+        if isinstance(answer, Written):
+            self._seen.add({location: (answer.epoch, answer.sequence)})
+        answers.told(answer)
 
     def _op(self, part: Part) -> Callable[[int, Record], Write]:
         schema = self._schema()
@@ -221,7 +233,7 @@ class Writing:
         if self._future.done():
             pass
         elif error is None:
-            self._future.set_result(Stored(self._points))
+            self._future.set_result(Stored(self._points, token=self._seen.token))
         else:
             self._future.set_exception(error)
         self._turns.leave(self._turn)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Protocol, TypeVar
 
@@ -46,6 +46,7 @@ from tsdb.cluster.routing.messages import (
     Texts,
     Values,
     WriteParts,
+    ops_of,
 )
 from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
 from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
@@ -62,6 +63,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.model.catalog import Catalog, Database
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Seen
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Series
@@ -83,7 +85,7 @@ class Here(Protocol):
     @property
     def catalog(self) -> Catalog: ...
 
-    def own_view(self) -> StorageView: ...
+    def own_view(self, fresh: Freshness = LINEARIZABLE) -> StorageView: ...
 
     def view(self) -> View: ...
 
@@ -106,6 +108,14 @@ class Copies(Protocol):
     async def send(self, peer: int, question: SendCopy, stream: Outgoing) -> Reply: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    """A view that another node has open here, and what was read of it."""
+
+    view: StorageView
+    seen: Seen
+
+
 class Answering:
     """An ``exchange.Answers``."""
 
@@ -116,7 +126,7 @@ class Answering:
         self._ring = ring
         self._node = ring.node
         self._threads = ThreadPoolExecutor(THREADS, "for-other-nodes")
-        self._views: dict[int, dict[int, StorageView]] = {}
+        self._views: dict[int, dict[int, _Looked]] = {}
 
     async def answer(self, peer: int, question: Question, body: memoryview, stream: Outgoing) -> tuple[Reply, Octets]:
         """Raises the error that a client of this node would be told."""
@@ -128,14 +138,14 @@ class Answering:
             case RunScan():
                 return await self._scan(peer, question, stream), b""
             case TagValues():
-                view = await self._view(peer, question.looks)
+                view = (await self._view(peer, question.looks)).view
                 return Texts(), await self._run(lambda: _tag_values(view, question))
             case OpenView():
-                return Opened((await self._view(peer, question.looks)).moment.counter), b""
+                return Opened((await self._view(peer, question.looks)).view.moment.counter), b""
             case CloseViews():
                 for number in question.views:
                     if (found := self._views.get(peer, {}).pop(number, None)) is not None:
-                        found.close()
+                        found.view.close()
                 return Done(), b""
             case TakeValues() | PutValue() | LookAtSequence():
                 await self._catch_up(question.catalog)
@@ -148,8 +158,8 @@ class Answering:
                 return await self._copies.send(peer, question, stream), b""
 
     def left(self, peer: int) -> None:
-        for view in self._views.pop(peer, {}).values():
-            view.close()
+        for looked in self._views.pop(peer, {}).values():
+            looked.view.close()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -191,7 +201,7 @@ class Answering:
         step = await self._run(lambda: self._step(question, body))
         # Whoever asked may leave: what is written is written.
         written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(step)))
-        return Stored(written.points, written.duplicate)
+        return Stored(written.points, written.duplicate, ops_of(written.token))
 
     def _step(self, question: WriteParts, body: memoryview) -> Write:
         catalog = self._here.catalog
@@ -227,7 +237,7 @@ class Answering:
 
         def moments_of(numbers: Sequence[int]) -> tuple[Moment, ...]:
             views = self._views.get(peer, {})
-            return tuple(views[number].moment for number in numbers if number in views)
+            return tuple(views[number].view.moment for number in numbers if number in views)
 
         def unpacked() -> list[Effect]:
             return Unpacking(self._here.catalog, question.sizes, body, moments_of).effects(question.effects)
@@ -237,11 +247,11 @@ class Answering:
         producer = producer_of(question.numbered)
         future = await self._run(lambda: self._here.commit_here(effects, locations, producer))
         written = await asyncio.shield(asyncio.wrap_future(future))
-        return Stored(written.points, written.duplicate)
+        return Stored(written.points, written.duplicate, ops_of(written.token))
 
     # Reading
 
-    async def _view(self, peer: int, looks: Looks) -> StorageView:
+    async def _view(self, peer: int, looks: Looks) -> _Looked:
         """The view of that number: the one that there is, or a new one."""
         views = self._views.setdefault(peer, {})
         found = views.get(looks.view)
@@ -253,7 +263,8 @@ class Answering:
             await self._catch_up(looks.catalog)
             found = views.get(looks.view)
         if found is None:
-            found = views[looks.view] = self._here.own_view()
+            seen = Seen()
+            found = views[looks.view] = _Looked(self._here.own_view(Freshness(seen=seen)), seen)
         return found
 
     async def _scan(self, peer: int, question: RunScan, stream: Outgoing) -> Reply:
@@ -261,7 +272,8 @@ class Answering:
         refused = await self._not_led(question.led)
         if refused is not None:
             return refused
-        view = await self._view(peer, question.looks)
+        looked = await self._view(peer, question.looks)
+        view = looked.view
         request = request_of(question.conditions, view.catalog)
         numbers = {each.location for each in question.led}
 
@@ -273,6 +285,7 @@ class Answering:
             return view.scan(request)
 
         scan: Scan = await stream.made(self._run(begun))
+        stream.token = token = ops_of(looked.seen.token)
         pieces = _pieces(scan, request)
         try:
             while True:
@@ -283,7 +296,7 @@ class Answering:
         finally:
             await asyncio.shield(self._run(lambda: _close(pieces, scan)))
         statistics = {name: value for name, value in asdict(scan.statistics).items() if isinstance(value, int)}
-        return Ended(stream.count, statistics, int((time.perf_counter() - started) * 1e6))
+        return Ended(stream.count, statistics, int((time.perf_counter() - started) * 1e6), token)
 
     def _of_sequence(self, question: TakeValues | PutValue | LookAtSequence) -> Reply:
         database = self._here.catalog.databases_by_number.get(question.database)
@@ -329,6 +342,7 @@ def _series(catalog: Catalog, number: int) -> Series:
 
 
 def _tag_values(view: StorageView, question: TagValues) -> pa.Buffer:
+    view.tell(_series(view.catalog, question.series), TimeRange())
     tagsets = view.tagsets(question.series)
     found = [tagsets.column(column)[1].arrow() for column in question.columns]
     longest = max(map(len, found))

@@ -28,6 +28,7 @@ from tsdb.cluster.routing.messages import (
     Piece,
     Question,
     Reply,
+    SeenOp,
     Stop,
     decode,
     encode,
@@ -118,6 +119,7 @@ class Outgoing:
         self._more = asyncio.Event()
         self.count = 0
         self.size = 0
+        self.token: tuple[SeenOp, ...] = ()
 
     def taken(self, size: int) -> None:
         self._room += size
@@ -130,7 +132,7 @@ class Outgoing:
         self._room -= len(body)
         self.size += len(body)
         place, self.count = self.count, self.count + 1
-        await self._send(encode(Part(self._number, place, cells), body))
+        await self._send(encode(Part(self._number, place, cells, () if place else self.token), body))
 
     async def made(self, making: Awaitable[R]) -> R:
         """The result of something that may last: meanwhile the other side hears that it is worked on."""

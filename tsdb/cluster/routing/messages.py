@@ -6,6 +6,7 @@ A message is a byte that says whose it is (``CHANNEL``), the length of a msgpack
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from tsdb import errors
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import ProtocolViolation, TsdbError
+from tsdb.model.freshness import Token
 
 CHANNEL = 1
 """The first byte of all of these: snapshots of the metadata begin otherwise (``tsdb.cluster.pieces``)."""
@@ -34,6 +36,9 @@ class Numbered(msgspec.Struct, frozen=True, array_like=True):
     batch: int
     digest: int
 
+
+SeenOp: TypeAlias = tuple[int, int, int]
+"""(location, epoch, sequence): all through that op is to be seen, or was."""
 
 # Questions
 
@@ -253,6 +258,7 @@ Question: TypeAlias = (
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag=1):
     points: int
     duplicate: bool = False
+    token: tuple[SeenOp, ...] = ()
 
 
 class NotLeader(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -280,11 +286,12 @@ class Values(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True, tag=7):
-    """The end of a stream: how many parts it had, and what the scan has counted, by name."""
+    """The end of a stream: how many parts it had, what the scan has counted, by name, and what it could see."""
 
     parts: int
     statistics: dict[str, int]
     micros: int
+    token: tuple[SeenOp, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=8):
@@ -327,11 +334,12 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, tag=2):
 class Part(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """The ``place``-th of the stream that answers a question, from 0. ``cells``: its batch is of cells.
 
-    Without a body it only says that the answer is being worked on."""
+    Without a body it only says that the answer is being worked on. The first says what all of it could see."""
 
     number: int
     place: int
     cells: bool = False
+    token: tuple[SeenOp, ...] = ()
 
 
 class More(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -374,6 +382,14 @@ def decode(payload: memoryview) -> tuple[Envelope, memoryview]:
         return _DECODER.decode(payload[_HEAD.size : start]), payload[start:]
     except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a message of {len(payload)} bytes about points cannot be read: {error}") from None
+
+
+def ops_of(token: Token) -> tuple[SeenOp, ...]:
+    return tuple((location, *op) for location, op in token.items())
+
+
+def token_of(ops: Iterable[SeenOp]) -> Token:
+    return {location: (epoch, sequence) for location, epoch, sequence in ops}
 
 
 def failed(error: TsdbError) -> Failed:

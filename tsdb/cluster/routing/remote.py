@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
 from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
-from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, error_of
+from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of, token_of
 from tsdb.errors import CannotConnectNow, LocationElsewhere, QueryCanceled, TsdbError
+from tsdb.model.freshness import Seen
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
 
@@ -39,7 +40,10 @@ class _Queue:
 class RemoteScan:
     """``start`` sends it; then ``cells`` to their end, then ``batches``; ``close`` in any case, from any thread."""
 
-    def __init__(self, exchange: Exchange, node: int, question: RunScan, statistics: ScanStatistics) -> None:
+    def __init__(
+        self, exchange: Exchange, node: int, question: RunScan, statistics: ScanStatistics, seen: Seen | None
+    ) -> None:
+        self._seen = seen
         self._exchange = exchange
         self._node = node
         self._question = question
@@ -95,6 +99,7 @@ class RemoteScan:
                 self._ended(item)
                 return None
             message, body = item
+            self._sees(message.token)
             if not len(body):
                 continue
             if message.place != self._parts:
@@ -105,6 +110,10 @@ class RemoteScan:
             self.share.rows += 0 if message.cells else batch.num_rows
             self.share.bytes += len(body)
             return message, batch
+
+    def _sees(self, ops: Iterable[SeenOp]) -> None:
+        if self._seen is not None:
+            self._seen.add(token_of(ops))
 
     def _take(self, size: int) -> None:
         self._untold += size
@@ -118,6 +127,7 @@ class RemoteScan:
             if outcome.parts != self._parts:
                 raise self._lost(f"{outcome.parts} parts were sent, and {self._parts} came")
             self.share.micros = outcome.micros
+            self._sees(outcome.token)
             for name, value in outcome.statistics.items():
                 if hasattr(self._statistics, name):
                     setattr(self._statistics, name, getattr(self._statistics, name) + value)

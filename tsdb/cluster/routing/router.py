@@ -16,12 +16,13 @@ from typing import Protocol
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
 from tsdb.cluster.routing.map import RingMap
-from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts
+from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts, token_of
 from tsdb.cluster.routing.moments import since_at, views_at
 from tsdb.cluster.routing.packing import Packing, numbered
 from tsdb.cluster.routing.shares import InRange, Share, database_of, shares_of
 from tsdb.errors import CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
 from tsdb.model.catalog import Catalog
+from tsdb.model.freshness import Seen, Token
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
 from tsdb.model.schema import Database
@@ -55,10 +56,12 @@ class _Outcome:
     new: bool = False
     errors: list[TsdbError] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)
 
     def add(self, stored: Stored | Written) -> None:
         self.stored += stored.points
         self.new = self.new or not stored.duplicate
+        self.seen.add(_token(stored))
 
     def result(self) -> Written:
         """Raises what is to be told of all of it."""
@@ -74,7 +77,7 @@ class _Outcome:
                 there = f"{self.stored} of {self.points} points are stored, at other nodes."
                 error.detail = there if error.detail is None else f"{error.detail} {there}"
             raise error
-        return Written(self.points, duplicate=not self.new)
+        return Written(self.points, not self.new, self.seen.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,8 +305,14 @@ class _Doing:
                 detail="Points of one node are written all or none; those of several are not.",
                 hint="Look at the data before you do the same again.",
             ) from self._error
-        points = sum(each.points for each in self._written)
-        return Written(points, bool(self._written) and all(each.duplicate for each in self._written))
+        points, seen = sum(each.points for each in self._written), Seen()
+        for each in self._written:
+            seen.add(_token(each))
+        return Written(points, bool(self._written) and all(each.duplicate for each in self._written), seen.token)
+
+
+def _token(stored: Stored | Written) -> Token:
+    return token_of(stored.token) if isinstance(stored, Stored) else stored.token
 
 
 class _Moved(CannotConnectNow):

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb.cluster.gate import Gate
+from tsdb.cluster.led import locations_in_range
 from tsdb.cluster.routing.arrow import cells_of_groups, decoded
 from tsdb.cluster.routing.conditions import conditions_of, undecided
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
@@ -47,10 +49,12 @@ _NO_TAGSETS = TagSetIndex().snapshot()
 
 
 class ScatterView:
-    """A ``tsdb.model.store.View`` over this node's."""
+    """A ``tsdb.model.store.View`` over this node's. ``gate``: where this node has what others lead, when that is new
+    enough."""
 
-    def __init__(self, view: StorageView, ring: RingMap, exchange: Exchange) -> None:
+    def __init__(self, view: StorageView, gate: Gate | None, ring: RingMap, exchange: Exchange) -> None:
         self._view = view
+        self._gate = gate
         self._ring = ring
         self._exchange = exchange
         self._views = RemoteViews(exchange, view.catalog.version)
@@ -67,9 +71,13 @@ class ScatterView:
         return self._moment
 
     def _nodes(self, series: Series, span: TimeRange) -> dict[int, list[Location]]:
-        """Who has points of a series in a range: nothing of one that there is not."""
+        """Who is to be asked for points of a series in a range: nobody for one that there is not."""
         found = self.catalog.series_by_number.get(series.number)
-        return {} if found is None else self._ring.nodes_in_range(found[0], series, span)
+        if found is None:
+            return {}
+        if self._gate is not None and self._gate.is_enough(self._view, series, span):
+            return {self._ring.node: list(locations_in_range(found[0], series, span))}
+        return self._ring.nodes_in_range(found[0], series, span)
 
     def scan(self, request: ScanRequest) -> Scan:
         nodes = self._nodes(request.series, request.range)
@@ -110,7 +118,8 @@ class ScatterView:
             batch = self._told(node, TagValues(looks, request.series.number, columns))[1]
             values = {column: batch.column(at).drop_null() for at, column in enumerate(columns)}
         question = RunScan(looks, self._ring.led(locations), conditions_of(request, values))
-        scan = RemoteScan(self._exchange, node, question, statistics)
+        seen = None if self._gate is None else self._gate.seen
+        scan = RemoteScan(self._exchange, node, question, statistics, seen)
         scan.start()
         return scan
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
+from tsdb.cluster.gate import Gate
 from tsdb.cluster.led import Leaders, locations_in_range
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.routing.answering import Answering, Copies
@@ -45,8 +46,8 @@ class Wide:
         self._answering = Answering(here, agreement, self.ring, connected.copies)
         exchange.answers = self._answering
 
-    def view(self, view: StorageView) -> View:
-        return ScatterView(view, self.ring, self._exchange)
+    def view(self, view: StorageView, gate: Gate | None) -> View:
+        return ScatterView(view, gate, self.ring, self._exchange)
 
     def commit(self, effects: Sequence[Effect], producer: Producer | None) -> Future[Written]:
         may_wait()

@@ -10,6 +10,7 @@ import re
 
 from tsdb import encodings
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue
+from tsdb.model.freshness import text_of, token_of
 from tsdb.sql.settings.setting import Check
 from tsdb.zones import zone
 
@@ -135,6 +136,16 @@ def batch_number(name: str, value: str) -> str:
             hint="Numbers go from 1 to 9223372036854775807; 0 is none.",
         )
     return str(int(text))
+
+
+def read_token(name: str, value: str) -> str:
+    try:
+        return text_of(token_of(value.strip()))
+    except ValueError:
+        raise InvalidParameterValue(
+            f'invalid value for parameter "{name}": "{value}"',
+            hint="It is what SHOW tsdb.read_token shows, and what the header X-Tsdb-Token has.",
+        ) from None
 
 
 CHECKS: dict[str, Check] = {

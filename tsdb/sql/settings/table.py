@@ -6,7 +6,7 @@ import re
 from importlib import resources
 
 from tsdb.errors import InvalidName, UndefinedObject
-from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES, batch_number
+from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES, batch_number, read_token
 from tsdb.sql.settings.setting import Setting
 
 _CUSTOM = re.compile(r"[A-Za-z_\x80-\U0010ffff][\w$]*(\.[A-Za-z_\x80-\U0010ffff][\w$]*)+")
@@ -19,6 +19,19 @@ _MORE = (
     Setting(
         "tsdb.prune", "on", "bool", category="tsdb",
         description="Off: queries read all that is in range, for comparing.",
+    ),
+    Setting(
+        "tsdb.read_level", "linearizable", "enum", words=("linearizable", "session", "bounded", "any"), category="tsdb",
+        description="Which replicas of a replicated database may answer queries.",
+    ),
+    Setting(
+        "tsdb.read_staleness", "10s", "integer", "ms", "0", "2147483647", category="tsdb",
+        description="How old the answer of a replica may be at tsdb.read_level = bounded.",
+    ),
+    Setting(
+        "tsdb.read_token", "", category="tsdb",
+        description="What the session has written and seen of replicated databases; SET adds what another one has.",
+        check=read_token,
     ),
     Setting(
         "tsdb.producer", "", category="tsdb",

@@ -1,0 +1,246 @@
+"""Who answers a query of a replicated database, and with what, by its read level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cluster.model import scan
+from tests.cluster.setting import START
+from tests.fixtures.waiting import until
+from tests.http.test_write import Client
+from tests.replicas.replicated import HOUR, Replicated, replicated
+from tests.routing.spread import SqlPorts
+from tsdb.cluster.node import Node
+from tsdb.errors import CannotConnectNow
+from tsdb.http.options import HttpOptions
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
+from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
+from tsdb.model.store import TIME_NS, ScanRequest, View
+from tsdb.types import INT8
+
+ANY = Freshness(Level.ANY)
+WITHIN_A_MINUTE = Freshness(Level.BOUNDED, 60 * 10**9)
+WITHIN_NO_TIME = Freshness(Level.BOUNDED, 0)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Replicated]:
+    with replicated(tmp_path) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ports(tmp_path: Path, cluster: Replicated) -> Iterator[SqlPorts]:
+    ports = SqlPorts(tmp_path)
+    yield ports
+    ports.close()
+
+
+def follower(cluster: Replicated) -> Node:
+    leader = cluster.leader()
+    return next(node for node in cluster.nodes.values() if node is not leader)
+
+
+def read(cluster: Replicated, node: Node, fresh: Freshness) -> list[int]:
+    return sorted(cluster.values(node.view(fresh)))
+
+
+def asked(cluster: Replicated, node: Node, fresh: Freshness) -> int:
+    """How many other nodes a scan of everything asks."""
+    view = node.view(fresh)
+    try:
+        running = view.scan(ScanRequest(cluster.series(node), (TIME_NS,)))
+        assert sum(batch.num_rows for batch in running.batches) == 3
+        return len(running.statistics.nodes)
+    finally:
+        view.close()
+
+
+def test_a_follower_answers_itself_what_may_be_old_and_asks_the_leader_for_the_rest(cluster: Replicated) -> None:
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    node = follower(cluster)
+    until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
+    assert asked(cluster, node, ANY) == 0
+    assert asked(cluster, node, WITHIN_NO_TIME) == 1
+    assert asked(cluster, node, LINEARIZABLE) == 1
+
+
+def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) -> None:
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    node = follower(cluster)
+    until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
+    for place in [place for place, other in cluster.nodes.items() if other is not node]:
+        cluster.together.stop(place)
+    assert read(cluster, node, ANY) == [1, 2, 3]
+    assert read(cluster, node, Freshness(Level.BOUNDED, 3600 * 10**9)) == [1, 2, 3]
+    for fresh in (WITHIN_NO_TIME, LINEARIZABLE):
+        with pytest.raises(CannotConnectNow):
+            read(cluster, node, fresh)
+
+
+def test_a_view_from_before_a_takeover_shows_what_was_acknowledged_before_it_is_read(cluster: Replicated) -> None:
+    cluster.write([1])
+    leader = cluster.leader().engine.node
+    followers = [node for node in cluster.nodes.values() if node.engine.node != leader]
+    cluster.write([2, 3], START + HOUR)
+    # They have not heard yet that it is committed, or have just heard it.
+    views = {node.engine.node: node.view() for node in followers}
+    cluster.write([4], START + 2 * HOUR)
+    cluster.together.stop(leader)
+    until(lambda: cluster.leader().engine.node != leader)
+    try:
+        found = until(lambda: _tried(cluster, views))
+        assert found == [1, 2, 3, 4]
+    finally:
+        for view in views.values():
+            view.close()
+
+
+def _tried(cluster: Replicated, views: Mapping[int, View]) -> list[int] | None:
+    """What the view shows of the node that leads, as soon as it does."""
+    leader = cluster.leader()
+    try:
+        return sorted(seen.fields[0] for seen in scan(views[leader.engine.node], cluster.series(leader)))
+    except CannotConnectNow:
+        return None
+
+
+def test_a_view_is_renewed_where_its_statement_still_means_the_same(cluster: Replicated) -> None:
+    cluster.write([1, 2, 3])
+    leader = cluster.leader()
+    views = [leader.view(), leader.view()]
+    series = cluster.series(leader)
+    more = ColumnDefinition("more", Role.FIELD, INT8)
+    leader.change(AddColumn("shared", "cpu", more))
+    assert sorted(seen.fields[0] for seen in scan(views[0], series)) == [1, 2, 3]
+    leader.change(DropSeries("shared", "cpu"))
+    with pytest.raises(CannotConnectNow, match="was changed while"):
+        scan(views[1], series)
+    # What was read is read again as it was.
+    assert sorted(seen.fields[0] for seen in scan(views[0], series)) == [1, 2, 3]
+    for view in views:
+        view.close()
+
+
+def test_a_session_says_how_old_its_queries_may_be(cluster: Replicated, ports: SqlPorts) -> None:
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    node = follower(cluster)
+    until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
+    with ports.connect(node, "shared") as connection:
+        for place in [place for place, other in cluster.nodes.items() if other is not node]:
+            cluster.together.stop(place)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute(COUNT)
+        connection.execute("SET tsdb.read_level = 'any'")
+        assert counted(connection) == 3
+        connection.execute("SET tsdb.read_level = 'bounded'; SET tsdb.read_staleness = '1h'")
+        assert counted(connection) == 3
+        # A block that may change what it reads reads the newest, whatever the level.
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            with pytest.raises(psycopg.OperationalError), connection.transaction():
+                connection.execute(COUNT)
+        connection.execute("SET tsdb.read_staleness = 0")
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute(COUNT)
+
+
+def test_levels_are_those_that_there_are(cluster: Replicated, ports: SqlPorts) -> None:
+    with ports.connect(cluster.any(), "shared") as connection:
+        shown = connection.execute("SHOW tsdb.read_level; SHOW tsdb.read_staleness")
+        assert shown.fetchone() == ("linearizable",)
+        assert shown.nextset()
+        assert shown.fetchone() == ("10s",)
+        with pytest.raises(psycopg.errors.InvalidParameterValue) as refused:
+            connection.execute("SET tsdb.read_level = 'dirty'")
+        assert refused.value.diag.message_hint == "Available values: linearizable, session, bounded, any."
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="read_token"):
+            connection.execute("SET tsdb.read_token = '1:2'")
+
+
+COUNT = "SELECT count(*) FROM cpu"
+
+
+def counted(connection: psycopg.Connection) -> int:
+    found = connection.execute(COUNT).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_session_sees_what_it_has_written_at_whatever_node(cluster: Replicated, ports: SqlPorts) -> None:
+    node = follower(cluster)
+    with ports.connect(node, "shared") as connection:
+        connection.execute("SET tsdb.read_level = 'session'")
+        for minute in range(20):
+            connection.execute(f"INSERT INTO cpu VALUES ('2026-01-01 0{minute % 3}:{minute:02}:00', 'a', {minute})")
+            assert counted(connection) == minute + 1
+        # What others do is seen when it is here.
+        cluster.write([77])
+        until(lambda: counted(connection) == 21)
+        token = connection.execute("SHOW tsdb.read_token").fetchone()
+        assert token is not None
+        assert token[0]
+        connection.execute("RESET tsdb.read_token")
+        assert connection.execute("SHOW tsdb.read_token").fetchone() == ("",)
+
+
+def test_a_token_takes_what_a_session_has_seen_to_another_one(cluster: Replicated, ports: SqlPorts) -> None:
+    leader = cluster.leader()
+    with ports.connect(leader, "shared") as here, ports.connect(follower(cluster), "shared") as there:
+        there.execute("SET tsdb.read_level = 'session'")
+        for minute in range(20):
+            here.execute(f"INSERT INTO cpu VALUES ('2026-01-01 00:{minute:02}:00', 'a', {minute})")
+            (token,) = here.execute("SHOW tsdb.read_token").fetchone() or ("",)
+            there.execute(f"SET tsdb.read_token = '{token}'")
+            assert counted(there) == minute + 1
+
+
+def test_what_was_read_is_seen_again(cluster: Replicated, ports: SqlPorts) -> None:
+    """Also when the first to answer was another node: its answer has a token."""
+    node = follower(cluster)
+    with ports.connect(node, "shared") as connection:
+        for minute in range(20):
+            cluster.write([minute], START + minute * HOUR)
+            connection.execute("SET tsdb.read_level = 'linearizable'")
+            assert counted(connection) == minute + 1
+            connection.execute("SET tsdb.read_level = 'session'")
+            assert counted(connection) == minute + 1
+
+
+def test_a_token_of_what_is_not_here_is_waited_for_nowhere(cluster: Replicated, ports: SqlPorts) -> None:
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    node = follower(cluster)
+    location = cluster.database(node).locations[0].number
+    with ports.connect(node, "shared") as connection:
+        connection.execute("SET tsdb.read_level = 'session'")
+        for place in [place for place, other in cluster.nodes.items() if other is not node]:
+            cluster.together.stop(place)
+        assert counted(connection) == 3
+        connection.execute(f"SET tsdb.read_token = '{location}:1.1000000'")
+        with pytest.raises(psycopg.OperationalError):
+            counted(connection)
+        connection.execute(f"RESET tsdb.read_token; SET tsdb.read_token = '{location}:9.1'")
+        with pytest.raises(psycopg.errors.SerializationFailure, match="taken back"):
+            counted(connection)
+        assert counted(connection) == 3
+
+
+def test_an_answer_over_http_carries_a_token(cluster: Replicated, ports: SqlPorts) -> None:
+    first, second = (node for node in cluster.nodes.values() if node is not cluster.leader())
+    http = Client(first, HttpOptions())
+    with ports.connect(second, "shared") as connection:
+        connection.execute("SET tsdb.read_level = 'session'")
+        for minute in range(5):
+            answer = http.write(f"cpu,host=a v={minute}i {START + minute * 10**12}", "/write?db=shared")
+            assert answer.status_code == 204, answer.text
+            connection.execute(f"SET tsdb.read_token = '{answer.headers['x-tsdb-token']}'")
+            assert counted(connection) == minute + 1
+    assert "x-tsdb-token" not in http.write("cpu v=1 1", "/write?db=tsdb").headers
