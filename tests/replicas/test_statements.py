@@ -55,10 +55,26 @@ TRUNCATE e
 INSERT INTO e VALUES ('2026-01-01', 'again'), ('2026-01-01', 'again'), ('2026-02-01', 'late')
 DELETE FROM e WHERE host = 'late'
 REFRESH MATERIALIZED VIEW hourly
+CREATE TABLE r (id int PRIMARY KEY, label text UNIQUE)
+INSERT INTO r VALUES (1, 'one'), (2, 'two'), (3, 'three')
+INSERT INTO r VALUES (4, 'four'), (2, 'again')
+INSERT INTO r VALUES (5, 'one')
+INSERT INTO r VALUES (1, 'uno') ON CONFLICT (id) DO UPDATE SET label = excluded.label
+INSERT INTO r VALUES (2, 'deux'), (6, 'six') ON CONFLICT DO NOTHING
+UPDATE r SET id = 2 WHERE id = 1
+UPDATE r SET id = id + 10, label = upper(label)
+UPDATE r SET label = 'TWO' WHERE id = 11
+UPDATE r SET label = 'TWO', id = 12 WHERE id = 12
+DELETE FROM r WHERE label = 'UNO'
+INSERT INTO r VALUES (11, 'UNO')
+BEGIN; DELETE FROM r; INSERT INTO r VALUES (11, 'UNO'), (12, 'new'); COMMIT
+BEGIN; DELETE FROM r WHERE id = 11; INSERT INTO r VALUES (11, 'in its place'); COMMIT
+BEGIN; INSERT INTO r VALUES (20, 'twenty'); INSERT INTO r VALUES (20, 'twice'); COMMIT
+BEGIN; TRUNCATE r; INSERT INTO r SELECT i, 'l' || i FROM generate_series(1, 5) AS g(i); COMMIT
 CREATE ROLE reader LOGIN
 GRANT SELECT ON d TO reader
 """.replace("\\\n", "")
-TABLES = ("d", "e", "far", "hourly")
+TABLES = ("d", "e", "far", "hourly", "r")
 
 
 def statements() -> list[str]:
@@ -66,10 +82,11 @@ def statements() -> list[str]:
 
 
 def done(connection: psycopg.Connection, statement: str) -> str:
-    """The tag, or the error's code."""
+    """The tag, or the error's code. A block that has failed ends."""
     try:
         return connection.execute(statement.encode()).statusmessage or ""
     except psycopg.Error as error:
+        connection.rollback()
         return f"error {error.sqlstate}"
 
 
@@ -147,6 +164,32 @@ def test_of_two_that_change_a_row_one_is_told_to_try_again(three: Three) -> None
         assert [v for _, _, v in rows(connection, "counted")] == [2]
 
 
+def test_of_many_who_take_a_key_at_all_nodes_one_gets_it(three: Three) -> None:
+    with three.connect(1) as connection:
+        connection.execute("CREATE TABLE taken (id int PRIMARY KEY, who text)")
+    got: list[tuple[int, str]] = []
+    meeting = threading.Barrier(6)
+
+    def take(who: str, place: int) -> None:
+        with three.connect(place) as connection:
+            for id in range(10):
+                meeting.wait(60)
+                try:
+                    connection.execute("INSERT INTO taken VALUES (%s, %s)", (id, who))
+                except (errors.UniqueViolation, errors.SerializationFailure):
+                    continue
+                got.append((id, who))
+
+    taking = [threading.Thread(target=take, args=(f"w{at}", 1 + at % 3)) for at in range(6)]
+    for thread in taking:
+        thread.start()
+    for thread in taking:
+        thread.join(120)
+    with three.connect(2) as connection:
+        assert rows(connection, "taken") == sorted(got)
+    assert [id for id, _ in sorted(got)] == [*range(10)]
+
+
 def test_what_is_counted_by_many_is_counted_once_each_also_when_the_leader_is_killed(three: Three) -> None:
     """Each adds 1 again and again, through another node; a sum that was answered counts, one that may be there may. The
     row has no key: each time it is taken away and written anew, by one op."""
@@ -191,9 +234,10 @@ def test_what_cannot_be_done_is_refused_by_name(three: Three) -> None:
     refused = (
         ("CREATE SEQUENCE IF NOT EXISTS s", "SELECT nextval('s')", "give the values yourself"),
         (
-            "CREATE TABLE IF NOT EXISTS r (id int PRIMARY KEY)",
-            "INSERT INTO r VALUES (1)",
-            "Tables with a time take points",
+            "CREATE TABLE IF NOT EXISTS s1 (time timestamptz NOT NULL, v int)",
+            "CREATE MATERIALIZED VIEW c WITH (timescaledb.continuous) AS"
+            " SELECT time_bucket('1 hour', time) AS at, max(v) FROM s1 GROUP BY at",
+            "materialized view, which is refreshed as a whole",
         ),
     )
     with three.connect(1) as connection:
@@ -203,3 +247,5 @@ def test_what_cannot_be_done_is_refused_by_name(three: Three) -> None:
                 connection.execute(statement.encode())
             said = caught.value.diag
             assert instead in f"{said.message_primary} {said.message_hint}"
+        with pytest.raises(errors.UndefinedTable):
+            connection.execute("SELECT * FROM c")

@@ -18,7 +18,7 @@ from tsdb.cluster.group.control import Done, Drain, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, Member
 from tsdb.errors import FeatureNotSupported, ObjectNotInPrerequisiteState, SerializationFailure
 from tsdb.model.schema import DropDatabase
-from tsdb.model.store import Free, KeyDeletion, Producer, RangeDeletion, TimeRange, Write
+from tsdb.model.store import KeyDeletion, Producer, RangeDeletion, TimeRange, Write
 
 
 @pytest.fixture
@@ -79,9 +79,6 @@ def test_any_node_takes_writes_and_reads_and_what_cannot_be_done_is_refused(clus
         database, points = cluster.database(node), cluster.points(node, [1])
         with pytest.raises(FeatureNotSupported, match="producer"):
             node.write(database, [points], Producer("p", 1)).result(30)
-        free = Free(np.zeros(1, np.int64), np.zeros(1, np.bool_), ())
-        with pytest.raises(FeatureNotSupported, match="unique columns"):
-            node.commit([Write(points, free=free)]).result(30)
         assert node.commit([Write(points)]).result(30).points == 1
     assert cluster.read() == [1]
 

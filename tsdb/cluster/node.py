@@ -20,9 +20,9 @@ from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.refused import check_effects, check_unnumbered
+from tsdb.cluster.refused import check_continuous, check_unnumbered, no_continuous_views
 from tsdb.cluster.routing.home import Home
-from tsdb.cluster.routing.shares import database_of, series_of
+from tsdb.cluster.routing.shares import database_of, series_at, series_of
 from tsdb.cluster.routing.wide import Wide, wide_of
 from tsdb.errors import (
     CannotConnectNow,
@@ -61,7 +61,7 @@ from tsdb.model.store import (
 )
 from tsdb.model.time import bucket_of
 from tsdb.prompt import may_wait
-from tsdb.storage.append import DeletePart, NewPoints, Piece, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Append, DeletePart, NewPoints, Piece, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.append import Write as WriteStep
 from tsdb.storage.engine import Engine
 from tsdb.storage.group import check_once
@@ -129,7 +129,9 @@ class Node:
         return self._agreement.state
 
     def change(self, *changes: SchemaChange) -> Catalog:
-        """Raises, beside their errors, what ``Agreement.propose`` raises."""
+        """Raises, beside their errors, what ``Agreement.propose`` raises, and FeatureNotSupported."""
+        if self._leaders.shared:
+            check_continuous(self.catalog, changes, self._leaders.shared)
         change_schema(self._engine, self._agreement, changes)
         return self._engine.catalog
 
@@ -174,7 +176,7 @@ class Node:
                 return self._wide.router.write(database, filled, parts, producer)
             self._check_led(database, parts)
             if is_shared:
-                return self._ways_to_shared().write([write_step(filled, parts)])
+                return self._ways_to_shared().write(Append([write_step(filled, parts)]))
         except TsdbError as error:
             return _failed(error)
         return self._engine.write(filled, parts, producer)
@@ -229,7 +231,7 @@ class Node:
         try:
             self._check_led(database, parts)
             if database.number in self._leaders.shared:
-                return nothing_more(self._ways_to_shared().write([delete_step(parts)]))
+                return nothing_more(self._ways_to_shared().write(Append([delete_step(parts)])))
         except TsdbError as error:
             return _failed(error)
         return self._engine.delete(parts)
@@ -258,23 +260,25 @@ class Node:
         try:
             seen = rows_seen(effects)
             check_once(seen)
+            news = new_points(effects)
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
-                check_effects(effects)
                 check_unnumbered(producer)
-                return self._ways_to_shared().write(steps, seen, self._places_of(seen))
+                return self._ways_to_shared().write(Append(steps, seen, news), self._rests_on(seen, news))
         except TsdbError as error:
             return _failed(error)
-        return self._engine.commit(steps, seen, new_points(effects), producer)
+        return self._engine.commit(steps, seen, news, producer)
 
-    def _places_of(self, seen: Iterable[Seen]) -> set[int]:
-        """The numbers of the locations of rows. Raises UndefinedTable."""
+    def _rests_on(self, seen: Iterable[Seen], news: Iterable[NewPoints]) -> set[int]:
+        """The numbers of the locations of rows that were seen, and of those that must not be there: rows of a reference
+        table have one time, and so one location. Raises UndefinedTable."""
         places: set[int] = set()
-        for each in seen:
-            series = each.rows.series
-            database = self._database_of(each.rows)
-            found = cut(database.locations, database.number, series.number, bucket_of(each.rows.times))
-            places.update(location.number for location, _ in found)
+        found = [(each.rows.series, each.rows.times) for each in seen]
+        found += [(each.points.series, each.points.times) for each in news]
+        for series, times in found:
+            database = series_at(self.catalog, series)
+            cuts = cut(database.locations, database.number, series.number, bucket_of(times))
+            places.update(location.number for location, _ in cuts)
         return places
 
     def _is_shared(self, effects: Sequence[Effect]) -> bool:
@@ -329,7 +333,7 @@ class Node:
             found = [self.catalog.series_by_number.get(points.series.number) for points in step.batches]
             if any(each is not None and each[0].number in self._leaders.shared for each in found):
                 check_unnumbered(step.producer)
-                return self._ways_to_shared().write([step])
+                return self._ways_to_shared().write(Append([step]))
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit([step], [])
@@ -396,10 +400,7 @@ class Node:
     def advance(self, series: Series, progress: Progress) -> None:
         found = self.catalog.series_by_number.get(series.number)
         if found is not None and found[0].number in self._leaders.shared:
-            raise FeatureNotSupported(
-                "a replicated database has no continuous views yet",
-                hint="Ask for the aggregates themselves, or make a materialized view, which is refreshed as a whole.",
-            )
+            raise no_continuous_views()
         self._engine.advance(series, progress)
 
     def statistics(self, series: Series) -> SeriesStatistics:

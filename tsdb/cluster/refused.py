@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.model.store import Effect, Producer, Write
+from tsdb.model.catalog import Catalog
+from tsdb.model.schema import CreateSeries, SchemaChange
+from tsdb.model.store import Producer
 
 
 def check_unnumbered(producer: Producer | None) -> None:
@@ -17,10 +19,17 @@ def check_unnumbered(producer: Producer | None) -> None:
         )
 
 
-def check_effects(effects: Iterable[Effect]) -> None:
-    """Raises FeatureNotSupported."""
-    if any(isinstance(effect, Write) and effect.free is not None for effect in effects):
-        raise FeatureNotSupported(
-            "a replicated database has no reference tables and no unique columns yet",
-            hint="Tables with a time take points: one with the same time and tags merges into the one before.",
-        )
+def no_continuous_views() -> FeatureNotSupported:
+    return FeatureNotSupported(
+        "a replicated database has no continuous views yet",
+        hint="Ask for the aggregates themselves, or make a materialized view, which is refreshed as a whole.",
+    )
+
+
+def check_continuous(catalog: Catalog, changes: Iterable[SchemaChange], shared: Collection[int]) -> None:
+    """How far such a view is stored is known at one node alone. Raises FeatureNotSupported."""
+    for change in changes:
+        if isinstance(change, CreateSeries) and change.definition is not None and change.definition.continuous:
+            database = catalog.databases.get(change.database)
+            if database is not None and database.number in shared:
+                raise no_continuous_views()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage import identity
-from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Append, Delete, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.checks import check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
@@ -25,6 +26,7 @@ from tsdb.storage.copies.arriving import Arriving
 from tsdb.storage.copies.leaving import leave_database
 from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
+from tsdb.storage.free import check_free
 from tsdb.storage.group import check_seen, commit
 from tsdb.storage.hosted import Fed, Hosted
 from tsdb.storage.identity import Identity
@@ -34,9 +36,11 @@ from tsdb.storage.producers import check_producer
 from tsdb.storage.raft_log import Records
 from tsdb.storage.recovery import recover
 from tsdb.storage.rocks import Batch, FatalStorageError
+from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.sequences import Sequences
 from tsdb.storage.shard import Shard, delete_values
 from tsdb.storage.statistics import blocks_of, statistics_of
+from tsdb.storage.tombstone import AnyTombstone
 from tsdb.storage.view import StorageView
 
 R = TypeVar("R")
@@ -309,14 +313,17 @@ class Engine:
         """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""
         apply_logged(self._shard, ops)
 
-    def check(self, step: Step) -> None:
-        """Whether a write or a deletion may be logged now; in the committer's thread. Raises what speaks against it."""
-        check_step(self._shard, step)
-
-    def check_seen(self, seen: Sequence[Seen]) -> None:
-        """Whether rows are what they were, of locations that several nodes have; in the committer's thread. Raises
-        SerializationFailure."""
-        check_seen(self._shard, seen, anew=True)
+    def check(self, append: Append) -> None:
+        """Whether an append to locations that several nodes have may be logged now; in the committer's thread. Raises
+        what speaks against it."""
+        removed: dict[int, list[AnyTombstone]] = {}
+        for step in append.steps:
+            check_step(self._shard, step)
+            if isinstance(step, Delete):
+                for stone in (stone for part in step.parts for stone in part.tombstones):
+                    removed.setdefault(stone.series, []).append(replace(stone, counter=COUNTER_MASK))
+        check_seen(self._shard, append.seen, anew=True)
+        check_free(self._shard, append.news, removed)
 
     @property
     def last_counter(self) -> int:

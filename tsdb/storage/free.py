@@ -8,7 +8,7 @@ Of two sessions that insert one key at the same time the second one in the log i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,25 @@ from tsdb.model.uniqueness import Unique
 from tsdb.storage.append import NewPoints
 from tsdb.storage.batches import Piece
 from tsdb.storage.rows import COUNTER_MASK
+from tsdb.storage.rules import rules_of
 from tsdb.storage.shard import Shard
 from tsdb.storage.tagsets import TagSets
+from tsdb.storage.tombstone import AnyTombstone
+from tsdb.storage.visibility import Visibility
 
 Int64s = npt.NDArray[np.int64]
 
 
-def check_free(shard: Shard, news: Iterable[NewPoints]) -> None:
-    """Raises UniqueViolation, SerializationFailure for the first point that would meet another."""
+Removed = Mapping[int, Sequence[AnyTombstone]]
+"""By series, what a commit takes away."""
+
+
+def check_free(shard: Shard, news: Iterable[NewPoints], removed: Removed | None = None) -> None:
+    """Raises UniqueViolation, SerializationFailure for the first point that would meet another.
+
+    ``removed`` is what the same commit takes away: if it is given, all other rows count, whenever they were written.
+    That is for locations that several nodes have, where counters say nothing about the time.
+    """
     blind: dict[int, list[Points]] = {}
     for new in news:
         number = new.points.series.number
@@ -39,9 +50,15 @@ def check_free(shard: Shard, news: Iterable[NewPoints]) -> None:
             continue
         if (new.free.since == 0).any():
             _check_each_other(found[1], new, blind.setdefault(number, []))
-        elif min(moment.number for moment in new.free.moments) >= shard.changed(number):
+        elif min((moment.number for moment in new.free.moments), default=-1) >= shard.changed(number):
             continue
-        _check(shard, found[1], new.points, new.free)
+        if removed is None:
+            _check(shard, found[1], new.points, new.free, new.free.since)
+        else:
+            database, series = found
+            tagsets = shard.view().tagsets(number)
+            gone = Visibility(database.number, series, rules_of(series, removed.get(number, ()), tagsets))
+            _check(shard, series, new.points, new.free, np.minimum(new.free.since, 0), gone)
 
 
 def _check_each_other(series: Series, new: NewPoints, before: list[Points]) -> None:
@@ -56,11 +73,15 @@ def _check_each_other(series: Series, new: NewPoints, before: list[Points]) -> N
     before.append(new.points)
 
 
-def _check(shard: Shard, series: Series, points: Points, free: Free) -> None:
-    asked = free.since >= 0
+def _check(
+    shard: Shard, series: Series, points: Points, free: Free, seen: Int64s, gone: Visibility | None = None
+) -> None:
+    """``seen``: for each point the counter from after which a row would take its place; −1: none does. What is
+    ``gone`` does not either."""
+    asked = seen >= 0
     if not asked.any():
         return
-    since = int(free.since[asked].min())
+    since = int(seen[asked].min())
     view = shard.view()
     tagsets = view.tagsets(series.number)
     columns = {n for unique in series.uniques if not unique.key for n in unique.columns}
@@ -68,9 +89,15 @@ def _check(shard: Shard, series: Series, points: Points, free: Free) -> None:
     for piece in view.newer(series, fields, since):
         assert piece.sequences is not None
         counters = piece.sequences & COUNTER_MASK
+        counts = np.ones(piece.rows, np.bool_)
+        if gone is not None:
+            assert piece.tagset is not None
+            assert piece.times is not None
+            hidden = gone.hidden(piece.tagset, piece.times, piece.sequences)
+            counts = counts if hidden is None else ~hidden
         for unique in series.uniques:
             at = _key_places(points, piece, tagsets) if unique.key else _places(points, piece, tagsets, series, unique)
-            taken = np.flatnonzero((at >= 0) & asked & (counters[at] > free.since))
+            taken = np.flatnonzero((at >= 0) & asked & counts[at] & (counters[at] > seen))
             if len(taken):
                 raise _error(series, unique, points, free, int(taken[0]))
 

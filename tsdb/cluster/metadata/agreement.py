@@ -18,7 +18,7 @@ from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.model.freshness import Freshness, Token
 from tsdb.model.store import Written
-from tsdb.storage.append import Seen, Step
+from tsdb.storage.append import Append
 from tsdb.storage.view import StorageView
 
 Told: TypeAlias = Callable[[State, Sequence[Change]], None]
@@ -58,9 +58,7 @@ class Opened:
 class Shared(Protocol):
     """Databases that several nodes have, at one of them: see ``tsdb.cluster.replicas.shared``."""
 
-    def write(
-        self, steps: Sequence[Step], seen: Sequence[Seen] = (), seen_at: Collection[int] = ()
-    ) -> Future[Written]: ...
+    def write(self, append: Append, rests_on: Collection[int] = ()) -> Future[Written]: ...
 
     def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened: ...
 

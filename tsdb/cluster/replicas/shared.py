@@ -28,8 +28,7 @@ from tsdb.errors import (
 from tsdb.model.freshness import Freshness, Level
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait
-from tsdb.storage import append
-from tsdb.storage.append import Seen, Step
+from tsdb.storage.append import Append
 from tsdb.storage.engine import Engine
 
 READ_PATIENCE_S = 6.0
@@ -51,16 +50,15 @@ class Shared:
 
     # Writes
 
-    def write(self, steps: Sequence[Step], seen: Sequence[Seen] = (), seen_at: Collection[int] = ()) -> Future[Stored]:
+    def write(self, append: Append, rests_on: Collection[int] = ()) -> Future[Stored]:
         """Log the parts of all steps; answered when a majority has each of them on disk and they are visible here.
 
-        ``seen``: rows in the locations ``seen_at`` that must be as they were when the steps are logged. What is done in
-        one location is there as a whole or not; what failed may be there in part, and the error says so. Raises by the
+        ``rests_on``: the locations of what the append has seen, and of what must not be there. What is done in one
+        location is there as a whole or not; what failed may be there in part, and the error says so. Raises by the
         future CannotConnectNow when nothing of it is logged, StatementCompletionUnknown when that is not known, and
-        what speaks against a step.
+        what speaks against it.
         """
-        parts = parts_of(steps)
-        size = sum(step.bytes for step in steps)
+        parts, size = parts_of(append.steps), append.bytes
         longest = max((len(part.body) for part in parts), default=0)
         if longest > OP_BYTES_MAX:
             return _failed(
@@ -74,16 +72,10 @@ class Shared:
             self._wait_for_room(size)
         except TsdbError as error:
             return _failed(error)
-        points = sum(step.points for step in steps if isinstance(step, append.Write))
-
-        def check() -> None:
-            for step in steps:
-                self._engine.check(step)
-            self._engine.check_seen(seen)
 
         def feed(future: Future[Any]) -> None:
             Writing(
-                self._host, self._turns, parts, points, seen_at if seen else (), check,
+                self._host, self._turns, parts, append.points, rests_on, lambda: self._engine.check(append),
                 lambda: self._engine.catalog.version, self._clock.now_ns(), future,
             ).start()  # fmt: skip
 

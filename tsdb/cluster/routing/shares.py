@@ -129,7 +129,11 @@ def _taken_free(free: Free, rows: Rows | None) -> Free:
 
 def database_of(catalog: Catalog, effect: Effect) -> Database:
     """By number: names may have changed since the statement. Raises UndefinedTable."""
-    series = series_of(effect)
+    return series_at(catalog, series_of(effect))
+
+
+def series_at(catalog: Catalog, series: Series) -> Database:
+    """The database of a series, by number. Raises UndefinedTable."""
     found = catalog.series_by_number.get(series.number)
     if found is None:
         raise UndefinedTable(f'relation "{series.name}" does not exist any more')
