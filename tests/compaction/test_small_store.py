@@ -20,6 +20,7 @@ VALUES = [CHANCE.getrandbits(63) for _ in range(ROWS)]
 @pytest.fixture(autouse=True)
 def little_is_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(small_store, "LEAST_BYTES", 50_000)
+    monkeypatch.setattr(small_store, "LEAST_BYTES_ASKED", 10_000)
     monkeypatch.setattr(compactor, "IDLE_FLUSH_BYTES", 1)
 
 
@@ -66,7 +67,18 @@ def test_it_comes_back_by_itself(tmp_path: Path) -> None:
         assert setting.values() == VALUES[ROWS // 2 :]
 
 
-def test_a_little_garbage_is_left(tmp_path: Path) -> None:
+def test_what_a_few_rows_leave_behind_comes_back_when_somebody_asks(tmp_path: Path) -> None:
+    with written(tmp_path, background=False) as setting:
+        before = bytes_of(setting)
+        for at in range(0, ROWS, 5_000):
+            delete(setting, TimeRange(START + at * SECOND, START + (at + 10) * SECOND))
+        setting.node.compact([setting.series])
+        assert bytes_of(setting) < before
+        assert setting.values() == [value for at, value in enumerate(VALUES) if at % 5_000 >= 10]
+
+
+def test_a_little_garbage_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_store, "LEAST_PART_ASKED", 0.2)
     with written(tmp_path, background=False) as setting:
         delete(setting, TimeRange(high=START + 5_000 * SECOND))
         setting.node.compact([setting.series])

@@ -215,7 +215,7 @@ class Compactor:
             self._delete_retired()
             self._retired.flush(1, ALL_FAMILIES)
             self._await_rocks(request)
-            self._write_anew()
+            self._write_anew(asked=True)
         except Interrupted:
             request.done.set_exception(AdminShutdown("the storage engine is closed"))
             raise
@@ -243,10 +243,10 @@ class Compactor:
         """What RocksDB leaves on disk of deleted values, when nobody else is at work."""
         if self._deleted and not self._shard.rocks.is_compacting() and not self._is_busy():
             self._deleted = False
-            self._write_anew()
+            self._write_anew(asked=False)
 
-    def _write_anew(self) -> None:
-        if has_garbage(self._shard.rocks) and self._shard.has_room_on_disk():
+    def _write_anew(self, *, asked: bool) -> None:
+        if has_garbage(self._shard.rocks, asked=asked) and self._shard.has_room_on_disk():
             log.info("wrote values anew: of %d bytes %d are left", *write_anew(self._shard.rocks))
 
     def _serve_series(self, request: Request, number: int) -> None:

@@ -11,15 +11,17 @@ from tsdb.storage.rocks import BLOB_FILE_BYTES, MIB, Rocks
 FAMILY = "columns"
 # A small store: beyond it RocksDB has old files. It takes a second or two to write so much, which nothing interrupts.
 SMALL_BYTES = 4 * BLOB_FILE_BYTES
-# Less garbage is left alone: in bytes, and as a part of all.
-LEAST_BYTES = MIB
-LEAST_PART = 0.2
+# Less garbage is left alone: in bytes, and as a part of all. When somebody asks for it, a little is enough: a deletion
+# of few rows leaves the blocks that they were in behind.
+LEAST_BYTES, LEAST_BYTES_ASKED = MIB, MIB // 16
+LEAST_PART, LEAST_PART_ASKED = 0.2, 0.02
 
 
-def has_garbage(rocks: Rocks) -> bool:
-    """Is the store small, and much of it garbage, as far as RocksDB has seen the deletions?"""
+def has_garbage(rocks: Rocks, *, asked: bool) -> bool:
+    """Is the store small, and enough of it garbage, as far as RocksDB has seen the deletions?"""
     stored, garbage = rocks.blob_bytes(FAMILY)
-    return stored <= SMALL_BYTES and garbage > max(LEAST_BYTES, LEAST_PART * stored)
+    size, part = (LEAST_BYTES_ASKED, LEAST_PART_ASKED) if asked else (LEAST_BYTES, LEAST_PART)
+    return stored <= SMALL_BYTES and garbage > max(size, part * stored)
 
 
 def write_anew(rocks: Rocks) -> tuple[int, int]:
