@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ingest.fuzz import SEEDS, run, run_truncated
+from tests.ingest.fuzz import LIMITS, SEEDS, check, run, run_truncated
 from tests.ingest.test_corpus import CASES
 
 SHORT, SHORT_OF_CORPUS, SHORT_CHECKED = 140_000, 40_000, 20_000
@@ -44,6 +44,20 @@ def _run_checked(seed: int, lines: int) -> str:
 
 def test_mutated_bodies_parse_as_the_reference_does() -> None:
     run(20_260_101, SHORT)
+
+
+@pytest.mark.parametrize(
+    "bodies",
+    [
+        [b'a s="b"\n\\\n\\ f=1'],
+        [b"a f=1\nm\\\nm\\ f=1 g=2\n"],
+        [b"a,t=1 f=1\nm,t=a\\\n", b"a,t=1 f=1\nm,t=a\\ f=1\n"],
+    ],
+)
+def test_a_key_that_ends_in_a_backslash_is_not_the_next_one_up_to_an_escaped_blank(bodies: list[bytes]) -> None:
+    """Found by the fuzz: the key that came after the last one before is guessed, and was taken here."""
+    for body in bodies:
+        check(body, limits=LIMITS[0])
 
 
 def test_bodies_cut_anywhere_parse_as_the_reference_does() -> None:

@@ -125,7 +125,12 @@ def _series_key(
     guess = int64(names[NEXT, last]) if last >= 0 else -1
     if guess >= 0:
         end = p + names[LENGTH, guess]
-        if end < n and body[end] == _BLANK and equal(texts, names[START, guess], body, p, names[LENGTH, guess]):
+        if (
+            end < n
+            and body[end] == _BLANK
+            and body[end - 1] != _BACKSLASH  # or the blank is escaped: a key that ends so is one where its line ends
+            and equal(texts, names[START, guess], body, p, names[LENGTH, guess])
+        ):
             return OK, guess, end
     end = series_key_end(body, p, n)
     key, new = intern(body, p, end - p, SERIES_KEY, bounds.seed, texts, names, slots, state)
