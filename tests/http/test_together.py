@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tsdb.clock import Clock, ManualClock
 from tsdb.cluster.node import Node
 from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
-from tsdb.http.together import MIDDLE_BYTES, SMALL_BYTES, Together
+from tsdb.http.together import MIDDLE_BYTES, SMALL_BYTES, Size, Together
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import WriteRequest
 from tsdb.model.schema import LINE_PROTOCOL_TIME, ColumnDefinition, CreateDatabase, CreateSeries, Role, SetRetention
@@ -144,10 +144,41 @@ def test_databases_and_precisions_are_kept_apart(node: Node) -> None:
     assert times(node, "m") == sorted([*(i * 10**9 for i in range(0, 60, 3)), *range(1, 60, 3)])
 
 
+@pytest.mark.parametrize("senders", [2, 3])
+def test_middling_writes_of_those_who_were_answered_go_together(senders: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+
+    async def write(request: WriteRequest, body: bytes | bytearray, role: int, all_good: bool) -> Outcome:
+        counts.append(body.count(b"\n") + 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return Outcome(counts[-1])
+
+    async def send(together: Together, number: int, writes: int) -> None:
+        for at in range(writes):
+            # As long as it takes to read a body: they come one after the other.
+            for _ in range(5 * number + 5):
+                await asyncio.sleep(0)
+            await together.write(WriteRequest("d"), f"m f=1 {at}".encode(), 1, Size.MIDDLE)
+
+    async def go() -> None:
+        together = Together(write)
+        with monkeypatch.context() as patient:
+            patient.setattr("tsdb.http.together.LINGER_S", 600.0)
+            # The first one begins alone.
+            await asyncio.gather(*(send(together, number, 20 + (number == 0)) for number in range(senders)))
+        assert counts == [1] + [senders] * 20
+        counts.clear()
+        # Who sends no more is not waited for again.
+        await asyncio.gather(*(send(together, number, 5) for number in range(senders)), send(together, 0, 20))
+        assert sum(counts) == 5 * senders + 20
+        assert counts[-10:] == [1] * 10
+
+    asyncio.run(go())
+
+
 def test_what_breaks_a_write_of_many_is_told_to_each() -> None:
-    async def write(
-        request: WriteRequest, body: bytes | bytearray, role: int, all_good: bool, handed_on: Callable[[], None] | None
-    ) -> Outcome:
+    async def write(request: WriteRequest, body: bytes | bytearray, role: int, all_good: bool) -> Outcome:
         await asyncio.sleep(0)
         if all_good:
             raise RuntimeError("broken")

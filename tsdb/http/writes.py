@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ from tsdb.http.metrics import Metrics
 from tsdb.http.options import HttpOptions
 from tsdb.http.pace import Pace
 from tsdb.http.request import Api, BadRequest, decode_body, decoded_pieces, write_request
-from tsdb.http.together import MIDDLE_BYTES, Together, size_class
+from tsdb.http.together import JOINED_BYTES_MAX, MIDDLE_BYTES, Together, size_class
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
 from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
@@ -44,6 +44,8 @@ INFLUXDB_VERSION = "1.8.10"
 WRITE_PATHS = {api.value: api for api in Api}
 # Pieces of a body that are in memory while the next is read.
 PIECES_HELD = PARTS_AHEAD + 1
+# Longer ones are never parsed on the event loop.
+AT_ONCE_BYTES = JOINED_BYTES_MAX + MIDDLE_BYTES
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
 _PROBED_LINES = b"".join(b"%b: %b\r\n" % header for header in _PROBED)
 # What a read has to see that is to see this write: SET tsdb.read_token takes it.
@@ -197,18 +199,14 @@ class Writes:
         body: bytes | bytearray,
         role: int,
         all_good: bool = False,
-        handed_on: Callable[[], None] | None = None,
         *,
         encoding: str = "",
     ) -> Outcome:
-        """Store a body; ``handed_on`` is called when all of it is on its way to the disk."""
         work, size = partial(self._submit, wanted, body, role, all_good, encoding, self._under_way == 1), len(body)
-        submitted = None if encoding or size > MIDDLE_BYTES else self._pace.at_once(size, work)
+        submitted = None if encoding or size > AT_ONCE_BYTES else self._pace.at_once(size, work)
         if submitted is None:
             work = work if encoding else partial(self._pace.measured, size, work)
             submitted = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        if handed_on is not None:
-            handed_on()
         return await _durable(submitted)
 
     def _submit(
