@@ -186,3 +186,48 @@ def test_reads_are_confirmed_by_a_majority_and_by_the_leader_alone(world: World)
     world.tell(1)
     world.tick()
     assert isinstance(told.pop(), NotLeader)
+
+
+def test_who_rests_on_what_is_there_is_told_when_nothing_is_on_its_way(world: World) -> None:
+    told: list[bool] = []
+    world[1].host.when_settled({1, 2}, 10, told.append)
+    world[1].turn()
+    assert told == [True]
+    on_its_way = world[1].write(2, b"before")
+    world[1].turn()
+    world[1].host.when_settled({1, 2}, 10, told.append)
+    world[1].turn()
+    # It is in the log, and not known to be on a majority: not visible, and not gone either.
+    assert told == [True]
+    world.run()
+    assert on_its_way
+    assert told == [True, True]
+
+
+def test_who_waits_for_nothing_to_be_on_its_way_waits_for_so_long_and_only_at_the_leader(world: World) -> None:
+    told: list[bool] = []
+    world[2].host.when_settled({1}, 10, told.append)
+    world[2].turn()
+    assert told == [False]
+    world[1].write(1, b"x")
+    world[1].turn()
+    world[1].host.when_settled({1}, 3, told.append)
+    for _ in range(4):
+        world[1].tick()
+    assert told == [False, False]
+
+
+def test_one_who_logs_when_told_is_waited_for_by_the_next(world: World) -> None:
+    told: list[str] = []
+
+    def first(is_settled: bool) -> None:
+        assert is_settled
+        told.append("first")
+        world[1].write(1, b"x")
+
+    world[1].host.when_settled({1}, 10, first)
+    world[1].host.when_settled({1}, 10, lambda _: told.append("second"))
+    world[1].turn()
+    assert told == ["first"]
+    world.run()
+    assert told == ["first", "second"]

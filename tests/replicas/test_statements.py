@@ -164,6 +164,32 @@ def test_of_two_that_change_a_row_one_is_told_to_try_again(three: Three) -> None
         assert [v for _, _, v in rows(connection, "counted")] == [2]
 
 
+@pytest.mark.parametrize("where", ["", "WHERE id = 1", "WHERE label = 'one'"])
+def test_a_key_is_free_when_its_row_goes_with_the_same_commit(three: Three, where: str) -> None:
+    """Whatever others write meanwhile, unless it is that key."""
+    with three.connect(1) as connection, three.connect(2) as first, three.connect(3) as second:
+        connection.execute("CREATE TABLE IF NOT EXISTS places (id int PRIMARY KEY, label text UNIQUE)")
+        connection.execute("TRUNCATE places")
+        connection.execute("INSERT INTO places VALUES (1, 'one')")
+        with first.transaction():
+            first.execute(f"DELETE FROM places {where}".encode())
+            first.execute("INSERT INTO places VALUES (1, 'one')")
+            second.execute("INSERT INTO places VALUES (2, 'two')")
+        if not where:
+            # A DELETE of all rows is of those that are there at COMMIT, as on a single server.
+            assert rows(connection, "places") == [(1, "one")]
+            return
+        assert rows(connection, "places") == [(1, "one"), (2, "two")]
+        with first.transaction():
+            first.execute("UPDATE places SET id = 3 WHERE id = 1")
+            second.execute("UPDATE places SET label = 'deux' WHERE id = 2")
+        assert rows(connection, "places") == [(2, "deux"), (3, "one")]
+        with pytest.raises(errors.UniqueViolation), first.transaction():
+            first.execute("UPDATE places SET id = 4 WHERE id = 3")
+            second.execute("INSERT INTO places VALUES (4, 'four')")
+        assert rows(connection, "places") == [(2, "deux"), (3, "one"), (4, "four")]
+
+
 def test_of_many_who_take_a_key_at_all_nodes_one_gets_it(three: Three) -> None:
     with three.connect(1) as connection:
         connection.execute("CREATE TABLE taken (id int PRIMARY KEY, who text)")
