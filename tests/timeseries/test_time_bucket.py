@@ -186,3 +186,15 @@ def test_a_wrong_width_is_found_when_it_is_known(queries: Queries, width: str) -
         with pytest.raises(TsdbError) as caught:
             ask(queries, view, f"SELECT time_bucket($1, time{zone}) FROM cpu", (width,))
         assert caught.value.sqlstate == "22023"
+
+
+@pytest.mark.parametrize("kind", ["timestamptz", "timestamp", "date"])
+@pytest.mark.parametrize(
+    "more", ["'1 day', x", "'1 month', x", "'1 week', x, 'Europe/Berlin'", "$1, x", "$1, x, 'Europe/Berlin'"]
+)
+def test_an_infinite_time_is_a_bucket_of_its_own(queries: Queries, kind: str, more: str) -> None:
+    rows = f"(VALUES (1, {kind} 'infinity'), (2, '-infinity'), (3, NULL)) AS t (n, x)"
+    text = f"SELECT time_bucket({more})::text FROM {rows} ORDER BY n"
+    for width in ("1 day", "1 month") if "$1" in more else ("",):
+        found = ask(queries, view_of([]), text, (width,) if width else ())[1]
+        assert found == [("infinity",), ("-infinity",), (None,)]

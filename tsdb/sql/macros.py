@@ -158,8 +158,11 @@ MACROS = (
         ELSE '"' || t || '"' END""",
     """pg_floor_bucket(x, width, origin) AS x - ((x - origin) % width + width) % width""",
     """pg_floor_quotient(a, b) AS (a - (a % b + b) % b) // b""",
-    """pg_bucket(x, width, origin) AS make_timestamptz(pg_floor_bucket(epoch_us(x), width, origin))""",
-    """pg_bucket_timestamp(x, width, origin) AS make_timestamp(pg_floor_bucket(epoch_us(x), width, origin))""",
+    # An infinite time is a bucket of its own.
+    """pg_bucket(x, width, origin) AS CASE WHEN isfinite(x) OR width IS NULL OR origin IS NULL
+        THEN make_timestamptz(pg_floor_bucket(epoch_us(x), width, origin)) ELSE x END""",
+    """pg_bucket_timestamp(x, width, origin) AS CASE WHEN isfinite(x) OR width IS NULL OR origin IS NULL
+        THEN make_timestamp(pg_floor_bucket(epoch_us(x), width, origin)) ELSE x END""",
     """pg_width_us(i) AS CASE WHEN date_part('year', i) <> 0 OR date_part('month', i) <> 0
         THEN error('0A000:timestamps cannot be binned into intervals containing months or years')
         WHEN date_part('day', i) * 86400000000 + pg_interval_us(i) <= 0

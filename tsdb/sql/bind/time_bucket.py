@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue, UndefinedFunction
+from tsdb.model.schema import Role
 from tsdb.sql.bind.binder import Binder, fold
 from tsdb.sql.bind.calls import special
 from tsdb.sql.bind.datetimes import BUCKET_ORIGIN_US
@@ -23,6 +24,7 @@ from tsdb.sql.expressions.coercion import coerce
 from tsdb.sql.expressions.expression import Expr, combine
 from tsdb.sql.expressions.relation import Scope
 from tsdb.sql.intervals import US_PER_DAY, Interval
+from tsdb.sql.plan import column_of
 from tsdb.types import INT8, INTERVAL, TEXT, TIMESTAMPTZ, SqlType
 
 MONTH_ORIGIN_US = 946_684_800_000_000  # 2000-01-01
@@ -198,9 +200,19 @@ def call(binder: Binder, bucket: Bucket, value: Expr) -> Expr:
     """The bucket of a bound time; "bucket" is what rules look for."""
     value = coerce(value, bucket.type, binder.context)
     inside = (value,) if bucket.plain else (value, *bucket.inside)
-    made = combine(bucket.of(value.sql), bucket.type, "bucket", inside, value=bucket.fixed or None)
+    text = bucket.of(value.sql)
+    if (bucket.zone is not None or bucket.months != 0) and not _is_series_time(value):
+        text = f"CASE WHEN isfinite({value.sql}) THEN {text} ELSE {value.sql} END"
+    made = combine(text, bucket.type, "bucket", inside, value=bucket.fixed or None)
     binder.buckets[made.sql] = bucket, value
     return made
+
+
+def _is_series_time(value: Expr) -> bool:
+    """Whether it is the time of a series, which is never infinite."""
+    reference = column_of(value)
+    column = reference.relation.columns[reference.index].series_column if reference is not None else None
+    return column is not None and column.role is Role.TIME
 
 
 def integer_bucket(binder: Binder, args: list[Expr]) -> Expr:
