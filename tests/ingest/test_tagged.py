@@ -50,6 +50,7 @@ def test_a_body_of_as_many_tag_keys_as_lines_is_bound_in_time_that_grows_with_it
         "f" if i == 1 else f"t{max(i - 1, 0):x}" for i in range(MAX_COLUMNS - 1)
     ]
     catalog = schema.apply(Catalog(), [CreateDatabase("db"), made])
+    bind(parse(b"m,t1=1 f=1 1\n", now_ns=0), catalog.databases["db"])  # its kernels may have to be compiled
     bound, seconds = timed(lambda: bind(parsed, catalog.databases["db"]))
     assert seconds < 4
     # The time and the field are columns, too.
@@ -59,8 +60,10 @@ def test_a_body_of_as_many_tag_keys_as_lines_is_bound_in_time_that_grows_with_it
 
 
 def test_a_body_of_as_many_measurements_as_lines_is_parsed_in_time_that_grows_with_it() -> None:
-    body = b"".join(b"m%x,t=1 f=1 1\n" % i for i in range(50_000))
-    parse(body[:100], now_ns=0)
-    parsed, seconds = timed(lambda: parse(body, now_ns=0))
+    lines = [b"m%x,t=1 f=1 1\n" % i for i in range(50_000)]
+    parse(b"".join(lines[:10]), now_ns=0)
+    _, few_seconds = timed(lambda: parse(b"".join(lines[:12_500]), now_ns=0))
+    parsed, seconds = timed(lambda: parse(b"".join(lines), now_ns=0))
     assert len(parsed.lines) == 50_000
-    assert seconds < 4
+    # A fourth of the lines takes a fourth of the time, not a sixteenth; machines are not the same all the time.
+    assert seconds < 10 * few_seconds
