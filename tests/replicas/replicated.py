@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,8 @@ from tsdb.model.schema import CreateDatabase, CreateSeries, Database, Series
 from tsdb.model.store import Written
 
 HOUR = 3600 * SECOND
+
+R = TypeVar("R", bound="Replicated")
 
 
 class Replicated:
@@ -107,9 +108,8 @@ class Replicated:
 
 
 @contextlib.contextmanager
-def replicated(folder: Path) -> Iterator[Replicated]:
-    """Three nodes, and the database ``shared`` with the series ``cpu``."""
-    together = Together(folder)
+def replicated(together: Together, kind: type[R]) -> Iterator[R]:
+    """Three nodes of it, and the database ``shared`` with the series ``cpu``."""
     together.found()
     together.start(1)
     try:
@@ -118,7 +118,7 @@ def replicated(folder: Path) -> Iterator[Replicated]:
         # While the third has no vote, two can do without nobody.
         until(lambda: together.roles(1) == {1: "voter", 2: "voter", 3: "voter"})
         assert isinstance(together.ask(2, Replicate(3)), Done)
-        cluster = Replicated(together)
+        cluster = kind(together)
         node = together.nodes[1]
         node.change(CreateDatabase("shared"))
         node.change(CreateSeries("shared", "cpu", COLUMNS, True))

@@ -11,6 +11,7 @@ import pytest
 from tests.cluster.model import scan
 from tests.cluster.setting import START
 from tests.fixtures.waiting import until
+from tests.group.together import Together
 from tests.http.test_write import Client
 from tests.replicas.replicated import HOUR, Replicated, replicated
 from tests.routing.spread import SqlPorts
@@ -29,7 +30,7 @@ WITHIN_NO_TIME = Freshness(Level.BOUNDED, 0)
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Replicated]:
-    with replicated(tmp_path) as cluster:
+    with replicated(Together(tmp_path), Replicated) as cluster:
         yield cluster
 
 

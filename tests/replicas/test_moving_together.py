@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.setting import COLUMNS, START
+from tests.cluster.setting import START
 from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
-from tests.replicas.replicated import HOUR, Replicated
+from tests.replicas.replicated import HOUR, Replicated, replicated
 from tsdb.cluster.group.control import Done, Drain, Remove, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, replica_on
 from tsdb.errors import FeatureNotSupported, InvalidCatalogName
-from tsdb.model.schema import CreateDatabase, CreateSeries
 from tsdb.model.store import RangeDeletion, TimeRange
 
 
@@ -38,22 +37,8 @@ class Moved(Replicated):
 def cluster(tmp_path: Path) -> Iterator[Moved]:
     together = Together(tmp_path, replace(OPTIONS, replica_log_bytes=0))
     together.lost_node_s = 6.0
-    together.found()
-    together.start(1)
-    try:
-        together.start(2, join=1)
-        together.start(3, join=1)
-        until(lambda: together.roles(1) == {1: "voter", 2: "voter", 3: "voter"})
-        assert isinstance(together.ask(2, Replicate(3)), Done)
-        cluster = Moved(together)
-        node = together.nodes[1]
-        node.change(CreateDatabase("shared"))
-        node.change(CreateSeries("shared", "cpu", COLUMNS, True))
-        for each in together.nodes.values():
-            until(lambda: "cpu" in cluster.database(each).series if "shared" in each.catalog.databases else False)  # noqa: B023
+    with replicated(together, Moved) as cluster:
         yield cluster
-    finally:
-        together.end()
 
 
 def fill(cluster: Moved) -> list[int]:

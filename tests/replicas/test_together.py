@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.model import scan
 from tests.cluster.setting import SECOND, START
 from tests.fixtures.waiting import until
+from tests.group.together import Together
 from tests.replicas.replicated import HOUR, Replicated, replicated
 from tsdb.cluster.group.control import Done, Drain, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, Member
@@ -23,7 +24,7 @@ from tsdb.model.store import KeyDeletion, Producer, RangeDeletion, TimeRange, Wr
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Replicated]:
-    with replicated(tmp_path) as cluster:
+    with replicated(Together(tmp_path), Replicated) as cluster:
         yield cluster
 
 
