@@ -248,13 +248,16 @@ class KeyDeletion:
 Deletion = RangeDeletion | KeyDeletion
 
 
+MAY_MEET, LOOKED_NOWHERE = -1, -2
+"""In ``Free.since``: the point may meet others; its statement has not looked (0 is a look at an empty store)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Free:
     """What points of a reference table have to themselves: unique columns' values, free when their statement looked.
 
-    ``since`` is for each point the counter up to which it looked (0: nowhere yet; −1: the point may meet others),
-    ``moments`` are the views' in which it did. ``again``: for which points the statement would do otherwise if it
-    looked again.
+    ``since`` is for each point the counter up to which it looked, or LOOKED_NOWHERE, or MAY_MEET; ``moments`` are the
+    views' in which it did. ``again``: for which points the statement would do otherwise if it looked again.
     """
 
     since: npt.NDArray[np.int64]

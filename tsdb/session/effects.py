@@ -15,7 +15,7 @@ from tsdb.errors import ProgramLimitExceeded, TsdbError
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.freshness import Seen
 from tsdb.model.points import Points
-from tsdb.model.store import Effect, Free, KeyDeletion, Producer, Store, Write, Written
+from tsdb.model.store import MAY_MEET, Effect, Free, KeyDeletion, Producer, Store, Write, Written
 
 # Of hashes of tag sets.
 SEED = np.uint64(secrets.randbits(64))
@@ -127,7 +127,7 @@ def both_free(*parts: tuple[Free | None, int]) -> Free | None:
     found = [each for each, _ in parts if each is not None]
     if not found:
         return None
-    since = [np.full(count, -1, np.int64) if each is None else each.since for each, count in parts]
+    since = [np.full(count, MAY_MEET, np.int64) if each is None else each.since for each, count in parts]
     again = [np.zeros(count, np.bool_) if each is None else each.again for each, count in parts]
     # One of each version that was read is enough.
     moments = {moment.number: moment for each in found for moment in each.moments}

@@ -18,7 +18,7 @@ from tsdb.errors import SerializationFailure, TsdbError
 from tsdb.model import uniqueness
 from tsdb.model.points import Points
 from tsdb.model.schema import Role, Series
-from tsdb.model.store import Free
+from tsdb.model.store import LOOKED_NOWHERE, MAY_MEET, Free
 from tsdb.model.uniqueness import Unique
 from tsdb.storage.append import NewPoints
 from tsdb.storage.batches import Piece
@@ -48,17 +48,21 @@ def check_free(shard: Shard, news: Iterable[NewPoints], removed: Removed | None 
         found = shard.version.catalog.series_by_number.get(number)
         if found is None:
             continue
-        if (new.free.since == 0).any():
+        if (new.free.since == LOOKED_NOWHERE).any():
             _check_each_other(found[1], new, blind.setdefault(number, []))
         elif min((moment.number for moment in new.free.moments), default=-1) >= shard.changed(number):
             continue
         if removed is None:
-            _check(shard, found[1], new.points, new.free, new.free.since)
+            _check(shard, found[1], new.points, new.free, _counters(new.free.since))
         else:
             database, series = found
             tagsets = shard.view().tagsets(number)
             gone = Visibility(database.number, series, rules_of(series, removed.get(number, ()), tagsets))
-            _check(shard, series, new.points, new.free, np.minimum(new.free.since, 0), gone)
+            _check(shard, series, new.points, new.free, np.where(new.free.since == MAY_MEET, MAY_MEET, 0), gone)
+
+
+def _counters(since: Int64s) -> Int64s:
+    return np.where(since == LOOKED_NOWHERE, 0, since)
 
 
 def _check_each_other(series: Series, new: NewPoints, before: list[Points]) -> None:
@@ -76,7 +80,7 @@ def _check_each_other(series: Series, new: NewPoints, before: list[Points]) -> N
 def _check(
     shard: Shard, series: Series, points: Points, free: Free, seen: Int64s, gone: Visibility | None = None
 ) -> None:
-    """``seen``: for each point the counter from after which a row would take its place; −1: none does. What is
+    """``seen``: for each point the counter from after which a row would take its place; MAY_MEET: none does. What is
     ``gone`` does not either."""
     asked = seen >= 0
     if not asked.any():

@@ -89,6 +89,6 @@ def since_at(free: Free, node: int) -> Int64s:
         # Of two views that look alike from here the older one is meant: then too much is looked at, never too little.
         counters[moment.counter] = min(counters.get(moment.counter, there), there)
     found: Int64s = free.since.copy()
-    for value in np.unique(free.since[free.since > 0]).tolist():
+    for value in np.unique(free.since[free.since >= 0]).tolist():
         found[free.since == value] = counters.get(value, 0)
     return found

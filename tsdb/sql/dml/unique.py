@@ -18,7 +18,7 @@ from tsdb.errors import ConfigurationLimitExceeded, UniqueViolation
 from tsdb.model import uniqueness
 from tsdb.model.points import Points
 from tsdb.model.schema import Role, Series
-from tsdb.model.store import SEQUENCE, FieldBound, Free, KeyDeletion, ScanRequest, TagMatch, View
+from tsdb.model.store import LOOKED_NOWHERE, SEQUENCE, FieldBound, Free, KeyDeletion, ScanRequest, TagMatch, View
 from tsdb.model.uniqueness import Mask, Unique
 from tsdb.sql.dml.keys import among, existing_rows
 
@@ -89,7 +89,7 @@ class UniqueRows:
     def demand(self, points: Points, *, again: bool = False) -> Free:
         """What must hold when the points are logged."""
         if self.numbered:
-            return Free(np.zeros(len(points), np.int64), np.full(len(points), again), ())
+            return Free(np.full(len(points), LOOKED_NOWHERE, np.int64), np.full(len(points), again), ())
         moment = self.view.moment
         return Free(np.full(len(points), moment.counter), np.full(len(points), again), (moment,))
 
