@@ -82,6 +82,10 @@ class System(ABC):
     def load(self, dataset: Dataset, way: LoadWay) -> float:
         """Load all points; the seconds until all were acknowledged."""
 
+    def write_at(self) -> tuple[int, str] | None:
+        """The port and the path that take line protocol over HTTP, or None."""
+        return None
+
     @abstractmethod
     def settle(self) -> None:
         """Wait until nothing is left to flush or merge."""

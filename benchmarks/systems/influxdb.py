@@ -103,7 +103,10 @@ class InfluxDb(System):
         return self._server.pid
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
-        return load.over_http(dataset.line_protocol, way.workers, self._port, f"/write?db={DATABASE}&precision=ns")
+        return load.over_http(dataset.line_protocol, way.workers, *self.write_at())
+
+    def write_at(self) -> tuple[int, str]:
+        return self._port, f"/write?db={DATABASE}&precision=ns"
 
     def settle(self) -> None:
         # Idle shards are looked for once a second; a full compaction begins ten seconds after the last write.

@@ -71,8 +71,10 @@ class Tsdb(System):
     def load(self, dataset: Dataset, way: LoadWay) -> float:
         if way.name == COPY:
             return self.load_by_copy(dataset.csv, way.workers)
-        path = f"/write?db={DATABASE}&precision=ns"
-        return load.over_http(dataset.line_protocol, way.workers, self._http_port, path)
+        return load.over_http(dataset.line_protocol, way.workers, *self.write_at())
+
+    def write_at(self) -> tuple[int, str]:
+        return self._http_port, f"/write?db={DATABASE}&precision=ns"
 
     def load_by_copy(self, batches: Lines, workers: int, form: str = "csv") -> float:
         """As PostgreSQL is loaded, batch by batch; only the table is declared with its tags and their key."""

@@ -100,7 +100,10 @@ class VictoriaMetrics(System):
 
     def load(self, dataset: Dataset, way: LoadWay) -> float:
         self._data_end_ns = dataset.workload.end_ns
-        return load.over_http(dataset.line_protocol, way.workers, self._port, "/write?db=benchmark&precision=ns")
+        return load.over_http(dataset.line_protocol, way.workers, *self.write_at())
+
+    def write_at(self) -> tuple[int, str]:
+        return self._port, "/write?db=benchmark&precision=ns"
 
     def settle(self) -> None:
         connection = load.HttpConnection(self._port)

@@ -9,15 +9,16 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks import load
 from benchmarks.processes import ServerFailed, has_children, used
 from benchmarks.render import Batches, Dataset, render
-from benchmarks.report import NAMES, Grid, number
+from benchmarks.report import NAMES, Grid, number, with_spread
 from benchmarks.systems import SYSTEMS, System
-from benchmarks.systems.tsdb import DATABASE, Tsdb
+from benchmarks.systems.tsdb import Tsdb
 from benchmarks.tasks.task import OUT, parser, publish, running, say
 from benchmarks.workload import FIELDS, generate
 
@@ -29,18 +30,19 @@ WRITERS = 100
 COSTS = (
     "system", "by", "rows/s", "CPU s for a million values", "bytes a value", "bytes written a value", "amplification",
 )  # fmt: skip
-TARGET = f"/write?db={DATABASE}&precision=ns"
 
 
 class Regrouped:
-    """The lines of other batches in batches of ``size`` lines."""
+    """The lines of other batches in batches of ``size`` lines; ``most``: of them in whole batches."""
 
-    def __init__(self, batches: load.Lines, size: int) -> None:
+    def __init__(self, batches: load.Lines, size: int, most: int | None = None) -> None:
         text = b"".join(batches[i] for i in range(len(batches)))
         ends = np.flatnonzero(np.frombuffer(text, np.uint8) == 10) + 1
         inner = ends[size - 1 :: size].tolist()
         self._text = memoryview(text)
-        self._offsets = [0, *inner, *([len(text)] if inner[-1:] != [len(text)] else [])]
+        offsets = [0, *inner, *([len(text)] if inner[-1:] != [len(text)] else [])]
+        self._offsets = offsets if most is None else offsets[: most // size + 1]
+        self.count = len(ends) if most is None else min(len(ends), most // size * size)
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -66,36 +68,53 @@ def main(arguments: Sequence[str]) -> int:
     add.add_argument("--hours", type=float, default=4.0)
     add.add_argument("--tagsets", type=int, default=500_000, help="new ones that are written (default %(default)s)")
     add.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="whose costs are measured")
+    add.add_argument("--peer-points", type=int, default=300_000, help="of a shape for a peer (default %(default)s)")
+    add.add_argument("--runs", type=int, default=3, help="of each shape (default %(default)s)")
     add.add_argument("--seconds", type=float, default=5.0, help="of single points (default %(default)s)")
     parsed = add.parse_args(arguments)
     dataset = render(generate(parsed.hosts, parsed.hours, 123), OUT, BATCH)
     points = dataset.workload.points
 
-    def measured(what: str, count: int, run: Callable[[Tsdb], float]) -> tuple[str, str]:
-        say(what)
-        system = Tsdb()
-        with running(system, parsed.directory):
-            return what, number(count / run(system))
+    kinds = [SYSTEMS[name] for name in parsed.systems]
+    takers = [kind for kind in kinds if kind().missing() is None and kind().write_at() is not None]
 
-    rows = [
-        measured(f"cpu, {workers} × {batch:,} lines", points, _by_lines(dataset.line_protocol, workers, batch))
-        for workers, batch in SHAPES
-    ]
-    rows.append(measured("cpu, 2 × 10,000 lines, gzip", points, _by_gzip(dataset.line_protocol)))
-    rows.append(measured("cpu, COPY csv, 2 × 10,000 rows", points, lambda system: system.load_by_copy(dataset.csv, 2)))
-    rows.append(measured("cpu, COPY text, 2 × 10,000 rows", points, _by_text(dataset.csv)))
-    batches = new_tagsets(parsed.tagsets)
+    def measured(what: str, run: Callable[[Any], float], among: Sequence[type[System]] = (Tsdb,)) -> tuple[str, ...]:
+        """One row: of each system the median of the runs."""
+        cells = []
+        for kind in takers:
+            rates = []
+            for _ in range(parsed.runs if kind in among else 0):
+                say(f"{kind.name}: {what}")
+                with running(kind(), parsed.directory) as system:
+                    rates.append(run(system))
+            cells.append(with_spread(rates) if rates else "")
+        return what, *cells
+
+    def by_lines(workers: int, size: int) -> Callable[[System], float]:
+        def run(system: System) -> float:
+            lines = Regrouped(dataset.line_protocol, size, None if isinstance(system, Tsdb) else parsed.peer_points)
+            return lines.count / load.over_http(lines, workers, *_write_at(system))
+
+        return run
+
+    rows = [measured(f"cpu, {w} × {size:,} lines", by_lines(w, size), takers) for w, size in SHAPES]
+    rows.append(measured("cpu, 2 × 10,000 lines, gzip", lambda s: points / _by_gzip(s, dataset.line_protocol)))
+    rows.append(measured("cpu, COPY csv, 2 × 10,000 rows", lambda s: points / s.load_by_copy(dataset.csv, 2)))
+    rows.append(measured("cpu, COPY text, 2 × 10,000 rows", lambda s: points / _by_text(s, dataset.csv)))
+    new = new_tagsets(parsed.tagsets)
     rows.append(
-        measured("new tag sets, 2 × 10,000", parsed.tagsets, lambda s: load.over_http(batches, 2, s.http_port, TARGET))
+        measured("new tag sets, 2 × 10,000", lambda s: parsed.tagsets / load.over_http(new, 2, *_write_at(s)), takers)
     )
-    rows.append(measured(f"single points, {WRITERS} connections", 1, lambda s: _single(s, parsed.seconds)))
+    rows.append(measured(f"single points, {WRITERS} connections", lambda s: _single(s, parsed.seconds), takers))
     costs = [row for name in parsed.systems for row in _costs(SYSTEMS[name], dataset, parsed.directory)]
     remark = (
-        "Points a second, each acknowledged when it is on disk (VictoriaMetrics: in memory); client and server share "
-        "the cores. Costs are the server's from an empty directory until all is loaded and settled; written are the "
-        "bytes it had written to disk, and the amplification is these over those that are there in the end."
+        f"Points a second (median of {parsed.runs} runs, least and most), each run into an empty directory, "
+        "acknowledged when they are on disk (VictoriaMetrics: in memory); client and server share the cores. A peer "
+        f"gets {parsed.peer_points:,} points of a shape. Costs are the server's from an empty directory until all is "
+        "loaded and settled; written are the bytes it had written to disk, and the amplification is these over those "
+        "that are there in the end."
     )
-    tables = [Grid("Ingest", ("what", "points/s"), rows), Grid("Costs", COSTS, costs)]
+    tables = [Grid("Ingest", ("what", *(NAMES[kind.name] for kind in takers)), rows), Grid("Costs", COSTS, costs)]
     return publish("ingest", tables, remark, parsed.markdown)
 
 
@@ -120,26 +139,27 @@ def _costs(kind: type[System], dataset: Dataset, directory: Path | None) -> Iter
         yield NAMES[kind.name], str(way), number(points / seconds), cpu, f"{size / values:.3f}", *written
 
 
-def _by_lines(batches: Batches, workers: int, size: int) -> Callable[[Tsdb], float]:
-    lines = Regrouped(batches, size)
-    return lambda system: load.over_http(lines, workers, system.http_port, TARGET)
+def _write_at(system: System) -> tuple[int, str]:
+    found = system.write_at()
+    assert found is not None, "only who takes line protocol is asked"
+    return found
 
 
-def _by_gzip(batches: Batches) -> Callable[[Tsdb], float]:
+def _by_gzip(system: System, batches: Batches) -> float:
     packed = [memoryview(zlib.compress(batches[i], 6, wbits=31)) for i in range(len(batches))]
-    return lambda system: load.over_http(packed, 2, system.http_port, TARGET, "Content-Encoding: gzip\r\n")
+    return load.over_http(packed, 2, *_write_at(system), "Content-Encoding: gzip\r\n")
 
 
-def _by_text(batches: Batches) -> Callable[[Tsdb], float]:
+def _by_text(system: Tsdb, batches: Batches) -> float:
     """No value of the workload has a comma, a tab or a backslash in it."""
     texts = [memoryview(bytes(batches[i]).replace(b",", b"\t")) for i in range(len(batches))]
-    return lambda system: system.load_by_copy(texts, 2, "text")
+    return system.load_by_copy(texts, 2, "text")
 
 
-def _single(system: Tsdb, seconds: float) -> float:
-    """The seconds a point: ``WRITERS`` connections, each with one point under way at a time."""
+def _single(system: System, seconds: float) -> float:
+    """Points a second: ``WRITERS`` connections, each with one point under way at a time."""
     selector = selectors.DefaultSelector()
-    writers = [_Writer(i, system.http_port) for i in range(WRITERS)]
+    writers = [_Writer(i, *_write_at(system)) for i in range(WRITERS)]
     for writer in writers:
         selector.register(writer.socket, selectors.EVENT_READ, writer)
         writer.send()
@@ -150,22 +170,23 @@ def _single(system: Tsdb, seconds: float) -> float:
     took = time.perf_counter() - begin
     for writer in writers:
         writer.socket.close()
-    return took / max(1, sum(writer.acknowledged for writer in writers))
+    return sum(writer.acknowledged for writer in writers) / took
 
 
 class _Writer:
     """One connection that writes a point, waits for the answer and writes the next."""
 
-    def __init__(self, index: int, port: int) -> None:
+    def __init__(self, index: int, port: int, target: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.acknowledged = 0
+        self._target = target
         self._index = index
         self._answer = b""
 
     def send(self) -> None:
         line = f"single,writer=w{self._index} v={self.acknowledged}i {START_S * 10**9 + self.acknowledged}\n"
-        head = f"POST {TARGET} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(line)}\r\n\r\n"
+        head = f"POST {self._target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(line)}\r\n\r\n"
         self.socket.sendall((head + line).encode())
 
     def answered(self) -> None:
