@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.waiting import until
 
@@ -36,6 +38,7 @@ def processes(of: Path) -> list[str]:
     return found
 
 
+@pytest.mark.nightly
 def test_a_node_is_killed_and_comes_back_and_every_point_is_counted(tmp_path: Path) -> None:
     done = subprocess.run(
         [*DEMO, "--seconds", "0.5"],

@@ -98,6 +98,7 @@ def nodes(tmp_path: Path) -> Iterator[Forgetful]:
         nodes.end()
 
 
+@pytest.mark.nightly
 def test_a_node_whose_disk_was_wiped_is_rebuilt_also_if_it_dies_again_and_again(nodes: Forgetful) -> None:
     nodes.write(1, 0, 20_000)
     nodes.forget()

@@ -146,9 +146,11 @@ def _write(node: Node, shift_s: int) -> None:
         for n in range(host.points if shift_s == 0 else 100)
     )
     body = "\n".join([*many, *lines]).encode()
-    submitted = submit(node, request, body, time.time_ns(), Limits(), True)
-    for future in submitted.futures:
-        future.result()
+    # Most bodies have the same fields in every line, and numbers alone. The last one's point is there already.
+    alike = "\n".join(f"alike,host=h{n % 9} f={n}.5,i={n}i {start + n * NS_PER_SECOND}" for n in range(1000)).encode()
+    for each in (body, alike, f"alike,host=h0 f=1 {start}".encode()):
+        for future in submit(node, request, each, time.time_ns(), Limits(), True).futures:
+            future.result()
     stream = LineStream(len(body) + 1)
     stream.feed(body)
     stream.take()
