@@ -23,6 +23,7 @@ from benchmarks.processes import (
 )
 from benchmarks.render import render
 from benchmarks.workload import generate
+from tests.fixtures.waiting import until
 
 
 def python(code: str, log: Path) -> ServerProcess:
@@ -59,8 +60,12 @@ def test_stop_ends_the_whole_group(tmp_path: Path) -> None:
     server.wait_until(lambda: bool(children.read_text()))
     child = int(children.read_text())
     server.stop()
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True).stdout
-    assert state[:1] in ("", "Z")  # gone, or dead and waiting for its new parent
+
+    def ended() -> bool:
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(child)], capture_output=True, text=True).stdout
+        return state[:1] in ("", "Z")  # gone, or dead and waiting for its new parent
+
+    until(ended)
 
 
 def test_the_watch_sees_the_memory_that_a_server_had(tmp_path: Path) -> None:
