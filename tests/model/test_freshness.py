@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tsdb.model.freshness import Seen, text_of, token_of
+from tsdb.model.freshness import Seen, merged, ops_in, ops_of, text_of, token_of
 
 
 def test_the_last_op_of_each_location_is_what_was_seen() -> None:
@@ -45,7 +45,7 @@ def test_a_token_is_read_back_from_its_text() -> None:
     random = Random(2)
     for size in (0, 1, 2, 50):
         token = {random.randrange(10**6): (random.randrange(100), random.randrange(10**12)) for _ in range(size)}
-        assert token_of(text_of(token)) == token
+        assert token_of(ops_of(text_of(ops_in(token)))) == token
 
 
 @pytest.mark.parametrize(
@@ -53,4 +53,12 @@ def test_a_token_is_read_back_from_its_text() -> None:
 )
 def test_what_is_no_token_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=re.escape(text)):
-        token_of(text)
+        ops_of(text)
+
+
+def test_writes_that_are_one_have_the_last_op_of_each_epoch() -> None:
+    """A later epoch says nothing of what was written in an earlier one."""
+    ops = merged(((7, 1, 5), (8, 1, 1)), ((7, 1, 4),), ((7, 2, 9),), ())
+    assert ops == ((7, 1, 5), (7, 2, 9), (8, 1, 1))
+    assert ops_of(text_of(ops)) == ops
+    assert token_of(ops) == {7: (2, 9), 8: (1, 1)}

@@ -10,7 +10,7 @@ from tests.sim.disk import Disk
 from tsdb.cluster.metadata.records import REPLICA_BITS, Interval, LocationRecord
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.packets import packets, unpack
-from tsdb.cluster.replication.clients import Answer, Write
+from tsdb.cluster.replication.clients import QUORUM, Answer, Write
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import WRITES, Op
 from tsdb.cluster.replication.record import Activate, NewEpoch, Record, Request
@@ -66,13 +66,13 @@ class Process:
         self.host.flushed(frozen)
         self.turn()
 
-    def write(self, location: int, body: bytes, patience: int = 10) -> list[Answer]:
+    def write(self, location: int, body: bytes, patience: int = 10, acks: int = QUORUM) -> list[Answer]:
         """Its answer, when there is one."""
         told: list[Answer] = []
 
         def write(id: int, record: Record) -> Write:
             schema = self.world.schema
-            return Write(id, record.low, record.high, record.map_version, body, metadata_index=schema)
+            return Write(id, record.low, record.high, record.map_version, body, metadata_index=schema, acks=acks)
 
         self.host.write(location, write, patience, told.append)
         return told

@@ -12,7 +12,7 @@ import pytest
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
 from tsdb.cluster.replicas.turns import Turns
 from tsdb.cluster.replicas.writing import Part, Writing, parts_of
-from tsdb.cluster.replication.clients import Answer, NotLeader, Unknown, Write, Written
+from tsdb.cluster.replication.clients import ALL, QUORUM, Answer, NotLeader, Unknown, Write, Written
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.record import Record
 from tsdb.errors import CannotConnectNow, DataCorrupted, SerializationFailure, StatementCompletionUnknown
@@ -21,6 +21,7 @@ from tsdb.storage.append import Delete, DeletePart
 from tsdb.storage.change_body import ChangePart, decode_change, encode_change
 
 WRITTEN, MOVED, LOST = Written(0, 1, 1, -1), NotLeader(0, 0, 0), Unknown(0, 1, 1)
+RECORD = Record(1, 0, 1, 1, 1, (1, 2, 3), (), 1, (1, 2, 3))
 
 
 class Replicas:
@@ -29,9 +30,12 @@ class Replicas:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int, Told]] = []
         self.settling: list[tuple[frozenset[int], Callable[[bool], None]]] = []
+        self.uncommitted_bytes = 0
+        self.acks: list[int] = []
 
     def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None:
         self.asked.append((location, patience, told))
+        self.acks.append(write(0, RECORD).acks)
 
     def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
         self.settling.append((frozenset(locations), told))
@@ -49,9 +53,9 @@ def part(location: int, *, only_hides: bool = False) -> Part:
 
 
 def begun(replicas: Replicas, parts: list[Part], rests_on: Collection[int] = (), turns: Turns | None = None,
-          check: Callable[[], None] = lambda: None) -> Future[Any]:  # fmt: skip
+          check: Callable[[], None] = lambda: None, acks: int = QUORUM) -> Future[Any]:  # fmt: skip
     future: Future[Any] = Future()
-    Writing(replicas, turns or Turns(), parts, 3, rests_on, check, lambda: 7, 0, future).start()
+    Writing(replicas, turns or Turns(), parts, 3, rests_on, check, lambda: 7, 0, acks, future).start()
     return future
 
 
@@ -109,6 +113,28 @@ def test_what_is_refused_is_not_logged_and_leaves_its_locations() -> None:
     with pytest.raises(CannotConnectNow):
         unsettled.result(0)
     assert turns.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("acks", "rests_on", "uncommitted", "heeded"),
+    [
+        (0, (), 0, 0), (1, (), 0, 1), (QUORUM, (), 0, QUORUM), (ALL, (), 0, ALL), (3, (), 0, 3),
+        # What was read must be there before what rests on it is done, and nobody writes faster than others follow.
+        (1, (1,), 0, QUORUM), (ALL, (1,), 0, ALL), (0, (), 1 << 30, QUORUM), (2, (), 1 << 30, 2),
+    ],
+)  # fmt: skip
+def test_a_write_waits_for_as_many_as_it_says_and_for_more_where_it_must(
+    acks: int, rests_on: Collection[int], uncommitted: int, heeded: int
+) -> None:
+    replicas = Replicas()
+    replicas.uncommitted_bytes = uncommitted
+    future = begun(replicas, [part(1)], rests_on, acks=acks)
+    for _, told in replicas.settling:
+        told(True)
+    assert replicas.acks == [heeded]
+    replicas.answer(WRITTEN)
+    assert future.result(0).fell_short == (acks in (ALL, 3))
+    assert future.result(0).token == ((1, 1, 1),)
 
 
 def test_steps_of_one_location_are_one_op_as_long_as_nodes_send_each_other_such() -> None:

@@ -97,6 +97,23 @@ def what_is_reverted_is_kept_and_told() -> None:
     assert [stage[n].confirm(answer.epoch, answer.sequence) for n in (1, 2, 3)] == [Fate.REVERTED] * 3
 
 
+def what_a_later_epoch_cannot_have_is_reverted() -> None:
+    """Also beyond what is committed: epochs never decrease along a log."""
+    stage = Stage()
+    stage.lead(1)
+    answers = [stage.answers[stage.write(1, acks=1)] for _ in range(4)]
+    stage.network.clear()
+    stage.lead(2, without=[1])
+    last = answers[-1]
+    assert isinstance(last, Written)
+    assert last.sequence > stage[2].log_end[2]
+    assert stage[2].confirm(last.epoch, last.sequence) is Fate.REVERTED
+    assert stage[1].confirm(last.epoch, last.sequence) is Fate.UNKNOWN
+    committed = stage[2].log_end[2]
+    assert stage[2].confirm(stage[2].log_end[0], committed) is Fate.COMMITTED
+    assert stage[2].confirm(stage[2].log_end[0], committed + 1) is Fate.UNKNOWN
+
+
 def a_retry_finds_what_is_in_the_tail_and_what_is_applied() -> None:
     stage = Stage()
     stage.lead(1)

@@ -13,7 +13,7 @@ import msgspec
 
 from tests.sim_replication.node import Node
 from tsdb.cluster.replication import digests, follower, leader, log, reading, seals, takeover, writing
-from tsdb.cluster.replication.clients import QUORUM, ReadAt
+from tsdb.cluster.replication.clients import QUORUM, Fate, ReadAt
 from tsdb.cluster.replication.messages import Ack, BeatAck, Promise
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.producers import Producers, Tail
@@ -391,6 +391,29 @@ def reads_what_is_not_committed(patch: Patch) -> None:
 def all_is_a_majority(patch: Patch) -> None:
     safe = leader._safe
     patch(leader, "_safe", lambda state, acks, durable: safe(state, acks if acks >= 0 else QUORUM, durable))
+
+
+def one_acknowledgement_is_none(patch: Patch) -> None:
+    safe = leader._safe
+    patch(leader, "_safe", lambda state, acks, durable: state.log.last if acks == 1 else safe(state, acks, durable))
+
+
+def what_is_committed_at_a_place_is_any_op_of_it(patch: Patch) -> None:
+    patch(reading, "fate", lambda log, epoch, sequence: Fate.COMMITTED if sequence <= log.commit else Fate.UNKNOWN)
+
+
+def what_is_not_committed_yet_is_reverted(patch: Patch) -> None:
+    fate = reading.fate
+    patch(reading, "fate", lambda log, epoch, sequence: (
+        Fate.REVERTED if sequence > log.commit and epoch <= log.epoch_at(log.commit) else fate(log, epoch, sequence)
+    ))  # fmt: skip
+
+
+def what_is_reverted_may_still_come(patch: Patch) -> None:
+    fate = reading.fate
+    patch(reading, "fate", lambda log, epoch, sequence: (
+        Fate.UNKNOWN if sequence > log.commit else fate(log, epoch, sequence)
+    ))  # fmt: skip
 
 
 def whoever_forgot_a_client_takes_it_for_new(patch: Patch) -> None:

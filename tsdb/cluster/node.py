@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.cluster.acknowledged import fate_of, wanted_by
 from tsdb.cluster.alone import Alone
 from tsdb.cluster.founding import change_schema
 from tsdb.cluster.gate import Gate
@@ -19,6 +20,7 @@ from tsdb.cluster.led import Leaders, LedView, locations_in_range
 from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
+from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.refused import check_continuous, check_unnumbered, no_continuous_views
 from tsdb.cluster.routing.home import Home
@@ -32,8 +34,9 @@ from tsdb.errors import (
     StartupError,
     TsdbError,
 )
+from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.continuous import Progress
-from tsdb.model.freshness import LINEARIZABLE, Freshness
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import Location, cut
@@ -53,6 +56,7 @@ from tsdb.model.store import (
     KeyDeletion,
     Producer,
     RangeDeletion,
+    RevertedOp,
     SeriesStatistics,
     VacuumProgress,
     View,
@@ -161,25 +165,31 @@ class Node:
         database: Database,
         points: Sequence[Points],
         producer: Producer | None = None,
+        acks: int | None = None,
     ) -> Future[Written]:
         filled = [batch for batch in points if len(batch)]
         parts = cut_points(database, filled)
         is_shared = database.number in self._leaders.shared
         if self._leaders.all_here and not is_shared:
             return self._engine.write(filled, parts, producer)
+        wanted = self._wanted((each.series for each in filled), acks)
         try:
             if is_shared:
                 check_unnumbered(producer)
             if self._wide is not None and not self._leads(parts):
                 if producer is not None:
                     check_producer(producer)
-                return self._wide.router.write(database, filled, parts, producer)
+                return self._wide.router.write(database, filled, parts, producer, wanted)
             self._check_led(database, parts)
             if is_shared:
-                return self._ways_to_shared().write(Append([write_step(filled, parts)]))
+                return self._ways_to_shared().write(Append([write_step(filled, parts)]), acks=wanted)
         except TsdbError as error:
             return _failed(error)
         return self._engine.write(filled, parts, producer)
+
+    def _wanted(self, series: Iterable[Series], acks: int | None) -> int:
+        """How many replicas a write waits for."""
+        return wanted_by(self.catalog, self._leaders, (each.number for each in series)) if acks is None else acks
 
     def _ways_to_shared(self) -> Shared:
         """Raises FeatureNotSupported."""
@@ -226,7 +236,7 @@ class Node:
 
     def delete(self, database: Database, deletion: Deletion) -> Future[None]:
         if self._wide is not None and not self._leaders.has(database):
-            return nothing_more(self._wide.commit([deletion], None))
+            return nothing_more(self._wide.commit([deletion], None, QUORUM))
         parts = cut_deletion(database, deletion)
         try:
             self._check_led(database, parts)
@@ -236,15 +246,18 @@ class Node:
             return _failed(error)
         return self._engine.delete(parts)
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None = None) -> Future[Written]:
+    def commit(
+        self, effects: Sequence[Effect], producer: Producer | None = None, acks: int | None = None
+    ) -> Future[Written]:
+        wanted = self._wanted(map(series_of, effects), acks)
         if self._wide is not None and not self._all_led(effects):
             try:
                 if producer is not None:
                     check_producer(producer)
-                return self._wide.commit(effects, producer)
+                return self._wide.commit(effects, producer, wanted)
             except TsdbError as error:
                 return _failed(error)
-        return self._commit(effects, producer)
+        return self._commit(effects, producer, wanted)
 
     def _all_led(self, effects: Sequence[Effect]) -> bool:
         return self._leaders.all_here or all(
@@ -254,7 +267,7 @@ class Node:
         )
 
     def _commit(
-        self, effects: Sequence[Effect], producer: Producer | None, only: frozenset[int] | None = None
+        self, effects: Sequence[Effect], producer: Producer | None, acks: int, only: frozenset[int] | None = None
     ) -> Future[Written]:
         """All at this node; ``only`` in these locations."""
         try:
@@ -264,7 +277,7 @@ class Node:
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
                 check_unnumbered(producer)
-                return self._ways_to_shared().write(Append(steps, seen, news), self._rests_on(seen, news))
+                return self._ways_to_shared().write(Append(steps, seen, news), self._rests_on(seen, news), acks)
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, news, producer)
@@ -328,20 +341,34 @@ class Node:
     def own_view(self, fresh: Freshness = LINEARIZABLE) -> StorageView:
         return self._opened(fresh)[0]
 
-    def write_here(self, step: WriteStep) -> Future[Written]:
+    def write_here(self, step: WriteStep, acks: int) -> Future[Written]:
         try:
             found = [self.catalog.series_by_number.get(points.series.number) for points in step.batches]
             if any(each is not None and each[0].number in self._leaders.shared for each in found):
                 check_unnumbered(step.producer)
-                return self._ways_to_shared().write(Append([step]))
+                return self._ways_to_shared().write(Append([step]), acks=acks)
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit([step], [])
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
     ) -> Future[Written]:
-        return self._commit(effects, producer, locations)
+        return self._commit(effects, producer, acks, locations)
+
+    def fates_here(self, ops: Ops) -> list[Fate]:
+        return [Fate.UNKNOWN for _ in ops] if self._shared is None else self._shared.confirm(ops)
+
+    # What became of writes
+
+    def confirm(self, token: Ops) -> Fate:
+        if any(self.metadata.get(LocationRecord, location) is None for location, _, _ in token):
+            self.catch_up()
+        exchange = None if self._wide is None else self._wide.exchange
+        return fate_of(token, self._shared, self._agreement, exchange, self._engine.node)
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        return [] if self._shared is None else self._shared.reverted()
 
     def _check_counts(self, sequence: SqlSequence) -> None:
         """Raises FeatureNotSupported."""

@@ -35,6 +35,7 @@ from tsdb.http.request import BadRequest
 from tsdb.http.writes import INFLUXDB_VERSION, WRITE_PATHS, Writes, probe_headers, response
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
+from tsdb.model.freshness import Ops, ops_of
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,16 @@ class _Endpoints:
         finally:
             body.give_back()
 
+    async def confirm(self, request: Request) -> Response:
+        """What became of a write, by the token that it was answered with."""
+        try:
+            await self._identify(request)
+            token = _token(request.query_params.get("token", ""))
+            fate = await asyncio.get_running_loop().run_in_executor(self._pool, self._store.confirm, token)
+        except (BadRequest, Unauthorized, TsdbError) as error:
+            return response(exception_reply(None, error))
+        return JSONResponse({"fate": fate.value}, headers=probe_headers())
+
     async def ping(self, request: Request) -> Response:
         if request.query_params.get("verbose", "").lower() in ("true", "1"):
             return JSONResponse({"version": INFLUXDB_VERSION}, headers=probe_headers())
@@ -143,6 +154,16 @@ class _Endpoints:
             f"tsdb {__version__}\n\nPOST /write?db=NAME takes line protocol (also /api/v2/write, /api/v3/write_lp).\n"
             "Query with SQL through the PostgreSQL port. GET /health, /metrics.\n"
         )
+
+
+def _token(text: str) -> Ops:
+    try:
+        found = ops_of(text)
+    except ValueError:
+        found = ()
+    if not found:
+        raise BadRequest("token is what a write was answered with, in the header X-Tsdb-Token")
+    return found
 
 
 def _host(request: Request) -> str:
@@ -231,6 +252,7 @@ def create_app(
         # For other methods: 405.
         *(Route(path, writes, methods=["POST"]) for path in WRITE_PATHS),
         Route("/query", endpoints.query, methods=["GET", "POST"]),
+        Route("/confirm", endpoints.confirm, methods=["GET"]),
         Route("/ping", endpoints.ping, methods=["GET"]),
         Route("/health", endpoints.health, methods=["GET"]),
         Route("/ready", endpoints.ready, methods=["GET"]),

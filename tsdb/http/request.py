@@ -13,10 +13,12 @@ from enum import Enum
 import pyarrow as pa
 
 from tsdb.ingest.write import WriteRequest
+from tsdb.model.acks import acks_of
 from tsdb.model.store import Producer
 
 PRODUCER_HEADER = "x-tsdb-producer"
 BATCH_HEADER = "x-tsdb-batch"
+ACKS_HEADER = "x-tsdb-acks"
 MAX_PRODUCER_BYTES = 64
 
 _V3_PRECISIONS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "auto": "auto"}
@@ -65,7 +67,7 @@ def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]
         precision = _V3_PRECISIONS.get(precision, precision)
     if api is Api.V2 and precision not in V2_PRECISIONS:
         raise BadRequest(f'invalid precision "{precision[:40]}" (use ns, us, ms or s)')
-    return WriteRequest(database, precision, _accept_partial(query), _producer(headers))
+    return WriteRequest(database, precision, _accept_partial(query), _producer(headers), _acks(headers))
 
 
 def _accept_partial(query: Mapping[str, str]) -> bool:
@@ -74,6 +76,16 @@ def _accept_partial(query: Mapping[str, str]) -> bool:
     if found is None:
         raise BadRequest(f"accept_partial {text[:40]!r} is not true or false")
     return found
+
+
+def _acks(headers: Mapping[str, str]) -> int | None:
+    text = headers.get(ACKS_HEADER)
+    if text is None:
+        return None
+    try:
+        return acks_of(text)
+    except ValueError:
+        raise BadRequest(f"X-Tsdb-Acks {text[:40]!r} is none of quorum, all and a number from 0 to 99") from None
 
 
 def _producer(headers: Mapping[str, str]) -> Producer | None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -166,7 +167,7 @@ class Together:
             # Nobody knows what of it was written, so it is not tried again: all are told.
             return [error] * len(bodies)
         if together is not None:
-            return [together, *(Outcome(0, token=together.token) for _ in bodies[1:])]
+            return [together, *(replace(together, written=0) for _ in bodies[1:])]
         alone = (self._write(key.request, body, key.role, False) for body in bodies)
         return await asyncio.gather(*alone, return_exceptions=True)
 

@@ -34,7 +34,7 @@ from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
 from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
 from tsdb.model.access import Identity
-from tsdb.model.freshness import Seen, text_of
+from tsdb.model.freshness import merged, text_of
 from tsdb.model.store import Store
 
 log = logging.getLogger(__name__)
@@ -48,8 +48,10 @@ PIECES_HELD = PARTS_AHEAD + 1
 AT_ONCE_BYTES = JOINED_BYTES_MAX + MIDDLE_BYTES
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
 _PROBED_LINES = b"".join(b"%b: %b\r\n" % header for header in _PROBED)
-# What a read has to see that is to see this write: SET tsdb.read_token takes it.
+# What a read has to see that is to see this write: SET tsdb.read_token takes it, and /confirm.
 TOKEN_HEADER = "X-Tsdb-Token"
+# So many replicas have it, and not as many as were asked for.
+ACKED_HEADER = "X-Tsdb-Acked"
 _Octets = bytes | bytearray
 _NO_BODY = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -92,6 +94,8 @@ class Writes:
             reply = outcome_reply(api, outcome, wanted.accept_partial)
             if outcome.token:
                 reply.headers[TOKEN_HEADER] = text_of(outcome.token)
+            if outcome.fell_short:
+                reply.headers[ACKED_HEADER] = "quorum"
         except ClientDisconnect:
             await Response(status_code=400)(scope, receive, send)
             return
@@ -239,17 +243,17 @@ class Writes:
 async def _durable(submitted: Submitted) -> Outcome:
     if len(submitted.futures) == 1:
         written = await asyncio.wrap_future(submitted.futures[0])
-        return replace(submitted.outcome, token=written.token) if written.token else submitted.outcome
+        if not written.token:
+            return submitted.outcome
+        return replace(submitted.outcome, token=written.token, fell_short=written.fell_short)
     parts = await asyncio.gather(*map(asyncio.wrap_future, submitted.futures), return_exceptions=True)
     for part in parts:
         if isinstance(part, BaseException):
             note_stored(part, sum(other.points for other in parts if not isinstance(other, BaseException)))
             raise part
-    seen = Seen()
-    for part in parts:
-        assert not isinstance(part, BaseException)
-        seen.add(part.token)
-    return replace(submitted.outcome, token=seen.token)
+    done = [part for part in parts if not isinstance(part, BaseException)]
+    token = merged(*(part.token for part in done))
+    return replace(submitted.outcome, token=token, fell_short=any(part.fell_short for part in done))
 
 
 def _request_id() -> tuple[bytes, bytes]:

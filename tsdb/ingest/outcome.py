@@ -6,7 +6,7 @@ Sources: InfluxDB 1.12 ``services/httpd/handler.go``, Telegraf's ``outputs.influ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tsdb.errors import (
     AdminShutdown,
@@ -26,7 +26,7 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.ingest.faults import LineError
-from tsdb.model.freshness import Token
+from tsdb.model.freshness import Ops
 
 # Errors that pass: the client should send the same again later. Points below a floor are dropped before they are
 # written; where one rose in between, the others of the body are still good.
@@ -50,14 +50,15 @@ class Outcome:
     ``errors``.
 
     ``beyond_retention`` counts the points that were older than their series' retention and so dropped. ``token``:
-    what a read has to see that is to see them, of databases that several nodes have.
+    their ops in databases that several nodes have; ``fell_short``: a majority has them, and more were asked for.
     """
 
     written: int
     errors: tuple[LineError, ...] = ()
     error_count: int = 0
     beyond_retention: int = 0
-    token: Token = field(default_factory=dict)
+    token: Ops = ()
+    fell_short: bool = False
 
     @property
     def dropped(self) -> int:

@@ -49,12 +49,14 @@ _parsers = ThreadPoolExecutor(PARSERS, "tsdb-parse")
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless."""
+    """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless; ``acks``
+    says on how many replicas it is to be (None: as the series say)."""
 
     database: str
     precision: str = "ns"
     accept_partial: bool = True
     producer: Producer | None = None
+    acks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def submit_parsed(
     if beyond and all_good:
         return Outcome(0, beyond_retention=beyond), []
     written = sum(len(p) for p in points)
-    futures = [store.write(database, points, request.producer)] if points else []
+    futures = [store.write(database, points, request.producer, request.acks)] if points else []
     return Outcome(written, errors, error_count, beyond), futures
 
 

@@ -57,6 +57,7 @@ from tsdb.model.changes import (
     RenameView,
     RenameViewColumn,
     SchemaChange,
+    SetAcks,
     SetComment,
     SetContinuous,
     SetIdentity,
@@ -90,6 +91,7 @@ from tsdb.model.roles import FIRST, PREDEFINED, Role, Roles
 _OF_SERIES = (
     AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetContinuous | SetIdentity
     | AddConstraint | DropConstraint | ValidateConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
+    | SetAcks
 )  # fmt: skip
 _OF_RELATION_BY_NAME = (
     DropSeries | RenameSeries | DropView | RenameView | RenameViewColumn | DropSequence | RenameSequence

@@ -74,6 +74,8 @@ class Series:
 
     A materialized view is a series with a ``definition``; every REFRESH gives it another number, and ``relation`` is
     the one that stays. ``populated`` False: it has never been filled, or was emptied, and cannot be read.
+
+    ``acks``: on how many replicas what is written is to be (``tsdb.model.acks``); None: nobody has said.
     """
 
     number: int
@@ -94,6 +96,7 @@ class Series:
     definition: Definition | None = None
     populated: bool = True
     relation: int = 0
+    acks: int | None = None
 
     @property
     def object_kind(self) -> str:

@@ -17,7 +17,7 @@ from tsdb.errors import (
 )
 from tsdb.model.catalog import Column, Database, Relation, Role, Series
 from tsdb.model.change_declarations import constraint_of, index_of
-from tsdb.model.changes import ColumnDefinition, CreateSeries, SetContinuous, SetRetention, Swap
+from tsdb.model.changes import ColumnDefinition, CreateSeries, SetAcks, SetContinuous, SetRetention, Swap
 from tsdb.model.draft import Draft, check_name, unused
 from tsdb.model.relations import SequenceOptions, SqlSequence, SqlView, name_of, path_of
 
@@ -66,6 +66,7 @@ def create_series(draft: Draft, change: CreateSeries) -> None:
         populated=change.populated,
         owner=change.owner,
         relation=draft.relation_number() if change.definition is not None else 0,
+        acks=change.acks,
     )
     for constraint in change.constraints:
         made = constraint_of(draft, draft.find(change.database), series, constraint)
@@ -136,6 +137,11 @@ def set_retention(draft: Draft, change: SetRetention) -> None:
     floors = [f for f in (series.floor_ns, change.floor_ns) if f is not None]
     floor = max(floors) if floors else None
     draft.put_series(database, replace(series, retention_ns=change.retention_ns, floor_ns=floor))
+
+
+def set_acks(draft: Draft, change: SetAcks) -> None:
+    database = draft.find(change.database)
+    draft.put_series(database, replace(database.find(change.series), acks=change.acks))
 
 
 def set_continuous(draft: Draft, change: SetContinuous) -> None:

@@ -83,7 +83,7 @@ class CreateSeries:
     """``key`` are the names of the PRIMARY KEY's columns; ``columns`` hold at most one with the role TIME.
 
     Here ``name`` is a plain name, in ``schema``; everywhere else ``name`` and ``series`` are paths. Points before
-    ``floor_ns`` are refused from the start.
+    ``floor_ns`` are refused from the start. ``acks`` as in ``catalog.Series``.
     """
 
     database: str
@@ -102,6 +102,7 @@ class CreateSeries:
     populated: bool = True
     owner: int = FIRST
     floor_ns: int | None = None
+    acks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,15 @@ class SetRetention:
     retention_ns: int | None
     floor_ns: int | None = None
     unchanged_since: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAcks:
+    """On how many replicas what is written to a series is to be, where the write itself does not say it."""
+
+    database: str
+    series: str
+    acks: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,6 +465,7 @@ SchemaChange = (
     | AlterColumn
     | SetRetention
     | SetContinuous
+    | SetAcks
     | CreateNamespace
     | DropNamespace
     | RenameNamespace

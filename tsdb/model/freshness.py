@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import TypeAlias
 
 Token: TypeAlias = Mapping[int, tuple[int, int]]
 """By location: (epoch, sequence) of an op, whose points and all before them are to be seen."""
+Ops: TypeAlias = tuple[tuple[int, int, int], ...]
+"""(location, epoch, sequence), ascending: of a write the last op in each location and epoch. What a write logged before
+that in the same epoch is committed when that is."""
 
 # So many ops are kept until those are dropped for which there are larger ones.
 _KEPT_MAX = 4_096
@@ -35,7 +39,11 @@ class Seen:
         self._ops: set[tuple[int, int, int]] = set()
 
     def add(self, token: Token) -> None:
-        self._ops.update([(location, *op) for location, op in token.items()])
+        self.wrote([(location, *op) for location, op in token.items()])
+
+    def wrote(self, ops: Iterable[tuple[int, int, int]]) -> None:
+        """What a write has, as it is told."""
+        self._ops.update(ops)
         if len(self._ops) > _KEPT_MAX:
             self._tidy()
 
@@ -69,14 +77,33 @@ class Freshness:
 LINEARIZABLE = Freshness()
 
 
-def text_of(token: Token) -> str:
+def text_of(ops: Ops) -> str:
     """``location:epoch.sequence,…``"""
-    return ",".join(f"{location}:{epoch}.{sequence}" for location, (epoch, sequence) in sorted(token.items()))
+    return ",".join(f"{location}:{epoch}.{sequence}" for location, epoch, sequence in ops)
 
 
-def token_of(text: str) -> Token:
-    """Raises ValueError."""
+def ops_in(token: Token) -> Ops:
+    return tuple((location, *op) for location, op in sorted(token.items()))
+
+
+def merged(*parts: Ops) -> Ops:
+    """Of several writes that are one to who has sent them."""
+    if len(parts) == 1:
+        return parts[0]
+    last: dict[tuple[int, int], int] = {}
+    for location, epoch, sequence in chain.from_iterable(parts):
+        last[location, epoch] = max(last.get((location, epoch), 0), sequence)
+    return tuple((*of, sequence) for of, sequence in sorted(last.items()))
+
+
+def ops_of(text: str) -> Ops:
+    """Of a text as ``text_of`` makes it. Raises ValueError."""
     if _TOKEN.fullmatch(text) is None or text.endswith(","):
         raise ValueError(text)
     parts = (part.replace(":", ".").split(".") for part in text.split(",") if part)
-    return {int(location): (int(epoch), int(sequence)) for location, epoch, sequence in parts}
+    return merged(tuple((int(location), int(epoch), int(sequence)) for location, epoch, sequence in parts), ())
+
+
+def token_of(ops: Iterable[tuple[int, int, int]]) -> Token:
+    """What has to be seen by who is to see all of a write: of each location the last."""
+    return {location: (epoch, sequence) for location, epoch, sequence in sorted(ops)}

@@ -70,6 +70,7 @@ from tsdb.model.changes import RenameType as RenameType
 from tsdb.model.changes import RenameView as RenameView
 from tsdb.model.changes import RenameViewColumn as RenameViewColumn
 from tsdb.model.changes import SchemaChange as SchemaChange
+from tsdb.model.changes import SetAcks as SetAcks
 from tsdb.model.changes import SetComment as SetComment
 from tsdb.model.changes import SetContinuous as SetContinuous
 from tsdb.model.changes import SetIdentity as SetIdentity
@@ -150,6 +151,8 @@ def _apply_to_series(draft: Draft, change: SchemaChange) -> bool:
             change_series.swap(draft, change)
         case SetRetention():
             change_series.set_retention(draft, change)
+        case SetAcks():
+            change_series.set_acks(draft, change)
         case SetContinuous():
             change_series.set_continuous(draft, change)
         case AddColumn():

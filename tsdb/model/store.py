@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tsdb.model.acks import Fate
 from tsdb.model.continuous import Progress, Spans
-from tsdb.model.freshness import LINEARIZABLE, Freshness, Token
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
@@ -299,12 +300,25 @@ class Producer:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Durable and visible. ``duplicate``: every part of this numbered batch was applied before. ``token``: what a read
-    has to see that is to see it, of databases that several nodes have."""
+    """Durable and visible; what fewer replicas than a majority were asked for may be neither. ``duplicate``: every part
+    of this numbered batch was applied before. ``token``: its ops in databases that several nodes have, by which it is
+    seen and confirmed. ``fell_short``: a majority has it, and more were asked for and did not have it in time."""
 
     points: int
     duplicate: bool = False
-    token: Token = field(default_factory=dict)
+    token: Ops = ()
+    fell_short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevertedOp:
+    """A part of a write that this node had, and a later leader's log has not; ``written_ns`` by its leader's clock."""
+
+    location: int
+    epoch: int
+    sequence: int
+    rows: int
+    written_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,8 +459,11 @@ class Store(Protocol):
         database: Database,
         points: Sequence[Points],
         producer: Producer | None = None,
+        acks: int | None = None,
     ) -> Future[Written]:
         """Cut by ring location, log, apply. The future ends when all is on disk and visible to the next view.
+
+        ``acks``: on how many replicas it is to be (``tsdb.model.acks``); None: as its series say.
 
         Its errors: OutOfMemory (the head is full, try later), DiskFull, ObjectNotInPrerequisiteState (batch number
         below the window), PointsBeyondRetention, UndefinedTable (dropped meanwhile).
@@ -457,16 +474,27 @@ class Store(Protocol):
         """Hide what was written before: durable and visible to the next view when the future ends."""
         ...
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None = None) -> Future[Written]:
+    def commit(
+        self, effects: Sequence[Effect], producer: Producer | None = None, acks: int | None = None
+    ) -> Future[Written]:
         """Effects in order, in one step: all are durable and visible to the next view, or none is.
 
         ``producer`` numbers all of them together: when any effect with that number is there, none is done again.
+        ``acks`` as in ``write``; what rests on rows that were read is always on a majority.
 
         Its errors, beside those of ``write``: SerializationFailure, when a row that was seen (a replaced or updated
         one, or one of a keyless series that is deleted by its sequence) was changed or deleted since; UniqueViolation
         (or SerializationFailure, see ``Free``), when a point would no longer have its unique columns' values alone;
         FeatureNotSupported, when two of the effects replace the same row.
         """
+        ...
+
+    def confirm(self, token: Ops) -> Fate:
+        """What became of a write, by its token: asked of whichever nodes know."""
+        ...
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        """What later leaders have taken back of this node, since it began: the last, oldest first."""
         ...
 
     def view(self, fresh: Freshness = LINEARIZABLE) -> View: ...

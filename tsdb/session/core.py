@@ -21,7 +21,7 @@ from tsdb.model.store import Store
 from tsdb.session.budget import Budget, Owner
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.execution import Execution
-from tsdb.session.freshness import Reads
+from tsdb.session.freshness import Reads, Writes
 from tsdb.session.functions import SessionFunctions
 from tsdb.session.identity import SessionIdentity
 from tsdb.session.notifications import Listener, Messages
@@ -81,6 +81,7 @@ class Core:
         self.notices: list[Notice] = []
         self.check_cursors = budget.check_cursors
         self.numbering = Numbering(self.variables, self.notices.append)
+        reads = Reads(self.variables)
         self.execution = Execution(
             store,
             queries,
@@ -93,7 +94,8 @@ class Core:
             lambda: self.variables.get("transaction_isolation") in _REPEATABLE,
             sessions.refreshes,
             self.numbering,
-            Reads(self.variables),
+            reads,
+            Writes(self.variables, reads.seen),
         )
         self.messages = Messages(process_id, database, sessions.channels, Listener(database, wake))
         self.sequences = SequenceValues(self, store)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import groupby
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from tsdb.errors import ProgramLimitExceeded, TsdbError
 from tsdb.model.byte_strings import ByteStrings
-from tsdb.model.freshness import Seen
+from tsdb.model.freshness import merged
 from tsdb.model.points import Points
 from tsdb.model.store import MAY_MEET, Effect, Free, KeyDeletion, Producer, Store, Write, Written
 
@@ -51,7 +50,9 @@ def size_of(effect: Effect) -> int:
     return 500
 
 
-def write(store: Store, effects: Sequence[Effect], producer: Producer | None = None) -> Written:
+def write(
+    store: Store, effects: Sequence[Effect], producer: Producer | None = None, acks: int | None = None
+) -> Written:
     """Hand effects to the store, in order, and wait until all are durable and visible, or none. Blocks.
 
     Mere writes of more rows than STEP_ROWS_MAX (a large COPY) are several steps: when one fails, those before it stay,
@@ -65,27 +66,20 @@ def write(store: Store, effects: Sequence[Effect], producer: Producer | None = N
             hint="Number smaller transactions.",
         )
     if rows <= STEP_ROWS_MAX or len(writes) < len(effects):
-        return store.commit(list(joined(effects)), producer).result()
-    written, seen = 0, Seen()
-    steps: deque[tuple[Future[Written], int]] = deque()
+        return store.commit(list(joined(effects)), producer, acks).result()
+    steps: list[tuple[Future[Written], int]] = []
     try:
         for step, count in _steps(joined(effects)):
-            steps.append((store.commit(step), count))
-            while len(steps) > _STEPS_AHEAD:
-                written += _finished(steps, seen)
-        while steps:
-            written += _finished(steps, seen)
+            steps.append((store.commit(step, None, acks), count))
+            if len(steps) > _STEPS_AHEAD:
+                steps[-1 - _STEPS_AHEAD][0].result()
+        done = [future.result() for future, _ in steps]
     except TsdbError as error:
-        written += sum(count for future, count in steps if future.exception() is None)
+        written = sum(count for future, count in steps if future.exception() is None)
         error.detail = f"{written} of {rows} rows had been written before and stay."
         raise
-    return Written(rows, token=seen.token)
-
-
-def _finished(steps: deque[tuple[Future[Written], int]], seen: Seen) -> int:
-    future, count = steps.popleft()
-    seen.add(future.result().token)
-    return count
+    token = merged(*(each.token for each in done))
+    return Written(rows, token=token, fell_short=any(each.fell_short for each in done))
 
 
 def _steps(effects: Iterator[Effect]) -> Iterator[tuple[list[Effect], int]]:

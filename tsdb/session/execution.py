@@ -15,16 +15,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.errors import SerializationFailure, TsdbError, UndefinedParameter, UndefinedTable
+from tsdb.errors import InvalidParameterValue, SerializationFailure, TsdbError, UndefinedParameter, UndefinedTable
+from tsdb.model.acks import Fate
+from tsdb.model.freshness import ops_of
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, Store, VacuumProgress
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp, Store, VacuumProgress
 from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
-from tsdb.session.freshness import Reads
+from tsdb.session.freshness import Reads, Writes
 from tsdb.session.numbering import Numbering
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.returned import Returned
@@ -85,6 +87,7 @@ class Execution:
         refreshes: Refreshes,
         numbering: Numbering,
         reads: Reads,
+        writes: Writes,
     ) -> None:
         self._numbering = numbering
         self._reads = reads
@@ -99,7 +102,7 @@ class Execution:
         self._permitted_in: tuple[Catalog | None, int] = (None, 0)
         self._permitted: dict[int, object] = {}
         self.temporary = Temporary(store)
-        self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering, reads.seen)
+        self.writing = Writing(store, transaction, self.temporary, database, repeatable, numbering, writes, notify)
         self._schema = SchemaChanges(store, queries, self.writing, self.temporary, notify, in_use, refreshes)
         self._planner = Planner(queries, lambda: self.writing.catalog, store.catch_up)
         self.plan = self._planner.plan
@@ -156,6 +159,19 @@ class Execution:
 
     def compactions(self) -> Sequence[Compaction]:
         return self._store.compactions()
+
+    def confirm(self, token: str) -> Fate:
+        """What became of a write. Blocks. Raises InvalidParameterValue."""
+        try:
+            ops = ops_of(token.strip())
+        except ValueError:
+            ops = ()
+        if not ops:
+            raise InvalidParameterValue(f'"{token[:100]}" is no token of a write')
+        return self._store.confirm(ops)
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        return self._store.reverted()
 
     def members(self) -> Sequence[ClusterMember]:
         return self._store.members()

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
 from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.catalog import oids
@@ -57,6 +57,9 @@ class SessionFunctions:
 
     def compactions(self) -> Sequence[Compaction]:
         return self._core.execution.compactions()
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        return self._core.execution.reverted()
 
     def members(self) -> Sequence[ClusterMember]:
         return self._core.execution.members()
@@ -102,6 +105,10 @@ class SessionFunctions:
     def _notice(self, arguments: Sequence[str | None]) -> str:
         self._core.notices.append(notice(arguments[0] or ""))
         return ""
+
+    def _confirm(self, arguments: Sequence[str | None]) -> str | None:
+        (token,) = arguments
+        return None if token is None else self._core.execution.confirm(token).value
 
     # --- other sessions ---
 
@@ -257,6 +264,7 @@ _FUNCTIONS: dict[str, Callable[[SessionFunctions, Sequence[str | None]], str | N
     "pg_terminate_backend": SessionFunctions._terminate,
     "pg_reload_conf": SessionFunctions._reload,
     "setseed": SessionFunctions._setseed,
+    "confirm_write": SessionFunctions._confirm,
     **{
         f"inet_{side}_{part}": partial(_placed, side=side, place=place)
         for side in ("client", "server")

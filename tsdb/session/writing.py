@@ -10,23 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tsdb.errors import FeatureNotSupported
-from tsdb.model.freshness import LINEARIZABLE, Freshness, Seen
+from tsdb.model.freshness import LINEARIZABLE, Freshness
 from tsdb.model.layer import Borrowed
 from tsdb.model.schema import Catalog
 from tsdb.model.store import Effect, Producer, Store, View
 from tsdb.session import effects
+from tsdb.session.freshness import Writes
 from tsdb.session.numbering import Numbering
 from tsdb.session.pending import Changes, Overlay
 from tsdb.session.temporary import Temporary
 from tsdb.session.transaction import State, Transaction
+from tsdb.sql.notice import Notice, warning
 
 # An implicit transaction writes what it has collected when it is so much.
 WRITE_BYTES = 8 << 20
 
 
 class Writing:
-    """``database`` is the session's; ``repeatable`` says whether a block's statements all read the same; ``seen``
-    is told what is written."""
+    """``database`` is the session's; ``repeatable`` says whether a block's statements all read the same; ``writes`` is
+    told what is written, ``notify`` what its client is to know of it."""
 
     def __init__(
         self,
@@ -36,10 +38,12 @@ class Writing:
         database: str,
         repeatable: Callable[[], bool],
         numbering: Numbering,
-        seen: Seen,
+        writes: Writes,
+        notify: Callable[[Notice], None],
     ) -> None:
         self._numbering = numbering
-        self._seen = seen
+        self._writes = writes
+        self._notify = notify
         self._store = store
         self._transaction = transaction
         self._temporary = temporary
@@ -60,7 +64,7 @@ class Writing:
         in_block = transaction.state is State.BLOCK
         view: View
         if in_block and self._repeatable():
-            self._snapshot = self._snapshot or Borrowed(self._store.view(Freshness(seen=self._seen)))
+            self._snapshot = self._snapshot or Borrowed(self._store.view(Freshness(seen=self._writes.seen)))
             view = self._snapshot
         else:
             view = self._store.view(fresh)
@@ -114,8 +118,10 @@ class Writing:
     def _write(self, pending: Sequence[Effect], producer: Producer | None) -> None:
         if not pending:
             return
-        done = effects.write(self._store, pending, producer)
-        self._seen.add(done.token)
+        done = effects.write(self._store, pending, producer, self._writes.acks())
+        self._writes.wrote(done.token)
+        if done.fell_short:
+            self._notify(warning("a majority of the replicas has what was written, and not all that were to have it"))
         if producer is not None:
             self._numbering.used(producer, duplicate=done.duplicate)
 

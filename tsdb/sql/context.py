@@ -13,7 +13,7 @@ from tsdb.model.catalog import Series
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, SeriesStatistics
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp, SeriesStatistics
 from tsdb.sql.chance import Chance
 from tsdb.sql.continuous.state import ContinuousState
 
@@ -73,6 +73,10 @@ class SessionAccess(Protocol):
 
     def compactions(self) -> Sequence[Compaction]:
         """What compaction has done of late."""
+        ...
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        """What later leaders have taken back of this node."""
         ...
 
     def members(self) -> Sequence[ClusterMember]:

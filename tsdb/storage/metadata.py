@@ -132,6 +132,7 @@ class _Series(msgspec.Struct, array_like=True):
     definition: DefinitionRecord | None = None
     populated: bool = True
     relation: int = 0
+    acks: int | None = None
 
 
 class _Role(msgspec.Struct, array_like=True):
@@ -285,6 +286,7 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
         database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
         packed_grants(s.grants), s.schema, s.key_name, [packed_constraint(c) for c in s.constraints],
         [packed_index(i) for i in s.indexes], s.comment, packed_definition(s.definition), s.populated, s.relation,
+        s.acks,
     )  # fmt: skip
 
 
@@ -325,6 +327,7 @@ def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
         grants_of(r.grants), r.schema, r.key_name, tuple(constraint_of(c) for c in r.constraints),
         tuple(index_of(i) for i in r.indexes), r.comment,
         None if r.definition is None else definition_of(r.definition), r.populated, r.relation,
+        r.acks,
     )  # fmt: skip
 
 

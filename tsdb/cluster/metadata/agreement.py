@@ -16,8 +16,9 @@ from typing import Protocol, TypeAlias
 from tsdb.cluster.metadata.commands import Action, Expected
 from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
-from tsdb.model.freshness import Freshness, Token
-from tsdb.model.store import Written
+from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.freshness import Freshness, Ops, Token
+from tsdb.model.store import RevertedOp, Written
 from tsdb.storage.append import Append
 from tsdb.storage.view import StorageView
 
@@ -58,7 +59,11 @@ class Opened:
 class Shared(Protocol):
     """Databases that several nodes have, at one of them: see ``tsdb.cluster.replicas.shared``."""
 
-    def write(self, append: Append, rests_on: Collection[int] = ()) -> Future[Written]: ...
+    def write(self, append: Append, rests_on: Collection[int] = (), acks: int = QUORUM) -> Future[Written]: ...
+
+    def confirm(self, ops: Ops) -> list[Fate]: ...
+
+    def reverted(self) -> Sequence[RevertedOp]: ...
 
     def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened: ...
 

@@ -26,7 +26,9 @@ from tsdb.cluster.replication.replica import Counters, Replica
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import Role
 from tsdb.errors import SerializationFailure
+from tsdb.model.acks import Fate
 from tsdb.model.freshness import Token
+from tsdb.model.store import RevertedOp
 from tsdb.storage.hosted import Frozen
 from tsdb.storage.raft_log import Records
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
@@ -40,6 +42,8 @@ Question: TypeAlias = Callable[[Replica, int], None]
 SETTINGS = Settings(heartbeat_ticks=3, snapshot_ticks=30)
 LAG_OPS, LAG_TICKS = 64, 20
 """A follower that misses no more ops, and was heard of no longer ago, is good."""
+REVERTED_KEPT = 1_000
+"""Names of ops that were taken back, to be looked at."""
 OP_BYTES_MAX = 32 << 20
 """Of one op's body: with its head it fits into one message to another node."""
 
@@ -170,6 +174,7 @@ class Host:
         self.messages_dropped = 0
         self.ops_applied = 0
         self.ops_reverted = 0
+        self.reverted: list[RevertedOp] = []
 
     # Which there are
 
@@ -458,7 +463,7 @@ class Host:
         batch = self._records.batch()
         for mine, ready in batches:
             mine.disk.write(batch, ready)
-            self.ops_reverted += len(ready.reverted)
+            self._revert(mine, ready.reverted)
         arrived, self._arrived = self._arrived, None
         if arrived is not None:
             # All its locations are in this batch: none was being written between two turns, and all are due.
@@ -470,10 +475,28 @@ class Host:
             mine.replica.advance()
             self._due[mine.location] = None
 
+    def _revert(self, mine: Mine, ops: Sequence[Op]) -> None:
+        """A later leader's log has not what was here: it was acknowledged by fewer than a majority, or by nobody."""
+        if not ops:
+            return
+        log.warning(
+            "location %d: %d ops with %d rows were taken back, from %d of epoch %d to %d of epoch %d",
+            mine.location, len(ops), sum(op.rows for op in ops), ops[0].sequence, ops[0].epoch, ops[-1].sequence,
+            ops[-1].epoch,
+        )  # fmt: skip
+        self.ops_reverted += len(ops)
+        self.reverted += [RevertedOp(mine.location, op.epoch, op.sequence, op.rows, op.wall_ns) for op in ops]
+        del self.reverted[:-REVERTED_KEPT]
+
     # Flushes (``tsdb.storage.hosted.Hosted``)
 
     def applied(self) -> Mapping[int, int]:
         return {location: mine.replica.log_end[3] for location, mine in self._mine.items()}
+
+    def confirm(self, location: int, epoch: int, sequence: int) -> Fate:
+        """What became of an op, as far as this node knows."""
+        mine = self._mine.get(location)
+        return Fate.UNKNOWN if mine is None else mine.replica.confirm(epoch, sequence)
 
     def applied_of(self, locations: Iterable[int]) -> Token:
         """What is visible here of these locations."""
@@ -515,6 +538,11 @@ class Host:
                 self._due[location] = None
 
     # Looking
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """About how much of the logs is in memory and on no majority."""
+        return sum(mine.replica.uncommitted_bytes for mine in self._mine.values())
 
     def gauges(self) -> Mapping[str, float]:
         """Metrics by name."""

@@ -25,7 +25,9 @@ from tsdb.errors import (
     SerializationFailure,
     TsdbError,
 )
-from tsdb.model.freshness import Freshness, Level
+from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.freshness import Freshness, Level, Ops
+from tsdb.model.store import RevertedOp
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait
 from tsdb.storage.append import Append
@@ -50,8 +52,9 @@ class Shared:
 
     # Writes
 
-    def write(self, append: Append, rests_on: Collection[int] = ()) -> Future[Stored]:
-        """Log the parts of all steps; answered when a majority has each of them on disk and they are visible here.
+    def write(self, append: Append, rests_on: Collection[int] = (), acks: int = QUORUM) -> Future[Stored]:
+        """Log the parts of all steps; answered when a majority has each of them on disk and they are visible here, or
+        as ``acks`` says.
 
         ``rests_on``: the locations of what the append has seen, and of what must not be there. What is done in one
         location is there as a whole or not; what failed may be there in part, and the error says so. Raises by the
@@ -76,7 +79,7 @@ class Shared:
         def feed(future: Future[Any]) -> None:
             Writing(
                 self._host, self._turns, parts, append.points, rests_on, lambda: self._engine.check(append),
-                lambda: self._engine.catalog.version, self._clock.now_ns(), future,
+                lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future,
             ).start()  # fmt: skip
 
         answer = self._engine.feed(feed, size)
@@ -102,6 +105,15 @@ class Shared:
         with self._room:
             self._in_flight -= size
             self._room.notify_all()
+
+    # What became of them
+
+    def confirm(self, ops: Ops) -> list[Fate]:
+        """As far as the replicas of this node know."""
+        return self._engine.call(lambda: [self._host.confirm(*op) for op in ops])
+
+    def reverted(self) -> Sequence[RevertedOp]:
+        return self._engine.call(lambda: [*self._host.reverted])
 
     # Reads
 

@@ -20,14 +20,17 @@ from tsdb.cluster.replication.clients import Answer, NotLeader, Unknown, Write, 
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.record import Record
 from tsdb.errors import CannotConnectNow, StatementCompletionUnknown, TsdbError
-from tsdb.model.freshness import Seen
+from tsdb.model.acks import QUORUM, fell_short, replicas_needed
+from tsdb.model.freshness import Ops, merged
 from tsdb.model.store import Written as Stored
 from tsdb.storage import append
 from tsdb.storage.append import Step
 from tsdb.storage.change_body import HEAD, ChangePart, encode_change
 
 PATIENCE_TICKS = 50
-"""How long a write waits for its quorum, and before that for an epoch to become active: five seconds."""
+"""How long a write waits for its replicas, and before that for an epoch to become active: five seconds."""
+UNCOMMITTED_BYTES_MAX = 64 << 20
+"""With more of them no write is acknowledged by fewer than a majority: who is not waited for would fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,9 @@ def reason(answer: Answer) -> str:
 class Replicas(Protocol):
     """What of ``host.Host`` is written to."""
 
+    @property
+    def uncommitted_bytes(self) -> int: ...
+
     def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None: ...
 
     def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None: ...
@@ -126,8 +132,9 @@ class Replicas(Protocol):
 class Writing:
     """``check`` raises what speaks against it, as things are when it is called: before anything of it is logged.
 
-    ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself.
-    ``schema``: the version that it is logged under, ``wall_ns`` the time.
+    ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself,
+    and a majority is the least that it is acknowledged by, whatever ``acks`` says: what comes first must be there
+    before what rests on it is done. ``schema``: the version that it is logged under, ``wall_ns`` the time.
     """
 
     def __init__(
@@ -140,6 +147,7 @@ class Writing:
         check: Callable[[], None],
         schema: Callable[[], int],
         wall_ns: int,
+        acks: int,
         future: Future[Any],
     ) -> None:
         self._host = host
@@ -148,12 +156,15 @@ class Writing:
         self._check = check
         self._schema = schema
         self._wall_ns = wall_ns
+        self._acks = acks
         self._future = future
         self._is_conditional = bool(rests_on)
         hiding = [part for part in parts if part.only_hides]
         bringing = [part for part in parts if not part.only_hides]
         self._stages = [stage for stage in (bringing, hiding) if stage] if self._is_conditional else [list(parts)]
-        self._seen = Seen()
+        self._ops: list[Ops] = []
+        self._fell_short = False
+        self._replicas = 0
         self._answers = Answers(0, lambda _: None)
         self._turn = Turn(frozenset({*rests_on, *(part.location for part in parts)}), self._is_conditional, self._begin)
 
@@ -195,7 +206,8 @@ class Writing:
 
     def _told(self, answers: Answers, location: int, answer: Answer) -> None:
         if isinstance(answer, Written):
-            self._seen.add({location: (answer.epoch, answer.sequence)})
+            self._ops.append(((location, answer.epoch, answer.sequence),))
+            self._fell_short = self._fell_short or fell_short(self._acks, answer.acks, self._replicas)
         answers.told(answer)
 
     def _op(self, part: Part) -> Callable[[int, Record], Write]:
@@ -203,11 +215,18 @@ class Writing:
 
         def write(id: int, record: Record) -> Write:
             return Write(
-                id, record.low, record.high, record.map_version, part.body, part.counters, ticks=PATIENCE_TICKS,
-                wall_ns=self._wall_ns, kind=part.kind, metadata_index=schema,
+                id, record.low, record.high, record.map_version, part.body, part.counters, acks=self._acks_at(record),
+                ticks=PATIENCE_TICKS, wall_ns=self._wall_ns, kind=part.kind, metadata_index=schema,
             )  # fmt: skip
 
         return write
+
+    def _acks_at(self, record: Record) -> int:
+        self._replicas = max(self._replicas, len(record.voters))
+        is_less = replicas_needed(self._acks, len(record.voters)) < replicas_needed(QUORUM, len(record.voters))
+        if is_less and (self._is_conditional or self._host.uncommitted_bytes > UNCOMMITTED_BYTES_MAX):
+            return QUORUM
+        return self._acks
 
     def _answered(self, answers: Answers) -> None:
         left = sum(map(len, self._stages))
@@ -219,7 +238,7 @@ class Writing:
             again = "points with the same time and tags take the place of those that are there"
             self._end(
                 StatementCompletionUnknown(
-                    "not all of a write is known to be on a majority of its replicas",
+                    "not all of a write is known to be on as many replicas as it has to be",
                     detail=f"Of its parts {answers.done} are stored, {answers.unknown} may be, "
                     f"{len(answers.refusals) + left} are not.",
                     hint="Look at the data before you do the same again."
@@ -233,7 +252,7 @@ class Writing:
         if self._future.done():
             pass
         elif error is None:
-            self._future.set_result(Stored(self._points, token=self._seen.token))
+            self._future.set_result(Stored(self._points, token=merged(*self._ops), fell_short=self._fell_short))
         else:
             self._future.set_exception(error)
         self._turns.leave(self._turn)

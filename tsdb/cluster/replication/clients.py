@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TypeAlias
 
 import msgspec
 
 from tsdb.cluster.replication.ops import OpKind
+from tsdb.model.acks import ALL as ALL
+from tsdb.model.acks import QUORUM as QUORUM
+from tsdb.model.acks import Fate as Fate
 
 NOBODY = 0
 """No replica, no client, no batch."""
-QUORUM = -1
-"""Acks: a majority of the epoch's voters (the default). A positive number is so many of them, 0 asks for none."""
-ALL = -2
-"""Acks: every voter of the epoch."""
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -116,11 +114,3 @@ class TokenReverted(msgspec.Struct, frozen=True):
 
 
 Answer: TypeAlias = Written | Unknown | NotLeader | StaleMap | Busy | Behind | SessionExpired | ReadAt | TokenReverted
-
-
-class Fate(Enum):
-    """Of an op by its name: exact, since (epoch, sequence) names one op."""
-
-    COMMITTED = "committed"
-    REVERTED = "reverted"
-    UNKNOWN = "unknown"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tsdb.cluster.replication.clients import Busy, NotLeader, ReadAt, TokenReverted
+from tsdb.cluster.replication.clients import Busy, Fate, NotLeader, ReadAt, TokenReverted
+from tsdb.cluster.replication.log import Log
 from tsdb.cluster.replication.messages import Beat, BeatAck
 from tsdb.cluster.replication.reads import TokenRead
 from tsdb.cluster.replication.state import Role, State
@@ -62,14 +63,24 @@ def session(state: State, id: int, epoch: int, sequence: int, ticks: int) -> Non
     look_at_tokens(state)
 
 
+def fate(log: Log, epoch: int, sequence: int) -> Fate:
+    """Of an op by its name: exact, since that names one op and epochs never decrease along a log (I4, I5)."""
+    if sequence <= log.commit:
+        return Fate.COMMITTED if log.epoch_at(sequence) == epoch else Fate.REVERTED
+    # What is committed of a later epoch is before it in every log, so no log with that has it.
+    return Fate.REVERTED if epoch < log.epoch_at(log.commit) else Fate.UNKNOWN
+
+
 def look_at_tokens(state: State) -> None:
     """Those that are reached, those that never will be, and those that have waited long enough."""
     reads, log = state.reads, state.log
     left: list[TokenRead] = []
     for read in reads.tokens:
-        if read.sequence <= log.commit:
-            there = read.sequence == 0 or log.epoch_at(read.sequence) == read.epoch
-            state.answer(ReadAt(read.id, read.epoch, read.sequence, read.sequence) if there else TokenReverted(read.id))
+        found = Fate.COMMITTED if read.sequence == 0 else fate(log, read.epoch, read.sequence)
+        if found is Fate.COMMITTED:
+            state.answer(ReadAt(read.id, read.epoch, read.sequence, read.sequence))
+        elif found is Fate.REVERTED:
+            state.answer(TokenReverted(read.id))
         elif state.ticks >= read.deadline:
             state.answer(Busy(read.id, "this replica has not come so far"))
         else:

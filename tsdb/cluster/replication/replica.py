@@ -207,10 +207,7 @@ class Replica:
 
     def confirm(self, epoch: int, sequence: int) -> Fate:
         """What became of an op, by its name, as far as this replica knows (2.2, message 13)."""
-        log = self._state.log
-        if sequence > log.commit:
-            return Fate.UNKNOWN
-        return Fate.COMMITTED if log.epoch_at(sequence) == epoch else Fate.REVERTED
+        return reading.fate(self._state.log, epoch, sequence)
 
     def forget_ops(self, sequence: int) -> None:
         """Ops up to ``sequence`` are in durable points, and nobody pins them."""
@@ -335,6 +332,12 @@ class Replica:
         """Whether no point of the location was ever here: nothing is committed."""
         log = self._state.log
         return log.base == log.commit == 0
+
+    @property
+    def uncommitted_bytes(self) -> int:
+        """Of a leader, of ops that no majority has."""
+        log = self._state.log
+        return log.uncommitted_bytes if self._state.role is Role.LEADER and log.last > log.commit else 0
 
     @property
     def followers(self) -> Mapping[int, tuple[int, int, bool]]:

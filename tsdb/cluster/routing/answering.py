@@ -23,8 +23,10 @@ from tsdb.cluster.routing.conditions import request_of
 from tsdb.cluster.routing.exchange import Outgoing
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import (
+    FATES,
     CloseViews,
     CommitEffects,
+    ConfirmOps,
     Done,
     Ended,
     Led,
@@ -46,7 +48,6 @@ from tsdb.cluster.routing.messages import (
     Texts,
     Values,
     WriteParts,
-    ops_of,
 )
 from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
 from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
@@ -62,8 +63,9 @@ from tsdb.errors import (
     UndefinedObject,
     UndefinedTable,
 )
+from tsdb.model.acks import QUORUM, Fate, are_acks
 from tsdb.model.catalog import Catalog, Database
-from tsdb.model.freshness import LINEARIZABLE, Freshness, Seen
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen, ops_in
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Series
@@ -89,11 +91,13 @@ class Here(Protocol):
 
     def view(self) -> View: ...
 
-    def write_here(self, step: Write) -> Future[Written]: ...
+    def write_here(self, step: Write, acks: int) -> Future[Written]: ...
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
     ) -> Future[Written]: ...
+
+    def fates_here(self, ops: Ops) -> list[Fate]: ...
 
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
 
@@ -153,6 +157,8 @@ class Answering:
             case LookAtProgress() | LookAtChanges():
                 await self._catch_up(question.looks.catalog)
                 return await self._run(lambda: self._of_continuous(question)), b""
+            case ConfirmOps():
+                return await self._run(lambda: self._fates(question)), b""
             case SendCopy():
                 await self._catch_up(question.catalog)
                 return await self._copies.send(peer, question, stream), b""
@@ -194,14 +200,15 @@ class Answering:
     # Writing
 
     async def _write(self, question: WriteParts, body: memoryview) -> Reply:
+        _check_acks(question.acks)
         await self._catch_up(question.catalog)
         refused = await self._not_led([part.led for part in question.parts])
         if refused is not None:
             return refused
         step = await self._run(lambda: self._step(question, body))
         # Whoever asked may leave: what is written is written.
-        written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(step)))
-        return Stored(written.points, written.duplicate, ops_of(written.token))
+        written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(step, question.acks)))
+        return _stored(written, question.acks)
 
     def _step(self, question: WriteParts, body: memoryview) -> Write:
         catalog = self._here.catalog
@@ -230,6 +237,7 @@ class Answering:
         return Write(batches, parts, bodies, [part.checksum for part in question.parts], producer_of(question.numbered))
 
     async def _commit(self, peer: int, question: CommitEffects, body: memoryview) -> Reply:
+        _check_acks(question.acks)
         await self._catch_up(question.catalog)
         refused = await self._not_led(question.led)
         if refused is not None:
@@ -245,9 +253,12 @@ class Answering:
         effects = await self._run(unpacked)
         locations = frozenset(each.location for each in question.led)
         producer = producer_of(question.numbered)
-        future = await self._run(lambda: self._here.commit_here(effects, locations, producer))
+        future = await self._run(lambda: self._here.commit_here(effects, locations, producer, question.acks))
         written = await asyncio.shield(asyncio.wrap_future(future))
-        return Stored(written.points, written.duplicate, ops_of(written.token))
+        return _stored(written, question.acks)
+
+    def _fates(self, question: ConfirmOps) -> Reply:
+        return Values(tuple(map(FATES.index, self._here.fates_here(question.ops))))
 
     # Reading
 
@@ -285,7 +296,7 @@ class Answering:
             return view.scan(request)
 
         scan: Scan = await stream.made(self._run(begun))
-        stream.token = token = ops_of(looked.seen.token)
+        stream.token = token = ops_in(looked.seen.token)
         pieces = _pieces(scan, request)
         try:
             while True:
@@ -332,6 +343,17 @@ class Answering:
             return Values(tuple(chain.from_iterable(found)))
         finally:
             view.close()
+
+
+def _check_acks(acks: int) -> None:
+    """Raises ProtocolViolation."""
+    if not are_acks(acks):
+        raise ProtocolViolation(f"a write of another node asks for {acks} acknowledgements")
+
+
+def _stored(written: Written, acks: int) -> Stored:
+    reached = QUORUM if written.fell_short else acks
+    return Stored(written.points, written.duplicate, written.token, reached)
 
 
 def _series(catalog: Catalog, number: int) -> Series:

@@ -43,6 +43,9 @@ class RingMap:
     def led(self, locations: Sequence[Location]) -> tuple[Led, ...]:
         return tuple(Led(each.number, self._leaders.epoch_of(each.number)) for each in locations)
 
+    def replicas_of(self, location: int) -> int:
+        return self._leaders.replica_count(location)
+
     def others_may_lead(self, location: int) -> bool:
         """Whether it has replicas at other nodes than its leader."""
         return self._leaders.replica_count(location) > 1

@@ -6,7 +6,6 @@ A message is a byte that says whose it is (``CHANNEL``), the length of a msgpack
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import TypeAlias
 
 import msgspec
@@ -14,10 +13,12 @@ import msgspec
 from tsdb import errors
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import ProtocolViolation, TsdbError
-from tsdb.model.freshness import Token
+from tsdb.model.acks import QUORUM, Fate
 
 CHANNEL = 1
 """The first byte of all of these: snapshots of the metadata begin otherwise (``tsdb.cluster.pieces``)."""
+
+FATES = (Fate.UNKNOWN, Fate.COMMITTED, Fate.REVERTED)
 
 _HEAD = struct.Struct(">BI")
 
@@ -58,6 +59,7 @@ class WriteParts(msgspec.Struct, frozen=True, array_like=True, tag=1):
     database: int
     parts: tuple[PartSent, ...]
     numbered: Numbered | None = None
+    acks: int = QUORUM
 
 
 class RangeSent(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -100,6 +102,7 @@ class CommitEffects(msgspec.Struct, frozen=True, array_like=True, tag=2):
     effects: tuple[RangeSent | KeysSent | EffectSent, ...]
     sizes: tuple[int, ...]
     numbered: Numbered | None = None
+    acks: int = QUORUM
 
 
 class Tag(msgspec.Struct, frozen=True, array_like=True):
@@ -237,6 +240,12 @@ class SendCopy(msgspec.Struct, frozen=True, array_like=True, tag=12):
     wanted: tuple[tuple[int, int], ...]
 
 
+class ConfirmOps(msgspec.Struct, frozen=True, array_like=True, tag=13):
+    """What became of ops, as far as the asked node knows. Answered by ``Values``: of each its place in ``FATES``."""
+
+    ops: tuple[SeenOp, ...]
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -250,15 +259,19 @@ Question: TypeAlias = (
     | LookAtProgress
     | LookAtChanges
     | SendCopy
+    | ConfirmOps
 )
 
 # Replies
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """``acks``: what came about of those that were asked for."""
+
     points: int
     duplicate: bool = False
     token: tuple[SeenOp, ...] = ()
+    acks: int = QUORUM
 
 
 class NotLeader(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -382,14 +395,6 @@ def decode(payload: memoryview) -> tuple[Envelope, memoryview]:
         return _DECODER.decode(payload[_HEAD.size : start]), payload[start:]
     except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"a message of {len(payload)} bytes about points cannot be read: {error}") from None
-
-
-def ops_of(token: Token) -> tuple[SeenOp, ...]:
-    return tuple((location, *op) for location, op in token.items())
-
-
-def token_of(ops: Iterable[SeenOp]) -> Token:
-    return {location: (epoch, sequence) for location, epoch, sequence in ops}
 
 
 def failed(error: TsdbError) -> Failed:

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
-from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of, token_of
+from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
 from tsdb.errors import CannotConnectNow, LocationElsewhere, QueryCanceled, TsdbError
-from tsdb.model.freshness import Seen
+from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
 

@@ -8,7 +8,7 @@ that harmless. While a location with replicas has no leader its parts wait (``WA
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,13 +16,14 @@ from typing import Protocol
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
 from tsdb.cluster.routing.map import RingMap
-from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts, token_of
+from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts
 from tsdb.cluster.routing.moments import since_at, views_at
 from tsdb.cluster.routing.packing import Packing, numbered
 from tsdb.cluster.routing.shares import InRange, Share, database_of, shares_of
 from tsdb.errors import CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
+from tsdb.model.acks import fell_short
 from tsdb.model.catalog import Catalog
-from tsdb.model.freshness import Seen, Token
+from tsdb.model.freshness import Ops, merged
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
 from tsdb.model.schema import Database
@@ -40,10 +41,10 @@ class Here(Protocol):
     @property
     def catalog(self) -> Catalog: ...
 
-    def write_here(self, step: Write) -> Future[Written]: ...
+    def write_here(self, step: Write, acks: int) -> Future[Written]: ...
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None
+        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
     ) -> Future[Written]: ...
 
 
@@ -51,17 +52,21 @@ class Here(Protocol):
 class _Outcome:
     """What became of the parts so far."""
 
-    points: int = 0
+    points: int
+    acks: int
+    replicas: int
     stored: int = 0
     new: bool = False
+    fell_short: bool = False
     errors: list[TsdbError] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    seen: Seen = field(default_factory=Seen)
+    ops: list[Ops] = field(default_factory=list)
 
     def add(self, stored: Stored | Written) -> None:
         self.stored += stored.points
         self.new = self.new or not stored.duplicate
-        self.seen.add(_token(stored))
+        self.ops.append(stored.token)
+        self.fell_short = self.fell_short or _fell_short(stored, self.acks, self.replicas)
 
     def result(self) -> Written:
         """Raises what is to be told of all of it."""
@@ -77,7 +82,7 @@ class _Outcome:
                 there = f"{self.stored} of {self.points} points are stored, at other nodes."
                 error.detail = there if error.detail is None else f"{error.detail} {there}"
             raise error
-        return Written(self.points, not self.new, self.seen.token)
+        return Written(self.points, not self.new, merged(*self.ops), self.fell_short)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +110,24 @@ class Router:
     # Points
 
     def write(
-        self, database: Database, batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None
+        self,
+        database: Database,
+        batches: Sequence[Points],
+        parts: Sequence[WritePart],
+        producer: Producer | None,
+        acks: int,
     ) -> Future[Written]:
         """Encodes ops in the calling thread. Raises what is wrong with the points."""
         cut = [_alone(batches, part, producer) for part in parts]
-        points = sum(map(len, batches))
-        return self._exchange.run(self._write(database, cut, producer, points))
+        outcome = _Outcome(sum(map(len, batches)), acks, self._replicas([part.location.number for part in parts]))
+        return self._exchange.run(self._write(database, cut, producer, outcome))
+
+    def _replicas(self, locations: Iterable[int]) -> int:
+        return max(map(self._ring.replicas_of, locations), default=1)
 
     async def _write(
-        self, database: Database, parts: Sequence[_Part], producer: Producer | None, points: int
+        self, database: Database, parts: Sequence[_Part], producer: Producer | None, outcome: _Outcome
     ) -> Written:
-        outcome = _Outcome(points)
         end = asyncio.get_running_loop().time() + WAIT_S
         waiting = list(parts)
         while waiting:
@@ -159,14 +171,15 @@ class Router:
         """The parts that may be tried again, and why; all else is in the outcome."""
         try:
             if node == self._ring.node:
-                written = await asyncio.shield(asyncio.wrap_future(self._here.write_here(_together(parts))))
+                future = self._here.write_here(_together(parts), outcome.acks)
+                written = await asyncio.shield(asyncio.wrap_future(future))
                 outcome.add(written)
                 return [], None
             sent = tuple(
                 PartSent(self._ring.led([part.location])[0], len(part.step.bodies[0]), part.step.checksums[0])
                 for part in parts
             )
-            question = WriteParts(self._here.catalog.version, database.number, sent, numbered(producer))
+            question = WriteParts(self._here.catalog.version, database.number, sent, numbered(producer), outcome.acks)
             reply = await self._exchange.ask(node, question, b"".join(part.step.bodies[0] for part in parts))
         except NoAnswer as error:
             if producer is not None:
@@ -186,10 +199,11 @@ class Router:
 
     # Effects
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None) -> Future[Written]:
+    def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
         """Each node's share is done there or not, as a whole. Raises what is wrong with the effects."""
         shares = self._shares(effects)
-        return self._exchange.run(self._commit(shares, producer))
+        doing = _Doing(acks, self._replicas(number for share in shares.values() for number in share.locations))
+        return self._exchange.run(self._commit(shares, producer, doing))
 
     def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
         return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
@@ -197,8 +211,7 @@ class Router:
     def _database_of(self, effect: Effect) -> Database:
         return database_of(self._here.catalog, effect)
 
-    async def _commit(self, shares: dict[int, Share], producer: Producer | None) -> Written:
-        doing = _Doing()
+    async def _commit(self, shares: dict[int, Share], producer: Producer | None, doing: _Doing) -> Written:
         end = asyncio.get_running_loop().time() + WAIT_S
         while True:
             # What may be refused comes first, one node after the other: then mostly nothing is done yet.
@@ -222,7 +235,7 @@ class Router:
         if doing.stopped:
             return []
         try:
-            reply = await self._commit_sent(node, share, producer)
+            reply = await self._commit_sent(node, share, producer, doing.acks)
         except NoAnswer as error:
             doing.unknown(str(error), name)
         except CannotConnectNow as error:
@@ -240,11 +253,12 @@ class Router:
             doing.done(reply, name)
         return []
 
-    async def _commit_sent(self, node: int, share: Share, producer: Producer | None) -> object:
+    async def _commit_sent(self, node: int, share: Share, producer: Producer | None, acks: int) -> object:
         loop = asyncio.get_running_loop()
         numbers = frozenset(share.locations)
         if node == self._ring.node:
-            future = await loop.run_in_executor(None, lambda: self._here.commit_here(share.effects, numbers, producer))
+            here = self._here
+            future = await loop.run_in_executor(None, lambda: here.commit_here(share.effects, numbers, producer, acks))
             return await asyncio.shield(asyncio.wrap_future(future))
 
         def packed() -> Packing:
@@ -256,15 +270,18 @@ class Router:
         packing = await loop.run_in_executor(None, packed)
         led = self._ring.led([Location(number, 0, 1) for number in sorted(numbers)])
         question = CommitEffects(
-            self._here.catalog.version, led, tuple(packing.sent), tuple(map(len, packing.blobs)), numbered(producer)
-        )
+            self._here.catalog.version, led, tuple(packing.sent), tuple(map(len, packing.blobs)), numbered(producer),
+            acks,
+        )  # fmt: skip
         return await self._exchange.ask(node, question, b"".join(packing.blobs))
 
 
 class _Doing:
     """A commit at several nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, acks: int, replicas: int) -> None:
+        self.acks = acks
+        self._replicas = replicas
         self._written: list[Written | Stored] = []
         self._where: list[str] = []
         self._error: TsdbError | None = None
@@ -305,14 +322,18 @@ class _Doing:
                 detail="Points of one node are written all or none; those of several are not.",
                 hint="Look at the data before you do the same again.",
             ) from self._error
-        points, seen = sum(each.points for each in self._written), Seen()
-        for each in self._written:
-            seen.add(_token(each))
-        return Written(points, bool(self._written) and all(each.duplicate for each in self._written), seen.token)
+        written = self._written
+        return Written(
+            sum(each.points for each in written),
+            bool(written) and all(each.duplicate for each in written),
+            merged(*(each.token for each in written)),
+            any(_fell_short(each, self.acks, self._replicas) for each in written),
+        )
 
 
-def _token(stored: Stored | Written) -> Token:
-    return token_of(stored.token) if isinstance(stored, Stored) else stored.token
+def _fell_short(stored: Stored | Written, acks: int, replicas: int) -> bool:
+    """Of a node that does not know of acknowledgements a majority is all that is known."""
+    return fell_short(acks, stored.acks, replicas) if isinstance(stored, Stored) else stored.fell_short
 
 
 class _Moved(CannotConnectNow):

@@ -40,18 +40,18 @@ class Wide:
         self, here: AnswersHere, agreement: Agreement, leaders: Leaders, node: int, connected: Connected
     ) -> None:
         self._here = here
-        self._exchange = exchange = connected.exchange
+        self.exchange = exchange = connected.exchange
         self.ring = RingMap(leaders, node)
         self.router = Router(here, self.ring, exchange, agreement, locations_in_range)
         self._answering = Answering(here, agreement, self.ring, connected.copies)
         exchange.answers = self._answering
 
     def view(self, view: StorageView, gate: Gate | None) -> View:
-        return ScatterView(view, gate, self.ring, self._exchange)
+        return ScatterView(view, gate, self.ring, self.exchange)
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None) -> Future[Written]:
+    def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
         may_wait()
-        return self.router.commit(effects, producer)
+        return self.router.commit(effects, producer, acks)
 
     def check_writable(self, database: Database) -> None:
         """Raises CannotConnectNow where nobody leads: before the schema grows for a write."""
@@ -59,7 +59,7 @@ class Wide:
             self.ring.leader_of(location)
 
     def home(self, database: Database) -> Home:
-        return Home(self._exchange, self.ring.home_of(database), database.number, self._here.catalog.version)
+        return Home(self.exchange, self.ring.home_of(database), database.number, self._here.catalog.version)
 
     def close(self) -> None:
         self._answering.close()

@@ -24,6 +24,7 @@ _FUNCTIONS: dict[str, tuple[tuple[tuple[SqlType, ...], ...], SqlType]] = {
     "pg_terminate_backend": (((INT4,), (INT4, INT8)), BOOL),
     "pg_reload_conf": (((),), BOOL),
     "setseed": (((FLOAT8,),), VOID),
+    "confirm_write": (((TEXT,),), TEXT),
     **{f"inet_{side}_addr": (((),), BY_NAME["inet"]) for side in ("client", "server")},
     **{f"inet_{side}_port": (((),), INT4) for side in ("client", "server")},
     "pg_advisory_unlock_all": (((),), VOID),

@@ -1,13 +1,18 @@
-"""``tsdb.members`` and ``tsdb.locations``: the nodes of the cluster, and which of them has which part of the rings."""
+"""``tsdb.members`` and ``tsdb.locations``: the nodes of the cluster, and which of them has which part of the rings;
+``tsdb.reverted``: what a session's node had, and later leaders have taken back."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from tsdb.model.store import ClusterLocation, ClusterMember
+import pyarrow as pa
+
+from tsdb.model.store import ClusterLocation, ClusterMember, RevertedOp
+from tsdb.model.time import us_of_one
 from tsdb.sql.catalog.live import Glance, live
 from tsdb.sql.catalog.own_views import SCHEMA
+from tsdb.types import TIMESTAMPTZ
 
 Row = tuple[ClusterMember, int, int]
 
@@ -42,3 +47,16 @@ def _place(place: int) -> str:
 def locations(glance: Glance) -> Sequence[ClusterLocation]:
     session = glance.context.session
     return [] if session is None else session.locations()
+
+
+@live(SCHEMA, "reverted", {
+    "location": lambda r, m: r[0].location, "datname": lambda r, m: r[1], "epoch": lambda r, m: r[0].epoch,
+    "sequence": lambda r, m: r[0].sequence, "rows": lambda r, m: r[0].rows,
+    "written_at": lambda r, m: pa.scalar(us_of_one(r[0].written_ns), TIMESTAMPTZ.arrow),
+}, kept=False)  # fmt: skip
+def reverted(glance: Glance) -> Sequence[tuple[RevertedOp, str | None]]:
+    session = glance.context.session
+    if session is None:
+        return []
+    databases = {each.number: each.database for each in session.locations()}
+    return [(each, databases.get(each.location)) for each in session.reverted()]

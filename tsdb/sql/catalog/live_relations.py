@@ -8,6 +8,7 @@ from typing import Any
 
 from tsdb import __version__
 from tsdb.model import privileges
+from tsdb.model.acks import text_of
 from tsdb.model.catalog import Series
 from tsdb.model.relations import SqlSequence, SqlView
 from tsdb.model.roles import FIRST
@@ -31,9 +32,14 @@ def _acl(entry: Entry, glance: Glance) -> list[str] | None:
 
 def _options(entry: Entry, glance: Glance) -> list[str] | None:
     model = entry.model
-    if isinstance(model, Series) and model.retention_ns is not None and entry.kind == "r":
-        return [f"retention={model.retention_ns // 1_000_000_000}s"]
-    return None
+    if not isinstance(model, Series) or entry.kind != "r":
+        return None
+    found = []
+    if model.retention_ns is not None:
+        found.append(f"retention={model.retention_ns // 1_000_000_000}s")
+    if model.acks is not None:
+        found.append(f"acks={text_of(model.acks)}")
+    return found or None
 
 
 def _persistence(entry: Entry, glance: Glance) -> str:

@@ -60,6 +60,7 @@ a approx_count_distinct(value any) int8
 f create_hypertable(relation regclass, time_column_name name, chunk_time_interval any = NULL,
     if_not_exists bool = NULL) record
 f lttb(points record, time name, value name, n int8) record
+f confirm_write(token text) text
 """
 
 

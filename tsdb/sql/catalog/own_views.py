@@ -50,6 +50,10 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("epoch", INT8), ("leader", INT4), ("voters", array_of(INT4)), ("learners", array_of(INT4)),
         ("active_epoch", INT8), ("active_voters", array_of(INT4)), ("intent", TEXT),
     ),
+    "reverted": (
+        ("location", INT8), ("datname", NAME), ("epoch", INT8), ("sequence", INT8), ("rows", INT8),
+        ("written_at", TIMESTAMPTZ),
+    ),
 }  # fmt: skip
 
 

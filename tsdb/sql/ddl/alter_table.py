@@ -38,6 +38,7 @@ from tsdb.model.schema import (
     Role,
     SchemaChange,
     Series,
+    SetAcks,
     SetIdentity,
     SetRetention,
     ValidateConstraint,
@@ -154,12 +155,13 @@ def _action(reader: DdlReader, actions: _Actions) -> None:
     elif reader.accept("set", "schema"):
         actions.changes.append(MoveRelation(actions.database, actions.series.path, reader.name()))
     elif reader.accept("set"):
-        options = create_table.read_options(reader, actions.notices)
-        if "retention" in options:
-            _set_retention(actions, create_table.retention_ns(options["retention"]))
+        _set(actions, create_table.read_options(reader, actions.notices, create_table.OF_TABLES))
     elif reader.accept("reset"):
-        if "retention" in create_table.read_options(reader):
+        options = create_table.read_options(reader, also=create_table.OF_TABLES)
+        if "retention" in options:
             _set_retention(actions, None)
+        if "acks" in options:
+            actions.changes.append(SetAcks(actions.database, actions.series.path, None))
     elif reader.accept("validate", "constraint"):
         _validate(reader, actions)
     elif reader.accept("cluster", "on") or reader.accept("replica", "identity"):
@@ -189,6 +191,14 @@ def _validate(reader: DdlReader, actions: _Actions) -> None:
         raise WrongObjectType(
             f'constraint "{name}" of relation "{series.name}" is not a foreign key or check constraint'
         )
+
+
+def _set(actions: _Actions, options: dict[str, str]) -> None:
+    if "retention" in options:
+        _set_retention(actions, create_table.retention_ns(options["retention"]))
+    if "acks" in options:
+        acks = create_table.acks(options["acks"])
+        actions.changes.append(SetAcks(actions.database, actions.series.path, acks))
 
 
 def _set_retention(actions: _Actions, retention_ns: int | None) -> None:

@@ -22,6 +22,7 @@ from tsdb.errors import (
     SqlSyntaxError,
     UndefinedColumn,
 )
+from tsdb.model.acks import acks_of
 from tsdb.model.relations import PUBLIC, Definition, SqlView, name_of, path_of
 from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, CreateSeries, Role, Series
 from tsdb.model.time import clamp_ns
@@ -45,6 +46,14 @@ def retention_ns(text: str) -> int | None:
     if not 0 < nanoseconds < 2**63:
         raise InvalidParameterValue(f'retention "{text}" must be a positive time of less than 292 years')
     return nanoseconds
+
+
+def acks(text: str) -> int:
+    """On how many replicas a write is to be. Raises InvalidParameterValue."""
+    try:
+        return acks_of(text)
+    except ValueError:
+        raise InvalidParameterValue(f'acks "{text[:40]}" is none of quorum, all and a number from 0 to 99') from None
 
 
 def floor_ns(retention: int | None, now_us: int) -> int | None:
@@ -77,7 +86,7 @@ def _read_tail(reader: DdlReader, declared: Declared, *, temporary: bool) -> tup
     on_commit = ""
     while not reader.at_end:
         if reader.accept("with"):
-            options.update(read_options(reader, declared.notices))
+            options.update(read_options(reader, declared.notices, OF_TABLES))
         elif reader.accept("partition", "by"):
             reader.name()
             reader.parenthesized()
@@ -134,7 +143,7 @@ def _create_table_as(reader: DdlReader, schema: str, name: str, *, temporary: bo
     on_commit = ""
     while not reader.at_words("as"):
         if reader.accept("with"):
-            options.update(read_options(reader, declared.notices))
+            options.update(read_options(reader, declared.notices, OF_TABLES))
         elif reader.accept("on", "commit"):
             on_commit = _on_commit(reader, temporary=temporary)
         elif reader.accept("using") or reader.accept("tablespace"):
@@ -229,6 +238,8 @@ def _like(reader: DdlReader, declared: Declared) -> None:
         ]
 
 
+# Beside retention.
+OF_TABLES = ("acks",)
 # Storage parameters of PostgreSQL and of its extensions that clients send along.
 _IGNORED_OPTIONS = ("fillfactor", "autovacuum", "toast", "parallel_workers", "user_catalog", "log_", "oids", "vacuum")
 
@@ -293,7 +304,7 @@ def series_of(
     return CreateSeries(
         database, name, columns, bool(key), time is None, retention, tuple(key), if_not_exists, schema=schema,
         key_name=declared.key_name, constraints=tuple(declared.constraints), indexes=tuple(declared.indexes),
-        definition=definition, populated=definition is None,
+        definition=definition, populated=definition is None, acks=acks(options["acks"]) if "acks" in options else None,
     )  # fmt: skip
 
 

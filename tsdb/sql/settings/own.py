@@ -10,7 +10,9 @@ import re
 
 from tsdb import encodings
 from tsdb.errors import FeatureNotSupported, InvalidParameterValue
-from tsdb.model.freshness import text_of, token_of
+from tsdb.model.acks import acks_of
+from tsdb.model.acks import text_of as text_of_acks
+from tsdb.model.freshness import ops_of, text_of
 from tsdb.sql.settings.setting import Check
 from tsdb.zones import zone
 
@@ -138,9 +140,22 @@ def batch_number(name: str, value: str) -> str:
     return str(int(text))
 
 
+def acks(name: str, value: str) -> str:
+    text = value.strip().lower()
+    if text == "default":
+        return text
+    try:
+        return text_of_acks(acks_of(text))
+    except ValueError:
+        raise InvalidParameterValue(
+            f'invalid value for parameter "{name}": "{value}"',
+            hint="Available values: default, quorum, all, and numbers from 0 to 99.",
+        ) from None
+
+
 def read_token(name: str, value: str) -> str:
     try:
-        return text_of(token_of(value.strip()))
+        return text_of(ops_of(value.strip()))
     except ValueError:
         raise InvalidParameterValue(
             f'invalid value for parameter "{name}": "{value}"',

@@ -6,7 +6,7 @@ import re
 from importlib import resources
 
 from tsdb.errors import InvalidName, UndefinedObject
-from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES, batch_number, read_token
+from tsdb.sql.settings.own import CHECKS, REPORTED, VALUES, acks, batch_number, read_token
 from tsdb.sql.settings.setting import Setting
 
 _CUSTOM = re.compile(r"[A-Za-z_\x80-\U0010ffff][\w$]*(\.[A-Za-z_\x80-\U0010ffff][\w$]*)+")
@@ -32,6 +32,14 @@ _MORE = (
         "tsdb.read_token", "", category="tsdb",
         description="What the session has written and seen of replicated databases; SET adds what another one has.",
         check=read_token,
+    ),
+    Setting(
+        "tsdb.acks", "default", category="tsdb", check=acks,
+        description="On how many replicas a write is to be: a number, quorum, all; default: as its table says.",
+    ),
+    Setting(
+        "tsdb.write_token", "", context="internal", category="tsdb",
+        description="The token of what the session has written last: confirm_write() says what became of it.",
     ),
     Setting(
         "tsdb.producer", "", category="tsdb",
