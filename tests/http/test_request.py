@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsdb.http.request import Api, BadRequest, decode_body, write_request
+from tsdb.model.acks import ALL, QUORUM
 from tsdb.model.store import Producer
 
 LIMIT = 10_000
@@ -144,3 +145,15 @@ def test_an_unknown_encoding_is_415() -> None:
     with pytest.raises(BadRequest) as caught:
         decode_body(b"", "br", LIMIT)
     assert caught.value.status == 415
+
+
+@pytest.mark.parametrize(("text", "acks"), [("quorum", QUORUM), ("All", ALL), ("0", 0), (" 12 ", 12)])
+def test_a_write_says_on_how_many_replicas_it_is_to_be(text: str, acks: int) -> None:
+    assert write_request(Api.V1, {"db": "a"}, {"x-tsdb-acks": text}).acks == acks
+    assert write_request(Api.V1, {"db": "a"}, {}).acks is None
+
+
+@pytest.mark.parametrize("text", ["", "most", "-1", "100", "1.0", "٣", "all,1"])
+def test_what_is_no_number_of_replicas_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="X-Tsdb-Acks"):
+        write_request(Api.V1, {"db": "a"}, {"x-tsdb-acks": text})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 
 def test_one_node_has_and_leads_all_locations(connection: psycopg.Connection) -> None:
@@ -39,3 +40,35 @@ def test_locations_come_and_go_with_their_database(connection: psycopg.Connectio
     # Their numbers are never given again.
     assert min(locations()) > max(first)
     connection.execute("DROP DATABASE located")
+
+
+def test_a_table_says_on_how_many_nodes_its_writes_are_to_be(connection: psycopg.Connection) -> None:
+    def options() -> object:
+        found = connection.execute("SELECT reloptions FROM pg_class WHERE relname = 'acknowledged'").fetchone()
+        return found and found[0]
+
+    connection.execute("CREATE TABLE acknowledged (time timestamptz PRIMARY KEY, v int) WITH (acks = all)")
+    assert options() == ["acks=all"]
+    connection.execute("ALTER TABLE acknowledged SET (retention = '30 days', acks = 2)")
+    assert options() == ["retention=2592000s", "acks=2"]
+    connection.execute("ALTER TABLE acknowledged RESET (acks)")
+    assert options() == ["retention=2592000s"]
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="most"):
+        connection.execute("ALTER TABLE acknowledged SET (acks = most)")
+    connection.execute("CREATE MATERIALIZED VIEW of_acknowledged AS SELECT v FROM acknowledged")
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match="acks"):
+        connection.execute("ALTER MATERIALIZED VIEW of_acknowledged SET (acks = all)")
+    connection.execute("DROP TABLE acknowledged CASCADE")
+
+
+def test_a_node_by_itself_knows_of_no_token_and_loses_nothing(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE kept (time timestamptz PRIMARY KEY, v int); SET tsdb.acks = 0")
+    connection.execute("INSERT INTO kept VALUES (now(), 1)")
+    assert connection.execute("SELECT count(*) FROM kept").fetchone() == (1,)
+    assert connection.execute("SELECT current_setting('tsdb.write_token')").fetchone() == ("",)
+    assert connection.execute("SELECT confirm_write('1:1.1'), confirm_write(NULL)").fetchone() == ("unknown", None)
+    for text in ("", "nonsense"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="no token"):
+            connection.execute("SELECT confirm_write(%s)", (text,))
+    assert connection.execute("SELECT * FROM tsdb.reverted").fetchall() == []
+    connection.execute("DROP TABLE kept; RESET tsdb.acks")

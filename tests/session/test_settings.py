@@ -26,6 +26,9 @@ from tsdb.session.variables import Variables
         ("extra_float_digits", "3", "3"),
         ("standard_conforming_strings", "true", "on"),
         ("tsdb.prune", "off", "off"),
+        ("tsdb.acks", "ALL", "all"),
+        ("tsdb.acks", "01", "1"),
+        ("tsdb.acks", "default", "default"),
         ("default_transaction_isolation", "SERIALIZABLE", "serializable"),
     ],
 )
@@ -54,6 +57,10 @@ def test_a_value_is_shown_as_postgresql_shows_it(name: str, value: str, shown: s
         ("extra_float_digits", "4", InvalidParameterValue),
         ("standard_conforming_strings", "off", FeatureNotSupported),
         ("row_security", "maybe", InvalidParameterValue),
+        ("tsdb.acks", "most", InvalidParameterValue),
+        ("tsdb.acks", "-1", InvalidParameterValue),
+        ("tsdb.acks", "100", InvalidParameterValue),
+        ("tsdb.write_token", "1:1.1", CantChangeRuntimeParam),
         ("client_min_messages", "loud", InvalidParameterValue),
     ],
 )
