@@ -102,7 +102,8 @@ def main(arguments: Sequence[str]) -> int:
     def by_new_tagsets(system: System) -> float:
         # InfluxDB refuses more than 100,000 values of a tag.
         batches = new if isinstance(system, Tsdb) else new[:9]
-        return min(parsed.tagsets, len(batches) * BATCH) / load.over_http(batches, 2, *_write_at(system))
+        points_sent: int = min(parsed.tagsets, len(batches) * BATCH)
+        return points_sent / load.over_http(batches, 2, *_write_at(system))
 
     rows = [measured(f"cpu, {w} × {size:,} lines", by_lines(w, size), takers) for w, size in SHAPES]
     rows.append(measured("cpu, 2 × 10,000 lines, gzip", lambda s: points / _by_gzip(s, dataset.line_protocol)))
