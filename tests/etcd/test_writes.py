@@ -13,6 +13,7 @@ from tsdb.errors import LocationElsewhere
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.write import WriteRequest, submit
 from tsdb.model.store import Store
+from tsdb.storage.options import Options
 
 
 def write(store: Store, database: str) -> None:
@@ -22,7 +23,7 @@ def write(store: Store, database: str) -> None:
 
 def test_a_refused_write_makes_no_database(shared_etcd: Etcd, tmp_path: Path) -> None:
     with nodes(shared_etcd, "writes", tmp_path, 2) as found:
-        one, two = (Node(each.engine, each.agreement) for each in found)
+        one, two = (Node(each.engine, each.agreement, Options()) for each in found)
         made, refused = set(), set()
         for number in range(10):
             try:

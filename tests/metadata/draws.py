@@ -20,6 +20,7 @@ from tsdb.cluster.metadata.commands import (
     KeepClients,
     NewMember,
     OpenClient,
+    OpenProducer,
     PassTime,
     RemoveMember,
     SetIntent,
@@ -194,6 +195,8 @@ def action(chance: random.Random, state: State) -> Action:
         return chance.choice((KeepClients((client, chance.randint(1, 20))), CloseClient(client), PassTime()))
     if kind == 12:
         return _slots(chance, state)
+    if kind == 13 and chance.random() < 0.6:
+        return OpenProducer(chance.randint(1, 3), chance.choice("ab"), chance.randint(0, 20) * SECOND)
     return ChangeSchema.of(schema_change(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
 
 

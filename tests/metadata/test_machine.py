@@ -10,6 +10,7 @@ import pytest
 from tests.metadata.draws import CLUSTER, SECOND, commands, uuid
 from tests.metadata.model import Location, Model
 from tests.sim.disk import Disk
+from tsdb.cluster.metadata import clients
 from tsdb.cluster.metadata.commands import (
     Activate,
     AddMember,
@@ -23,6 +24,7 @@ from tsdb.cluster.metadata.commands import (
     KeepClients,
     NewMember,
     OpenClient,
+    OpenProducer,
     PassTime,
     RemoveMember,
     SetLearners,
@@ -157,6 +159,10 @@ def _learn(model: Model, machine: Machine, each: Command, got: object) -> None:
                 (record.active_epoch, record.active_voters),
             )
     model.locations = {n: each for n, each in model.locations.items() if state.get(LocationRecord, n)}
+    if isinstance(each.action, OpenProducer | ChangeSchema):
+        # Databases are not of the model.
+        producers = {s.client: (s.heard_ns, s.ttl_ns) for s in state.all(ClientSession) if s.database}
+        model.heard = {c: at for c, at in model.heard.items() if state.get(ClientSession, c)} | producers
     if each.client in model.heard and each.number > model.acknowledged.get(each.client, 0):
         model.answers.setdefault((each.client, each.number), got)
         model.listen(each)
@@ -236,6 +242,38 @@ def test_sessions_end_by_the_time_that_commands_bring_and_it_never_goes_back() -
     assert machine.state.get(ClientSession, 1) is not None
     run([Command(PassTime(), 25 * SECOND + 1)], machine, 7)
     assert machine.state.get(ClientSession, 1) is None
+
+
+def test_a_producer_has_one_session_by_its_name_in_a_database() -> None:
+    databases = Command(ChangeSchema.of([CreateDatabase("d"), CreateDatabase("e")]))
+    machine, _ = run([databases])
+    d, e = (machine.state.catalog.databases[name].number for name in "de")
+    opened = [
+        Command(OpenProducer(*of, 10 * SECOND)) for of in ((d, "p"), (d, "q"), (e, "p"), (d, "p"), (9, "p"), (d, ""))
+    ]
+    _, said = run(opened, machine, 2)
+    assert [o.answer.values for o in said] == [(2,), (3,), (4,), (2,), (), ()]
+    assert [o.answer.error for o in said[4:]] == ["InvalidCatalogName", "InvalidParameterValue"]
+    # It is heard of by being asked for, and ends like any other; then the name is a new one.
+    times = [
+        Command(OpenProducer(d, "p", 10 * SECOND), 8 * SECOND),
+        Command(OpenProducer(d, "q", 10 * SECOND), 15 * SECOND),
+    ]
+    _, said = run(times, machine, 8)
+    assert [o.answer.values for o in said] == [(2,), (9,)]
+    assert {s.client for s in machine.state.all(ClientSession)} == {2, 9}
+    run([Command(ChangeSchema.of([DropDatabase("d")]), 15 * SECOND)], machine, 10)
+    assert not list(machine.state.all(ClientSession))
+
+
+def test_producers_leave_room_for_the_sessions_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "PRODUCERS_MAX", 2)
+    monkeypatch.setattr(clients, "CLIENTS_MAX", 1)
+    machine, _ = run([Command(ChangeSchema.of([CreateDatabase("d")]))])
+    producers = [Command(OpenProducer(machine.state.catalog.databases["d"].number, name, SECOND)) for name in "abca"]
+    _, said = run([*producers, Command(OpenClient("node", SECOND)), Command(OpenClient("other", SECOND))], machine, 2)
+    full = "ConfigurationLimitExceeded"
+    assert [o.answer.error for o in said] == ["", "", full, "", "", full]
 
 
 def test_a_client_has_a_window_of_commands_without_an_acknowledgement() -> None:
@@ -370,4 +408,4 @@ def test_draws_do_things() -> None:
         for each, outcome in zip(log, run(log)[1], strict=True):
             taken[type(each.action).__name__] = taken.get(type(each.action).__name__, 0) + (not outcome.answer.error)
     assert min(taken.values()) > 4, taken
-    assert len(taken) == 16
+    assert len(taken) == 17

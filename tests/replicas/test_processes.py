@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from random import Random
 
 import psycopg
 import pytest
@@ -116,12 +118,43 @@ def test_what_was_acknowledged_survives_its_leader_and_the_next_one(shared: Shar
         until(lambda: shared.nodes.metric(place, "tsdb_replicas_behind") == 0)  # noqa: B023
 
 
-def test_numbered_batches_are_refused_by_name(shared: Shared) -> None:
-    place = shared.leader()
-    line, numbered = f"n v=1 {START_NS}", {"X_Tsdb_Producer": "p", "X_Tsdb_Batch": "1"}
-    status, body = shared.nodes.running[place].write(line, "db=shared", **numbered)
-    assert status >= 400
-    assert "cannot be told from their retries" in body
+def test_a_client_that_sends_again_anywhere_has_each_batch_once_though_leaders_are_killed(
+    shared: Shared,
+) -> None:
+    with shared.connect(shared.leader()) as connection:
+        connection.execute("CREATE TABLE payments (time timestamptz, batch int8)")
+    chance, batches, failed = Random(1), 14, 0
+    killed: int | None = None
+
+    def insert(batch: int) -> bool:
+        """At any node. Its rows are an hour apart, so that several locations get some."""
+        rows = ", ".join(f"(to_timestamp({START_NS // 10**9 + 3600 * hour}), {batch})" for hour in range(4))
+        try:
+            with shared.connect(chance.choice([*shared.nodes.running])) as connection:
+                connection.execute(f"SET tsdb.producer = 'till'; SET tsdb.batch = {batch}")
+                connection.execute(f"INSERT INTO payments VALUES {rows}".encode())
+        except psycopg.Error:
+            return False
+        return True
+
+    for batch in range(1, batches + 1):
+        if batch % 6 == 0:
+            if killed is not None:
+                shared.nodes.start(killed)
+            killed = shared.leader()
+            killing = threading.Thread(target=shared.nodes.kill, args=(killed,))
+            killing.start()
+            failed += not insert(batch)
+            killing.join()
+        until(lambda: insert(batch))  # noqa: B023
+        # As one does who has not got the answer.
+        until(lambda: insert(batch))  # noqa: B023
+    assert killed is not None
+    shared.nodes.start(killed)
+    with shared.connect(shared.leader()) as connection:
+        found = connection.execute("SELECT batch, count(*) FROM payments GROUP BY batch ORDER BY batch").fetchall()
+    assert found == [(batch, 4) for batch in range(1, batches + 1)]
+    print("tries that failed while a leader was killed:", failed)
 
 
 @pytest.mark.nightly

@@ -40,6 +40,12 @@ class Replicas:
     def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
         self.settling.append((frozenset(locations), told))
 
+    def has_batch(self, location: int, client: int, batch: int) -> bool:
+        return False
+
+    def batch_refusal(self, location: int, client: int, batch: int, digest: int) -> Answer | None:
+        return None
+
     def answer(self, *answers: Answer) -> list[int]:
         """To what was asked, in order; which locations that were."""
         asked, self.asked = self.asked, []
@@ -55,7 +61,7 @@ def part(location: int, *, only_hides: bool = False) -> Part:
 def begun(replicas: Replicas, parts: list[Part], rests_on: Collection[int] = (), turns: Turns | None = None,
           check: Callable[[], None] = lambda: None, acks: int = QUORUM) -> Future[Any]:  # fmt: skip
     future: Future[Any] = Future()
-    Writing(replicas, turns or Turns(), parts, 3, rests_on, check, lambda: 7, 0, acks, future).start()
+    Writing(replicas, turns or Turns(), parts, 3, rests_on, lambda _: check(), lambda: 7, 0, acks, future).start()
     return future
 
 

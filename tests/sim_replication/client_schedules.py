@@ -13,10 +13,12 @@ from tsdb.cluster.replication.clients import (
     Busy,
     Fate,
     NotLeader,
+    OtherContent,
     ReadAt,
     SessionExpired,
     StaleMap,
     TokenReverted,
+    TooOld,
     Unknown,
     Written,
 )  # fmt: skip
@@ -168,8 +170,22 @@ def what_a_client_acknowledges_is_forgotten_and_not_written_again() -> None:
     assert stage[1]._state.log.producers.covered(5, 1) == ()
     last = stage.last(1)
     answer = stage.answers[stage.write(1, client=5, batch=1, **OPEN)]
-    assert isinstance(answer, Written)
-    assert answer.duplicate
+    assert answer == TooOld(answer.id, 1)
+    assert stage.last(1) == last
+
+
+def another_content_is_no_retry() -> None:
+    stage = Stage()
+    stage.lead(1)
+    stage.write(1, client=5, batch=1, digest=7, **OPEN)
+    last = stage.last(1)
+    assert isinstance(stage.answers[stage.write(1, client=5, batch=1, digest=8, **OPEN)], OtherContent)
+    stage.run()
+    assert isinstance(stage.answers[stage.write(1, client=5, batch=1, digest=8, **OPEN)], OtherContent)
+    for digest in (7, 0):
+        answer = stage.answers[stage.write(1, client=5, batch=1, digest=digest, **OPEN)]
+        assert isinstance(answer, Written)
+        assert answer.duplicate
     assert stage.last(1) == last
 
 

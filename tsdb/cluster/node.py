@@ -22,7 +22,8 @@ from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.refused import check_continuous, check_unnumbered, no_continuous_views
+from tsdb.cluster.numbering import Sessions
+from tsdb.cluster.refused import check_continuous, no_continuous_views
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.shares import database_of, series_at, series_of
 from tsdb.cluster.routing.wide import Wide, wide_of
@@ -86,13 +87,14 @@ FLUSH_SECONDS = 1.0
 class Node:
     """What this node has of the cluster. Implements ``tsdb.model.store.Store``."""
 
-    def __init__(self, engine: Engine, agreement: Agreement) -> None:
+    def __init__(self, engine: Engine, agreement: Agreement, options: Options) -> None:
         self._engine = engine
         self._agreement = agreement
         self._leaders = Leaders(agreement, engine.node)
         self._shared = agreement.shared
         self._wide: Wide | None = wide_of(self, agreement, self._leaders, engine.node)
         self._looking = Looking(self.catch_up)
+        self._sessions = Sessions(agreement, options.producer_window, options.clock)
 
     @classmethod
     def open(cls, path: Path, options: Options | None = None, agree: Agree = Alone) -> Node:
@@ -113,7 +115,7 @@ class Node:
         except BaseException:
             engine.close()
             raise
-        return cls(engine, agreement)
+        return cls(engine, agreement, options)
 
     @property
     def engine(self) -> Engine:
@@ -174,15 +176,12 @@ class Node:
             return self._engine.write(filled, parts, producer)
         wanted = self._wanted((each.series for each in filled), acks)
         try:
-            if is_shared:
-                check_unnumbered(producer)
+            producer = self._numbered(database, producer)
             if self._wide is not None and not self._leads(parts):
-                if producer is not None:
-                    check_producer(producer)
                 return self._wide.router.write(database, filled, parts, producer, wanted)
             self._check_led(database, parts)
             if is_shared:
-                return self._ways_to_shared().write(Append([write_step(filled, parts)]), acks=wanted)
+                return self._ways_to_shared().write(Append([write_step(filled, parts)], producer=producer), acks=wanted)
         except TsdbError as error:
             return _failed(error)
         return self._engine.write(filled, parts, producer)
@@ -190,6 +189,16 @@ class Node:
     def _wanted(self, series: Iterable[Series], acks: int | None) -> int:
         """How many replicas a write waits for."""
         return wanted_by(self.catalog, self._leaders, (each.number for each in series)) if acks is None else acks
+
+    def _numbered(self, database: Database, producer: Producer | None) -> Producer | None:
+        """A producer, with a session where several nodes have the database. Raises as ``Sessions.opened``, and
+        InvalidParameterValue."""
+        if producer is None:
+            return None
+        if database.number in self._leaders.shared:
+            return self._sessions.opened(database.number, producer)
+        check_producer(producer)
+        return producer
 
     def _ways_to_shared(self) -> Shared:
         """Raises FeatureNotSupported."""
@@ -250,13 +259,13 @@ class Node:
         self, effects: Sequence[Effect], producer: Producer | None = None, acks: int | None = None
     ) -> Future[Written]:
         wanted = self._wanted(map(series_of, effects), acks)
-        if self._wide is not None and not self._all_led(effects):
-            try:
-                if producer is not None:
-                    check_producer(producer)
+        try:
+            if producer is not None and effects:
+                producer = self._numbered(self._database_of(effects[0]), producer)
+            if self._wide is not None and not self._all_led(effects):
                 return self._wide.commit(effects, producer, wanted)
-            except TsdbError as error:
-                return _failed(error)
+        except TsdbError as error:
+            return _failed(error)
         return self._commit(effects, producer, wanted)
 
     def _all_led(self, effects: Sequence[Effect]) -> bool:
@@ -276,8 +285,9 @@ class Node:
             news = new_points(effects)
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
-                check_unnumbered(producer)
-                return self._ways_to_shared().write(Append(steps, seen, news), self._rests_on(seen, news), acks)
+                return self._ways_to_shared().write(
+                    Append(steps, seen, news, producer), self._rests_on(seen, news), acks
+                )
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, news, producer)
@@ -345,8 +355,7 @@ class Node:
         try:
             found = [self.catalog.series_by_number.get(points.series.number) for points in step.batches]
             if any(each is not None and each[0].number in self._leaders.shared for each in found):
-                check_unnumbered(step.producer)
-                return self._ways_to_shared().write(Append([step]), acks=acks)
+                return self._ways_to_shared().write(Append([step], producer=step.producer), acks=acks)
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit([step], [])

@@ -7,16 +7,6 @@ from collections.abc import Collection, Iterable
 from tsdb.errors import FeatureNotSupported
 from tsdb.model.catalog import Catalog
 from tsdb.model.schema import CreateSeries, SchemaChange
-from tsdb.model.store import Producer
-
-
-def check_unnumbered(producer: Producer | None) -> None:
-    """Raises FeatureNotSupported."""
-    if producer is not None:
-        raise FeatureNotSupported(
-            f'batches of producer "{producer.name}" cannot be told from their retries in a replicated database yet',
-            hint="Write without a producer and a batch number: a point that comes again takes its own place.",
-        )
 
 
 def no_continuous_views() -> FeatureNotSupported:

@@ -290,12 +290,14 @@ Effect = Write | Deletion
 class Producer:
     """Who writes (a client's name, at most 64 bytes) and its number for this batch (from 1): a retry is harmless.
 
-    ``digest`` is of what is sent (64 bits, 0: unknown): the same number with another one is no retry.
+    ``digest`` is of what is sent (64 bits, 0: unknown): the same number with another one is no retry. ``session`` is
+    the number that the metadata have given the name, for databases that several nodes have (0: not asked yet).
     """
 
     name: str
     batch: int
     digest: int = field(default=0, compare=False)
+    session: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

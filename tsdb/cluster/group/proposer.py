@@ -74,7 +74,8 @@ class Proposer:
 
     def _own_client(self) -> int:
         """The first session of this life's name: there may be more, if the request for it was sent again."""
-        return next((each.client for each in self._state().all(ClientSession) if each.name == self._name), 0)
+        sessions = self._state().all(ClientSession)
+        return next((each.client for each in sessions if each.name == self._name and not each.database), 0)
 
     async def propose(self, action: Action, expected: tuple[Expected, ...] = ()) -> Answer:
         """Raises the refusal; CannotConnectNow, StatementCompletionUnknown."""

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata.commands import CloseClient, Command, KeepClients, OpenClient
+from tsdb.cluster.metadata.commands import CloseClient, Command, KeepClients, OpenClient, OpenProducer
 from tsdb.cluster.metadata.records import Answer, ClientSession
 from tsdb.cluster.metadata.state import Draft
-from tsdb.errors import ConfigurationLimitExceeded, InvalidParameterValue, ObjectNotInPrerequisiteState
+from tsdb.errors import (
+    ConfigurationLimitExceeded,
+    InvalidCatalogName,
+    InvalidParameterValue,
+    ObjectNotInPrerequisiteState,
+)
 
 NAME_BYTES_MAX = 64
 CLIENTS_MAX = 10_000
 ANSWERS_MAX = 64
 TTL_NS_MIN = 10**9
 TTL_NS_MAX = 30 * 86_400 * 10**9
+PRODUCERS_MAX = 10_000
+PRODUCER_TTL_NS_MAX = 366 * 86_400 * 10**9
 
 
 def expire(draft: Draft, now_ns: int) -> None:
@@ -34,10 +41,41 @@ def open_session(draft: Draft, action: OpenClient) -> tuple[int, ...]:
         raise InvalidParameterValue(
             f"a client's session lasts {TTL_NS_MIN} to {TTL_NS_MAX} ns without a word, not {action.ttl_ns}"
         )
-    if sum(1 for _ in draft.all(ClientSession)) >= CLIENTS_MAX:
+    if sum(not each.database for each in draft.all(ClientSession)) >= CLIENTS_MAX:
         raise ConfigurationLimitExceeded(f"there are {CLIENTS_MAX} client sessions", hint="Try again later.")
     draft.put(ClientSession(draft.index, action.name, action.ttl_ns, draft.group.time_ns))
     return (draft.index,)
+
+
+def open_producer(draft: Draft, action: OpenProducer) -> tuple[int, ...]:
+    if not 1 <= len(action.name.encode()) <= NAME_BYTES_MAX:
+        raise InvalidParameterValue(f"a producer's name has 1 to {NAME_BYTES_MAX} bytes")
+    if not TTL_NS_MIN <= action.ttl_ns <= PRODUCER_TTL_NS_MAX:
+        raise InvalidParameterValue(
+            f"a producer is remembered for {TTL_NS_MIN} to {PRODUCER_TTL_NS_MAX} ns, not {action.ttl_ns}"
+        )
+    if action.database not in draft.catalog.databases_by_number:
+        raise InvalidCatalogName(f"there is no database {action.database}")
+    producers = [each for each in draft.all(ClientSession) if each.database]
+    for session in producers:
+        if (session.database, session.name) == (action.database, action.name):
+            draft.put(replace(session, ttl_ns=action.ttl_ns, heard_ns=draft.group.time_ns))
+            return (session.client,)
+    if len(producers) >= PRODUCERS_MAX:
+        raise ConfigurationLimitExceeded(
+            f'producer "{action.name}" would be one more than the {PRODUCERS_MAX} that the cluster remembers',
+            hint="Reuse producer names: one for each writer, for as long as it writes. One that has not written for "
+            "producer_window is forgotten.",
+        )
+    draft.put(ClientSession(draft.index, action.name, action.ttl_ns, draft.group.time_ns, database=action.database))
+    return (draft.index,)
+
+
+def forget_producers(draft: Draft, database: int) -> None:
+    """The database is gone."""
+    for session in list(draft.all(ClientSession)):
+        if session.database == database:
+            draft.remove(ClientSession, session.client)
 
 
 def keep(draft: Draft, action: KeepClients) -> tuple[int, ...]:

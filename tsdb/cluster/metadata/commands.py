@@ -185,6 +185,15 @@ class SpreadSeries(msgspec.Struct, frozen=True, array_like=True, tag=17):
     from_bucket: int
 
 
+class OpenProducer(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """The session of a producer in a database, by its name: the one that there is is heard of, or it is opened. Gives
+    the client's number."""
+
+    database: int
+    name: str
+    ttl_ns: int
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -203,6 +212,7 @@ Action: TypeAlias = (
     | SetLearners
     | Recover
     | SpreadSeries
+    | OpenProducer
 )
 
 

@@ -37,6 +37,7 @@ from tsdb.cluster.metadata.commands import (
     Found,
     KeepClients,
     OpenClient,
+    OpenProducer,
     PassTime,
     Recover,
     RemoveMember,
@@ -234,6 +235,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return rings.spread_series(draft, action)
         case Recover():
             return members.recover(draft, action)
+        case OpenProducer():
+            return clients.open_producer(draft, action)
 
 
 def answer_of(error: TsdbError) -> Answer:

@@ -138,7 +138,8 @@ class ClientSession(msgspec.Struct, frozen=True, array_like=True):
     """A client whose numbered commands count once; its number is the index of the command that opened it.
 
     It ends when nothing was heard of it for ``ttl_ns`` by the group's time. ``answers`` are of numbers above
-    ``acknowledged``, by number.
+    ``acknowledged``, by number. ``database``: it is the session of a producer there, whose batches are in op logs and
+    count once in these; 0: of somebody who sends commands.
     """
 
     client: int
@@ -148,6 +149,7 @@ class ClientSession(msgspec.Struct, frozen=True, array_like=True):
     acknowledged: int = 0
     answers: tuple[tuple[int, Answer], ...] = ()
     changed: int = 0
+    database: int = 0
 
     @property
     def ends_ns(self) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata import locations
+from tsdb.cluster.metadata import clients, locations
 from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetReplication, SpreadSeries
 from tsdb.cluster.metadata.members import check_factor, set_default_factor
 from tsdb.cluster.metadata.records import FROM_THE_START, Interval, Ring, RingMap, Spreading
@@ -52,6 +52,7 @@ def follow(draft: Draft, databases: Iterable[int]) -> None:
         if database is None and ring is not None:
             draft.remove(Ring, number)
             locations.forget(draft, number)
+            clients.forget_producers(draft, number)
         elif database is not None and ring is None:
             draft.put(first_ring(database, draft.group.replication_factor))
             for location in database.locations:

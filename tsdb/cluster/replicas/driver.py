@@ -14,6 +14,7 @@ from concurrent.futures import Future
 
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.commands import Action
+from tsdb.cluster.metadata.records import ClientSession
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.moving import Followers, changes
@@ -34,6 +35,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 LOOK_TICKS = 10
 """So often is looked whether learners have caught up, and what of this node's points is to go."""
+FORGET_TICKS = 600
+"""So often is looked whose sessions have ended."""
 INBOX_BYTES_MAX = 128 << 20
 """Of messages that wait for the replicas; then peers wait."""
 ASKED_MAX = 100_000
@@ -179,6 +182,10 @@ class ReplicaDriver:
             self._ticks += 1
             if self._ticks % LOOK_TICKS == 0:
                 self._leaving, self._followers = self.host.leaving, self.host.followers()
+            if self._ticks % FORGET_TICKS == 0:
+                state = self._state()
+                sessions = state.tables[ClientSession]
+                self.host.forget_clients(lambda client: client in sessions, state.group.applied)
 
     def _turned_elsewhere(self, future: Future[None], size: int) -> None:
         if not self._loop.is_closed():

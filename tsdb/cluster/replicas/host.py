@@ -18,6 +18,7 @@ from tsdb.cluster.replicas.moving import Follower, Followers
 from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
 from tsdb.cluster.replicas.records import core_record, node_of, own_replica
 from tsdb.cluster.replication.clients import Answer, Busy, NotLeader, Write
+from tsdb.cluster.replication.clients import Behind as BehindMetadata
 from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest, TruncatedBelow
 from tsdb.cluster.replication.ops import LocationState, Op
 from tsdb.cluster.replication.ready import Batch
@@ -136,7 +137,7 @@ class _Work:
 
 
 def no_clip(body: bytes, low: int, high: int) -> tuple[bytes, int]:
-    raise AssertionError("only numbered batches are clipped, and those are refused")
+    raise AssertionError("a location keeps its interval: a batch is there as a whole or not at all")
 
 
 class Host:
@@ -408,11 +409,32 @@ class Host:
             return
         mine = self._mine.get(asked.location)
         leads = mine is not None and mine.record.leader == mine.number
-        if isinstance(answer, (Busy, NotLeader)) and leads and self._ticks < asked.until:
+        if isinstance(answer, (Busy, NotLeader, BehindMetadata)) and leads and self._ticks < asked.until:
             self._again.append(id)
             return
         del self._asked[id]
         asked.told(answer)
+
+    # Numbered batches
+
+    def has_batch(self, location: int, client: int, batch: int) -> bool:
+        """Whether a batch of a client is in the log here, committed or not."""
+        mine = self._mine.get(location)
+        return mine is not None and mine.replica.has_batch(client, batch)
+
+    def batch_refusal(self, location: int, client: int, batch: int, digest: int) -> Answer | None:
+        """What a write of a batch would be refused for, as far as is known here."""
+        mine = self._mine.get(location)
+        return None if mine is None else mine.replica.batch_refusal(client, batch, digest)
+
+    def forget_clients(self, is_open: Callable[[int], bool], metadata_index: int) -> None:
+        """The batches of clients whose sessions have ended by that index of the metadata, where this node leads."""
+        for location, mine in self._mine.items():
+            if mine.replica.standing[2]:
+                ended = [each for each in mine.replica.clients if each <= metadata_index and not is_open(each)]
+                for client in ended:
+                    mine.replica.forget(client, metadata_index)
+                    self._due[location] = None
 
     # Out
 

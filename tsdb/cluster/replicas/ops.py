@@ -24,7 +24,7 @@ def encode(location: int, op: Op) -> bytes:
     covers = op.low < op.high
     header = OpHeader(
         op.kind, op.epoch, location, op.sequence, op.low if covers else 0, op.high if covers else RING_SIZE,
-        point_sequence(op), op.rows, op.wall_ns, "", op.batch, op.chain, 0,
+        point_sequence(op), op.rows, op.wall_ns, "", op.batch, op.chain, op.digest,
         Shared(op.client, op.acknowledged, op.map_version, op.metadata_index),
     )  # fmt: skip
     return encode_op(header, op.body)
@@ -41,5 +41,5 @@ def decode(location: int, data: bytes) -> Op:
         header.sequence, header.epoch, OpKind(header.kind), shared.client, header.batch, shared.acknowledged,
         header.low if covers else 0, header.high if covers else 0, shared.map_version, header.wall_ns,
         header.first_counter & COUNTER_MASK, header.rows, shared.metadata_index, header.first_counter >> COUNTER_BITS,
-        bytes(body), header.previous,
+        bytes(body), header.previous, header.digest,
     )  # fmt: skip

@@ -6,17 +6,20 @@ From any thread; what is asked is done by the host in the committer's.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.agreement import Opened
+from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
+from tsdb.cluster.replicas.numbered import Number
 from tsdb.cluster.replicas.reading import Opening, question_of
 from tsdb.cluster.replicas.turns import Turns
-from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Writing, parts_of
+from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Part, Writing, parts_of
 from tsdb.errors import (
     AdminShutdown,
     CannotConnectNow,
@@ -40,12 +43,13 @@ IN_FLIGHT_BYTES_MAX = 128 << 20
 
 
 class Shared:
-    """``host`` belongs to the committer's thread of ``engine``."""
+    """``host`` belongs to the committer's thread of ``engine``; ``state`` is of the metadata."""
 
-    def __init__(self, engine: Engine, host: Host, clock: Clock) -> None:
+    def __init__(self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State]) -> None:
         self._engine = engine
         self._host = host
         self._clock = clock
+        self._state = state
         self._turns = Turns()
         self._room = threading.Condition()
         self._in_flight = 0
@@ -59,27 +63,21 @@ class Shared:
         ``rests_on``: the locations of what the append has seen, and of what must not be there. What is done in one
         location is there as a whole or not; what failed may be there in part, and the error says so. Raises by the
         future CannotConnectNow when nothing of it is logged, StatementCompletionUnknown when that is not known, and
-        what speaks against it.
+        what speaks against it. With ``append.producer``, which has a session then, it is in each location once.
         """
         parts, size = parts_of(append.steps), append.bytes
-        longest = max((len(part.body) for part in parts), default=0)
-        if longest > OP_BYTES_MAX:
-            return _failed(
-                ProgramLimitExceeded(
-                    f"a write of {longest} bytes to one location is more than the {OP_BYTES_MAX} bytes that nodes "
-                    "send each other at once",
-                    hint="Send smaller batches.",
-                )
-            )
+        number = None if append.producer is None else Number(append.producer, self._state)
         try:
+            _check_size(parts, number)
             self._wait_for_room(size)
         except TsdbError as error:
             return _failed(error)
 
         def feed(future: Future[Any]) -> None:
             Writing(
-                self._host, self._turns, parts, append.points, rests_on, lambda: self._engine.check(append),
-                lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future,
+                self._host, self._turns, parts, append.points, rests_on,
+                lambda conditions: self._engine.check(append if conditions else replace(append, seen=(), news=())),
+                lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future, number,
             ).start()  # fmt: skip
 
         answer = self._engine.feed(feed, size)
@@ -148,6 +146,24 @@ class Shared:
 def _stopped(turn: Future[None], future: Future[Any]) -> None:
     if turn.exception() is not None and not future.done():
         future.set_exception(AdminShutdown("the node stops"))
+
+
+def _check_size(parts: Sequence[Part], number: Number | None) -> None:
+    """Raises ProgramLimitExceeded."""
+    longest = max((len(part.body) for part in parts), default=0)
+    if longest > OP_BYTES_MAX:
+        raise ProgramLimitExceeded(
+            f"a write of {longest} bytes to one location is more than the {OP_BYTES_MAX} bytes that nodes send each "
+            "other at once",
+            hint="Send smaller batches.",
+        )
+    if number is not None and len({part.location for part in parts}) < len(parts):
+        # Its ops would have to count as one.
+        raise ProgramLimitExceeded(
+            f"a numbered batch has more than the {OP_BYTES_MAX} bytes for one location that nodes send each other at "
+            "once",
+            hint="Send smaller batches.",
+        )
 
 
 def _failed(error: TsdbError) -> Future[Any]:

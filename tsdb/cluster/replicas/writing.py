@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
+from tsdb.cluster.replicas.numbered import Logs, Number
 from tsdb.cluster.replicas.turns import Turn, Turns
 from tsdb.cluster.replication.clients import Answer, NotLeader, Unknown, Write, Written
 from tsdb.cluster.replication.ops import OpKind
@@ -91,21 +92,19 @@ class Answers:
     ended: Callable[[Answers], None]
     done: int = 0
     unknown: int = 0
-    refusals: list[str] = field(default_factory=list)
+    refusals: list[TsdbError] = field(default_factory=list)
 
-    def told(self, answer: Answer) -> None:
+    def told(self, answer: Answer, error: TsdbError | None = None) -> None:
+        """``error``: what a refusal is told as, if it is of its own kind."""
         self.waits -= 1
         if isinstance(answer, Written):
             self.done += 1
         elif isinstance(answer, Unknown):
             self.unknown += 1
         else:
-            self.refusals.append(reason(answer))
+            self.refusals.append(error or not_now(reason(answer)))
         if self.waits == 0:
             self.ended(self)
-
-    def refused(self) -> CannotConnectNow:
-        return not_now(self.refusals[0])
 
 
 def not_now(why: str) -> CannotConnectNow:
@@ -118,7 +117,7 @@ def reason(answer: Answer) -> str:
     return f"a location that is asked for is not ready: {getattr(answer, 'reason', type(answer).__name__)}"
 
 
-class Replicas(Protocol):
+class Replicas(Logs, Protocol):
     """What of ``host.Host`` is written to."""
 
     @property
@@ -130,11 +129,13 @@ class Replicas(Protocol):
 
 
 class Writing:
-    """``check`` raises what speaks against it, as things are when it is called: before anything of it is logged.
+    """``check`` raises what speaks against it, as things are when it is called: before anything of it is logged. It is
+    told whether the conditions count: of a numbered batch that is there already they held the first time.
 
     ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself,
     and a majority is the least that it is acknowledged by, whatever ``acks`` says: what comes first must be there
-    before what rests on it is done. ``schema``: the version that it is logged under, ``wall_ns`` the time.
+    before what rests on it is done. ``schema``: the version that it is logged under, ``wall_ns`` the time. With a
+    ``number`` each location has it once.
     """
 
     def __init__(
@@ -144,11 +145,12 @@ class Writing:
         parts: Sequence[Part],
         points: int,
         rests_on: Collection[int],
-        check: Callable[[], None],
+        check: Callable[[bool], None],
         schema: Callable[[], int],
         wall_ns: int,
         acks: int,
         future: Future[Any],
+        number: Number | None = None,
     ) -> None:
         self._host = host
         self._turns = turns
@@ -158,7 +160,10 @@ class Writing:
         self._wall_ns = wall_ns
         self._acks = acks
         self._future = future
+        self._number = number
+        self._rests_on = frozenset(rests_on)
         self._is_conditional = bool(rests_on)
+        self._is_new = number is None or not parts
         hiding = [part for part in parts if part.only_hides]
         bringing = [part for part in parts if not part.only_hides]
         self._stages = [stage for stage in (bringing, hiding) if stage] if self._is_conditional else [list(parts)]
@@ -185,8 +190,12 @@ class Writing:
             self._end(not_now(why))
 
     def _log_all(self) -> None:
+        number = self._number
         try:
-            self._check()
+            if number is not None:
+                number.check(self._host, (part.location for stage in self._stages for part in stage))
+            is_there = number is not None and self._is_conditional and number.is_in(self._host, self._rests_on)
+            self._check(not is_there)
         except TsdbError as error:
             self._end(error)
             return
@@ -208,16 +217,18 @@ class Writing:
         if isinstance(answer, Written):
             self._ops.append(((location, answer.epoch, answer.sequence),))
             self._fell_short = self._fell_short or fell_short(self._acks, answer.acks, self._replicas)
-        answers.told(answer)
+            self._is_new = self._is_new or not answer.duplicate
+        answers.told(answer, None if self._number is None else self._number.error(answer))
 
     def _op(self, part: Part) -> Callable[[int, Record], Write]:
-        schema = self._schema()
+        schema, number = self._schema(), self._number
 
         def write(id: int, record: Record) -> Write:
-            return Write(
+            plain = Write(
                 id, record.low, record.high, record.map_version, part.body, part.counters, acks=self._acks_at(record),
                 ticks=PATIENCE_TICKS, wall_ns=self._wall_ns, kind=part.kind, metadata_index=schema,
             )  # fmt: skip
+            return plain if number is None else number.put_on(plain)
 
         return write
 
@@ -233,26 +244,29 @@ class Writing:
         if not answers.unknown and not answers.refusals:
             self._log_stage()
         elif answers.refusals and not answers.unknown and not answers.done:
-            self._end(answers.refused())
+            self._end(answers.refusals[0])
         else:
-            again = "points with the same time and tags take the place of those that are there"
+            looks = self._is_conditional and self._number is None
             self._end(
                 StatementCompletionUnknown(
                     "not all of a write is known to be on as many replicas as it has to be",
                     detail=f"Of its parts {answers.done} are stored, {answers.unknown} may be, "
                     f"{len(answers.refusals) + left} are not.",
-                    hint="Look at the data before you do the same again."
-                    if self._is_conditional
-                    else f"Send it again: {again}.",
+                    hint="Look at the data before you do the same again." if looks else self._again(),
                 )
             )
+
+    def _again(self) -> str:
+        if self._number is not None:
+            return "Send it again with the same number: what is stored of it is not stored twice."
+        return "Send it again: points with the same time and tags take the place of those that are there."
 
     def _end(self, error: TsdbError | None) -> None:
         """The client is told first: whoever comes next begins in here."""
         if self._future.done():
             pass
         elif error is None:
-            self._future.set_result(Stored(self._points, token=merged(*self._ops), fell_short=self._fell_short))
+            self._future.set_result(Stored(self._points, not self._is_new, merged(*self._ops), self._fell_short))
         else:
             self._future.set_exception(error)
         self._turns.leave(self._turn)

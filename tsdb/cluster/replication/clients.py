@@ -21,7 +21,7 @@ class Write(msgspec.Struct, frozen=True):
     ``id`` is the caller's, and in the answer. ``client`` is a session's number, which is the metadata index that opened
     it, or NOBODY; ``open_at`` and ``is_open`` are what the node that passes the write on knows of that session: at that
     metadata index it was open or not. ``ticks`` is how long an answer is waited for. ``metadata_index``: the version of
-    the schema that the rows were made under.
+    the schema that the rows were made under. ``digest`` is of all that the client sends as this batch (0: unknown).
     """
 
     id: int
@@ -40,12 +40,13 @@ class Write(msgspec.Struct, frozen=True):
     wall_ns: int = 0
     kind: OpKind = OpKind.WRITE
     metadata_index: int = 0
+    digest: int = 0
 
 
 class Written(msgspec.Struct, frozen=True):
     """It is in the log under (epoch, sequence), the token of a session's reads, and as safe as ``acks`` says: less than
-    was asked for when that did not come about in time. Of what was there before (``duplicate``) and is acknowledged by
-    the client itself the sequence is 0."""
+    was asked for when that did not come about in time.
+    ``duplicate``: it was there before."""
 
     id: int
     epoch: int
@@ -97,6 +98,19 @@ class SessionExpired(msgspec.Struct, frozen=True):
     id: int
 
 
+class TooOld(msgspec.Struct, frozen=True):
+    """Not taken: the client has said that it wants no answer any more up to ``acknowledged``, which is not below."""
+
+    id: int
+    acknowledged: int
+
+
+class OtherContent(msgspec.Struct, frozen=True):
+    """Not taken: the client has sent something else as this batch."""
+
+    id: int
+
+
 class ReadAt(msgspec.Struct, frozen=True):
     """Read what is applied through ``sequence`` or later. (epoch, sequence) is a token. A version of the data that was
     opened before the question was put is as good if it has what is applied through ``needs``."""
@@ -113,4 +127,7 @@ class TokenReverted(msgspec.Struct, frozen=True):
     id: int
 
 
-Answer: TypeAlias = Written | Unknown | NotLeader | StaleMap | Busy | Behind | SessionExpired | ReadAt | TokenReverted
+Answer: TypeAlias = (
+    Written | Unknown | NotLeader | StaleMap | Busy | Behind | SessionExpired | TooOld | OtherContent | ReadAt
+    | TokenReverted
+)  # fmt: skip

@@ -24,6 +24,7 @@ SEALS = (OpKind.SPLIT, OpKind.MERGE_SEAL)
 
 _HEAD = struct.Struct(">QQBQQQQQQqQII16s")
 _REST = struct.Struct(">QH")
+_DIGEST = struct.Struct(">Q")
 _CHAIN_BYTES = 16
 _TOP = 2**64 - 1
 
@@ -35,7 +36,8 @@ class Op(msgspec.Struct, frozen=True, array_like=True):
     batch up to which that client wants no answer any more. Row i has point counter ``first_counter`` + i, given by node
     ``origin``. ``metadata_index`` is what has to be known of the metadata: of FORGET_CLIENT the command that ended the
     session, of a write the version of the schema that it was made under. ``chain`` is a hash over the op and the log
-    before it: equal names with unequal chains are a broken disk or a bug, never an opinion.
+    before it: equal names with unequal chains are a broken disk or a bug, never an opinion. ``digest`` is of what the
+    client sent as that batch (0: unknown).
     """
 
     sequence: int
@@ -54,6 +56,7 @@ class Op(msgspec.Struct, frozen=True, array_like=True):
     origin: int = 0
     body: bytes = b""
     chain: bytes = GENESIS
+    digest: int = 0
 
     @property
     def size(self) -> int:
@@ -67,7 +70,8 @@ def chained(op: Op, previous: bytes) -> bytes:
         op.sequence, op.epoch, op.kind, op.client, op.batch, op.acknowledged, op.low, min(op.high, _TOP),
         op.map_version, op.wall_ns, op.first_counter, op.rows, zlib.crc32(op.body), previous,
     )  # fmt: skip
-    return hashlib.blake2b(head + _REST.pack(op.metadata_index, op.origin), digest_size=_CHAIN_BYTES).digest()
+    rest = _REST.pack(op.metadata_index, op.origin) + (_DIGEST.pack(op.digest) if op.digest else b"")
+    return hashlib.blake2b(head + rest, digest_size=_CHAIN_BYTES).digest()
 
 
 def sealed_by(op: Op) -> bool:
@@ -75,11 +79,13 @@ def sealed_by(op: Op) -> bool:
 
 
 class Covered(msgspec.Struct, frozen=True, array_like=True):
-    """One client in the producer table: batches above ``acknowledged``, with the intervals that are in the log."""
+    """One client in the producer table: batches above ``acknowledged``, with the intervals that are in the log, and the
+    digests of those that have one."""
 
     client: int
     acknowledged: int
     batches: tuple[tuple[int, tuple[Interval, ...]], ...]
+    digests: tuple[tuple[int, int], ...] = ()
 
 
 class LocationState(msgspec.Struct, frozen=True, array_like=True):

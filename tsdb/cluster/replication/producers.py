@@ -7,7 +7,7 @@ cut under one map and retried under another is written where it is not yet, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tsdb.cluster.replication.ops import WRITES, Covered, Interval, Op, OpKind
 
@@ -39,20 +39,30 @@ def joined(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
 
 
 class _Client:
-    __slots__ = ("acknowledged", "batches")
+    __slots__ = ("acknowledged", "batches", "digests")
 
     def __init__(self) -> None:
         self.acknowledged = 0
         self.batches: dict[int, tuple[Interval, ...]] = {}
+        self.digests: dict[int, int] = {}
 
     def acknowledge(self, through: int) -> None:
-        if through > self.acknowledged:
-            self.acknowledged = through
-            self.batches = {batch: parts for batch, parts in self.batches.items() if batch > through}
+        if through <= self.acknowledged:
+            return
+        if through - self.acknowledged <= len(self.batches):
+            gone: Iterable[int] = range(self.acknowledged + 1, through + 1)
+        else:
+            gone = [batch for batch in self.batches if batch <= through]
+        for batch in gone:
+            self.batches.pop(batch, None)
+            self.digests.pop(batch, None)
+        self.acknowledged = through
 
-    def add(self, batch: int, intervals: Iterable[Interval]) -> None:
+    def add(self, batch: int, intervals: Iterable[Interval], digest: int) -> None:
         if batch > self.acknowledged:
             self.batches[batch] = joined((*self.batches.get(batch, ()), *intervals))
+            if digest:
+                self.digests[batch] = digest
 
 
 class Producers:
@@ -67,9 +77,13 @@ class Producers:
             client = self._clients[covered.client] = _Client()
             client.acknowledged = covered.acknowledged
             client.batches = dict(covered.batches)
+            client.digests = dict(covered.digests)
 
     def __contains__(self, client: int) -> bool:
         return client in self._clients
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._clients)
 
     def apply(self, op: Op) -> None:
         if op.kind is OpKind.FORGET_CLIENT:
@@ -78,7 +92,7 @@ class Producers:
         elif op.client and op.kind in WRITES:
             client = self._clients.setdefault(op.client, _Client())
             client.acknowledge(op.acknowledged)
-            client.add(op.batch, ((op.low, op.high),))
+            client.add(op.batch, ((op.low, op.high),), op.digest)
 
     def acknowledged(self, client: int) -> int:
         """The batch up to which this client wants no answer any more."""
@@ -89,10 +103,20 @@ class Producers:
         known = self._clients.get(client)
         return known.batches.get(batch, ()) if known else ()
 
+    def digest(self, client: int, batch: int) -> int:
+        """Of what was sent as that batch; 0: not known."""
+        known = self._clients.get(client)
+        return known.digests.get(batch, 0) if known else 0
+
     def frozen(self) -> tuple[Covered, ...]:
         """The table as a value, in an order that does not depend on the past."""
         return tuple(
-            Covered(number, client.acknowledged, tuple(sorted(client.batches.items())))
+            Covered(
+                number,
+                client.acknowledged,
+                tuple(sorted(client.batches.items())),
+                tuple(sorted(client.digests.items())),
+            )
             for number, client in sorted(self._clients.items())
         )
 
@@ -104,10 +128,13 @@ def clipped(clients: Iterable[Covered], low: int, high: int) -> tuple[Covered, .
         cut = ((max(start, low), min(end, high)) for start, end in intervals)
         return tuple((start, end) for start, end in cut if start < end)
 
-    return tuple(
-        Covered(c.client, c.acknowledged, tuple((b, left) for b, parts in c.batches if (left := part(parts))))
-        for c in clients
-    )
+    halves = []
+    for each in clients:
+        batches = tuple((batch, left) for batch, parts in each.batches if (left := part(parts)))
+        known = {batch for batch, _ in batches}
+        digests = tuple((batch, digest) for batch, digest in each.digests if batch in known)
+        halves.append(Covered(each.client, each.acknowledged, batches, digests))
+    return tuple(halves)
 
 
 def merged(one: Iterable[Covered], two: Iterable[Covered]) -> tuple[Covered, ...]:
@@ -120,8 +147,9 @@ def merged(one: Iterable[Covered], two: Iterable[Covered]) -> tuple[Covered, ...
     for covered in two:
         client = table._clients.setdefault(covered.client, _Client())
         client.acknowledge(covered.acknowledged)
+        digests = dict(covered.digests)
         for batch, intervals in covered.batches:
-            client.add(batch, intervals)
+            client.add(batch, intervals, digests.get(batch, 0))
     return table.frozen()
 
 
@@ -130,6 +158,7 @@ class Tail:
 
     def __init__(self) -> None:
         self._parts: dict[tuple[int, int], list[tuple[int, Interval]]] = {}
+        self._digests: dict[tuple[int, int], int] = {}
         self.forgetting: dict[int, int] = {}
         """Clients that are forgotten when an op of the tail is applied, and the metadata index that says so."""
 
@@ -138,6 +167,7 @@ class Tail:
             self.forgetting[op.client] = op.metadata_index
         if op.client and op.kind in WRITES:
             self._parts.setdefault((op.client, op.batch), []).append((op.sequence, (op.low, op.high)))
+            self._digests[op.client, op.batch] = op.digest
 
     def remove(self, op: Op) -> None:
         """It is applied, or truncated."""
@@ -149,11 +179,15 @@ class Tail:
             if left:
                 self._parts[key] = left
             else:
-                del self._parts[key]
+                del self._parts[key], self._digests[key]
 
     def covered(self, client: int, batch: int) -> list[tuple[int, Interval]]:
         """(op sequence, interval) of the parts of a batch."""
         return self._parts.get((client, batch), [])
+
+    def digest(self, client: int, batch: int) -> int:
+        """Of what was sent as that batch; 0: not known."""
+        return self._digests.get((client, batch), 0)
 
     def knows(self, client: int) -> bool:
         return any(known == client for known, _ in self._parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tsdb.cluster.replication import (
     digests,
@@ -14,7 +14,7 @@ from tsdb.cluster.replication import (
     takeover,
     writing,
 )  # fmt: skip
-from tsdb.cluster.replication.clients import Fate, Write
+from tsdb.cluster.replication.clients import Answer, Fate, Write
 from tsdb.cluster.replication.log import OpStorage
 from tsdb.cluster.replication.messages import (
     Ack,
@@ -173,6 +173,19 @@ class Replica:
         """A client's write. ``Ready.answers`` has what becomes of it, under its id, once."""
         writing.write(self._state, write)
         self._state.settle()
+
+    def has_batch(self, client: int, batch: int) -> bool:
+        """Whether anything of a client's batch is in the log, committed or not."""
+        return writing.has_batch(self._state, client, batch)
+
+    def batch_refusal(self, client: int, batch: int, digest: int) -> Answer | None:
+        """What a write of that batch would be refused for, as far as this replica knows: too old, other content."""
+        return writing.batch_refusal(self._state, 0, client, batch, digest)
+
+    @property
+    def clients(self) -> Iterator[int]:
+        """Those whose batches are remembered here."""
+        return iter(self._state.log.producers)
 
     def forget(self, client: int, metadata_index: int) -> bool:
         """A client's session ended at that metadata index: forget its batches. False: not by this replica, now."""

@@ -10,8 +10,10 @@ from tsdb.cluster.replication.clients import (
     Behind,
     Busy,
     NotLeader,
+    OtherContent,
     SessionExpired,
     StaleMap,
+    TooOld,
     Write,
     Written,
 )  # fmt: skip
@@ -70,14 +72,31 @@ def _session_refusal(state: State, write: Write) -> Answer | None:
     return None
 
 
+def batch_refusal(state: State, id: int, client: int, batch: int, digest: int) -> Answer | None:
+    """What speaks against a batch of an open session, whatever is in it."""
+    producers, tail = state.log.producers, state.log.tail
+    acknowledged = producers.acknowledged(client)
+    if batch <= acknowledged:
+        return TooOld(id, acknowledged)
+    known = tail.digest(client, batch) or producers.digest(client, batch)
+    return OtherContent(id) if known and digest and known != digest else None
+
+
+def has_batch(state: State, client: int, batch: int) -> bool:
+    """Whether anything of a batch is in the log."""
+    log = state.log
+    return bool(log.producers.covered(client, batch) or log.tail.covered(client, batch))
+
+
 def _append(state: State, write: Write) -> None:
     """What of the batch is not in the log yet; the write waits for that and for what is there and not applied."""
     log = state.log
     whole = (write.low, write.high)
     sequence, pieces = 0, [whole]
     if write.client:
-        if write.batch <= log.producers.acknowledged(write.client):
-            state.answer(Written(write.id, 0, 0, QUORUM, duplicate=True))
+        refusal = batch_refusal(state, write.id, write.client, write.batch, write.digest)
+        if refusal is not None:
+            state.answer(refusal)
             return
         tail = [part for part in log.tail.covered(write.client, write.batch) if _meet(part[1], whole)]
         sequence = max((s for s, _ in tail), default=0)
@@ -88,6 +107,7 @@ def _append(state: State, write: Write) -> None:
         sequence = leader.append(
             state, write.kind, client=write.client, batch=write.batch, acknowledged=write.acknowledged, low=low,
             high=high, wall_ns=write.wall_ns, rows=rows, body=body, metadata_index=write.metadata_index,
+            digest=write.digest,
         ).sequence  # fmt: skip
     duplicate = not pieces
     if sequence == 0:

@@ -31,11 +31,12 @@ class Led(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Numbered(msgspec.Struct, frozen=True, array_like=True):
-    """A producer, its number for a batch, and the digest of what it sent."""
+    """A producer, its number for a batch, the digest of what it sent, and the number of its session (0: none)."""
 
     producer: str
     batch: int
     digest: int
+    session: int = 0
 
 
 SeenOp: TypeAlias = tuple[int, int, int]

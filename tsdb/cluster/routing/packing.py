@@ -41,11 +41,11 @@ Sent: TypeAlias = RangeSent | KeysSent | EffectSent
 
 
 def numbered(producer: Producer | None) -> Numbered | None:
-    return None if producer is None else Numbered(producer.name, producer.batch, producer.digest)
+    return None if producer is None else Numbered(producer.name, producer.batch, producer.digest, producer.session)
 
 
 def producer_of(sent: Numbered | None) -> Producer | None:
-    return None if sent is None else Producer(sent.producer, sent.batch, sent.digest)
+    return None if sent is None else Producer(sent.producer, sent.batch, sent.digest, sent.session)
 
 
 # There

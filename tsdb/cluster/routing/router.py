@@ -188,6 +188,12 @@ class Router:
         except CannotConnectNow as error:
             # It was not sent, or not begun.
             return parts, error
+        except StatementCompletionUnknown as error:
+            if producer is not None:
+                # What is there of it does not count again.
+                outcome.new = True
+                return parts, error
+            outcome.errors.append(error)
         except TsdbError as error:
             outcome.errors.append(error)
         else:
