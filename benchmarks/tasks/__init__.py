@@ -9,6 +9,7 @@
 - `placement`: what a cluster's placement costs as nodes and locations grow: time, steps, bytes moved and of metadata.
 - `tagsets`: a series of a million tag sets: ingest, bytes of memory a tag set, look-ups by tag.
 - `raft`: three nodes: election, a change of the schema, its bytes, catching up by log and snapshot.
+- `cluster`: three nodes with a replicated database beside one node: ingest, queries, bytes, and what idle nodes cost.
 
 Each prints its table, writes its numbers to `out/TASK.json`, and with `--markdown` replaces its section of RESULTS.md.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.tasks import fetch, ingest, mixed, placement, raft, scale, tagsets, values
+from benchmarks.tasks import cluster, fetch, ingest, mixed, placement, raft, scale, tagsets, values
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "fetch": fetch.main,
@@ -28,4 +29,5 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "placement": placement.main,
     "tagsets": tagsets.main,
     "raft": raft.main,
+    "cluster": cluster.main,
 }

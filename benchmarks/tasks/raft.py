@@ -3,119 +3,20 @@ another leads when the leader is killed, and how long a node takes to catch up, 
 
 from __future__ import annotations
 
-import contextlib
-import re
 import signal
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
-import psycopg
-
-from benchmarks.processes import ServerFailed, ServerProcess, free_port
 from benchmarks.report import Grid
-from benchmarks.systems.tsdb import COMPILE_SECONDS_MAX, READY
+from benchmarks.tasks.nodes import Nodes, three, until
 from benchmarks.tasks.task import MIB, milliseconds, parser, percentile, publish, say
 
 CHANGES = 300
 KILLS = 10
 VIEWS, VIEW_BYTES = 120, 60_000
 IDLE_S = 5.0
-PATIENCE_S = 60.0
-SOON_S = 0.005
-
-
-class Nodes:
-    """Processes by their place, from 1, with certificates of an authority of their own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.ports = {place: free_port() for place in range(1, 5)}
-        self.running: dict[int, ServerProcess] = {}
-        self.sql_ports: dict[int, int] = {}
-        self.http_ports: dict[int, int] = {}
-        self._tsdb("cert", "ca", "--dir", str(folder))
-
-    def _tsdb(self, *words: str) -> None:
-        subprocess.run([sys.executable, "-m", "tsdb", *words], check=True, capture_output=True, timeout=PATIENCE_S)
-
-    def found(self) -> None:
-        self._tsdb("cluster", "init", "--data", str(self.folder / "data1"))
-
-    def start(self, place: int, join: int | None = None) -> None:
-        name = f"n{place}"
-        if not (self.folder / f"{name}.crt").exists():
-            self._tsdb("cert", "node", name, "--dir", str(self.folder), "--address", "127.0.0.1")
-        words = [
-            "start", "--data", str(self.folder / f"data{place}"), "--pg-port", "0", "--http-port", "0",
-            "--cluster-listen", f"127.0.0.1:{self.ports[place]}", "--cluster-ca", str(self.folder / "ca.crt"),
-            "--cluster-cert", str(self.folder / f"{name}.crt"), "--cluster-key", str(self.folder / f"{name}.key"),
-        ]  # fmt: skip
-        if join is not None:
-            words += ["--join", f"127.0.0.1:{self.ports[join]}"]
-        server = ServerProcess([sys.executable, "-m", "tsdb", *words], self.folder / f"{name}.log")
-        self.running[place] = server
-        server.wait_until(lambda: READY.search(server.log.read_text(errors="replace")) is not None, COMPILE_SECONDS_MAX)
-        found = READY.search(server.log.read_text(errors="replace"))
-        assert found is not None
-        self.sql_ports[place], self.http_ports[place] = int(found[2]), int(found[3])
-
-    def kill(self, place: int, how: signal.Signals = signal.SIGKILL) -> None:
-        self.running.pop(place).stop(how)
-
-    def end(self) -> None:
-        for place in list(self.running):
-            self.kill(place)
-
-    def connect(self, place: int) -> psycopg.Connection:
-        port = self.sql_ports[place]
-        return psycopg.connect(f"host=127.0.0.1 port={port} dbname=tsdb user=tsdb sslmode=disable", autocommit=True)
-
-    def metric(self, place: int, name: str) -> float:
-        """Of ``tsdb_NAME``; NaN when it cannot be asked."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_ports[place]}/metrics", timeout=10) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return float("nan")
-        found = re.search(rf"^tsdb_{name} (\S+)$", text, re.MULTILINE)
-        if found is None:
-            raise ServerFailed(f"node {place} has no metric {name}")
-        return float(found[1])
-
-    def leader(self) -> int:
-        """The place of the one that leads; 0 for now."""
-        return next((place for place in self.running if self.metric(place, "raft_leads") == 1), 0)
-
-
-@contextlib.contextmanager
-def three(directory: Path | None) -> Iterator[Nodes]:
-    with tempfile.TemporaryDirectory(prefix="benchmark-raft-", dir=directory) as folder:
-        nodes = Nodes(Path(folder))
-        try:
-            nodes.found()
-            nodes.start(1)
-            nodes.start(2, join=1)
-            nodes.start(3, join=1)
-            yield nodes
-        finally:
-            nodes.end()
-
-
-def until(is_so: Callable[[], bool]) -> float:
-    """Milliseconds until it is so."""
-    begin = time.perf_counter()
-    while not is_so():
-        if time.perf_counter() - begin > PATIENCE_S:
-            raise ServerFailed(f"not within {PATIENCE_S:g} s")
-        time.sleep(SOON_S)
-    return (time.perf_counter() - begin) * 1000
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -124,7 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--kills", type=int, default=KILLS, help="of the leader (default %(default)s)")
     parsed = options.parse_args(arguments)
     with three(parsed.directory) as nodes:
-        until(lambda: nodes.leader() > 0 and nodes.metric(nodes.leader(), "cluster_voters") == 3)
         rows = _changes(nodes)
         rows += _elections(nodes, parsed.kills)
         rows += _catching_up(nodes)
@@ -145,17 +45,17 @@ def _changes(nodes: Nodes) -> list[tuple[str, ...]]:
     leader = nodes.leader()
     follower = next(place for place in nodes.running if place != leader)
     rows: list[tuple[str, ...]] = []
-    idle = _sent(nodes)
+    idle = nodes.total("transport_bytes_sent_total")
     time.sleep(IDLE_S)
-    idle_rate = (_sent(nodes) - idle) / IDLE_S
+    idle_rate = (nodes.total("transport_bytes_sent_total") - idle) / IDLE_S
     for who, place in (("leader", leader), ("follower", follower)):
         say(f"changes at the {who}")
         with nodes.connect(place) as connection:
-            before, begin = _sent(nodes), time.perf_counter()
+            before, begin = nodes.total("transport_bytes_sent_total"), time.perf_counter()
             roles = [f"CREATE ROLE {who}_{number}".encode() for number in range(CHANGES)]
             took = [milliseconds(partial(connection.execute, each)) for each in roles]
             elapsed = time.perf_counter() - begin
-            sent = (_sent(nodes) - before - idle_rate * elapsed) / CHANGES
+            sent = (nodes.total("transport_bytes_sent_total") - before - idle_rate * elapsed) / CHANGES
         late = percentile(took, 0.99)
         rows.append(
             (
@@ -167,10 +67,6 @@ def _changes(nodes: Nodes) -> list[tuple[str, ...]]:
         rows.append((f"bytes between nodes a change at the {who}", f"{sent:,.0f}", ""))
     rows.append(("bytes a second between nodes with nothing to do", f"{idle_rate:,.0f}", ""))
     return rows
-
-
-def _sent(nodes: Nodes) -> float:
-    return sum(nodes.metric(place, "transport_bytes_sent_total") for place in nodes.running)
 
 
 def _elections(nodes: Nodes, kills: int) -> list[tuple[str, ...]]:

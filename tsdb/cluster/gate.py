@@ -43,7 +43,7 @@ class Gate:
     def is_enough(self, view: StorageView, series: Series, span: TimeRange) -> bool:
         """Whether this node may answer with what it has, whoever leads. After one refusal the leaders are asked."""
         found = self._found(series)
-        if found is None or self._fresh.level is Level.LINEARIZABLE:
+        if found is None or (self._fresh.level is Level.LINEARIZABLE and not self._fresh.anywhere):
             return False
         missing = self._missing(*found, span)
         try:

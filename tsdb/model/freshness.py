@@ -67,11 +67,12 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """A level; ``staleness_ns`` says how old BOUNDED may be. What is read is told to ``seen``, and SESSION has to see
-    what was told there before."""
+    what was told there before. ``anywhere``: LINEARIZABLE may be answered by a follower that has made sure of it."""
 
     level: Level = Level.LINEARIZABLE
     staleness_ns: int = 0
     seen: Seen | None = None
+    anywhere: bool = False
 
 
 LINEARIZABLE = Freshness()

@@ -22,7 +22,7 @@ class Reads:
     def __init__(self, variables: Variables) -> None:
         self._variables = variables
         self.seen = Seen()
-        self._newest = Freshness(seen=self.seen)
+        self._newest = Freshness(seen=self.seen, anywhere=True)
         variables.make_live(TOKEN, self)
 
     def freshness(self) -> Freshness:

@@ -105,7 +105,7 @@ class Group:
             options.replica_log_bytes,
         )
         self.copies = Copying(engine, self.replicas, self.exchange)
-        self.shared = Shared(engine, self.replicas.host, self._clock, lambda: self.state)
+        self.shared = Shared(engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds)
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._thread.start()
         try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tsdb.cluster.raft.clients import Follow, Followed
 from tsdb.cluster.raft.messages import Message
 from tsdb.cluster.raft_driver import RaftDriver
-from tsdb.cluster.replicas import packets
+from tsdb.cluster.replicas import packets, rounds
 from tsdb.cluster.replicas.driver import ReplicaDriver
 from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.routing.messages import CHANNEL
@@ -33,6 +33,8 @@ class Switch:
             await self.exchange.received(peer, session, payload)
         elif len(payload) and payload[0] == packets.CHANNEL:
             await self.replicas.arrived(peer, payload)
+        elif len(payload) and payload[0] == rounds.CHANNEL:
+            self.replicas.rounds.arrived(peer, payload)
         else:
             await self._driver.stream(peer, session, payload)
 

@@ -22,6 +22,7 @@ from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replicas.records import shared_locations
 from tsdb.cluster.replicas.requests import actions_of
+from tsdb.cluster.replicas.rounds import Rounds
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import WRITES, Op
 from tsdb.cluster.replication.record import Request
@@ -95,6 +96,7 @@ class ReplicaDriver:
         self._followers: Followers = {}
         self.host: Host
         engine.call(self._begin)
+        self.rounds = Rounds(engine.node, self.host.find, loop, offer)
 
     def _begin(self) -> None:
         self.host = Host(

@@ -6,7 +6,6 @@ It is a ``tsdb.storage.hosted.Hosted``.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
@@ -14,6 +13,7 @@ from typing import Any, Protocol, TypeAlias
 from tsdb.cluster.metadata.records import Interval, LocationRecord
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
 from tsdb.cluster.replicas.left import Left
+from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
 from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
 from tsdb.cluster.replicas.records import core_record, node_of, own_replica
@@ -83,27 +83,6 @@ class Surroundings(Protocol):
     def ask(self, requests: Sequence[Request]) -> None:
         """Have the metadata asked; it may be forgotten."""
         ...
-
-
-@dataclass(slots=True)
-class Mine:
-    """A replica of this node. ``marks``: (op sequence, bytes of ops since the mark before) of the last flushes."""
-
-    disk: ReplicaDisk
-    replica: Replica
-    record: Record
-    database: int
-    marks: deque[tuple[int, int]] = field(default_factory=deque)
-    applied_bytes: int = 0
-    is_behind: bool = False
-
-    @property
-    def location(self) -> int:
-        return self.disk.location
-
-    @property
-    def number(self) -> int:
-        return self.disk.record.replica
 
 
 @dataclass(slots=True)
@@ -320,7 +299,23 @@ class Host:
                 }
         return found
 
+    def find(self, location: int) -> Mine | None:
+        """For any thread to look at."""
+        return self._mine.get(location)
+
     # In
+
+    def lead(self, location: int) -> tuple[int, int] | None:
+        """(epoch, its barrier) if this node may answer for a location once others have agreed to that epoch."""
+        mine = self._mine.get(location)
+        return None if mine is None else mine.replica.lead
+
+    def hear_commit(self, location: int, epoch: int, commit: int) -> None:
+        """Who leads that epoch says what is committed there."""
+        mine = self._mine.get(location)
+        if mine is not None:
+            mine.replica.hear_commit(epoch, commit)
+            self._due[location] = None
 
     def tick(self, now_ns: int) -> None:
         """A tenth of a second has passed."""
@@ -446,6 +441,7 @@ class Host:
                 mine = self._mine.get(location)
                 if mine is not None:
                     self._drain(mine, work)
+                    mine.looked_at()
             self._around.send(work.messages)
             if work.requests:
                 self._around.ask(work.requests)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.replicas.host import Question
@@ -28,7 +29,8 @@ def question_of(fresh: Freshness, now_ns: int) -> Callable[[int], Question]:
         return lambda location: partial(_read_since, oldest)
     if fresh.level is Level.SESSION and fresh.seen is not None:
         token = fresh.seen.token
-        return lambda location: partial(_read_after, token.get(location, (0, 0)))
+        # Who does not have it yet need not wait for it: the leader has it.
+        return lambda location: having(token.get(location, (0, 0)), 0)
     return lambda location: Replica.read
 
 
@@ -36,16 +38,20 @@ def _read_since(oldest_ns: int, replica: Replica, id: int) -> None:
     replica.read_since(id, oldest_ns)
 
 
-def _read_after(op: tuple[int, int], replica: Replica, id: int) -> None:
-    """Who does not have it yet need not wait for it: the leader has it."""
-    replica.read_after(id, *op, 0)
+def having(op: tuple[int, int], ticks: int) -> Question:
+    """Whether the op (epoch, sequence) is applied, within so many ticks."""
+    return partial(_read_after, op, ticks)
+
+
+def _read_after(op: tuple[int, int], ticks: int, replica: Replica, id: int) -> None:
+    replica.read_after(id, *op, ticks)
 
 
 @dataclass(slots=True)
 class Opening:
     """``open`` gives the newest view of the node's data, and what it shows of the locations."""
 
-    future: Future[Opened]
+    future: Future[Any]
     waits: int
     open: Callable[[], tuple[StorageView, Token]]
     needs: dict[int, int] = field(default_factory=dict)

@@ -17,7 +17,8 @@ from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
-from tsdb.cluster.replicas.reading import Opening, question_of
+from tsdb.cluster.replicas.reading import Opening, having, question_of
+from tsdb.cluster.replicas.rounds import Agreed, Rounds
 from tsdb.cluster.replicas.turns import Turns
 from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Part, Writing, parts_of
 from tsdb.errors import (
@@ -29,15 +30,18 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.acks import QUORUM, Fate
-from tsdb.model.freshness import Freshness, Level, Ops
+from tsdb.model.freshness import Freshness, Level, Ops, Token
 from tsdb.model.store import RevertedOp
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait
 from tsdb.storage.append import Append
 from tsdb.storage.engine import Engine
+from tsdb.storage.view import StorageView
 
 READ_PATIENCE_S = 6.0
 ROOM_S = 10.0
+FOLLOWER_TICKS = 2
+"""A follower waits so long until it has what its leader has committed; then that is asked for the points."""
 IN_FLIGHT_BYTES_MAX = 128 << 20
 """Of writes that are not answered yet; a larger one goes alone."""
 
@@ -45,11 +49,12 @@ IN_FLIGHT_BYTES_MAX = 128 << 20
 class Shared:
     """``host`` belongs to the committer's thread of ``engine``; ``state`` is of the metadata."""
 
-    def __init__(self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State]) -> None:
+    def __init__(self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State], rounds: Rounds) -> None:
         self._engine = engine
         self._host = host
         self._clock = clock
         self._state = state
+        self._rounds = rounds
         self._turns = Turns()
         self._room = threading.Condition()
         self._in_flight = 0
@@ -122,8 +127,12 @@ class Shared:
         ``whole`` are all locations of the database.
         """
         may_wait()
+        if fresh.level is Level.LINEARIZABLE:
+            found = self._open_agreed(locations, whole, follows=fresh.anywhere)
+            if found is not None:
+                return found
         future: Future[Opened] = Future()
-        opening = Opening(future, len(locations), lambda: (self._engine.view(), self._host.applied_of(whole)))
+        opening = Opening(future, len(locations), partial(self._now, whole))
         # Only the leader's answer is worth waiting for until it leads.
         patience = PATIENCE_TICKS if fresh.level is Level.LINEARIZABLE else 0
         question = question_of(fresh, self._clock.now_ns())
@@ -140,7 +149,55 @@ class Shared:
                 fresh.seen.forget(opening.reverted)
             raise
         except TimeoutError:
-            raise CannotConnectNow("the replicas of what is read did not say in time that it is all there is") from None
+            raise _not_in_time() from None
+
+    def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
+        return self._engine.view(), self._host.applied_of(whole)
+
+    def _open_agreed(self, locations: Sequence[int], whole: Sequence[int], *, follows: bool) -> Opened | None:
+        """By a round; None where that does not say enough. Raises CannotConnectNow for a follower that has not come as
+        far as its leader."""
+        future: Future[Opened | None] = Future()
+
+        def agreed(found: Agreed | None) -> None:
+            if found is not None:
+                turn = self._engine.turn(lambda: self._open_at(found, whole, future))
+                turn.add_done_callback(lambda turn: _stopped(turn, future))
+            elif future.set_running_or_notify_cancel():
+                future.set_result(None)
+
+        if not self._rounds.begin(locations, agreed, follows=follows):
+            return None
+        try:
+            return future.result(READ_PATIENCE_S)
+        except TimeoutError:
+            if future.cancel():
+                return None
+            raise _not_in_time() from None
+
+    def _open_at(self, agreed: Agreed, whole: Sequence[int], future: Future[Opened | None]) -> None:
+        """In the committer's thread. What is led in these epochs still, and applied, has all that was acknowledged when
+        the read came; what others lead has it when it has come to their high watermarks."""
+        if not future.set_running_or_notify_cancel():
+            return
+        needs: dict[int, int] = {}
+        for location, epoch in agreed.led.items():
+            lead = self._host.lead(location)
+            if lead is None or lead[0] != epoch:
+                future.set_result(None)
+                return
+            needs[location] = lead[1]
+        if not agreed.followed:
+            future.set_result(Opened(*self._now(whole), needs))
+            return
+        opening = Opening(future, len(agreed.followed), partial(self._now, whole), needs)
+        for location, committed in agreed.followed.items():
+            self._host.hear_commit(location, *committed)
+            self._host.read(location, having(committed, FOLLOWER_TICKS), 0, partial(opening.told, location))
+
+
+def _not_in_time() -> CannotConnectNow:
+    return CannotConnectNow("the replicas of what is read did not say in time that it is all there is")
 
 
 def _stopped(turn: Future[None], future: Future[Any]) -> None:

@@ -48,13 +48,24 @@ def replicated(state: State, message: Repl) -> None:
     log.take_over(message.ops)
     # What comes after is from an earlier epoch and was not compared: neither acknowledged nor committed by this.
     state.verified = max(state.verified, message.previous + len(message.ops))
-    commit = min(message.commit, state.verified)
-    if commit > log.commit:
-        log.commit_to(commit)
+    _commit(state, message.commit)
     if message.commit <= log.commit and message.lead_ns > state.fresh_ns:
         state.fresh_ns, state.fresh_sequence = message.lead_ns, message.commit
     reading.look_at_tokens(state)
     state.ack_to = message.sender
+
+
+def hear_commit(state: State, commit: int) -> None:
+    """What the leader of the promised epoch has committed: here as far as the log was compared, now or later."""
+    _commit(state, commit)
+    reading.look_at_tokens(state)
+
+
+def _commit(state: State, commit: int) -> None:
+    state.commit_heard = max(state.commit_heard, commit)
+    known = min(state.commit_heard, state.verified)
+    if known > state.log.commit:
+        state.log.commit_to(known)
 
 
 def fetch(state: State, message: Fetch) -> None:

@@ -199,6 +199,13 @@ class Replica:
         """The hash of the location's points as they were when the marker at ``sequence`` was applied."""
         digests.computed(self._state, sequence, points)
 
+    def hear_commit(self, epoch: int, commit: int) -> None:
+        """The leader of an epoch, which is active, says what is committed, beside its messages."""
+        state = self._state
+        if state.role is Role.FOLLOWER and state.promised == epoch and not state.dirty:
+            follower.hear_commit(state, commit)
+            state.settle()
+
     def abdicate(self, to: int) -> bool:
         """Hand over to a voter, in two stages. False: not by this replica, now."""
         return moves.abdicate(self._state, to)
@@ -332,6 +339,19 @@ class Replica:
         """(role, epoch that is promised, whether it leads an active epoch)"""
         state = self._state
         return state.role, state.promised, state.role is Role.LEADER and state.active
+
+    def agrees(self, epoch: int) -> bool:
+        """Whether it has promised that epoch and no later one; any thread may ask."""
+        state = self._state
+        return not state.dirty and state.promised == epoch
+
+    @property
+    def lead(self) -> tuple[int, int] | None:
+        """(epoch, its barrier) of the active epoch that it leads, with the barrier and all before it applied; None if
+        there is none. All that was acknowledged in that epoch is applied as well."""
+        state = self._state
+        leads = state.role is Role.LEADER and state.active and not state.retired
+        return (state.epoch, state.barrier) if leads and state.log.applied >= state.barrier else None
 
     @property
     def is_settled(self) -> bool:

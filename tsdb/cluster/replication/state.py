@@ -80,6 +80,7 @@ class State:
         # A follower's
         self.leader = NOBODY
         self.verified = 0
+        self.commit_heard = 0
         self.heard = NEVER
         self.fresh_ns = NEVER
         self.fresh_sequence = 0
@@ -141,7 +142,7 @@ class State:
         assert epoch > self.promised, f"promised {epoch} after {self.promised} (I2)"
         self.promised = epoch
         self.step_down(NOBODY)
-        self.verified = 0
+        self.verified = self.commit_heard = 0
         self.ack_to = self.promise_to = NOBODY
         self.leader = NOBODY
 

@@ -1,0 +1,239 @@
+"""Rounds: won by majorities that have promised these epochs and no later ones, and by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from random import Random
+
+import pytest
+
+from tests.replicas.hosts import NODES, World
+from tsdb.cluster.metadata.records import REPLICA_BITS
+from tsdb.cluster.replicas import rounds
+from tsdb.cluster.replicas.mine import Mine
+from tsdb.cluster.replicas.packets import unpack
+from tsdb.cluster.replicas.rounds import Agreed, Rounds
+from tsdb.errors import ProtocolViolation
+
+
+class Asking:
+    """The hosts of a world with rounds; what they say to each other waits in ``sent``."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.loop = asyncio.new_event_loop()
+        self.sent: list[tuple[int, int, bytes]] = []
+        self.away: set[int] = set()
+        self.rounds = {node: Rounds(node, world[node].host.find, self.loop, self._offer(node)) for node in NODES}
+
+    def _offer(self, node: int) -> Callable[[int, bytes], bool]:
+        def offer(to: int, payload: bytes) -> bool:
+            if to not in self.away:
+                self.sent.append((node, to, payload))
+            return to not in self.away
+
+        return offer
+
+    def ask(self, node: int, *locations: int, follows: bool = False) -> list[Agreed | None]:
+        """What it is told, when it is."""
+        told: list[Agreed | None] = []
+        if not self.rounds[node].begin(locations, told.append, follows=follows):
+            told.append(None)
+        self.spin()
+        return told
+
+    def spin(self) -> None:
+        self.loop.run_until_complete(asyncio.sleep(0))
+
+    def deliver(self, chance: Random | None = None, lost: float = 0.0) -> None:
+        while self.sent:
+            sender, to, payload = self.sent.pop(chance.randrange(len(self.sent)) if chance else 0)
+            if chance is None or chance.random() >= lost:
+                self.rounds[to].arrived(sender, memoryview(payload))
+
+
+def mine(world: World, node: int, location: int = 1) -> Mine:
+    found = world[node].host.find(location)
+    assert found is not None
+    return found
+
+
+def led(*locations: int, epoch: int = 1) -> list[Agreed | None]:
+    return [Agreed(dict.fromkeys(locations, epoch), {})]
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
+    monkeypatch.setattr(rounds, "PATIENCE_S", 3600.0)
+    world = World()
+    world.tick(4)
+    found = Asking(world)
+    yield found
+    found.loop.close()
+
+
+def test_a_leader_hears_its_epochs_when_a_majority_has_answered(asking: Asking) -> None:
+    told = asking.ask(1, 1, 2, 3)
+    assert told == []
+    assert sorted(to for _, to, _ in asking.sent) == [2, 3]
+    asking.deliver()
+    assert told == led(1, 2, 3)
+    assert {asking.world[1].host.lead(each) for each in (1, 2, 3)} == {(1, 1)}
+
+
+def test_one_other_of_two_is_enough_and_none_is_not(asking: Asking) -> None:
+    asking.away = {2}
+    told = asking.ask(1, 1)
+    asking.deliver()
+    assert told == led(1)
+    asking.away = {2, 3}
+    assert asking.ask(1, 1) == [None]
+
+
+def test_a_follower_needs_the_leader_and_hears_what_is_committed_there(asking: Asking) -> None:
+    world = asking.world
+    answers = world[1].write(1, b"x")
+    world[1].turn()
+    world.run()
+    assert answers
+    asking.away = {3}
+    told = asking.ask(2, 1, 2, follows=True)
+    asking.deliver()
+    assert told == [Agreed({}, {1: (1, 2), 2: (1, 1)})]
+    asking.away = {1}
+    assert asking.ask(2, 1, 2, follows=True) == [None]
+
+
+def test_a_follower_applies_what_it_has_when_it_hears_that_it_is_committed(asking: Asking) -> None:
+    world = asking.world
+    world[1].write(1, b"x")
+    world[1].turn()
+    # The ops and what says that they are there, and not what is committed by that.
+    for _ in range(2):
+        network, world.network = world.network, []
+        for sender, to, packet in network:
+            world[to].host.step(unpack(packet, sender, to))
+            world[to].turn()
+    world.network = []
+    assert world.visible(1)[0] == [b"x"]
+    assert world.visible(1)[1] == []
+    told = asking.ask(2, 1, follows=True)
+    asking.deliver()
+    assert told == [Agreed({}, {1: (1, 2)})]
+    world[2].host.hear_commit(1, 7, 2)
+    world[2].turn()
+    assert world.visible(1)[1] == []
+    world[2].host.hear_commit(1, 1, 2)
+    world[2].turn()
+    assert world.visible(1)[1] == [b"x"]
+
+
+def test_what_is_committed_is_remembered_until_the_ops_are_there(asking: Asking) -> None:
+    world = asking.world
+    world[1].write(1, b"x")
+    world[1].turn()
+    late = [each for each in world.network if each[1] == 2]
+    world.network = [each for each in world.network if each[1] != 2]
+    world.run(without=[2])
+    assert world.visible(1) == [[b"x"], [], []] or world.visible(1) == [[b"x"], [], [b"x"]]
+    world[2].host.hear_commit(1, 1, 2)
+    world[2].turn()
+    assert world.visible(1)[1] == []
+    for sender, to, packet in late:
+        world[to].host.step(unpack(packet, sender, to))
+    world[2].turn()
+    assert world.visible(1)[1] == [b"x"]
+
+
+def test_who_does_not_lead_by_what_it_knows_asks_nobody(asking: Asking) -> None:
+    assert asking.ask(2, 1) == [None]
+    assert asking.ask(1, 1, 99) == [None]
+    asking.world.change(2, epoch=2, leader=3)
+    asking.world.tell(1)
+    assert asking.ask(1, 1, 2) == [None]
+    assert asking.ask(1, 1, 2, follows=True) == [None]
+    assert asking.sent == []
+
+
+def test_a_leader_that_is_cut_off_while_another_takes_over_wins_no_round(asking: Asking) -> None:
+    """It knows of nothing, and whoever it reaches has promised the next epoch."""
+    world = asking.world
+    world.change(1, epoch=2, leader=2)
+    world.tell(2, 3)
+    world.run(without=[1])
+    world.tick(without=[1])
+    assert world[1].host.lead(1) == (1, 1)
+    lead = world[2].host.lead(1)
+    assert lead is not None
+    assert lead[0] == 2
+    told = asking.ask(1, 1, 2)
+    asking.deliver()
+    assert told == [None]
+    # Of another location the old one still leads.
+    told = asking.ask(1, 2)
+    asking.deliver()
+    assert told == led(2)
+    # Nor does a follower believe it that has promised more.
+    assert mine(world, 1).committed(1 << REPLICA_BITS | 1, 1) == 1
+    told = asking.ask(3, 1, follows=True)
+    asking.deliver()
+    assert told == [Agreed({}, {1: lead})]
+
+
+def test_who_has_promised_a_later_epoch_counts_for_no_earlier_one(asking: Asking) -> None:
+    world = asking.world
+    world.change(1, epoch=2, leader=2)
+    world.tell(2)
+    assert not mine(world, 2, 1).agrees(2 << REPLICA_BITS | 1, 1)
+    assert mine(world, 3, 1).agrees(3 << REPLICA_BITS | 1, 1)
+    told = asking.ask(1, 1)
+    asking.deliver()
+    assert told == led(1)
+    # When the other has promised as well nobody answers for the old epoch; the new one is not active.
+    network, world.network = world.network, []
+    for sender, to, packet in network:
+        if to == 3:
+            world[3].host.step(unpack(packet, sender, to))
+            world[3].turn()
+    told = asking.ask(1, 1)
+    asking.deliver()
+    assert told == [None]
+    assert asking.ask(2, 1, follows=True) == [None]
+
+
+def test_another_replica_of_the_same_node_does_not_agree(asking: Asking) -> None:
+    there = mine(asking.world, 2)
+    assert there.agrees(2 << REPLICA_BITS | 1, 1)
+    assert not there.agrees(2 << REPLICA_BITS | 2, 1)
+    assert not there.agrees(2 << REPLICA_BITS | 1, 2)
+    assert mine(asking.world, 1).committed(1 << REPLICA_BITS | 2, 1) is None
+    assert there.committed(2 << REPLICA_BITS | 1, 1) is None
+
+
+def test_what_comes_twice_late_or_never_wins_nothing_by_itself(asking: Asking) -> None:
+    chance = Random(7)
+    for _ in range(50):
+        asking.away = set(chance.sample((2, 3), chance.randrange(3)))
+        first, second = asking.ask(1, 1, 2), asking.ask(1, 3)
+        asking.sent += [each for each in asking.sent if chance.random() < 0.5]
+        asking.deliver(chance, lost=0.3)
+        for told, expected in ((first, led(1, 2)), (second, led(3))):
+            assert told in ([], [None], expected)
+
+
+def test_a_round_that_nobody_answers_ends(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "PATIENCE_S", 0.0)
+    told = asking.ask(1, 1)
+    while not told:
+        asking.spin()
+    assert told == [None]
+    # Late answers find nobody.
+    asking.deliver()
+    assert told == [None]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x90", b"\x93\x09\x01\xc3", b"\x93\x01\x01\x91\x91\x01"])
+def test_what_cannot_be_read_is_refused(asking: Asking, payload: bytes) -> None:
+    with pytest.raises(ProtocolViolation, match="cannot be read"):
+        asking.rounds[1].arrived(2, memoryview(bytes((rounds.CHANNEL,)) + payload))

@@ -1,0 +1,49 @@
+"""A replica of this node, as its host has it. Any thread may look where it says so: what is read is one value each."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from tsdb.cluster.replicas.disk import ReplicaDisk
+from tsdb.cluster.replication.record import Record
+from tsdb.cluster.replication.replica import Replica
+
+
+@dataclass(slots=True)
+class Mine:
+    """``marks``: (op sequence, bytes of ops since the mark before) of the last flushes."""
+
+    disk: ReplicaDisk
+    replica: Replica
+    record: Record
+    database: int
+    marks: deque[tuple[int, int]] = field(default_factory=deque)
+    applied_bytes: int = 0
+    is_behind: bool = False
+    led: int = 0
+    """The active epoch that it leads, when it was last looked at; 0: none."""
+
+    @property
+    def location(self) -> int:
+        return self.disk.location
+
+    @property
+    def number(self) -> int:
+        """Any thread may look."""
+        return self.disk.record.replica
+
+    def looked_at(self) -> None:
+        """Its work was taken."""
+        lead = self.replica.lead
+        self.led = 0 if lead is None else lead[0]
+
+    def agrees(self, number: int, epoch: int) -> bool:
+        """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has
+        been promised only later epochs follow."""
+        return self.number == number and self.replica.agrees(epoch)
+
+    def committed(self, number: int, epoch: int) -> int | None:
+        """The high watermark of that replica, if when it was last looked at it led that epoch, and that was active:
+        nobody else commits anything in it. Any thread may look."""
+        return self.replica.log_end[2] if self.number == number and self.led == epoch else None

@@ -1,0 +1,203 @@
+"""Whether what this node has is all there is: a question to the other nodes that vote, for all locations of a read.
+
+The rule is a replica's own (``replication.reading``, design 2.8): after a read came, a majority of the voters says to
+have promised the epoch and no later one. So what was acknowledged before the read was acknowledged in that epoch, or
+before its barrier; and the epoch's leader has it committed. Only the way is shorter, and open to followers:
+
+- one message asks for all locations, and the other node answers on the event loop where it arrives. What its replicas
+  have promised only rises, so it is as good there as in their own thread, and nobody waits for a disk or for writes;
+- a follower asks as well as the leader: its own promise counts, and the leader's answer has its high watermark, up to
+  which the follower then waits to have applied (``shared``). It is read where it is asked, and nothing goes over the
+  network but the round.
+
+A round that fails for any reason says no more than that: then whoever leads is asked in the long way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import msgspec
+
+from tsdb.cluster.replicas.mine import Mine
+from tsdb.cluster.replicas.records import node_of
+from tsdb.errors import ProtocolViolation
+
+CHANNEL = 3
+"""The first byte of these messages on the log stream (``tsdb.cluster.group.switch``)."""
+PATIENCE_S = 0.3
+"""An answer that takes longer was lost, or its node is gone."""
+WAITING_MAX = 10_000
+NOT_LED = -1
+
+Place: TypeAlias = tuple[int, int, int]
+"""(location, the asked node's replica, epoch)"""
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Have your replicas promised these epochs and no later ones? The first ``led`` of the places you lead: what is
+    committed there?"""
+
+    number: int
+    places: tuple[Place, ...]
+    led: int = 0
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """All of them have, or not; the high watermarks of the first, or ``NOT_LED``."""
+
+    number: int
+    agreed: bool
+    commits: tuple[int, ...] = ()
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Ask | Said] = msgspec.msgpack.Decoder(Ask | Said)
+
+
+Find: TypeAlias = Callable[[int], Mine | None]
+"""This node's replica of a location."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """Epochs after which nobody led when the read came: by location, of those that this node leads; and of the others,
+    with the high watermark that their leader had then or later."""
+
+    led: Mapping[int, int]
+    followed: Mapping[int, tuple[int, int]]
+
+
+Told: TypeAlias = Callable[[Agreed | None], None]
+
+
+@dataclass(slots=True)
+class _Round:
+    """``groups``: the nodes that have votes, of each location. ``needed``: nodes that lead some of them, with these."""
+
+    groups: frozenset[frozenset[int]]
+    own: Sequence[Place]
+    led: Mapping[int, int]
+    needed: Mapping[int, Sequence[Place]]
+    told: Told
+    left: set[int] = field(default_factory=set)
+    agreed: set[int] = field(default_factory=set)
+    followed: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def _would_do(self, nodes: set[int]) -> bool:
+        return self.needed.keys() <= nodes and all(2 * len(nodes & group) > len(group) for group in self.groups)
+
+    @property
+    def is_won(self) -> bool:
+        return self._would_do(self.agreed)
+
+    @property
+    def is_lost(self) -> bool:
+        return not self._would_do(self.agreed | self.left)
+
+    def hear(self, peer: int, message: Said) -> None:
+        self.left.discard(peer)
+        places = self.needed.get(peer, ())
+        if message.agreed and len(message.commits) >= len(places) and NOT_LED not in message.commits:
+            self.agreed.add(peer)
+            for (location, _, epoch), commit in zip(places, message.commits, strict=False):
+                self.followed[location] = epoch, commit
+
+
+class Rounds:
+    """On the event loop of the group, but for ``begin``. ``offer`` sends a message that may be lost."""
+
+    def __init__(
+        self, node: int, find: Find, loop: asyncio.AbstractEventLoop, offer: Callable[[int, bytes], bool]
+    ) -> None:
+        self._node = node
+        self._find = find
+        self._loop = loop
+        self._offer = offer
+        self._rounds: dict[int, _Round] = {}
+        self._number = 0
+
+    def begin(self, locations: Iterable[int], told: Told, *, follows: bool) -> bool:
+        """Ask; ``told`` hears of it on the event loop. False: by the metadata it is not for this node to ask, since it
+        has no vote, or (not ``follows``) does not lead; then nothing is asked."""
+        asked: dict[int, list[Place]] = {}
+        needed: dict[int, list[Place]] = {}
+        groups: set[frozenset[int]] = set()
+        own: list[Place] = []
+        led: dict[int, int] = {}
+        for location in locations:
+            mine = self._find(location)
+            if mine is None:
+                return False
+            number, record = mine.number, mine.record
+            leads = record.leader == number
+            if record.active_epoch != record.epoch or number not in record.voters or not (leads or follows):
+                return False
+            groups.add(frozenset(map(node_of, record.voters)))
+            own.append((location, number, record.epoch))
+            if leads:
+                led[location] = record.epoch
+            for voter in record.voters:
+                if voter != number:
+                    where = needed if voter == record.leader else asked
+                    where.setdefault(node_of(voter), []).append((location, voter, record.epoch))
+        asking = _Round(frozenset(groups), own, led, needed, told)
+        try:
+            self._loop.call_soon_threadsafe(self._ask, asking, asked)
+        except RuntimeError:
+            return False  # the node stops
+        return True
+
+    def _ask(self, asking: _Round, others: Mapping[int, Sequence[Place]]) -> None:
+        self._number += 1
+        number = self._number
+        for node in {*others, *asking.needed}:
+            first = asking.needed.get(node, ())
+            if self._send(node, Ask(number, (*first, *others.get(node, ())), len(first))):
+                asking.left.add(node)
+        # After the read came, as the others' answers are.
+        if all(map(self._agrees, asking.own)):
+            asking.agreed.add(self._node)
+        if asking.is_won or asking.is_lost or len(self._rounds) >= WAITING_MAX:
+            asking.told(Agreed(asking.led, asking.followed) if asking.is_won else None)
+            return
+        self._rounds[number] = asking
+        self._loop.call_later(PATIENCE_S, self._end, number)
+
+    def _send(self, node: int, message: Ask | Said) -> bool:
+        return self._offer(node, bytes((CHANNEL,)) + _ENCODER.encode(message))
+
+    def _end(self, number: int) -> None:
+        ended = self._rounds.pop(number, None)
+        if ended is not None:
+            ended.told(Agreed(ended.led, ended.followed) if ended.is_won else None)
+
+    def arrived(self, peer: int, payload: memoryview) -> None:
+        """Raises ProtocolViolation."""
+        try:
+            message = _DECODER.decode(payload[1:])
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ProtocolViolation(f"what node {peer} asks of replicas cannot be read: {error}") from None
+        if isinstance(message, Ask):
+            self._send(peer, self._answer(message))
+        elif (asking := self._rounds.get(message.number)) is not None and peer in asking.left:
+            asking.hear(peer, message)
+            if asking.is_won or asking.is_lost:
+                self._end(message.number)
+
+    def _answer(self, asked: Ask) -> Said:
+        commits = tuple(map(self._committed, asked.places[: max(asked.led, 0)]))
+        # Later than what is committed was looked at: until then no later epoch was promised here.
+        return Said(asked.number, all(map(self._agrees, asked.places)), commits)
+
+    def _agrees(self, place: Place) -> bool:
+        mine = self._find(place[0])
+        return mine is not None and mine.agrees(*place[1:])
+
+    def _committed(self, place: Place) -> int:
+        mine = self._find(place[0])
+        commit = None if mine is None else mine.committed(*place[1:])
+        return NOT_LED if commit is None else commit
