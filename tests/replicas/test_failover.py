@@ -18,7 +18,8 @@ from tsdb.cluster.metadata.commands import (
     SetReplication,
 )
 from tsdb.cluster.metadata.records import LocationRecord, node_of, replica_on
-from tsdb.cluster.replicas.failover import AGAIN_S, Failover
+from tsdb.cluster.replicas.failover import AGAIN_S, HAND_OVER_S, Failover
+from tsdb.cluster.replicas.moving import Follower, Followers, heirs_of
 from tsdb.cluster.replicas.records import core_record, own_replica, shared_locations
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replication import record as core
@@ -163,13 +164,58 @@ def test_requests_become_compare_and_set_and_what_is_out_of_date_is_left_out() -
     assert actions_of(cluster.machine.state, asked[:2]) == []
 
 
-def test_a_node_that_is_drained_leads_no_longer_as_soon_as_another_can() -> None:
+def test_a_drained_node_that_does_not_give_away_what_it_leads_loses_it() -> None:
     cluster = cluster_of(3, 3)
     leader = records(cluster)[0].leader
     cluster.do(ChangeMember(leader, draining=True))
-    found = Failover().decide(cluster.machine.state, lambda node: False, 0.0)
+    failover = Failover()
+    assert failover.decide(cluster.machine.state, lambda node: False, 10.0) == []
+    assert failover.decide(cluster.machine.state, lambda node: False, 10.0 + HAND_OVER_S - 0.1) == []
+    found = failover.decide(cluster.machine.state, lambda node: False, 10.0 + HAND_OVER_S)
     assert len(found) == 32
     assert leader not in {each.leader for each in found}
     for node in {1, 2, 3} - {leader}:
         cluster.do(ChangeMember(node, draining=True))
-    assert Failover().decide(cluster.machine.state, lambda node: False, 0.0) == []
+    assert failover.decide(cluster.machine.state, lambda node: False, 20.0) == []
+
+
+def followers(cluster: Cluster, good: set[int], database: int = 2) -> Followers:
+    """What a leader knows of the others."""
+    return {
+        each.location: {node: Follower(node in good) for node in each.voters if node != each.leader}
+        for each in records(cluster, database)
+    }
+
+
+def test_what_a_node_leads_goes_to_one_of_those_that_have_it_and_answer() -> None:
+    cluster = cluster_of(3, 3)
+    state = cluster.machine.state
+    leader = records(cluster)[0].leader
+    one, other = sorted({1, 2, 3} - {leader})
+    known = followers(cluster, {one, other})
+    found = heirs_of(state, leader, known, {1, 2, 3})
+    assert found.keys() == {each.location for each in records(cluster)}
+    assert len({*found.values()}) == 1
+    assert {*heirs_of(state, leader, known, {leader, one}).values()} == {one}
+    assert {*heirs_of(state, leader, followers(cluster, {other}), {1, 2, 3}).values()} == {other}
+    assert heirs_of(state, leader, followers(cluster, set()), {1, 2, 3}) == {}
+    assert heirs_of(state, one, {}, {1, 2, 3}) == {}
+    # One that drains takes it if nobody else can.
+    cluster.do(ChangeMember(one, draining=True))
+    assert {*heirs_of(cluster.machine.state, leader, known, {1, 2, 3}).values()} == {other}
+    assert {*heirs_of(cluster.machine.state, leader, known, {leader, one}).values()} == {one}
+
+
+def test_all_of_a_database_goes_to_who_leads_some_of_it_already() -> None:
+    cluster = cluster_of(3, 3)
+    first, *rest = records(cluster)
+    one, other = sorted({1, 2, 3} - {first.leader})
+    for heir in (one, other):
+        at = cluster.location(rest.pop().location)
+        cluster.do(Assign((Assignment(at.location, 2, heir, at.voters),)))
+        last = cluster.location(rest.pop().location)
+        cluster.do(Assign((Assignment(last.location, 2, heir, last.voters),)))
+        found = heirs_of(cluster.machine.state, first.leader, followers(cluster, {one, other}), {1, 2, 3})
+        if heir == one:
+            assert {*found.values()} == {one}
+        assert at.location not in found

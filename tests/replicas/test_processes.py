@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +12,22 @@ import psycopg
 import pytest
 
 from tests.fixtures.waiting import until
+from tests.group.ledger import spread
 from tests.group.nodes import Nodes
+from tests.replicas.clients import Clients
 
 START_NS = 1_767_225_600_000_000_000
 HOUR_NS = 3_600_000_000_000
-# What an operator may count on, on a machine that is not busy with other things.
-PROMISED_S = 5.0
+# What an operator may count on, on a machine that is not busy with other things: p99 of a death, any planned stop.
+DEATH_S, MOVE_S = 5.0, 0.5
+KILLS, STOPS = 50, 20
+
+
+class Patient(Nodes):
+    """A stop takes its time on a busy machine."""
+
+    def variables(self, place: int) -> dict[str, str]:
+        return {**super().variables(place), "TSDB_SHUTDOWN_TIMEOUT": "20s"}
 
 
 class Shared:
@@ -76,6 +87,27 @@ class Shared:
         assert not missing, f"{len(missing)} of {len(self.acknowledged)} acknowledged points are gone"
         assert {*found} <= {0, *range(self.sent + 1)}
 
+    def stop_and_start(self, place: int) -> bool:
+        """As an upgrade does it. Whether it led something, and gave all of that away."""
+        process = self.nodes.running[place]
+        before = len(process.log.read_text())
+        code, _ = process.stop()
+        assert code == 0
+        del self.nodes.running[place]
+        process.kill()
+        gave = re.findall(r"others lead (\d+) of (\d+) locations", process.log.read_text()[before:])
+        assert all(given == led for given, led in gave)
+        self.nodes.start(place)
+        self.wait_level(place)
+        return bool(gave)
+
+    def wait_level(self, place: int) -> None:
+        """Until a node has what the others have now."""
+        metric = "tsdb_replica_sequences_applied"
+        goal = max(self.nodes.metric(each, metric) for each in self.nodes.running)
+        until(lambda: self.nodes.metric(place, metric) >= goal)
+        until(lambda: self.nodes.roles(place) == {1: "voter", 2: "voter", 3: "voter"})
+
     def kill_the_leader(self) -> tuple[int, float]:
         """Its place, and after how many seconds another one took a write."""
         first = self.leader()
@@ -87,7 +119,7 @@ class Shared:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    nodes = Nodes(tmp_path_factory.mktemp("three"))
+    nodes = Patient(tmp_path_factory.mktemp("three"))
     try:
         nodes.begin()
         assert "3 replicas" in nodes.done("cluster", "replication", "3", at=2)
@@ -157,15 +189,45 @@ def test_a_client_that_sends_again_anywhere_has_each_batch_once_though_leaders_a
     print("tries that failed while a leader was killed:", failed)
 
 
+def test_nobody_who_tries_again_notices_that_all_nodes_are_stopped_and_started_one_by_one(shared: Shared) -> None:
+    with Clients(shared.nodes, "rolling") as clients:
+        handed = sum(shared.stop_and_start(place) for place in (1, 2, 3))
+        seen = clients.acknowledged
+        until(lambda: clients.acknowledged > seen + 10)
+    clients.check()
+    # Whoever led gave it away before it went: nobody had to find out that it was gone.
+    assert handed >= 1
+
+
 @pytest.mark.nightly
-def test_another_leads_within_five_seconds(shared: Shared) -> None:
+def test_writes_go_on_within_five_seconds_of_a_leaders_death(shared: Shared) -> None:
     took = []
-    for _ in range(10):
-        shared.write(shared.leader(), 20)
-        first, seconds = shared.kill_the_leader()
-        took.append(seconds)
-        shared.check()
-        shared.nodes.start(first)
-        shared.check()
-    print("seconds until another took a write:", sorted(round(each, 1) for each in took))
-    assert sorted(took)[len(took) // 2] < PROMISED_S
+    with Clients(shared.nodes, "killed") as clients:
+        for _ in range(KILLS):
+            first = shared.leader()
+            died = time.monotonic()
+            shared.nodes.running[first].kill()
+            del shared.nodes.running[first]
+            took.append(clients.waited_s(died))
+            shared.nodes.start(first)
+            shared.wait_level(first)
+    clients.check()
+    print(f"\nafter kill -9 of the leader a write was taken {spread(took)}; {clients.again} were sent again")
+    # Of fifty the longest is the 99th percentile.
+    assert max(took) <= DEATH_S
+
+
+@pytest.mark.nightly
+def test_writes_go_on_within_half_a_second_of_a_planned_stop(shared: Shared) -> None:
+    took = []
+    with Clients(shared.nodes, "stopped") as clients:
+        for _ in range(STOPS):
+            first = shared.leader()
+            began = time.monotonic()
+            stopping = threading.Thread(target=shared.stop_and_start, args=(first,))
+            stopping.start()
+            took.append(clients.waited_s(began))
+            stopping.join()
+    clients.check()
+    print(f"\nafter SIGTERM to the leader a write was taken {spread(took)}; {clients.again} were sent again")
+    assert max(took) <= MOVE_S

@@ -82,6 +82,9 @@ class Alone:
     def gauges(self) -> Mapping[str, float]:
         return {}
 
+    def hand_over(self, seconds: float) -> None:
+        """There is nobody to take it."""
+
     def close(self) -> None:
         """There is nothing to end."""
 

@@ -181,7 +181,12 @@ class Node:
                 return self._wide.router.write(database, filled, parts, producer, wanted)
             self._check_led(database, parts)
             if is_shared:
-                return self._ways_to_shared().write(Append([write_step(filled, parts)], producer=producer), acks=wanted)
+                first = self._ways_to_shared().write(
+                    Append([write_step(filled, parts)], producer=producer), acks=wanted
+                )
+                if self._wide is not None:
+                    first = self._wide.follow(first, database, filled, parts, producer, wanted)
+                return first
         except TsdbError as error:
             return _failed(error)
         return self._engine.write(filled, parts, producer)
@@ -266,7 +271,10 @@ class Node:
                 return self._wide.commit(effects, producer, wanted)
         except TsdbError as error:
             return _failed(error)
-        return self._commit(effects, producer, wanted)
+        done = self._commit(effects, producer, wanted)
+        if self._wide is None or not self._leaders.shared:
+            return done
+        return self._wide.follow_commit(done, lambda: self._all_led(effects), effects, producer, wanted)
 
     def _all_led(self, effects: Sequence[Effect]) -> bool:
         return self._leaders.all_here or all(
@@ -460,6 +468,10 @@ class Node:
         self._engine.flush()
         numbers = [each.number for each in series]
         self._engine.compact(numbers, full=full, told=told, cancelled=cancelled, shown=shown).result()
+
+    def hand_over(self, seconds: float) -> None:
+        """Before a planned stop: others lead what they can, so that nobody waits for this node. All goes on."""
+        self._agreement.hand_over(seconds)
 
     def close(self, flush_seconds: float | None = FLUSH_SECONDS) -> None:
         """Flush and stop: the next start has nothing to replay, unless the flush takes longer (None: no limit)."""

@@ -84,7 +84,7 @@ class RaftDriver:
         self.clock_state = ClockState.DOUBTFUL
         # Reads of an earlier life must not be answered for this one's.
         self._life = chance(1 << 62)
-        self._reads: dict[bytes, asyncio.Future[int]] = {}
+        self._reads: dict[bytes, asyncio.Future[int | None]] = {}
         self._read_count = 0
         self._applied = asyncio.Event()
         # Snapshots go over log streams.
@@ -155,7 +155,7 @@ class RaftDriver:
     async def wait_readable(self) -> None:
         """Until the state machine has everything that was committed anywhere before this was asked (read index).
 
-        It asks again until it gets an answer: the caller has a deadline.
+        It asks again until it gets an answer, and at once when somebody else leads: the caller has a deadline.
         """
         loop = asyncio.get_running_loop()
         index = None
@@ -251,6 +251,10 @@ class RaftDriver:
                 waiting.set_result(read.index)
         self._applied.set()
         if ready.standing is not None:
+            # Who was asked what is readable may not be there to answer.
+            for asked in self._reads.values():
+                if not asked.done():
+                    asked.set_result(None)
             log.info("%s in term %d, led by node %d", ready.standing.role.name, self.status.term, ready.standing.leader)
 
     def _truncate(self) -> None:

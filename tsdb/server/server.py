@@ -17,7 +17,7 @@ from tsdb import __version__
 from tsdb.clock import Clock, SystemClock
 from tsdb.cluster.node import Node
 from tsdb.config import Settings, is_loopback
-from tsdb.errors import StartupError
+from tsdb.errors import StartupError, TsdbError
 from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits as LineLimits
@@ -297,6 +297,8 @@ class Server:
             await asyncio.wait([self._renewal])
         if self._upkeep is not None:
             await loop.run_in_executor(None, self._upkeep.stop)
+        if self._node is not None and self._served:
+            await loop.run_in_executor(None, self._hand_over, self._node, grace_s)
         closing = [self._web.stop(), self._streams.stop(grace_s), self._arrow.stop(grace_s)]
         if self._listener is not None:
             closing.append(self._listener.close(grace_s))
@@ -322,6 +324,15 @@ class Server:
         self._listener = self._queries = self._node = None
         for pool in (self._write_pool, self._session_pool):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _hand_over(self, node: Node, seconds: float) -> None:
+        """Whatever comes of it, the server stops."""
+        try:
+            node.hand_over(seconds)
+        except TsdbError as error:
+            log.info("what this node leads was not handed over: %s", error.message)
+        except Exception:
+            log.exception("what this node leads could not be handed over")
 
     @property
     def node(self) -> Node:

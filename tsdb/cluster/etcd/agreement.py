@@ -182,6 +182,9 @@ class EtcdAgreement:
             "etcd_failures": self._gateway.failures,
         }
 
+    def hand_over(self, seconds: float) -> None:
+        """Nobody has what this node has, and who coordinates leaves that when it closes."""
+
     def close(self) -> None:
         if self._coordination is not None:
             self._coordination.stop()

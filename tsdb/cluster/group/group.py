@@ -20,6 +20,7 @@ import uvloop
 from tsdb.cluster.founding import change_schema, leftovers, made_by
 from tsdb.cluster.group.applying import AppliedStore
 from tsdb.cluster.group.desk import Desk
+from tsdb.cluster.group.handing_over import give_when_drained, hand_over
 from tsdb.cluster.group.joining import CLUSTER, Place, check_meant, come_in, member_of
 from tsdb.cluster.group.proposer import Proposer
 from tsdb.cluster.group.removed import check_not_removed, removal
@@ -84,7 +85,7 @@ class Group:
             Settings(node=self.identity.node), self._store, self._send, self._open_stream, self._clock, self._log_pool,
             chance.randrange,
         )  # fmt: skip
-        self._supervisor = Supervisor(self.driver, place.lost_s, place.lost_node_s, self.answers)
+        self.supervisor = Supervisor(self.driver, place.lost_s, place.lost_node_s, self.answers)
         life = f"node-{self.identity.node}-{secrets.token_hex(8)}"
         self._proposer = Proposer(self, self._clock, life, lambda: self.state, place.patience_s)
         self._desk = Desk(self)
@@ -160,7 +161,8 @@ class Group:
         """Have databases at as many nodes as they should be."""
         while True:
             await asyncio.sleep(MOVE_S)
-            for action in self._supervisor.moves(self.state, self._loop.time()):
+            await give_when_drained(self)
+            for action in self.supervisor.moves(self.state, self._loop.time()):
                 try:
                     await self.propose_here(action)
                 except TsdbError as error:
@@ -170,8 +172,8 @@ class Group:
     async def _look(self) -> None:
         while True:
             now = self._loop.time()
-            self._supervisor.look(self.state, now)
-            assignments = self._supervisor.assignments(self.state, now)
+            self.supervisor.look(self.state, now)
+            assignments = self.supervisor.assignments(self.state, now)
             if assignments:
                 try:
                     await self.propose_here(Assign(tuple(assignments)))
@@ -228,6 +230,9 @@ class Group:
         while not self._store.applied and self._loop.time() < end:  # noqa: ASYNC110 (another thread writes it)
             await asyncio.sleep(0.02)
         return self._store.applied > 0
+
+    def hand_over(self, seconds: float) -> None:
+        self._ask(hand_over(self, seconds))
 
     def close(self) -> None:
         with self._closing:
@@ -399,7 +404,7 @@ class Group:
         self.driver.propose(command)
 
     def silent_s(self, node: int) -> float:
-        return self._supervisor.silent_s(node, self._loop.time())
+        return self.supervisor.silent_s(node, self._loop.time())
 
     def answers(self, node: int) -> bool:
         """Whether this node is connected to another, or is it."""

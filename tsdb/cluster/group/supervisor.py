@@ -55,13 +55,16 @@ class Supervisor:
 
     def look(self, state: State, now: float) -> None:
         status = self._driver.status
+        # Who begins to lead knows already who has been cut off from here, and for how long.
+        for member in state.all(Member):
+            if self._connected(member.node) or member.node not in self._connected_at:
+                self._connected_at[member.node] = now
         if status.role is not Role.LEADER:
             self._heard.clear()
             return
         if status.term != self._term:
             self._term = status.term
             self._heard = dict.fromkeys(status.members, now)
-            self._connected_at = dict.fromkeys(status.members, now)
             self._failover = Failover()
         self._listen(status, now)
         members = {each.node: each for each in state.all(Member) if not each.gone}
@@ -81,9 +84,6 @@ class Supervisor:
         status = self._driver.status
         if status.role is not Role.LEADER or status.term != self._term:
             return []
-        for node in status.members:
-            if self._connected(node):
-                self._connected_at[node] = now
         return self._failover.decide(state, lambda node: self._is_lost(status, node, now), now)
 
     def moves(self, state: State, now: float) -> list[Action]:
@@ -116,11 +116,19 @@ class Supervisor:
             member is not None and member.draining,
         )
 
+    def hand_over(self, state: State) -> bool:
+        """Have another voter lead, if this node does. Whether there is something to wait for."""
+        status = self._driver.status
+        if status.role is not Role.LEADER:
+            return status.leader in (0, status.node)
+        return self._transfer(status, {each.node: each for each in state.all(Member) if not each.gone})
+
     def _hand_over(self, status: Status, members: dict[int, Member]) -> bool:
         """Who is to leave does not lead, if somebody else can."""
         me = members.get(status.node)
-        if me is not None and not me.draining:
-            return False
+        return (me is None or me.draining) and self._transfer(status, members)
+
+    def _transfer(self, status: Status, members: dict[int, Member]) -> bool:
         others = [
             node
             for node in status.configuration.voters

@@ -126,6 +126,11 @@ class Agreement(Protocol):
         """Metrics by name."""
         ...
 
+    def hand_over(self, seconds: float) -> None:
+        """Before a planned stop: have others lead what they can, and wait for that, so many seconds at most. Meanwhile
+        all goes on."""
+        ...
+
     def close(self) -> None:
         """Agree on nothing more. Before the engine is closed; can be called again."""
         ...

@@ -17,7 +17,7 @@ from tsdb.cluster.metadata.commands import Action
 from tsdb.cluster.metadata.records import ClientSession
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.host import Host
-from tsdb.cluster.replicas.moving import Followers, changes
+from tsdb.cluster.replicas.moving import Followers, changes, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replicas.records import shared_locations
@@ -284,6 +284,20 @@ class ReplicaDriver:
             log.info("the points of database %d have left this node", database)
             shared = {n: known for n, known in shared_locations(self._state()).items() if known[0].database == database}
             self._engine.host(self.host, self.host.learn(shared))
+
+    # On the event loop
+
+    async def hand_over(self, answering: Collection[int]) -> Collection[int]:
+        """Have locations that are led here led by others, who are among those that answer, in two stages. Which they
+        are, also while they are on their way: some at a time."""
+        heirs: dict[int, int] = {}
+
+        def begin() -> None:
+            heirs.update(heirs_of(self._state(), self._engine.node, self.host.followers(), answering))
+            self.host.hand_over(heirs)
+
+        await asyncio.wrap_future(self._engine.turn(begin))
+        return heirs.keys()
 
     def gauges(self) -> Mapping[str, float]:
         """Metrics by name."""

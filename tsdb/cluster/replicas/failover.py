@@ -1,8 +1,8 @@
 """Which locations get another leader, and when: what the leader of the metadata's group decides. Pure.
 
 Any choice is safe (replication design, 2.13); what is decided here is only how soon writes go on. A location is given
-to another voter when its leader is lost, or is drained, and a majority of those whom the next leader must reach is
-there; not again before a while, which doubles as long as it does not help (hysteresis).
+to another voter when its leader is lost, or is drained and has not given it away itself, and a majority of those whom
+the next leader must reach is there; not again before a while, which doubles as long as it does not help (hysteresis).
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from tsdb.cluster.replicas.records import is_shared
 
 AGAIN_S = 2.0
 AGAIN_MAX_S = 32.0
+HAND_OVER_S = 3.0
+"""Who is drained gives away by itself what it leads (``moving.heirs_of``); after so long it is taken from it."""
 ASSIGNMENTS_MAX = 4_096
 """At once; the others in the next round."""
 
 
 @dataclass(slots=True)
 class Failover:
-    """One leader's decisions in one term. ``_tried``: by location when, and how long to wait after it."""
+    """One leader's decisions in one term. ``_tried``: by location when, and how long to wait after it. ``_drains``: by
+    node, since when it is known to be drained."""
 
     _tried: dict[int, tuple[float, float]] = field(default_factory=dict)
+    _drains: dict[int, float] = field(default_factory=dict)
 
     def decide(self, state: State, is_lost: Callable[[int], bool], now: float) -> list[Assignment]:
         lost: dict[int, bool] = {}
@@ -38,11 +42,13 @@ class Failover:
 
         found: list[Assignment] = []
         draining = {each.node for each in state.all(Member) if each.draining}
+        self._drains = {node: self._drains.get(node, now) for node in draining}
+        late = {node for node, since in self._drains.items() if now - since >= HAND_OVER_S}
         shared = {ring.database for ring in state.all(Ring) if is_shared(ring)}
         for was in state.all(LocationRecord) if shared else ():
             if was.database not in shared or not was.epoch:
                 continue
-            if not gone(was.leader) and (was.leader not in draining or not {*was.voters} - draining):
+            if not gone(was.leader) and (was.leader not in late or not {*was.voters} - draining):
                 if was.active_epoch == was.epoch:
                     self._tried.pop(was.location, None)
                 continue

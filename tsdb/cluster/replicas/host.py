@@ -17,7 +17,7 @@ from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
 from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
 from tsdb.cluster.replicas.records import core_record, node_of, own_replica
-from tsdb.cluster.replication.clients import Answer, Busy, NotLeader, Write
+from tsdb.cluster.replication.clients import NOBODY, Answer, Busy, NotLeader, Write
 from tsdb.cluster.replication.clients import Behind as BehindMetadata
 from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest, TruncatedBelow
 from tsdb.cluster.replication.ops import LocationState, Op
@@ -302,6 +302,14 @@ class Host:
     def find(self, location: int) -> Mine | None:
         """For any thread to look at."""
         return self._mine.get(location)
+
+    def hand_over(self, heirs: Mapping[int, int]) -> None:
+        """By location, which node is to lead it next: in two stages, where this node leads and none is under way."""
+        for location, node in heirs.items():
+            mine = self._mine.get(location)
+            if mine is not None:
+                mine.replica.abdicate(next((each for each in mine.record.voters if node_of(each) == node), NOBODY))
+                self._due[location] = None
 
     # In
 

@@ -16,6 +16,7 @@ locations, since their points go together; it is as good as any other node then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -29,6 +30,8 @@ from tsdb.cluster.replicas.records import is_shared
 
 COMING_MAX = 4
 """Databases to which nodes are coming at once."""
+HANDED_MAX = 1_024
+"""Locations that a node hands over at once: their writes wait until that is agreed on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,14 @@ def _comes(at: Shared, members: Mapping[int, Member], staying: Collection[int], 
     free = [node for node in staying if node not in at.nodes]
     return min(
         free,
-        key=lambda node: (members[node].zone in zones, has[node], mmh3.hash(f"{at.database} {node}", signed=False)),
+        key=lambda node: (members[node].zone in zones, has[node], _rank(at.database, node)),
         default=0,
     )
+
+
+def _rank(database: int, node: int) -> int:
+    """Another order of nodes for each database."""
+    return mmh3.hash(f"{database} {node}", signed=False)
 
 
 def _without_learners(records: Iterable[LocationRecord], nodes: Collection[int]) -> Iterator[Action]:
@@ -208,6 +216,29 @@ class _Led:
     def _superfluous(self, node: int) -> tuple[bool, bool, bool, int]:
         member = self.members.get(node)
         return member is None, member is not None and member.draining, not self._is_good(node), node
+
+
+def heirs_of(state: State, node: int, followers: Followers, answering: Collection[int]) -> dict[int, int]:
+    """Who is to lead what ``node`` leads, by location, of those that answer: one that has a vote and next to all of it.
+    Who does not drain comes first, then one that can take all of a database. What nobody can take is left out."""
+    draining = {each.node for each in state.all(Member) if each.draining}
+    found: dict[int, int] = {}
+    for at in shared_databases(state) if followers else ():
+        able = {
+            each.location: {n for n in each.voters if n in answering and n in known and known[n].is_good}
+            for each in at.locations
+            if each.leader == node and (known := followers.get(each.location)) is not None
+        }
+        able = {location: (nodes - draining) or nodes for location, nodes in able.items() if nodes}
+        if not able:
+            continue
+        leads = Counter(each.leader for each in at.locations)
+        whole = frozenset.intersection(*map(frozenset, able.values()))
+        for location, nodes in able.items():
+            found[location] = max(whole or nodes, key=lambda n: (leads[n], _rank(at.database, n)))
+        if len(found) >= HANDED_MAX:
+            break
+    return found
 
 
 def handed_over(record: LocationRecord, source: int) -> Assignment | None:

@@ -36,6 +36,10 @@ class RingMap:
             )
         return leader
 
+    def leads(self, location: Location) -> bool:
+        """Whether this node leads it."""
+        return self._leaders.leader_of(location.number) == self.node
+
     def home_of(self, database: Database) -> int:
         """The node that has what a database has once: sequences, how far its continuous views are stored."""
         return self.leader_of(database.locations[0])

@@ -15,7 +15,7 @@ import pyarrow as pa
 from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
-from tsdb.errors import CannotConnectNow, LocationElsewhere, QueryCanceled, TsdbError
+from tsdb.errors import CannotConnectNow, QueryCanceled, TsdbError
 from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
@@ -138,7 +138,7 @@ class RemoteScan:
             raise error
         if isinstance(outcome, NotLeader):
             who = f"node {outcome.leader} does" if outcome.leader else "nobody does"
-            raise LocationElsewhere(
+            raise CannotConnectNow(
                 f"{self.share.name} does not lead location {outcome.location} any more: {who}",
                 hint="Run the statement again.",
             )

@@ -8,10 +8,11 @@ that harmless. While a location with replicas has no leader its parts wait (``WA
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
@@ -20,7 +21,7 @@ from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, St
 from tsdb.cluster.routing.moments import since_at, views_at
 from tsdb.cluster.routing.packing import Packing, numbered
 from tsdb.cluster.routing.shares import InRange, Share, database_of, shares_of
-from tsdb.errors import CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
+from tsdb.errors import AdminShutdown, CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
 from tsdb.model.acks import fell_short
 from tsdb.model.catalog import Catalog
 from tsdb.model.freshness import Ops, merged
@@ -33,6 +34,8 @@ from tsdb.storage.append import Piece, Write, WritePart, write_step
 WAIT_S = 10.0
 """How long a write waits for somebody to lead."""
 AGAIN_S = 0.2
+"""It looks again after so long, and sooner at first: a lead that is handed over is soon somebody else's."""
+FIRST_AGAIN_S = 0.025
 
 
 class Here(Protocol):
@@ -119,17 +122,52 @@ class Router:
     ) -> Future[Written]:
         """Encodes ops in the calling thread. Raises what is wrong with the points."""
         cut = [_alone(batches, part, producer) for part in parts]
-        outcome = _Outcome(sum(map(len, batches)), acks, self._replicas([part.location.number for part in parts]))
-        return self._exchange.run(self._write(database, cut, producer, outcome))
+        return self._exchange.run(self._write(database, cut, producer, self._outcome(batches, parts, acks)))
+
+    def _outcome(self, batches: Sequence[Points], parts: Sequence[WritePart], acks: int) -> _Outcome:
+        return _Outcome(sum(map(len, batches)), acks, self._replicas([part.location.number for part in parts]))
 
     def _replicas(self, locations: Iterable[int]) -> int:
         return max(map(self._ring.replicas_of, locations), default=1)
+
+    async def write_again(
+        self,
+        database: Database,
+        batches: Sequence[Points],
+        parts: Sequence[WritePart],
+        producer: Producer | None,
+        acks: int,
+    ) -> Written:
+        """As ``write``, on the event loop, which encodes nothing itself."""
+        loop = asyncio.get_running_loop()
+        cut = await loop.run_in_executor(None, lambda: [_alone(batches, part, producer) for part in parts])
+        return await self._write(database, cut, producer, self._outcome(batches, parts, acks))
+
+    def elsewhere(
+        self, first: Future[Written], is_moved: Callable[[], bool], again: Callable[[], Coroutine[Any, Any, Written]]
+    ) -> Future[Written]:
+        """What this node was to do, and has not begun since somebody else leads meanwhile, that one does."""
+        done: Future[Written] = Future()
+
+        def told(ended: Future[Written]) -> None:
+            error = None if ended.cancelled() else ended.exception()
+            if not isinstance(error, CannotConnectNow) or not is_moved():
+                _copy(ended, done)
+                return
+            try:
+                self._exchange.run(again()).add_done_callback(lambda found: _copy(found, done))
+            except TsdbError as stopped:
+                done.set_exception(stopped)
+
+        first.add_done_callback(told)
+        return done
 
     async def _write(
         self, database: Database, parts: Sequence[_Part], producer: Producer | None, outcome: _Outcome
     ) -> Written:
         end = asyncio.get_running_loop().time() + WAIT_S
         waiting = list(parts)
+        pause = FIRST_AGAIN_S
         while waiting:
             found: dict[int, list[_Part]] = {}
             again: TsdbError | None
@@ -149,21 +187,21 @@ class Router:
                 outcome.errors.append(again)
                 break
             waiting = left
-            await self._look_again()
+            pause = await self._look_again(pause)
         return outcome.result()
 
     def _may_change(self, parts: Sequence[_Part], why: TsdbError) -> bool:
         """Whether it is worth waiting for somebody else to lead."""
         return isinstance(why, _Moved) or any(self._ring.others_may_lead(part.location.number) for part in parts)
 
-    async def _look_again(self) -> None:
-        await asyncio.sleep(AGAIN_S)
+    async def _look_again(self, pause: float) -> float:
+        """After a pause; the next one's length."""
+        await asyncio.sleep(pause)
         loop = asyncio.get_running_loop()
-        try:
+        # If nobody says what is agreed on, what is known has to do.
+        with contextlib.suppress(CannotConnectNow):
             await loop.run_in_executor(None, lambda: self._agreement.wait_readable(1.0))
-        except CannotConnectNow:
-            # What is known has to do.
-            return
+        return min(2 * pause, AGAIN_S)
 
     async def _write_at(
         self, node: int, database: Database, parts: list[_Part], producer: Producer | None, outcome: _Outcome
@@ -208,8 +246,15 @@ class Router:
     def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
         """Each node's share is done there or not, as a whole. Raises what is wrong with the effects."""
         shares = self._shares(effects)
-        doing = _Doing(acks, self._replicas(number for share in shares.values() for number in share.locations))
-        return self._exchange.run(self._commit(shares, producer, doing))
+        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks)))
+
+    async def commit_again(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Written:
+        """As ``commit``, on the event loop."""
+        shares = await asyncio.get_running_loop().run_in_executor(None, self._shares, effects)
+        return await self._commit(shares, producer, self._doing(shares, acks))
+
+    def _doing(self, shares: dict[int, Share], acks: int) -> _Doing:
+        return _Doing(acks, self._replicas(number for share in shares.values() for number in share.locations))
 
     def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
         return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
@@ -219,6 +264,7 @@ class Router:
 
     async def _commit(self, shares: dict[int, Share], producer: Producer | None, doing: _Doing) -> Written:
         end = asyncio.get_running_loop().time() + WAIT_S
+        pause = FIRST_AGAIN_S
         while True:
             # What may be refused comes first, one node after the other: then mostly nothing is done yet.
             left: list[Share] = []
@@ -232,7 +278,7 @@ class Router:
             if asyncio.get_running_loop().time() > end:
                 doing.refused(doing.moved or InternalError("nobody leads"), "")
                 return doing.result()
-            await self._look_again()
+            pause = await self._look_again(pause)
             shares = self._shares([effect for share in left for effect in share.effects])
 
     async def _commit_at(self, node: int, share: Share, producer: Producer | None, doing: _Doing) -> list[Share]:
@@ -340,6 +386,15 @@ class _Doing:
 def _fell_short(stored: Stored | Written, acks: int, replicas: int) -> bool:
     """Of a node that does not know of acknowledgements a majority is all that is known."""
     return fell_short(acks, stored.acks, replicas) if isinstance(stored, Stored) else stored.fell_short
+
+
+def _copy(ended: Future[Written], to: Future[Written]) -> None:
+    """To one who waits, also when what has ended was cancelled."""
+    error = AdminShutdown("the node stops") if ended.cancelled() else ended.exception()
+    if error is None:
+        to.set_result(ended.result())
+    else:
+        to.set_exception(error)
 
 
 class _Moved(CannotConnectNow):

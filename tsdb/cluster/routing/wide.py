@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Protocol, runtime_checkable
 
@@ -16,9 +16,12 @@ from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.router import Router
 from tsdb.cluster.routing.scatter import ScatterView
+from tsdb.cluster.routing.shares import Share
+from tsdb.model.points import Points
 from tsdb.model.schema import Database
 from tsdb.model.store import Effect, Producer, View, Written
 from tsdb.prompt import may_wait
+from tsdb.storage.append import WritePart
 from tsdb.storage.view import StorageView
 
 
@@ -52,6 +55,37 @@ class Wide:
     def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
         may_wait()
         return self.router.commit(effects, producer, acks)
+
+    def follow(
+        self,
+        first: Future[Written],
+        database: Database,
+        batches: Sequence[Points],
+        parts: Sequence[WritePart],
+        producer: Producer | None,
+        acks: int,
+    ) -> Future[Written]:
+        """A write that begins here, and goes on elsewhere if it could not: somebody else leads meanwhile."""
+        return self.router.elsewhere(
+            first,
+            lambda: not all(self.ring.leads(part.location) for part in parts),
+            lambda: self.router.write_again(database, batches, parts, producer, acks),
+        )
+
+    def follow_commit(
+        self,
+        first: Future[Written],
+        is_led: Callable[[], bool],
+        effects: Sequence[Effect],
+        producer: Producer | None,
+        acks: int,
+    ) -> Future[Written]:
+        """As ``follow``. What rests on what was seen here is not done elsewhere."""
+        if Share([*effects]).conditional:
+            return first
+        return self.router.elsewhere(
+            first, lambda: not is_led(), lambda: self.router.commit_again(effects, producer, acks)
+        )
 
     def check_writable(self, database: Database) -> None:
         """Raises CannotConnectNow where nobody leads: before the schema grows for a write."""
