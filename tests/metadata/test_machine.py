@@ -19,6 +19,7 @@ from tsdb.cluster.metadata.commands import (
     ChangeSchema,
     CloseClient,
     Command,
+    Count,
     Expected,
     Found,
     KeepClients,
@@ -32,16 +33,19 @@ from tsdb.cluster.metadata.commands import (
 )
 from tsdb.cluster.metadata.durable import StoredMetadata
 from tsdb.cluster.metadata.machine import FAMILY, Machine, Outcome
-from tsdb.cluster.metadata.records import NO_ID, ClientSession, Group, LocationRecord, Member
+from tsdb.cluster.metadata.records import NO_ID, ClientSession, Counted, Group, LocationRecord, Member
 from tsdb.errors import DataCorrupted, TsdbError
+from tsdb.model.relations import SequenceOptions
 from tsdb.model.schema import (
     LINE_PROTOCOL_TIME,
     AddColumn,
     ColumnDefinition,
     CreateDatabase,
     CreateEnum,
+    CreateSequence,
     CreateSeries,
     DropDatabase,
+    DropSequence,
     DropType,
     Role,
     SchemaChange,
@@ -264,6 +268,25 @@ def test_a_producer_has_one_session_by_its_name_in_a_database() -> None:
     assert {s.client for s in machine.state.all(ClientSession)} == {2, 9}
     run([Command(ChangeSchema.of([DropDatabase("d")]), 15 * SECOND)], machine, 10)
     assert not list(machine.state.all(ClientSession))
+
+
+def test_a_sequence_counts_for_who_has_seen_how_far_it_is() -> None:
+    sequence = CreateSequence("d", "public", "s", SequenceOptions())
+    machine, _ = run([Command(ChangeSchema.of([CreateDatabase("d"), sequence]))])
+    database = machine.state.catalog.databases["d"]
+    number = database.sequences["s"].number
+
+    def count(following: str, seen: int | None) -> Command:
+        expected = () if seen is None else (Expected("values", number, seen),)
+        return Command(Count(database.number, number, following, True), 0, expected)
+
+    _, said = run([count("33", 0), count("33", 0), count("65", 2), count("x", 4), count("9", None)], machine, 2)
+    assert [o.answer.values for o in said] == [(2,), (), (4,), (), (6,)]
+    assert [o.answer.error for o in said if o.error] == ["SerializationFailure", "InvalidParameterValue"]
+    assert list(machine.state.all(Counted)) == [Counted(number, database.number, "9", True, 6)]
+    _, said = run([Command(ChangeSchema.of([DropSequence("d", "s")])), count("1", None)], machine, 7)
+    assert said[1].answer.error == "UndefinedTable"
+    assert not list(machine.state.all(Counted))
 
 
 def test_producers_leave_room_for_the_sessions_of_nodes(monkeypatch: pytest.MonkeyPatch) -> None:

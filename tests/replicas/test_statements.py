@@ -258,7 +258,6 @@ def test_what_is_counted_by_many_is_counted_once_each_also_when_the_leader_is_ki
 
 def test_what_cannot_be_done_is_refused_by_name(three: Three) -> None:
     refused = (
-        ("CREATE SEQUENCE IF NOT EXISTS s", "SELECT nextval('s')", "give the values yourself"),
         (
             "CREATE TABLE IF NOT EXISTS s1 (time timestamptz NOT NULL, v int)",
             "CREATE MATERIALIZED VIEW c WITH (timescaledb.continuous) AS"

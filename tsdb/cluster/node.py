@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tsdb.cluster.acknowledged import fate_of, wanted_by
 from tsdb.cluster.alone import Alone
+from tsdb.cluster.counting import SequenceValues
 from tsdb.cluster.founding import change_schema
 from tsdb.cluster.gate import Gate
 from tsdb.cluster.led import Leaders, LedView, locations_in_range
@@ -95,6 +96,7 @@ class Node:
         self._wide: Wide | None = wide_of(self, agreement, self._leaders, engine.node)
         self._looking = Looking(self.catch_up)
         self._sessions = Sessions(agreement, options.producer_window, options.clock)
+        self._sequences = SequenceValues(engine, self._leaders, agreement, self._home_of)
 
     @classmethod
     def open(cls, path: Path, options: Options | None = None, agree: Agree = Alone) -> Node:
@@ -387,59 +389,33 @@ class Node:
     def reverted(self) -> Sequence[RevertedOp]:
         return [] if self._shared is None else self._shared.reverted()
 
-    def _check_counts(self, sequence: SqlSequence) -> None:
-        """Raises FeatureNotSupported."""
-        shared = [
-            self.catalog.databases_by_number[n] for n in self._leaders.shared & {*self.catalog.databases_by_number}
-        ]
-        if any(database.sequences.get(sequence.path) == sequence for database in shared):
-            raise FeatureNotSupported(
-                # Errors of functions lose their hints on the way through DuckDB.
-                "a replicated database has no sequences yet: give the values yourself"
-            )
-
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s:
-        self._check_counts(sequence)
-        return self._engine.take_values(sequence, count)
+        return self._sequences.take_here(sequence, count)
 
     def put_here(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
-        self._check_counts(sequence)
-        self._engine.put_value(sequence, value, called=called)
+        self._sequences.put_here(sequence, value, called=called)
 
     def sequence_here(self, sequence: SqlSequence) -> SequenceState:
-        return self._engine.sequence_state(sequence)
+        return self._sequences.state_here(sequence)
 
     def flush(self) -> None:
         self._engine.flush()
 
     def take_values(self, sequence: SqlSequence, count: int) -> Int64s:
-        home = self._home_of(sequence)
-        return self.take_here(sequence, count) if home is None else home.take(sequence, count)
-
-    def _home_of(self, sequence: SqlSequence) -> Home | None:
-        """One node gives the values of a sequence, the one that has the first location of its database: None, this one.
-
-        Raises LocationElsewhere where that cannot be asked.
-        """
-        if self._leaders.all_here:
-            return None
-        for database in self.catalog.databases.values():
-            if database.sequences.get(sequence.path) == sequence and not self._leaders.leads_first(database):
-                if self._wide is not None:
-                    return self._wide.home(database)
-                self._leaders.check(database.locations[:1], f'the sequence "{sequence.name}"')
-        return None
+        return self._sequences.take(sequence, count)
 
     def put_value(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
-        home = self._home_of(sequence)
-        if home is None:
-            self.put_here(sequence, value, called=called)
-        else:
-            home.put(sequence, value, called=called)
+        self._sequences.put(sequence, value, called=called)
 
     def sequence_state(self, sequence: SqlSequence) -> SequenceState:
-        home = self._home_of(sequence)
-        return self.sequence_here(sequence) if home is None else home.state(sequence)
+        return self._sequences.state(sequence)
+
+    def _home_of(self, database: Database, sequence: SqlSequence) -> Home:
+        """The node that leads the first location of a database. Raises LocationElsewhere where it cannot be asked."""
+        if self._wide is None:
+            self._leaders.check(database.locations[:1], f'the sequence "{sequence.name}"')
+            raise CannotConnectNow("the node that gives a sequence's values has just changed", hint="Try again.")
+        return self._wide.home(database)
 
     def advance(self, series: Series, progress: Progress) -> None:
         found = self.catalog.series_by_number.get(series.number)

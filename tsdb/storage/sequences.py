@@ -56,11 +56,11 @@ class Sequences:
         """The next ``count`` values. Raises SequenceGeneratorLimitExceeded."""
         with self._lock:
             found = self._found(sequence)
-            values, after = _values(sequence, found.next, count)
+            values, after = values_of(sequence, found.next, count)
             left = found.left - count
             if left < 0:
                 left = RESERVED_AT_ONCE
-                self._store(sequence.number, _after(sequence, after, left), called=True)
+                self._store(sequence.number, value_after(sequence, after, left), called=True)
             found.last, found.called, found.left = int(values[-1]), True, left
             return values
 
@@ -106,7 +106,7 @@ class Sequences:
         self._durably(write)
 
 
-def _values(sequence: SqlSequence, first: int, count: int) -> tuple[Int64s, int]:
+def values_of(sequence: SqlSequence, first: int, count: int) -> tuple[Int64s, int]:
     """(``count`` values from ``first`` on, the value after them)."""
     options = sequence.options
     last = first + options.increment * (count - 1)
@@ -128,7 +128,7 @@ def _values(sequence: SqlSequence, first: int, count: int) -> tuple[Int64s, int]
     return values, at
 
 
-def _after(sequence: SqlSequence, value: int, count: int) -> int:
+def value_after(sequence: SqlSequence, value: int, count: int) -> int:
     """A value that was not given before so many more are; behind the end it stays behind the end."""
     options = sequence.options
     ahead = value + options.increment * count

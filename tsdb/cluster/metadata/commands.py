@@ -194,6 +194,16 @@ class OpenProducer(msgspec.Struct, frozen=True, array_like=True, tag=18):
     ttl_ns: int
 
 
+class Count(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """The values of a sequence before ``following`` are given or reserved; see ``records.Counted``. Gives the index of
+    the command."""
+
+    database: int
+    sequence: int
+    following: str
+    called: bool
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -213,6 +223,7 @@ Action: TypeAlias = (
     | Recover
     | SpreadSeries
     | OpenProducer
+    | Count
 )
 
 

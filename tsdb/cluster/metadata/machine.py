@@ -22,7 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tsdb import errors
-from tsdb.cluster.metadata import clients, locations, members, rings
+from tsdb.cluster.metadata import clients, counted, locations, members, rings
 from tsdb.cluster.metadata.commands import (
     Action,
     Activate,
@@ -33,6 +33,7 @@ from tsdb.cluster.metadata.commands import (
     ChangeSchema,
     CloseClient,
     Command,
+    Count,
     Expected,
     Found,
     KeepClients,
@@ -237,6 +238,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return members.recover(draft, action)
         case OpenProducer():
             return clients.open_producer(draft, action)
+        case Count():
+            return counted.count(draft, action)
 
 
 def answer_of(error: TsdbError) -> Answer:

@@ -156,6 +156,17 @@ class ClientSession(msgspec.Struct, frozen=True, array_like=True):
         return self.heard_ns + self.ttl_ns
 
 
+class Counted(msgspec.Struct, frozen=True, array_like=True):
+    """How far a sequence of a replicated database has counted: ``following`` is the first value that is not reserved, a
+    text, since it may be beyond 64 bits. Not ``called``: it is to be given first, whatever the increment."""
+
+    sequence: int
+    database: int
+    following: str
+    called: bool
+    changed: int = 0
+
+
 class Group(msgspec.Struct, frozen=True, array_like=True):
     """What there is once: the cluster's id, the node id to be given next, the replication factor of new databases, the
     group's time (the highest that a command brought), the last command's index, and the digest of all changes."""
@@ -169,8 +180,8 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     changed: int = 0
 
 
-Record: TypeAlias = Member | Ring | LocationRecord | ClientSession | Group
-R = TypeVar("R", Member, Ring, LocationRecord, ClientSession, Group)
+Record: TypeAlias = Member | Ring | LocationRecord | ClientSession | Counted | Group
+R = TypeVar("R", Member, Ring, LocationRecord, ClientSession, Counted, Group)
 
 # The records' names: in keys, in a command's expectations, in what watchers are told.
 NAMES: dict[type[Record], str] = {
@@ -178,6 +189,7 @@ NAMES: dict[type[Record], str] = {
     Ring: "ring",
     LocationRecord: "location",
     ClientSession: "client",
+    Counted: "values",
     Group: "group",
 }
 BY_NAME: dict[str, type[Record]] = {name: kind for kind, name in NAMES.items()}

@@ -12,7 +12,7 @@ from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata import clients, locations
+from tsdb.cluster.metadata import clients, counted, locations
 from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetReplication, SpreadSeries
 from tsdb.cluster.metadata.members import check_factor, set_default_factor
 from tsdb.cluster.metadata.records import FROM_THE_START, Interval, Ring, RingMap, Spreading
@@ -41,6 +41,8 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
         draft.change_catalog(done)
         follow(draft, sorted(done.databases))
         _forget_spreadings(draft, done.series)
+        if done.sequences or done.databases:
+            counted.forget(draft)
     return (done.catalog.version,)
 
 

@@ -57,7 +57,6 @@ from tsdb.errors import (
     CannotConnectNow,
     DataCorrupted,
     InvalidCatalogName,
-    ObjectNotInPrerequisiteState,
     ProtocolViolation,
     TooManyConnections,
     UndefinedObject,
@@ -326,8 +325,8 @@ class Answering:
     def _check_first(self, database: Database) -> None:
         record = self._record(database.locations[0].number)
         if record is None or record.leader != self._node:
-            raise ObjectNotInPrerequisiteState(
-                f'node {self._node} does not give values of sequences of "{database.name}"'
+            raise CannotConnectNow(
+                f'node {self._node} does not give values of sequences of "{database.name}" now', hint="Try again."
             )
 
     def _of_continuous(self, question: LookAtProgress | LookAtChanges) -> Reply:
