@@ -223,6 +223,10 @@ class Settings(BaseSettings):
         900, "what a node that has not answered for so long has of replicated databases is made anew at another one",
         topic="cluster", ge=2, le=30 * 86400,
     )  # fmt: skip
+    replica_check_interval: Duration = _seconds(
+        600, "so often the nodes compare points of replicated databases, 20 million at a time; 0: never",
+        topic="cluster", ge=0, le=30 * 86400,
+    )  # fmt: skip
     replica_log_bytes: Size = _bytes(
         GIB, "writes of replicated databases kept for nodes that were away; who misses more gets a copy of all",
         topic="cluster", ge=KIB, le=1024 * GIB,

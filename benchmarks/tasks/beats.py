@@ -12,6 +12,7 @@ from benchmarks.tasks.task import say
 from tsdb.cluster.metadata.locations import first_nodes
 from tsdb.cluster.metadata.records import REPLICA_BITS, Interval, LocationRecord, Member
 from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import Op
@@ -91,6 +92,8 @@ class _Node:
 
     def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
         """Barriers, which do nothing."""
+
+    def marked(self, marks: Sequence[Marked]) -> None: ...
 
     def send(self, messages: Sequence[Message]) -> None:
         self.messages += len(messages)

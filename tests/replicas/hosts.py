@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.sim.disk import Disk
 from tsdb.cluster.metadata.records import REPLICA_BITS, Interval, LocationRecord
 from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replication.clients import QUORUM, Answer, Write
 from tsdb.cluster.replication.messages import Message
@@ -77,7 +78,7 @@ class Process:
         self.host.write(location, write, patience, told.append)
         return told
 
-    # ``host.Surroundings``
+    # ``around.Surroundings``
 
     def schema(self) -> int:
         return self.known
@@ -87,6 +88,12 @@ class Process:
         for location, op in ops:
             if op.kind in WRITES:
                 self.visible.setdefault(location, []).append(op.body)
+
+    def marked(self, marks: Sequence[Marked]) -> None:
+        """What is visible now is what its replicas have at these markers."""
+        schema = self.known
+        for mark in marks:
+            self.host.marks.digest(mark.location, mark.sequence, repr(self.visible.get(mark.location)).encode(), schema)
 
     def send(self, messages: Sequence[Message]) -> None:
         for to, those in packets(messages).items():

@@ -514,7 +514,9 @@ def who_has_something_else_than_a_majority_is_found_at_the_next_marker() -> None
         stage.tick(1)
         stage.run()
         named = [request for request in stage.requests if isinstance(request, Diverged)]
-        assert named == [Diverged(LOCATION, stage.record.epoch, spoilt, marker)]
+        assert [(each.epoch, each.replica, each.sequence) for each in named] == [(stage.record.epoch, spoilt, marker)]
+        assert spoilt not in named[0].agreed
+        assert len(named[0].agreed) == 2
 
 
 def a_window_is_not_exceeded_and_what_is_lost_is_sent_again() -> None:

@@ -232,6 +232,40 @@ def replication(
     _do(settings, at, control.Replicate(factor, database))
 
 
+@cluster.command()
+def check(
+    database: Annotated[str, typer.Argument(help="A replicated database.", metavar="DATABASE")],
+    seconds: Annotated[float, typer.Option(help="How long is waited for an answer.", min=1.0, max=3600.0)] = 60.0,
+    at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Compare what the nodes have of a database, all of it. What is not what most of them have is made anew.
+
+    The nodes do so by themselves again and again (replica_check_interval). What was found is in
+    tsdb.replica_differences.
+    """
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, None)
+    over_etcd.refuse(settings, "check", "nodes over etcd do not replicate points: there is nothing to compare")
+    report = _asked(settings, at, control.Status())
+    assert isinstance(report, control.Report)
+    locations = compared = different = 0
+    for each in report.nodes:
+        address = dict(each.addresses).get("cluster")
+        try:
+            answer = _asked(settings, address, control.Check(database, seconds), seconds + 10)
+        except StartupError as error:
+            typer.echo(f"tsdb: node {each.node}: {error}", err=True)
+            continue
+        assert isinstance(answer, control.Checked)
+        locations += answer.locations
+        compared += answer.compared
+        different += answer.different
+    typer.echo(f"{locations} locations, {compared} compared, {different} of them different")
+    if different or compared < locations or not locations:
+        raise typer.Exit(1)
+
+
 @cluster.command(name="transfer-leader")
 def transfer_leader(
     node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None
@@ -318,9 +352,9 @@ def _do(settings: Settings, at: str | None, request: Request) -> None:
     typer.echo(answer.text)
 
 
-def _asked(settings: Settings, at: str | None, request: Request) -> Response:
+def _asked(settings: Settings, at: str | None, request: Request, seconds: float | None = None) -> Response:
     """Raises ConfigurationError, StartupError."""
-    from tsdb.cluster.group.operator import ask
+    from tsdb.cluster.group.operator import ANSWER_S, ask
     from tsdb.cluster.transport.tls import NodeTls
     from tsdb.config import split_address
 
@@ -331,6 +365,7 @@ def _asked(settings: Settings, at: str | None, request: Request) -> Response:
     if settings.cluster_ca is None or settings.cluster_cert is None or settings.cluster_key is None:
         raise ConfigurationError("--cluster-ca, --cluster-cert and --cluster-key are needed: see tsdb cert")
     try:
-        return ask(address, request, NodeTls(settings.cluster_cert, settings.cluster_key, settings.cluster_ca))
+        tls = NodeTls(settings.cluster_cert, settings.cluster_key, settings.cluster_ca)
+        return ask(address, request, tls, ANSWER_S if seconds is None else seconds)
     except TsdbError as error:
         raise StartupError(over_etcd.one_line(error)) from None

@@ -58,6 +58,7 @@ from tsdb.model.store import (
     KeyDeletion,
     Producer,
     RangeDeletion,
+    ReplicaDifference,
     RevertedOp,
     SeriesStatistics,
     VacuumProgress,
@@ -163,6 +164,10 @@ class Node:
 
     def locations(self) -> Sequence[ClusterLocation]:
         return cluster_locations(self.metadata)
+
+    def replica_differences(self) -> Sequence[ReplicaDifference]:
+        shared = self._agreement.shared
+        return [] if shared is None else shared.differences()
 
     def write(
         self,

@@ -421,6 +421,29 @@ class ClusterLocation:
     intent: str
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaDifference:
+    """Something that a node's replica of a location had at a marker, and a majority, the ``agreed`` nodes, had not.
+
+    ``what`` is "points" (of the times [low, high) in ns; None: no bound), "log", or "unreadable". The last four: how
+    many points there were, and their digest, at the node and at the others; None where that is not known.
+    """
+
+    found_ns: int
+    location: int
+    node: int
+    agreed: tuple[int, ...]
+    epoch: int
+    marker: int
+    what: str
+    low: int | None
+    high: int | None
+    points: int | None
+    digest: str | None
+    agreed_points: int | None
+    agreed_digest: str | None
+
+
 class Store(Protocol):
     """The data of this node or cluster."""
 
@@ -538,6 +561,10 @@ class Store(Protocol):
 
     def locations(self) -> Sequence[ClusterLocation]:
         """The ring locations of all databases, as this node knows them."""
+        ...
+
+    def replica_differences(self) -> Sequence[ReplicaDifference]:
+        """What this node, as a leader, has found at other replicas or its own since it was started; oldest first."""
         ...
 
     def compact(

@@ -181,6 +181,7 @@ class Server:
         options = Options(
             head_bytes=settings.head_bytes,
             replica_log_bytes=settings.replica_log_bytes,
+            check_interval=settings.replica_check_interval,
             head_age=settings.head_age,
             disk_reserve=settings.disk_reserve,
             compaction=settings.compaction,

@@ -21,7 +21,16 @@ from tsdb.model.freshness import ops_of
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp, Store, VacuumProgress
+from tsdb.model.store import (
+    Block,
+    ClusterLocation,
+    ClusterMember,
+    Compaction,
+    ReplicaDifference,
+    RevertedOp,
+    Store,
+    VacuumProgress,
+)
 from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation
@@ -178,6 +187,9 @@ class Execution:
 
     def locations(self) -> Sequence[ClusterLocation]:
         return self._store.locations()
+
+    def replica_differences(self) -> Sequence[ReplicaDifference]:
+        return self._store.replica_differences()
 
     def fresh_copy(self, plan: Plan, context: Context) -> PreparedCopy:
         """COPY FROM for the catalog that is there now."""

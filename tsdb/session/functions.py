@@ -16,7 +16,7 @@ import pyarrow as pa
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
 from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp
+from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, ReplicaDifference, RevertedOp
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.catalog import oids
@@ -66,6 +66,9 @@ class SessionFunctions:
 
     def locations(self) -> Sequence[ClusterLocation]:
         return self._core.execution.locations()
+
+    def replica_differences(self) -> Sequence[ReplicaDifference]:
+        return self._core.execution.replica_differences()
 
     def continuous(self, views: Sequence[Series]) -> dict[int, ContinuousState]:
         return self._core.execution.continuous(views)

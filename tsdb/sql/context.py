@@ -13,7 +13,15 @@ from tsdb.model.catalog import Series
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, RevertedOp, SeriesStatistics
+from tsdb.model.store import (
+    Block,
+    ClusterLocation,
+    ClusterMember,
+    Compaction,
+    ReplicaDifference,
+    RevertedOp,
+    SeriesStatistics,
+)
 from tsdb.sql.chance import Chance
 from tsdb.sql.continuous.state import ContinuousState
 
@@ -85,6 +93,10 @@ class SessionAccess(Protocol):
 
     def locations(self) -> Sequence[ClusterLocation]:
         """The ring locations of all databases."""
+        ...
+
+    def replica_differences(self) -> Sequence[ReplicaDifference]:
+        """What this node has found at replicas that others had not."""
         ...
 
     def continuous(self, views: Sequence[Series]) -> Mapping[int, ContinuousState]:

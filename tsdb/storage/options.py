@@ -45,7 +45,8 @@ class Options:
     ``head_bytes``: what recent points are meant to take. The live head is frozen and flushed at half of it, so that the
     next one fills while the last one is written; writers wait at one and a half of it (live and frozen heads and queued
     ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log, and
-    ``replica_log_bytes`` of them in all logs that other nodes have as well.
+    ``replica_log_bytes`` of them in all logs that other nodes have as well. Every ``marker_interval`` logs get a
+    marker, and every ``check_interval`` (0: never) the points that several nodes have are compared between them.
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
     ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
     most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. ``abort``
@@ -71,6 +72,7 @@ class Options:
     producer_window: float = 7 * 86400
     tagsets_max: int = 10_000_000
     marker_interval: float = 300
+    check_interval: float = 600
     node_id: int = 1
     wal_bytes: int = 256 * MIB
     disk_reserve: int | None = None

@@ -54,6 +54,13 @@ class Replicate(msgspec.Struct, frozen=True, array_like=True, tag=6):
     database: str = ""
 
 
+class Check(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """Compare the replicas of what the asked node leads of a database, by its name; wait for so many seconds."""
+
+    database: str
+    seconds: float
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True):
     """Where a node is to be found."""
 
@@ -101,6 +108,16 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
     text: str
 
 
+class Checked(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """How many locations the node leads, of how many all voters have said what they have, and at how many of these
+    something differs."""
+
+    node: int
+    locations: int
+    compared: int
+    different: int
+
+
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """``error`` is the class in ``tsdb.errors``."""
 
@@ -109,8 +126,8 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     hint: str | None = None
 
 
-Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate
-Response: TypeAlias = Joined | Report | Done | Failed
+Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check
+Response: TypeAlias = Joined | Report | Done | Failed | Checked
 
 _ENCODER = msgspec.msgpack.Encoder()
 _REQUEST: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

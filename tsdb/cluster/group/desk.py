@@ -15,6 +15,7 @@ from tsdb.cluster.metadata.records import Answer, Member, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
+from tsdb.cluster.replicas.driver import ReplicaDriver
 from tsdb.errors import (
     FeatureNotSupported,
     InternalError,
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 REQUEST_S = 10.0
 TRANSFER_S = 5.0
+CHECK_S = 3600.0
 CLUSTER = "cluster"
 
 
@@ -35,6 +37,7 @@ class Asked(Protocol):
     """The part of ``group.Group`` that is asked, on its event loop."""
 
     driver: RaftDriver
+    replicas: ReplicaDriver
 
     @property
     def state(self) -> State: ...
@@ -88,6 +91,8 @@ class Desk:
                 return await self._transfer(request, name)
             case control.Replicate():
                 return await self._replicate(request, name)
+            case control.Check():
+                return await self._check(request)
 
     # Joining
 
@@ -195,6 +200,13 @@ class Desk:
         log.warning("%s has %s on %d nodes", name, title, request.factor)
         await group.propose_here(SetReplication(ring.database, request.factor))
         return Done(f"{title} will have {request.factor} replicas: tsdb.locations shows how far that is")
+
+    async def _check(self, request: control.Check) -> control.Checked:
+        found = self._group.state.catalog.databases.get(request.database)
+        if found is None:
+            raise InvalidCatalogName(f'database "{request.database}" does not exist')
+        outcome = await self._group.replicas.comparing.check(found.number, min(request.seconds, CHECK_S))
+        return control.Checked(self._group.driver.status.node, *outcome)
 
     async def _check_node(self, node: int) -> None:
         if self._group.state.get(Member, node) is None:

@@ -104,9 +104,13 @@ class Group:
             lambda: self.state,
             self._abort,
             options.replica_log_bytes,
+            options.marker_interval,
+            options.check_interval,
         )
         self.copies = Copying(engine, self.replicas, self.exchange)
-        self.shared = Shared(engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds)
+        self.shared = Shared(
+            engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds, self.replicas.comparing
+        )
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._thread.start()
         try:
@@ -240,10 +244,12 @@ class Group:
                 return
             self._closed = True
         self.copies.stop()
+        self.replicas.comparing.stop()
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
         # What is written or applied meanwhile ends first: it tells the event loop of it.
         self._log_pool.shutdown(wait=True)
         self.copies.close()
+        self.replicas.comparing.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

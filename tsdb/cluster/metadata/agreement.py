@@ -18,7 +18,7 @@ from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.freshness import Freshness, Ops, Token
-from tsdb.model.store import RevertedOp, Written
+from tsdb.model.store import ReplicaDifference, RevertedOp, Written
 from tsdb.storage.append import Append
 from tsdb.storage.view import StorageView
 
@@ -66,6 +66,8 @@ class Shared(Protocol):
     def reverted(self) -> Sequence[RevertedOp]: ...
 
     def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened: ...
+
+    def differences(self) -> Sequence[ReplicaDifference]: ...
 
 
 class Agreement(Protocol):

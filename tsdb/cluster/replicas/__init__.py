@@ -21,7 +21,10 @@ of all points (``copying``, over ``tsdb.storage.copies``), which is installed wi
 in one batch, follows the log, which is kept for that (``pins``), and votes. A replica that has points and cannot catch
 up any more leaves; what leaves, and when another one may begin there, is ``left``.
 
+What replicas have is compared at markers (``marks``, ``comparing``): one that differs from a majority leaves, and comes
+again.
+
 Not here yet: one replica that becomes several or the other way round, moves for balance alone, numbered batches,
-changes that rest on what was read, sequences of SQL, comparing replicas at markers. What is asked for and is not here
-is refused, and docs/operating.md says so.
+changes that rest on what was read, sequences of SQL. What is asked for and is not here is refused, and
+docs/operating.md says so.
 """

@@ -16,7 +16,9 @@ from tsdb.clock import Clock
 from tsdb.cluster.metadata.commands import Action
 from tsdb.cluster.metadata.records import ClientSession
 from tsdb.cluster.metadata.state import Change, State
+from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.moving import Followers, changes, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
@@ -25,7 +27,7 @@ from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replicas.rounds import Rounds
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import WRITES, Op
-from tsdb.cluster.replication.record import Request
+from tsdb.cluster.replication.record import Diverged, Request
 from tsdb.cluster.replication.replica import Counters
 from tsdb.errors import AdminShutdown, TsdbError
 from tsdb.storage.decoded import Logged
@@ -73,6 +75,8 @@ class ReplicaDriver:
         state: Callable[[], State],
         abort: Callable[[str], None],
         log_bytes: int,
+        marker_s: float,
+        check_s: float,
     ) -> None:
         """Raises DataCorrupted."""
         self._engine = engine
@@ -95,6 +99,7 @@ class ReplicaDriver:
         self._leaving: Collection[int] = ()
         self._followers: Followers = {}
         self.host: Host
+        self.comparing = Comparing(engine, clock, lambda: self.host, marker_s, check_s)
         engine.call(self._begin)
         self.rounds = Rounds(engine.node, self.host.find, loop, offer)
 
@@ -137,7 +142,7 @@ class ReplicaDriver:
     # The tasks, on the event loop
 
     async def run(self) -> None:
-        tasks = [asyncio.create_task(each) for each in (self._ask_metadata(), self._look())]
+        tasks = [asyncio.create_task(each) for each in (self._ask_metadata(), self._look(), self.comparing.run())]
         try:
             while True:
                 await asyncio.sleep(TICK_S)
@@ -204,7 +209,7 @@ class ReplicaDriver:
         if self._inbox or self._ticks_due:
             self._turn()
 
-    # ``host.Surroundings``, in the committer's thread
+    # ``around.Surroundings``, in the committer's thread
 
     def state(self) -> State:
         return self._state()
@@ -221,11 +226,17 @@ class ReplicaDriver:
             ]
         )
 
+    def marked(self, marks: Sequence[Marked]) -> None:
+        self.comparing.marked(marks)
+
     def send(self, messages: Sequence[Message]) -> None:
         if messages:
             self._loop.call_soon_threadsafe(self._send, packets(messages))
 
     def ask(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            if isinstance(request, Diverged):
+                self.comparing.differs(request)
         self._loop.call_soon_threadsafe(self._take_requests, requests)
 
     # On the event loop
@@ -302,4 +313,4 @@ class ReplicaDriver:
     def gauges(self) -> Mapping[str, float]:
         """Metrics by name."""
         found = self._engine.call(self.host.gauges)
-        return {**found, "replica_packets_dropped_total": self.packets_dropped}
+        return {**found, **self.comparing.gauges(), "replica_packets_dropped_total": self.packets_dropped}

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from tsdb.cluster.metadata.records import Interval, LocationRecord
+from tsdb.cluster.replicas.around import Copied, Surroundings
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
 from tsdb.cluster.replicas.left import Left
+from tsdb.cluster.replicas.marks import Marked, Marks
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
 from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
@@ -49,42 +51,6 @@ OP_BYTES_MAX = 32 << 20
 """Of one op's body: with its head it fits into one message to another node."""
 
 
-class Copied(Protocol):
-    """The points of a copy that has come: ``tsdb.storage.copies.arriving.Arriving``."""
-
-    def check_tagsets(self) -> None:
-        """Raises SerializationFailure if it has to come again."""
-        ...
-
-    def put(self, batch: Any) -> None:
-        """What makes them real, into the batch that says so."""
-        ...
-
-    def installed(self) -> None:
-        """It is durable."""
-        ...
-
-
-class Surroundings(Protocol):
-    """What a host's replicas rest on. All of it is called in the thread of the host."""
-
-    def schema(self) -> int:
-        """The version of the schema that this node has applied."""
-        ...
-
-    def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
-        """Make (location, op) visible, all at once: they are committed."""
-        ...
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Each may be lost."""
-        ...
-
-    def ask(self, requests: Sequence[Request]) -> None:
-        """Have the metadata asked; it may be forgotten."""
-        ...
-
-
 @dataclass(slots=True)
 class _Asked:
     """What waits for an answer: asked again until ``until`` while this replica is about to lead."""
@@ -111,6 +77,7 @@ class _Work:
     messages: list[Message] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     committed: list[tuple[int, Op]] = field(default_factory=list)
+    marked: list[Marked] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     batches: list[tuple[Mine, Batch]] = field(default_factory=list)
 
@@ -145,6 +112,7 @@ class Host:
         self.wishes: dict[int, int] = {}
         """By location, the replica that is to send a copy of it: this node's has nothing."""
         self._due: dict[int, None] = {}
+        self.marks = Marks(self._mine, lambda location: self._due.setdefault(location))
         self._held: dict[int, None] = {}
         self._asked: dict[int, _Asked] = {}
         self._settling: list[_Settling] = []
@@ -204,8 +172,7 @@ class Host:
             self._log.put(batch, location, known)
         disk = ReplicaDisk(self._log, location, known)
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
-        mine = self._mine[location] = Mine(disk, replica, core, database)
-        return mine
+        return self._mine.setdefault(location, Mine(disk, replica, core, database))
 
     def _leave(self, batch: Any, mine: Mine) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
@@ -456,6 +423,8 @@ class Host:
             if work.committed:
                 self._around.apply(work.committed)
                 self.ops_applied += len(work.committed)
+            if work.marked:
+                self._around.marked(work.marked)
             for answer in work.answers:
                 self._answer(answer.id, answer)
             if work.batches:
@@ -483,6 +452,11 @@ class Host:
             work.messages += [TruncatedBelow(mine.number, to, mine.location, epoch, base) for to in ready.snapshots]
             if ready.batch is not None:
                 work.batches.append((mine, ready.batch))
+            if ready.committed and (marked := self.marks.applied(mine, ready.committed)) is not None:
+                # What comes next is for the next pass.
+                work.marked.append(marked)
+                self._due[mine.location] = None
+                return
 
     def _write(self, batches: Sequence[tuple[Mine, Batch]]) -> None:
         """Group commit: one batch and one sync for all of them."""

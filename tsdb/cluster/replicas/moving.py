@@ -17,7 +17,7 @@ locations, since their points go together; it is as good as any other node then.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -245,6 +245,20 @@ def handed_over(record: LocationRecord, source: int) -> Assignment | None:
     """Who is to lead cannot catch up with ``source``: that one leads, or else any other."""
     heirs = [source] if source in record.voters else [each for each in record.voters if each != record.leader]
     return next_epoch(record, heirs[0]) if heirs else None
+
+
+def taken_out(record: LocationRecord, node: int, agreed: Sequence[int]) -> Assignment | None:
+    """An epoch without a replica that has not what ``agreed`` ones have: it leaves with all that its node has of the
+    database, and comes again with a copy. None where too few of the others are known to be good."""
+    if record.active_epoch != record.epoch:
+        return None
+    voters = tuple(each for each in record.voters if each != node)
+    learners = tuple(each for each in record.learners if each != node)
+    good = [each for each in voters if each in agreed]
+    if 2 * len(good) <= len(voters):
+        return None
+    leader = good[0] if record.leader == node else record.leader
+    return Assignment(record.location, record.epoch + 1, leader, voters, learners)
 
 
 def next_epoch(was: LocationRecord, leader: int) -> Assignment:

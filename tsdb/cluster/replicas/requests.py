@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from tsdb.cluster.metadata.commands import Action, Activate, Assign, Assignment
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.replicas.moving import handed_over, next_epoch
+from tsdb.cluster.replicas.moving import handed_over, next_epoch, taken_out
 from tsdb.cluster.replicas.records import node_of, replica_on
 from tsdb.cluster.replication import record as core
 from tsdb.cluster.replication.record import Request
@@ -36,6 +36,11 @@ def actions_of(state: State, requests: Iterable[Request]) -> list[Action]:
             heir = handed_over(was, node_of(request.source))
             if replica_on(was, was.leader) == request.replica and heir is not None:
                 assigned[was.location] = heir
+        elif isinstance(request, core.Diverged):
+            found = taken_out(was, node_of(request.replica), [node_of(each) for each in request.agreed])
+            # It may have come anew meanwhile.
+            if found is not None and replica_on(was, node_of(request.replica)) == request.replica:
+                assigned[was.location] = found
         else:
             # Nobody can be rebuilt yet: it is for an operator to see.
             log.error("location %d: %s", request.location, request)

@@ -15,6 +15,7 @@ from typing import Any
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
 from tsdb.cluster.replicas.reading import Opening, having, question_of
@@ -31,7 +32,7 @@ from tsdb.errors import (
 )
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.freshness import Freshness, Level, Ops, Token
-from tsdb.model.store import RevertedOp
+from tsdb.model.store import ReplicaDifference, RevertedOp
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait
 from tsdb.storage.append import Append
@@ -49,15 +50,22 @@ IN_FLIGHT_BYTES_MAX = 128 << 20
 class Shared:
     """``host`` belongs to the committer's thread of ``engine``; ``state`` is of the metadata."""
 
-    def __init__(self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State], rounds: Rounds) -> None:
+    def __init__(
+        self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State], rounds: Rounds, comparing: Comparing
+    ) -> None:
         self._engine = engine
         self._host = host
         self._clock = clock
         self._state = state
         self._rounds = rounds
+        self._comparing = comparing
         self._turns = Turns()
         self._room = threading.Condition()
         self._in_flight = 0
+
+    def differences(self) -> Sequence[ReplicaDifference]:
+        """What was found at replicas that others have not, oldest first."""
+        return [*self._comparing.differences]
 
     # Writes
 

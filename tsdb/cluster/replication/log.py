@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from tsdb.cluster.replication.messages import Snapshot
-from tsdb.cluster.replication.ops import WRITES, Kept, LocationState, Op, chained, sealed_by
+from tsdb.cluster.replication.ops import WRITES, Kept, LocationState, Op, OpKind, chained, sealed_by
 from tsdb.cluster.replication.producers import Producers, Tail
 from tsdb.cluster.replication.vector import Vector
 
@@ -154,16 +154,18 @@ class Log:
         self.commit = max(self.commit, sequence)
 
     def take_committed(self) -> tuple[Op, ...]:
-        """Ops to be applied now; the producer table has them from here on."""
+        """Ops to be applied now, up to a marker; the producer table has them from here on."""
         if self.applied == self.commit:
             return ()
         start = self.applied + 1 - self._first
         ops = tuple(self._ops[start : start + self.commit - self.applied])
+        marker = next((at for at, op in enumerate(ops, 1) if op.kind is OpKind.MARKER), len(ops))
+        ops = ops[:marker]
         for op in ops:
             self.producers.apply(op)
             self.tail.remove(op)
         self._applied_chain = ops[-1].chain
-        self.applied = self.commit
+        self.applied = ops[-1].sequence
         self._forget_in_memory()
         return ops
 

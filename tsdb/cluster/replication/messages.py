@@ -183,6 +183,7 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, tag=16):
     sequence_epoch: int
     chain: bytes
     points: bytes
+    schema: int = 0
 
 
 Message: TypeAlias = (

@@ -38,7 +38,7 @@ class Ready:
 
     1. Send ``messages`` and ``requests`` (to the metadata): nothing in them waits for a disk.
     2. Let the content of ``installed`` take the place of the location's points.
-    3. Apply ``committed`` to the points.
+    3. Apply ``committed`` to the points. A marker is the last of them: what the points are then, is compared.
     4. Answer ``answers``: what is acknowledged is visible.
     5. Send a snapshot of what is applied to each of ``snapshots``, as ``Replica.snapshot`` makes it.
     6. Write ``batch``, sync it if it must be, and call ``Replica.advance``. Until then the next one has none; more may

@@ -78,6 +78,16 @@ class Rebuild(msgspec.Struct, frozen=True, array_like=True, tag=5):
     epoch: int
 
 
+class Had(msgspec.Struct, frozen=True, array_like=True):
+    """What a replica had at a marker: the op's epoch and the log's chain hash there, and of the points a hash, as they
+    were under a schema."""
+
+    epoch: int
+    chain: bytes
+    schema: int
+    points: bytes
+
+
 class Diverged(msgspec.Struct, frozen=True, array_like=True, tag=6):
     """A replica has something else than a majority of the voters, as of a marker: it has to come back as another."""
 
@@ -85,6 +95,9 @@ class Diverged(msgspec.Struct, frozen=True, array_like=True, tag=6):
     epoch: int
     replica: int
     sequence: int
+    agreed: tuple[int, ...]
+    theirs: Had
+    its: Had
 
 
 class Behind(msgspec.Struct, frozen=True, array_like=True, tag=7):

@@ -37,7 +37,7 @@ from tsdb.cluster.replication.messages import (
 )  # fmt: skip
 from tsdb.cluster.replication.ops import WRITES, LocationState, Op
 from tsdb.cluster.replication.ready import Batch, Ready
-from tsdb.cluster.replication.record import Rebuild, Record
+from tsdb.cluster.replication.record import Had, Rebuild, Record
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import NEVER, Clip, Counters, Role, State
 
@@ -191,13 +191,19 @@ class Replica:
         """A client's session ended at that metadata index: forget its batches. False: not by this replica, now."""
         return writing.forget(self._state, client, metadata_index)
 
-    def mark(self, wall_ns: int) -> bool:
-        """Append a marker. False: not by this replica, now."""
-        return writing.mark(self._state, wall_ns)
+    def mark(self, wall_ns: int, body: bytes = b"") -> bool:
+        """Append a marker, whose body says what is compared. False: not by this replica, now."""
+        return writing.mark(self._state, wall_ns, body)
 
-    def digest(self, sequence: int, points: bytes) -> None:
-        """The hash of the location's points as they were when the marker at ``sequence`` was applied."""
-        digests.computed(self._state, sequence, points)
+    def digest(self, sequence: int, points: bytes, schema: int = 0) -> None:
+        """The hash of the location's points as they were when the marker at ``sequence`` was applied, by which no op
+        comes: a marker is the last op of those that are handed out together."""
+        digests.computed(self._state, sequence, points, schema)
+        self._state.settle()
+
+    def compared(self, sequence: int) -> Mapping[int, Had]:
+        """Of a leader: what replicas, by number, have said that they had at a marker."""
+        return self._state.digests.get(sequence, {})
 
     def hear_commit(self, epoch: int, commit: int) -> None:
         """The leader of an epoch, which is active, says what is committed, beside its messages."""
@@ -256,16 +262,20 @@ class Replica:
         installed, committed = state.log.take_installed(), state.log.take_committed()
         digests.applied(state, committed)
         batch = self._batch() if not self._writing and self._has_unwritten() else None
+        # An answer rests on all that is committed, and ops end at a marker.
+        answers: list[Answer] = []
+        if state.log.applied == state.log.commit:
+            answers, state.answers = state.answers, []
         ready = Ready(
             tuple(state.messages),
             tuple(state.requests),
             installed,
             committed,
-            tuple(state.answers),
+            tuple(answers),
             tuple(state.snapshots),
             batch,
         )
-        state.messages, state.requests, state.answers, state.snapshots = [], [], [], []
+        state.messages, state.requests, state.snapshots = [], [], []
         return ready
 
     def _batch(self) -> Batch:

@@ -11,7 +11,7 @@ from tsdb.cluster.replication.clients import NOBODY, Answer, NotLeader, Write
 from tsdb.cluster.replication.log import Log, OpStorage
 from tsdb.cluster.replication.messages import Ack, BeatAck, Dirty, Fence, Message, Promise
 from tsdb.cluster.replication.reads import Reads
-from tsdb.cluster.replication.record import Record, Request, Seal
+from tsdb.cluster.replication.record import Had, Record, Request, Seal
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.waiting import Waiting
 
@@ -98,8 +98,8 @@ class State:
         self.peers: dict[int, Peer] = {}
         self.waiting = Waiting()
         self.reads = Reads()
-        self.digests: dict[int, dict[int, tuple[int, bytes, bytes]]] = {}
-        self.diverged: set[int] = set()
+        self.digests: dict[int, dict[int, Had]] = {}
+        self.diverged: set[tuple[int, int]] = set()
         self.asked_at = NEVER
         self.successor, self.hold_until = NOBODY, NEVER
         self.abdicated = False

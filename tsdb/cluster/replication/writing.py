@@ -143,10 +143,10 @@ def forget(state: State, client: int, metadata_index: int) -> bool:
     return True
 
 
-def mark(state: State, wall_ns: int) -> bool:
+def mark(state: State, wall_ns: int, body: bytes) -> bool:
     """A marker: from which op on a wall time is replayed (2.11). False: not by this replica."""
     if not may_append(state):
         return False
-    leader.append(state, OpKind.MARKER, wall_ns=wall_ns)
+    leader.append(state, OpKind.MARKER, wall_ns=wall_ns, body=body)
     leader.replicate_all(state)
     return True

@@ -1,5 +1,6 @@
 """``tsdb.members`` and ``tsdb.locations``: the nodes of the cluster, and which of them has which part of the rings;
-``tsdb.reverted``: what a session's node had, and later leaders have taken back."""
+``tsdb.reverted``: what a session's node had, and later leaders have taken back; ``tsdb.replica_differences``: who had
+something else than the others."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from tsdb.model.store import ClusterLocation, ClusterMember, RevertedOp
+from tsdb.model.store import ClusterLocation, ClusterMember, ReplicaDifference, RevertedOp
 from tsdb.model.time import us_of_one
 from tsdb.sql.catalog.live import Glance, live
 from tsdb.sql.catalog.own_views import SCHEMA
@@ -60,3 +61,19 @@ def reverted(glance: Glance) -> Sequence[tuple[RevertedOp, str | None]]:
         return []
     databases = {each.number: each.database for each in session.locations()}
     return [(each, databases.get(each.location)) for each in session.reverted()]
+
+
+def _instant(ns: int | None) -> pa.Scalar | None:
+    return None if ns is None else pa.scalar(us_of_one(ns), TIMESTAMPTZ.arrow)
+
+
+@live(SCHEMA, "replica_differences", {
+    "found_at": lambda r, m: _instant(r.found_ns), "location": lambda r, m: r.location, "node": lambda r, m: r.node,
+    "agreed": lambda r, m: list(r.agreed), "epoch": lambda r, m: r.epoch, "marker": lambda r, m: r.marker,
+    "what": lambda r, m: r.what, "min_time": lambda r, m: _instant(r.low), "max_time": lambda r, m: _instant(r.high),
+    "points": lambda r, m: r.points, "digest": lambda r, m: r.digest,
+    "agreed_points": lambda r, m: r.agreed_points, "agreed_digest": lambda r, m: r.agreed_digest,
+}, kept=False)  # fmt: skip
+def replica_differences(glance: Glance) -> Sequence[ReplicaDifference]:
+    session = glance.context.session
+    return [] if session is None else session.replica_differences()

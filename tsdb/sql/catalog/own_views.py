@@ -54,6 +54,11 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("location", INT8), ("datname", NAME), ("epoch", INT8), ("sequence", INT8), ("rows", INT8),
         ("written_at", TIMESTAMPTZ),
     ),
+    "replica_differences": (
+        ("found_at", TIMESTAMPTZ), ("location", INT8), ("node", INT4), ("agreed", array_of(INT4)), ("epoch", INT8),
+        ("marker", INT8), ("what", TEXT), ("min_time", TIMESTAMPTZ), ("max_time", TIMESTAMPTZ), ("points", INT8),
+        ("digest", TEXT), ("agreed_points", INT8), ("agreed_digest", TEXT),
+    ),
 }  # fmt: skip
 
 
