@@ -63,6 +63,9 @@ class ReplicatedWorld(World):
         self._wait(lambda node: self.name in node.catalog.databases and bool(leader_of(node, self.name)))
         nodes = self._together.nodes
         self._connections = {place: self._ports.connect(nodes[place], self.name) for place in nodes}
+        # Of fewer than a majority nothing is visible at once.
+        for connection in self._connections.values():
+            connection.execute(f"SET tsdb.acks = '{self._at.choice(['default', 'all', '2', '3'])}'")
 
     def _wait(self, look: Callable[[Node], bool]) -> None:
         for node in self._together.nodes.values():
