@@ -7,7 +7,9 @@ chain of hashes; the core asserts such things of itself, and a peer must not be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import get_args
 
 import msgspec
 
@@ -25,6 +27,16 @@ NUMBER_MAX = (1 << 62) - 1
 
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[list[Message]] = msgspec.msgpack.Decoder(list[Message])
+
+
+def _numbers_of(kind: type[msgspec.Struct]) -> Callable[[Message], tuple[int, ...]]:
+    """All numbers in a kind of message; times may be negative."""
+    return attrgetter(
+        *(each.name for each in msgspec.structs.fields(kind) if each.type is int and each.name != "lead_ns")
+    )
+
+
+_NUMBERS = {kind: _numbers_of(kind) for kind in get_args(Message)}
 
 
 def packets(messages: Iterable[Message]) -> Mapping[int, Sequence[bytes]]:
@@ -70,8 +82,8 @@ def _check(message: Message, sender: int, me: int) -> None:
         raise ProtocolViolation(
             f"node {sender} sent {name} of replica {message.sender} for replica {message.to} to node {me}"
         )
-    numbers = (getattr(message, field) for field in message.__struct_fields__ if field != "lead_ns")
-    if not all(0 <= each <= NUMBER_MAX for each in numbers if isinstance(each, int)):
+    numbers = _NUMBERS[type(message)](message)
+    if min(numbers) < 0 or max(numbers) > NUMBER_MAX:
         raise ProtocolViolation(f"a number in {name} of node {sender} is out of range")
     if isinstance(message, (Promise, Mismatch, Fetched)):
         _check_vector(message.vector, name, sender)
