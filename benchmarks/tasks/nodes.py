@@ -21,6 +21,7 @@ from benchmarks.systems.tsdb import COMPILE_SECONDS_MAX, DATABASE, READY
 
 PATIENCE_S = 60.0
 SOON_S = 0.005
+ATTEMPTS = 5
 
 
 class Nodes:
@@ -44,6 +45,18 @@ class Nodes:
         return self.folder / f"data{place}"
 
     def start(self, place: int, join: int | None = None) -> None:
+        """A port that was free may be somebody's by now: then another one is tried."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._start(place, join)
+            except ServerFailed as error:
+                if "already in use" not in str(error) or attempt == ATTEMPTS - 1:
+                    raise
+                self.ports[place] = free_port()
+            else:
+                return
+
+    def _start(self, place: int, join: int | None) -> None:
         name = f"n{place}"
         if not (self.folder / f"{name}.crt").exists():
             self._tsdb("cert", "node", name, "--dir", str(self.folder), "--address", "127.0.0.1")
