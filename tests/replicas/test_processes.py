@@ -148,6 +148,7 @@ def test_what_was_acknowledged_survives_its_leader_and_the_next_one(shared: Shar
         applied = shared.nodes.metric(place, "tsdb_replica_ops_applied_total")
         assert applied > 0
         until(lambda: shared.nodes.metric(place, "tsdb_replicas_behind") == 0)  # noqa: B023
+    assert "32 locations, 32 compared, 0 of them different" in shared.nodes.done("cluster", "check", "shared", at=3)
 
 
 def test_a_client_that_sends_again_anywhere_has_each_batch_once_though_leaders_are_killed(

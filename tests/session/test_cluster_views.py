@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import psycopg
 import pytest
+
+from tsdb.cluster.node import Node
+from tsdb.model.store import ReplicaDifference
 
 
 def test_one_node_has_and_leads_all_locations(connection: psycopg.Connection) -> None:
@@ -72,3 +77,22 @@ def test_a_node_by_itself_knows_of_no_token_and_loses_nothing(connection: psycop
             connection.execute("SELECT confirm_write(%s)", (text,))
     assert connection.execute("SELECT * FROM tsdb.reverted").fetchall() == []
     connection.execute("DROP TABLE kept; RESET tsdb.acks")
+
+
+def test_what_replicas_had_and_others_had_not(connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert connection.execute("SELECT * FROM tsdb.replica_differences").fetchall() == []
+    second = 10**9
+    found = [
+        ReplicaDifference(second, 7, 2, (1, 3), 4, 50, "points", None, 2 * second, 8, "0a", 9, "0b"),
+        ReplicaDifference(second, 8, 2, (1, 3), 4, 51, "unreadable", 2 * second, None, None, None, None, None),
+    ]
+    monkeypatch.setattr(Node, "replica_differences", lambda self: found)
+    assert connection.execute(
+        "SELECT location, node, agreed, epoch, marker, what, points, digest, agreed_points, agreed_digest, found_at, "
+        "min_time, max_time FROM tsdb.replica_differences ORDER BY location"
+    ).fetchall() == [
+        (7, 2, [1, 3], 4, 50, "points", 8, "0a", 9, "0b", datetime.fromtimestamp(1, UTC), None,
+         datetime.fromtimestamp(2, UTC)),
+        (8, 2, [1, 3], 4, 51, "unreadable", None, None, None, None, datetime.fromtimestamp(1, UTC),
+         datetime.fromtimestamp(2, UTC), None),
+    ]  # fmt: skip
