@@ -246,15 +246,16 @@ class Router:
     def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
         """Each node's share is done there or not, as a whole. Raises what is wrong with the effects."""
         shares = self._shares(effects)
-        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks)))
+        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks, producer)))
 
     async def commit_again(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Written:
         """As ``commit``, on the event loop."""
         shares = await asyncio.get_running_loop().run_in_executor(None, self._shares, effects)
-        return await self._commit(shares, producer, self._doing(shares, acks))
+        return await self._commit(shares, producer, self._doing(shares, acks, producer))
 
-    def _doing(self, shares: dict[int, Share], acks: int) -> _Doing:
-        return _Doing(acks, self._replicas(number for share in shares.values() for number in share.locations))
+    def _doing(self, shares: dict[int, Share], acks: int, producer: Producer | None) -> _Doing:
+        replicas = self._replicas(number for share in shares.values() for number in share.locations)
+        return _Doing(acks, replicas, numbered=producer is not None)
 
     def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
         return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
@@ -331,7 +332,10 @@ class Router:
 class _Doing:
     """A commit at several nodes."""
 
-    def __init__(self, acks: int, replicas: int) -> None:
+    def __init__(self, acks: int, replicas: int, *, numbered: bool) -> None:
+        self._hint = "Look at the data before you do the same again."
+        if numbered:
+            self._hint = "Do the same again with the same number: what is done of it is not done twice."
         self.acks = acks
         self._replicas = replicas
         self._written: list[Written | Stored] = []
@@ -364,7 +368,7 @@ class _Doing:
             raise StatementCompletionUnknown(
                 f"whether the transaction is done is not known: {'; '.join(self._unknown)}",
                 detail=f"It is done at {where}." if where else None,
-                hint="Look at the data before you do the same again.",
+                hint=self._hint,
             )
         if self._error is not None:
             if not where:
@@ -372,7 +376,7 @@ class _Doing:
             raise StatementCompletionUnknown(
                 f"the transaction is done at {where}, and not at {self._failed_at}: {self._error.message}",
                 detail="Points of one node are written all or none; those of several are not.",
-                hint="Look at the data before you do the same again.",
+                hint=self._hint,
             ) from self._error
         written = self._written
         return Written(
