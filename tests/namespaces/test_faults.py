@@ -126,7 +126,8 @@ def check_end(nodes: Apart, history: History, clients: Clients) -> None:
     for place in PLACES:
         rows = until(lambda: nodes.select(place, "SELECT v FROM n"))  # noqa: B023
         history.check_end([int(value) for (value,) in rows], f"node {place}")
-    assert "32 locations, 32 compared, 0 of them different" in nodes.done("cluster", "check", "shared", at=1)
+    checked = nodes.command("cluster", "check", "shared", "--seconds", "40", at=1).stdout
+    assert checked == "32 locations, 32 compared, 0 of them different\n"
     assert sum(nodes.metric(place, "tsdb_replica_differences_total") for place in PLACES) == 0
     for place in PLACES:
         nodes.stop(place)

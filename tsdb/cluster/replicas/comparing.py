@@ -42,8 +42,9 @@ IDLE_ROUNDS = 6
 """A database that nothing was written to since is compared in every so manieth round: a marker is an op as well."""
 SHARE = 0.25
 """Of one core's time, where nobody waits for it."""
-WAITING_MAX = 16
-"""Views that wait to be hashed; older ones are given up."""
+WAITING_MAX = 256
+"""Views that wait to be hashed, of some locations each: where much is written they come to a marker one by one. Older
+ones are given up."""
 KEPT = 1_000
 UNREADABLE = b"unreadable"
 
@@ -217,6 +218,7 @@ class Comparing:
             if not self._stopped:
                 self._threads.submit(self._work)
         while len(self._jobs) > WAITING_MAX:
+            log.warning("this node is too busy to compare all of its points with others")
             self._jobs.popleft().view.close()
         while len(self._edges) > KEPT:
             del self._edges[next(iter(self._edges))]
@@ -233,6 +235,8 @@ class Comparing:
             self._engine.turn(lambda: self._tell(job, found, schema)).result()
         except AdminShutdown:
             return
+        except Exception:
+            log.exception("points of database %d could not be compared", job.database)
         finally:
             job.view.close()
 
