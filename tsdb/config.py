@@ -245,6 +245,11 @@ class Settings(BaseSettings):
         16 * MIB, "bytes a second that compaction reads and writes at most; 0: as fast as it can", topic="storage"
     )
 
+    copy_rate: Size = _bytes(
+        64 * MIB, "bytes a second of copies of replicated databases that a node sends at most; 0: as fast as it can",
+        topic="storage",
+    )  # fmt: skip
+
     query_memory: Size = _bytes(
         GIB, "memory of all running statements together; beyond it they spill to disk or fail", topic="queries",
         ge=64 * MIB

@@ -23,6 +23,7 @@ from tsdb.cluster.metadata.commands import (
     OpenProducer,
     PassTime,
     RemoveMember,
+    SetGoals,
     SetIntent,
     SetLearners,
     SetReplication,
@@ -193,6 +194,9 @@ def action(chance: random.Random, state: State) -> Action:
     if kind == 11:
         client = _some(chance, clients, 20)
         return chance.choice((KeepClients((client, chance.randint(1, 20))), CloseClient(client), PassTime()))
+    if kind == 12 and chance.random() < 0.5:
+        wanted = tuple(_some(chance, nodes, 6) for _ in range(chance.choice((0, 2, 2, 3))))
+        return SetGoals(((_some(chance, list(state.tables[Ring]), 3), wanted),))
     if kind == 12:
         return _slots(chance, state)
     if kind == 13 and chance.random() < 0.6:

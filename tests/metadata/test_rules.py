@@ -22,6 +22,7 @@ from tsdb.cluster.metadata.commands import (
     NewMember,
     Recover,
     RemoveMember,
+    SetGoals,
     SetIntent,
     SetLearners,
     SetReplication,
@@ -33,6 +34,7 @@ from tsdb.cluster.metadata.machine import Machine
 from tsdb.cluster.metadata.records import (
     FROM_THE_START,
     NO_ID,
+    Goal,
     Intent,
     Interval,
     LocationRecord,
@@ -425,6 +427,26 @@ def test_the_replication_factor_of_new_databases_is_the_groups() -> None:
     assert {len(r.voters) for r in cluster.machine.state.all(LocationRecord) if r.database == 2} == {2}
     assert cluster.do(SetReplication(1, 3)) == ()
     assert cluster.do(SetReplication(1, 8)) == "InvalidParameterValue"
+
+
+def test_a_goal_is_as_many_nodes_as_a_replicated_database_has_and_goes_with_it() -> None:
+    cluster = Cluster(4)
+    cluster.do(SetReplication(0, 2))
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    assert cluster.do(SetGoals(((2, (4, 1)),))) == ()
+    found = cluster.machine.state.get(Goal, 2)
+    assert found is not None
+    assert found.nodes == (4, 1)
+    for nodes in ((4,), (4, 4), (1, 2, 3)):
+        assert cluster.do(SetGoals(((2, nodes),))) == "InvalidParameterValue"
+    assert cluster.do(SetGoals(((2, (4, 9)),))) == "UndefinedObject"
+    assert cluster.do(SetGoals(((1, (4,)),))) == "InvalidParameterValue"
+    assert cluster.do(SetGoals(((7, ()),))) == "InvalidCatalogName"
+    assert cluster.do(SetGoals(((2, ()),))) == ()
+    assert cluster.machine.state.get(Goal, 2) is None
+    cluster.do(SetGoals(((2, (3, 2)),)))
+    cluster.do(ChangeSchema.of([DropDatabase("e")]))
+    assert cluster.machine.state.get(Goal, 2) is None
 
 
 def test_slots_of_a_series_hold_from_a_bucket_on_and_go_with_it() -> None:

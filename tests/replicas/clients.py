@@ -12,7 +12,7 @@ import time
 
 import psycopg
 
-from tests.fixtures.server import Process
+from tests.fixtures.server import COLD_S, Process
 from tests.fixtures.waiting import until
 from tests.group.nodes import Nodes
 
@@ -44,7 +44,7 @@ class Clients:
         writer, reader = self._threads
         writer.start()
         # With the first point there is a table.
-        until(lambda: self.acknowledged or self.noticed)
+        until(lambda: self.acknowledged or self.noticed, COLD_S)
         reader.start()
         until(lambda: self.reads or self.noticed)
         assert not self.noticed, self.noticed

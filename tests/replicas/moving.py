@@ -9,10 +9,18 @@ from typing import Any
 
 from tests.metadata.test_rules import Cluster
 from tests.replicas.hosts import Process, World
-from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetReplication
+from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetGoals, SetReplication
 from tsdb.cluster.metadata.records import Interval, LocationRecord, Member
 from tsdb.cluster.replicas.failover import Failover
-from tsdb.cluster.replicas.moving import Shared, changes, next_epoch, next_steps, shared_databases
+from tsdb.cluster.replicas.moving import (
+    Shared,
+    changes,
+    heirs_by_goal,
+    heirs_of,
+    next_epoch,
+    next_steps,
+    shared_databases,
+)
 from tsdb.cluster.replicas.packets import unpack
 from tsdb.cluster.replicas.records import node_of, replica_on, shared_locations
 from tsdb.cluster.replicas.requests import actions_of
@@ -63,7 +71,7 @@ class Moving(World):
         self.lost: set[int] = set()
         self.away: set[int] = set()
         self.copies: list[Copy] = []
-        self.installed = self.begun_again = 0
+        self.installed = self.begun_again = self.handed = self.reached = 0
         self.told: dict[bytes, list[Answer]] = {}
         self.loss = self.chance.choice([0.0, 0.1, 0.3])
         self.number = 0
@@ -88,6 +96,7 @@ class Moving(World):
         kinds = {
             "deliver": 14, "tick": 6, "write": 6, "crash": 0.6, "assign": 0.2, "flush": 2, "tell": 4, "ask": 3,
             "move": 2, "copy": 3, "finish": 3, "leave": 2, "drain": 0.3, "lose": 0.2, "factor": 0.05,
+            "goal": 0.2, "hand": 2,
         }  # fmt: skip
         getattr(self, f"_{self.chance.choices([*kinds], [*kinds.values()])[0]}")()
 
@@ -222,6 +231,22 @@ class Moving(World):
     def _factor(self) -> None:
         self.cluster.do(SetReplication(DATABASE, self.chance.choice([2, 3, 3, 4])))
 
+    def _goal(self) -> None:
+        """A rebalance wants it elsewhere, or led by another one."""
+        nodes = self.chance.sample(MEMBERS, self.database.factor)
+        assert self.cluster.do(SetGoals(((DATABASE, tuple(nodes)),))) == ()
+
+    def _hand(self) -> None:
+        """What one leads and another one should, or (it stops, or drains) anybody could."""
+        process = self._some()
+        followers = process.host.followers()
+        heirs = heirs_by_goal(self.state, process.node, followers)
+        if self.chance.random() < 0.05:
+            heirs = heirs_of(self.state, process.node, followers, {*MEMBERS} - self.away)
+        process.host.hand_over(heirs)
+        self.handed += len(heirs)
+        process.turn()
+
     # The end
 
     def heal(self) -> None:
@@ -243,6 +268,9 @@ class Moving(World):
                 self.cluster.do(action)
             self._move()
             for node in MEMBERS:
+                host = self[node].host
+                host.hand_over(heirs_by_goal(self.state, node, host.followers()))
+            for node in MEMBERS:
                 self.ask_for_copies(self[node])
             while self.copies:
                 self._finish()
@@ -262,7 +290,7 @@ class Moving(World):
 
     def is_done(self) -> bool:
         at = self.database
-        if not at.is_settled or at.learners or any(len(each.voters) != at.factor for each in at.locations):
+        if not at.is_settled or at.goal or at.learners or any(len(each.voters) != at.factor for each in at.locations):
             return False
         ends = [dict(self[node].host.log_ends()) for node in at.voters]
         level = all(end == ends[0] and all(each[1] == each[3] for each in end.values()) for end in ends)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.replicas.moving import Moving
+from tests.replicas.moving import DATABASE, MEMBERS, Moving
+from tsdb.cluster.metadata.commands import SetGoals
 
 STEPS = 600
 
@@ -29,12 +30,27 @@ def test_what_was_acknowledged_is_at_all_voters_once(seed: int) -> None:
     run(seed)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_goal_is_reached_from_wherever_it_was_set(seed: int) -> None:
+    moving = Moving(seed)
+    for _ in range(200):
+        moving.step()
+    moving.heal()
+    nodes = tuple(moving.chance.sample(MEMBERS, moving.database.factor))
+    assert moving.cluster.do(SetGoals(((DATABASE, nodes),))) == ()
+    moving.heal()
+    at = moving.database
+    assert ({*at.voters}, {each.leader for each in at.locations}) == ({*nodes}, {nodes[0]})
+    moving.check()
+
+
 def test_the_runs_move_copy_and_acknowledge_much() -> None:
     """Or they would show nothing."""
     runs = [run(seed) for seed in range(10)]
     assert sum(each.installed for each in runs) > 3
     assert sum(each.begun_again for each in runs) > 3
     assert sum(each.written for each in runs) > 100
+    assert sum(each.handed for each in runs) > 10
 
 
 @pytest.mark.nightly

@@ -12,9 +12,11 @@ from tests.cluster.setting import START
 from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated import HOUR, Replicated, replicated
-from tsdb.cluster.group.control import Done, Drain, Remove, Replicate
-from tsdb.cluster.metadata.records import LocationRecord, replica_on
+from tsdb.cluster.group.control import Done, Drain, Rebalance, Remove, Replicate
+from tsdb.cluster.metadata.commands import SetGoals
+from tsdb.cluster.metadata.records import Goal, LocationRecord, replica_on
 from tsdb.errors import FeatureNotSupported, InvalidCatalogName
+from tsdb.model.schema import CreateDatabase
 from tsdb.model.store import RangeDeletion, TimeRange
 
 
@@ -112,6 +114,35 @@ def test_a_node_that_was_away_for_too_long_drops_what_it_has_and_is_rebuilt(clus
     together.stop(1)
     cluster.write([5002], START + 300 * HOUR)
     assert sorted(cluster.read()) == [*expected, 5002]
+
+
+@pytest.mark.nightly
+def test_a_rebalance_moves_databases_to_a_node_that_has_joined_and_a_goal_is_reached(cluster: Moved) -> None:
+    expected = fill(cluster)
+    together = cluster.together
+    for number in range(3):
+        cluster.any().change(CreateDatabase(f"empty{number}"))
+    together.start(4, join=1)
+    until(lambda: together.roles(1).get(4) is not None)
+    asked = together.ask(2, Rebalance(True))
+    assert isinstance(asked, Done)
+    assert "balance of" in asked.text
+    assert not [*together.nodes[2].metadata.all(Goal)]
+    asked = together.ask(2, Rebalance(False))
+    assert isinstance(asked, Done)
+    assert "on their way" in asked.text
+    assert [*together.nodes[2].metadata.all(Goal)]
+    until(lambda: not [*together.nodes[2].metadata.all(Goal)])
+    state = together.nodes[2].metadata
+    assert any(4 in each.voters for each in state.all(LocationRecord))
+    assert "Nothing to do" in str(getattr(together.ask(3, Rebalance(True)), "text", ""))
+    # Whatever was moved: the one with the points goes to these, and is led by the first.
+    number = cluster.database(cluster.any()).number
+    together.nodes[3].agreement.propose(SetGoals(((number, (4, 2, 1)),)))
+    until(lambda: cluster.holders() == {1, 2, 4} and cluster.leader() is together.nodes[4])
+    cluster.write([5000], START + 100 * HOUR)
+    assert sorted(cluster.read()) == [*expected, 5000]
+    until(lambda: cluster.at(3) == [] and cluster.at(4) == [*expected, 5000])
 
 
 def test_a_replicated_database_gets_more_replicas_and_fewer(cluster: Moved) -> None:

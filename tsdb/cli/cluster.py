@@ -266,6 +266,23 @@ def check(
         raise typer.Exit(1)
 
 
+@cluster.command()
+def rebalance(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False, at: At = None,
+    ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Move replicated databases, and their leads, so that all nodes have about as much: after one has joined.
+
+    The plan is printed. Databases are copied while they are written and read, a few at a time (setting copy_rate);
+    tsdb.locations shows where they are on their way to. It can be asked for again at any time.
+    """
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, None)
+    over_etcd.refuse(settings, "rebalance", "nodes over etcd do not replicate points: each database is on one node")
+    _do(settings, at, control.Rebalance(dry_run))
+
+
 @cluster.command(name="transfer-leader")
 def transfer_leader(
     node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None

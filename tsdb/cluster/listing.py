@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tsdb.cluster.metadata.records import Interval, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.records import Goal, Interval, LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.model.store import ClusterLocation, ClusterMember
 
@@ -31,6 +31,7 @@ def cluster_locations(state: State) -> list[ClusterLocation]:
     for ring in state.all(Ring):
         for each in ring.maps:
             intervals.update((interval.location, interval) for interval in each.intervals)
+    goals = {each.database: each.nodes for each in state.all(Goal)}
     databases = state.catalog.databases_by_number
     return [
         ClusterLocation(
@@ -46,6 +47,7 @@ def cluster_locations(state: State) -> list[ClusterLocation]:
             record.active_epoch,
             record.active_voters,
             record.intent.name.lower(),
+            goals.get(record.database, ()),
         )
         for record in state.all(LocationRecord)
     ]

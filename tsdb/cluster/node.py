@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -402,6 +402,9 @@ class Node:
 
     def sequence_here(self, sequence: SqlSequence) -> SequenceState:
         return self._sequences.state_here(sequence)
+
+    def sizes(self) -> Mapping[int, int]:
+        return self._engine.sizes()
 
     def flush(self) -> None:
         self._engine.flush()

@@ -404,7 +404,8 @@ class ClusterMember:
 class ClusterLocation:
     """A ring location: its part of the ring, places from ``first`` through ``last``, and the nodes that have it.
 
-    ``active_voters`` were the voters of the last epoch that has begun; ``leader`` None: there is no node yet.
+    ``active_voters`` were the voters of the last epoch that has begun; ``leader`` None: there is no node yet. ``goal``:
+    the nodes to which its database is on its way, its leader first.
     """
 
     number: int
@@ -419,6 +420,7 @@ class ClusterLocation:
     active_epoch: int
     active_voters: tuple[int, ...]
     intent: str
+    goal: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

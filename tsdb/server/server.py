@@ -186,6 +186,7 @@ class Server:
             disk_reserve=settings.disk_reserve,
             compaction=settings.compaction,
             compaction_rate=settings.compaction_rate,
+            copy_rate=settings.copy_rate,
             producers_max=settings.producers_max,
             producer_window=settings.producer_window,
             clock=self.clock,

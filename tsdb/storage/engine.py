@@ -238,6 +238,14 @@ class Engine:
     def statistics(self, series: Series) -> SeriesStatistics:
         return statistics_of(self._shard.version, series.number)
 
+    def sizes(self) -> dict[int, int]:
+        """Bytes on disk, by database."""
+        version = self._shard.version
+        return {
+            number: sum(statistics_of(version, series.number).bytes for series in database.series.values())
+            for number, database in self.catalog.databases_by_number.items()
+        }
+
     def blocks(self, series: Series) -> Sequence[Block]:
         """A series' blocks, by time."""
         return blocks_of(self._shard.version, series.number)

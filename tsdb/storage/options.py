@@ -49,8 +49,8 @@ class Options:
     marker, and every ``check_interval`` (0: never) the points that several nodes have are compared between them.
     ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
     ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
-    most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. ``abort``
-    and ``leave`` must not return in a server.
+    most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. Copies for
+    other nodes are sent at ``copy_rate`` (0: as fast as can be). ``abort`` and ``leave`` must not return in a server.
     """
 
     head_bytes: int = 256 * MIB
@@ -79,6 +79,7 @@ class Options:
     compaction: bool = True
     compaction_rate: int = 16 * MIB
     compaction_quiet: float = 60.0
+    copy_rate: int = 64 * MIB
     clock: Clock = field(default_factory=SystemClock)
     free_bytes: Callable[[Path], int] = free_bytes
     abort: Callable[[str], None] = abort

@@ -61,6 +61,12 @@ class Check(msgspec.Struct, frozen=True, array_like=True, tag=7):
     seconds: float
 
 
+class Rebalance(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Have databases where all nodes have about as much; or (``dry_run``) only say what would be moved."""
+
+    dry_run: bool
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True):
     """Where a node is to be found."""
 
@@ -126,7 +132,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     hint: str | None = None
 
 
-Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check
+Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check | Rebalance
 Response: TypeAlias = Joined | Report | Done | Failed | Checked
 
 _ENCODER = msgspec.msgpack.Encoder()

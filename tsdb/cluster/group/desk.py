@@ -8,11 +8,11 @@ from typing import Protocol
 
 from tsdb.cluster import operations
 from tsdb.cluster.group import control
+from tsdb.cluster.group.balancing import Balanced, rebalance
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
-from tsdb.cluster.metadata.commands import Action, AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
-from tsdb.cluster.metadata.records import Answer, Member, Ring
-from tsdb.cluster.metadata.state import State
+from tsdb.cluster.metadata.commands import AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
+from tsdb.cluster.metadata.records import Member, Ring
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.driver import ReplicaDriver
@@ -33,24 +33,17 @@ CHECK_S = 3600.0
 CLUSTER = "cluster"
 
 
-class Asked(Protocol):
+class Asked(Balanced, Protocol):
     """The part of ``group.Group`` that is asked, on its event loop."""
 
     driver: RaftDriver
     replicas: ReplicaDriver
-
-    @property
-    def state(self) -> State: ...
-
-    async def propose_here(self, action: Action) -> Answer: ...
 
     async def readable_here(self) -> None: ...
 
     async def introduce_here(self) -> None: ...
 
     def silent_s(self, node: int) -> float: ...
-
-    def answers(self, node: int) -> bool: ...
 
 
 class Desk:
@@ -93,6 +86,8 @@ class Desk:
                 return await self._replicate(request, name)
             case control.Check():
                 return await self._check(request)
+            case control.Rebalance():
+                return await self._rebalance(request, name)
 
     # Joining
 
@@ -207,6 +202,12 @@ class Desk:
             raise InvalidCatalogName(f'database "{request.database}" does not exist')
         outcome = await self._group.replicas.comparing.check(found.number, min(request.seconds, CHECK_S))
         return control.Checked(self._group.driver.status.node, *outcome)
+
+    async def _rebalance(self, request: control.Rebalance, name: str) -> Done:
+        await self._group.readable_here()
+        if not request.dry_run:
+            log.warning("%s has databases moved to where all nodes have about as much", name)
+        return Done(await rebalance(self._group, is_dry=request.dry_run))
 
     async def _check_node(self, node: int) -> None:
         if self._group.state.get(Member, node) is None:

@@ -63,7 +63,8 @@ class Group:
 
     def __init__(self, engine: Engine, options: Options, place: Place) -> None:
         """Raises StartupError, DataCorrupted."""
-        self._engine = engine
+        self.engine = self._engine = engine
+        self.copy_rate = options.copy_rate
         self._clock = options.clock
         self._abort = options.abort
         self._leave = options.leave
@@ -107,7 +108,7 @@ class Group:
             options.marker_interval,
             options.check_interval,
         )
-        self.copies = Copying(engine, self.replicas, self.exchange)
+        self.copies = Copying(engine, self.replicas, self.exchange, options.copy_rate)
         self.shared = Shared(
             engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds, self.replicas.comparing
         )

@@ -204,6 +204,12 @@ class Count(msgspec.Struct, frozen=True, array_like=True, tag=19):
     called: bool
 
 
+class SetGoals(msgspec.Struct, frozen=True, array_like=True, tag=20):
+    """Where replicated databases, by number, are to be, each's leader first; (): where they are."""
+
+    goals: tuple[tuple[int, tuple[int, ...]], ...]
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -224,6 +230,7 @@ Action: TypeAlias = (
     | SpreadSeries
     | OpenProducer
     | Count
+    | SetGoals
 )
 
 

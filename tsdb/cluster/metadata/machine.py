@@ -42,6 +42,7 @@ from tsdb.cluster.metadata.commands import (
     PassTime,
     Recover,
     RemoveMember,
+    SetGoals,
     SetIntent,
     SetLearners,
     SetReplication,
@@ -234,6 +235,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return locations.set_learners(draft, action)
         case SpreadSeries():
             return rings.spread_series(draft, action)
+        case SetGoals():
+            return rings.set_goals(draft, action)
         case Recover():
             return members.recover(draft, action)
         case OpenProducer():

@@ -80,6 +80,15 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     spreadings: tuple[Spreading, ...] = ()
 
 
+class Goal(msgspec.Struct, frozen=True, array_like=True):
+    """Where a replicated database is to be, and who of them is to lead it: the first one. A rebalance has said so; when
+    it is so, or cannot become so any more, the goal is gone."""
+
+    database: int
+    nodes: tuple[int, ...]
+    changed: int = 0
+
+
 class Intent(IntEnum):
     """What is to become of a location. The numbers are on disk: never change one."""
 
@@ -180,13 +189,14 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     changed: int = 0
 
 
-Record: TypeAlias = Member | Ring | LocationRecord | ClientSession | Counted | Group
-R = TypeVar("R", Member, Ring, LocationRecord, ClientSession, Counted, Group)
+Record: TypeAlias = Member | Ring | Goal | LocationRecord | ClientSession | Counted | Group
+R = TypeVar("R", Member, Ring, Goal, LocationRecord, ClientSession, Counted, Group)
 
 # The records' names: in keys, in a command's expectations, in what watchers are told.
 NAMES: dict[type[Record], str] = {
     Member: "member",
     Ring: "ring",
+    Goal: "goal",
     LocationRecord: "location",
     ClientSession: "client",
     Counted: "values",

@@ -13,9 +13,9 @@ from dataclasses import replace as replaced
 from msgspec.structs import replace
 
 from tsdb.cluster.metadata import clients, counted, locations
-from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetReplication, SpreadSeries
-from tsdb.cluster.metadata.members import check_factor, set_default_factor
-from tsdb.cluster.metadata.records import FROM_THE_START, Interval, Ring, RingMap, Spreading
+from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, SpreadSeries
+from tsdb.cluster.metadata.members import check_factor, member, set_default_factor
+from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
     InvalidCatalogName,
@@ -53,6 +53,8 @@ def follow(draft: Draft, databases: Iterable[int]) -> None:
         ring = draft.get(Ring, number)
         if database is None and ring is not None:
             draft.remove(Ring, number)
+            if draft.get(Goal, number) is not None:
+                draft.remove(Goal, number)
             locations.forget(draft, number)
             clients.forget_producers(draft, number)
         elif database is not None and ring is None:
@@ -72,6 +74,22 @@ def set_replication(draft: Draft, action: SetReplication) -> tuple[int, ...]:
         return ()
     check_factor(action.factor)
     draft.put(replace(ring_of(draft, action.database), replication_factor=action.factor))
+    return ()
+
+
+def set_goals(draft: Draft, action: SetGoals) -> tuple[int, ...]:
+    """Raises InvalidCatalogName, UndefinedObject, InvalidParameterValue."""
+    for database, nodes in action.goals:
+        factor = ring_of(draft, database).replication_factor
+        if not nodes:
+            if draft.get(Goal, database) is not None:
+                draft.remove(Goal, database)
+            continue
+        for node in nodes:
+            member(draft, node)
+        if factor == 1 or len(nodes) != factor or len({*nodes}) != factor:
+            raise InvalidParameterValue(f"database {database} is to be at {factor} nodes, and not at {nodes}")
+        draft.put(Goal(database, nodes))
     return ()
 
 

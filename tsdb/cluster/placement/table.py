@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from tsdb.cluster.placement.layout import Layout
 from tsdb.cluster.placement.plan import Move, Plan
@@ -12,21 +12,26 @@ ROWS_MAX = 200
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def plan_text(plan: Plan, rows_max: int = ROWS_MAX) -> str:
-    """The moves, in the order of locations and at most so many; then what each node has before and after; then sums."""
+def plan_text(plan: Plan, names: Mapping[int, str] | None = None, rows_max: int = ROWS_MAX) -> str:
+    """The moves, in the order of locations and at most so many; then what each node has before and after; then sums.
+
+    ``names``: of a plan that moves databases as a whole.
+    """
+    unit = "location" if names is None else "database"
     if not plan.moves and not plan.waiting:
-        return "Nothing to do: all locations are where they should be.\n"
-    parts = [_grid(("location", "from", "to", "bytes", "why"), [_row(move) for move in plan.moves[:rows_max]])]
+        return f"Nothing to do: all {unit}s are where they should be.\n"
+    rows = [_row(move, names or {}) for move in plan.moves[:rows_max]]
+    parts = [_grid((unit, "from", "to", "bytes", "why"), rows)]
     if len(plan.moves) > rows_max:
         parts.append(f"… and {len(plan.moves) - rows_max} more\n")
     parts.append(_grid(("node", "zone", "replicas", "bytes", "leads"), list(_node_rows(plan))))
-    parts.append(_sums(plan))
+    parts.append(_sums(plan, unit))
     return "\n".join(parts)
 
 
-def _row(move: Move) -> Sequence[str]:
+def _row(move: Move, names: Mapping[int, str]) -> Sequence[str]:
     size = size_text(move.size_bytes) if move.taker and move.why is not Why.LEADERS else "-"
-    return str(move.location), _node(move.giver), _node(move.taker), size, move.why.value
+    return names.get(move.location, str(move.location)), _node(move.giver), _node(move.taker), size, move.why.value
 
 
 def _node(node: int) -> str:
@@ -60,7 +65,7 @@ def _held(layout: Layout) -> dict[int, tuple[int, int, int]]:
     return found
 
 
-def _sums(plan: Plan) -> str:
+def _sums(plan: Plan, unit: str) -> str:
     replicas = sum(bool(move.taker) and move.why is not Why.LEADERS for move in plan.moves)
     text = (
         f"{replicas} replicas and {size_text(plan.moved_bytes)} to move, {len(plan.steps)} steps, about "
@@ -68,7 +73,7 @@ def _sums(plan: Plan) -> str:
     )
     if plan.waiting:
         named = ", ".join(map(str, plan.waiting[:8])) + (", …" if len(plan.waiting) > 8 else "")
-        text += f"{len(plan.waiting)} locations wait for a node that is silent, or for more nodes: {named}\n"
+        text += f"{len(plan.waiting)} {unit}s wait for a node that is silent, or for more nodes: {named}\n"
     return text
 
 

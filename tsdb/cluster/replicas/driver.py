@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.commands import Action
@@ -19,7 +20,7 @@ from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.marks import Marked
-from tsdb.cluster.replicas.moving import Followers, changes, heirs_of
+from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replicas.records import shared_locations
@@ -272,7 +273,10 @@ class ReplicaDriver:
         while True:
             await asyncio.sleep(LOOK_TICKS * TICK_S)
             found = changes(self._state(), self._engine.node, self._followers)
+            heirs = heirs_by_goal(self._state(), self._engine.node, self._followers)
             self._followers = {}
+            if heirs:
+                self._engine.turn(partial(self.host.hand_over, heirs))
             for action in found:
                 await self._try_to(action)
             for database in self._leaving:

@@ -3,11 +3,12 @@
 All locations of a database are at the same nodes. Nothing is remembered: a step follows from the records, from who is
 lost, and from what leaders know of their followers, so whoever leads next goes on.
 
-1. Too few voters that stay: a node that has nothing of the database becomes a learner of all its locations. The leader
-   of the metadata's group decides that (``next_steps``).
+1. Too few voters that stay, or none at a node where it is to be (``Goal``): a node that has nothing of the database
+   becomes a learner of all its locations. The leader of the metadata's group decides that (``next_steps``).
 2. It has got a copy and caught up: an epoch has it as a voter, beside the others.
 3. More voters than the replication factor says: an epoch without one of them, first without one that is drained, then
-   without one that does not answer. When that is active the node drops what it had.
+   without one where it is not to be, then without one that does not answer. When that is active the node drops what
+   it had.
 
 2 and 3 are a location's leader's to decide (``changes``), which knows who has what: an epoch without a voter must find
 a majority of the others good, or nothing could be written any more. A voter that cannot catch up leaves first, all its
@@ -23,8 +24,8 @@ from typing import TypeAlias
 
 import mmh3
 
-from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetLearners
-from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
+from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetGoals, SetLearners
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.records import is_shared
 
@@ -41,6 +42,8 @@ class Shared:
     database: int
     factor: int
     locations: tuple[LocationRecord, ...]
+    goal: tuple[int, ...] = ()
+    """Where it is to be, its leader first, if somebody has said so."""
 
     @property
     def is_settled(self) -> bool:
@@ -61,6 +64,20 @@ class Shared:
     def learners(self) -> frozenset[int]:
         return frozenset(node for each in self.locations for node in each.learners)
 
+    @property
+    def heir(self) -> int:
+        """Who of its goal is to lead it now; 0: nobody can."""
+        return next((node for node in self.goal if node in self.voters), 0)
+
+    def has_come(self, staying: Collection[int]) -> bool:
+        """Whether its goal is reached, or cannot be any more."""
+        if not {*self.goal} <= {*staying} or len(self.goal) != self.factor:
+            return True
+        return all(
+            {*each.voters} == {*self.goal} and not each.learners and each.leader == self.goal[0]
+            for each in self.locations
+        )
+
     def is_stray(self, node: int) -> bool:
         """Whether some location has no replica there (any more)."""
         return any(node not in (*each.voters, *each.learners) for each in self.locations)
@@ -73,7 +90,8 @@ def shared_databases(state: State) -> Iterator[Shared]:
         if record.database in rings:
             found.setdefault(record.database, []).append(record)
     for number, records in found.items():
-        yield Shared(number, rings[number].replication_factor, tuple(records))
+        goal = state.get(Goal, number)
+        yield Shared(number, rings[number].replication_factor, tuple(records), goal.nodes if goal else ())
 
 
 def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
@@ -83,21 +101,29 @@ def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
     staying = {node for node, each in members.items() if node not in lost and not each.draining}
     found: list[Action] = []
     coming = 0
+    reached: list[int] = []
     for each in shared_databases(state):
         coming += bool(each.learners)
-        if each.is_settled:
+        if each.is_settled and each.goal and each.has_come(staying):
+            reached.append(each.database)
+        elif each.is_settled:
             found += _step(each, members, staying, state, may_come=coming < COMING_MAX)
-    return found
+    return [*found, SetGoals(tuple((database, ()) for database in reached))] if reached else found
 
 
 def _step(
     at: Shared, members: Mapping[int, Member], staying: Collection[int], state: State, *, may_come: bool
 ) -> list[Action]:
     needed = sum(node in staying for node in at.voters) < at.factor
-    stale = {node for node in at.learners if node not in staying or not needed or at.is_stray(node)}
+    lacks = [node for node in at.goal if node in staying and node not in at.voters]
+    stale = {node for node in at.learners if node not in staying or at.is_stray(node) or not (needed or node in lacks)}
     if stale:
         return [*_without_learners(at.locations, stale)]
-    node = _comes(at, members, staying, state) if needed and not at.learners and may_come else 0
+    if at.learners or not may_come:
+        return []
+    node = _comes(at, members, staying, state) if needed and not lacks else 0
+    if lacks and len(at.voters) <= at.factor:
+        node = lacks[0]
     return [SetLearners(each.location, each.epoch, (*each.learners, node)) for each in at.locations] if node else []
 
 
@@ -193,6 +219,9 @@ class _Led:
             each for each in others if (each in self.known and self.known[each].is_behind) or self.at.is_stray(each)
         ]
         if not goes and len(record.voters) > self.at.factor:
+            if self.at.heir and record.leader not in self.at.goal:
+                # It hands over, and goes then.
+                return None
             goes = [max(others, key=self._superfluous)]
             # Not before all locations have somebody in its place.
             if any(goes[0] in each.voters and len(each.voters) <= self.at.factor for each in self.at.locations):
@@ -213,9 +242,10 @@ class _Led:
         learners = tuple(each for each in record.learners if each not in record.active_voters)
         return Assignment(record.location, record.epoch + 1, record.leader, record.active_voters, learners)
 
-    def _superfluous(self, node: int) -> tuple[bool, bool, bool, int]:
+    def _superfluous(self, node: int) -> tuple[bool, bool, bool, bool, int]:
         member = self.members.get(node)
-        return member is None, member is not None and member.draining, not self._is_good(node), node
+        is_over = bool(self.at.goal) and node not in self.at.goal
+        return member is None, member is not None and member.draining, is_over, not self._is_good(node), node
 
 
 def heirs_of(state: State, node: int, followers: Followers, answering: Collection[int]) -> dict[int, int]:
@@ -239,6 +269,20 @@ def heirs_of(state: State, node: int, followers: Followers, answering: Collectio
         if len(found) >= HANDED_MAX:
             break
     return found
+
+
+def heirs_by_goal(state: State, node: int, followers: Followers) -> dict[int, int]:
+    """Who is to lead what ``node`` leads, where a database has a goal: the first of the nodes there that has a vote in
+    all of it, unless ``node`` is to have it as well and that is not the very first."""
+    return {
+        each.location: at.heir
+        for at in (shared_databases(state) if followers else ())
+        if at.heir not in (0, node) and (at.heir == at.goal[0] or node not in at.goal)
+        for each in at.locations
+        if each.leader == node
+        and (known := followers.get(each.location, {}).get(at.heir)) is not None
+        and known.is_good
+    }
 
 
 def handed_over(record: LocationRecord, source: int) -> Assignment | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -33,6 +33,7 @@ from tsdb.cluster.routing.messages import (
     LookAtChanges,
     LookAtProgress,
     LookAtSequence,
+    LookAtSizes,
     Looks,
     NotLeader,
     Opened,
@@ -98,6 +99,8 @@ class Here(Protocol):
 
     def fates_here(self, ops: Ops) -> list[Fate]: ...
 
+    def sizes(self) -> Mapping[int, int]: ...
+
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
 
     def put_here(self, sequence: SqlSequence, value: int, *, called: bool) -> None: ...
@@ -158,6 +161,9 @@ class Answering:
                 return await self._run(lambda: self._of_continuous(question)), b""
             case ConfirmOps():
                 return await self._run(lambda: self._fates(question)), b""
+            case LookAtSizes():
+                sizes = await self._run(self._here.sizes)
+                return Values(tuple(chain.from_iterable(sizes.items()))), b""
             case SendCopy():
                 await self._catch_up(question.catalog)
                 return await self._copies.send(peer, question, stream), b""

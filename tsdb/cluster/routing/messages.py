@@ -247,6 +247,10 @@ class ConfirmOps(msgspec.Struct, frozen=True, array_like=True, tag=13):
     ops: tuple[SeenOp, ...]
 
 
+class LookAtSizes(msgspec.Struct, frozen=True, array_like=True, tag=14):
+    """How many bytes the node has on disk, by database. Answered by ``Values``: database, bytes, database, …"""
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -261,6 +265,7 @@ Question: TypeAlias = (
     | LookAtChanges
     | SendCopy
     | ConfirmOps
+    | LookAtSizes
 )
 
 # Replies

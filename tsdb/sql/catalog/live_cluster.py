@@ -43,7 +43,7 @@ def _place(place: int) -> str:
     "map_version": lambda r, m: r.map_version, "epoch": lambda r, m: r.epoch, "leader": lambda r, m: r.leader,
     "voters": lambda r, m: list(r.voters), "learners": lambda r, m: list(r.learners),
     "active_epoch": lambda r, m: r.active_epoch, "active_voters": lambda r, m: list(r.active_voters),
-    "intent": lambda r, m: r.intent,
+    "intent": lambda r, m: r.intent, "goal": lambda r, m: list(r.goal) or None,
 }, kept=False)  # fmt: skip
 def locations(glance: Glance) -> Sequence[ClusterLocation]:
     session = glance.context.session

@@ -1,0 +1,99 @@
+"""A node joins: what a rebalance plans, for whole databases, and what of it becomes goals."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.metadata.draws import uuid
+from tests.metadata.test_rules import Cluster
+from tsdb.cluster.metadata.commands import AddMember, ChangeMember, ChangeSchema, NewMember, SetGoals, SetReplication
+from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.placement.limits import Limits
+from tsdb.cluster.placement.plan import Plan
+from tsdb.cluster.placement.table import plan_text
+from tsdb.cluster.replicas.balance import goals_of, plan_of
+from tsdb.model.schema import CreateDatabase
+
+GIB = 1 << 30
+
+
+def cluster_of(nodes: int, factor: int, databases: int) -> Cluster:
+    """Database 1 is of one replica, those from 2 on of so many."""
+    cluster = Cluster(nodes)
+    cluster.do(SetReplication(0, factor))
+    for number in range(databases):
+        cluster.do(ChangeSchema.of([CreateDatabase(f"d{number}")]))
+    return cluster
+
+
+def join(cluster: Cluster) -> None:
+    count = sum(1 for _ in cluster.machine.state.all(Member))
+    assert cluster.do(AddMember(NewMember(uuid(count + 1)))) == (count + 1,)
+
+
+def planned(cluster: Cluster, silent: int = 0) -> Plan:
+    state = cluster.machine.state
+    sizes = dict.fromkeys(state.catalog.databases_by_number, GIB)
+    return plan_of(state, sizes, lambda node: node != silent, Limits())
+
+
+def places(cluster: Cluster) -> dict[int, tuple[tuple[int, ...], int]]:
+    """By database: where it is, and who leads."""
+    return {each.database: (each.voters, each.leader) for each in cluster.machine.state.all(LocationRecord)}
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_a_node_that_has_joined_gets_its_share_and_no_more_moves_than_that(factor: int) -> None:
+    cluster = cluster_of(factor, factor, 12)
+    assert not goals_of(planned(cluster)) or all(len(nodes) == factor for _, nodes in goals_of(planned(cluster)))
+    join(cluster)
+    plan = planned(cluster)
+    goals = dict(goals_of(plan))
+    after = {database: goals.get(database, voters) for database, (voters, _) in places(cluster).items() if database > 1}
+    held = Counter(node for nodes in after.values() for node in nodes)
+    fair = 12 * factor / (factor + 1)
+    assert max(held.values()) - min(held.values()) <= 2
+    moved = sum(len({*nodes} - {*places(cluster)[database][0]}) for database, nodes in goals.items())
+    assert moved <= fair + 1
+    assert 1 not in goals
+    text = plan_text(plan, {number: f"d{number - 2}" for number in range(2, 14)})
+    assert "database" in text
+    assert text.count("\n") > len(goals)
+
+
+def test_what_is_on_its_way_is_not_planned_again() -> None:
+    cluster = cluster_of(3, 3, 8)
+    join(cluster)
+    goals = goals_of(planned(cluster))
+    assert goals
+    assert cluster.do(SetGoals(goals)) == ()
+    assert goals_of(planned(cluster)) == ()
+
+
+def test_a_silent_node_gets_nothing_and_keeps_what_it_has() -> None:
+    cluster = cluster_of(3, 3, 8)
+    join(cluster)
+    assert any(4 in nodes for _, nodes in goals_of(planned(cluster)))
+    assert all({*nodes} == {1, 2, 3} for _, nodes in goals_of(planned(cluster, silent=4)))
+
+
+def test_nothing_is_moved_to_a_node_that_drains() -> None:
+    cluster = cluster_of(4, 3, 8)
+    cluster.do(ChangeMember(2, draining=True))
+    goals = dict(goals_of(planned(cluster)))
+    assert goals
+    assert all(2 not in nodes for nodes in goals.values())
+    assert {database for database, (voters, _) in places(cluster).items() if database > 1 and 2 in voters} <= {*goals}
+
+
+def test_who_leads_everything_gives_some_of_it_to_others() -> None:
+    cluster = cluster_of(3, 3, 9)
+    led = Counter(leader for _, leader in places(cluster).values())
+    goals = dict(goals_of(planned(cluster)))
+    for database, (_, leader) in places(cluster).items():
+        if database in goals:
+            led[leader] -= 1
+            led[goals[database][0]] += 1
+    assert max(led.values()) - min(led.values()) <= 2

@@ -1,0 +1,73 @@
+"""A rebalance, as an operator asks for it: sizes from all nodes, a plan, and the goals that have it done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Protocol
+
+from tsdb.cluster.metadata.commands import Action, SetGoals
+from tsdb.cluster.metadata.records import Answer, Member
+from tsdb.cluster.metadata.state import State
+from tsdb.cluster.placement.limits import Limits
+from tsdb.cluster.placement.table import plan_text
+from tsdb.cluster.replicas.balance import goals_of, plan_of
+from tsdb.cluster.routing.exchange import Exchange, NoAnswer
+from tsdb.cluster.routing.messages import LookAtSizes, Values
+from tsdb.errors import TsdbError
+from tsdb.storage.engine import Engine
+
+ANSWER_S = 5.0
+
+
+class Balanced(Protocol):
+    """The part of ``group.Group`` that is needed here, on its event loop."""
+
+    engine: Engine
+    exchange: Exchange
+    copy_rate: int
+
+    @property
+    def state(self) -> State: ...
+
+    async def propose_here(self, action: Action) -> Answer: ...
+
+    def answers(self, node: int) -> bool: ...
+
+
+async def rebalance(group: Balanced, *, is_dry: bool) -> str:
+    """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
+    sizes = await _sizes(group)
+    limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
+    plan = plan_of(group.state, sizes, group.answers, limits)
+    goals = goals_of(plan)
+    names = {number: database.name for number, database in group.state.catalog.databases_by_number.items()}
+    text = plan_text(plan, names)
+    if goals and not is_dry:
+        await group.propose_here(SetGoals(goals))
+        text += f"{len(goals)} databases are on their way: tsdb.locations shows how far (goal)\n"
+    return text
+
+
+async def _sizes(group: Balanced) -> Mapping[int, int]:
+    """Bytes of a replica of each database: of who has most of it, among the nodes that answer."""
+    own = group.engine.node
+    others = [each.node for each in group.state.all(Member) if not each.gone and each.node != own]
+    found = [group.engine.sizes(), *await asyncio.gather(*(_asked(group, node) for node in others))]
+    sizes: dict[int, int] = {}
+    for each in found:
+        for database, size in each.items():
+            sizes[database] = max(sizes.get(database, 0), size)
+    return sizes
+
+
+async def _asked(group: Balanced, node: int) -> Mapping[int, int]:
+    """Nothing from one that does not answer."""
+    if not group.answers(node):
+        return {}
+    try:
+        reply = await group.exchange.ask(node, LookAtSizes(), seconds=ANSWER_S)
+    except (TsdbError, NoAnswer):
+        return {}
+    numbers = reply.numbers if isinstance(reply, Values) else ()
+    return dict(zip(numbers[::2], numbers[1::2], strict=True))
