@@ -129,7 +129,10 @@ def test_our_system_views_are_described_and_no_name_without_a_schema_means_them(
         "SELECT table_name, count(*) FROM information_schema.columns JOIN information_schema.tables"
         " USING (table_schema, table_name) WHERE table_schema = 'tsdb' GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    ours_now = [("blocks", 13), ("compactions", 15), ("continuous_aggregates", 15), ("locations", 12), ("members", 8)]
+    ours_now = [
+        ("blocks", 13), ("compactions", 15), ("continuous_aggregates", 15), ("locations", 13), ("members", 8),
+        ("replica_differences", 13), ("reverted", 6),
+    ]  # fmt: skip
     assert found == ours_now
     shown = ours.execute(
         "SELECT attname FROM pg_attribute WHERE attrelid = 'tsdb.blocks'::regclass AND attnum > 0 ORDER BY attnum"
