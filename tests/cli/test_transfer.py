@@ -328,7 +328,7 @@ def test_killed_and_started_again_nothing_is_lost_or_doubled(start: Start, tmp_p
 
 
 def test_an_interrupted_import_says_that_it_goes_on(server: Server, tmp_path: Path) -> None:
-    _big(tmp_path / "events.lp", 300_000)
+    _big(tmp_path / "events.lp", 1_500_000)
     port = int(server.http_url.rstrip("/").rpartition(":")[2])
     importer = _import(port, tmp_path / "events.lp")
     end = time.monotonic() + 60

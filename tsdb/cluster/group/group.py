@@ -256,17 +256,17 @@ class Group:
         self._loop.close()
 
     async def _stop(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self.exchange.stop()
         await self._transport.stop()
-        left = [task for task in others if not task.done()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        # Who came until the listener was closed has a task, too, and a connection that only its task closes.
+        while left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
 
     def _ask(self, work: Coroutine[Any, Any, R]) -> R:
         """Have something done on the event loop, and wait for it."""
