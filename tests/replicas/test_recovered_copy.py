@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from tests.fixtures.server import Process
 from tests.fixtures.waiting import until
@@ -18,6 +19,7 @@ def count(port: int) -> int:
     return int(found)
 
 
+@pytest.mark.nightly
 def test_a_copied_directory_begins_a_cluster_anew(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path)
     try:
