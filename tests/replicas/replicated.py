@@ -60,6 +60,10 @@ class Replicated:
         assert found is not None
         return found
 
+    def follower(self) -> Node:
+        leader = self.leader()
+        return next(node for node in self.nodes.values() if node is not leader)
+
     def points(self, node: Node, values: list[int], start: int = START) -> Points:
         series = self.series(node)
         return Points(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.cluster.setting import START
 from tests.fixtures.waiting import until
-from tests.group.together import Together
 from tests.http.test_write import Client
-from tests.replicas.replicated import HOUR, Replicated, replicated
+from tests.replicas.replicated import HOUR, Replicated
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
 from tsdb.http.options import HttpOptions
@@ -22,24 +19,6 @@ from tsdb.model.schema import SetAcks
 from tsdb.model.store import Written
 
 LEVELS = ("quorum", "all", "0", "1", "2", "3", "9")
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Replicated]:
-    with replicated(Together(tmp_path), Replicated) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def ports(tmp_path: Path, cluster: Replicated) -> Iterator[SqlPorts]:
-    ports = SqlPorts(tmp_path)
-    yield ports
-    ports.close()
-
-
-def follower(cluster: Replicated) -> Node:
-    leader = cluster.leader()
-    return next(node for node in cluster.nodes.values() if node is not leader)
 
 
 def shown(connection: psycopg.Connection, text: str) -> str:
@@ -54,7 +33,7 @@ def put(cluster: Replicated, node: Node, value: int, acks: int | None = None) ->
 
 
 def test_a_session_and_a_request_say_how_many_replicas_they_wait_for(cluster: Replicated, ports: SqlPorts) -> None:
-    leader, other = cluster.leader(), follower(cluster)
+    leader, other = cluster.leader(), cluster.follower()
     count = 0
     for node in (leader, other):
         http = Client(node, HttpOptions())

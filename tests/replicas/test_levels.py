@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import psycopg
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from tests.cluster.model import scan
 from tests.cluster.setting import START
 from tests.fixtures.waiting import until
-from tests.group.together import Together
 from tests.http.test_write import Client
-from tests.replicas.replicated import HOUR, Replicated, replicated
+from tests.replicas.replicated import HOUR, Replicated
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
 from tsdb.errors import CannotConnectNow
@@ -27,24 +25,6 @@ ANY = Freshness(Level.ANY)
 ANYWHERE = Freshness(anywhere=True)
 WITHIN_A_MINUTE = Freshness(Level.BOUNDED, 60 * 10**9)
 WITHIN_NO_TIME = Freshness(Level.BOUNDED, 0)
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Replicated]:
-    with replicated(Together(tmp_path), Replicated) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-def ports(tmp_path: Path, cluster: Replicated) -> Iterator[SqlPorts]:
-    ports = SqlPorts(tmp_path)
-    yield ports
-    ports.close()
-
-
-def follower(cluster: Replicated) -> Node:
-    leader = cluster.leader()
-    return next(node for node in cluster.nodes.values() if node is not leader)
 
 
 def read(cluster: Replicated, node: Node, fresh: Freshness) -> list[int]:
@@ -65,7 +45,7 @@ def asked(cluster: Replicated, node: Node, fresh: Freshness) -> int:
 def test_a_follower_answers_itself_what_may_be_old_and_asks_the_leader_for_the_rest(cluster: Replicated) -> None:
     cluster.write([1, 2, 3])
     cluster.everywhere([1, 2, 3])
-    node = follower(cluster)
+    node = cluster.follower()
     until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
     assert asked(cluster, node, ANY) == 0
     assert asked(cluster, node, WITHIN_NO_TIME) == 1
@@ -74,7 +54,7 @@ def test_a_follower_answers_itself_what_may_be_old_and_asks_the_leader_for_the_r
 
 def test_a_follower_that_makes_sure_of_it_answers_itself_with_all_that_was_acknowledged(cluster: Replicated) -> None:
     cluster.write([1, 2, 3])
-    node = follower(cluster)
+    node = cluster.follower()
     until(lambda: asked(cluster, node, ANYWHERE) == 0)
     for number in range(4, 30):
         # Of a location of its own: what is committed there is not said by later ops.
@@ -97,7 +77,7 @@ def _read_or_refused(cluster: Replicated, node: Node) -> list[int] | None:
 def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) -> None:
     cluster.write([1, 2, 3])
     cluster.everywhere([1, 2, 3])
-    node = follower(cluster)
+    node = cluster.follower()
     until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
     for place in [place for place, other in cluster.nodes.items() if other is not node]:
         cluster.together.stop(place)
@@ -155,7 +135,7 @@ def test_a_view_is_renewed_where_its_statement_still_means_the_same(cluster: Rep
 def test_a_session_says_how_old_its_queries_may_be(cluster: Replicated, ports: SqlPorts) -> None:
     cluster.write([1, 2, 3])
     cluster.everywhere([1, 2, 3])
-    node = follower(cluster)
+    node = cluster.follower()
     until(lambda: asked(cluster, node, WITHIN_A_MINUTE) == 0)
     with ports.connect(node, "shared") as connection:
         for place in [place for place, other in cluster.nodes.items() if other is not node]:
@@ -199,7 +179,7 @@ def counted(connection: psycopg.Connection) -> int:
 
 
 def test_a_session_sees_what_it_has_written_at_whatever_node(cluster: Replicated, ports: SqlPorts) -> None:
-    node = follower(cluster)
+    node = cluster.follower()
     with ports.connect(node, "shared") as connection:
         connection.execute("SET tsdb.read_level = 'session'")
         for minute in range(20):
@@ -217,7 +197,7 @@ def test_a_session_sees_what_it_has_written_at_whatever_node(cluster: Replicated
 
 def test_a_token_takes_what_a_session_has_seen_to_another_one(cluster: Replicated, ports: SqlPorts) -> None:
     leader = cluster.leader()
-    with ports.connect(leader, "shared") as here, ports.connect(follower(cluster), "shared") as there:
+    with ports.connect(leader, "shared") as here, ports.connect(cluster.follower(), "shared") as there:
         there.execute("SET tsdb.read_level = 'session'")
         for minute in range(20):
             here.execute(f"INSERT INTO cpu VALUES ('2026-01-01 00:{minute:02}:00', 'a', {minute})")
@@ -228,7 +208,7 @@ def test_a_token_takes_what_a_session_has_seen_to_another_one(cluster: Replicate
 
 def test_what_was_read_is_seen_again(cluster: Replicated, ports: SqlPorts) -> None:
     """Also when the first to answer was another node: its answer has a token."""
-    node = follower(cluster)
+    node = cluster.follower()
     with ports.connect(node, "shared") as connection:
         for minute in range(20):
             cluster.write([minute], START + minute * HOUR)
@@ -241,7 +221,7 @@ def test_what_was_read_is_seen_again(cluster: Replicated, ports: SqlPorts) -> No
 def test_a_token_of_what_is_not_here_is_waited_for_nowhere(cluster: Replicated, ports: SqlPorts) -> None:
     cluster.write([1, 2, 3])
     cluster.everywhere([1, 2, 3])
-    node = follower(cluster)
+    node = cluster.follower()
     location = cluster.database(node).locations[0].number
     with ports.connect(node, "shared") as connection:
         connection.execute("SET tsdb.read_level = 'session'")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -27,13 +26,6 @@ ROWS = "('2026-01-01', 1), ('2026-03-01', 2), ('2026-06-01', 3)"
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
     with replicated(Together(tmp_path_factory.mktemp("numbered")), Replicated) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def ports(tmp_path: Path) -> Iterator[SqlPorts]:
-    ports = SqlPorts(tmp_path)
-    yield ports
-    ports.close()
 
 
 def send(cluster: Replicated, node: Node, producer: Producer, hours: int = 40) -> Written:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -21,13 +20,6 @@ from tsdb.cluster.node import Node
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
     with replicated(Together(tmp_path_factory.mktemp("sequences")), Replicated) as cluster:
         yield cluster
-
-
-@pytest.fixture
-def ports(tmp_path: Path) -> Iterator[SqlPorts]:
-    ports = SqlPorts(tmp_path)
-    yield ports
-    ports.close()
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,19 +11,12 @@ import pytest
 from tests.cluster.model import scan
 from tests.cluster.setting import SECOND, START
 from tests.fixtures.waiting import until
-from tests.group.together import Together
-from tests.replicas.replicated import HOUR, Replicated, replicated
+from tests.replicas.replicated import HOUR, Replicated
 from tsdb.cluster.group.control import Done, Drain, Replicate
 from tsdb.cluster.metadata.records import LocationRecord, Member
 from tsdb.errors import ObjectNotInPrerequisiteState, SerializationFailure
 from tsdb.model.schema import DropDatabase
 from tsdb.model.store import KeyDeletion, RangeDeletion, TimeRange, Write
-
-
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Replicated]:
-    with replicated(Together(tmp_path), Replicated) as cluster:
-        yield cluster
 
 
 def test_what_the_leader_takes_all_nodes_have_and_the_next_leader_goes_on(cluster: Replicated) -> None:
