@@ -33,6 +33,7 @@ from tsdb.model.schema import Database
 from tsdb.storage.copies.arriving import Arriving
 from tsdb.storage.copies.sending import Tally, chunks_of
 from tsdb.storage.engine import Engine
+from tsdb.storage.rate import Rate
 from tsdb.storage.view import StorageView
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,6 @@ AGAIN_S = 2.0
 AGAIN_MAX_S = 60.0
 SENDING_MAX = 2
 """Copies that a node sends at once."""
-SLACK_S = 1.0
 SCHEMA_S = 60.0
 """How long the schema of a sender is waited for."""
 
@@ -66,8 +66,7 @@ class Copying:
         self._threads = ThreadPoolExecutor(SENDING_MAX, "copies-sent")
         # One thread: what is given up is taken back after the last chunk was taken.
         self._receiving = ThreadPoolExecutor(1, "copies-received")
-        self._rate = rate
-        self._due = 0.0
+        self._rate = Rate(rate)
         self._sending = 0
         self.sent = self.received = self.given_up = 0
         self.bytes_sent = self.bytes_received = 0
@@ -234,18 +233,10 @@ class Copying:
             while (chunk := await stream.made(self._next(chunks))) is not None:
                 await stream.part(chunk)
                 self.bytes_sent += len(chunk)
-                await stream.made(asyncio.sleep(self._rest_s(len(chunk))))
+                await stream.made(asyncio.sleep(self._rate.rest_s(len(chunk), time.monotonic())))
         finally:
             await asyncio.shield(self._run(getattr(chunks, "close", _nothing)))
         return tally
-
-    def _rest_s(self, size: int) -> float:
-        """For how long nothing is sent after so many bytes. Of what was not used before a second's worth counts."""
-        if not self._rate:
-            return 0.0
-        now = time.monotonic()
-        self._due = max(self._due, now - SLACK_S) + size / self._rate
-        return max(0.0, self._due - now)
 
     def _next(self, chunks: Any) -> Awaitable[bytes | None]:
         return self._run(next, chunks, None)

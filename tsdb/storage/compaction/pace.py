@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from tsdb.storage.rate import Rate
+
 # While others are at work, it rests so many times as long as it has worked.
 REST = 3
 REST_SECONDS_MAX = 0.5
-# What it may be behind its rate and still catch up.
-SLACK_SECONDS = 1.0
 
 
 class Interrupted(Exception):
@@ -21,10 +21,9 @@ class Pace:
     """One thread's. ``busy`` says whether others are at work; ``stopped`` ends every wait."""
 
     def __init__(self, rate: int, busy: Callable[[], bool], stopped: threading.Event) -> None:
-        self._rate = rate
+        self._rate = Rate(rate)
         self._busy = busy
         self._stopped = stopped
-        self._due = 0.0
         self._since = 0.0
         self.hurried = False
 
@@ -40,10 +39,7 @@ class Pace:
     def worked(self, size: int) -> None:
         """Wait as becomes ``size`` bytes, read and written since the last time. Raises Interrupted."""
         now = time.monotonic()
-        rest = 0.0
-        if self._rate > 0 and not self.hurried:
-            self._due = max(self._due, now - SLACK_SECONDS) + size / self._rate
-            rest = self._due - now
+        rest = 0.0 if self.hurried else self._rate.rest_s(size, now)
         if self._busy():
             rest = max(rest, min((now - self._since) * (1 if self.hurried else REST), REST_SECONDS_MAX))
         if rest > 0:
