@@ -157,6 +157,7 @@ class Shared:
                 fresh.seen.forget(opening.reverted)
             raise
         except TimeoutError:
+            future.add_done_callback(_unread)
             raise _not_in_time() from None
 
     def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
@@ -181,6 +182,7 @@ class Shared:
         except TimeoutError:
             if future.cancel():
                 return None
+            future.add_done_callback(_unread)
             raise _not_in_time() from None
 
     def _open_at(self, agreed: Agreed, whole: Sequence[int], future: Future[Opened | None]) -> None:
@@ -206,6 +208,12 @@ class Shared:
 
 def _not_in_time() -> CannotConnectNow:
     return CannotConnectNow("the replicas of what is read did not say in time that it is all there is")
+
+
+def _unread(future: Future[Any]) -> None:
+    """What has come when nobody waits for it any more: a view pins what it shows."""
+    if not future.cancelled() and future.exception() is None and future.result() is not None:
+        future.result().view.close()
 
 
 def _stopped(turn: Future[None], future: Future[Any]) -> None:
