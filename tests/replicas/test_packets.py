@@ -45,6 +45,8 @@ def test_long_ones_are_several_packets() -> None:
         repl(location=1 << 63),
         repl(ops=OPS[::-1]),
         repl(ops=(OPS[0], replace(OPS[1], chain=bytes(16)))),
+        repl(ops=(OPS[0], replace(OPS[1], rows=-1))),
+        repl(ops=(OPS[0], replace(OPS[1], client=-1))),
         repl(previous=4),
         repl(epoch=0),
         Promise(ONE, TWO, 5, 3, ((2, 5), (1, 6)), 0, 0),

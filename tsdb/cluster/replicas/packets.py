@@ -7,6 +7,7 @@ chain of hashes; the core asserts such things of itself, and a peer must not be 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import get_args
@@ -99,10 +100,18 @@ def _check_vector(vector: Ends, name: str, sender: int) -> None:
         before = end
 
 
+def _chained(op: Op, chain: bytes) -> bytes | None:
+    """None: it has numbers that no op has."""
+    try:
+        return chained(op, chain)
+    except struct.error:
+        return None
+
+
 def _check_ops(ops: Sequence[Op], previous: int, previous_epoch: int, epoch: int, what: str) -> None:
     chain = None
     for op in ops:
         follows = op.sequence == previous + 1 and previous_epoch <= op.epoch <= epoch
-        if not follows or (chain is not None and op.chain != chained(op, chain)):
+        if not follows or (chain is not None and op.chain != _chained(op, chain)):
             raise ProtocolViolation(f"{what}: op {op.sequence} of epoch {op.epoch} does not follow op {previous}")
         previous, previous_epoch, chain = op.sequence, op.epoch, op.chain
