@@ -142,7 +142,9 @@ class Comparing:
 
     def _next_rounds(self) -> None:
         try:
-            for database in self._engine.call(lambda: self._host().marks.led):
+            led = self._engine.call(lambda: self._host().marks.led)
+            self._rounds = {database: state for database, state in self._rounds.items() if database in led}
+            for database in led:
                 self._next_round(database)
         except AdminShutdown:
             return

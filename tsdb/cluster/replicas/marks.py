@@ -26,8 +26,6 @@ class Marks:
     def __init__(self, mine: Mapping[int, Mine], due: Callable[[int], None]) -> None:
         self._mine = mine
         self._due = due
-        self._written: dict[int, int] = {}
-        self._marked: dict[int, int] = {}
 
     @property
     def led(self) -> Collection[int]:
@@ -36,37 +34,35 @@ class Marks:
 
     def written(self, database: int) -> Mapping[int, int]:
         """By location, the sequence of the last write that was applied since the start."""
-        return {at: self._written.get(at, 0) for at, mine in self._mine.items() if mine.database == database}
+        return {at: mine.written for at, mine in self._mine.items() if mine.database == database}
 
     def mark(self, database: int, now_ns: int, body: bytes) -> dict[int, int]:
         """Have the replicas of what this node leads of a database compared; the markers' sequences by location."""
-        return {at: self._marked[at] for at, mine in self._mine.items()
+        return {at: mine.marked for at, mine in self._mine.items()
                 if mine.database == database and self._append(mine, now_ns, body)}  # fmt: skip
 
     def mark_new(self, now_ns: int) -> None:
         """A marker without a body for all that this node leads, and that has ops since its last one."""
-        for location, mine in self._mine.items():
-            if mine.replica.log_end[1] > self._marked.get(location, 0):
+        for mine in self._mine.values():
+            if mine.replica.log_end[1] > mine.marked:
                 self._append(mine, now_ns, b"")
 
     def _append(self, mine: Mine, now_ns: int, body: bytes) -> bool:
         if not mine.replica.mark(now_ns, body):
             return False
-        self._marked[mine.location] = mine.replica.log_end[1]
+        mine.marked = mine.replica.log_end[1]
         self._due(mine.location)
         return True
 
     def applied(self, mine: Mine, ops: Sequence[Op]) -> Marked | None:
         """Ops that are about to be visible; a marker is the last of them. What is to be compared then."""
-        location, last = mine.location, ops[-1]
-        self._written[location] = max(
-            (op.sequence for op in ops if op.kind in WRITES), default=self._written.get(location, 0)
-        )
+        last = ops[-1]
+        mine.written = max((op.sequence for op in ops if op.kind in WRITES), default=mine.written)
         if last.kind is not OpKind.MARKER:
             return None
-        self._marked[location] = max(self._marked.get(location, 0), last.sequence)
+        mine.marked = max(mine.marked, last.sequence)
         if last.body:
-            return Marked(mine.database, location, last.sequence, last.body)
+            return Marked(mine.database, mine.location, last.sequence, last.body)
         mine.replica.digest(last.sequence, b"")
         return None
 

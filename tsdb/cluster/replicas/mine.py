@@ -12,7 +12,8 @@ from tsdb.cluster.replication.replica import Replica
 
 @dataclass(slots=True)
 class Mine:
-    """``marks``: (op sequence, bytes of ops since the mark before) of the last flushes."""
+    """``marks``: (op sequence, bytes of ops since the mark before) of the last flushes. ``written``: the last write
+    that was applied since the start; ``marked``: the last marker that is known of."""
 
     disk: ReplicaDisk
     replica: Replica
@@ -21,6 +22,8 @@ class Mine:
     marks: deque[tuple[int, int]] = field(default_factory=deque)
     applied_bytes: int = 0
     is_behind: bool = False
+    written: int = 0
+    marked: int = 0
     led: int = 0
     """The active epoch that it leads, when it was last looked at; 0: none."""
 
