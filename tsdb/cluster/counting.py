@@ -173,8 +173,8 @@ class SequenceValues:
         again: tuple[type[Exception], ...],
     ) -> T:
         """While nobody leads a replicated database it is waited for, as a write waits."""
-        database = self._database_of(sequence)
-        if database is None or self._leaders.all_here:
+        database = None if self._leaders.all_here else self._database_of(sequence)
+        if database is None:
             return here()
         end = time.monotonic() + WAIT_S
         while True:
