@@ -20,13 +20,14 @@ from tsdb.cluster.node import Node
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.stream import LineStream
 from tsdb.ingest.write import WriteRequest, submit
-from tsdb.model.time import NS_PER_SECOND
+from tsdb.model.time import NS_MAX, NS_MIN, NS_PER_SECOND
 from tsdb.sql.context import Context
 from tsdb.sql.copy import input as copy_input
 from tsdb.sql.copy import statement as copy_statement
 from tsdb.sql.ddl import statement as ddl
 from tsdb.sql.query import Queries
 from tsdb.sql.statement import Ddl, Fragment, Select, Utility, parse, split
+from tsdb.storage.copies.digests import digests_of
 from tsdb.storage.options import Options
 from tsdb.types import SqlType
 from tsdb.wire.copy_out import CopyEncoder, CopyFormat
@@ -125,6 +126,8 @@ def _rehearse(folder: Path, queries: Queries) -> Generator[None]:
             yield from _query(node, queries, _STATEMENTS)
         _write(node, 7)
         yield
+        _compare(node)
+        yield
         node.close()
         node = Node.open(folder, options)
         yield
@@ -154,6 +157,15 @@ def _write(node: Node, shift_s: int) -> None:
     stream = LineStream(len(body) + 1)
     stream.feed(body)
     stream.take()
+
+
+def _compare(node: Node) -> None:
+    """As replicas do."""
+    view = node.own_view()
+    try:
+        digests_of(view, node.catalog.find("tsdb"), (NS_MIN, NS_MAX), lambda: None)
+    finally:
+        view.close()
 
 
 def _query(node: Node, queries: Queries, text: str) -> Iterator[None]:
