@@ -26,6 +26,7 @@ from tsdb.cluster.metadata.state import State
 from tsdb.cluster.numbering import Sessions
 from tsdb.cluster.refused import check_continuous, no_continuous_views
 from tsdb.cluster.routing.home import Home
+from tsdb.cluster.routing.router import PlainWrite
 from tsdb.cluster.routing.shares import database_of, series_at, series_of
 from tsdb.cluster.routing.wide import Wide, wide_of
 from tsdb.errors import (
@@ -184,16 +185,15 @@ class Node:
         wanted = self._wanted((each.series for each in filled), acks)
         try:
             producer = self._numbered(database, producer)
+            plain = PlainWrite(database, filled, parts, producer, wanted)
             if self._wide is not None and not self._leads(parts):
-                return self._wide.router.write(database, filled, parts, producer, wanted)
+                return self._wide.router.write(plain)
             self._check_led(database, parts)
             if is_shared:
                 first = self._ways_to_shared().write(
                     Append([write_step(filled, parts)], producer=producer), acks=wanted
                 )
-                if self._wide is not None:
-                    first = self._wide.follow(first, database, filled, parts, producer, wanted)
-                return first
+                return first if self._wide is None else self._wide.follow(first, plain)
         except TsdbError as error:
             return _failed(error)
         return self._engine.write(filled, parts, producer)

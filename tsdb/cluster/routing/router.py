@@ -100,6 +100,21 @@ class _Part:
         return self.part.location
 
 
+@dataclass(frozen=True, slots=True)
+class PlainWrite:
+    """Points for locations of a database, that rest on nothing that was read."""
+
+    database: Database
+    batches: Sequence[Points]
+    parts: Sequence[WritePart]
+    producer: Producer | None
+    acks: int
+
+    def encoded(self) -> list[_Part]:
+        """Raises what is wrong with the points."""
+        return [_alone(self.batches, part, self.producer) for part in self.parts]
+
+
 class Router:
     """Safe to call from any thread; it answers from the group's event loop."""
 
@@ -112,36 +127,16 @@ class Router:
 
     # Points
 
-    def write(
-        self,
-        database: Database,
-        batches: Sequence[Points],
-        parts: Sequence[WritePart],
-        producer: Producer | None,
-        acks: int,
-    ) -> Future[Written]:
+    def write(self, plain: PlainWrite) -> Future[Written]:
         """Encodes ops in the calling thread. Raises what is wrong with the points."""
-        cut = [_alone(batches, part, producer) for part in parts]
-        return self._exchange.run(self._write(database, cut, producer, self._outcome(batches, parts, acks)))
+        return self._exchange.run(self._write(plain, plain.encoded()))
 
-    def _outcome(self, batches: Sequence[Points], parts: Sequence[WritePart], acks: int) -> _Outcome:
-        return _Outcome(sum(map(len, batches)), acks, self._replicas([part.location.number for part in parts]))
+    async def write_again(self, plain: PlainWrite) -> Written:
+        """As ``write``, on the event loop, which encodes nothing itself."""
+        return await self._write(plain, await asyncio.get_running_loop().run_in_executor(None, plain.encoded))
 
     def _replicas(self, locations: Iterable[int]) -> int:
         return max(map(self._ring.replicas_of, locations), default=1)
-
-    async def write_again(
-        self,
-        database: Database,
-        batches: Sequence[Points],
-        parts: Sequence[WritePart],
-        producer: Producer | None,
-        acks: int,
-    ) -> Written:
-        """As ``write``, on the event loop, which encodes nothing itself."""
-        loop = asyncio.get_running_loop()
-        cut = await loop.run_in_executor(None, lambda: [_alone(batches, part, producer) for part in parts])
-        return await self._write(database, cut, producer, self._outcome(batches, parts, acks))
 
     def elsewhere(
         self, first: Future[Written], is_moved: Callable[[], bool], again: Callable[[], Coroutine[Any, Any, Written]]
@@ -162,9 +157,10 @@ class Router:
         first.add_done_callback(told)
         return done
 
-    async def _write(
-        self, database: Database, parts: Sequence[_Part], producer: Producer | None, outcome: _Outcome
-    ) -> Written:
+    async def _write(self, plain: PlainWrite, parts: Sequence[_Part]) -> Written:
+        database, producer = plain.database, plain.producer
+        replicas = self._replicas(part.location.number for part in parts)
+        outcome = _Outcome(sum(map(len, plain.batches)), plain.acks, replicas)
         end = asyncio.get_running_loop().time() + WAIT_S
         waiting = list(parts)
         pause = FIRST_AGAIN_S

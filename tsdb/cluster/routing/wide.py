@@ -14,14 +14,12 @@ from tsdb.cluster.routing.answering import Here as AnswersHere
 from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.map import RingMap
-from tsdb.cluster.routing.router import Router
+from tsdb.cluster.routing.router import PlainWrite, Router
 from tsdb.cluster.routing.scatter import ScatterView
 from tsdb.cluster.routing.shares import Share
-from tsdb.model.points import Points
 from tsdb.model.schema import Database
 from tsdb.model.store import Effect, Producer, View, Written
 from tsdb.prompt import may_wait
-from tsdb.storage.append import WritePart
 from tsdb.storage.view import StorageView
 
 
@@ -56,20 +54,12 @@ class Wide:
         may_wait()
         return self.router.commit(effects, producer, acks)
 
-    def follow(
-        self,
-        first: Future[Written],
-        database: Database,
-        batches: Sequence[Points],
-        parts: Sequence[WritePart],
-        producer: Producer | None,
-        acks: int,
-    ) -> Future[Written]:
+    def follow(self, first: Future[Written], plain: PlainWrite) -> Future[Written]:
         """A write that begins here, and goes on elsewhere if it could not: somebody else leads meanwhile."""
         return self.router.elsewhere(
             first,
-            lambda: not all(self.ring.leads(part.location) for part in parts),
-            lambda: self.router.write_again(database, batches, parts, producer, acks),
+            lambda: not all(self.ring.leads(part.location) for part in plain.parts),
+            lambda: self.router.write_again(plain),
         )
 
     def follow_commit(
