@@ -26,14 +26,14 @@ def run(*words: str) -> None:
 
 def why_not() -> str | None:
     """Why there can be no such network here; None if there can."""
-    missing = [name for name in ("ip", "iptables") if shutil.which(name) is None]
+    missing = [name for name in ("ip", "iptables", "nsenter") if shutil.which(name) is None]
     if missing:
-        return f"{' and '.join(missing)} (packages iproute2, iptables) are needed"
+        return f"{' and '.join(missing)} (packages iproute2, iptables, util-linux) are needed"
     name = f"tsdb-try-{os.getpid()}"
     try:
         run("ip", "netns", "add", name)
         try:
-            run("ip", "netns", "exec", name, "iptables", "-L", "-n")
+            run("nsenter", f"--net=/run/netns/{name}", "iptables", "-L", "-n")
         finally:
             run("ip", "netns", "del", name)
     except (OSError, subprocess.SubprocessError) as error:
@@ -107,8 +107,9 @@ class Network:
         return f"{self.host(place)}:{PORT}"
 
     def within(self, place: int) -> list[str]:
-        """What goes before a command so that it runs there; 0 is the hub."""
-        return ["ip", "netns", "exec", self._names[place]]
+        """What goes before a command so that it runs there; 0 is the hub. Its mounts stay those of the tests (which
+        ``ip netns exec`` copies)."""
+        return ["nsenter", f"--net=/run/netns/{self._names[place]}"]
 
     def close(self) -> None:
         for name in self._names.values():

@@ -1,36 +1,42 @@
-"""Clusters of ``tsdb start`` whose nodes are in network namespaces of their own."""
+"""Clusters of ``tsdb start`` whose nodes are in network namespaces of their own, with disks and clocks of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import http.client
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
 
 from tests.fixtures.environment import ROOT, clean_environment
+from tests.fixtures.preloaded import compiled
 from tests.fixtures.server import Process, get
 from tests.fixtures.waiting import PATIENCE_S, until
 from tests.group.nodes import Nodes
-from tests.namespaces.history import ASK_S
+from tests.namespaces.clients import ASK_S
+from tests.namespaces.disks import Disk
+from tests.namespaces.history import BOUNDED, LINEARIZABLE, SESSION, STALENESS_S
 from tests.namespaces.network import Inside, Network
 from tsdb.cluster.group.control import Request, Response
 
 PLACES = (1, 2, 3)
+SPARE = 4
 R = TypeVar("R")
 
 
 class Apart(Nodes):
-    """Three of them, and the database ``shared``, which all of them have."""
+    """Three of them, and room for a fourth; and the database ``shared``, which three of them have."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.network = Network(PLACES)
+        self.network = Network((*PLACES, SPARE))
         self.hub = Inside(self.network.hub)
 
     def address(self, place: int) -> str:
@@ -47,7 +53,7 @@ class Apart(Nodes):
     def command(self, *words: str, at: int | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self.network.within(0), sys.executable, "-m", "tsdb", *words],
-            env={**clean_environment(), **(self.variables(at) if at is not None else {})},
+            env={**clean_environment(), **(Apart.variables(self, at) if at is not None else {})},
             cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
 
@@ -82,7 +88,7 @@ class Apart(Nodes):
         super().begin()
         assert "3 replicas" in self.done("cluster", "replication", "3", at=2)
         self.sql(1, "CREATE DATABASE shared")
-        until(lambda: self.post(1, "n v=0i 1") == 204)
+        until(lambda: self.post(1, "n v=0i 1")[0] == 204)
 
     def end(self) -> None:
         super().end()
@@ -91,26 +97,37 @@ class Apart(Nodes):
 
     # As a client at a node, with a deadline
 
-    def post(self, place: int, line: str) -> int:
+    def post(self, place: int, line: str) -> tuple[int, str]:
         port = self.running[place].http_port
 
-        def ask() -> int:
+        def ask() -> tuple[int, str]:
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ASK_S)
             with contextlib.closing(connection):
                 connection.request("POST", "/write?db=shared", line.encode())
                 response = connection.getresponse()
                 response.read()
-                return response.status
+                return response.status, response.headers.get("X-Tsdb-Token", "")
 
         return self._at(place, ask)
 
-    def select(self, place: int, text: str) -> list[tuple[Any, ...]]:
+    def select(
+        self, place: int, text: str, level: str = LINEARIZABLE, tokens: Sequence[str] = ()
+    ) -> tuple[list[tuple[Any, ...]], str]:
         url = self.running[place].pg_url.rpartition("/")[0] + "/shared"
+        settings = [f"SET tsdb.read_level = '{level}'"] if level != LINEARIZABLE else []
+        settings += [f"SET tsdb.read_staleness = '{STALENESS_S:g}s'"] if level == BOUNDED else []
+        settings += [f"SET tsdb.read_token = '{token}'" for token in tokens if token]
 
-        async def ask() -> list[tuple[Any, ...]]:
+        async def ask() -> tuple[list[tuple[Any, ...]], str]:
             async with asyncio.timeout(ASK_S):
                 async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-                    return await (await connection.execute(text)).fetchall()
+                    for each in settings:
+                        await connection.execute(each.encode())
+                    rows = await (await connection.execute(text.encode())).fetchall()
+                    if level != SESSION:
+                        return rows, ""
+                    ((token,),) = await (await connection.execute("SHOW tsdb.read_token")).fetchall()
+                    return rows, token
 
         return self._at(place, lambda: asyncio.run(ask()))
 
@@ -119,3 +136,80 @@ class Apart(Nodes):
         text = "SELECT leader FROM tsdb.locations WHERE datname = 'shared' GROUP BY 1 ORDER BY count(*) DESC LIMIT 1"
         ((leader,),) = self.sql(at or min(self.running), text)
         return int(str(leader))
+
+    def level(self) -> bool:
+        """All have applied the same."""
+        return len({self.metric(place, "tsdb_replica_sequences_applied") for place in self.running}) == 1
+
+
+class Machines(Apart):
+    """Each node has a disk of its own, and a clock; a disk may be slow, full or without power, a clock wrong."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        here = Path(__file__).parent
+        sources = (here.parent / "system" / "slow_fsync.c", here / "wrong_clock.c")
+        libraries = [compiled(each, folder) for each in sources]
+        self.libraries = ":".join(str(each) for each in libraries if each is not None)
+        """None where there is no compiler."""
+        self.wrong_clocks: list[tuple[float, float]] = []
+        """From when to when somebody may rest on a time that was wrong."""
+        self.disks: dict[int, Disk] = {}
+        for place in (*PLACES, SPARE):
+            self.slow_fsync(place, 0)
+            self._clock(place).write_bytes(bytes(8))
+
+    def begin(self) -> None:
+        for place in (*PLACES, SPARE):
+            self.disks[place] = Disk(self.folder / f"disk{place}", self.data(place))
+        super().begin()
+
+    def end(self) -> None:
+        try:
+            super().end()
+        finally:
+            for disk in self.disks.values():
+                disk.close()
+
+    def _clock(self, place: int) -> Path:
+        return self.folder / f"clock{place}"
+
+    def _slowness(self, place: int) -> Path:
+        return self.folder / f"fsync{place}"
+
+    def variables(self, place: int) -> dict[str, str]:
+        return {
+            **super().variables(place),
+            "LD_PRELOAD": self.libraries,
+            "SLOW_FSYNC": str(self._slowness(place)),
+            "WRONG_CLOCK": str(self._clock(place)),
+        }
+
+    def slow_fsync(self, place: int, ms: int) -> None:
+        """Each one takes so much longer."""
+        self._slowness(place).write_text(f"{ms}\n")
+
+    def set_clock(self, place: int, ahead_s: float) -> None:
+        with open(self._clock(place), "r+b") as file:
+            file.write(struct.pack("q", round(ahead_s * 1e9)))
+
+    def clock_was_wrong(self, since: float, by_s: float) -> None:
+        """Until now: what was promised by it may be so much in the future."""
+        self.wrong_clocks.append((since, time.monotonic() + by_s))
+
+    def cut_power(self, places: Sequence[int]) -> None:
+        """All at once, as far as that can be."""
+        for place in places:
+            self.disks[place].cut_power()
+        for place in places:
+            self.kill(place)
+        for place in places:
+            self.disks[place].restore_power()
+
+    def start_again(self, place: int) -> None:
+        """As whoever supervises it does when it has ended."""
+        process = self.running.get(place)
+        if process is not None and process.popen.poll() is not None:
+            self.kill(place)
+        if place not in self.running:
+            self.start(place)

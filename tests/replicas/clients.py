@@ -25,9 +25,11 @@ AGAIN = ("57P01", "57P03", "40003")
 
 
 class Clients:
-    """A context: both run inside of it. ``noticed``: what no retry has helped against."""
+    """A context: both run inside of it, with a pause after each write and each read. ``noticed``: what no retry has
+    helped against."""
 
-    def __init__(self, nodes: Nodes, table: str) -> None:
+    def __init__(self, nodes: Nodes, table: str, pause_s: float = PAUSE_S) -> None:
+        self._pause_s = pause_s
         self.nodes = nodes
         self.table = table
         self.noticed: list[str] = []
@@ -82,7 +84,7 @@ class Clients:
                     return
                 self.again += 1
                 self._stopping.wait(PAUSE_S)
-            if self._stopping.wait(PAUSE_S):
+            if self._stopping.wait(self._pause_s):
                 return
 
     def _read_all(self) -> None:
@@ -101,7 +103,7 @@ class Clients:
                         if rows < known or rows != different:
                             self.noticed.append(f"{rows} rows, {different} different, {known} acknowledged before")
                         self.reads += 1
-                        self._stopping.wait(PAUSE_S)
+                        self._stopping.wait(self._pause_s)
             except psycopg.OperationalError as error:
                 # Without a code there was no connection, or none any more.
                 if error.sqlstate not in (None, *AGAIN):

@@ -203,7 +203,7 @@ def test_nobody_who_tries_again_notices_that_all_nodes_are_stopped_and_started_o
 @pytest.mark.nightly
 def test_writes_go_on_within_five_seconds_of_a_leaders_death(shared: Shared) -> None:
     took = []
-    with Clients(shared.nodes, "killed") as clients:
+    with Clients(shared.nodes, "killed", pause_s=0.05) as clients:
         for _ in range(KILLS):
             first = shared.leader()
             died = time.monotonic()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.preloaded import compiled
 from tests.system.soak import MIB, Soak
 
 SOURCE = Path(__file__).with_name("slow_fsync.c")
@@ -18,12 +18,7 @@ SOURCE = Path(__file__).with_name("slow_fsync.c")
 @pytest.fixture(scope="module")
 def slow_fsync(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
     """The library that makes fsync slow; None where there is no compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        return None
-    made = tmp_path_factory.mktemp("slow") / "slow_fsync.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(made), str(SOURCE), "-ldl"], check=True)
-    return made
+    return compiled(SOURCE, tmp_path_factory.mktemp("slow"))
 
 
 @pytest.fixture

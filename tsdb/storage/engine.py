@@ -98,6 +98,11 @@ class Engine:
         """The newest version, open to be read. Close it."""
         return self._shard.view()
 
+    @property
+    def has_room_on_disk(self) -> bool:
+        """Whether writes are taken; below ``Options.disk_reserve`` they are refused."""
+        return self._shard.has_room_on_disk()
+
     # ---- changes
 
     def write(

@@ -20,7 +20,7 @@ import uvloop
 from tsdb.cluster.founding import change_schema, leftovers, made_by
 from tsdb.cluster.group.applying import AppliedStore
 from tsdb.cluster.group.desk import Desk
-from tsdb.cluster.group.handing_over import give_when_drained, hand_over
+from tsdb.cluster.group.handing_over import FullDisk, give_when_drained, hand_over
 from tsdb.cluster.group.joining import CLUSTER, Place, check_meant, come_in, member_of
 from tsdb.cluster.group.proposer import Proposer
 from tsdb.cluster.group.removed import check_not_removed, removal
@@ -164,9 +164,11 @@ class Group:
 
     async def _move(self) -> None:
         """Have databases at as many nodes as they should be."""
+        full_disk = FullDisk()
         while True:
             await asyncio.sleep(MOVE_S)
             await give_when_drained(self)
+            await full_disk.look(self, self._loop.time())
             for action in self.supervisor.moves(self.state, self._loop.time()):
                 try:
                     await self.propose_here(action)

@@ -1,4 +1,5 @@
-"""A node gives what it leads to others while all goes on: before a planned stop, and when it is drained.
+"""A node gives what it leads to others while all goes on: before a planned stop, when it is drained, and when its disk
+is full.
 
 Locations go in two stages (replication design, 2.7): who is to lead has everything before the metadata say so, and
 writes wait only for that. The lead of the metadata's group goes last, since the others are decided there. What nobody
@@ -11,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from tsdb.cluster.group.supervisor import Supervisor
@@ -18,17 +20,23 @@ from tsdb.cluster.metadata.records import LocationRecord, Member
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.driver import ReplicaDriver
+from tsdb.storage.engine import Engine
 
 log = logging.getLogger(__name__)
 
 METADATA_SHARE = 0.3
 """Of the time there is, for the lead of the metadata's group."""
 _LOOK_S = 0.02
+FULL_AGAIN_S = 5.0
+"""A node that has got a lead again and still has no room on its disk gives it away after so long, then after twice as
+long, and so on."""
+FULL_AGAIN_MAX_S = 600.0
 
 
 class Leading(Protocol):
     """The part of ``group.Group`` that is needed here, on its event loop."""
 
+    engine: Engine
     driver: RaftDriver
     replicas: ReplicaDriver
     supervisor: Supervisor
@@ -54,6 +62,35 @@ async def give_when_drained(group: Leading) -> None:
     member = state.get(Member, node)
     if member is not None and member.draining and any(each.leader == node for each in state.all(LocationRecord)):
         await group.replicas.hand_over(_answering(group, lambda each: not each.draining))
+
+
+@dataclass(slots=True)
+class FullDisk:
+    """A leader without room on its disk takes no write, and others may have room: they lead instead.
+
+    Nobody knows of another node's disk, so one node after the other gets the leads; one that is full as well gives them
+    on. Where all are, the pauses grow."""
+
+    _turn: int = 0
+    _pause_s: float = FULL_AGAIN_S
+    _not_before: float = 0.0
+
+    async def look(self, group: Leading, now: float) -> None:
+        """One look."""
+        if group.engine.has_room_on_disk:
+            self._pause_s, self._not_before = FULL_AGAIN_S, 0.0
+            return
+        node = group.driver.status.node
+        others = sorted(_answering(group, lambda each: not each.draining and each.node != node))
+        if now < self._not_before or not others:
+            return
+        heir = others[self._turn % len(others)]
+        self._turn += 1
+        given = await group.replicas.hand_over([heir])
+        if given:
+            log.warning("the disk is nearly full: node %d is to lead %d locations that this node led", heir, len(given))
+            self._not_before = now + self._pause_s
+            self._pause_s = min(2 * self._pause_s, FULL_AGAIN_MAX_S)
 
 
 async def _give_locations(group: Leading, end: float) -> None:
