@@ -419,7 +419,10 @@ class IdleSessionTimeout(TsdbError):
 
 
 class CannotConnectNow(TsdbError):
+    """``passes``: another node may be about to answer instead; a query that has given nothing yet is run again."""
+
     sqlstate = "57P03"
+    passes = False
 
 
 class IoError(TsdbError):

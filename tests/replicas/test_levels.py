@@ -19,12 +19,19 @@ from tsdb.http.options import HttpOptions
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
 from tsdb.model.store import TIME_NS, ScanRequest, View
+from tsdb.session import patience
 from tsdb.types import INT8
 
 ANY = Freshness(Level.ANY)
 ANYWHERE = Freshness(anywhere=True)
 WITHIN_A_MINUTE = Freshness(Level.BOUNDED, 60 * 10**9)
 WITHIN_NO_TIME = Freshness(Level.BOUNDED, 0)
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements that nobody answers are refused at once."""
+    monkeypatch.setattr(patience, "WAIT_S", 0.0)
 
 
 def read(cluster: Replicated, node: Node, fresh: Freshness) -> list[int]:

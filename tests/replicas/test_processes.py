@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import psycopg
@@ -198,6 +199,36 @@ def test_nobody_who_tries_again_notices_that_all_nodes_are_stopped_and_started_o
     clients.check()
     # Whoever led gave it away before it went: nobody had to find out that it was gone.
     assert handed >= 1
+
+
+def test_queries_wait_for_the_next_leader(shared: Shared) -> None:
+    first = shared.leader()
+    shared.write(first, 20)
+    expected = len(shared.read())
+    other = next(place for place in shared.nodes.running if place != first)
+    answers: list[int] = []
+    ends = threading.Event()
+
+    def ask() -> None:
+        """Without trying again."""
+        with shared.connect(other) as connection:
+            while not ends.is_set():
+                answers.extend(count for (count,) in connection.execute("SELECT count(*) FROM n"))
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        try:
+            until(lambda: len(answers) > 20)
+            shared.nodes.kill(first)
+            seen = len(answers)
+            until(lambda: len(answers) > seen + 20 or any(each.done() for each in asking))
+        finally:
+            ends.set()
+        for each in asking:
+            each.result(60)
+    assert {*answers} == {expected}
+    shared.nodes.start(first)
+    shared.wait_level(first)
 
 
 @pytest.mark.nightly

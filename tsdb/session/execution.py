@@ -15,7 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tsdb.errors import InvalidParameterValue, SerializationFailure, TsdbError, UndefinedParameter, UndefinedTable
+from tsdb.errors import (
+    CannotConnectNow,
+    InvalidParameterValue,
+    SerializationFailure,
+    TsdbError,
+    UndefinedParameter,
+    UndefinedTable,
+)
 from tsdb.model.acks import Fate
 from tsdb.model.freshness import ops_of
 from tsdb.model.points import Points
@@ -37,9 +44,10 @@ from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refreshes, states_of
 from tsdb.session.freshness import Reads, Writes
 from tsdb.session.numbering import Numbering
+from tsdb.session.patience import Patience
 from tsdb.session.planning import Plan, Planner
 from tsdb.session.returned import Returned
-from tsdb.session.rowset import Done, FixedRowset, QueryRowset, Rowset
+from tsdb.session.rowset import Begun, Done, FixedRowset, QueryRowset, Rowset
 from tsdb.session.schema_changes import SchemaChanges
 from tsdb.session.temporary import Temporary
 from tsdb.session.transaction import State, Transaction
@@ -79,6 +87,21 @@ class _Running:
     cancellation: Cancellation
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A ``rowset.Again``."""
+
+    run: Callable[[_Running], Begun]
+    running: _Running
+    patience: Patience | None
+
+    def begin(self) -> Begun:
+        return self.run(self.running)
+
+    def refused(self, error: CannotConnectNow) -> Exception:
+        return error if self.patience is None else self.patience.refused(error)
+
+
 class Execution:
     """Statements of one session. ``in_use`` says how many other sessions use a database."""
 
@@ -108,6 +131,7 @@ class Execution:
         self._refreshes = refreshes
         self.turn = turn
         self._next_claim: Claim | None = None
+        self._patience: Patience | None = None
         self._permitted_in: tuple[Catalog | None, int] = (None, 0)
         self._permitted: dict[int, object] = {}
         self.temporary = Temporary(store)
@@ -259,7 +283,8 @@ class Execution:
         *,
         alone: bool = False,
     ) -> Rowset | Done:
-        """Start a plan (no utility statement). Rows are to be closed. Raises Crowded, NoTurn: then run it again later.
+        """Start a plan (no utility statement). Rows are to be closed. Raises Crowded, NoTurn, NotYet: then run it
+        again later.
 
         ``alone``: nothing comes after it in its transaction.
         """
@@ -297,21 +322,43 @@ class Execution:
         return self._query(running) if plan.query is not None else self._modify(running, alone=alone)
 
     def _query(self, running: _Running) -> Rowset:
-        plan, context = running.plan, running.context
+        plan = running.plan
         assert plan.query is not None
+        again = _Again(self._begun, running, self._patience_of(running))
         claim = self._entered_claim(widens=plan.query.widens, reads_texts=plan.query.reads_texts)
-        view = self.writing.view(self._reads.freshness())
         try:
-            plan = self._planner.fresh(plan, context, running.types, view.catalog)
-            assert plan.query is not None
-            self._check_permission(view.catalog, context, plan.query)
-            rows = self._queries.run(plan.query, view, running.values, context, dictionaries=True)
+            begun = again.begin()
+        except CannotConnectNow as error:
+            claim.release()
+            raise again.refused(error) from None
         except BaseException:
-            view.close()
             claim.release()
             raise
         verb = "EXPLAIN" if isinstance(plan.statement, Explain) else "SELECT"
-        return QueryRowset(rows, view, claim, self.turn if plan.long else None, verb)
+        return QueryRowset(begun, claim, self.turn if plan.long else None, verb, again)
+
+    def _begun(self, running: _Running) -> Begun:
+        """A query's first step, in a view of what there is now."""
+        context = running.context
+        view = self.writing.view(self._reads.freshness())
+        try:
+            plan = self._planner.fresh(running.plan, context, running.types, view.catalog)
+            assert plan.query is not None
+            self._check_permission(view.catalog, context, plan.query)
+            return self._queries.run(plan.query, view, running.values, context, dictionaries=True), view
+        except BaseException:
+            view.close()
+            raise
+
+    def _patience_of(self, running: _Running) -> Patience | None:
+        """For another node to answer; None where the query must not be run twice: what it calls has effects, or it
+        reads what its transaction has read."""
+        query = running.plan.query
+        if query is None or query.has_effects or (self._transaction.state is State.BLOCK and self._repeatable()):
+            return None
+        if self._patience is None or self._patience.cancellation is not running.cancellation:
+            self._patience = Patience(running.cancellation)
+        return self._patience
 
     def _check_permission(self, catalog: Catalog, context: Context, query: Prepared) -> None:
         """Whether the role may read what a query names: asked once for each plan, state of the schema and role.

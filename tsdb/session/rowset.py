@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import pyarrow as pa
 
 from tsdb import prompt
+from tsdb.errors import AdminShutdown, CannotConnectNow
 from tsdb.model.store import View
 from tsdb.session.budget import SMALL_BYTES, Claim, Crowded
+from tsdb.session.patience import NotYet
 from tsdb.session.turns import NoTurn, Turn
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.types import TEXT
@@ -36,7 +38,7 @@ class Rowset(Protocol):
     def columns(self) -> tuple[ResultColumn, ...]: ...
 
     def next(self) -> pa.RecordBatch | None:
-        """Raises Crowded or NoTurn, having done nothing, when there is no memory or no turn for more rows now."""
+        """Raises Crowded, NoTurn or NotYet, having done nothing: no memory, no turn or no node for more rows now."""
         ...
 
     @property
@@ -57,18 +59,38 @@ class Rowset(Protocol):
     def close(self) -> None: ...
 
 
-class QueryRowset:
-    """A query's rows, the view that they are read from, the claim of their memory (which has entered), and the turn
-    that computing more of them needs, if it may take long."""
+Begun: TypeAlias = tuple[Rows, View]
+"""A query's rows, and the view that they are read from."""
 
-    def __init__(self, rows: Rows, view: View, claim: Claim, turn: Turn | None = None, verb: str = "SELECT") -> None:
-        self._rows = rows
-        self._view = view
+
+class Again(Protocol):
+    """How a query that has given nothing yet begins anew, where a node has died that it reads."""
+
+    def begin(self) -> Begun:
+        """In a view of what there is now. Raises CannotConnectNow, as before."""
+        ...
+
+    def refused(self, error: CannotConnectNow) -> Exception:
+        """What is to be raised: ``NotYet``, or the error."""
+        ...
+
+
+class QueryRowset:
+    """A query that has begun, the claim of its rows' memory (which has entered), and the turn that computing more of
+    them needs, if it may take long. Until there is a first row, and its client has got no answer, it may begin
+    ``again``."""
+
+    def __init__(
+        self, begun: Begun, claim: Claim, turn: Turn | None = None, verb: str = "SELECT", again: Again | None = None
+    ) -> None:
+        self._rows, self._view = begun
         self._claim = claim
         self._turn = turn
         self._wanted = max(SMALL_BYTES, claim.bytes)
         self._verb = verb
-        self._open = True
+        self._again = again
+        self._open = self._reads = True
+        self._cancelled = self._given = False
 
     @property
     def columns(self) -> tuple[ResultColumn, ...]:
@@ -79,9 +101,45 @@ class QueryRowset:
             self._turn.enter()
         if not self._claim.enter(self._wanted):
             raise Crowded(self._claim)
-        batch = next(iter(self._rows), None)
+        try:
+            batch = self._next()
+        except CannotConnectNow as error:
+            raise self._failure(error) from None
+        self._again = None
+        self._given = self._given or batch is not None
         self._wanted = max(SMALL_BYTES, self._claim.hold(batch.nbytes if batch is not None else 0))
         return batch
+
+    def _next(self) -> pa.RecordBatch | None:
+        if not self._reads and self._again is not None:
+            columns = self._rows.columns
+            self._rows, self._view = self._again.begin()
+            self._reads = True
+            # Who cancelled meanwhile has told the rows from before.
+            if self._cancelled:
+                self._rows.cancel()
+            if self._rows.columns != columns:
+                raise CannotConnectNow("what is read has other columns now", hint="Run the statement again.")
+        return next(iter(self._rows), None)
+
+    def _failure(self, error: CannotConnectNow) -> Exception:
+        if self._again is not None:
+            # What came of it is nothing: all of it begins anew.
+            self._close_rows()
+            return self._again.refused(error)
+        if error.passes and self._given:
+            return AdminShutdown(
+                f"a node was lost after it had given rows: {error.message}", hint="Run the statement again."
+            )
+        return error
+
+    def _close_rows(self) -> None:
+        if self._reads:
+            self._reads = False
+            try:
+                self._rows.close()
+            finally:
+                self._view.close()
 
     @property
     def ended(self) -> bool:
@@ -91,18 +149,20 @@ class QueryRowset:
         return f"{self._verb} {rows}" if self._verb == "SELECT" else self._verb
 
     def cancel(self) -> None:
+        self._cancelled = True
         self._rows.cancel()
 
     def rest(self, left_bytes: int) -> None:
+        # What a cursor's client reads later is of the moment when it was declared.
+        self._again = None
         self._claim.rest(left_bytes)
 
     def close(self) -> None:
         if self._open:
             self._open = False
             try:
-                self._rows.close()
+                self._close_rows()
             finally:
-                self._view.close()
                 self._claim.release()
 
 
@@ -238,7 +298,7 @@ class RowStream:
             self._begun = piece, None
         except prompt.MayWait:
             raise
-        except (Crowded, NoTurn):
+        except (Crowded, NoTurn, NotYet):
             pass  # nothing was done
         except Exception as error:
             self._begun = None, error
@@ -271,7 +331,7 @@ class RowStream:
 
     def step(self, left: int | None, check: Callable[[], None]) -> Piece | None:
         """The next piece where ``left`` rows are still wanted; with the last one the rowset is closed. ``check``
-        raises when nobody wants it. May block; raises Crowded, NoTurn."""
+        raises when nobody wants it. May block; raises Crowded, NoTurn, NotYet."""
         check()
         piece = self.next(left)
         if piece.last if piece is not None else left != 0:

@@ -1,8 +1,8 @@
 """Where a session's blocking work runs: in the pool that all sessions share, in its turn, within the budget of
 results. A query whose kind has lately been short runs on the event loop instead, as long as it need not wait.
 
-What waits, for a turn, a thread or memory, is cancelled at once; what runs is cancelled by its ``Cancellation``'s
-target.
+What waits, for a turn, a thread, memory or another node, is cancelled at once; what runs is cancelled by the target of
+its ``Cancellation``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tsdb.errors import TsdbError
 from tsdb.prompt import MayWait
 from tsdb.session.budget import Budget, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
+from tsdb.session.patience import NotYet
 from tsdb.session.turns import NoTurn, Turn, Turns
 from tsdb.sql.pace import SHORT_S, Pace
 
@@ -32,6 +33,7 @@ _LOOK_S = 0.25
 WaitEvent = tuple[str, str]
 FOR_TURN: WaitEvent = ("Extension", "QueryTurn")
 FOR_MEMORY: WaitEvent = ("Extension", "ResultMemory")
+FOR_NODE: WaitEvent = ("Extension", "AnotherNode")
 
 
 class Work:
@@ -65,6 +67,8 @@ class Work:
                 await self._wait_for(crowded.claim, self._budget.cut_stalled, FOR_MEMORY)
             except NoTurn as without:
                 await self._wait_for(without.turn, self._turns.look, FOR_TURN)
+            except NotYet as refused:
+                await self._pause(refused.seconds)
 
     async def at_pace(self, pace: Pace | None, function: Callable[[], T]) -> T:
         """As a call; ``function`` runs a query that has not begun, and ``pace`` says whether it may run here."""
@@ -131,6 +135,19 @@ class Work:
         finally:
             self._waits(None)
             cancellation.waited(entered.cancel)
+
+    async def _pause(self, seconds: float) -> None:
+        """Raises QueryCanceled."""
+        over = asyncio.get_running_loop().create_future()
+        cancellation = self._cancellation()
+        cancellation.wait(over.cancel)
+        self._waits(FOR_NODE)
+        try:
+            await asyncio.wait([over], timeout=seconds)
+            cancellation.check()
+        finally:
+            self._waits(None)
+            cancellation.waited(over.cancel)
 
     async def ended(self) -> None:
         """Until nothing of this session runs in a thread."""

@@ -55,6 +55,7 @@ from tsdb.sql.pace import Pace
 from tsdb.sql.plan import Plan, PlannedScan, Undecided
 from tsdb.sql.result import ResultColumn, Rows
 from tsdb.sql.selection.execution import SelectionExecution
+from tsdb.sql.session_calls import FUNCTION
 from tsdb.sql.statement import CACHED_STATEMENT_CHARACTERS, Explain, LiftedSelect, Select
 from tsdb.sql.templates import Templates
 from tsdb.sql.values import RunValues
@@ -105,6 +106,11 @@ class Prepared:
             if scan.source.series is not None
             for key in scan.columns
         )
+
+    @cached_property
+    def has_effects(self) -> bool:
+        """Whether it calls what changes the session: a lock, a notification, a setting."""
+        return f"{FUNCTION}(" in self.plan.sql
 
     @cached_property
     def computes(self) -> bool:

@@ -50,6 +50,10 @@ class RingMap:
     def replicas_of(self, location: int) -> int:
         return self._leaders.replica_count(location)
 
+    def replicated(self, database: Database) -> bool:
+        """Whether several nodes have it."""
+        return self._leaders.replicated(database)
+
     def others_may_lead(self, location: int) -> bool:
         """Whether it has replicas at other nodes than its leader."""
         return self._leaders.replica_count(location) > 1

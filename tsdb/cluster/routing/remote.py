@@ -15,7 +15,7 @@ import pyarrow as pa
 from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
-from tsdb.errors import CannotConnectNow, QueryCanceled, TsdbError
+from tsdb.errors import AdminShutdown, CannotConnectNow, QueryCanceled, TsdbError
 from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
@@ -134,6 +134,8 @@ class RemoteScan:
             return
         if isinstance(outcome, Failed):
             error = error_of(outcome)
+            if isinstance(error, AdminShutdown):
+                raise self._lost(error.message)
             error.where = f"scan at {self.share.name}"
             raise error
         if isinstance(outcome, NotLeader):

@@ -6,8 +6,9 @@ particular order, this node's first. Cells of all nodes come before batches of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,18 @@ class ScatterView:
         return self._ring.nodes_in_range(found[0], series, span)
 
     def scan(self, request: ScanRequest) -> Scan:
+        try:
+            return self._scan(request)
+        except CannotConnectNow as error:
+            self._told_passing(request.series, error)
+            raise
+
+    def _told_passing(self, series: Series, error: CannotConnectNow) -> None:
+        """What one node refuses another may soon answer, where several have it."""
+        found = self.catalog.series_by_number.get(series.number)
+        error.passes = found is not None and self._ring.replicated(found[0])
+
+    def _scan(self, request: ScanRequest) -> Scan:
         nodes = self._nodes(request.series, request.range)
         others = {node: locations for node, locations in nodes.items() if node != self._ring.node}
         if not others:
@@ -98,7 +111,7 @@ class ScatterView:
                 _close(own.batches)
             raise
         schema = Output(request, _NO_TAGSETS).schema if own is None or own.groups is not None else own.schema
-        gathered = _Gathered(own, running)
+        gathered = _Gathered(own, running, partial(self._told_passing, request.series))
         return Scan(schema, gathered, statistics, gathered.cells(), cancel=gathered.cancel)
 
     def _own(self, request: ScanRequest, locations: Sequence[Location]) -> Scan:
@@ -191,26 +204,37 @@ class ScatterView:
 
 
 class _Gathered:
-    """The batches of a scan at several nodes, and its cells before them."""
+    """The batches of a scan at several nodes, and its cells before them. ``passing`` is told what a node refuses."""
 
-    def __init__(self, own: Scan | None, running: Sequence[RemoteScan]) -> None:
+    def __init__(
+        self, own: Scan | None, running: Sequence[RemoteScan], passing: Callable[[CannotConnectNow], None]
+    ) -> None:
         self._own = own
         self._running = running
+        self._passing = passing
         self._batches = self._all()
 
     def cells(self) -> Iterator[SummaryCells]:
-        if self._own is not None:
-            if self._own.groups is not None:
-                yield cells_of_groups(self._own.groups)
-            yield from self._own.cells
-        for each in self._running:
-            yield from each.cells()
+        try:
+            if self._own is not None:
+                if self._own.groups is not None:
+                    yield cells_of_groups(self._own.groups)
+                yield from self._own.cells
+            for each in self._running:
+                yield from each.cells()
+        except CannotConnectNow as error:
+            self._passing(error)
+            raise
 
     def _all(self) -> Iterator[pa.RecordBatch]:
-        if self._own is not None:
-            yield from self._own.batches
-        for each in self._running:
-            yield from each.batches()
+        try:
+            if self._own is not None:
+                yield from self._own.batches
+            for each in self._running:
+                yield from each.batches()
+        except CannotConnectNow as error:
+            self._passing(error)
+            raise
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         return self

@@ -1,0 +1,135 @@
+"""Four nodes, three of which have a database: what the fourth is asked when the node dies that it asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.fixtures.waiting import until
+from tests.group.together import Together
+from tests.replicas.replicated_world import leader_of
+from tests.routing.spread import SqlPorts
+from tsdb.cluster.group.control import Done, Replicate
+from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.node import Node
+from tsdb.cluster.routing import arrow, exchange, remote
+
+ROWS = 200_000
+SUM = "SELECT count(*), sum(v) FROM many WHERE v % 2 = 0"
+EXPECTED = (ROWS // 2, ROWS // 2 * (ROWS // 2 + 1))
+
+
+class Four:
+    """``asked`` has no replica of the database ``shared``."""
+
+    def __init__(self, together: Together, ports: SqlPorts) -> None:
+        self.together = together
+        self.ports = ports
+
+    @property
+    def nodes(self) -> dict[int, Node]:
+        return self.together.nodes
+
+    def asked(self) -> Node:
+        any_node = next(iter(self.nodes.values()))
+        number = any_node.catalog.find("shared").number
+        voters = {voter for each in any_node.metadata.all(LocationRecord) if each.database == number
+                  for voter in each.voters}  # fmt: skip
+        (place,) = {*self.nodes} - voters
+        return self.nodes[place]
+
+    def connect(self) -> psycopg.Connection:
+        return self.ports.connect(self.asked(), "shared")
+
+    def stop_leader(self) -> int:
+        place = leader_of(self.asked(), "shared")
+        assert place
+        self.together.stop(place)
+        return place
+
+    def start(self, place: int) -> None:
+        """Until it has all that the others have."""
+        self.together.start(place)
+        until(lambda: leader_of(self.asked(), "shared") != 0)
+        with self.ports.connect(self.nodes[place], "shared") as connection:
+            connection.execute("SET tsdb.read_level = 'any'")
+            until(lambda: connection.execute(SUM).fetchone() == EXPECTED)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Four]:
+    folder: Path = tmp_path_factory.mktemp("four")
+    together, ports = Together(folder), SqlPorts(folder)
+    try:
+        together.found()
+        for place in (1, 2, 3, 4):
+            together.start(place, join=1 if place > 1 else None)
+        until(lambda: together.roles(1) == dict.fromkeys((1, 2, 3, 4), "voter"))
+        assert isinstance(together.ask(1, Replicate(3)), Done)
+        with ports.connect(together.nodes[1]) as connection:
+            connection.execute("CREATE DATABASE shared")
+        for node in together.nodes.values():
+            until(lambda: "shared" in node.catalog.databases)  # noqa: B023
+        four = Four(together, ports)
+        with four.connect() as connection:
+            for name in ("many", "few"):
+                connection.execute(f"CREATE TABLE {name} (time timestamptz, v int8)".encode())
+            connection.execute("SET tsdb.acks = 'all'")
+            connection.execute("INSERT INTO few VALUES ('2026-01-01', 1), ('2026-01-02', 2), ('2026-01-03', 3)")
+            connection.execute(
+                "INSERT INTO many SELECT '2026-01-01'::timestamptz + i * interval '1 ms', i "
+                f"FROM generate_series(1, {ROWS}) i"
+            )
+        yield four
+    finally:
+        ports.close()
+        together.end()
+
+
+@pytest.fixture
+def when_a_part_comes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Have something done when a part of an answer has come to whoever asked, and no later one."""
+    monkeypatch.setattr(arrow, "BATCH_BYTES_MAX", 1 << 17)
+    monkeypatch.setattr(exchange, "WINDOW_BYTES", 1)
+    monkeypatch.setattr(remote, "TOLD_BYTES", 1)
+
+    def then(call: Callable[[], object], part: int = 1) -> None:
+        decoded, parts = arrow.decoded, count(1)
+
+        def seen(body: memoryview) -> Any:
+            if next(parts) == part:
+                call()
+            return decoded(body)
+
+        monkeypatch.setattr(remote, "decoded", seen)
+
+    return then
+
+
+def test_a_query_whose_node_dies_is_answered_by_the_next_one(
+    four: Four, when_a_part_comes: Callable[..., None]
+) -> None:
+    stopped: list[int] = []
+    with four.connect() as connection:
+        connection.execute("SET tsdb.read_level = 'linearizable'")
+        when_a_part_comes(lambda: stopped.append(four.stop_leader()))
+        assert connection.execute("SELECT max(v), count(DISTINCT v % 1000) FROM many").fetchone() == (ROWS, 1000)
+        assert stopped
+        assert connection.execute(SUM).fetchone() == EXPECTED
+    four.start(stopped[0])
+
+
+def test_rows_of_a_node_that_dies_are_not_taken_back(four: Four, when_a_part_comes: Callable[..., None]) -> None:
+    stopped: list[int] = []
+    with four.connect() as connection:
+        when_a_part_comes(lambda: stopped.append(four.stop_leader()), 12)
+        with pytest.raises(errors.AdminShutdown, match="after it had given rows"):
+            connection.execute("SELECT time, v FROM many")
+        assert connection.execute(SUM).fetchone() == EXPECTED
+    four.start(stopped[0])
