@@ -19,6 +19,7 @@ from tsdb.cluster.group.control import Done, Replicate
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
 from tsdb.cluster.routing import arrow, exchange, remote
+from tsdb.session import patience
 
 ROWS = 200_000
 SUM = "SELECT count(*), sum(v) FROM many WHERE v % 2 = 0"
@@ -47,16 +48,32 @@ class Four:
     def connect(self) -> psycopg.Connection:
         return self.ports.connect(self.asked(), "shared")
 
+    def leader(self) -> int:
+        """As a node knows it that does not go."""
+        return until(lambda: leader_of(self.asked(), "shared"))
+
     def stop_leader(self) -> int:
-        place = leader_of(self.asked(), "shared")
-        assert place
+        place = self.leader()
         self.together.stop(place)
         return place
 
+    def stop_all_but_one(self) -> list[int]:
+        """Of the nodes that have it: nobody leads it then, for good."""
+        asked = self.asked()
+        leader = self.leader()
+        others = [place for place, node in self.nodes.items() if node is not asked and place != leader]
+        stopped = [leader, others[0]]
+        for place in stopped:
+            self.together.stop(place)
+        return stopped
+
     def start(self, place: int) -> None:
-        """Until it has all that the others have."""
         self.together.start(place)
-        until(lambda: leader_of(self.asked(), "shared") != 0)
+        self.caught_up(place)
+
+    def caught_up(self, place: int) -> None:
+        """Until it has all that the others have."""
+        assert self.leader()
         with self.ports.connect(self.nodes[place], "shared") as connection:
             connection.execute("SET tsdb.read_level = 'any'")
             until(lambda: connection.execute(SUM).fetchone() == EXPECTED)
@@ -133,3 +150,48 @@ def test_rows_of_a_node_that_dies_are_not_taken_back(four: Four, when_a_part_com
             connection.execute("SELECT time, v FROM many")
         assert connection.execute(SUM).fetchone() == EXPECTED
     four.start(stopped[0])
+
+
+def test_what_may_be_old_is_asked_of_any_node_that_has_it(four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "WAIT_S", 0.0)
+    with four.connect() as connection:
+        # It is seen by this session, at a node that has it.
+        connection.execute("SET tsdb.read_level = 'session'")
+        assert connection.execute(SUM).fetchone() == EXPECTED
+        stopped = four.stop_all_but_one()
+        for level in ("any", "session", "bounded"):
+            connection.execute(f"SET tsdb.read_level = '{level}'; SET tsdb.read_staleness = '1h'".encode())
+            assert until(lambda: _answer(connection)) == EXPECTED
+        (token,) = connection.execute("SHOW tsdb.read_token").fetchone() or ("",)
+        for refused in (
+            "SET tsdb.read_level = 'linearizable'",
+            "SET tsdb.read_level = 'bounded'; SET tsdb.read_staleness = 0",
+            f"SET tsdb.read_level = 'session'; SET tsdb.read_token = '{token.split('.')[0]}.1000000'",
+        ):
+            connection.execute(refused.encode())
+            with pytest.raises(errors.CannotConnectNow):
+                connection.execute(SUM)
+    for place in stopped:
+        four.together.start(place)
+    for place in stopped:
+        four.caught_up(place)
+
+
+def _answer(connection: psycopg.Connection) -> tuple[Any, ...] | None:
+    try:
+        return connection.execute(SUM).fetchone()
+    except errors.CannotConnectNow:
+        return None
+
+
+def test_what_a_later_leader_took_back_is_told_once(four: Four) -> None:
+    with four.connect() as connection:
+        connection.execute("SET tsdb.read_level = 'session'")
+        assert connection.execute(SUM).fetchone() == EXPECTED
+        (token,) = connection.execute("SHOW tsdb.read_token").fetchone() or ("",)
+        location, _, _ = token.partition(":")
+        # Another epoch's op is in its place.
+        connection.execute(f"RESET tsdb.read_token; SET tsdb.read_token = '{location}:1000.1'".encode())
+        with pytest.raises(errors.SerializationFailure, match="taken back"):
+            connection.execute(SUM)
+        assert connection.execute(SUM).fetchone() == EXPECTED

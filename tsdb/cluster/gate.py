@@ -27,6 +27,7 @@ class Gate:
         self._leaders = leaders
         self._shared = shared
         self._fresh = fresh
+        self.fresh = fresh
         self.seen = fresh.seen
         self._applied: Token = {}
         self._passed: set[int] = set()
@@ -37,6 +38,7 @@ class Gate:
         if found is not None and not self.is_enough(view, series, span):
             missing = self._missing(*found, span)
             if missing:
+                self._check_led(missing)
                 self._pass(view, found[0], missing, LINEARIZABLE)
         self._check_same(view.catalog, series)
 
@@ -82,6 +84,11 @@ class Gate:
             raise CannotConnectNow(
                 "what a statement reads here has become older than it may be", hint="Run the statement again."
             )
+
+    def _check_led(self, locations: list[int]) -> None:
+        """Who asks for what may be old asks somebody else if this node does not have it, at once."""
+        if self.fresh.level is not Level.LINEARIZABLE and not all(map(self._leaders.leads, locations)):
+            raise CannotConnectNow("this node has not all of what is read, or nothing as new, and does not lead it")
 
     def _check_same(self, catalog: Catalog, series: Series) -> None:
         """What the statement was made for is what the view has, also when it was renewed."""

@@ -75,6 +75,15 @@ class Leaders:
             return found
         return self._node if self._state.get(LocationRecord, location) is not None else 0
 
+    def leads(self, location: int) -> bool:
+        """Whether this node leads a location."""
+        return self.leader_of(location) == self._node
+
+    def voters_of(self, location: int) -> tuple[int, ...]:
+        """The nodes that have a vote in a location."""
+        found = self._state.get(LocationRecord, location)
+        return () if found is None else found.voters
+
     def epoch_of(self, location: int) -> int:
         found = self._state.get(LocationRecord, location)
         return 0 if found is None else found.epoch

@@ -24,6 +24,7 @@ from tsdb.cluster.routing.exchange import Outgoing
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import (
     FATES,
+    LEVELS,
     CloseViews,
     CommitEffects,
     ConfirmOps,
@@ -35,6 +36,7 @@ from tsdb.cluster.routing.messages import (
     LookAtSequence,
     LookAtSizes,
     Looks,
+    Newness,
     NotLeader,
     Opened,
     OpenView,
@@ -79,6 +81,7 @@ THREADS = 8
 VIEWS_MAX = 1024
 """Views that one other node has open here."""
 CATCH_UP_S = 5.0
+_NEWEST = Newness()
 
 
 class Here(Protocol):
@@ -147,7 +150,8 @@ class Answering:
                 view = (await self._view(peer, question.looks)).view
                 return Texts(), await self._run(lambda: _tag_values(view, question))
             case OpenView():
-                return Opened((await self._view(peer, question.looks)).view.moment.counter), b""
+                looked = await self._view(peer, question.looks, question.newness)
+                return Opened(looked.view.moment.counter), b""
             case CloseViews():
                 for number in question.views:
                     if (found := self._views.get(peer, {}).pop(number, None)) is not None:
@@ -195,6 +199,15 @@ class Answering:
         for each in led:
             found = self._record(each.location)
             if found is None or found.leader != self._node:
+                epoch, leader = (0, 0) if found is None else (found.epoch, found.leader)
+                return NotLeader(each.location, epoch, leader)
+        return None
+
+    def _not_had(self, locations: Sequence[Led]) -> NotLeader | None:
+        """What this node has no vote in. Whether it is new enough is seen when it is read."""
+        for each in locations:
+            found = self._record(each.location)
+            if found is None or self._node not in found.voters:
                 epoch, leader = (0, 0) if found is None else (found.epoch, found.leader)
                 return NotLeader(each.location, epoch, leader)
         return None
@@ -267,7 +280,7 @@ class Answering:
 
     # Reading
 
-    async def _view(self, peer: int, looks: Looks) -> _Looked:
+    async def _view(self, peer: int, looks: Looks, newness: Newness = _NEWEST) -> _Looked:
         """The view of that number: the one that there is, or a new one."""
         views = self._views.setdefault(peer, {})
         found = views.get(looks.view)
@@ -280,12 +293,12 @@ class Answering:
             found = views.get(looks.view)
         if found is None:
             seen = Seen()
-            found = views[looks.view] = _Looked(self._here.own_view(Freshness(seen=seen)), seen)
+            found = views[looks.view] = _Looked(self._here.own_view(_freshness(newness, seen)), seen)
         return found
 
     async def _scan(self, peer: int, question: RunScan, stream: Outgoing) -> Reply:
         started = time.perf_counter()
-        refused = await self._not_led(question.led)
+        refused = self._not_had(question.led) if question.follows else await self._not_led(question.led)
         if refused is not None:
             return refused
         looked = await self._view(peer, question.looks)
@@ -348,6 +361,14 @@ class Answering:
             return Values(tuple(chain.from_iterable(found)))
         finally:
             view.close()
+
+
+def _freshness(newness: Newness, seen: Seen) -> Freshness:
+    """Raises ProtocolViolation."""
+    if not 0 <= newness.level < len(LEVELS):
+        raise ProtocolViolation(f"a question of another node has no read level: {newness.level}")
+    seen.wrote(newness.seen)
+    return Freshness(LEVELS[newness.level], newness.staleness_ns, seen)
 
 
 def _check_acks(acks: int) -> None:

@@ -207,6 +207,10 @@ class Exchange:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *arguments)
 
+    def reaches(self, peer: int) -> bool:
+        """Whether a connection to a node is open."""
+        return self._paths.session(peer) != 0
+
     # Asking, on the event loop
 
     async def ask(self, peer: int, question: Question, body: Octets = b"", seconds: float = ANSWER_S) -> Reply:

@@ -44,6 +44,15 @@ class RingMap:
         """The node that has what a database has once: sequences, how far its continuous views are stored."""
         return self.leader_of(database.locations[0])
 
+    def replica_in(self, location: Location, is_there: Callable[[int], bool], turn: int) -> int:
+        """Who is asked for what may be old: the leader if it is there, another node that has a vote and is, the
+        ``turn``-th of them; or else the leader. Raises CannotConnectNow where nobody leads and nobody is there."""
+        leader = self._leaders.leader_of(location.number)
+        if leader == self.node or (leader and is_there(leader)):
+            return leader
+        there = [node for node in self._leaders.voters_of(location.number) if node != self.node and is_there(node)]
+        return there[turn % len(there)] if there else self.leader_of(location)
+
     def led(self, locations: Sequence[Location]) -> tuple[Led, ...]:
         return tuple(Led(each.number, self._leaders.epoch_of(each.number)) for each in locations)
 

@@ -14,11 +14,13 @@ from tsdb import errors
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import ProtocolViolation, TsdbError
 from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.freshness import Level
 
 CHANNEL = 1
 """The first byte of all of these: snapshots of the metadata begin otherwise (``tsdb.cluster.pieces``)."""
 
 FATES = (Fate.UNKNOWN, Fate.COMMITTED, Fate.REVERTED)
+LEVELS = (Level.LINEARIZABLE, Level.SESSION, Level.BOUNDED, Level.ANY)
 
 _HEAD = struct.Struct(">BI")
 
@@ -159,11 +161,12 @@ class Looks(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunScan(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Answered by a stream of ``Part``, and ``Ended``."""
+    """Answered by a stream of ``Part``, and ``Ended``. ``follows``: who has a vote in the locations may answer."""
 
     looks: Looks
     led: tuple[Led, ...]
     conditions: Conditions
+    follows: bool = False
 
 
 class TagValues(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -174,10 +177,19 @@ class TagValues(msgspec.Struct, frozen=True, array_like=True, tag=4):
     columns: tuple[int, ...]
 
 
+class Newness(msgspec.Struct, frozen=True, array_like=True):
+    """How new what is read has to be (``Freshness``): the level's place in ``LEVELS``, and what it is about."""
+
+    level: int = 0
+    staleness_ns: int = 0
+    seen: tuple[SeenOp, ...] = ()
+
+
 class OpenView(msgspec.Struct, frozen=True, array_like=True, tag=5):
     """Answered by ``Opened``."""
 
     looks: Looks
+    newness: Newness = Newness()
 
 
 class CloseViews(msgspec.Struct, frozen=True, array_like=True, tag=6):

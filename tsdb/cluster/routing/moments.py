@@ -9,12 +9,12 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tsdb.cluster.routing.exchange import Exchange
-from tsdb.cluster.routing.messages import CloseViews, Looks, Opened, OpenView
+from tsdb.cluster.routing.messages import CloseViews, Looks, Newness, Opened, OpenView
 from tsdb.errors import InternalError
 from tsdb.model.points import Int64s
 from tsdb.model.store import Free, Moment
@@ -25,8 +25,9 @@ _numbers = itertools.count(1)
 class RemoteViews:
     """The views of other nodes that belong to one view here, by node; they are closed when nobody holds this."""
 
-    def __init__(self, exchange: Exchange, catalog: int) -> None:
+    def __init__(self, exchange: Exchange, catalog: int, newness: Callable[[], Newness]) -> None:
         self._exchange = exchange
+        self._newness = newness
         self._catalog = catalog
         self._lock = threading.Lock()
         self._open: dict[int, tuple[int, int]] = {}
@@ -39,7 +40,9 @@ class RemoteViews:
             if found is None:
                 number = next(_numbers)
                 reply = self._exchange.run(
-                    self._exchange.ask(node, OpenView(Looks(number, False, self._catalog)), seconds=OPEN_S)
+                    self._exchange.ask(
+                        node, OpenView(Looks(number, False, self._catalog), self._newness()), seconds=OPEN_S
+                    )
                 ).result()
                 if not isinstance(reply, Opened):
                     raise InternalError(f"a view is not opened by {reply}")

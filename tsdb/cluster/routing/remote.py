@@ -15,7 +15,7 @@ import pyarrow as pa
 from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
-from tsdb.errors import AdminShutdown, CannotConnectNow, QueryCanceled, TsdbError
+from tsdb.errors import AdminShutdown, CannotConnectNow, QueryCanceled, SerializationFailure, TsdbError
 from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
@@ -136,6 +136,9 @@ class RemoteScan:
             error = error_of(outcome)
             if isinstance(error, AdminShutdown):
                 raise self._lost(error.message)
+            if isinstance(error, SerializationFailure) and self._seen is not None:
+                # It was taken back, and this was said once.
+                self._seen.forget([each.location for each in self._question.led])
             error.where = f"scan at {self.share.name}"
             raise error
         if isinstance(outcome, NotLeader):

@@ -6,6 +6,7 @@ particular order, this node's first. Cells of all nodes come before batches of a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,11 +20,13 @@ from tsdb.cluster.led import locations_in_range
 from tsdb.cluster.routing.arrow import cells_of_groups, decoded
 from tsdb.cluster.routing.conditions import conditions_of, undecided
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
-from tsdb.cluster.routing.map import RingMap
+from tsdb.cluster.routing.map import RingMap, by_node
 from tsdb.cluster.routing.messages import (
+    LEVELS,
     LookAtChanges,
     LookAtProgress,
     Looks,
+    Newness,
     Question,
     Reply,
     RunScan,
@@ -36,6 +39,7 @@ from tsdb.cluster.routing.restricted import restricted
 from tsdb.errors import CannotConnectNow, InternalError
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
+from tsdb.model.freshness import Level, ops_in
 from tsdb.model.ring import Location
 from tsdb.model.schema import Series
 from tsdb.model.store import Moment, Scan, ScanRequest, ScanStatistics, TimeRange
@@ -47,6 +51,7 @@ from tsdb.storage.tagsets import TagSetIndex
 from tsdb.storage.view import StorageView
 
 _NO_TAGSETS = TagSetIndex().snapshot()
+_TURNS = itertools.count()
 
 
 class ScatterView:
@@ -58,7 +63,11 @@ class ScatterView:
         self._gate = gate
         self._ring = ring
         self._exchange = exchange
-        self._views = RemoteViews(exchange, view.catalog.version)
+        self._views = RemoteViews(exchange, view.catalog.version, self._newness)
+        self._may_be_old = gate is not None and gate.fresh.level is not Level.LINEARIZABLE
+        # A statement that is run again asks another node.
+        self._turn = next(_TURNS) if self._may_be_old else 0
+        self._chosen: dict[int, int] = {}
         self._moment: ScatterMoment | None = None
 
     @property
@@ -78,7 +87,25 @@ class ScatterView:
             return {}
         if self._gate is not None and self._gate.is_enough(self._view, series, span):
             return {self._ring.node: list(locations_in_range(found[0], series, span))}
+        if self._may_be_old and self._ring.replicated(found[0]):
+            return by_node(locations_in_range(found[0], series, span), self._any_replica)
         return self._ring.nodes_in_range(found[0], series, span)
+
+    def _any_replica(self, location: Location) -> int:
+        """The same one for all of the statement, which sees one state of it."""
+        found = self._chosen.get(location.number)
+        if found is None:
+            found = self._ring.replica_in(location, self._exchange.reaches, self._turn)
+            self._chosen[location.number] = found
+        return found
+
+    def _newness(self) -> Newness:
+        """What other nodes are told of how new it has to be."""
+        if self._gate is None or not self._may_be_old:
+            return Newness()
+        fresh = self._gate.fresh
+        seen = () if fresh.seen is None or fresh.level is not Level.SESSION else ops_in(fresh.seen.token)
+        return Newness(LEVELS.index(fresh.level), fresh.staleness_ns, seen)
 
     def scan(self, request: ScanRequest) -> Scan:
         try:
@@ -130,7 +157,7 @@ class ScatterView:
         if columns:
             batch = self._told(node, TagValues(looks, request.series.number, columns))[1]
             values = {column: batch.column(at).drop_null() for at, column in enumerate(columns)}
-        question = RunScan(looks, self._ring.led(locations), conditions_of(request, values))
+        question = RunScan(looks, self._ring.led(locations), conditions_of(request, values), self._may_be_old)
         seen = None if self._gate is None else self._gate.seen
         scan = RemoteScan(self._exchange, node, question, statistics, seen)
         scan.start()
