@@ -12,12 +12,13 @@ from tests.cluster.setting import START
 from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated import HOUR, Replicated, replicated
-from tsdb.cluster.group.control import Check, Checked
+from tsdb.cluster.group.control import Check, Checked, Done, Replicate
 from tsdb.cluster.metadata.commands import Assign
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.moving import next_epoch
-from tsdb.errors import TsdbError
+from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
+from tsdb.model.schema import CreateDatabase
 from tsdb.model.store import ReplicaDifference
 from tsdb.storage.engine import Engine
 
@@ -27,7 +28,7 @@ class Compared(Replicated):
         """(locations, compared, different) over all nodes."""
         found = [self.together.ask(place, Check("shared", 20)) for place in self.nodes]
         said = [each for each in found if isinstance(each, Checked)]
-        return sum(e.locations for e in said), sum(e.compared for e in said), sum(e.different for e in said)
+        return said[0].locations, sum(len(e.compared) for e in said), sum(len(e.different) for e in said)
 
     def differences(self) -> list[ReplicaDifference]:
         return [each for node in self.nodes.values() for each in node.replica_differences()]
@@ -140,3 +141,20 @@ def lead(cluster: Compared, node: Node) -> None:
         return not wrong and all(each.active_epoch == each.epoch for each in own)
 
     until(assigned)
+
+
+def test_what_nobody_answers_for_is_not_taken_for_compared(cluster: Compared) -> None:
+    """Each node says what there is: leads that have moved while all are asked are missed, not forgotten."""
+    leader = cluster.leader().engine.node
+    for place in {1, 2, 3} - {leader}:
+        assert cluster.together.ask(place, Check("shared", 1)) == Checked(place, 32, (), ())
+    found = cluster.together.ask(leader, Check("shared", 20))
+    assert isinstance(found, Checked)
+    assert (len(found.compared), found.different) == (32, ())
+
+
+def test_a_database_of_one_replica_is_not_compared(cluster: Compared) -> None:
+    assert isinstance(cluster.together.ask(1, Replicate(1)), Done)
+    cluster.any().change(CreateDatabase("alone"))
+    with pytest.raises(ObjectNotInPrerequisiteState, match="there is nothing to compare"):
+        cluster.together.ask(1, Check("alone", 1))

@@ -249,20 +249,18 @@ def check(
     over_etcd.refuse(settings, "check", "nodes over etcd do not replicate points: there is nothing to compare")
     report = _asked(settings, at, control.Status())
     assert isinstance(report, control.Report)
-    locations = compared = different = 0
-    for each in report.nodes:
-        address = dict(each.addresses).get("cluster")
-        try:
-            answer = _asked(settings, address, control.Check(database, seconds), seconds + 10)
-        except StartupError as error:
-            typer.echo(f"tsdb: node {each.node}: {error}", err=True)
-            continue
+    locations, compared, different = 0, set[int](), set[int]()
+    for answer in _asked_all(settings, report, control.Check(database, seconds), seconds + 10):
         assert isinstance(answer, control.Checked)
-        locations += answer.locations
-        compared += answer.compared
-        different += answer.different
-    typer.echo(f"{locations} locations, {compared} compared, {different} of them different")
-    if different or compared < locations or not locations:
+        locations = max(locations, answer.locations)
+        compared.update(answer.compared)
+        different.update(answer.different)
+    typer.echo(f"{locations} locations, {len(compared)} compared, {len(different)} of them different")
+    if len(compared) < locations:
+        typer.echo(
+            "tsdb: those that were not compared are led by nobody now, or not all of their nodes answer", err=True
+        )
+    if different or len(compared) < locations or not locations:
         raise typer.Exit(1)
 
 
@@ -367,6 +365,24 @@ def _do(settings: Settings, at: str | None, request: Request) -> None:
     answer = _asked(settings, at, request)
     assert isinstance(answer, control.Done)
     typer.echo(answer.text)
+
+
+def _asked_all(settings: Settings, report: Report, request: Request, seconds: float) -> list[Response]:
+    """The answers of all nodes, which are asked at once; what is wrong with a node is said."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def asked(node: NodeReport) -> Response | None:
+        address = dict(node.addresses).get("cluster")
+        try:
+            if address is None:
+                raise StartupError("nobody knows where it is yet")
+            return _asked(settings, address, request, seconds)
+        except StartupError as error:
+            typer.echo(f"tsdb: node {node.node}: {error}", err=True)
+            return None
+
+    with ThreadPoolExecutor(len(report.nodes)) as pool:
+        return [answer for answer in pool.map(asked, report.nodes) if answer is not None]
 
 
 def _asked(settings: Settings, at: str | None, request: Request, seconds: float | None = None) -> Response:

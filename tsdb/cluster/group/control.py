@@ -115,13 +115,13 @@ class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class Checked(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """How many locations the node leads, of how many all voters have said what they have, and at how many of these
-    something differs."""
+    """How many locations the database has; of those that the node leads the ones of which all voters have said what
+    they have, and those of them where something differs."""
 
     node: int
     locations: int
-    compared: int
-    different: int
+    compared: tuple[int, ...]
+    different: tuple[int, ...]
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -12,7 +12,7 @@ from tsdb.cluster.group.balancing import Balanced, rebalance
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
 from tsdb.cluster.metadata.commands import AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
-from tsdb.cluster.metadata.records import Member, Ring
+from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.driver import ReplicaDriver
@@ -182,10 +182,7 @@ class Desk:
 
     async def _replicate_one(self, request: control.Replicate, name: str) -> Done:
         group, title = self._group, f'database "{request.database}"'
-        found = group.state.catalog.databases.get(request.database)
-        ring = None if found is None else group.state.get(Ring, found.number)
-        if ring is None:
-            raise InvalidCatalogName(f"{title} does not exist")
+        ring = self._ring(request.database)
         if request.factor != ring.replication_factor and 1 in (request.factor, ring.replication_factor):
             raise FeatureNotSupported(
                 f"{title} has {ring.replication_factor} replica{'s' * (ring.replication_factor > 1)}: to have one, or "
@@ -197,11 +194,23 @@ class Desk:
         return Done(f"{title} will have {request.factor} replicas: tsdb.locations shows how far that is")
 
     async def _check(self, request: control.Check) -> control.Checked:
-        found = self._group.state.catalog.databases.get(request.database)
-        if found is None:
-            raise InvalidCatalogName(f'database "{request.database}" does not exist')
-        outcome = await self._group.replicas.comparing.check(found.number, min(request.seconds, CHECK_S))
-        return control.Checked(self._group.driver.status.node, *outcome)
+        group = self._group
+        ring = self._ring(request.database)
+        if ring.replication_factor == 1:
+            raise ObjectNotInPrerequisiteState(
+                f'database "{request.database}" has one replica: there is nothing to compare'
+            )
+        count = sum(each.database == ring.database for each in group.state.all(LocationRecord))
+        compared, different = await group.replicas.comparing.check(ring.database, min(request.seconds, CHECK_S))
+        return control.Checked(group.driver.status.node, count, tuple(compared), tuple(different))
+
+    def _ring(self, database: str) -> Ring:
+        """Raises InvalidCatalogName."""
+        found = self._group.state.catalog.databases.get(database)
+        ring = None if found is None else self._group.state.get(Ring, found.number)
+        if ring is None:
+            raise InvalidCatalogName(f'database "{database}" does not exist')
+        return ring
 
     async def _rebalance(self, request: control.Rebalance, name: str) -> Done:
         await self._group.readable_here()

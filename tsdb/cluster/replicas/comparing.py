@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -179,9 +179,9 @@ class Comparing:
 
     # On demand
 
-    async def check(self, database: int, seconds: float) -> tuple[int, int, int]:
-        """Compare all points of what this node leads of a database, now: how many locations it leads, at how many of
-        them all voters have said what they have, and at how many something differs."""
+    async def check(self, database: int, seconds: float) -> tuple[Collection[int], Collection[int]]:
+        """Compare all points of what this node leads of a database, now: the locations of which all voters have said
+        what they have, and those of them where something differs."""
         loop = asyncio.get_running_loop()
         markers = await loop.run_in_executor(None, self._check, database)
         end = loop.time() + seconds
@@ -191,7 +191,7 @@ class Comparing:
             found = {each.location for each in self.differences if markers.get(each.location) == each.marker}
             different = found | {location for location in same if not same[location]}
             if len(different | same.keys()) == len(markers) or loop.time() >= end:
-                return len(markers), len(different | same.keys()), len(different)
+                return different | same.keys(), different
             await asyncio.sleep(0.05)
 
     def _check(self, database: int) -> dict[int, int]:
