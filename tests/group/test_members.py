@@ -208,6 +208,8 @@ def test_the_lead_is_handed_over_and_a_drained_node_does_not_lead_nor_get_anythi
         cluster.ask(2, Transfer(7))
     cluster.ask(3, Drain(1, True))
     until(lambda: cluster.report(2).leader in (2, 3))
+    with pytest.raises(ObjectNotInPrerequisiteState, match="node 1 is drained"):
+        cluster.ask(2, Transfer(1))
     for number in range(10):
         cluster.nodes[1].change(CreateDatabase(f"d{number}"))
     new = {each.leader for each in cluster.nodes[1].locations() if each.database.startswith("d")}

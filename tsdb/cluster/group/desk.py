@@ -151,6 +151,11 @@ class Desk:
             raise ObjectNotInPrerequisiteState(f"node {request.to} has no vote, and so cannot lead")
         if status.leader == request.to:
             return Done(f"node {request.to} leads already")
+        if (member := group.state.get(Member, request.to)) is not None and member.draining:
+            raise ObjectNotInPrerequisiteState(
+                f"node {request.to} is drained, and would give the lead away again",
+                hint=f"Take it back first: tsdb cluster add {request.to}.",
+            )
         log.warning("%s asks node %d to lead", name, request.to)
         group.driver.transfer_leadership(request.to)
         try:

@@ -104,8 +104,8 @@ async def _take_vote(group: Left, node: int) -> None:
     if not await _within(VOTE_S, gone):
         raise ObjectNotInPrerequisiteState(
             f"node {node} is drained, and still votes after {VOTE_S:g} s: it was not removed",
-            hint="More than half of the voters must run and reach each other (tsdb cluster status): then remove it "
-            f"again, or take it back with tsdb cluster add {node}.",
+            hint="More than half of the voters must run and reach each other, and one that stays must not be drained "
+            f"(tsdb cluster status): then remove it again, or take it back with tsdb cluster add {node}.",
         )
 
 
