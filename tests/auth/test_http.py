@@ -14,6 +14,8 @@ import pytest
 
 from tests.auth.conftest import ADMIN_PASSWORD, Denied, Running
 from tests.fixtures.server import COLD_S
+from tests.server.test_direct_body import answer, connect
+from tests.server.test_repeated import request
 
 LINE = "cpu,host=a usage=1 1000000000"
 
@@ -202,6 +204,22 @@ def test_tokens_are_shown_once_listed_and_revoked(guarded: Running, denied: Deni
         with pytest.raises(psycopg.errors.UndefinedObject):
             connection.execute("DROP TOKEN mine")
     assert text not in repr(guarded.server.node.catalog.roles)
+
+
+def test_what_was_let_in_a_moment_ago_is_refused_when_its_token_is_gone(guarded: Running) -> None:
+    guarded.run("CREATE DATABASE taken", "CREATE USER writer PASSWORD 'w'", "GRANT CREATE ON DATABASE taken TO writer")
+    with guarded.connect() as connection:
+        (token,) = connection.execute("CREATE TOKEN writes FOR writer").fetchone() or ("",)
+    client, reader = connect(guarded.server.http_port)
+    with client:
+
+        def write() -> int:
+            client.sendall(request("/write?db=taken", b"m v=1 1", f"Authorization: Token {token}\r\n"))
+            return answer(reader)[0]
+
+        assert [write() for _ in range(5)] == [204] * 5
+        guarded.run("DROP TOKEN writes")
+        assert write() == 401
 
 
 def test_a_token_ends_when_it_was_said_to(guarded: Running) -> None:

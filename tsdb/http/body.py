@@ -29,6 +29,11 @@ CLAIMED_SHARE = 4
 # The ASGI extension by which a server offers it.
 DIRECT = "tsdb.direct"
 
+# Answers a request: status, header lines, body. Once, on the event loop, after who was asked has returned.
+Answer = Callable[[int, bytes, bytes], None]
+# Takes a request by its body; False: not this one, and nothing was done.
+Again = Callable[[bytes, Answer], bool]
+
 
 class Direct(Protocol):
     """What a server offers as ``scope["extensions"][DIRECT]["body"]``, before the first ``receive``."""
@@ -49,6 +54,11 @@ class Direct(Protocol):
 
     def no_content(self, lines: bytes) -> bool:
         """Answer 204 with these header lines; False: it cannot be sent at once, and nothing was."""
+        ...
+
+    def again(self, take: Again) -> None:
+        """The next requests on this connection whose heads are this one's but for the length, and whose bodies come
+        with them, are for ``take``, until another one says who takes them. Nobody else sees them."""
         ...
 
 

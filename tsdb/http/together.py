@@ -46,7 +46,7 @@ class Size(Enum):
     MIDDLE = auto()
 
 
-class _Alike(NamedTuple):
+class Alike(NamedTuple):
     """What writes have in common that go as one."""
 
     loop: asyncio.AbstractEventLoop
@@ -94,20 +94,31 @@ class Together:
     def __init__(self, write: Write) -> None:
         self._write = write
         # There is one while a write is under way or expected, by what the writes have in common.
-        self._queues: dict[_Alike, _Queue] = {}
+        self._queues: dict[Alike, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, key: Alike, body: _Octets) -> asyncio.Future[Outcome]:
+        """As ``write`` does, for who cannot wait."""
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = _Queue()
+            key.loop.call_soon(self._ended, key, queue, 0)
+        return self._join(key, queue, body)
+
+    def _join(self, key: Alike, queue: _Queue, body: _Octets) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = key.loop.create_future()
+        queue.waiting.append((body, future))
+        if queue.timer is not None and queue.is_complete:
+            self._next(key, queue)
+        return future
 
     async def write(self, request: WriteRequest, body: _Octets, role: int, size: Size = Size.SMALL) -> Outcome:
         """Write a body. Of those that go as one the first is told all points that were written."""
         loop = asyncio.get_running_loop()
-        key = _Alike(loop, request, role, size)
+        key = Alike(loop, request, role, size)
         queue = self._queues.get(key)
         if queue is not None:
-            future: asyncio.Future[Outcome] = loop.create_future()
-            queue.waiting.append((body, future))
-            if queue.timer is not None and queue.is_complete:
-                self._next(key, queue)
-            return await future
+            return await self._join(key, queue, body)
         queue = self._queues[key] = _Queue()
         alone = False
         try:
@@ -116,13 +127,13 @@ class Together:
             alone = not queue.waiting
             if alone:
                 return await self._write(request, body, role, False)
-            future = loop.create_future()
+            future: asyncio.Future[Outcome] = loop.create_future()
             queue.waiting.insert(0, (body, future))
         finally:
             self._ended(key, queue, int(alone))
         return await future
 
-    def _ended(self, key: _Alike, queue: _Queue, answered: int) -> None:
+    def _ended(self, key: Alike, queue: _Queue, answered: int) -> None:
         """A write of so many is over: wait for those who may send the next, or go on with those who wait."""
         queue.expected = answered + len(queue.waiting)
         if key.size is Size.SMALL or queue.expected < 2 or queue.is_complete:
@@ -130,7 +141,7 @@ class Together:
         else:
             queue.timer = key.loop.call_later(LINGER_S, self._next, key, queue)
 
-    def _next(self, key: _Alike, queue: _Queue) -> None:
+    def _next(self, key: Alike, queue: _Queue) -> None:
         timer, queue.timer = queue.timer, None
         if timer is not None:
             timer.cancel()
@@ -142,7 +153,7 @@ class Together:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, key: _Alike, queue: _Queue, taken: Sequence[_Waiting]) -> None:
+    async def _run(self, key: Alike, queue: _Queue, taken: Sequence[_Waiting]) -> None:
         try:
             # The answers to those before leave at the end of this turn of the loop: not behind the work for these.
             await asyncio.sleep(0)
@@ -159,7 +170,7 @@ class Together:
                 future.cancel()  # of this task's own end; the others are done
             self._ended(key, queue, len(taken))
 
-    async def _outcomes(self, key: _Alike, bodies: Sequence[_Octets]) -> Sequence[Outcome | BaseException]:
+    async def _outcomes(self, key: Alike, bodies: Sequence[_Octets]) -> Sequence[Outcome | BaseException]:
         """Of each body, in order."""
         try:
             together = await self._as_one(key, bodies) if len(bodies) > 1 else None
@@ -171,7 +182,7 @@ class Together:
         alone = (self._write(key.request, body, key.role, False) for body in bodies)
         return await asyncio.gather(*alone, return_exceptions=True)
 
-    async def _as_one(self, key: _Alike, bodies: Sequence[_Octets]) -> Outcome | None:
+    async def _as_one(self, key: Alike, bodies: Sequence[_Octets]) -> Outcome | None:
         """None: nothing was written."""
         try:
             outcome = await self._write(key.request, b"\n".join(bodies), key.role, True)

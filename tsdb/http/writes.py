@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -20,16 +20,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tsdb.clock import Clock
-from tsdb.errors import TsdbError
+from tsdb.errors import CannotConnectNow, OutOfMemory, TsdbError
 from tsdb.http.answers import Reply, exception_reply, note_stored, outcome_reply
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
-from tsdb.http.body import Body, Budget, offered
+from tsdb.http.body import Again, Answer, Body, Budget, offered
 from tsdb.http.head import Head
 from tsdb.http.metrics import Metrics
 from tsdb.http.options import HttpOptions
 from tsdb.http.pace import Pace
 from tsdb.http.request import Api, BadRequest, decode_body, decoded_pieces, write_request
-from tsdb.http.together import JOINED_BYTES_MAX, MIDDLE_BYTES, Together, size_class
+from tsdb.http.together import JOINED_BYTES_MAX, MIDDLE_BYTES, Alike, Size, Together, size_class
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.pieces import PIECE_BYTES, PiecewiseWrite
 from tsdb.ingest.write import PARTS_AHEAD, Submitted, WriteRequest, submit
@@ -44,6 +44,8 @@ INFLUXDB_VERSION = "1.8.10"
 WRITE_PATHS = {api.value: api for api in Api}
 # Pieces of a body that are in memory while the next is read.
 PIECES_HELD = PARTS_AHEAD + 1
+# So long nobody is asked again who sends a head that was let in (seconds).
+AGAIN_S = 1.0
 # Longer ones are never parsed on the event loop.
 AT_ONCE_BYTES = JOINED_BYTES_MAX + MIDDLE_BYTES
 _PROBED = [(b"x-influxdb-version", INFLUXDB_VERSION.encode()), (b"x-influxdb-build", b"OSS")]
@@ -90,25 +92,16 @@ class Writes:
         try:
             who = await self._authentication.identify(head.host, credentials(head.headers, head.query))
             wanted = write_request(api, head.query, head.headers, self._options.database)
-            outcome = await self._write(wanted, head, receive, who)
-            reply = outcome_reply(api, outcome, wanted.accept_partial)
-            if outcome.token:
-                reply.headers[TOKEN_HEADER] = text_of(outcome.token)
-            if outcome.fell_short:
-                reply.headers[ACKED_HEADER] = "quorum"
+            outcome = await self._write(api, wanted, head, receive, who)
+            reply = _reply(api, wanted, outcome)
         except ClientDisconnect:
             await Response(status_code=400)(scope, receive, send)
             return
         except Exception as error:
-            if not isinstance(error, (BadRequest, Unauthorized, TsdbError)):
-                log.exception("a write failed")
-            reply = exception_reply(api, error)
+            reply = _failed(api, error)
         if reply.status == 204:
-            direct = offered(head)
-            more = [_request_id(), *((name.lower().encode(), text.encode()) for name, text in reply.headers.items())]
-            if direct is not None and direct.no_content(
-                _PROBED_LINES + b"".join(b"%b: %b\r\n" % each for each in more)
-            ):
+            direct, more = offered(head), _more(reply)
+            if direct is not None and direct.no_content(_lines(more)):
                 self._metrics.count(204)
                 return
             await send({"type": "http.response.start", "status": 204, "headers": [*_PROBED, *more]})
@@ -116,7 +109,46 @@ class Writes:
             return
         await response(reply)(scope, receive, send)
 
-    async def _write(self, wanted: WriteRequest, head: Head, receive: Receive, who: Identity) -> Outcome:
+    def _again(self, api: Api, wanted: WriteRequest, role: int) -> Again:
+        """For what repeats a request that was let in just now. Who writes point after point sends one head again and
+        again: who that is and what he wants was made out, and is not asked before the next moment or other roles."""
+        loop, roles = asyncio.get_running_loop(), self._store.catalog.roles
+        until, alike = loop.time() + AGAIN_S, Alike(loop, wanted, role, Size.SMALL)
+
+        def take(body: bytes, answer: Answer) -> bool:
+            if loop.time() > until or self._store.catalog.roles is not roles:
+                return False
+            if len(body) > self._options.body_bytes_max or size_class(wanted, body, "") is not Size.SMALL:
+                return False
+            try:
+                self._budget.take(len(body))
+            except OutOfMemory:
+                return False
+            self._metrics.bytes.inc(len(body))
+            self._under_way += 1
+            done = self._together.put(alike, body)
+            done.add_done_callback(partial(self._answer, api, wanted, len(body), answer))
+            return True
+
+        return take
+
+    def _answer(self, api: Api, wanted: WriteRequest, size: int, answer: Answer, done: asyncio.Future[Outcome]) -> None:
+        self._under_way -= 1
+        self._budget.give(size)
+        try:
+            reply = _reply(api, wanted, self._counted(done.result()))
+        except asyncio.CancelledError:
+            reply = exception_reply(api, CannotConnectNow("the server is stopping"))
+        except Exception as error:
+            reply = _failed(api, error)
+        self._metrics.count(reply.status)
+        if reply.status == 204:
+            answer(204, _lines(_more(reply)), b"")
+        else:
+            found = response(reply)
+            answer(reply.status, b"".join(b"%b: %b\r\n" % header for header in found.raw_headers), bytes(found.body))
+
+    async def _write(self, api: Api, wanted: WriteRequest, head: Head, receive: Receive, who: Identity) -> Outcome:
         body = Body(head, receive, self._budget, self._options.body_bytes_max, self._options.body_timeout_s)
         self._under_way += 1
         try:
@@ -132,6 +164,8 @@ class Writes:
             if not encoding:
                 self._metrics.bytes.inc(len(read))
             size = size_class(wanted, read, encoding)
+            if size is Size.SMALL and (direct := offered(head)) is not None:
+                direct.again(self._again(api, wanted, who.role))
             if size is not None:
                 outcome = await self._together.write(wanted, read, who.role, size)
             else:
@@ -240,6 +274,21 @@ class Writes:
         )
 
 
+def _reply(api: Api, wanted: WriteRequest, outcome: Outcome) -> Reply:
+    reply = outcome_reply(api, outcome, wanted.accept_partial)
+    if outcome.token:
+        reply.headers[TOKEN_HEADER] = text_of(outcome.token)
+    if outcome.fell_short:
+        reply.headers[ACKED_HEADER] = "quorum"
+    return reply
+
+
+def _failed(api: Api, error: Exception) -> Reply:
+    if not isinstance(error, (BadRequest, Unauthorized, TsdbError)):
+        log.error("a write failed", exc_info=error)
+    return exception_reply(api, error)
+
+
 async def _durable(submitted: Submitted) -> Outcome:
     if len(submitted.futures) == 1:
         written = await asyncio.wrap_future(submitted.futures[0])
@@ -260,6 +309,15 @@ def _request_id() -> tuple[bytes, bytes]:
     """A random UUID (RFC 9562, version 4)."""
     text = os.urandom(16).hex()
     return b"request-id", f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}".encode()
+
+
+def _more(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Headers of an answer without a body, beside those that all have."""
+    return [_request_id(), *((name.lower().encode(), text.encode()) for name, text in reply.headers.items())]
+
+
+def _lines(more: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return _PROBED_LINES + b"".join(b"%b: %b\r\n" % each for each in more)
 
 
 def probe_headers() -> dict[str, str]:

@@ -13,13 +13,14 @@ without points. Java's client and ``curl --http2`` offer h2c with each request. 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from typing import Any
+from typing import Any, NamedTuple
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from tsdb.http.body import DIRECT
+from tsdb.http.body import DIRECT, Again
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_SECONDS_MAX = 30.0
@@ -34,6 +35,17 @@ _KEPT_TOKENS = (b"close", b"keep-alive")
 # the first of a body that is longer nothing more is read until the application has an array for the rest.
 _READ_BYTES = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
+_BODY_LENGTH = re.compile(rb"(\r\ncontent-length:[ \t]*)(\d+)(?=[ \t]*\r\n)", re.IGNORECASE)
+# Of what comes while a repeated request is answered; then nothing more is read.
+_HELD_BYTES = 64 * 1024
+
+
+class _Known(NamedTuple):
+    """A head up to the length of its body and behind it, and who takes requests with such a one."""
+
+    before: bytes
+    behind: bytes
+    take: Again
 
 
 class _Scratch(threading.local):
@@ -60,6 +72,13 @@ class BoundedHttp(HttpToolsProtocol):
         # The parser has seen the beginning of a request whose end it waits for.
         self._begun = False
         self._late: asyncio.TimerHandle | None = None
+        # Of the request that the parser was given last, if its head came as a whole.
+        self._head = b""
+        # What repeats this goes past the parser. While one is under way, what comes is held.
+        self._known: _Known | None = None
+        self._repeated = False
+        self._stopping = False
+        self._held = bytearray()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -129,7 +148,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._cancel_timer()
         super().on_headers_complete()
-        self.scope["extensions"] = {DIRECT: {"body": DirectBody(self, self.cycle)}}
+        self.scope["extensions"] = {DIRECT: {"body": DirectBody(self, self.cycle, self._head)}}
+        self._head = b""
 
     def begin_direct(self, body: DirectBody) -> None:
         """What is read from here on is the rest of ``body``."""
@@ -142,7 +162,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def came(self, count: int) -> None:
         """So many bytes are in ``room`` now."""
-        if self._direct is not None:
+        if self._repeated:
+            self._hold(_scratch.view[:count])
+        elif self._direct is not None:
             if self._direct.came(count):
                 self._direct = None
                 self._end_body()
@@ -153,11 +175,74 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             self._request_came(_scratch.view[:count])
 
+    def know(self, head: bytes, take: Again) -> None:
+        """Requests with this head, but for the length of their bodies, are for ``take``."""
+        lengths = [*_BODY_LENGTH.finditer(head)]
+        if len(lengths) == 1 and self.cycle.keep_alive and not self.cycle.waiting_for_100_continue:
+            self._known = _Known(head[: lengths[0].end(1)], head[lengths[0].end(2) :], take)
+
+    def _repeats(self, count: int) -> bool:
+        """The head that is known, and all of its body: then it is under way."""
+        known, array = self._known, _scratch.array
+        if known is None or self.pipeline or not self.cycle.response_complete:
+            return False
+        start = len(known.before)
+        if self.flow.write_paused or self.transport.is_closing() or not array.startswith(known.before, 0, count):
+            return False
+        end = array.find(known.behind, start, min(count, start + 20 + len(known.behind)))
+        length = bytes(array[start:end]) if end > start else b""
+        begin = end + len(known.behind)
+        if not length.isdigit() or int(length) != count - begin:
+            return False
+        self._repeated = known.take(bytes(array[begin:count]), self._answer)
+        if self._repeated:
+            self._unset_keepalive_if_required()
+        return self._repeated
+
+    def _answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """To a request that went past the parser."""
+        self._repeated = False
+        if self.transport.is_closing():
+            return
+        self.server_state.total_requests += 1
+        always = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        close = b"connection: close\r\n" if self._stopping else b""
+        self.transport.write(b"%b%b%b%b\r\n%b" % (STATUS_LINE[status], always, lines, close, body))
+        if self._stopping:
+            self.transport.close()
+            return
+        if self._held:
+            held, self._held = bytes(self._held), bytearray()
+            self.flow.resume_reading()
+            self.data_received(held)
+        else:
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _hold(self, data: memoryview) -> None:
+        """The next request, before this one is answered."""
+        self._held += data
+        if len(self._held) > _HELD_BYTES:
+            self.flow.pause_reading()
+
+    def shutdown(self) -> None:
+        """The server stops: what is under way is answered."""
+        if self._repeated:
+            self._stopping = True
+        else:
+            super().shutdown()
+
     def _request_came(self, data: memoryview) -> None:
         """A request begins: the parser gets its head, and its body only if that is of unknown length."""
+        if self._repeats(len(data)):
+            return
         found = _scratch.array.find(_HEAD_END, 0, len(data))
         end = len(data) if found < 0 else found + len(_HEAD_END)
-        self.data_received(bytes(data[:end]))
+        head = bytes(data[:end])
+        self._head = head if found >= 0 else b""
+        self.data_received(head)
         rest = data[end:]
         if self._begun and not self._in_head:
             self._body_left = self._length()
@@ -217,9 +302,10 @@ class BoundedHttp(HttpToolsProtocol):
 class DirectBody:
     """The body of one request, and a short way to its answer; see `tsdb.http.body.Direct`."""
 
-    def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle) -> None:
+    def __init__(self, protocol: BoundedHttp, cycle: RequestResponseCycle, head: bytes) -> None:
         self._protocol = protocol
         self._cycle = cycle
+        self._head = head
         self._view = memoryview(b"")
         self._left: int | None = None
         self.filled = 0
@@ -246,6 +332,11 @@ class DirectBody:
             self._protocol.begin_direct(self)
         if self.filled < len(buffer) and cycle.more_body and not cycle.disconnected:
             cycle.message_event.clear()
+
+    def again(self, take: Again) -> None:
+        """See `tsdb.http.body.Direct`."""
+        if self._head:
+            self._protocol.know(self._head, take)
 
     def no_content(self, lines: bytes) -> bool:
         """uvicorn's ``send`` for the answer that nearly every write gets: it looks through each header by patterns."""
