@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import replace
 
@@ -38,6 +39,19 @@ def test_what_the_leader_takes_all_nodes_have_and_the_next_leader_goes_on(cluste
     ).result(30)
     cluster.everywhere(list(range(500)))
     assert cluster.read() == list(range(500))
+
+
+def test_the_log_says_once_for_a_database_who_leads_it(cluster: Replicated, caplog: pytest.LogCaptureFixture) -> None:
+    cluster.write([1])
+    first = cluster.leader().engine.node
+    caplog.set_level(logging.INFO)
+    cluster.together.stop(first)
+    cluster.write([2])
+    second = cluster.leader().engine.node
+    said = f'node {second} leads database "shared", after node {first} (32 locations)'
+    # Both that are left have learned it, each by one line.
+    until(lambda: len([each for each in caplog.messages if "leads database" in each]) >= 2)
+    assert [each for each in caplog.messages if "leads database" in each].count(said) >= 2, caplog.messages
 
 
 def test_a_cluster_that_was_stopped_as_a_whole_has_everything_from_blocks_and_from_logs(cluster: Replicated) -> None:

@@ -26,7 +26,7 @@ from tsdb.cluster.raft.clients import Follow, Followed
 from tsdb.cluster.raft.clock_check import ClockCheck
 from tsdb.cluster.raft.messages import InstallSnapshot, Message
 from tsdb.cluster.raft.node import Node, PeerUnknown, Status
-from tsdb.cluster.raft.ready import Ready
+from tsdb.cluster.raft.ready import Ready, Standing
 from tsdb.cluster.raft.settings import Settings
 from tsdb.cluster.raft.state import ClockState, ProposalDropped, Role
 from tsdb.cluster.raft_store import RaftStore
@@ -255,7 +255,7 @@ class RaftDriver:
             for asked in self._reads.values():
                 if not asked.done():
                     asked.set_result(None)
-            log.info("%s in term %d, led by node %d", ready.standing.role.name, self.status.term, ready.standing.leader)
+            log.info("%s, in term %d", _standing_text(ready.standing), self.status.term)
 
     def _truncate(self) -> None:
         """Forget what everybody has, and more of it where somebody is too far behind."""
@@ -297,3 +297,13 @@ class RaftDriver:
             "clock_offset_seconds": float("nan") if offset is None else offset / 1e9,
             "clock_state": _CLOCK_STATES[self.clock_state],
         }
+
+
+def _standing_text(standing: Standing) -> str:
+    """For the log: who leads the metadata."""
+    if standing.role is Role.LEADER:
+        return "this node leads the metadata"
+    if standing.leader:
+        return f"node {standing.leader} leads the metadata"
+    asks = "" if standing.role is Role.FOLLOWER else ": this node asks the others for their votes"
+    return f"nobody leads the metadata{asks}"

@@ -13,6 +13,7 @@ from tsdb.cluster.group.voters import Seen, next_change
 from tsdb.cluster.metadata.commands import Action, Assignment
 from tsdb.cluster.metadata.records import Member
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.raft.changes import MemberChange
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft.node import Status
 from tsdb.cluster.raft.progress import Progress, ProgressState
@@ -75,7 +76,7 @@ class Supervisor:
         seen = {node: self._seen(status, node, members.get(node), now) for node in status.members}
         change = next_change(status.configuration, members, seen)
         if change is not None:
-            log.info("the members of the group change: %s", change.members)
+            log.info("the votes for the metadata change: %s", ", ".join(_text(*each) for each in change.members))
             self._configuration, self._changed_at = status.configuration, now
             self._driver.propose_change(change)
 
@@ -144,3 +145,16 @@ class Supervisor:
 
 def has_caught_up(progress: Progress, committed: int) -> bool:
     return progress.state is ProgressState.REPLICATE and progress.match + LAG_MAX >= committed
+
+
+def _text(change: MemberChange, node: int) -> str:
+    """For the log."""
+    match change:
+        case MemberChange.ADD_VOTER:
+            return f"node {node} gets a vote"
+        case MemberChange.ADD_LEARNER:
+            return f"node {node} follows without a vote"
+        case MemberChange.REMOVE:
+            return f"node {node} is no member any more"
+        case MemberChange.UPDATE:
+            return f"node {node} stays as it is"

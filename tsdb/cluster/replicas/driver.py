@@ -19,6 +19,7 @@ from tsdb.cluster.metadata.records import ClientSession
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replicas.lead_log import LeadLog, name_of
 from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
@@ -100,6 +101,7 @@ class ReplicaDriver:
         self._leaving: Collection[int] = ()
         self._followers: Followers = {}
         self.host: Host
+        self._lead_log = LeadLog(engine.node)
         self.comparing = Comparing(engine, clock, lambda: self.host, marker_s, check_s)
         engine.call(self._begin)
         self.rounds = Rounds(engine.node, self.host.find, loop, offer)
@@ -122,8 +124,10 @@ class ReplicaDriver:
         shared = shared_locations(state)
         if changes:
             changed = {change.number for change in changes if change.name == "location"}
+            self._lead_log.look(state, {number: shared[number][0] if number in shared else None for number in changed})
             shared = {number: known for number, known in shared.items() if number in changed}
         else:
+            self._lead_log.start(record for record, _ in shared.values())
             self._drop_unknown(shared)
         begun = self.host.learn(shared)
         self._engine.host(self.host, begun)
@@ -266,7 +270,7 @@ class ReplicaDriver:
         try:
             await self._propose(action)
         except TsdbError as error:
-            log.info("the metadata do not say so: %s", error.message)
+            log.info("the metadata have refused a change that this node asked for: %s", error.message)
 
     async def _look(self) -> None:
         """Voters of what is led here come and go; points of replicas that left this node go."""
@@ -296,7 +300,7 @@ class ReplicaDriver:
         if database not in self.host.leaving:
             return
         if self._engine.forget_points(database, lambda batch: self.host.forget_left(batch, database)):
-            log.info("the points of database %d have left this node", database)
+            log.info("the points of %s are gone from this node", name_of(self._state(), database))
             shared = {n: known for n, known in shared_locations(self._state()).items() if known[0].database == database}
             self._engine.host(self.host, self.host.learn(shared))
 

@@ -176,7 +176,7 @@ class Host:
 
     def _leave(self, batch: Any, mine: Mine) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
-        log.info("this node has no replica of location %d any more", mine.location)
+        log.debug("this node has no replica of location %d any more", mine.location)
         self._left.add(batch, mine.location, mine.database)
         self._forget(mine.location)
 

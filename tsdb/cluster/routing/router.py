@@ -75,7 +75,7 @@ class _Outcome:
         """Raises what is to be told of all of it."""
         if self.unknown:
             raise StatementCompletionUnknown(
-                f"whether all of the {self.points} points are stored is not known: {'; '.join(self.unknown)}",
+                f"whether {_all_of(self.points)} stored is not known: {'; '.join(self.unknown)}",
                 detail=f"{self.stored} of them are, durably.",
                 hint="Send the same again: points that are there merge with their like, numbered batches count once.",
             )
@@ -426,3 +426,7 @@ def _together(parts: Sequence[_Part]) -> Write:
         batches, pieces, [part.step.bodies[0] for part in parts], [part.step.checksums[0] for part in parts],
         parts[0].step.producer,
     )  # fmt: skip
+
+
+def _all_of(points: int) -> str:
+    return "the point is" if points == 1 else f"all of the {points} points are"

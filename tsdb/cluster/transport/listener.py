@@ -149,8 +149,11 @@ class Listener:
             link, opened = await self._greet(reader, writer)
         except FAILURES as error:
             self._counts.refusals += 1
-            serious = isinstance(error, (Refused, ProtocolViolation))
-            (log.warning if serious else log.info)("a node was not let in: %s", str(error) or type(error).__name__)
+            why = str(error) or type(error).__name__
+            if isinstance(error, (Refused, ProtocolViolation)):
+                log.warning("a node was not let in: %s", why)
+            else:
+                log.info("a connection ended before it had said which node it is: %s", why)
             return
         self._counts.accepts += 1
         self._session += 1
@@ -217,6 +220,9 @@ class Listener:
         try:
             if self._operated is not None and len(names) == 1:
                 await self._operated(reader, writer, names[0])
+        except (OSError, EOFError, TimeoutError) as error:
+            # Who has its answer hangs up without waiting for a farewell.
+            log.debug("the connection of the operator %s ended: %s", names[0], str(error) or type(error).__name__)
         finally:
             writer.transport.abort()
 

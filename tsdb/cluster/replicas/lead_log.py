@@ -1,0 +1,56 @@
+"""What an operator reads in a node's log of the replicated databases: who leads them, and what comes and goes here."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.metadata.state import State
+
+log = logging.getLogger(__name__)
+
+
+class LeadLog:
+    """One line for a database, not one for each of its locations, when what the metadata say of it has changed.
+
+    ``node``: the one whose log it is. It hears of the databases that it has a replica of.
+    """
+
+    def __init__(self, node: int) -> None:
+        self._node = node
+        self._known: dict[int, tuple[int, bool]] = {}
+
+    def start(self, records: Iterable[LocationRecord]) -> None:
+        """What is so at a start is no news."""
+        self._known = {record.location: self._seen(record) for record in records}
+
+    def look(self, state: State, changed: Mapping[int, LocationRecord | None]) -> None:
+        """``changed``: locations as they are now, None for one that is no more."""
+        leads: Counter[tuple[int, int, int]] = Counter()
+        held: Counter[tuple[int, bool]] = Counter()
+        for location, record in changed.items():
+            before, was_here = self._known.pop(location, (0, False))
+            if record is None:
+                continue
+            leader, is_here = self._known[location] = self._seen(record)
+            if is_here != was_here:
+                held[record.database, is_here] += 1
+            if leader != before and (is_here or was_here):
+                leads[record.database, before, leader] += 1
+        for (database, is_here), count in held.items():
+            has = "gets" if is_here else "no longer has"
+            log.info("this node %s a replica of %s (%d locations)", has, name_of(state, database), count)
+        for (database, before, leader), count in leads.items():
+            after = f", after node {before}" if before else ""
+            log.info("node %d leads %s%s (%d locations)", leader, name_of(state, database), after, count)
+
+    def _seen(self, record: LocationRecord) -> tuple[int, bool]:
+        return record.leader, self._node in record.voters or self._node in record.learners
+
+
+def name_of(state: State, database: int) -> str:
+    """For messages; a database that was dropped has its number alone."""
+    found = state.catalog.databases_by_number.get(database)
+    return f"database {database}" if found is None else f'database "{found.name}"'
