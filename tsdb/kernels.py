@@ -208,6 +208,16 @@ def load_half(octets: Octets, at: int) -> np.uint32:
     return _load_half(octets, at)
 
 
+@intrinsic
+def trailing_zeros(typing: Any, word: Any) -> Any:
+    """How many low bits of a word are zero, as another word; 64 of zero."""
+
+    def generate(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        return builder.cttz(given[0], ir.Constant(ir.IntType(1), 0))
+
+    return _WORD(_WORD), generate
+
+
 @inlined
 def store_word(octets: Octets, at: int, word: np.uint64) -> None:
     _check(octets, at, 8)

@@ -1,6 +1,6 @@
 """COPY's input, cut anywhere by the network, as whole records of fields. Feeds the kernels and keeps what is left.
 
-    cutter = Cutter(options, columns)
+    cutter = Cutter(options, columns, integers, tags)
     for fields in cutter.feed(octets): …        records that are complete by now
     for fields in cutter.finish(): …            the rest
 
@@ -11,8 +11,9 @@ comes as ``Fields.problem``, after the good records before it; nothing can be fe
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from tsdb.kernels import readonly
 from tsdb.sql.copy import cut_kernels as kernels
 from tsdb.sql.copy import places
 from tsdb.sql.copy.cut_kernels import Bytes, Int32s, Int64s
+from tsdb.sql.copy.line_kernels import FIRST, NULLS, NUMBER, SLOW, TAGS, Cut, Format, cut_lines
 from tsdb.sql.copy.options import CopyOptions
 
 # Fields and rows of one ``Fields``; bytes of one record. No power of two: the columns' places would fall onto the same
@@ -28,6 +30,9 @@ from tsdb.sql.copy.options import CopyOptions
 FIELDS_MAX = 1 << 21
 ROWS_MAX = 16_464
 RECORD_BYTES_MAX = 64 << 20
+
+# So that nobody can choose tags that collide.
+SEED = np.uint64(secrets.randbits(64))
 
 _SIGNATURE = b"PGCOPY\n\xff\r\n\0"
 _HEADER_BYTES = len(_SIGNATURE) + 8
@@ -49,7 +54,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """``rows`` records: field c of row r is ``octets[starts[c, r]:ends[c, r]]``, NULL where the end is -1."""
+    """``rows`` records: field c of row r is ``octets[starts[c, r]:ends[c, r]]``, NULL where the end is -1.
+
+    ``integers``: by column what was read as integers while it was cut, but for the rows that are ``slow``; ``whole``:
+    those of these columns that have no NULL and no slow row. ``tags``: a number for each row and the first row of each
+    number; rows with the same text of all tags have the same.
+    """
 
     raw: bytes
     octets: Bytes
@@ -60,6 +70,10 @@ class Fields:
     line_starts: Int64s
     line_ends: Int64s
     problem: Problem | None = None
+    integers: Mapping[int, Int64s] = field(default_factory=dict)
+    whole: frozenset[int] = frozenset()
+    slow: Int32s = field(default_factory=lambda: np.empty(0, np.int32))
+    tags: tuple[Int32s, Int32s] | None = None
 
     def text(self, column: int, row: int) -> str | None:
         octets = self.octets_of(column, row)
@@ -74,16 +88,21 @@ class Fields:
 
 
 class Cutter:
-    """``columns`` names the target's columns in order. Not for two threads at a time."""
+    """``columns`` names the target's columns in order; ``integers`` says which of them hold integers, and within which
+    bounds; ``tags`` are the first and the last of the tags, if they stand side by side. Not for two threads at a time.
+    """
 
-    def __init__(self, options: CopyOptions, columns: list[str]) -> None:
+    def __init__(
+        self,
+        options: CopyOptions,
+        columns: list[str],
+        integers: Mapping[int, tuple[int, int]] | None = None,
+        tags: tuple[int, int] | None = None,
+    ) -> None:
         self._options = options
         self._columns = columns
-        self._null = np.frombuffer(options.null.encode(), np.uint8)
-        # The octets that do not stand for themselves.
-        self._special = np.zeros(256, np.bool_)
-        signs = options.quote if options.format == "csv" else "\\"
-        self._special[list((options.delimiter + signs + "\r\n").encode())] = True
+        self._integers = dict(integers or {}) if not options.binary else {}
+        self._tags = tags if not options.binary else None
         self._state = np.zeros(kernels.STATE_SIZE, np.int64)
         self._left = b""
         self._header = options.header != "off" or options.binary
@@ -92,6 +111,8 @@ class Cutter:
         self._decoder = None if utf8 else codecs.getincrementaldecoder(options.encoding)()
         rows = min(ROWS_MAX, max(16, FIELDS_MAX // len(columns)))
         self._places = places.taken(len(columns), rows)
+        if not options.binary:
+            self._format = _format(options, len(columns), self._integers, self._tags)
 
     @property
     def line(self) -> int:
@@ -163,16 +184,24 @@ class Cutter:
         options, state, lines = self._options, self._state, self._places.lines
         if options.binary:
             return kernels.cut_binary(source, size, final, state, starts, ends, lines)
-        delimiter = ord(options.delimiter)
-        into = (out, state, starts, ends, lines, self._places.line_starts, self._places.line_ends)
-        if options.format == "csv":
-            quote, escape = ord(options.quote), ord(options.escape)
-            return int(kernels.cut_csv(source, size, final, self._special, delimiter, self._null, quote, escape, *into))
-        return int(kernels.cut_text(source, size, final, self._special, delimiter, self._null, *into))
+        at = self._places
+        cut = Cut(
+            out, starts, ends, at.values, lines, at.line_starts, at.line_ends, at.slow, at.tags, at.slots, at.counts
+        )
+        # The header is a line that nothing is known of, and may have another number of fields.
+        form = self._format if starts is at.starts else self._format._replace(plain=False, tag_first=-1)
+        return int(cut_lines(source, size, final, form, state, cut))
 
     def _fields(self, raw: bytes, out: Bytes, rows: int, problem: Problem | None) -> Fields:
         at = self._places
-        return Fields(raw, out, at.starts, at.ends, rows, at.lines, at.line_starts, at.line_ends, problem)
+        found = Fields(raw, out, at.starts, at.ends, rows, at.lines, at.line_starts, at.line_ends, problem)
+        if self._options.binary or not rows:
+            return found
+        integers = {column: at.values[column] for column in self._integers}
+        tags = None if self._tags is None else (at.tags[NUMBER, :rows], at.tags[FIRST, : at.counts[TAGS]])
+        slow = at.slow[: at.counts[SLOW]]
+        whole = frozenset(() if len(slow) else (c for c in integers if not at.counts[NULLS + c]))
+        return replace(found, integers=integers, whole=whole, slow=slow, tags=tags)
 
     def _failed(self, error: TsdbError, line: int, text: str | None = None) -> Fields:
         self._ended = True
@@ -266,6 +295,24 @@ class Cutter:
         text = raw[int(self._places.line_starts[row]) : int(self._places.line_ends[row])].decode(errors="replace")
         fields = detail if status == kernels.MISSING else 0
         return Problem(BadCopyFileFormat(message), self.line, text, None, fields)
+
+
+def _format(
+    options: CopyOptions, columns: int, integers: Mapping[int, tuple[int, int]], tags: tuple[int, int] | None
+) -> Format:
+    csv = options.format == "csv"
+    # The octets that do not stand for themselves.
+    special = np.zeros(256, np.bool_)
+    special[list((options.delimiter + (options.quote if csv else "\\") + "\r\n").encode())] = True
+    low, high = np.ones(columns, np.int64), np.zeros(columns, np.int64)
+    for column, bounds in integers.items():
+        low[column], high[column] = bounds
+    quote, escape = (ord(options.quote), ord(options.escape)) if csv else (0, 0)
+    first, last = tags or (-1, -1)
+    null = np.frombuffer(options.null.encode(), np.uint8)
+    # A NULL that looks like the end of the data is none where that is looked for first.
+    plain = "\\." not in options.null
+    return Format(csv, plain, ord(options.delimiter), quote, escape, special, null, low, high, first, last, SEED)
 
 
 _CR_HINTS = ('Use "\\r" to represent carriage return.', "Use quoted CSV field to represent carriage return.")

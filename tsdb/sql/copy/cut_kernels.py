@@ -1,6 +1,7 @@
 """Kernels that cut COPY's input at record and field borders: text, csv, binary. One pass, bounds kept at every byte.
 
-All three take ``raw`` from ``state[AT]`` to ``size`` and fill, for record r and column c, ``starts[c, r]`` and
+Lines of text and of csv are cut one by one here; ``line_kernels.cut_lines`` goes through them. Both that and
+``cut_binary`` take ``raw`` from ``state[AT]`` to ``size`` and fill, for record r and column c, ``starts[c, r]`` and
 ``ends[c, r]`` (-1: NULL) into ``out``, which is a copy of ``raw`` in which escapes and quotes are undone in place: what
 is undone is never longer. ``lines[r]`` is the record's line as PostgreSQL counts, its text ``raw[line_starts[r]:
 line_ends[r]]``. They return the number of whole records; the state says where and why they stopped. A record that is
@@ -37,9 +38,9 @@ EXTRA, MISSING, UNTERMINATED = 3, 4, 5
 LITERAL_CR, LITERAL_NL, MARKER_STYLE, MARKER_CORRUPT = 6, 7, 8, 9
 WRONG_COUNT, WRONG_SIZE, UNEXPECTED_END = 10, 11, 12
 
-_LF, _RETURN, _BACKSLASH, _DOT = 10, 13, 92, 46
-# What ``_line_end`` and ``_marker`` say beside a position: no line end; input is missing.
-_NO, _WAIT = -1, -2
+LF, RETURN, BACKSLASH, _DOT = 10, 13, 92, 46
+# What ``line_end`` and ``_marker`` say beside a position: no line end; input is missing.
+NO, WAIT = -1, -2
 
 
 @borrowing
@@ -96,7 +97,7 @@ def _unescape(raw: Bytes, at: int, end: int, out: Bytes, to: int) -> int:
 
 
 @borrowing
-def _equal(raw: Bytes, start: int, end: int, text: Bytes) -> bool:
+def same_octets(raw: Bytes, start: int, end: int, text: Bytes) -> bool:
     if end - start != len(text):
         return False
     for k in range(len(text)):  # noqa: SIM110 (numba knows no generators)
@@ -106,54 +107,54 @@ def _equal(raw: Bytes, start: int, end: int, text: Bytes) -> bool:
 
 
 @borrowing
-def _line_end(raw: Bytes, at: int, size: int, final: bool, state: Int64s) -> int:
-    """The position after the line end at ``at``; _WAIT, or _NO with an error in the state. Learns which line end."""
+def line_end(raw: Bytes, at: int, size: int, final: bool, state: Int64s) -> int:
+    """The position after the line end at ``at``; WAIT, or NO with an error in the state. Learns which line end."""
     eol = state[EOL]
-    if raw[at] == _LF:
+    if raw[at] == LF:
         if eol in (CR, CRNL):
             state[STATUS] = LITERAL_NL
-            return _NO
+            return NO
         state[EOL] = NL
         return at + 1
     if eol in (UNKNOWN, CRNL):
         if at + 1 >= size and not final:
-            return _WAIT
-        if at + 1 < size and raw[at + 1] == _LF:
+            return WAIT
+        if at + 1 < size and raw[at + 1] == LF:
             state[EOL] = CRNL
             return at + 2
         if eol == CRNL:
             state[STATUS] = LITERAL_CR
-            return _NO
+            return NO
         state[EOL] = CR
     elif eol == NL:
         state[STATUS] = LITERAL_CR
-        return _NO
+        return NO
     return at + 1
 
 
 @borrowing
 def _marker(raw: Bytes, at: int, size: int, final: bool, csv: bool, state: Int64s) -> int:
-    r"""Whether ``\.`` at ``at`` ends the data: the position after its line end; _WAIT; _NO, in csv as data, in
+    r"""Whether ``\.`` at ``at`` ends the data: the position after its line end; WAIT; NO, in csv as data, in
     text with an error in the state."""
     eol = state[EOL]
     after = at + 2
     if after >= size and not final:
-        return _WAIT
+        return WAIT
     if eol == CRNL:
         octet = raw[after] if after < size else np.uint8(0)
-        if octet != _RETURN:
-            state[STATUS] = MORE if csv else MARKER_STYLE if octet == _LF else MARKER_CORRUPT
-            return _NO
+        if octet != RETURN:
+            state[STATUS] = MORE if csv else MARKER_STYLE if octet == LF else MARKER_CORRUPT
+            return NO
         after += 1
         if after >= size and not final:
-            return _WAIT
+            return WAIT
     octet = raw[after] if after < size else np.uint8(0)
-    if octet not in (_LF, _RETURN):
+    if octet not in (LF, RETURN):
         state[STATUS] = MORE if csv else MARKER_CORRUPT
-        return _NO
-    if (eol in (NL, CRNL) and octet != _LF) or (eol == CR and octet != _RETURN):
+        return NO
+    if (eol in (NL, CRNL) and octet != LF) or (eol == CR and octet != RETURN):
         state[STATUS] = MARKER_STYLE
-        return _NO
+        return NO
     return after + 1
 
 
@@ -173,12 +174,12 @@ def _last_field(
     column, row = state[FIELDS], state[ROW]
     if column < starts.shape[0]:
         starts[column, row] = field
-        ends[column, row] = -1 if not quoted and _equal(raw, field, stop, null) else to
+        ends[column, row] = -1 if not quoted and same_octets(raw, field, stop, null) else to
     state[FIELDS] = column + 1
 
 
 @borrowing
-def _close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: Int64s, ends: Int64s) -> bool:
+def close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: Int64s, ends: Int64s) -> bool:
     """Note the line that ends; False, with an error in the state, if it has another number of fields."""
     row, fields = state[ROW], state[FIELDS]
     state[LINE] += 1 + state[NEWLINES]
@@ -193,7 +194,7 @@ def _close_line(state: Int64s, begin: int, columns: int, lines: Int64s, starts: 
 
 
 @borrowing
-def _text_line(
+def text_line(
     raw: Bytes,
     size: int,
     final: bool,
@@ -220,20 +221,20 @@ def _text_line(
             if column < columns:
                 starts[column, row] = field
                 null_like = at - field == len(null)
-                ends[column, row] = -1 if null_like and _equal(raw, field, at, null) else to
+                ends[column, row] = -1 if null_like and same_octets(raw, field, at, null) else to
             column += 1
             at += 1
             field = to = at
             continue
         state[FIELDS] = column
         state[TEXT_END] = at
-        after = _NO
+        after = NO
         if at >= size:
-            after = at if final else _WAIT
-        elif octet in (_LF, _RETURN):
-            after = _line_end(raw, at, size, final, state)
+            after = at if final else WAIT
+        elif octet in (LF, RETURN):
+            after = line_end(raw, at, size, final, state)
         elif at + 1 >= size:  # a backslash at the very end is left out
-            after = at + 1 if final else _WAIT
+            after = at + 1 if final else WAIT
             state[TEXT_END] = at + 1
         elif raw[at + 1] != _DOT:
             at = _unescape(raw, at, size, out, to)
@@ -249,57 +250,18 @@ def _text_line(
 
 
 @borrowing
-def cut_text(
-    raw: Bytes,
-    size: int,
-    final: bool,
-    special: Mask,
-    delimiter: int,
-    null: Bytes,
-    out: Bytes,
-    state: Int64s,
-    starts: Int32s,
-    ends: Int32s,
-    lines: Int64s,
-    line_starts: Int64s,
-    line_ends: Int64s,
-) -> Any:
-    columns, capacity = starts.shape
-    state[NEWLINES] = 0
-    for row in range(capacity):
-        begin = state[AT]
-        state[STATUS] = MORE
-        if begin >= size:
-            return row
-        state[ROW] = row
-        after = _text_line(raw, size, final, special, delimiter, null, out, state, starts, ends)
-        if after < 0:
-            return row
-        if state[STATUS] == END and state[TEXT_END] == begin:
-            state[AT] = after
-            return row
-        if not _close_line(state, begin, columns, lines, line_starts, line_ends):
-            return row
-        state[AT] = after
-        if state[STATUS] == END:
-            return row + 1
-    state[STATUS] = FULL
-    return capacity
-
-
-@borrowing
 def _quoted(
     raw: Bytes, at: int, size: int, final: bool, quote: int, escape: int, out: Bytes, to: int, state: Int64s
 ) -> tuple[int, int]:
     """What stands in quotes, from the octet after the first of them, to ``out[to:]``: (the position after the closing
-    quote or the end of the input, or _WAIT; the end in ``out``). The status is UNTERMINATED where there is no closing
+    quote or the end of the input, or WAIT; the end in ``out``). The status is UNTERMINATED where there is no closing
     quote at all."""
-    newline = _LF if state[EOL] == NL else _RETURN
+    newline = LF if state[EOL] == NL else RETURN
     while at < size:
         octet = raw[at]
         if octet == escape:
             if at + 1 >= size and not final:
-                return _WAIT, to
+                return WAIT, to
             if at + 1 < size and raw[at + 1] in (escape, quote):
                 out[to] = raw[at + 1]
                 to += 1
@@ -315,11 +277,11 @@ def _quoted(
     if final:
         state[STATUS] = UNTERMINATED
         return at, to
-    return _WAIT, to
+    return WAIT, to
 
 
 @borrowing
-def _csv_line(
+def csv_line(
     raw: Bytes,
     size: int,
     final: bool,
@@ -348,23 +310,23 @@ def _csv_line(
             if column < columns:
                 starts[column, row] = field
                 null_like = at - field == len(null) and not saw_quote
-                ends[column, row] = -1 if null_like and _equal(raw, field, at, null) else to
+                ends[column, row] = -1 if null_like and same_octets(raw, field, at, null) else to
             column += 1
             at += 1
             field = to = at
             saw_quote = False
             continue
         state[FIELDS] = column
-        after = _NO
+        after = NO
         if at >= size:
-            after = at if final else _WAIT
-        elif octet in (_LF, _RETURN):
-            after = _line_end(raw, at, size, final, state)
+            after = at if final else WAIT
+        elif octet in (LF, RETURN):
+            after = line_end(raw, at, size, final, state)
         else:
             saw_quote = True
             at, to = _quoted(raw, at + 1, size, final, quote, escape, out, to, state)
-            if at == _WAIT:
-                return _WAIT
+            if at == WAIT:
+                return WAIT
             continue
         state[TEXT_END] = at
         if after >= 0:
@@ -373,61 +335,14 @@ def _csv_line(
 
 
 @borrowing
-def _csv_marker(raw: Bytes, size: int, final: bool, state: Int64s) -> int:
-    r"""Whether the line at AT is ``\.``: the position after it, _NO for data or an error in the state, _WAIT."""
+def csv_marker(raw: Bytes, size: int, final: bool, state: Int64s) -> int:
+    r"""Whether the line at AT is ``\.``: the position after it, NO for data or an error in the state, WAIT."""
     begin = state[AT]
-    if raw[begin] != _BACKSLASH:
-        return _NO
+    if raw[begin] != BACKSLASH:
+        return NO
     if begin + 1 >= size:
-        return _NO if final else _WAIT
-    return _marker(raw, begin, size, final, True, state) if raw[begin + 1] == _DOT else _NO
-
-
-@borrowing
-def cut_csv(
-    raw: Bytes,
-    size: int,
-    final: bool,
-    special: Mask,
-    delimiter: int,
-    null: Bytes,
-    quote: int,
-    escape: int,
-    out: Bytes,
-    state: Int64s,
-    starts: Int32s,
-    ends: Int32s,
-    lines: Int64s,
-    line_starts: Int64s,
-    line_ends: Int64s,
-) -> Any:
-    columns, capacity = starts.shape
-    for row in range(capacity):
-        begin = state[AT]
-        state[STATUS] = MORE
-        state[NEWLINES] = 0
-        if begin >= size:
-            return row
-        after = _csv_marker(raw, size, final, state)
-        if after >= 0:
-            state[STATUS] = END
-            state[AT] = after
-            return row
-        if after == _WAIT or state[STATUS] != MORE:
-            return row
-        state[ROW] = row
-        after = _csv_line(raw, size, final, special, delimiter, null, quote, escape, out, state, starts, ends)
-        if after < 0:
-            return row
-        unterminated = state[STATUS] == UNTERMINATED
-        whole = _close_line(state, begin, columns, lines, line_starts, line_ends)
-        if unterminated:
-            state[STATUS] = UNTERMINATED
-        if unterminated or not whole:
-            return row
-        state[AT] = after
-    state[STATUS] = FULL
-    return capacity
+        return NO if final else WAIT
+    return _marker(raw, begin, size, final, True, state) if raw[begin + 1] == _DOT else NO
 
 
 @borrowing

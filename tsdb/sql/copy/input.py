@@ -47,6 +47,7 @@ from tsdb.sql.dml import insert, serial
 from tsdb.sql.dml.modification import Outcome, Reading, Write
 from tsdb.sql.dml.to_points import points_of
 from tsdb.sql.dml.unique import UniqueRows
+from tsdb.sql.literal import INTEGER_RANGES
 from tsdb.sql.names import require, writable
 from tsdb.sql.notice import Notice, notice
 from tsdb.sql.statement import Fragment, Select, parse
@@ -197,11 +198,22 @@ class CopyInput:
                 "binary COPY FROM needs the client encoding UTF8", hint="SET client_encoding = UTF8."
             )
         options = replace(options, encoding=options.encoding or codec)
-        self._cutter = Cutter(options, [column.name for column in self._targets])
         self._values: TextValues | BinaryValues
         self._values = BinaryValues(context, decode) if options.binary else TextValues(context)
         self._null = np.frombuffer(options.null.encode(), np.uint8)
+        given = {column: at for at, column in enumerate(self._targets)}
+        # Columns that must not be NULL, and their places; None: all rows of it are.
+        self._required = [
+            (column, given.get(column))
+            for column in prepared.series.columns
+            if column.not_null
+            and column not in prepared.omitted
+            and (column in given or column is not prepared.series.time)
+        ]
+        self._forces = options.force_null is not None or options.force_not_null is not None
         self._tags = _tags(prepared)
+        together = None if self._tags is None else self._tags.side_by_side
+        self._cutter = Cutter(options, [column.name for column in self._targets], _integers(prepared), together)
         self.rows = 0
         self.skipped = 0
         self.notices: list[Notice] = []
@@ -279,7 +291,7 @@ class CopyInput:
 
     def _force_nulls(self, fields: Fields) -> None:
         rows = fields.rows
-        for at, column in enumerate(self._targets):
+        for at, column in enumerate(self._targets if self._forces else ()):
             ends, starts = fields.ends[at, :rows], fields.starts[at, :rows]
             nulls = ends < 0
             if _named(self._options.force_null, column):
@@ -332,25 +344,16 @@ class CopyInput:
             raise error
 
     def _check_not_null(self, fields: Fields, keep: Mask | None) -> None:
-        series = self._prepared.series
-        given = {column: at for at, column in enumerate(self._targets)}
         first: tuple[int, Column] | None = None
-        for column in series.columns:
-            if not column.not_null or column in self._prepared.omitted:
-                continue
-            if column in given:
-                nulls = fields.ends[given[column], : fields.rows] < 0
-            elif column is series.time:
-                continue
-            else:
-                nulls = np.ones(fields.rows, np.bool_)
+        for column, at in self._required:
+            nulls = np.ones(fields.rows, np.bool_) if at is None else fields.ends[at, : fields.rows] < 0
             found = np.flatnonzero(nulls if keep is None else nulls & keep)
             if len(found) and (first is None or found[0] < first[0]):
                 first = int(found[0]), column
         if first is None:
             return
         row, column = first
-        error = null_in(series.path, column.name)
+        error = null_in(self._prepared.series.path, column.name)
         self._in_line(fields, row, error)
         raise error
 
@@ -397,6 +400,18 @@ def _tags(prepared: PreparedCopy) -> TagSets | None:
         return None
     binary = prepared.copy.options.binary
     return TagSets([at for at, _ in tags], [c.number for _, c in tags], binary=binary)
+
+
+def _integers(prepared: PreparedCopy) -> dict[int, tuple[int, int]]:
+    """The bounds of the columns that hold integers, whose text is what the input says."""
+    options = prepared.copy.options
+    return {
+        at: INTEGER_RANGES[column.type]
+        for at, column in enumerate(prepared.targets)
+        if column.type in INTEGER_RANGES
+        and not _named(options.force_null, column)
+        and not _named(options.force_not_null, column)
+    }
 
 
 def _named(names: Names, column: Column) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from itertools import groupby
 
 import numpy as np
@@ -11,11 +10,9 @@ from tsdb.kernels import readonly
 from tsdb.model.byte_strings import VARINT_BYTES_MAX, ByteStrings
 from tsdb.model.points import Int32s
 from tsdb.sql.copy import tag_kernels as kernels
-from tsdb.sql.copy.cut import Fields
+from tsdb.sql.copy.cut import SEED, Fields
 from tsdb.sql.copy.cut_kernels import Int64s
 
-# So that nobody can choose tags that collide.
-SEED = np.uint64(secrets.randbits(64))
 # Of the length in front of a field in the binary format.
 _LENGTH_BYTES = 4
 
@@ -34,12 +31,14 @@ class TagSets:
         # First and last of those that are neighbours.
         runs = [list(run) for _, run in groupby(enumerate(sorted(columns)), lambda pair: pair[1] - pair[0])]
         self._runs = [(run[0][1], run[-1][1]) for run in runs]
+        # The first and the last, where all are.
+        self.side_by_side = self._runs[0] if len(self._runs) == 1 else None
 
     def of(self, fields: Fields) -> tuple[_Tagged, dict[int, Int64s]]:
         """The tag sets and each row's; and, by field, the rows whose tag is no text."""
         rows = fields.rows
         octets = readonly(fields.octets)
-        number, first = self._numbered(fields)
+        number, first = fields.tags if fields.tags is not None else self._numbered(fields)
         wrong = np.empty(len(first), np.int32)
         any_wrong = kernels.find_wrong(octets, fields.starts, fields.ends, self._columns, first, wrong)
         lengths = np.maximum(
@@ -58,7 +57,8 @@ class TagSets:
             bad = {
                 int(self._columns[k]): np.flatnonzero(wrong_of_row == k) for k in np.unique(wrong[wrong >= 0]).tolist()
             }
-        return (tagsets, number if len(tagsets) == len(first) else again[number]), bad
+        # A copy: who cut the fields puts the next ones there.
+        return (tagsets, number.copy() if len(tagsets) == len(first) else again[number]), bad
 
     def _numbered(self, fields: Fields) -> tuple[Int32s, Int32s]:
         """(a number for each row, the first row of each number): rows with the same text of all tags have the same."""

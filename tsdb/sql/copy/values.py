@@ -53,6 +53,9 @@ class TextValues:
         """Column ``at`` of the fields as values of ``column``."""
         rows = fields.rows
         starts, ends = fields.starts[at, :rows], fields.ends[at, :rows]
+        known = fields.integers.get(at)
+        if known is not None:
+            return storable(column, self._known_integers(column, fields, at, known[:rows].copy()))
         return storable(column, self._read(column, fields.octets, starts, ends))
 
     def explain(self, column: Column, octets: bytes) -> TsdbError | None:
@@ -90,6 +93,19 @@ class TextValues:
         low, high = INTEGER_RANGES[column.type]
         count = kernels.read_integers(octets, starts, ends, low, high, out, odd)
         return self._finished(column, out, octets, starts, ends, odd[:count])
+
+    def _known_integers(self, column: Column, fields: Fields, at: int, out: Int64s) -> Values:
+        """Those that were read while they were cut; of slow rows they are read now."""
+        if at in fields.whole:
+            return Values(array_of_numbers(out, None, column.type.arrow))
+        starts, ends, slow = fields.starts[at, : fields.rows], fields.ends[at, : fields.rows], fields.slow
+        odd = slow
+        if len(slow):
+            read, odd = np.zeros(len(slow), np.int64), np.empty(len(slow), np.int32)
+            low, high = INTEGER_RANGES[column.type]
+            odd = slow[odd[: kernels.read_integers(fields.octets, starts[slow], ends[slow], low, high, read, odd)]]
+            out[slow] = read
+        return self._finished(column, out, fields.octets, starts, ends, odd)
 
     def _floats(self, column: Column, octets: Bytes, starts: Int32s, ends: Int32s) -> Values:
         out = np.zeros(len(starts), np.float64)
@@ -213,12 +229,15 @@ def bitmap(valid: Mask) -> pa.Buffer | None:
     return None if valid.all() else pa.py_buffer(np.packbits(valid, bitorder="little"))
 
 
-def array_of_numbers(numbers: Any, valid: Mask, arrow: pa.DataType) -> pa.Array:
-    """Numbers as an array of a type of fixed width: the width is the type's, the values are its own form."""
+def array_of_numbers(numbers: Any, valid: Mask | None, arrow: pa.DataType) -> pa.Array:
+    """Numbers as an array of a type of fixed width: the width is the type's, the values are its own form. ``valid``
+    None: all are."""
+    if valid is None and numbers.dtype == np.int64 and arrow == pa.int64():
+        return pa.Array.from_buffers(arrow, len(numbers), [None, pa.py_buffer(numbers)], 0)
     dtype: Any = np.dtype(f"f{arrow.bit_width // 8}" if pa.types.is_floating(arrow) else f"i{arrow.bit_width // 8}")
     with np.errstate(over="ignore"):
         narrow = np.ascontiguousarray(numbers.astype(dtype, copy=False))
-    return pa.Array.from_buffers(arrow, len(narrow), [bitmap(valid), pa.py_buffer(narrow)])
+    return pa.Array.from_buffers(arrow, len(narrow), [None if valid is None else bitmap(valid), pa.py_buffer(narrow)])
 
 
 def _many_digits(octets: Bytes, starts: Int32s, ends: Int32s, out: Any, odd: Int32s) -> Int32s:
