@@ -161,6 +161,10 @@ class Operator:
                 return
             if here and record.wanted is not None:
                 return
+            # Its next voters may have made their epoch active, and the metadata not know it yet.
+            nexts = [v for v in record.voters if v in self.dead or node_of(v) == node.id]
+            if record.active_epoch != record.epoch and len(nexts) > (len(record.voters) - 1) // 2:
+                return
             if here and record.location in self.world.metadata.parents and record.active_epoch != record.epoch:
                 return
         if not node.up:

@@ -103,7 +103,10 @@ class Reader:
     def answered(self, hosted: Hosted, answer: Answer) -> None:
         begun = self._begun.pop(answer.id)
         if isinstance(answer, TokenReverted):
-            if self.world.checks.committed[hosted.location].get(begun.token[1]) in (None, begun.token[0]):
+            committed, (epoch, sequence) = self.world.checks.committed[hosted.location], begun.token
+            last = max(committed, default=0)
+            # With an op of a later epoch committed before it, it cannot come any more.
+            if committed.get(sequence) == epoch or (sequence > last and committed.get(last, 0) <= epoch):
                 raise Broken(f"op {begun.token} of location {hosted.location} is told to be reverted")
             return
         if not isinstance(answer, ReadAt):
