@@ -44,6 +44,8 @@ class World:
     """A node with one series whose blocks are small. ``odd``: how often values are NaN, infinite or the widest;
     ``rows_per_block``: one of them; ``full``: from now on no value is absent."""
 
+    name = "tsdb"
+
     def __init__(
         self, path: Path, seed: int, *, keyed: bool, odd: float = 0.2, rows_per_block: Sequence[int] = (8, 40, 200)
     ) -> None:
@@ -53,12 +55,12 @@ class World:
         self.path = path
         self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice(rows_per_block))
         self.node = Node.open(path, self.options)
-        self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
+        self.node.change(CreateSeries(self.name, "cpu", COLUMNS, keyed))
         self.clock = START
 
     @property
     def database(self) -> Database:
-        return self.node.catalog.find("tsdb")
+        return self.node.catalog.find(self.name)
 
     @property
     def series(self) -> Series:
@@ -117,11 +119,11 @@ class World:
         name = self.random.choice(["f", "i"])
         if name not in self.series.by_name:
             kind = FLOAT8 if name == "f" else INT8
-            self.node.change(AddColumn("tsdb", "cpu", ColumnDefinition(name, Role.FIELD, kind)))
+            self.node.change(AddColumn(self.name, "cpu", ColumnDefinition(name, Role.FIELD, kind)))
         elif self.random.random() < 0.5:
-            self.node.change(DropColumn("tsdb", "cpu", name))
+            self.node.change(DropColumn(self.name, "cpu", name))
         elif name == "i" and not self.series.column("i").former:
-            self.node.change(AlterColumnType("tsdb", "cpu", "i", FLOAT8))
+            self.node.change(AlterColumnType(self.name, "cpu", "i", FLOAT8))
 
     def write_again(self) -> None:
         """Some minutes once more, while somebody holds what he saw before: a block then has versions of one key."""
@@ -141,7 +143,7 @@ class World:
         """Raise retention's floor."""
         floor = START + self.random.randrange(100) * MINUTE
         if floor > (self.series.floor_ns or NS_MIN):
-            self.node.change(SetRetention("tsdb", "cpu", None, floor))
+            self.node.change(SetRetention(self.name, "cpu", None, floor))
 
     def restart(self) -> None:
         self.node.close()

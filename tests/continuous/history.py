@@ -19,7 +19,7 @@ from tests.sql.answers import ask
 from tsdb.cluster.node import Node
 from tsdb.errors import PointsBeyondRetention, QueryCanceled
 from tsdb.model.schema import CreateSeries, Series, SetContinuous, SetRetention
-from tsdb.model.store import RangeDeletion
+from tsdb.model.store import RangeDeletion, View
 from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.context import Context
 from tsdb.sql.ddl import create_table_as
@@ -64,7 +64,7 @@ class History(World):
         return max(self.clock, START + 300 * MINUTE) + self.random.choice([0, 0, 2 * DAY, 40 * DAY])
 
     def context(self) -> Context:
-        return Context("tsdb", now_us=self.now_ns // 1000, settings={"timezone": "UTC"})
+        return Context(self.name, now_us=self.now_ns // 1000, settings={"timezone": "UTC"})
 
     def create(self, name: str, text: str) -> None:
         statement = parse(split(f"CREATE MATERIALIZED VIEW {name} WITH (continuous) AS {text} WITH NO DATA")[0])
@@ -78,9 +78,12 @@ class History(World):
     def rows(self, text: str) -> list[Row]:
         view = self.node.view()
         try:
-            found = ask(self.queries, view, text, (), Context("tsdb", settings={"timezone": "UTC"}))[1]
+            return self.rows_in(view, text)
         finally:
             view.close()
+
+    def rows_in(self, view: View, text: str) -> list[Row]:
+        found = ask(self.queries, view, text, (), Context(self.name, settings={"timezone": "UTC"}))[1]
         return sorted((tuple(map(_plain, row)) for row in found), key=repr)
 
     def view(self, name: str) -> Series:
@@ -129,7 +132,7 @@ class History(World):
 
     def set_lag(self) -> None:
         name = self.random.choice(list(self.views))
-        self.node.change(SetContinuous("tsdb", name, lag_ns=self.random.choice([0, 10, 200]) * MINUTE))
+        self.node.change(SetContinuous(self.name, name, lag_ns=self.random.choice([0, 10, 200]) * MINUTE))
 
     def raise_floor(self) -> None:
         """What is about to go stays in the views."""
@@ -140,7 +143,7 @@ class History(World):
             return
         before = {name: self.rows(f"SELECT * FROM {name}") for name in self.views}
         refresher = Refresher(self.node, self.queries, self.refreshes, self.context())
-        refresher.raise_floor(SetRetention("tsdb", "cpu", None, floor))
+        refresher.raise_floor(SetRetention(self.name, "cpu", None, floor))
         self.floor = self.series.floor_ns or self.floor
         for name, rows in before.items():
             self.kept[name] = [row for row in rows if self._bucket(name, row) < self.floor]

@@ -190,6 +190,48 @@ def test_a_key_is_free_when_its_row_goes_with_the_same_commit(three: Three, wher
         assert rows(connection, "places") == [(2, "deux"), (3, "one"), (4, "four")]
 
 
+def test_a_continuous_view_is_stored_by_who_leads_and_read_at_every_node(three: Three) -> None:
+    query = "SELECT time_bucket('1 hour', time) AS bucket, host, sum(v) AS v FROM read GROUP BY bucket, host"
+    connections = [three.connect(place) for place in (1, 2, 3)]
+    leader = three.leader()
+    follower = connections[leader % 3]
+    try:
+        follower.execute("CREATE TABLE read (time timestamptz NOT NULL, host text TAG, v int)")
+        follower.execute(
+            """INSERT INTO read SELECT '2026-01-01'::timestamptz + i * interval '7 min', 'h' || i % 3, i
+               FROM generate_series(0, 499) AS g(i)"""
+        )
+        text = f"CREATE MATERIALIZED VIEW kept WITH (continuous, refresh_interval = '1 second') AS {query}"
+        follower.execute(text.encode())
+
+        def dirty(connection: psycopg.Connection) -> Any:
+            look = "SELECT watermark, dirty FROM tsdb.continuous_aggregates WHERE relname = 'kept'"
+            return connection.execute(look).fetchone()
+
+        for statement in (
+            "INSERT INTO read VALUES ('2026-01-01 03:01+00', 'h1', 1000)",
+            "DELETE FROM read WHERE v BETWEEN 100 AND 120",
+            "UPDATE read SET v = 0 WHERE time < '2026-01-01 01:00+00'",
+        ):
+            follower.execute(statement.encode())
+            for connection in connections:
+                assert rows(connection, "kept") == rows(connection, f"({query}) AS q")
+                until(lambda: (now := dirty(connection))[0] is not None and not now[1])  # noqa: B023
+                assert rows(connection, "kept") == rows(connection, f"({query}) AS q")
+        before = rows(follower, "kept")
+        # It is taken anywhere; of others the floor rises within a minute.
+        connections[leader - 1].execute("ALTER TABLE read SET (retention = '1 day')")
+        for connection in connections:
+            until(lambda: not rows(connection, "read"))  # noqa: B023
+            assert rows(connection, "kept") == before
+            assert rows(connection, "tsdb.continuous_aggregates")
+        connections[leader - 1].execute("DROP MATERIALIZED VIEW kept")
+        until(lambda: not dirty(follower))
+    finally:
+        for connection in connections:
+            connection.close()
+
+
 def test_of_many_who_take_a_key_at_all_nodes_one_gets_it(three: Three) -> None:
     with three.connect(1) as connection:
         connection.execute("CREATE TABLE taken (id int PRIMARY KEY, who text)")

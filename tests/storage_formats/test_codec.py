@@ -307,3 +307,11 @@ def test_encoding_numbers_are_those_on_disk() -> None:
     }  # fmt: skip
     assert {k.name: k.value for k in Kind} == {"FLOAT8": 1, "INT8": 2, "UINT8": 3, "BOOL": 4, "TEXT": 5}
     assert codec.INTEGERS == 0
+
+
+def test_numbers_that_lie_askew_in_memory_are_encoded_as_others_are() -> None:
+    """As those of a message from another node do."""
+    values = np.arange(1000, dtype=np.int64) ** 2
+    askew = np.frombuffer(b"\0" + values.tobytes(), np.int64, offset=1)
+    assert not askew.flags.aligned
+    assert encode_integers(askew) == encode_integers(values)

@@ -126,9 +126,10 @@ class Leaders:
         addresses = dict(member.addresses)
         places = [f"{label} {addresses[name]}" for name, label in _PLACES if name in addresses]
         name = f" ({member.name})" if member.name else ""
+        why = "which does not lead it" if self.replica_count(location) > 1 else "and points are on one node alone"
         return LocationElsewhere(
             f"{what} is at node {leader}{name}{': ' + ', '.join(places) if places else ''}; this is node {self._node}, "
-            "and points are on one node alone",
+            f"{why}",
             hint=f"Connect to {addresses.get('sql', 'that node')}.",
         )
 

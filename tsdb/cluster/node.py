@@ -24,7 +24,7 @@ from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.numbering import Sessions
-from tsdb.cluster.refused import check_continuous, no_continuous_views
+from tsdb.cluster.refreshing import OwnRefreshing, SharedRefreshing
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.router import PlainWrite
 from tsdb.cluster.routing.shares import database_of, series_at, series_of
@@ -38,9 +38,9 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.acks import QUORUM, Fate
-from tsdb.model.continuous import Progress
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
+from tsdb.model.refreshing import Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import Location, cut
 from tsdb.model.schema import (
@@ -140,8 +140,6 @@ class Node:
 
     def change(self, *changes: SchemaChange) -> Catalog:
         """Raises, beside their errors, what ``Agreement.propose`` raises, and FeatureNotSupported."""
-        if self._leaders.shared:
-            check_continuous(self.catalog, changes, self._leaders.shared)
         change_schema(self._engine, self._agreement, changes)
         return self._engine.catalog
 
@@ -246,8 +244,9 @@ class Node:
             self._leaders.check_new(name)
 
     def leads(self, database: Database) -> bool:
-        """Whether this node looks after a database: what it has once is here, and what others have can be asked."""
-        if self._wide is None:
+        """Whether this node looks after a database: what it has once is here, and what others have can be asked; of a
+        replicated one, whether it leads all of it."""
+        if self._wide is None or database.number in self._leaders.shared:
             return self._leaders.has(database)
         return self._leaders.leads_first(database)
 
@@ -425,11 +424,15 @@ class Node:
             raise CannotConnectNow("the node that gives a sequence's values has just changed", hint="Try again.")
         return self._wide.home(database)
 
-    def advance(self, series: Series, progress: Progress) -> None:
+    def refreshing(self, series: Series) -> Refreshing:
         found = self.catalog.series_by_number.get(series.number)
-        if found is not None and found[0].number in self._leaders.shared:
-            raise no_continuous_views()
-        self._engine.advance(series, progress)
+        is_shared = found is not None and found[0].number in self._leaders.shared
+        if found is not None:
+            locations = found[0].locations if is_shared else found[0].locations[:1]
+            self._leaders.check(locations, f'what is stored of "{series.name}"')
+        if found is not None and is_shared:
+            return SharedRefreshing(self._agreement, self._ways_to_shared(), self._engine.node, *found, self._commit)
+        return OwnRefreshing(self, self._engine, series)
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)

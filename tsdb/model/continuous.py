@@ -46,10 +46,17 @@ class Continuous:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a continuous view's stored buckets go; see the module."""
+    """How far a continuous view's stored buckets go; see the module.
+
+    Of a database that several nodes have: a bucket is dirty, too, if its stored rows changed since the counter
+    ``stored``, as those of a refresh that has not said so yet. ``final_ns``: the watermark that all have agreed on,
+    which this node may still be behind of: buckets before it that are history are stored, or on their way.
+    """
 
     counter: int
     watermark_ns: int
+    stored: int = -1
+    final_ns: int = NS_MIN
 
 
 class Buckets:

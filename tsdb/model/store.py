@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.summaries import CellRequest, Groups, SummaryCells
 from tsdb.model.time import NS_MAX, NS_MIN
+
+if TYPE_CHECKING:
+    from tsdb.model.refreshing import Refreshing
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,8 +544,9 @@ class Store(Protocol):
         """Let a sequence go on as if it had given ``value`` last (``called``), or give it next."""
         ...
 
-    def advance(self, series: Series, progress: Progress) -> None:
-        """Say how far a continuous view's stored buckets go, durably; those buckets were written before."""
+    def refreshing(self, series: Series) -> Refreshing:
+        """To refresh a continuous view, where its database is looked after; close it. Raises LocationElsewhere,
+        CannotConnectNow."""
         ...
 
     def sequence_state(self, sequence: SqlSequence) -> SequenceState: ...

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tsdb.errors import SerializationFailure, TsdbError, UndefinedTable
-from tsdb.model.continuous import Progress
 from tsdb.model.layer import Borrowed
+from tsdb.model.refreshing import Refreshing
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
 from tsdb.model.store import Effect, RangeDeletion, Scan, ScanRequest, Store, TimeRange, View, Write
 from tsdb.model.time import NS_MAX
@@ -110,11 +110,11 @@ class Refresher:
         started = time.monotonic()
         try:
             runs.started_ns = self._context.now_us * 1000
-            view = self._store.view()
+            refreshing = self._store.refreshing(series)
             try:
-                done = _Refresh(self, view, series.identity).run(lag=lag)
+                done = _Refresh(self, refreshing, series.identity).run(lag=lag)
             finally:
-                view.close()
+                refreshing.close()
             runs.error, runs.failed_in_a_row = "", 0
             return done
         except Exception as error:
@@ -174,10 +174,11 @@ class Refresher:
 class _Refresh:
     """One refresh as it runs, over one view of the data."""
 
-    def __init__(self, refresher: Refresher, view: View, identity: int) -> None:
+    def __init__(self, refresher: Refresher, refreshing: Refreshing, identity: int) -> None:
         self._refresher = refresher
         self._store = refresher.store
-        self._view = view
+        self._refreshing = refreshing
+        self._view = view = refreshing.view
         database, series, source = _found(view.catalog, identity)
         assert series.continuous is not None
         assert series.definition is not None
@@ -193,18 +194,18 @@ class _Refresh:
         self._rows = 0
 
     def run(self, *, lag: bool) -> Stored:
-        counter = self._view.moment.counter
+        counter = self._refreshing.counter
         found = cut(self._view, self._series, self._source)
         progress = self._view.progress(self._series)
         for low, high in found.dirty:
             for piece in self._pieces(low, high):
                 self._replace(*piece)
         if progress is not None and progress.watermark_ns > found.low and progress.counter != counter:
-            self._advance(Progress(counter, found.watermark))
-        watermark = self._new(found, counter, lag=lag)
+            self._advance(found.watermark)
+        watermark = self._new(found, lag=lag)
         return Stored(self._rows, counter, watermark)
 
-    def _new(self, found: Cut, counter: int, *, lag: bool) -> int:
+    def _new(self, found: Cut, *, lag: bool) -> int:
         """Store the buckets that have ended; the watermark after that."""
         ended = self._refresher.context.now_us * 1000 - (self._continuous.lag_ns if lag else 0)
         goal = self._buckets.low(ended)
@@ -217,14 +218,14 @@ class _Refresh:
             self._commit([RangeDeletion(self._series, TimeRange(found.watermark, NS_MAX))])
         for low, high in self._pieces(begin, goal):
             self._commit(list(self._computed(low, high)))
-            self._advance(Progress(counter, high))
+            self._advance(high)
         if begin >= goal:
-            self._advance(Progress(counter, goal))
+            self._advance(goal)
         return goal
 
-    def _advance(self, progress: Progress) -> None:
+    def _advance(self, watermark_ns: int) -> None:
         self._refresher.check()
-        self._store.advance(self._series, progress)
+        self._refreshing.advance(watermark_ns)
 
     def _pieces(self, low: int, high: int) -> Iterator[tuple[int, int]]:
         """[low, high), which are edges, in pieces; how long they are changes with what comes of them."""
@@ -245,7 +246,7 @@ class _Refresh:
     def _commit(self, changes: list[Effect]) -> None:
         self._refresher.check()
         if changes:
-            self._store.commit(list(effects.joined(changes))).result()
+            self._refreshing.commit(list(effects.joined(changes)))
 
     def _computed(self, low: int, high: int) -> Iterator[Write]:
         """The rows of the buckets in [low, high), with the rights of the view's owner."""

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from dataclasses import replace
 
-from tsdb.errors import FeatureNotSupported, TsdbError
+from tsdb.errors import FeatureNotSupported, LocationElsewhere, TsdbError
 from tsdb.model import authorization, privileges
 from tsdb.model.relations import BUILDING, path_of
 from tsdb.model.schema import CreateSeries, DropSeries, SchemaChange, Series, Swap
@@ -56,7 +56,7 @@ class Materialization:
         if change.definition is not None and change.definition.continuous is not None:
             catalog = self._store.change(change)
             series = catalog.find(self._context.database).find(made.path)
-            return 0 if source.empty else self._refresher().refresh(series).rows
+            return 0 if source.empty else self._first(series)
         if source.empty:
             self._store.change(change)
             return 0
@@ -77,6 +77,13 @@ class Materialization:
         content, select, inside = create_table_as.refreshed(series, self._context)
         swap = Swap(self._context.database, refresh.path, "", populated=not refresh.empty)
         return self._fill(content, Creation(content, select, refresh.empty), inside, swap)
+
+    def _first(self, series: Series) -> int:
+        """What of a new continuous view is stored at once. At another node than its own: nothing, that one does it."""
+        try:
+            return self._refresher().refresh(series).rows
+        except LocationElsewhere:
+            return 0
 
     def _refresher(self) -> Refresher:
         return Refresher(self._store, self._queries, self._refreshes, self._context, self._cancellation.check)

@@ -169,6 +169,14 @@ class Engine:
         """How far a continuous view's stored buckets go; durable and visible when this returns."""
         self._committer.call(lambda: self._shard.advance(series.number, progress)).result()
 
+    def progress_shown(self, series: int) -> Progress | None:
+        """Of a continuous view whose progress others keep, what is visible here. In the committer's thread."""
+        return self._shard.shown.get(series)
+
+    def show_progress(self, series: int, progress: Progress) -> None:
+        """Make it visible. In the committer's thread."""
+        self._shard.show_progress(series, progress)
+
     def flush(self) -> None:
         """Write the head to blocks and wait for it, and let go of the write-ahead log: it is all in files now."""
         self._flush()

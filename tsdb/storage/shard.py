@@ -37,7 +37,7 @@ from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.rules import KeptRules
 from tsdb.storage.summaries.cache import SummaryCache
 from tsdb.storage.tagsets import TagSetIndex, TagSets
-from tsdb.storage.tombstone import AnyTombstone
+from tsdb.storage.tombstone import AnyTombstone, Erasure
 from tsdb.storage.version import FrozenHead, SeriesBlocks, Version
 from tsdb.storage.view import StorageView
 
@@ -91,6 +91,8 @@ class Shard:
         self._grown: set[int] = set()
         self._frozen_count = 0
         self.hosted: Hosted = Nobody()
+        self.shown: dict[int, Progress] = {}
+        """Of continuous views whose progress others keep as well, and not this store: what ``version`` shows."""
         self._marked_ns = options.clock.now_ns()
 
     # ---- durable, then visible
@@ -159,15 +161,27 @@ class Shard:
             forgotten.setdefault(stone.series, []).append(stone)
         for series in forgotten.keys() & self.version.catalog.continuous_of.keys():
             self._keep_erasures(batch, series, forgotten[series])
+        # Of what is stored of a view nodes have in common, a node may be behind of how far it is.
+        for series in forgotten.keys() & self.shown.keys():
+            self._keep_erased(batch, series, forgotten[series], self.shown[series].stored)
 
     def _keep_erasures(self, batch: Batch, source: int, stones: Iterable[AnyTombstone]) -> None:
         views = self.version.catalog.continuous_of.get(source, ())
         progress = [self.version.progress.get(view.number) for view in views]
         # A view with nothing stored may be on the way: what its first refresh has not seen must be known after it.
         seen = min((0 if each is None else each.counter for each in progress), default=NS_MAX)
-        erased = with_erased(self._erased.get(source, ()), stones, seen)
-        self._erased = {**self._erased, source: erased}
-        state.put_erased(batch, source, erased)
+        self._keep_erased(batch, source, stones, seen)
+
+    def _keep_erased(self, batch: Batch, series: int, stones: Iterable[AnyTombstone], seen: int) -> None:
+        erased = with_erased(self._erased.get(series, ()), stones, seen)
+        self._erased = {**self._erased, series: erased}
+        state.put_erased(batch, series, erased)
+
+    def erase_all(self, batch: Batch, series: int, counter: int) -> None:
+        """It is not known what was deleted of a series up to a counter: anything may be."""
+        erased = (*self._erased.get(series, ()), Erasure(NS_MIN, NS_MAX, counter))
+        self._erased = {**self._erased, series: erased}
+        state.put_erased(batch, series, erased)
 
     def advance(self, series: int, progress: Progress) -> None:
         """How far a continuous view's stored buckets go, durably. Nothing, if it was dropped meanwhile."""
@@ -178,10 +192,26 @@ class Shard:
         state.put_progress(batch, series, progress)
         self.write_durably(batch)
         self.publish(progress={**self.version.progress, series: progress})
-        source = found[0].source_of(found[1])
-        if source is not None and self._erased.get(source.number):
+        self._forget_erasures(series)
+
+    def show_progress(self, series: int, progress: Progress) -> None:
+        """As ``advance``, of a continuous view whose progress others keep."""
+        self.shown[series] = progress
+        self.publish(progress={**self.version.progress, series: progress})
+        self._forget_erasures(series)
+
+    def _forget_erasures(self, view: int) -> None:
+        """That a continuous view has seen."""
+        found = self.version.catalog.series_by_number.get(view)
+        source = None if found is None else found[0].source_of(found[1])
+        seen = [] if source is None else [each for each in (source.number, view) if self._erased.get(each)]
+        if seen:
             batch = self.rocks.batch()
-            self._keep_erasures(batch, source.number, ())
+            for each in seen:
+                if each == view:
+                    self._keep_erased(batch, view, (), self.shown[view].stored)
+                else:
+                    self._keep_erasures(batch, each, ())
             self.write_durably(batch)
             self.publish()
 
@@ -340,6 +370,7 @@ class Shard:
             self._deleted.pop(series, None)
             self._changed.pop(series, None)
             self._forgotten.pop(series, None)
+            self.shown.pop(series, None)
             self.live_bytes -= bytes_of(version.live.get(series, ()))
         self._erased = _without(self._erased, dropped)
         self.publish(

@@ -166,6 +166,8 @@ class StorageView:
         return found
 
     def progress(self, series: Series) -> Progress | None:
+        # What is found by it later must be of the same version.
+        self.tell(series, TimeRange())
         return self.version.progress.get(series.number)
 
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:

@@ -56,6 +56,16 @@ class Opened:
     needs: Mapping[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What a refresh of a continuous view rests on: a view with all versions of its database up to a counter, and what
+    it has not has a higher one. ``epochs``: by location, in which this node led it then."""
+
+    view: StorageView
+    counter: int
+    epochs: tuple[tuple[int, int], ...]
+
+
 class Shared(Protocol):
     """Databases that several nodes have, at one of them: see ``tsdb.cluster.replicas.shared``."""
 
@@ -68,6 +78,10 @@ class Shared(Protocol):
     def open(self, locations: Sequence[int], fresh: Freshness, whole: Sequence[int]) -> Opened: ...
 
     def differences(self) -> Sequence[ReplicaDifference]: ...
+
+    def basis(self, locations: Collection[int]) -> Basis: ...
+
+    def stored(self, locations: Collection[int]) -> tuple[int, tuple[tuple[int, int], ...]]: ...
 
 
 class Agreement(Protocol):

@@ -210,6 +210,22 @@ class SetGoals(msgspec.Struct, frozen=True, array_like=True, tag=20):
     goals: tuple[tuple[int, tuple[int, ...]], ...]
 
 
+class Advance(msgspec.Struct, frozen=True, array_like=True, tag=22):
+    """How far a continuous view is stored: see ``records.ContinuousRecord``. Gives the index of the command.
+
+    ``epochs``: of all locations of the database, in which the sender led them when it looked at the source.
+    """
+
+    database: int
+    series: int
+    counter: int
+    stored: int
+    watermark_ns: int
+    applied: tuple[tuple[int, int], ...]
+    leader: int
+    epochs: tuple[tuple[int, int], ...]
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -231,6 +247,7 @@ Action: TypeAlias = (
     | OpenProducer
     | Count
     | SetGoals
+    | Advance
 )
 
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 import mmh3
 from msgspec.structs import replace
 
+from tsdb.cluster.metadata import continuous
 from tsdb.cluster.metadata.commands import Activate, Assign, Assignment, SetIntent, SetLearners
 from tsdb.cluster.metadata.records import REPLICA_BITS, LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import Draft
@@ -184,9 +185,11 @@ def give_up(draft: Draft, nodes: Collection[int]) -> None:
     Whoever is left leads and needs no promise of those that are gone; where nobody is left the location begins anew,
     at a node that is there.
     """
-    for was in list(draft.all(LocationRecord)):
-        if not {*was.voters, *was.learners, *was.active_voters} & {*nodes}:
-            continue
+    concerned = [
+        each for each in draft.all(LocationRecord) if {*each.voters, *each.learners, *each.active_voters} & {*nodes}
+    ]
+    continuous.give_up(draft, {each.database for each in concerned})
+    for was in concerned:
         left = tuple(node for node in was.voters if node not in nodes)
         record = replace(was, voters=(), learners=(), active_voters=(), leader=0)
         if not left:

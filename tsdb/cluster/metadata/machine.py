@@ -22,11 +22,12 @@ import msgspec
 from msgspec.structs import replace
 
 from tsdb import errors
-from tsdb.cluster.metadata import clients, counted, locations, members, rings
+from tsdb.cluster.metadata import clients, continuous, counted, locations, members, rings
 from tsdb.cluster.metadata.commands import (
     Action,
     Activate,
     AddMember,
+    Advance,
     Assign,
     ChangeMember,
     ChangeRing,
@@ -243,6 +244,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return clients.open_producer(draft, action)
         case Count():
             return counted.count(draft, action)
+        case Advance():
+            return continuous.advance(draft, action)
 
 
 def answer_of(error: TsdbError) -> Answer:

@@ -176,6 +176,22 @@ class Counted(msgspec.Struct, frozen=True, array_like=True):
     changed: int = 0
 
 
+class ContinuousRecord(msgspec.Struct, frozen=True, array_like=True):
+    """How far a continuous view of a replicated database is stored: see ``tsdb.model.continuous.Progress``.
+
+    ``applied``: by location the op sequence with which a replica has the source as it was read, and all that was stored
+    of it. With none, and counters 0, all that has a row is dirty: nobody knows any more what is stored.
+    """
+
+    series: int
+    database: int
+    counter: int
+    stored: int
+    watermark_ns: int
+    applied: tuple[tuple[int, int], ...] = ()
+    changed: int = 0
+
+
 class Group(msgspec.Struct, frozen=True, array_like=True):
     """What there is once: the cluster's id, the node id to be given next, the replication factor of new databases, the
     group's time (the highest that a command brought), the last command's index, and the digest of all changes."""
@@ -189,8 +205,8 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
     changed: int = 0
 
 
-Record: TypeAlias = Member | Ring | Goal | LocationRecord | ClientSession | Counted | Group
-R = TypeVar("R", Member, Ring, Goal, LocationRecord, ClientSession, Counted, Group)
+Record: TypeAlias = Member | Ring | Goal | LocationRecord | ClientSession | Counted | ContinuousRecord | Group
+R = TypeVar("R", Member, Ring, Goal, LocationRecord, ClientSession, Counted, ContinuousRecord, Group)
 
 # The records' names: in keys, in a command's expectations, in what watchers are told.
 NAMES: dict[type[Record], str] = {
@@ -200,6 +216,7 @@ NAMES: dict[type[Record], str] = {
     LocationRecord: "location",
     ClientSession: "client",
     Counted: "values",
+    ContinuousRecord: "continuous",
     Group: "group",
 }
 BY_NAME: dict[str, type[Record]] = {name: kind for kind, name in NAMES.items()}

@@ -12,7 +12,7 @@ from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata import clients, counted, locations
+from tsdb.cluster.metadata import clients, continuous, counted, locations
 from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, SpreadSeries
 from tsdb.cluster.metadata.members import check_factor, member, set_default_factor
 from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading
@@ -43,6 +43,8 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
         _forget_spreadings(draft, done.series)
         if done.sequences or done.databases:
             counted.forget(draft)
+        if done.series or done.databases:
+            continuous.forget(draft)
     return (done.catalog.version,)
 
 

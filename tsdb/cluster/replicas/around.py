@@ -18,6 +18,10 @@ class Copied(Protocol):
         """Raises SerializationFailure if it has to come again."""
         ...
 
+    def lacks_deletions(self, database: int, counter: int) -> None:
+        """What was deleted in that database up to that counter is not in it, nor what that was."""
+        ...
+
     def put(self, batch: Any) -> None:
         """What makes them real, into the batch that says so."""
         ...

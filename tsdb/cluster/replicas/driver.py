@@ -25,6 +25,7 @@ from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heir
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replicas.records import shared_locations
+from tsdb.cluster.replicas.refreshing import Shown
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replicas.rounds import Rounds
 from tsdb.cluster.replication.messages import Message
@@ -102,6 +103,7 @@ class ReplicaDriver:
         self._followers: Followers = {}
         self.host: Host
         self._lead_log = LeadLog(engine.node)
+        self.shown = Shown(engine, lambda location: self.host.find(location))
         self.comparing = Comparing(engine, clock, lambda: self.host, marker_s, check_s)
         engine.call(self._begin)
         self.rounds = Rounds(engine.node, self.host.find, loop, offer)
@@ -117,6 +119,7 @@ class ReplicaDriver:
 
     def told(self, state: State, changes: Sequence[Change]) -> None:
         """What was applied; with nothing: at a start, and after a snapshot."""
+        self.shown.told(state, changes)
         if changes and all(change.name not in ("location", "ring") for change in changes):
             if self.host.locations:
                 self._turn_soon()
@@ -189,6 +192,7 @@ class ReplicaDriver:
         self.host.wake()
         for _, messages in inbox:
             self.host.step(messages)
+        self.shown.look()
         if ticks:
             self.host.tick(self._clock.now_ns())
             self._ticks += 1
@@ -230,6 +234,7 @@ class ReplicaDriver:
                 if op.kind in WRITES
             ]
         )
+        self.shown.look()
 
     def marked(self, marks: Sequence[Marked]) -> None:
         self.comparing.marked(marks)

@@ -237,6 +237,8 @@ class Host:
             if not state.vector or state.vector[-1][1] != state.sequence:
                 raise SerializationFailure(f"a copy of location {location} has a state that cannot be")
         content.check_tagsets()
+        for database in {self._mine[location].database for location in states}:
+            content.lacks_deletions(database, max(state.counter for state in states.values()))
         for location, state in states.items():
             mine = self._mine[location]
             sender = self.wishes.pop(location, mine.number)

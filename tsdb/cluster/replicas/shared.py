@@ -6,6 +6,7 @@ From any thread; what is asked is done by the host in the committer's.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,8 +14,9 @@ from functools import partial
 from typing import Any
 
 from tsdb.clock import Clock
-from tsdb.cluster.metadata.agreement import Opened
+from tsdb.cluster.metadata.agreement import Basis, Opened
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas import refreshing
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
@@ -41,6 +43,7 @@ from tsdb.storage.view import StorageView
 
 READ_PATIENCE_S = 6.0
 ROOM_S = 10.0
+BASIS_S = 0.02
 FOLLOWER_TICKS = 2
 """A follower waits so long until it has what its leader has committed; then that is asked for the points."""
 IN_FLIGHT_BYTES_MAX = 128 << 20
@@ -125,6 +128,27 @@ class Shared:
 
     def reverted(self) -> Sequence[RevertedOp]:
         return self._engine.call(lambda: [*self._host.reverted])
+
+    # Continuous views
+
+    def basis(self, locations: Collection[int]) -> Basis:
+        """What a refresh begins with, after all that is in the logs now. Raises CannotConnectNow where this node does
+        not lead all these locations."""
+        may_wait()
+        find = self._host.find
+        reached = self._engine.call(lambda: refreshing.ends(find, locations))
+        end = time.monotonic() + READ_PATIENCE_S
+        while True:
+            found = self._engine.call(lambda: refreshing.basis(self._engine, find, reached, locations))
+            if found is not None:
+                return found
+            if time.monotonic() > end:
+                raise CannotConnectNow("this node does not lead all of what is to be refreshed", hint="Try again.")
+            time.sleep(BASIS_S)
+
+    def stored(self, locations: Collection[int]) -> tuple[int, tuple[tuple[int, int], ...]]:
+        """(the last counter there is, what is applied of these locations)"""
+        return self._engine.call(lambda: refreshing.stored(self._engine, self._host.find, locations))
 
     # Reads
 

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import chain
 from typing import Protocol, TypeVar
 
@@ -71,7 +71,7 @@ from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen, ops_in
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Series
-from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, TimeRange, View, Written
+from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, TimeRange, Written
 from tsdb.storage.append import Piece, Write, WritePart
 from tsdb.storage.view import StorageView
 
@@ -91,8 +91,6 @@ class Here(Protocol):
     def catalog(self) -> Catalog: ...
 
     def own_view(self, fresh: Freshness = LINEARIZABLE) -> StorageView: ...
-
-    def view(self) -> View: ...
 
     def write_here(self, step: Write, acks: int) -> Future[Written]: ...
 
@@ -162,7 +160,8 @@ class Answering:
                 return await self._run(lambda: self._of_sequence(question)), b""
             case LookAtProgress() | LookAtChanges():
                 await self._catch_up(question.looks.catalog)
-                return await self._run(lambda: self._of_continuous(question)), b""
+                looked = await self._view(peer, question.looks)
+                return await self._run(lambda: self._of_continuous(question, looked.view)), b""
             case ConfirmOps():
                 return await self._run(lambda: self._fates(question)), b""
             case LookAtSizes():
@@ -348,19 +347,21 @@ class Answering:
                 f'node {self._node} does not give values of sequences of "{database.name}" now', hint="Try again."
             )
 
-    def _of_continuous(self, question: LookAtProgress | LookAtChanges) -> Reply:
-        """Of what all nodes have: the node that refreshes a view knows it."""
-        view = self._here.view()
-        try:
-            series = _series(view.catalog, question.series)
-            if isinstance(question, LookAtProgress):
-                progress = view.progress(series)
-                return Values(() if progress is None else (progress.counter, progress.watermark_ns))
-            span = TimeRange(question.low, question.high)
+    def _of_continuous(self, question: LookAtProgress | LookAtChanges, view: StorageView) -> Reply:
+        """As the view of who asks has it: its scans go by that."""
+        series = _series(view.catalog, question.series)
+        if isinstance(question, LookAtProgress):
+            progress = view.progress(series) if question.whole else view.version.progress.get(series.number)
+            return Values(() if progress is None else astuple(progress))
+        span = TimeRange(question.low, question.high)
+        database = view.catalog.series_by_number[series.number][0]
+        here = set(self._ring.nodes_in_range(database, series, span)) <= {self._node}
+        if here or self._ring.is_shared(database):
             found = view.changes(series, question.since, span, question.quantum_ns)
-            return Values(tuple(chain.from_iterable(found)))
-        finally:
-            view.close()
+        else:
+            # What changed at others is not known by this node's counters.
+            found = [] if span.empty else [(span.low, span.high)]
+        return Values(tuple(chain.from_iterable(found)))
 
 
 def _freshness(newness: Newness, seen: Seen) -> Freshness:

@@ -41,7 +41,8 @@ class RingMap:
         return self._leaders.leader_of(location.number) == self.node
 
     def home_of(self, database: Database) -> int:
-        """The node that has what a database has once: sequences, how far its continuous views are stored."""
+        """The node that has what a database has once: sequences, and, if no other has it, how far its continuous views
+        are stored."""
         return self.leader_of(database.locations[0])
 
     def replica_in(self, location: Location, is_there: Callable[[int], bool], turn: int) -> int:
@@ -52,6 +53,10 @@ class RingMap:
             return leader
         there = [node for node in self._leaders.voters_of(location.number) if node != self.node and is_there(node)]
         return there[turn % len(there)] if there else self.leader_of(location)
+
+    def is_shared(self, database: Database) -> bool:
+        """Whether several nodes have it, or are to."""
+        return database.number in self._leaders.shared
 
     def led(self, locations: Sequence[Location]) -> tuple[Led, ...]:
         return tuple(Led(each.number, self._leaders.epoch_of(each.number)) for each in locations)

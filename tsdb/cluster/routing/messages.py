@@ -226,10 +226,12 @@ class LookAtSequence(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 
 class LookAtProgress(msgspec.Struct, frozen=True, array_like=True, tag=10):
-    """How far a continuous view is stored. Answered by ``Values``: counter and watermark, or nothing."""
+    """How far a continuous view is stored. Answered by ``Values``: the fields of ``Progress``, or nothing. ``whole``:
+    all that is read of it is read there."""
 
     looks: Looks
     series: int
+    whole: bool = True
 
 
 class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):

@@ -191,36 +191,48 @@ class ScatterView:
             found |= matched(values, theirs) >= 0
         return found
 
-    # Continuous views: how far one is stored is known at the home of its database.
+    # Continuous views: how far one is stored is known at the home of its database, or where all of it is read.
 
     def progress(self, series: Series) -> Progress | None:
         home = self._home(series)
+        # Where not all is read at one node, all is dirty, however old the progress is.
+        whole = set(self._nodes(series, TimeRange())) <= {home}
         if home == self._ring.node:
-            return self._view.progress(series)
-        numbers = self._numbers(home, LookAtProgress(self._looks(home), series.number))
+            return self._view.progress(series) if whole else self._view.version.progress.get(series.number)
+        numbers = self._numbers(home, series, LookAtProgress(self._looks(home), series.number, whole))
         return Progress(*numbers) if numbers else None
 
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
         home = self._home(series)
-        if home == self._ring.node:
-            if set(self._nodes(series, span)) <= {home}:
-                return self._view.changes(series, since, span, quantum_ns)
-            # Counters are a node's own: what changed at others is not known by this node's.
+        # What changed at other nodes is not known by this one's counters, or not yet.
+        if not set(self._nodes(series, span)) <= {home}:
             return [] if span.empty else [(span.low, span.high)]
+        if home == self._ring.node:
+            return self._view.changes(series, since, span, quantum_ns)
         question = LookAtChanges(self._looks(home), series.number, since, span.low, span.high, quantum_ns)
-        numbers = self._numbers(home, question)
+        numbers = self._numbers(home, series, question)
         return list(zip(numbers[::2], numbers[1::2], strict=True))
 
     def _home(self, series: Series) -> int:
         found = self.catalog.series_by_number.get(series.number)
-        return self._ring.node if found is None else self._ring.home_of(found[0])
+        if found is None:
+            return self._ring.node
+        if not self._ring.is_shared(found[0]):
+            return self._ring.home_of(found[0])
+        nodes = self._nodes(series, TimeRange())
+        return self._ring.node if self._ring.node in nodes else min(nodes)
 
-    def _numbers(self, node: int, question: Question) -> tuple[int, ...]:
+    def _numbers(self, node: int, series: Series, question: Question) -> tuple[int, ...]:
         may_wait()
         try:
             reply = self._exchange.run(self._exchange.ask(node, question)).result()
         except NoAnswer as error:
-            raise _silent(error) from None
+            silent = _silent(error)
+            self._told_passing(series, silent)
+            raise silent from None
+        except CannotConnectNow as error:
+            self._told_passing(series, error)
+            raise
         if not isinstance(reply, Values):
             raise InternalError(f"numbers are not told by {reply}")
         return reply.numbers

@@ -15,7 +15,8 @@ Words: the *source* is the series that is aggregated, the *stored* part of a vie
 
 What is dirty is not recorded anywhere: ``Progress`` has the counter of the source's versions that the stored rows show,
 and the store finds what came later (``tsdb.storage.changes``). Rows are written first and the progress after them, so a
-crash between the two leaves buckets that are computed once more.
+crash between the two leaves buckets that are computed once more. In a replicated database one node refreshes, all agree
+on how far that has come, and a bucket is dirty, too, if its stored rows came later (``tsdb.cluster.refreshing``).
 
 History: a bucket that begins before the source's floor (retention) is never computed again. Its stored rows stay as
 they were, whatever is deleted or written in the source, until the view's own retention takes them. The floor of a

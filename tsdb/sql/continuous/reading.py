@@ -58,16 +58,20 @@ def cut(view: View, series: Series, source: Series) -> Cut:
     progress = view.progress(series)
     if progress is None or progress.watermark_ns <= low:
         return Cut(low, history, low, ())
-    watermark, first = progress.watermark_ns, max(low, history)
-    return Cut(low, history, watermark, _dirty(view, source, buckets, progress, first))
+    watermark = max(progress.watermark_ns, min(history, progress.final_ns))
+    return Cut(low, history, watermark, _dirty(view, series, source, buckets, progress, max(low, history), watermark))
 
 
-def _dirty(view: View, source: Series, buckets: Buckets, progress: Progress, first: int) -> Spans:
-    if first >= progress.watermark_ns:
+def _dirty(
+    view: View, series: Series, source: Series, buckets: Buckets, progress: Progress, first: int, watermark: int
+) -> Spans:
+    if first >= watermark:
         return ()
-    span = TimeRange(first, progress.watermark_ns)
-    changes = view.changes(source, progress.counter, span, buckets.quantum_ns)
-    return whole(changes, buckets, first, progress.watermark_ns)
+    span = TimeRange(first, watermark)
+    changes = [*view.changes(source, progress.counter, span, buckets.quantum_ns)]
+    if progress.stored >= 0:
+        changes += view.changes(series, progress.stored, span, buckets.quantum_ns)
+    return whole(changes, buckets, first, watermark)
 
 
 def _edge(buckets: Buckets, floor_ns: int | None) -> int:

@@ -52,6 +52,7 @@ class Arriving:
         self._columns: set[tuple[int, int]] = set()
         self._headers: dict[int, list[BlockHeader]] = {}
         self._used: dict[int, Bools] = {}
+        self._lacking: tuple[int, int] | None = None
         self.tally = Tally()
 
     # In a thread of the receiver's
@@ -139,6 +140,10 @@ class Arriving:
 
     # In the committer's thread
 
+    def lacks_deletions(self, database: int, counter: int) -> None:
+        """What was deleted in a database up to a counter is not there, and nothing says what that was."""
+        self._lacking = database, counter
+
     def check_tagsets(self) -> None:
         """Raises SerializationFailure if tag sets of the copy were forgotten meanwhile, as if no row had them."""
         for series, used in self._used.items():
@@ -164,6 +169,11 @@ class Arriving:
             if series in known:
                 for tagset_id, record in shard.indexes[series].undurable():
                     batch.put("tagsets", keys.tagset_key(series, tagset_id), record)
+        if self._lacking is not None:
+            database, last = self._lacking
+            for series in shard.version.catalog.continuous_of:
+                if series in known and known[series][0].number == database:
+                    shard.erase_all(batch, series, last)
         shard.log.counter = max(shard.log.counter, counter & COUNTER_MASK)
         state.put_counter(batch, shard.log.counter)
         state.delete_flushing(batch, self._number)
