@@ -20,7 +20,7 @@ from tests.fixtures.waiting import until
 from tests.namespaces import disks, network
 from tests.namespaces.clients import Clients
 from tests.namespaces.faults import MACHINES, NETWORK_AND_PROCESSES, Fault, full, killed, others, resets
-from tests.namespaces.history import LINEARIZABLE, History
+from tests.namespaces.history import ANY, LINEARIZABLE, History, Read
 from tests.namespaces.nodes import SPARE, Machines
 from tests.replicas.test_rebuilding import points_in
 
@@ -109,6 +109,22 @@ def run(tmp_path: Path) -> Iterator[Run]:
 def test_what_was_acknowledged_survives_a_partition_and_is_read(run: Run) -> None:
     run.befall([full, resets], random.Random(1))
     run.check_end()
+
+
+def test_what_may_be_old_is_found_by_the_checker_where_it_must_not_be(run: Run) -> None:
+    """Whoever is cut off answers ``any``, which is no linearizable read: the checker would see one."""
+    nodes, history = run.nodes, run.history
+    run.goes_on()
+    alone = others(nodes.shared_leader())[0]
+    nodes.network.isolate(alone)
+    count = len(history.acknowledged)
+    until(lambda: len(history.acknowledged) > count + 20)
+    begun = time.monotonic()
+    rows, _ = nodes.select(alone, "SELECT v FROM n", ANY)
+    history.reads.append(Read(begun, time.monotonic(), frozenset(int(value) for (value,) in rows)))
+    run.clients.stop()
+    with pytest.raises(AssertionError, match=r"a linearizable read .* lacks"):
+        history.check()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

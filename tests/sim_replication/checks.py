@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.sim_replication.metadata import node_of
 from tsdb.cluster.replication.clients import ALL, QUORUM, Written
-from tsdb.cluster.replication.messages import Ack, Message, Promise, Snapshot
+from tsdb.cluster.replication.messages import Ack, Message, Promise, Repl, Snapshot
 from tsdb.cluster.replication.ops import SEALS, WRITES, Op
 from tsdb.cluster.replication.state import Role
 
@@ -28,6 +28,8 @@ class Checks:
         self.committed: dict[int, dict[int, int]] = {}
         """By location: the epoch of every op that was ever committed."""
         self.chains: dict[tuple[int, int], bytes] = {}
+        self.sent_ops: dict[tuple[int, int, int], bytes] = {}
+        """By location, epoch and sequence: the chain of what a leader has ever sent by that name, committed or not."""
         self.written: dict[Row, tuple[int, int]] = {}
         """Rows of committed ops, and where."""
         self.seals: dict[int, int] = {}
@@ -58,7 +60,11 @@ class Checks:
         return hosted.location * 10**9 + hosted.id
 
     def sent(self, message: Message) -> None:
-        """I2: what is said of an epoch is on disk, and what is acknowledged as well."""
+        """I2: what is said of an epoch is on disk, and what is acknowledged, too. I6: a name is of one op for good."""
+        if isinstance(message, Repl):
+            for op in message.ops:
+                if self.sent_ops.setdefault((message.location, op.epoch, op.sequence), op.chain) != op.chain:
+                    raise Broken(f"replica {message.sender} sends another op {op.sequence} of epoch {op.epoch} (I6)")
         if not isinstance(message, (Promise, Ack)):
             return
         hosted = self.world.nodes[node_of(message.sender)].hosted.get(message.location)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from tests.sim_replication.checks import Broken, Checks
 from tests.sim_replication.world import World
+from tsdb.cluster.replication.messages import Message, Repl
 
 CI_SEEDS = 100
 NIGHTLY_SEEDS = 20_000
@@ -57,3 +60,23 @@ def test_the_runs_are_worth_their_time() -> None:
         "SPLIT": 10, "MERGE_SEAL": 2, "FORGET_CLIENT": 3, "snapshots": 10, "wiped": 2, "COMMITTED": 30, "MARKER": 20,
     }  # fmt: skip
     assert {what: counts.get(what, 0) for what, count in least.items() if counts.get(what, 0) < count} == {}
+
+
+def test_a_leader_that_sends_another_op_by_the_same_name_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I6, which no bug that was put in on purpose needs to be found."""
+    sent: list[Repl] = []
+    look = Checks.sent
+
+    def note(checks: Checks, message: Message) -> None:
+        if isinstance(message, Repl) and message.ops:
+            sent.append(message)
+        look(checks, message)
+
+    monkeypatch.setattr(Checks, "sent", note)
+    world = World(1, 3)
+    world.run()
+    message = sent[-1]
+    look(world.checks, message)
+    other = replace(message.ops[0], chain=bytes(len(message.ops[0].chain)))
+    with pytest.raises(Broken, match="I6"):
+        look(world.checks, replace(message, ops=(other,)))
