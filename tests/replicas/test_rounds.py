@@ -66,6 +66,7 @@ def led(*locations: int, epoch: int = 1) -> list[Agreed | None]:
 @pytest.fixture
 def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
     monkeypatch.setattr(rounds, "PATIENCE_S", 3600.0)
+    monkeypatch.setattr(rounds, "SOON_S", 3600.0)
     world = World()
     world.tick(4)
     found = Asking(world)
@@ -76,7 +77,8 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
 def test_a_leader_hears_its_epochs_when_a_majority_has_answered(asking: Asking) -> None:
     told = asking.ask(1, 1, 2, 3)
     assert told == []
-    assert sorted(to for _, to, _ in asking.sent) == [2, 3]
+    # With itself that is a majority.
+    assert [to for _, to, _ in asking.sent] == [2]
     asking.deliver()
     assert told == led(1, 2, 3)
     assert {asking.world[1].host.lead(each) for each in (1, 2, 3)} == {(1, 1)}
@@ -89,6 +91,45 @@ def test_one_other_of_two_is_enough_and_none_is_not(asking: Asking) -> None:
     assert told == led(1)
     asking.away = {2, 3}
     assert asking.ask(1, 1) == [None]
+
+
+def test_who_is_late_is_not_waited_for_and_not_asked_first_until_it_answers(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "SOON_S", 0.0)
+    told = asking.ask(1, 1)
+    while len(asking.sent) < 2:
+        asking.spin()
+    assert [to for _, to, _ in asking.sent] == [2, 3]
+    late = [asking.sent.pop(0)]
+    asking.deliver()
+    assert told == led(1)
+    monkeypatch.setattr(rounds, "SOON_S", 3600.0)
+    told = asking.ask(1, 1)
+    assert [to for _, to, _ in asking.sent] == [3]
+    asking.deliver()
+    assert told == led(1)
+    # Its answer comes late, and counts for nothing but that it is there again.
+    asking.sent = late
+    asking.deliver()
+    asking.ask(1, 1)
+    assert [to for _, to, _ in asking.sent] == [2]
+
+
+def test_who_disagrees_has_the_others_asked_at_once(asking: Asking) -> None:
+    asking.world.change(1, epoch=2, leader=2)
+    asking.world.tell(2)
+    told = asking.ask(1, 1)
+    assert [to for _, to, _ in asking.sent] == [2]
+    asking.deliver()
+    assert told == led(1)
+
+
+def test_a_follower_asks_the_leader_alone(asking: Asking) -> None:
+    told = asking.ask(3, 1, 2, follows=True)
+    assert [to for _, to, _ in asking.sent] == [1]
+    asking.deliver()
+    assert told == [Agreed({}, {1: (1, 1), 2: (1, 1)})]
 
 
 def test_a_follower_needs_the_leader_and_hears_what_is_committed_there(asking: Asking) -> None:

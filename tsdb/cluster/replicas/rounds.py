@@ -10,6 +10,9 @@ before its barrier; and the epoch's leader has it committed. Only the way is sho
   which the follower then waits to have applied (``shared``). It is read where it is asked, and nothing goes over the
   network but the round.
 
+- so many nodes are asked as make a majority with this one, those that answered in time when they were asked last; the
+  others when these have not answered soon.
+
 A round that fails for any reason says no more than that: then whoever leads is asked in the long way.
 """
 
@@ -30,6 +33,8 @@ CHANNEL = 3
 """The first byte of these messages on the log stream (``tsdb.cluster.group.switch``)."""
 PATIENCE_S = 0.3
 """An answer that takes longer was lost, or its node is gone."""
+SOON_S = 0.01
+"""After this the nodes are asked that a majority did not seem to need."""
 WAITING_MAX = 10_000
 NOT_LED = -1
 
@@ -83,20 +88,21 @@ class _Round:
     led: Mapping[int, int]
     needed: Mapping[int, Sequence[Place]]
     told: Told
+    spare: dict[int, Ask]
     left: set[int] = field(default_factory=set)
     agreed: set[int] = field(default_factory=set)
     followed: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def _would_do(self, nodes: set[int]) -> bool:
+    def would_do(self, nodes: set[int]) -> bool:
         return self.needed.keys() <= nodes and all(2 * len(nodes & group) > len(group) for group in self.groups)
 
     @property
     def is_won(self) -> bool:
-        return self._would_do(self.agreed)
+        return self.would_do(self.agreed)
 
     @property
     def is_lost(self) -> bool:
-        return not self._would_do(self.agreed | self.left)
+        return not self.would_do(self.agreed | self.left | self.spare.keys())
 
     def hear(self, peer: int, message: Said) -> None:
         self.left.discard(peer)
@@ -119,6 +125,7 @@ class Rounds:
         self._offer = offer
         self._rounds: dict[int, _Round] = {}
         self._number = 0
+        self._late: set[int] = set()
 
     def begin(self, locations: Iterable[int], told: Told, *, follows: bool) -> bool:
         """Ask; ``told`` hears of it on the event loop. False: by the metadata it is not for this node to ask, since it
@@ -144,7 +151,7 @@ class Rounds:
                 if voter != number:
                     where = needed if voter == record.leader else asked
                     where.setdefault(node_of(voter), []).append((location, voter, record.epoch))
-        asking = _Round(frozenset(groups), own, led, needed, told)
+        asking = _Round(frozenset(groups), own, led, needed, told, {})
         try:
             self._loop.call_soon_threadsafe(self._ask, asking, asked)
         except RuntimeError:
@@ -156,16 +163,38 @@ class Rounds:
         number = self._number
         for node in {*others, *asking.needed}:
             first = asking.needed.get(node, ())
-            if self._send(node, Ask(number, (*first, *others.get(node, ())), len(first))):
-                asking.left.add(node)
+            asking.spare[node] = Ask(number, (*first, *others.get(node, ())), len(first))
         # After the read came, as the others' answers are.
         if all(map(self._agrees, asking.own)):
             asking.agreed.add(self._node)
+        for node in sorted(asking.spare, key=lambda node: (node not in asking.needed, node in self._late, node)):
+            if asking.would_do(asking.agreed | asking.left):
+                break
+            self._ask_spare(asking, node)
         if asking.is_won or asking.is_lost or len(self._rounds) >= WAITING_MAX:
             asking.told(Agreed(asking.led, asking.followed) if asking.is_won else None)
             return
         self._rounds[number] = asking
+        self._loop.call_later(SOON_S, self._ask_others, number)
         self._loop.call_later(PATIENCE_S, self._end, number)
+
+    def _ask_spare(self, asking: _Round, node: int) -> None:
+        if self._send(node, asking.spare.pop(node)):
+            asking.left.add(node)
+
+    def _ask_others(self, number: int) -> None:
+        """Who was asked first is late, and not asked first again until it answers."""
+        asking = self._rounds.get(number)
+        if asking is None:
+            return
+        self._late |= asking.left
+        for node in [*asking.spare]:
+            self._ask_spare(asking, node)
+        self._decide(number, asking)
+
+    def _decide(self, number: int, asking: _Round) -> None:
+        if asking.is_won or asking.is_lost:
+            self._end(number)
 
     def _send(self, node: int, message: Ask | Said) -> bool:
         return self._offer(node, bytes((CHANNEL,)) + _ENCODER.encode(message))
@@ -183,10 +212,15 @@ class Rounds:
             raise ProtocolViolation(f"what node {peer} asks of replicas cannot be read: {error}") from None
         if isinstance(message, Ask):
             self._send(peer, self._answer(message))
-        elif (asking := self._rounds.get(message.number)) is not None and peer in asking.left:
+            return
+        self._late.discard(peer)
+        asking = self._rounds.get(message.number)
+        if asking is not None and peer in asking.left:
             asking.hear(peer, message)
-            if asking.is_won or asking.is_lost:
-                self._end(message.number)
+            if peer not in asking.agreed:
+                for node in [*asking.spare]:
+                    self._ask_spare(asking, node)
+            self._decide(message.number, asking)
 
     def _answer(self, asked: Ask) -> Said:
         commits = tuple(map(self._committed, asked.places[: max(asked.led, 0)]))
