@@ -85,12 +85,21 @@ class Process:
 
     def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
         self.applied_at_once.append(len(ops))
+        assert self.host.version % 2, "who looks now does not know what it sees"
         for location, op in ops:
+            mine = self.host.find(location)
+            assert mine is not None
+            assert not mine.shows(0, op.sequence), "it is said to be visible before it is"
             if op.kind in WRITES:
                 self.visible.setdefault(location, []).append(op.body)
 
     def marked(self, marks: Sequence[Marked]) -> None:
         """What is visible now is what its replicas have at these markers."""
+        assert not self.host.version % 2
+        for mark in marks:
+            mine = self.host.find(mark.location)
+            assert mine is not None
+            assert mine.shows(0, mark.sequence)
         schema = self.known
         for mark in marks:
             self.host.marks.digest(mark.location, mark.sequence, repr(self.visible.get(mark.location)).encode(), schema)

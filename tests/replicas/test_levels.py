@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from tests.http.test_write import Client
 from tests.replicas.replicated import HOUR, Replicated
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
+from tsdb.cluster.replicas.shared import Shared
 from tsdb.errors import CannotConnectNow
 from tsdb.http.options import HttpOptions
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
@@ -79,6 +81,37 @@ def _read_or_refused(cluster: Replicated, node: Node) -> list[int] | None:
         return read(cluster, node, ANYWHERE)
     except CannotConnectNow:
         return None
+
+
+def test_what_is_visible_when_a_round_is_won_is_read_at_once(
+    cluster: Replicated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The replicas have no turn for it, unless something is just becoming visible."""
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    leader, other = cluster.leader(), cluster.follower()
+    turns: list[Shared] = []
+    open_at = Shared._open_at
+
+    def counted(shared: Shared, *arguments: Any) -> None:
+        turns.append(shared)
+        open_at(shared, *arguments)
+
+    monkeypatch.setattr(Shared, "_open_at", counted)
+
+    def turns_of(node: Node) -> int:
+        before = len(turns)
+        assert read(cluster, node, ANYWHERE) == [1, 2, 3]
+        return len(turns) - before
+
+    for node in (leader, other):
+        until(lambda: turns_of(node) == 0)  # noqa: B023
+        shared = node.agreement.shared
+        assert isinstance(shared, Shared)
+        shared._host.version += 1
+        assert turns_of(node) == 1
+        shared._host.version += 1
+        assert turns_of(node) == 0
 
 
 def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) -> None:

@@ -120,6 +120,8 @@ class Host:
         self._number = 0
         self._ticks = 0
         self.messages_dropped = 0
+        self.version = 0
+        """Odd while what is visible is not what is said of it; raised when either changes. Any thread may look."""
         self.ops_applied = 0
         self.ops_reverted = 0
         self.reverted: list[RevertedOp] = []
@@ -272,6 +274,11 @@ class Host:
         """For any thread to look at."""
         return self._mine.get(location)
 
+    def shown_of(self, locations: Iterable[int]) -> Token:
+        """What is visible here of these locations, for any thread: if ``version`` was even before its view was opened,
+        and is the same after this."""
+        return {each: mine.shown for each in locations if (mine := self._mine.get(each)) is not None}
+
     def hand_over(self, heirs: Mapping[int, int]) -> None:
         """By location, which node is to lead it next: in two stages, where this node leads and none is under way."""
         for location, node in heirs.items():
@@ -414,23 +421,30 @@ class Host:
         while self._due or self._look_at_settling():
             due, self._due = self._due, {}
             work = _Work()
-            for location in due:
-                mine = self._mine.get(location)
-                if mine is not None:
-                    self._drain(mine, work)
-                    mine.looked_at()
+            drained = [mine for location in due if (mine := self._mine.get(location)) is not None]
+            for mine in drained:
+                self._drain(mine, work)
             self._around.send(work.messages)
             if work.requests:
                 self._around.ask(work.requests)
-            if work.committed:
-                self._around.apply(work.committed)
-                self.ops_applied += len(work.committed)
+            self._apply(work.committed, drained)
             if work.marked:
                 self._around.marked(work.marked)
             for answer in work.answers:
                 self._answer(answer.id, answer)
             if work.batches:
                 self._write(work.batches)
+
+    def _apply(self, committed: Sequence[tuple[int, Op]], drained: Sequence[Mine]) -> None:
+        """Make ops visible, and then say so."""
+        if committed:
+            self.version += 1
+            self._around.apply(committed)
+            self.ops_applied += len(committed)
+        for mine in drained:
+            mine.looked_at()
+        if committed:
+            self.version += 1
 
     def _drain(self, mine: Mine, work: _Work) -> None:
         replica = mine.replica

@@ -24,8 +24,10 @@ class Mine:
     is_behind: bool = False
     written: int = 0
     marked: int = 0
-    led: int = 0
-    """The active epoch that it leads, when it was last looked at; 0: none."""
+    lead: tuple[int, int] = (0, 0)
+    """(the active epoch that it leads, its barrier), when it was last looked at; (0, 0): none."""
+    shown: tuple[int, int] = (0, 0)
+    """(epoch, sequence) of the last op that was visible when it was last looked at (``Host.version``)."""
 
     @property
     def location(self) -> int:
@@ -37,9 +39,14 @@ class Mine:
         return self.disk.record.replica
 
     def looked_at(self) -> None:
-        """Its work was taken."""
-        lead = self.replica.lead
-        self.led = 0 if lead is None else lead[0]
+        """Its work was taken, and what it has applied is visible."""
+        if self.replica.log_end[3] != self.shown[1]:
+            self.shown = self.replica.applied
+        self.lead = self.replica.lead or (0, 0)
+
+    def shows(self, epoch: int, sequence: int) -> bool:
+        """Whether what is committed of an epoch up to there is visible. Any thread may look."""
+        return self.shown[0] >= epoch and self.shown[1] >= sequence
 
     def agrees(self, number: int, epoch: int) -> bool:
         """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has
@@ -49,4 +56,4 @@ class Mine:
     def committed(self, number: int, epoch: int) -> int | None:
         """The high watermark of that replica, if when it was last looked at it led that epoch, and that was active:
         nobody else commits anything in it. Any thread may look."""
-        return self.replica.log_end[2] if self.number == number and self.led == epoch else None
+        return self.replica.log_end[2] if self.number == number and self.lead[0] == epoch else None

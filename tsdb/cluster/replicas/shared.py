@@ -193,11 +193,14 @@ class Shared:
         future: Future[Opened | None] = Future()
 
         def agreed(found: Agreed | None) -> None:
-            if found is not None:
+            opened = None if found is None else self._open_at_once(found, whole)
+            if found is not None and opened is None:
                 turn = self._engine.turn(lambda: self._open_at(found, whole, future))
                 turn.add_done_callback(lambda turn: _stopped(turn, future))
             elif future.set_running_or_notify_cancel():
-                future.set_result(None)
+                future.set_result(opened)
+            elif opened is not None:
+                opened.view.close()
 
         if not self._rounds.begin(locations, agreed, follows=follows):
             return None
@@ -208,6 +211,27 @@ class Shared:
                 return None
             future.add_done_callback(_unread)
             raise _not_in_time() from None
+
+    def _open_at_once(self, agreed: Agreed, whole: Sequence[int]) -> Opened | None:
+        """In any thread, as long as nothing is just becoming visible: what ``_open_at`` opens, or None where the
+        replicas have something to do first."""
+        host = self._host
+        version, found = host.version, [*agreed.led, *agreed.followed]
+        before = [host.find(location) for location in found]
+        needs: dict[int, int] = {}
+        for location, mine in zip(found, before, strict=True):
+            epoch, needed = agreed.followed.get(location) or (agreed.led[location], 0)
+            if mine is None or (location in agreed.led and mine.lead[0] != epoch) or not mine.shows(epoch, needed):
+                return None
+            needs[location] = needed or mine.lead[1]
+        view = self._engine.view()
+        opened = Opened(view, host.shown_of(whole), needs)
+        # The points of a replica go only after it.
+        is_there = all(host.find(location) is mine for location, mine in zip(found, before, strict=True))
+        if version % 2 or host.version != version or not is_there:
+            view.close()
+            return None
+        return opened
 
     def _open_at(self, agreed: Agreed, whole: Sequence[int], future: Future[Opened | None]) -> None:
         """In the committer's thread. What is led in these epochs still, and applied, has all that was acknowledged when
