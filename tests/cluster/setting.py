@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,7 +53,9 @@ class Setting:
     def series(self) -> Series:
         return self.database.find("cpu")
 
-    def points(self, values: list[int], *, start: int = START, step: int = SECOND, host: str = "a") -> Points:
+    def points(
+        self, values: Sequence[int | None], *, start: int = START, step: int = SECOND, host: str = "a"
+    ) -> Points:
         """One point a ``step`` of one host."""
         return Points(
             self.series,
@@ -62,7 +65,7 @@ class Setting:
             {self.series.column("v").number: pa.array(values, pa.int64())},
         )
 
-    def write(self, values: list[int], **where: Any) -> None:
+    def write(self, values: Sequence[int | None], **where: Any) -> None:
         assert self.node.write(self.database, [self.points(values, **where)]).result(10).points == len(values)
 
     def seen(self, **request: Any) -> list[Seen]:

@@ -26,6 +26,7 @@ from tsdb.cluster.metadata.commands import (
     SetIntent,
     SetLearners,
     SetReplication,
+    Share,
     SpreadSeries,
     encode,
 )
@@ -440,13 +441,44 @@ def test_a_goal_is_as_many_nodes_as_a_replicated_database_has_and_goes_with_it()
     for nodes in ((4,), (4, 4), (1, 2, 3)):
         assert cluster.do(SetGoals(((2, nodes),))) == "InvalidParameterValue"
     assert cluster.do(SetGoals(((2, (4, 9)),))) == "UndefinedObject"
-    assert cluster.do(SetGoals(((1, (4,)),))) == "InvalidParameterValue"
+    assert cluster.do(SetGoals(((1, (4, 2)),))) == "InvalidParameterValue"
+    # One that only a node has is to be shared, so that it can move.
+    assert not cluster.ring().is_coming
+    assert cluster.do(SetGoals(((1, (4,)),))) == ()
+    assert (cluster.ring().is_coming, cluster.ring().is_shared, cluster.ring().wanted) == (True, False, 1)
     assert cluster.do(SetGoals(((7, ()),))) == "InvalidCatalogName"
     assert cluster.do(SetGoals(((2, ()),))) == ()
     assert cluster.machine.state.get(Goal, 2) is None
     cluster.do(SetGoals(((2, (3, 2)),)))
     cluster.do(ChangeSchema.of([DropDatabase("e")]))
     assert cluster.machine.state.get(Goal, 2) is None
+
+
+def test_a_database_of_one_node_is_shared_when_that_was_asked_for_in_a_new_epoch_and_stays_so() -> None:
+    cluster = Cluster(3)
+
+    def own() -> list[LocationRecord]:
+        return [each for each in cluster.machine.state.all(LocationRecord) if each.database == 1]
+
+    before = own()
+    assert cluster.do(Share(1)) == "ObjectNotInPrerequisiteState"
+    assert cluster.do(Share(7)) == "InvalidCatalogName"
+    assert cluster.do(SetReplication(1, 3)) == ()
+    ring = cluster.ring()
+    assert (ring.replication_factor, ring.wanted, ring.is_coming, ring.is_shared) == (1, 3, True, False)
+    assert own() == before
+    assert cluster.do(SetReplication(1, 2)) == ()
+    assert cluster.do(Share(1)) == ()
+    ring = cluster.ring()
+    assert (ring.replication_factor, ring.wanted, ring.is_coming, ring.is_shared) == (2, 0, False, True)
+    for was, now in zip(before, own(), strict=True):
+        assert (now.leader, now.voters, now.replicas) == (was.leader, was.voters, was.replicas)
+        assert (now.epoch, now.active_epoch, now.active_voters) == (was.epoch + 1, was.epoch + 1, was.voters)
+    after = own()
+    assert cluster.do(Share(1)) == ()
+    assert cluster.do(SetReplication(1, 1)) == ()
+    assert (cluster.ring().replication_factor, cluster.ring().is_shared) == (1, True)
+    assert own() == after
 
 
 def test_slots_of_a_series_hold_from_a_bucket_on_and_go_with_it() -> None:

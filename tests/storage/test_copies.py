@@ -100,6 +100,22 @@ def test_a_copy_is_what_its_source_shows_of_its_locations(tmp_path: Path, keyed:
         assert target.seen() == source.seen()
 
 
+def test_a_chunk_may_begin_anywhere_in_memory(tmp_path: Path) -> None:
+    """Of points that need neither to be sorted nor to be cut nothing is copied on the way to their blocks."""
+    with Setting(tmp_path / "a") as source, Setting(tmp_path / "b") as target:
+        # Neither plain numbers nor so many that they are compressed.
+        random, start = Random(1), START
+        for number in range(30):
+            start += random.randrange(SECOND)
+            source.write([random.randrange(2**40) if number % 3 else None], start=start)
+        arriving, tally = target.node.engine.arriving(), Tally()
+        for chunk in chunks_of(source.node.engine.view(), source.database, everywhere(source), tally):
+            arriving.take(memoryview(b"." + chunk)[1:])
+        arriving.check(tally.chunks, tally.rows, tally.digest)
+        install(target, arriving)
+        assert target.seen() == source.seen()
+
+
 def test_nothing_of_a_copy_shows_before_all_of_it_is_installed_and_a_crash_leaves_nothing(tmp_path: Path) -> None:
     with Setting(tmp_path / "a") as source, Setting(tmp_path / "b") as target:
         fill(source, Random(1))

@@ -216,7 +216,7 @@ def remove(
 def replication(
     factor: Annotated[int, typer.Argument(help="How many nodes have a database.", metavar="FACTOR", min=1, max=7)],
     database: Annotated[
-        str, typer.Option(help="A replicated database that there is, in place of those to come.", metavar="NAME")
+        str, typer.Option(help="A database that there is, in place of those to come.", metavar="NAME")
     ] = "",
     at: At = None,
     ca: Ca = None,
@@ -224,7 +224,11 @@ def replication(
     key: Key = None,
     config: Config = None,
 ) -> None:
-    """Have databases that are created from now on at so many nodes: 3, and one may be lost. Others stay as they are."""
+    """Have databases that are created from now on at so many nodes: 3, and one may be lost. Others stay as they are.
+
+    With --database have one that there is at so many nodes, whatever it has now. It is written and read meanwhile; what
+    other nodes are to have is copied there. Of 1 the node keeps it that leads it.
+    """
     from tsdb.cluster.group import control
 
     settings = _operators(config, at, ca, cert, key, None)

@@ -1,13 +1,14 @@
 """The values of SQL's sequences in a cluster: who gives them, and how far those of replicated databases have counted.
 
 The node that leads the first location of a database gives the values of its sequences; others ask it. Of a database
-that it alone has it counts in its store. Of one that several nodes have the metadata keep how far a sequence has
-counted: a block of values is reserved by a command and given from memory, so whoever leads next begins after it. What
-was reserved and not given is a gap, as in PostgreSQL after a crash.
+that it alone has it counts in its store. Of one that several nodes have, or are to have, the metadata keep how far a
+sequence has counted: a block of values is reserved by a command and given from memory, so whoever leads next begins
+after it. What was reserved and not given is a gap, as in PostgreSQL after a crash.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceOptions, SequenceState, SqlSequence
 from tsdb.model.schema import Database
 from tsdb.prompt import may_wait
+from tsdb.storage.checks import ReplicatedNow
 from tsdb.storage.engine import Engine
 from tsdb.storage.sequences import RESERVED_AT_ONCE, value_after, values_of
 
@@ -137,6 +139,7 @@ class SequenceValues:
     ) -> None:
         self._engine = engine
         self._leaders = leaders
+        self._agreement = agreement
         self._shared = SharedSequences(agreement)
         self._home = home
 
@@ -172,8 +175,12 @@ class SequenceValues:
         there: Callable[[Home], T],
         again: tuple[type[Exception], ...],
     ) -> T:
-        """While nobody leads a replicated database it is waited for, as a write waits."""
-        database = None if self._leaders.all_here else self._database_of(sequence)
+        """While nobody leads a replicated database, or until one is replicated, it is waited for, as a write waits."""
+        if self._leaders.all_here and not self._leaders.coming:
+            # What begins to be replicated just now is looked at again.
+            with contextlib.suppress(ReplicatedNow):
+                return here()
+        database = self._database_of(sequence)
         if database is None:
             return here()
         end = time.monotonic() + WAIT_S
@@ -183,7 +190,7 @@ class SequenceValues:
                     return here()
                 return there(self._home(database, sequence))
             except again:
-                if database.number not in self._leaders.shared or time.monotonic() > end:
+                if not self._is_counted(database) or time.monotonic() > end:
                     raise
             time.sleep(AGAIN_S)
 
@@ -207,10 +214,19 @@ class SequenceValues:
             return self._engine.sequence_state(sequence)
         return self._shared.state(sequence)
 
+    def _is_counted(self, database: Database) -> bool:
+        """Whether its sequences are counted by the metadata, or soon are."""
+        return database.number in self._leaders.shared or database.number in self._leaders.coming
+
     def _shared_database(self, sequence: SqlSequence) -> Database | None:
-        shared = self._leaders.shared
-        database = self._database_of(sequence) if shared else None
-        return database if database is not None and database.number in shared else None
+        """None where this node counts alone. Raises CannotConnectNow while the metadata are being told of how far."""
+        leaders = self._leaders
+        database = self._database_of(sequence) if leaders.shared or leaders.coming else None
+        if database is None or not self._is_counted(database):
+            return None
+        if database.number in leaders.coming and self._agreement.state.get(Counted, sequence.number) is None:
+            raise CannotConnectNow(f'how far "{sequence.name}" has counted is about to be told to all nodes')
+        return database
 
     def _database_of(self, sequence: SqlSequence) -> Database | None:
         databases = self._engine.catalog.databases.values()

@@ -33,6 +33,7 @@ class Leaders:
     """Which locations other nodes lead, kept up with what is agreed on.
 
     ``shared``: databases, by number, that several nodes have: what is led here is to be confirmed when it is read.
+    ``coming``: those that soon will be.
     """
 
     def __init__(self, agreement: Agreement, node: int) -> None:
@@ -40,13 +41,15 @@ class Leaders:
         self._state = agreement.state
         self._elsewhere: Mapping[int, int] = {}
         self.shared: frozenset[int] = frozenset()
+        self.coming: frozenset[int] = frozenset()
         agreement.watch(self._told)
         self._told(agreement.state, ())
 
     def _told(self, state: State, changes: Sequence[Change]) -> None:
         self._state = state
         if not changes or any(change.name == NAMES[Ring] for change in changes):
-            self.shared = frozenset(ring.database for ring in state.all(Ring) if ring.replication_factor > 1)
+            self.shared = frozenset(ring.database for ring in state.all(Ring) if ring.is_shared)
+            self.coming = frozenset(ring.database for ring in state.all(Ring) if ring.is_coming)
         if not changes or any(change.name == NAMES[LocationRecord] for change in changes):
             self._elsewhere = {
                 each.location: each.leader for each in state.all(LocationRecord) if each.leader != self._node
@@ -91,6 +94,11 @@ class Leaders:
     def replica_count(self, location: int) -> int:
         found = self._state.get(LocationRecord, location)
         return 0 if found is None else len(found.voters)
+
+    def others_may_lead(self, location: int) -> bool:
+        """Whether it is worth waiting for another node, or for another epoch."""
+        found = self._state.get(LocationRecord, location)
+        return found is not None and (len(found.voters) > 1 or found.database in self.shared)
 
     def has_replica(self, location: int) -> bool:
         """Whether this node has a vote in a location: all of its points, but for those that are on their way."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from tsdb.cluster.acknowledged import fate_of, wanted_by
 from tsdb.cluster.alone import Alone
 from tsdb.cluster.counting import SequenceValues
+from tsdb.cluster.cutting import cut_deletion, cut_points
 from tsdb.cluster.founding import change_schema
 from tsdb.cluster.gate import Gate
-from tsdb.cluster.led import Leaders, LedView, locations_in_range
+from tsdb.cluster.led import Leaders, LedView
 from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
@@ -42,7 +42,7 @@ from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
-from tsdb.model.ring import Location, cut
+from tsdb.model.ring import cut
 from tsdb.model.schema import (
     Catalog,
     Database,
@@ -58,7 +58,6 @@ from tsdb.model.store import (
     Effect,
     KeyDeletion,
     Producer,
-    RangeDeletion,
     ReplicaDifference,
     RevertedOp,
     SeriesStatistics,
@@ -69,13 +68,13 @@ from tsdb.model.store import (
 )
 from tsdb.model.time import bucket_of
 from tsdb.prompt import may_wait
-from tsdb.storage.append import Append, DeletePart, NewPoints, Piece, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.append import Write as WriteStep
+from tsdb.storage.checks import ReplicatedNow
 from tsdb.storage.engine import Engine
 from tsdb.storage.group import check_once
 from tsdb.storage.options import Options
 from tsdb.storage.producers import check_producer
-from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
 from tsdb.storage.view import StorageView
 
 Agree = Callable[[Engine, Options], Agreement]
@@ -179,7 +178,7 @@ class Node:
         parts = cut_points(database, filled)
         is_shared = database.number in self._leaders.shared
         if self._leaders.all_here and not is_shared:
-            return self._engine.write(filled, parts, producer)
+            return self._write_own(database, filled, parts, producer, acks)
         wanted = self._wanted((each.series for each in filled), acks)
         try:
             producer = self._numbered(database, producer)
@@ -188,13 +187,35 @@ class Node:
                 return self._wide.router.write(plain)
             self._check_led(database, parts)
             if is_shared:
-                first = self._ways_to_shared().write(
-                    Append([write_step(filled, parts)], producer=producer), acks=wanted
-                )
+                first = self._write_shared(Append([write_step(filled, parts)], producer=producer), (), wanted)
                 return first if self._wide is None else self._wide.follow(first, plain)
         except TsdbError as error:
             return _failed(error)
-        return self._engine.write(filled, parts, producer)
+        return self._write_own(database, filled, parts, producer, acks)
+
+    def _write_own(
+        self,
+        database: Database,
+        points: Sequence[Points],
+        parts: Sequence[WritePart],
+        producer: Producer | None,
+        acks: int | None,
+    ) -> Future[Written]:
+        """Into the logs of this node alone, if they still are that."""
+        first = self._engine.write(points, parts, producer)
+        if self._wide is None:
+            return first
+        is_ready = partial(self._has_come, (database.number,))
+        return self._wide.or_again(first, is_ready, lambda: self.write(database, points, producer, acks))
+
+    def _has_come(self, databases: Iterable[int]) -> bool:
+        """Whether none of them is about to be shared, any more."""
+        return self._leaders.coming.isdisjoint(databases)
+
+    def _write_shared(self, append: Append, rests_on: Collection[int], acks: int) -> Future[Written]:
+        if append.producer is not None and not append.producer.session:
+            return _failed(ReplicatedNow("a numbered batch came under a name that the database did not know of"))
+        return self._ways_to_shared().write(append, rests_on, acks)
 
     def _wanted(self, series: Iterable[Series], acks: int | None) -> int:
         """How many replicas a write waits for."""
@@ -264,7 +285,12 @@ class Node:
                 return nothing_more(self._ways_to_shared().write(Append([delete_step(parts)])))
         except TsdbError as error:
             return _failed(error)
-        return self._engine.delete(parts)
+        first = self._engine.delete(parts)
+        if self._wide is None:
+            return first
+        return self._wide.or_again(
+            first, partial(self._has_come, (database.number,)), lambda: self.delete(database, deletion)
+        )
 
     def commit(
         self, effects: Sequence[Effect], producer: Producer | None = None, acks: int | None = None
@@ -278,9 +304,15 @@ class Node:
         except TsdbError as error:
             return _failed(error)
         done = self._commit(effects, producer, wanted)
-        if self._wide is None or not self._leaders.shared:
+        if self._wide is None:
+            return done
+        done = self._wide.or_again(done, partial(self._all_come, effects), lambda: self.commit(effects, producer, acks))
+        if not self._leaders.shared:
             return done
         return self._wide.follow_commit(done, lambda: self._all_led(effects), effects, producer, wanted)
+
+    def _all_come(self, effects: Sequence[Effect]) -> bool:
+        return self._has_come(self._database_of(effect).number for effect in effects)
 
     def _all_led(self, effects: Sequence[Effect]) -> bool:
         return self._leaders.all_here or all(
@@ -299,9 +331,7 @@ class Node:
             news = new_points(effects)
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
-                return self._ways_to_shared().write(
-                    Append(steps, seen, news, producer), self._rests_on(seen, news), acks
-                )
+                return self._write_shared(Append(steps, seen, news, producer), self._rests_on(seen, news), acks)
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, news, producer)
@@ -366,10 +396,25 @@ class Node:
         return self._opened(fresh)[0]
 
     def write_here(self, step: WriteStep, acks: int) -> Future[Written]:
+        databases = self._databases_of(step)
+        first = self._write_here(step, databases, acks)
+        if self._wide is None:
+            return first
+
+        def again() -> Future[Written]:
+            numbered = replace(step, producer=self._numbered(databases[0], step.producer))
+            return self._write_here(numbered, databases, acks)
+
+        return self._wide.or_again(first, partial(self._has_come, [each.number for each in databases]), again)
+
+    def _databases_of(self, step: WriteStep) -> list[Database]:
+        known = self.catalog.series_by_number
+        return [found[0] for points in step.batches if (found := known.get(points.series.number)) is not None]
+
+    def _write_here(self, step: WriteStep, databases: Sequence[Database], acks: int) -> Future[Written]:
         try:
-            found = [self.catalog.series_by_number.get(points.series.number) for points in step.batches]
-            if any(each is not None and each[0].number in self._leaders.shared for each in found):
-                return self._ways_to_shared().write(Append([step], producer=step.producer), acks=acks)
+            if any(each.number in self._leaders.shared for each in databases):
+                return self._write_shared(Append([step], producer=step.producer), (), acks)
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit([step], [])
@@ -377,7 +422,14 @@ class Node:
     def commit_here(
         self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
     ) -> Future[Written]:
-        return self._commit(effects, producer, acks, locations)
+        first = self._commit(effects, producer, acks, locations)
+        if self._wide is None:
+            return first
+
+        def again() -> Future[Written]:
+            return self._commit(effects, self._numbered(self._database_of(effects[0]), producer), acks, locations)
+
+        return self._wide.or_again(first, partial(self._all_come, effects), again)
 
     def fates_here(self, ops: Ops) -> list[Fate]:
         return [Fate.UNKNOWN for _ in ops] if self._shared is None else self._shared.confirm(ops)
@@ -537,48 +589,3 @@ def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:
             yield [effect]
     if joined:
         yield joined
-
-
-def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:
-    """The parts of a write, one for each ring location that gets points of it, by location number."""
-    found: dict[int, tuple[Location, list[Piece]]] = {}
-    for at, points in enumerate(batches):
-        pieces = cut(database.locations, database.number, points.series.number, bucket_of(points.times))
-        for location, rows in pieces:
-            found.setdefault(location.number, (location, []))[1].append(Piece(at, rows))
-    return [WritePart(location, pieces) for _, (location, pieces) in sorted(found.items())]
-
-
-def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
-    """The parts of a deletion, one for each ring location that may hold what it hides."""
-    series = deletion.series.number
-    if isinstance(deletion, RangeDeletion):
-        low, high, tags = deletion.range.low, deletion.range.high, deletion.tags
-        return [
-            DeletePart(at, [Tombstone(series, at.low, at.high, 0, low, high, tags)])
-            for at in locations_in_range(database, deletion.series, deletion.range)
-        ]
-    found = cut(database.locations, database.number, series, bucket_of(deletion.times))
-    return [DeletePart(location, _key_tombstones(deletion, location, rows)) for location, rows in found]
-
-
-def _key_tombstones(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp] | None) -> list[KeyTombstone]:
-    chosen = np.arange(len(deletion.times)) if rows is None else rows
-    return [
-        _key_tombstone(deletion, location, chosen[start : start + MAX_KEYS])
-        for start in range(0, len(chosen), MAX_KEYS)
-    ]
-
-
-def _key_tombstone(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp]) -> KeyTombstone:
-    used, tagset = np.unique(deletion.tagset[rows], return_inverse=True)
-    return KeyTombstone(
-        deletion.series.number,
-        location.low,
-        location.high,
-        0,
-        tuple(deletion.tagsets[i] for i in used.tolist()),
-        tagset.astype(np.int32),
-        deletion.times[rows],
-        None if deletion.sequences is None else deletion.sequences[rows],
-    )

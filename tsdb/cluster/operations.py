@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
+from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.errors import UndefinedObject
 
 NOT_MOVED = "points do not move between nodes yet"
-ALONE_NOT_MOVED = "points of databases with one replica do not move between nodes yet"
-MOVING = "those of replicated databases go to other nodes, as far as there are enough of them"
+ALONE_NOT_MOVED = "databases of one replica with continuous views do not move between nodes yet"
+MOVING = "they go to other nodes, as far as there are enough of them"
 
 
 def missing(state: State, node: int) -> UndefinedObject | None:
@@ -32,24 +33,24 @@ def held(state: State) -> tuple[Counter[int], Counter[int]]:
     return has, leads
 
 
-def drained(state: State, node: int, *, draining: bool) -> str:
-    """What is said when a node drains, or does not any more."""
+def drained(state: State, node: int, *, draining: bool, moves: bool) -> str:
+    """What is said when a node drains, or does not any more; ``moves``: whether points go to other nodes."""
     if not draining:
         return f"node {node} may hold parts of databases again"
     count = held(state)[0][node]
     if not count:
         return f"node {node} is given nothing new to hold, and holds nothing: it can be removed"
-    moving = moving_from(state, node)
-    if not moving:
+    if not moves:
         return f"node {node} is given nothing new to hold. It keeps the {count} locations that it has: {NOT_MOVED}"
-    text = f"node {node} is given nothing new to hold. Of its {count} locations, {MOVING}"
-    return text if count == moving else f"{text}; it keeps {count - moving}: {ALONE_NOT_MOVED}"
+    text = f"node {node} is given nothing new to hold. It has {count} locations: {MOVING}"
+    kept = count - moving_from(state, node)
+    return f"{text}; it keeps {kept}: {ALONE_NOT_MOVED}" if kept else text
 
 
 def moving_from(state: State, node: int) -> int:
-    """How many locations a node has that others have as well: these go elsewhere when it is drained."""
-    shared = {ring.database for ring in state.all(Ring) if ring.replication_factor > 1}
-    return sum(each.database in shared and node in (*each.voters, *each.learners) for each in state.all(LocationRecord))
+    """How many locations a node has that go elsewhere when it is drained."""
+    moving = {ring.database for ring in state.all(Ring) if ring.is_shared or is_shareable(state.catalog, ring.database)}
+    return sum(each.database in moving and node in (*each.voters, *each.learners) for each in state.all(LocationRecord))
 
 
 def removed(node: int) -> str:

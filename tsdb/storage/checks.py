@@ -6,6 +6,7 @@ Asked in the committer's thread, before the first op of an append: what is refus
 from __future__ import annotations
 
 from tsdb.errors import (
+    CannotConnectNow,
     ConfigurationLimitExceeded,
     DiskFull,
     PointsBeyondRetention,
@@ -15,9 +16,25 @@ from tsdb.errors import (
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
 from tsdb.model.time import instant_text
-from tsdb.storage.append import Step, Write
+from tsdb.storage.append import Append, Step, Write
 from tsdb.storage.producers import scoped
 from tsdb.storage.shard import Shard
+
+
+class ReplicatedNow(CannotConnectNow):
+    """Nothing of it is done: what it is to is shared with other nodes, or will be at once, and goes another way."""
+
+
+def check_own(shard: Shard, append: Append) -> None:
+    """Raises ReplicatedNow for what does not belong into the logs of this node alone (any more)."""
+    shared, coming = shard.log.shared, shard.producers.stopped
+    steps = append.steps
+    if shared and any(part.location.number in shared for step in steps for part in step.parts):
+        raise ReplicatedNow("the database was replicated while it was written to", hint="Try again.")
+    if coming and any(append.producer or (isinstance(step, Write) and step.producer) for step in steps):
+        numbered = {database_of_step(shard, step) for step in steps if not isinstance(step, Write) or step.batches}
+        if not numbered.isdisjoint(coming):
+            raise ReplicatedNow("the database is being replicated, and numbered batches wait for it", hint="Try again.")
 
 
 def disk_full(shard: Shard) -> DiskFull:

@@ -248,6 +248,10 @@ class Engine:
     def sequence_state(self, sequence: SqlSequence) -> SequenceState:
         return self._sequences.state(sequence)
 
+    def end_sequence(self, sequence: SqlSequence) -> SequenceState:
+        """The last word of this node's store on a sequence: others count it from now on."""
+        return self._sequences.end(sequence)
+
     def statistics(self, series: Series) -> SeriesStatistics:
         return statistics_of(self._shard.version, series.number)
 
@@ -322,6 +326,20 @@ class Engine:
         self._shard.hosted = hosted
         self._shard.log.shared.update(locations)
 
+    def stop_producers(self, databases: frozenset[int]) -> None:
+        """Numbered batches to these databases are refused until they are shared; in the committer's thread."""
+        self._shard.producers.stopped = databases
+
+    def producers_of(
+        self, database: int
+    ) -> list[tuple[str, int, Mapping[int, Sequence[tuple[int, int]]], Mapping[int, int]]]:
+        """Those that are known here; in the committer's thread. See ``Producers.of``."""
+        return list(self._shard.producers.of(database))
+
+    def end_log(self, location: int) -> LogPosition | None:
+        """This node's own log of a location goes on as a replica's; in the committer's thread. See ``OpLog.end``."""
+        return self._shard.log.end(location)
+
     def arriving(self) -> Arriving:
         """For the points of locations that another node sends."""
         return Arriving(self._shard, self._committer.call, self._ids.next)
@@ -378,7 +396,8 @@ class Engine:
 
     def _freeze_for_flush(self) -> Future[None] | None:
         """What to wait for until all that is applied now is in blocks."""
-        if self._positions() == self._flushed_positions:
+        # Of replicas that left since there is no position any more, and their points may be in the head.
+        if self._positions() == self._flushed_positions and self._shard.live_since_ns is None:
             return self._flushing
         return self._freeze()
 

@@ -19,7 +19,7 @@ from tsdb.model.points import Points
 from tsdb.model.store import Producer, Written
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
-from tsdb.storage.checks import check_step, database_of_step, disk_full
+from tsdb.storage.checks import check_own, check_step, database_of_step, disk_full
 from tsdb.storage.committer import Pending
 from tsdb.storage.free import check_free
 from tsdb.storage.op import OpKind
@@ -66,6 +66,7 @@ class _Staging:
 
     def add(self, append: Append, future: Future[Any]) -> None:
         """Put the ops of an append into the batch. What is wrong with it is raised before the first."""
+        check_own(self._shard, append)
         if append.producer is not None and append.steps:
             producer = scoped(database_of_step(self._shard, append.steps[0]), append.producer)
             self._shard.producers.check(producer)

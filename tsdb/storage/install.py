@@ -40,6 +40,7 @@ def install(shard: Shard, flushed: Flushed) -> None:
     shard.hosted.put_flushed(batch, head.replicas)
     shard.log.drop_flushed(batch, applied, shard.options.ops_kept)
     drop_markers(shard.rocks, batch, shard.log.logs())
+    state.delete_flushed(batch, shard.log.drop_ended(batch, applied))
     shard.write_durably(batch)
     for series, count in flushed.tagsets.items():
         if series in shard.indexes:

@@ -33,12 +33,14 @@ class LogPosition:
 
 @dataclass(slots=True)
 class LocationLog:
-    """One location's log: ops ``first`` … ``last.sequence`` are on disk; ``marked`` is the last marker's."""
+    """One location's log: ops ``first`` … ``last.sequence`` are on disk; ``marked`` is the last marker's. One that has
+    ``ended`` goes on as a replica's, after ``last``."""
 
     location: Location
     last: LogPosition = LogPosition()
     first: int = 1
     marked: int = 0
+    ended: bool = False
 
 
 class OpLog:
@@ -65,6 +67,14 @@ class OpLog:
 
     def has(self, location: int) -> bool:
         return location in self._logs
+
+    def end(self, location: int) -> LogPosition | None:
+        """A log goes on as a replica's: where it has come to; None if nothing is in it, or it has ended before."""
+        found = self._logs.get(location)
+        if found is None or found.ended or location in self.shared or not found.last.sequence:
+            return None
+        found.ended = True
+        return found.last
 
     def positions(self) -> dict[int, LogPosition]:
         """Where every log stands, by location number."""
@@ -130,6 +140,20 @@ class OpLog:
             if log is not None and first > log.first:
                 batch.delete_range("ops", keys.op_key(number, log.first), keys.op_key(number, first))
                 log.first = first
+
+    def drop_ended(self, batch: Batch, flushed: Mapping[int, LogPosition]) -> list[int]:
+        """Delete logs that have ended, and are in blocks to their end. Which they are."""
+        gone = [
+            number
+            for number, position in flushed.items()
+            if (log := self._logs.get(number)) is not None and log.ended and log.last == position
+        ]
+        for number in gone:
+            last = self._logs.pop(number).last.sequence
+            prefix = keys.number_prefix(number)
+            batch.delete_range("ops", prefix, keys.op_key(number, last + 1))
+            batch.delete_range("markers", prefix, keys.number_prefix(number + 1))
+        return gone
 
     def forget(self, batch: Batch, locations: Iterable[Location]) -> None:
         """Delete the logs of locations whose database is gone."""

@@ -18,7 +18,7 @@ def write_markers(log: OpLog, batch: Batch, now_ns: int) -> int:
     """A marker for every location that had ops since its last one. Returns how many."""
     written = 0
     for location_log in list(log.logs()):
-        if location_log.last.sequence > location_log.marked:
+        if location_log.last.sequence > location_log.marked and not location_log.ended:
             log.append(batch, OpKind.MARKER, location_log.location, b"")
             location_log.marked = location_log.last.sequence
             key = keys.marker_key(location_log.location.number, now_ns)

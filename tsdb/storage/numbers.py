@@ -33,7 +33,7 @@ def constant(values: npt.NDArray[np.generic]) -> bytes | None:
 
 
 def compress(values: npt.NDArray[np.generic]) -> bytes:
-    """A 1-dimensional contiguous array of 32- or 64-bit numbers in pcodec's standalone format."""
+    """A 1-dimensional array of 32- or 64-bit numbers, wherever it lies in memory, in pcodec's standalone format."""
     compressed: bytes = standalone.simple_compress(np.require(values, requirements=("C", "A")), _CONFIG)
     return compressed
 

@@ -101,7 +101,7 @@ def compress(values: Numbers) -> bytes:
     config = ChunkConfig(compression_level=numbers.LEVEL, paging_spec=PagingSpec.exact_page_sizes(sizes))
     compressor = wrapped.FileCompressor()
     header = compressor.write_header()
-    chunk = compressor.chunk_compressor(np.ascontiguousarray(values), config)
+    chunk = compressor.chunk_compressor(np.require(values, requirements=("C", "A")), config)
     metadata = chunk.write_meta()
     pages = [chunk.write_page(i) for i in range(len(sizes))]
     table = np.array([len(page) for page in pages], ">u4").tobytes()

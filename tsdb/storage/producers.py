@@ -9,7 +9,7 @@ written at append, since an op that did not survive must not look applied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -83,6 +83,8 @@ class Producers:
         self._tail_parts: set[tuple[str, int, Interval]] = set()
         self._tail_highest: dict[str, int] = {}
         self._changed: set[str] = set()
+        self.stopped: frozenset[int] = frozenset()
+        """Databases whose producers are about to be known to several nodes: nothing of theirs is added here."""
 
     def __len__(self) -> int:
         return len(self._table)
@@ -150,6 +152,12 @@ class Producers:
         if entry is not None and producer.batch in entry.batches:
             return True
         return any(known == producer for known, _ in self._tail)
+
+    def of(self, database: int) -> Iterator[tuple[str, int, Mapping[int, Sequence[Interval]], Mapping[int, int]]]:
+        """Of each of a database: name, highest number, what each batch of the window has covered, and digests."""
+        for name, entry in self._table.items():
+            if database_of(name) == database:
+                yield _plain(name), entry.highest, entry.batches, entry.digests
 
     def commit(self) -> None:
         """The tail is durable: into the table with it."""

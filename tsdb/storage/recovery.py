@@ -4,18 +4,20 @@
 2. What a flush or a DROP left unfinished is deleted.
 3. The op logs are replayed from the flushed positions. Each op must be the next one and continue the chain of hashes;
    a log that does not is not read past, and the store does not open with less in it. Logs that several nodes have are
-   left alone: what of them is committed only these nodes together know (``replica_log``).
+   left alone: what of them is committed only these nodes together know (``replica_log``). One that was this node's
+   alone before is replayed to where it ended.
 4. The counter goes above every counter in blocks, tombstones, logs and state: none is given twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import groupby, pairwise
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby, islice, pairwise
 from operator import itemgetter
 from pathlib import Path
 
 from tsdb.errors import DataCorrupted, StartupError
+from tsdb.model.ring import Location
 from tsdb.model.schema import Catalog
 from tsdb.model.store import Producer
 from tsdb.storage import identity, keys, metadata, state
@@ -25,7 +27,7 @@ from tsdb.storage.decoded import Decoded, Logged
 from tsdb.storage.flusher import flush_now
 from tsdb.storage.garbage import uncollected
 from tsdb.storage.log import LocationLog, LogPosition, OpLog
-from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_op
+from tsdb.storage.op import OpHeader, OpKind, chain_hash, decode_header, decode_op
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers, database_of, scoped
 from tsdb.storage.replica_log import ReplicaLog
@@ -172,10 +174,11 @@ class _Replay:
     def run(self) -> None:
         shard = self._shard
         databases = shard.version.catalog.databases.values()
-        own = (each for database in databases for each in database.locations if each.number not in shard.log.shared)
+        flushed = state.load_flushed(shard.rocks)
+        all_of_them = (each for database in databases for each in database.locations)
+        own = (each for each in all_of_them if each.number not in shard.log.shared or self._has_ended(each, flushed))
         logs = [shard.log.log_of(location) for location in own]
         self._databases = {location.number: each.number for each in databases for location in each.locations}
-        flushed = state.load_flushed(shard.rocks)
         # All positions first: a head that is frozen half-way through must not forget the logs still to come.
         for log in logs:
             log.last = flushed.get(log.location.number, LogPosition())
@@ -183,13 +186,25 @@ class _Replay:
             log.marked = log.last.sequence
         for log in logs:
             self._replay(log)
+            log.ended = log.location.number in shard.log.shared
         self._apply()
 
+    def _has_ended(self, location: Location, flushed: Mapping[int, LogPosition]) -> bool:
+        """Whether there is still something of this node's own log of a location that has replicas."""
+        return location.number in flushed or any(
+            decode_header(op).shared is None for _, op in islice(self._ops(location.number), 1)
+        )
+
+    def _ops(self, location: int) -> Iterator[tuple[bytes, bytes]]:
+        return self._shard.rocks.scan("ops", keys.number_prefix(location), keys.number_prefix(location + 1))
+
     def _replay(self, log: LocationLog) -> None:
-        prefix = keys.number_prefix(log.location.number)
+        has_replica = log.location.number in self._shard.log.shared
         log.first = log.last.sequence + 1
-        for key, op in self._shard.rocks.scan("ops", prefix, keys.number_prefix(log.location.number + 1)):
+        for key, op in self._ops(log.location.number):
             _, sequence = keys.unpack_op_key(key)
+            if has_replica and decode_header(op).shared is not None:
+                break
             log.first = min(log.first, sequence)
             if sequence <= log.last.sequence:
                 continue

@@ -17,6 +17,7 @@ from tsdb.errors import SequenceGeneratorLimitExceeded
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceOptions, SequenceState, SqlSequence
 from tsdb.storage import keys
+from tsdb.storage.checks import ReplicatedNow
 from tsdb.storage.frame import seal, unseal
 from tsdb.storage.metadata import MAGIC, VERSION
 from tsdb.storage.rocks import Rocks
@@ -51,10 +52,23 @@ class Sequences:
         self._durably = durably
         self._lock = threading.Lock()
         self._counting: dict[int, _Counting] = {}
+        self._ended: set[int] = set()
+
+    def end(self, sequence: SqlSequence) -> SequenceState:
+        """How far it has counted here: no more values of it are given by this node's store, until the next start."""
+        with self._lock:
+            self._ended.add(sequence.number)
+            found = self._found(sequence)
+            return SequenceState(found.last, found.left, found.called)
+
+    def _check(self, sequence: SqlSequence) -> None:
+        if sequence.number in self._ended:
+            raise ReplicatedNow(f'the values of "{sequence.name}" are counted by several nodes now', hint="Try again.")
 
     def take(self, sequence: SqlSequence, count: int) -> Int64s:
-        """The next ``count`` values. Raises SequenceGeneratorLimitExceeded."""
+        """The next ``count`` values. Raises SequenceGeneratorLimitExceeded, ReplicatedNow."""
         with self._lock:
+            self._check(sequence)
             found = self._found(sequence)
             values, after = values_of(sequence, found.next, count)
             left = found.left - count
@@ -67,6 +81,7 @@ class Sequences:
     def put(self, sequence: SqlSequence, value: int, *, called: bool) -> None:
         """As if ``value`` had been given last (``called``), or to give it next."""
         with self._lock:
+            self._check(sequence)
             self._store(sequence.number, value + sequence.options.increment if called else value, called=called)
             self._counting[sequence.number] = _Counting(value, called, 0, sequence.options)
 

@@ -101,7 +101,7 @@ class Operator:
         """What there is to say of it. Raises UndefinedObject, and as ``Agreement.propose``."""
         self._check_node(node)
         self._agreement.propose(ChangeMember(node, draining=draining))
-        return operations.drained(self.state, node, draining=draining)
+        return operations.drained(self.state, node, draining=draining, moves=False)
 
     def remove(self, node: int, *, accept_loss: bool) -> str:
         """What there is to say of it. Raises UndefinedObject, ObjectInUse, and as ``Agreement.propose``."""

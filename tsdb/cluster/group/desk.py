@@ -17,7 +17,6 @@ from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.driver import ReplicaDriver
 from tsdb.errors import (
-    FeatureNotSupported,
     InternalError,
     InvalidCatalogName,
     ObjectNotInPrerequisiteState,
@@ -135,7 +134,7 @@ class Desk:
         await self._check_node(request.node)
         log.warning("%s %s node %d", name, "drains" if request.draining else "takes back", request.node)
         await self._group.propose_here(ChangeMember(request.node, draining=request.draining))
-        return Done(operations.drained(self._group.state, request.node, draining=request.draining))
+        return Done(operations.drained(self._group.state, request.node, draining=request.draining, moves=True))
 
     async def _remove(self, request: control.Remove, name: str) -> Done:
         await self._check_node(request.node)
@@ -188,15 +187,12 @@ class Desk:
     async def _replicate_one(self, request: control.Replicate, name: str) -> Done:
         group, title = self._group, f'database "{request.database}"'
         ring = self._ring(request.database)
-        if request.factor != ring.replication_factor and 1 in (request.factor, ring.replication_factor):
-            raise FeatureNotSupported(
-                f"{title} has {ring.replication_factor} replica{'s' * (ring.replication_factor > 1)}: to have one, or "
-                "no longer only one, a database has to be made anew yet",
-                hint="Create another one with tsdb cluster replication, and copy the points there.",
-            )
+        if request.factor == 1 and not ring.is_shared and not ring.is_coming:
+            return Done(f"{title} has one replica already")
         log.warning("%s has %s on %d nodes", name, title, request.factor)
         await group.propose_here(SetReplication(ring.database, request.factor))
-        return Done(f"{title} will have {request.factor} replicas: tsdb.locations shows how far that is")
+        count = "one replica" if request.factor == 1 else f"{request.factor} replicas"
+        return Done(f"{title} will have {count}: tsdb.locations shows how far that is")
 
     async def _check(self, request: control.Check) -> control.Checked:
         group = self._group

@@ -107,6 +107,7 @@ class Group:
             options.replica_log_bytes,
             options.marker_interval,
             options.check_interval,
+            options.producer_window,
         )
         self.copies = Copying(engine, self.replicas, self.exchange, options.copy_rate)
         self.shared = Shared(

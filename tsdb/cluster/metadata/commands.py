@@ -87,7 +87,10 @@ class ChangeSchema(msgspec.Struct, frozen=True, array_like=True, tag=5):
 
 
 class SetReplication(msgspec.Struct, frozen=True, array_like=True, tag=6):
-    """Of a database by its number; 0: of new ones. No replica is made or dropped by it: that takes new epochs."""
+    """Of a database by its number; 0: of new ones. No replica is made or dropped by it: that takes new epochs.
+
+    Of a database that is not shared it says what it is to have when it is (``Share``), also where that is one replica.
+    """
 
     database: int
     factor: int
@@ -205,9 +208,17 @@ class Count(msgspec.Struct, frozen=True, array_like=True, tag=19):
 
 
 class SetGoals(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """Where replicated databases, by number, are to be, each's leader first; (): where they are."""
+    """Where databases, by number, are to be, each's leader first; (): where they are.
+    One that is not shared will be."""
 
     goals: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+class Share(msgspec.Struct, frozen=True, array_like=True, tag=21):
+    """The logs of a database that one node has for itself are such as others can have as well, from now on: what the
+    metadata keep of such a database, its sequences and producers, they know already."""
+
+    database: int
 
 
 class Advance(msgspec.Struct, frozen=True, array_like=True, tag=22):
@@ -247,6 +258,7 @@ Action: TypeAlias = (
     | OpenProducer
     | Count
     | SetGoals
+    | Share
     | Advance
 )
 

@@ -41,6 +41,13 @@ def _put(draft: Draft, record: LocationRecord) -> None:
     draft.put(replace(record, replicas=numbers))
 
 
+def begin_shared(draft: Draft, database: int) -> None:
+    """Who has a database for itself leads all of it in a new epoch."""
+    for was in list(draft.all(LocationRecord)):
+        if was.database == database and was.epoch:
+            _put(draft, replace(was, epoch=was.epoch + 1, active_epoch=was.epoch + 1, active_voters=was.voters))
+
+
 def place_the_unplaced(draft: Draft) -> None:
     """Locations that are older than the first node get theirs."""
     for record in list(draft.all(LocationRecord)):

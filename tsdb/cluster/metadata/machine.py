@@ -47,6 +47,7 @@ from tsdb.cluster.metadata.commands import (
     SetIntent,
     SetLearners,
     SetReplication,
+    Share,
     SpreadSeries,
     decode,
 )
@@ -238,6 +239,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return rings.spread_series(draft, action)
         case SetGoals():
             return rings.set_goals(draft, action)
+        case Share():
+            return rings.share(draft, action)
         case Recover():
             return members.recover(draft, action)
         case OpenProducer():

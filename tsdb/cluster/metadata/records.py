@@ -71,6 +71,9 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     ``spreadings`` of hot series, each series' in the order of their buckets.
 
     ``replication_factor`` is how many replicas a location should have; with fewer nodes it has as many as there are.
+
+    Of one node alone the logs are that node's own, and cannot go to others, until the database is *shared*: ``wanted``
+    is the factor that it is to have then, 0 if nobody has asked for it. Once ``shared`` it stays so.
     """
 
     database: int
@@ -78,6 +81,18 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     maps: tuple[RingMap, ...]
     changed: int = 0
     spreadings: tuple[Spreading, ...] = ()
+    wanted: int = 0
+    shared: bool = False
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the logs of its locations are such as several nodes can have."""
+        return self.shared or self.replication_factor > 1
+
+    @property
+    def is_coming(self) -> bool:
+        """Whether its logs are one node's alone, and soon will not be any more."""
+        return self.wanted > 0 and not self.is_shared
 
 
 class Goal(msgspec.Struct, frozen=True, array_like=True):

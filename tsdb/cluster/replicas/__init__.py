@@ -1,7 +1,8 @@
 """The replicas of a node: the core of replication (``tsdb.cluster.replication``) over this node's disk and connections.
 
-A database with a replication factor above one is *shared*: each of its locations has a log that several nodes have, and
-what is in it becomes points when a majority of them has it on disk.
+A *shared* database is one with a replication factor above one, or that once had one: each of its locations has a log
+that several nodes have, and what is in it becomes points when a majority of them has it on disk. One that a node has
+for itself becomes shared there, before anything of it goes elsewhere (``sharing``).
 
 Life of a write. ``shared.Shared`` is asked at the node that leads, gets the ops' bodies from the caller's thread, and
 hands them to ``host.Host`` in the committer's thread, where the replicas are. The host feeds their cores and drains
@@ -24,7 +25,5 @@ up any more leaves; what leaves, and when another one may begin there, is ``left
 What replicas have is compared at markers (``marks``, ``comparing``): one that differs from a majority leaves, and comes
 again.
 
-Not here yet: one replica that becomes several or the other way round, moves for balance alone, numbered batches,
-changes that rest on what was read, sequences of SQL. What is asked for and is not here is refused, and
-docs/operating.md says so.
+What is asked for and is not here is refused, and docs/operating.md says so.
 """

@@ -1,7 +1,7 @@
 """At which nodes databases should be, so that all nodes have about as much: a plan, and the goals of it. Pure.
 
 The solver of placement decides, with whole databases in the place of locations, since a replicated database is at the
-same nodes as a whole. One with a single replica stays where it is, and counts with its bytes.
+same nodes as a whole. One that cannot be shared stays where it is, and counts with its bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.layout import Layout, LocationState, NodeState
 from tsdb.cluster.placement.limits import Limits
@@ -50,8 +51,9 @@ def _database(state: State, ring: Ring, records: list[LocationRecord], sizes: Ma
         voters, leader = {*goal.nodes}, goal.nodes[0]
     learners = {node for each in records for node in each.learners} - voters if goal is None else set()
     return LocationState(
-        ring.database, ring.replication_factor, sizes.get(ring.database, 0), 0.0, leader, tuple(sorted(voters)),
-        tuple(sorted(learners)), fixed=ring.replication_factor == 1,
+        ring.database, ring.wanted or ring.replication_factor, sizes.get(ring.database, 0), 0.0, leader,
+        tuple(sorted(voters)), tuple(sorted(learners)),
+        fixed=not ring.is_shared and not is_shareable(state.catalog, ring.database),
     )  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 
 from tsdb.clock import Clock
+from tsdb.cluster.metadata.clients import TTL_NS_MIN
 from tsdb.cluster.metadata.commands import Action
-from tsdb.cluster.metadata.records import ClientSession
+from tsdb.cluster.metadata.records import NAMES, ClientSession, LocationRecord, Ring
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
@@ -28,6 +29,7 @@ from tsdb.cluster.replicas.records import shared_locations
 from tsdb.cluster.replicas.refreshing import Shown
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replicas.rounds import Rounds
+from tsdb.cluster.replicas.sharing import Propose, Sharing, beginning, coming
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import WRITES, Op
 from tsdb.cluster.replication.record import Diverged, Request
@@ -74,12 +76,13 @@ class ReplicaDriver:
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
         offer: Callable[[int, bytes], bool],
-        propose: Callable[[Action], Awaitable[object]],
+        propose: Propose,
         state: Callable[[], State],
         abort: Callable[[str], None],
         log_bytes: int,
         marker_s: float,
         check_s: float,
+        producer_s: float,
     ) -> None:
         """Raises DataCorrupted."""
         self._engine = engine
@@ -104,13 +107,19 @@ class ReplicaDriver:
         self.host: Host
         self._lead_log = LeadLog(engine.node)
         self.shown = Shown(engine, lambda location: self.host.find(location))
+        self._sharing = Sharing(engine, state, propose, max(int(producer_s * 10**9), TTL_NS_MIN))
         self.comparing = Comparing(engine, clock, lambda: self.host, marker_s, check_s)
         engine.call(self._begin)
         self.rounds = Rounds(engine.node, self.host.find, loop, offer)
 
     def _begin(self) -> None:
         self.host = Host(
-            self._engine.records, self._engine.node, NodeCounters(self._engine), self, kept_bytes=self._log_bytes
+            self._engine.records,
+            self._engine.node,
+            NodeCounters(self._engine),
+            self,
+            kept_bytes=self._log_bytes,
+            own=lambda record, database: beginning(self._engine, self._state(), record, database),
         )
         self._engine.host(self.host, ())
         self.told(self._state(), ())
@@ -120,13 +129,15 @@ class ReplicaDriver:
     def told(self, state: State, changes: Sequence[Change]) -> None:
         """What was applied; with nothing: at a start, and after a snapshot."""
         self.shown.told(state, changes)
-        if changes and all(change.name not in ("location", "ring") for change in changes):
+        if not changes or any(change.name == NAMES[Ring] for change in changes):
+            self._engine.stop_producers(coming(state))
+        if changes and all(change.name not in (NAMES[LocationRecord], NAMES[Ring]) for change in changes):
             if self.host.locations:
                 self._turn_soon()
             return
         shared = shared_locations(state)
         if changes:
-            changed = {change.number for change in changes if change.name == "location"}
+            changed = {change.number for change in changes if change.name == NAMES[LocationRecord]}
             self._lead_log.look(state, {number: shared[number][0] if number in shared else None for number in changed})
             shared = {number: known for number, known in shared.items() if number in changed}
         else:
@@ -278,9 +289,11 @@ class ReplicaDriver:
             log.info("the metadata have refused a change that this node asked for: %s", error.message)
 
     async def _look(self) -> None:
-        """Voters of what is led here come and go; points of replicas that left this node go."""
+        """What only this node has becomes shared; voters of what is led here come and go; points of replicas that left
+        this node go."""
         while True:
             await asyncio.sleep(LOOK_TICKS * TICK_S)
+            await self._sharing.look()
             found = changes(self._state(), self._engine.node, self._followers)
             heirs = heirs_by_goal(self._state(), self._engine.node, self._followers)
             self._followers = {}

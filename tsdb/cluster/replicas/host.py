@@ -86,8 +86,13 @@ def no_clip(body: bytes, low: int, high: int) -> tuple[bytes, int]:
     raise AssertionError("a location keeps its interval: a batch is there as a whole or not at all")
 
 
+def nothing_own(record: Record, database: int) -> LocationState | None:
+    return None
+
+
 class Host:
-    """``kept_bytes``: ops that are in blocks are kept for others up to so many bytes, over all replicas."""
+    """``kept_bytes``: ops that are in blocks are kept for others up to so many bytes, over all replicas. ``own`` says
+    what a location is whose log was this node's alone until now (``sharing.beginning``)."""
 
     def __init__(
         self,
@@ -97,6 +102,7 @@ class Host:
         around: Surroundings,
         settings: Settings = SETTINGS,
         kept_bytes: int = 1 << 30,
+        own: Callable[[Record, int], LocationState | None] = nothing_own,
     ) -> None:
         self._records = records
         self._log = ReplicaLog(records)
@@ -105,6 +111,7 @@ class Host:
         self._around = around
         self._settings = settings
         self._kept_bytes = kept_bytes
+        self._own = own
         self._mine: dict[int, Mine] = {}
         self._left = Left(self._log)
         self._pins = Pins()
@@ -171,6 +178,8 @@ class Host:
         known = self._left.take(location)
         if known is None:
             known = ReplicaRecord(number)
+            if (own := self._own(core, database)) is not None:
+                known = ReplicaRecord(number, base=own.sequence, sequence=own.sequence, state=encode_state(own))
             self._log.put(batch, location, known)
         disk = ReplicaDisk(self._log, location, known)
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)

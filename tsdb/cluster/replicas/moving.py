@@ -10,6 +10,8 @@ lost, and from what leaders know of their followers, so whoever leads next goes 
    without one where it is not to be, then without one that does not answer. When that is active the node drops what
    it had.
 
+A database that is not shared, at a node that drains, becomes one first (``sharing``).
+
 2 and 3 are a location's leader's to decide (``changes``), which knows who has what: an epoch without a voter must find
 a majority of the others good, or nothing could be written any more. A voter that cannot catch up leaves first, all its
 locations, since their points go together; it is as good as any other node then.
@@ -24,8 +26,9 @@ from typing import TypeAlias
 
 import mmh3
 
-from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetGoals, SetLearners
+from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetGoals, SetLearners, SetReplication
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.records import is_shared
 
@@ -99,7 +102,7 @@ def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
     members = {each.node: each for each in state.all(Member) if not each.gone}
     lost = {node for node in members if is_lost(node)}
     staying = {node for node, each in members.items() if node not in lost and not each.draining}
-    found: list[Action] = []
+    found: list[Action] = [*_to_be_shared(state, members, staying)]
     coming = 0
     reached: list[int] = []
     for each in shared_databases(state):
@@ -109,6 +112,18 @@ def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
         elif each.is_settled:
             found += _step(each, members, staying, state, may_come=coming < COMING_MAX)
     return [*found, SetGoals(tuple((database, ()) for database in reached))] if reached else found
+
+
+def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collection[int]) -> Iterator[Action]:
+    """What only a node has that drains could not go elsewhere."""
+    draining = {node for node, each in members.items() if each.draining}
+    if not draining or not staying:
+        return
+    there = {each.database for each in state.all(LocationRecord) if each.leader in draining}
+    for ring in state.all(Ring):
+        alone = not is_shared(ring) and not ring.is_coming and ring.database in there
+        if alone and is_shareable(state.catalog, ring.database):
+            yield SetReplication(ring.database, ring.replication_factor)
 
 
 def _step(
@@ -219,7 +234,7 @@ class _Led:
             each for each in others if (each in self.known and self.known[each].is_behind) or self.at.is_stray(each)
         ]
         if not goes and len(record.voters) > self.at.factor:
-            if self.at.heir and record.leader not in self.at.goal:
+            if (self.at.heir and record.leader not in self.at.goal) or self._is_left_to(others):
                 # It hands over, and goes then.
                 return None
             goes = [max(others, key=self._superfluous)]
@@ -231,6 +246,12 @@ class _Led:
             if 2 * sum(map(self._is_good, voters)) > len(voters):
                 return Assignment(record.location, record.epoch + 1, record.leader, voters, record.learners)
         return None
+
+    def _is_left_to(self, others: Sequence[int]) -> bool:
+        """Whether who leads drains, and the only other one is to be the only one."""
+        leader, other = self.members.get(self.record.leader), self.members.get(others[0])
+        leaves = leader is not None and leader.draining and other is not None and not other.draining
+        return leaves and self.at.factor == len(others) == 1
 
     def _taken_back(self) -> Assignment | None:
         """An epoch that cannot become active, since one of its voters has fallen behind meanwhile: the voters before it

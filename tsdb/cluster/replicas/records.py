@@ -14,7 +14,7 @@ from tsdb.cluster.replication.record import Record
 
 def is_shared(ring: Ring | None) -> bool:
     """Whether several nodes have the log of each location of a database, or will have."""
-    return ring is not None and ring.replication_factor > 1
+    return ring is not None and ring.is_shared
 
 
 def intervals_of(ring: Ring) -> Mapping[int, Interval]:

@@ -69,8 +69,8 @@ class RingMap:
         return self._leaders.replicated(database)
 
     def others_may_lead(self, location: int) -> bool:
-        """Whether it has replicas at other nodes than its leader."""
-        return self._leaders.replica_count(location) > 1
+        """Whether it has replicas at other nodes than its leader, or may have them soon."""
+        return self._leaders.others_may_lead(location)
 
     def has_more(self, database: Database, series: Series, span: TimeRange, locations: Collection[Location]) -> bool:
         """Whether this node has points in range that are not of these locations: replicas that others lead."""

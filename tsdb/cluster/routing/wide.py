@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from tsdb.cluster.gate import Gate
 from tsdb.cluster.led import Leaders, locations_in_range
 from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.routing.again import or_again
 from tsdb.cluster.routing.answering import Answering, Copies
 from tsdb.cluster.routing.answering import Here as AnswersHere
 from tsdb.cluster.routing.exchange import Exchange
@@ -76,6 +77,12 @@ class Wide:
         return self.router.elsewhere(
             first, lambda: not is_led(), lambda: self.router.commit_again(effects, producer, acks)
         )
+
+    def or_again(
+        self, first: Future[Any], is_ready: Callable[[], bool], again: Callable[[], Future[Any]]
+    ) -> Future[Any]:
+        """See ``again.or_again``."""
+        return or_again(self.exchange, first, is_ready, again)
 
     def check_writable(self, database: Database) -> None:
         """Raises CannotConnectNow where nobody leads: before the schema grows for a write."""

@@ -33,6 +33,10 @@ def leave_database(shard: Shard, retired: RetiredBlocks, database: int, also: Ca
             batch.delete_range(family, prefix, after_prefix(prefix))
     # Rows that go may be all that showed how far the counter had come (invariant 3).
     state.put_counter(batch, shard.log.counter)
+    if found is not None:
+        # Of a database that was once this node's alone: or what comes here again would be taken to go on from there.
+        shard.log.forget(batch, found.locations)
+        state.delete_flushed(batch, [each.number for each in found.locations])
     also(batch)
     shard.write_durably(batch)
     shard.publish_without(gone, version.catalog)

@@ -105,7 +105,8 @@ def decode_chunk(chunk: bytes | memoryview) -> tuple[list[WriteBody], Int64s]:
     """Points by series, and the sequences of all of them in order. Raises DataCorrupted."""
     view = memoryview(chunk)
     _, size = _head(view)
-    bodies = decode_write(view[_HEAD.size : _HEAD.size + size])
+    # A copy, since a message begins anywhere, and numbers that are read as they lie have to be aligned.
+    bodies = decode_write(bytes(view[_HEAD.size : _HEAD.size + size]))
     rows = sum(map(len, bodies))
     return bodies, codec.decode_integers(bytes(view[_HEAD.size + size :]), rows)
 

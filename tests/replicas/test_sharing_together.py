@@ -1,0 +1,292 @@
+"""A database of one replica gets more of them, and one again, while it is written to; and moves to another node."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.fixtures.waiting import until
+from tests.group.together import Together
+from tests.routing.spread import SqlPorts
+from tsdb.cluster.group.control import Check, Checked, Done, Drain, Rebalance, Remove, Replicate
+from tsdb.cluster.metadata.commands import SetReplication
+from tsdb.cluster.metadata.records import LocationRecord, Ring
+from tsdb.cluster.node import Node
+from tsdb.errors import FeatureNotSupported
+
+SCHEMA = (
+    "CREATE TABLE cpu (time timestamptz NOT NULL, host text, v int8, PRIMARY KEY (host, time))",
+    "CREATE TABLE payments (time timestamptz, batch int8)",
+    "CREATE TABLE people (id serial, name text PRIMARY KEY, mail text UNIQUE)",
+    "CREATE SEQUENCE tickets START 5 INCREMENT 3",
+    "CREATE SEQUENCE untouched START 70",
+)
+QUERIES = (
+    "SELECT time, host, v FROM cpu ORDER BY time, host",
+    "SELECT host, count(*), sum(v) FROM cpu GROUP BY host ORDER BY host",
+    "SELECT time, batch FROM payments ORDER BY time, batch",
+    "SELECT id, name, mail FROM people ORDER BY id",
+)
+
+
+class OneThenThree:
+    """One node with data, and two that join it later."""
+
+    def __init__(self, folder: Path) -> None:
+        self.together = Together(folder)
+        self.ports = SqlPorts(folder)
+        self.together.found()
+        self.together.start(1)
+        with self.connect(1, "tsdb") as connection:
+            connection.execute("CREATE DATABASE d")
+
+    def close(self) -> None:
+        self.ports.close()
+        self.together.end()
+
+    @property
+    def nodes(self) -> dict[int, Node]:
+        return self.together.nodes
+
+    def connect(self, place: int, database: str = "d") -> psycopg.Connection:
+        return self.ports.connect(self.nodes[place], database)
+
+    def fill(self) -> None:
+        with self.connect(1) as connection:
+            for statement in SCHEMA:
+                connection.execute(statement.encode())
+            for hour in range(40):
+                rows = ", ".join(f"({stamp(hour, minute)}, 'h{minute % 3}', {minute})" for minute in range(9))
+                connection.execute(f"INSERT INTO cpu VALUES {rows}".encode())
+                if hour == 20:
+                    # Half of it is in blocks, and the rest in a head.
+                    self.nodes[1].flush()
+            connection.execute(f"DELETE FROM cpu WHERE time < {stamp(3, 0)} OR host = 'h1' AND v = 4".encode())
+            connection.execute("UPDATE cpu SET v = v + 1000 WHERE host = 'h2' AND v = 5")
+            for name in ("ann", "bob", "cid"):
+                connection.execute("INSERT INTO people (name, mail) VALUES (%s, %s)", (name, f"{name}@x"))
+            connection.execute("DELETE FROM people WHERE name = 'bob'")
+            connection.execute("SELECT nextval('tickets') FROM generate_series(1, 10)")
+        self.pay(1, 1)
+        self.pay(1, 2)
+
+    def pay(self, place: int, batch: int) -> None:
+        """Numbered: however often it is sent, it counts once."""
+        rows = ", ".join(f"({stamp(hour, 0)}, {batch})" for hour in range(4))
+        with self.connect(place) as connection:
+            connection.execute(f"SET tsdb.producer = 'till'; SET tsdb.batch = {batch}".encode())
+            connection.execute(f"INSERT INTO payments VALUES {rows}".encode())
+
+    def join(self, *places: int) -> None:
+        for place in places:
+            self.together.start(place, join=1)
+        until(
+            lambda: {*self.together.roles(1).values()} == {"voter"} and len(self.together.roles(1)) == len(self.nodes)
+        )
+
+    def answers(self, place: int) -> list[list[tuple[object, ...]]]:
+        with self.connect(place) as connection:
+            return [connection.execute(query.encode()).fetchall() for query in QUERIES]
+
+    def replicate(self, factor: int) -> None:
+        assert isinstance(self.together.ask(1, Replicate(factor, "d")), Done)
+
+    def holders(self, place: int = 1) -> set[int]:
+        """The nodes of a database all of whose locations have the same ones and are settled; none otherwise."""
+        state = self.nodes[place].metadata
+        number = state.catalog.databases["d"].number
+        own = [each for each in state.all(LocationRecord) if each.database == number]
+        voters = {each.voters for each in own}
+        settled = all(each.active_epoch == each.epoch and not each.learners for each in own)
+        ring = state.get(Ring, number)
+        return {*voters.pop()} if len(voters) == 1 and settled and ring is not None and ring.is_shared else set()
+
+    def check_equal(self) -> None:
+        """By the replicas themselves."""
+        asked = [self.together.ask(place, Check("d", 30.0)) for place in self.nodes]
+        found = [each for each in asked if isinstance(each, Checked)]
+        assert len(found) == len(asked), asked
+        assert {each for answer in found for each in answer.compared} == {each.location for each in self.own()}, found
+        assert not any(answer.different for answer in found), found
+
+    def own(self) -> list[LocationRecord]:
+        state = self.nodes[1].metadata
+        number = state.catalog.databases["d"].number
+        return [each for each in state.all(LocationRecord) if each.database == number]
+
+
+def stamp(hour: int, minute: int) -> str:
+    return f"timestamptz '2026-01-01 00:00Z' + interval '{hour} hours {minute} minutes'"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[OneThenThree]:
+    found = OneThenThree(tmp_path)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def test_what_one_node_has_three_have_and_one_again(cluster: OneThenThree) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    cluster.join(2, 3)
+    cluster.replicate(3)
+    until(lambda: cluster.holders() == {1, 2, 3})
+    for place in (1, 2, 3):
+        assert cluster.answers(place) == before
+    cluster.check_equal()
+    # What was counted by the one node alone goes on.
+    with cluster.connect(2) as connection:
+        assert connection.execute("SELECT nextval('tickets')").fetchall() == [(35,)]
+        assert connection.execute("SELECT nextval('untouched')").fetchall() == [(70,)]
+        row = connection.execute("INSERT INTO people (name, mail) VALUES ('dot', 'dot@x') RETURNING id").fetchone()
+        assert row == (4,)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("INSERT INTO people (name, mail) VALUES ('eve', 'ann@x')")
+        connection.execute("DELETE FROM people WHERE name = 'dot'")
+    cluster.pay(3, 2)
+    cluster.pay(1, 1)
+    assert cluster.answers(1) == before
+    cluster.pay(2, 3)
+    after = cluster.answers(2)
+    assert len(after[2]) == 12
+    cluster.replicate(1)
+    until(lambda: len(cluster.holders()) == 1)
+    for place in (1, 2, 3):
+        assert cluster.answers(place) == after
+    assert "one replica" in str(cluster.together.ask(1, Replicate(1, "d")))
+    cluster.replicate(2)
+    until(lambda: len(cluster.holders()) == 2)
+    assert cluster.answers(3) == after
+
+
+def test_nothing_is_lost_or_doubled_of_what_is_written_meanwhile(cluster: OneThenThree) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    cluster.join(2, 3)
+    stopping, taken, errors = threading.Event(), dict[str, list[int]](), list[str]()
+    again: list[str] = []
+
+    def each(name: str, place: int, connection: psycopg.Connection) -> None:
+        """One row after the other, each acknowledged before the next."""
+        mine = taken[name] = []
+        with connection:
+            connection.execute(f"SET tsdb.producer = '{name}'".encode())
+            while not stopping.is_set():
+                number = len(mine) + 1
+                try:
+                    if name.startswith("numbered"):
+                        connection.execute(f"SET tsdb.batch = {number}".encode())
+                        connection.execute(f"INSERT INTO payments VALUES ({stamp(number, place)}, {number})".encode())
+                    elif name.startswith("plain"):
+                        row = f"({stamp(number, place)}, '{name}', {number})"
+                        connection.execute(f"RESET tsdb.producer; INSERT INTO cpu VALUES {row}".encode())
+                    elif name == "updates":
+                        connection.execute("RESET tsdb.producer; UPDATE people SET mail = mail || '!' WHERE id = 1")
+                    else:
+                        ((found,),) = connection.execute("SELECT nextval('tickets')").fetchall()
+                        mine.append(int(found))
+                        continue
+                    mine.append(number)
+                except psycopg.Error as error:
+                    if error.sqlstate not in ("40003", "57P03"):
+                        errors.append(f"{name} {number}: {error.sqlstate} {error}")
+                        return
+                    again.append(name)
+
+    names = {"numbered1": 1, "numbered2": 2, "plain1": 1, "plain3": 3, "tickets1": 1, "tickets2": 2, "updates": 1}
+    threads = [
+        threading.Thread(target=each, args=(name, place, cluster.connect(place))) for name, place in names.items()
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        more(taken, names, errors)
+        # It stays at its node, and nobody notices anything but a pause.
+        number = cluster.nodes[1].catalog.databases["d"].number
+        cluster.nodes[1].agreement.propose(SetReplication(number, 1))
+        until(lambda: cluster.holders() == {1} or errors)
+        more(taken, names, errors)
+        errors += again
+        cluster.replicate(3)
+        until(lambda: cluster.holders() == {1, 2, 3} or errors)
+        more(taken, names, errors)
+        cluster.replicate(1)
+        until(lambda: len(cluster.holders()) == 1 or errors)
+        more(taken, names, errors)
+    finally:
+        stopping.set()
+        for thread in threads:
+            thread.join(60)
+    assert not errors, errors
+    for place in (1, 2, 3):
+        with cluster.connect(place) as connection:
+            for name in ("plain1", "plain3"):
+                rows = connection.execute("SELECT v FROM cpu WHERE host = %s ORDER BY v", (name,)).fetchall()
+                assert rows == [(value,) for value in taken[name]]
+            rows = connection.execute("SELECT batch FROM payments").fetchall()
+            paid = sorted([int(str(batch)) for (_, batch) in before[2]] + taken["numbered1"] + taken["numbered2"])
+            assert sorted(int(batch) for (batch,) in rows) == paid
+            ((mail,),) = connection.execute("SELECT mail FROM people WHERE id = 1").fetchall()
+            assert 0 <= len(mail) - len("ann@x") - len(taken["updates"]) <= again.count("updates")
+    tickets = taken["tickets1"] + taken["tickets2"]
+    assert len({*tickets}) == len(tickets)
+    assert min(tickets) == 35
+
+    print("sent again while voters came and went:", again)
+
+
+def more(taken: dict[str, list[int]], names: Iterable[str], errors: list[str]) -> None:
+    """All of them come some steps further."""
+    counts = {name: len(taken.get(name, [])) for name in names}
+    until(lambda: errors or all(len(taken.get(name, [])) > count + 3 for name, count in counts.items()))
+
+
+def test_a_drained_node_gives_away_what_only_it_has_and_can_be_removed(cluster: OneThenThree) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    cluster.join(2, 3)
+    assert isinstance(cluster.together.ask(2, Drain(1, True)), Done)
+    state = cluster.nodes[2]
+    until(lambda: not any(1 in (*each.voters, *each.learners) for each in state.metadata.all(LocationRecord)))
+    until(lambda: len(cluster.holders(2)) == 1)
+    assert cluster.answers(2) == cluster.answers(3) == before
+    assert isinstance(cluster.together.ask(2, Remove(1, accept_loss=False)), Done)
+    cluster.pay(3, 2)
+    assert cluster.answers(3) == before
+
+
+def test_a_rebalance_moves_what_one_node_has_to_those_that_have_joined(cluster: OneThenThree) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    with cluster.connect(1) as connection:
+        for number in range(4):
+            connection.execute(f"CREATE DATABASE d{number}".encode())
+    cluster.join(2, 3)
+    asked = cluster.together.ask(2, Rebalance(False))
+    assert isinstance(asked, Done)
+    assert "on their way" in asked.text
+    state = cluster.nodes[2]
+    until(lambda: len({each.leader for each in state.metadata.all(LocationRecord)}) == 3)
+    assert cluster.answers(3) == before
+
+
+def test_continuous_views_keep_a_database_where_it_is(cluster: OneThenThree) -> None:
+    cluster.fill()
+    with cluster.connect(1) as connection:
+        connection.execute(
+            "CREATE MATERIALIZED VIEW hourly WITH (continuous) AS SELECT time_bucket('1h', time) AS hour, host, sum(v) "
+            "FROM cpu GROUP BY 1, 2"
+        )
+        cluster.join(2, 3)
+        with pytest.raises(FeatureNotSupported, match=r'continuous view, as "hourly"'):
+            cluster.replicate(3)
+        connection.execute("DROP MATERIALIZED VIEW hourly")
+    cluster.replicate(2)
+    until(lambda: len(cluster.holders()) == 2)

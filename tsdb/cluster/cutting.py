@@ -1,0 +1,62 @@
+"""Writes and deletions cut by ring location: one part, and one op, for each that gets something of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tsdb.cluster.led import locations_in_range
+from tsdb.model.points import Points
+from tsdb.model.ring import Location, cut
+from tsdb.model.schema import Database
+from tsdb.model.store import Deletion, KeyDeletion, RangeDeletion
+from tsdb.model.time import bucket_of
+from tsdb.storage.append import DeletePart, Piece, WritePart
+from tsdb.storage.tombstone import MAX_KEYS, KeyTombstone, Tombstone
+
+
+def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]:
+    """The parts of a write, one for each ring location that gets points of it, by location number."""
+    found: dict[int, tuple[Location, list[Piece]]] = {}
+    for at, points in enumerate(batches):
+        pieces = cut(database.locations, database.number, points.series.number, bucket_of(points.times))
+        for location, rows in pieces:
+            found.setdefault(location.number, (location, []))[1].append(Piece(at, rows))
+    return [WritePart(location, pieces) for _, (location, pieces) in sorted(found.items())]
+
+
+def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
+    """The parts of a deletion, one for each ring location that may hold what it hides."""
+    series = deletion.series.number
+    if isinstance(deletion, RangeDeletion):
+        low, high, tags = deletion.range.low, deletion.range.high, deletion.tags
+        return [
+            DeletePart(at, [Tombstone(series, at.low, at.high, 0, low, high, tags)])
+            for at in locations_in_range(database, deletion.series, deletion.range)
+        ]
+    found = cut(database.locations, database.number, series, bucket_of(deletion.times))
+    return [DeletePart(location, _key_tombstones(deletion, location, rows)) for location, rows in found]
+
+
+def _key_tombstones(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp] | None) -> list[KeyTombstone]:
+    chosen = np.arange(len(deletion.times)) if rows is None else rows
+    return [
+        _key_tombstone(deletion, location, chosen[start : start + MAX_KEYS])
+        for start in range(0, len(chosen), MAX_KEYS)
+    ]
+
+
+def _key_tombstone(deletion: KeyDeletion, location: Location, rows: npt.NDArray[np.intp]) -> KeyTombstone:
+    used, tagset = np.unique(deletion.tagset[rows], return_inverse=True)
+    return KeyTombstone(
+        deletion.series.number,
+        location.low,
+        location.high,
+        0,
+        tuple(deletion.tagsets[i] for i in used.tolist()),
+        tagset.astype(np.int32),
+        deletion.times[rows],
+        None if deletion.sequences is None else deletion.sequences[rows],
+    )

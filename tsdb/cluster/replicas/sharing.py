@@ -1,0 +1,125 @@
+"""A database that one node has for itself becomes one that several can have; its points stay where they are.
+
+``Ring.wanted`` asks for it. From then on the node that has it gives no values of its sequences and takes no numbered
+batches to it, which wait; it has the metadata know what it knew of them alone, and then has the database shared
+(``Share``). Where that is applied, between two groups of writes, each of its logs goes on as a replica's: after its
+last op, with all that is applied as the replica's beginning (``beginning``). What was interrupted is done again, from
+what the metadata say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+from tsdb.cluster.metadata.commands import Action, Count, Expected, OpenProducer, Share
+from tsdb.cluster.metadata.records import NAMES, Answer, ClientSession, Counted, LocationRecord, Ring
+from tsdb.cluster.metadata.rings import check_shareable
+from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replication.ops import Covered, LocationState
+from tsdb.cluster.replication.producers import clipped
+from tsdb.cluster.replication.record import Record
+from tsdb.errors import SerializationFailure, TsdbError
+from tsdb.model.schema import Database
+from tsdb.storage.engine import Engine
+from tsdb.storage.log import EPOCH
+from tsdb.storage.producers import WINDOW
+
+log = logging.getLogger(__name__)
+R = TypeVar("R")
+
+AT_ONCE = 64
+"""Producers of which the metadata are told at once."""
+
+
+class Propose(Protocol):
+    def __call__(self, action: Action, expected: tuple[Expected, ...] = ()) -> Awaitable[Answer]: ...
+
+
+def coming(state: State) -> frozenset[int]:
+    """The databases that are to be shared."""
+    return frozenset(ring.database for ring in state.all(Ring) if ring.is_coming)
+
+
+def beginning(engine: Engine, state: State, record: Record, database: int) -> LocationState | None:
+    """What a location is as this node's own log of it ends now, for a replica to go on from; None if it has none. In
+    the committer's thread."""
+    position = engine.end_log(record.location)
+    if position is None:
+        return None
+    sessions = {each.name: each.client for each in state.all(ClientSession) if each.database == database}
+    clients = [
+        Covered(
+            sessions[name],
+            max(highest - WINDOW, 0),
+            tuple(sorted((batch, tuple(sorted(parts))) for batch, parts in batches.items())),
+            tuple(sorted(digests.items())),
+        )
+        for name, highest, batches, digests in engine.producers_of(database)
+        if name in sessions
+    ]
+    return LocationState(
+        position.sequence,
+        ((EPOCH, position.sequence),),
+        position.chain,
+        engine.last_counter,
+        tuple(sorted(clipped(clients, record.low, record.high), key=lambda each: each.client)),
+    )
+
+
+class Sharing:
+    """``look`` does what is to be done at this node, on the event loop."""
+
+    def __init__(self, engine: Engine, state: Callable[[], State], propose: Propose, producer_ttl_ns: int) -> None:
+        self._engine = engine
+        self._state = state
+        self._propose = propose
+        self._producer_ttl_ns = producer_ttl_ns
+
+    async def look(self) -> None:
+        state = self._state()
+        for number in coming(state):
+            database = state.catalog.databases_by_number.get(number)
+            if database is not None and self._is_here(state, database):
+                try:
+                    await self._share(database)
+                except TsdbError as error:
+                    log.info('database "%s" is not shared yet: %s', database.name, error.message)
+
+    def _is_here(self, state: State, database: Database) -> bool:
+        records = [state.get(LocationRecord, each.number) for each in database.locations]
+        return all(each is not None and each.leader == self._engine.node for each in records)
+
+    async def _share(self, database: Database) -> None:
+        check_shareable(self._state().catalog, database.number)
+        await self._tell_producers(database.number)
+        for sequence in database.sequences.values():
+            if self._state().get(Counted, sequence.number) is None:
+                known = await _in_thread(partial(self._engine.end_sequence, sequence))
+                following = known.last + sequence.options.increment if known.called else known.last
+                await self._count(Count(database.number, sequence.number, str(following), known.called))
+        await self._propose(Share(database.number))
+        log.info('the logs of database "%s" can go to other nodes from now on', database.name)
+
+    async def _count(self, count: Count) -> None:
+        """Unless it is counted there already: this may have been said before, and values may have been given since."""
+        try:
+            await self._propose(count, (Expected(NAMES[Counted], count.sequence, 0),))
+        except SerializationFailure:
+            log.info("sequence %d is counted by the metadata already", count.sequence)
+
+    async def _tell_producers(self, database: int) -> None:
+        """None is added here any more: that was said where the state was applied that this was asked by."""
+        found = await _in_thread(lambda: self._engine.call(lambda: self._engine.producers_of(database)))
+        known = {each.name for each in self._state().all(ClientSession) if each.database == database}
+        names = sorted({name for name, *_ in found} - known)
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+            await asyncio.gather(*(self._propose(OpenProducer(database, name, self._producer_ttl_ns)) for name in some))
+
+
+async def _in_thread(work: Callable[[], R]) -> R:
+    return await asyncio.get_running_loop().run_in_executor(None, work)
