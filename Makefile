@@ -19,8 +19,9 @@ help: ## Show this list
 demo: $(READY) ## Start a server, load an hour of metrics, query it
 	@$(BIN)/python -m tsdb demo $(ARGS)
 
+# A test that hangs fails after ten minutes with what all threads do; the longest takes one.
 test: kernels ## Run the tests, files side by side on two cores (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --timeout 600 $(ARGS)
 
 check: $(READY) ## Everything CI runs: lint, types, floors, tests
 	@$(MAKE) --no-print-directory -j 2 lint types floors kernels
