@@ -444,4 +444,12 @@ class ConfigurationError(Exception):
 
 
 class StartupError(Exception):
-    """The process cannot start here and now: it prints the text on one line and exits with 1."""
+    """The process cannot start here and now: it prints the text on one line and exits with ``exit_code``."""
+
+    exit_code = 1
+
+
+class NodeRemoved(StartupError):
+    """Nor will it ever: its directory is of a node that was removed from its cluster."""
+
+    exit_code = 3

@@ -25,6 +25,7 @@ from tsdb.cluster.node import Node
 from tsdb.errors import (
     CannotConnectNow,
     DuplicateDatabase,
+    NodeRemoved,
     ObjectInUse,
     ObjectNotInPrerequisiteState,
     StartupError,
@@ -106,7 +107,7 @@ def test_a_node_that_was_removed_is_not_let_in_again(cluster: Together) -> None:
     cluster.stop(2)
     cluster.ask(1, Remove(2, True))
     until(lambda: cluster.roles(1) == {1: "voter", 3: "voter"})
-    with pytest.raises(StartupError, match=r"this node, 2, was removed from the cluster, says node [13]: .*empty"):
+    with pytest.raises(NodeRemoved, match=r"this node, 2, was removed from the cluster, says node [13]: .*empty"):
         cluster.start(2)
     cluster.nodes[3].change(CreateDatabase("without_it"))
     # What it had is not lost with that.

@@ -50,18 +50,26 @@ def test_what_was_made_at_one_node_is_known_at_the_next_statement_of_another(thr
 def at_rest(nodes: Nodes) -> list[str]:
     """What the status says when one leads and reaches all; [] if none does just now."""
     lines = nodes.done("cluster", "status", at=2).splitlines()
-    rest = sorted(line.split()[2:5] for line in lines[4:])
+    rest = sorted(line.split()[2:5] for line in lines[5:])
     return lines if rest == [["leader", "yes", "0"], ["voter", "yes", "0"], ["voter", "yes", "0"]] else []
 
 
 def test_the_status_of_a_cluster_can_be_read_and_what_is_wrong_is_said(three: Nodes) -> None:
     lines = until(lambda: at_rest(three))
     assert re.fullmatch(r"cluster [0-9a-f-]{36}, node [123] leads \(term \d+\); seen by node [123]", lines[0])
-    head, *words = [line.split() for line in lines[3:]]
+    assert lines[2] == "a database that is created now has 1 replica"
+    head, *words = [line.split() for line in lines[4:]]
     assert head == ["node", "name", "role", "reached", "behind", "silent", "locations", "leads", "addresses"]
     assert [line[:2] for line in words] == [["1", "n1"], ["2", "n2"], ["3", "n3"]]
     refused = three.command("cluster", "remove", "7", at=1)
-    assert (refused.returncode, refused.stderr) == (1, "tsdb: there is no node 7. tsdb cluster status.\n")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "tsdb: there is no node 7. tsdb cluster status lists the nodes.\n",
+    )
+    # All nodes say so, and it is said once.
+    missing = three.command("cluster", "check", "missing", at=1)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr == 'tsdb: database "missing" does not exist.\n'
     assert three.metric(2, "tsdb_cluster_voters") == 3
     until(lambda: three.metric(3, "tsdb_cluster_has_leader") == 1)
 

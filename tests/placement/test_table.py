@@ -29,7 +29,7 @@ def test_a_plan_says_what_moves_why_and_what_each_node_has_then() -> None:
 
 def test_a_plan_with_nothing_to_do_says_so() -> None:
     layout = Layout(nodes_of(1), (location_of(1, 1, (1,)),))
-    assert plan_text(dry_run(layout)) == "Nothing to do: all locations are where they should be.\n"
+    assert plan_text(dry_run(layout)) == "nothing to do: all locations are where they should be\n"
 
 
 def test_a_long_plan_is_cut_and_what_waits_is_named() -> None:

@@ -13,11 +13,11 @@ from tsdb.model.store import ReplicaDifference
 
 def test_one_node_has_and_leads_all_locations(connection: psycopg.Connection) -> None:
     (member,) = connection.execute(
-        "SELECT node, length(uuid::text), draining, locations, leads, addresses, zone FROM tsdb.members"
+        "SELECT node, name, length(uuid::text), draining, locations, leads, addresses, zone FROM tsdb.members"
     ).fetchall()
     count = connection.execute("SELECT count(*) FROM tsdb.locations").fetchone()
     assert count is not None
-    assert member == (1, 36, False, count[0], count[0], [], "")
+    assert member == (1, None, 36, False, count[0], count[0], [], "")
     assert connection.execute(
         "SELECT count(*), min(first_place), max(last_place), min(leader), max(epoch), max(active_epoch), "
         "max(map_version) FROM tsdb.locations WHERE datname = current_database()"

@@ -123,7 +123,7 @@ def _run() -> int:
     except ConfigurationError as error:
         return _failed(str(error), 2)
     except StartupError as error:
-        return _failed(str(error), 1)
+        return _failed(str(error), error.exit_code)
     except typer.Abort:
         return 130
 

@@ -136,7 +136,11 @@ def _show(report: Report) -> None:
     leads = f"node {report.leader} leads" if report.leader else "NOBODY LEADS: nothing of the metadata can be changed"
     offset = "unknown" if report.clock_offset_s is None else f"{report.clock_offset_s:+.3f} s"
     typer.echo(f"cluster {UUID(bytes=report.cluster)}, {leads} (term {report.term}); seen by node {report.node}")
-    typer.echo(f"committed {report.committed}, applied {report.applied}; others' clocks: {offset}\n")
+    typer.echo(f"committed {report.committed}, applied {report.applied}; others' clocks: {offset}")
+    if report.replication_factor:
+        replicas = "1 replica" if report.replication_factor == 1 else f"{report.replication_factor} replicas"
+        typer.echo(f"a database that is created now has {replicas}")
+    typer.echo()
     head = ("node", "name", "role", "reached", "behind", "silent", "locations", "leads", "addresses")
     typer.echo(aligned([head, *(_line(report, each) for each in report.nodes)]))
     for each in report.nodes:
@@ -169,8 +173,8 @@ def drain(
 ) -> None:  # fmt: skip
     """Before a node is to go: it gets no new database, and its lead and vote go to others.
 
-    What it has of replicated databases is copied to other nodes; what it alone has stays there. A node that holds
-    nothing can be removed.
+    What it has of databases is copied to other nodes, while these are written and read. A node that holds nothing can
+    be removed.
     """
     _drain(_operators(config, at, ca, cert, key, metadata), at, node, draining=True)
 
@@ -372,21 +376,29 @@ def _do(settings: Settings, at: str | None, request: Request) -> None:
 
 
 def _asked_all(settings: Settings, report: Report, request: Request, seconds: float) -> list[Response]:
-    """The answers of all nodes, which are asked at once; what is wrong with a node is said."""
+    """The answers of all nodes, which are asked at once; what is wrong with a node is said. Raises StartupError for
+    what all of them say alike."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def asked(node: NodeReport) -> Response | None:
+    def asked(node: NodeReport) -> Response | StartupError:
         address = dict(node.addresses).get("cluster")
         try:
             if address is None:
                 raise StartupError("nobody knows where it is yet")
             return _asked(settings, address, request, seconds)
         except StartupError as error:
-            typer.echo(f"tsdb: node {node.node}: {error}", err=True)
-            return None
+            return error
 
     with ThreadPoolExecutor(len(report.nodes)) as pool:
-        return [answer for answer in pool.map(asked, report.nodes) if answer is not None]
+        found = [*pool.map(asked, report.nodes)]
+    errors = {
+        node.node: str(each) for node, each in zip(report.nodes, found, strict=True) if isinstance(each, StartupError)
+    }
+    if len(errors) == len(found) and len({*errors.values()}) == 1:
+        raise StartupError(errors.popitem()[1])
+    for node, error in errors.items():
+        typer.echo(f"tsdb: node {node}: {error}", err=True)
+    return [each for each in found if not isinstance(each, StartupError)]
 
 
 def _asked(settings: Settings, at: str | None, request: Request, seconds: float | None = None) -> Response:

@@ -14,6 +14,7 @@ def cluster_members(state: State) -> list[ClusterMember]:
     return [
         ClusterMember(
             each.node,
+            each.name,
             str(UUID(bytes=each.uuid)),
             tuple(f"{purpose} {address}" for purpose, address in each.addresses),
             each.zone,

@@ -20,7 +20,7 @@ def missing(state: State, node: int) -> UndefinedObject | None:
     if found is not None and not found.gone:
         return None
     text = f"there is no node {node}" if found is None else f"node {node} was removed"
-    return UndefinedObject(text, hint="tsdb cluster status")
+    return UndefinedObject(text, hint="tsdb cluster status lists the nodes.")
 
 
 def held(state: State) -> tuple[Counter[int], Counter[int]]:

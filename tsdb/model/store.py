@@ -393,9 +393,11 @@ class SeriesStatistics:
 
 @dataclass(frozen=True, slots=True)
 class ClusterMember:
-    """A node of the cluster; ``addresses`` as "purpose host:port"."""
+    """A node of the cluster; ``name`` as its certificate says, empty for a server by itself; ``addresses`` as "purpose
+    host:port"."""
 
     node: int
+    name: str
     uuid: str
     addresses: tuple[str, ...]
     zone: str

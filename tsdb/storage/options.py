@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tsdb.clock import Clock, SystemClock
+from tsdb.errors import NodeRemoved
 from tsdb.model.time import NS_PER_SECOND
 
 MIB = 1 << 20
 EXIT_STORAGE_FAILED = 74
-EXIT_REMOVED = 3
+EXIT_REMOVED = NodeRemoved.exit_code
 
 log = logging.getLogger("tsdb.storage")
 

@@ -24,7 +24,7 @@ from tsdb.cluster.founding import FIRST_DATABASES, SECRET_BYTES
 from tsdb.cluster.metadata.commands import Action, AddMember, ChangeSchema, Found, NewMember
 from tsdb.cluster.metadata.group_of_one import METADATA_GROUP
 from tsdb.cluster.metadata.records import NO_ID, Member
-from tsdb.errors import StartupError, TsdbError
+from tsdb.errors import NodeRemoved, StartupError, TsdbError
 from tsdb.model.role_changes import SetSecret
 from tsdb.model.schema import CreateDatabase
 from tsdb.storage.engine import Engine
@@ -138,7 +138,7 @@ def _check_member(agreement: EtcdAgreement, known: Identity, cluster: UUID) -> N
         raise StartupError(f"this is node {known.node} of cluster {known.cluster}, and in etcd is cluster {cluster}")
     member = agreement.state.get(Member, known.node)
     if member is None or member.gone:
-        raise StartupError(
+        raise NodeRemoved(
             f"node {known.node} was removed from the cluster: begin with an empty directory to be a new node of it"
         )
 

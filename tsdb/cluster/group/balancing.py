@@ -45,8 +45,9 @@ async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     text = plan_text(plan, names)
     if goals and not is_dry:
         await group.propose_here(SetGoals(goals))
-        text += f"{len(goals)} databases are on their way: tsdb.locations shows how far (goal)\n"
-    return text
+        are = "database is on its" if len(goals) == 1 else "databases are on their"
+        text += f"{len(goals)} {are} way: tsdb.locations shows how far (goal)\n"
+    return text.rstrip("\n")
 
 
 async def _sizes(group: Balanced) -> Mapping[int, int]:

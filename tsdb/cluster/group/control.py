@@ -98,7 +98,8 @@ class NodeReport(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """The cluster as one node sees it. ``clock_offset_s``: how far the others' clocks are ahead; None: not known."""
+    """The cluster as one node sees it. ``clock_offset_s``: how far the others' clocks are ahead; None: not known.
+    ``replication_factor``: of databases that are created from now on; 0: an older node does not say."""
 
     node: int
     cluster: bytes
@@ -108,6 +109,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=2):
     applied: int
     clock_offset_s: float | None
     nodes: tuple[NodeReport, ...]
+    replication_factor: int = 0
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):

@@ -125,7 +125,7 @@ class Desk:
         ]  # fmt: skip
         return Report(
             status.node, state.group.cluster, status.leader, status.term, status.committed, group.driver.applied,
-            None if offset != offset else offset, tuple(nodes),
+            None if offset != offset else offset, tuple(nodes), state.group.replication_factor,
         )  # fmt: skip
 
     # Doing

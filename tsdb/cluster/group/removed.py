@@ -16,7 +16,7 @@ from tsdb.cluster.group.operator import ask
 from tsdb.cluster.metadata.records import Member
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.transport.tls import NodeTls
-from tsdb.errors import StartupError, TsdbError
+from tsdb.errors import NodeRemoved, TsdbError
 from tsdb.storage.identity import Identity
 
 WITHIN_S = 2.0
@@ -24,10 +24,10 @@ WITHIN_S = 2.0
 
 
 def check_not_removed(state: State, known: Identity, tls: NodeTls) -> None:
-    """Raises StartupError."""
+    """Raises NodeRemoved."""
     said = removal(state, known, tls)
     if said is not None:
-        raise StartupError(said)
+        raise NodeRemoved(said)
 
 
 def removal(state: State, known: Identity, tls: NodeTls) -> str | None:

@@ -19,7 +19,7 @@ def plan_text(plan: Plan, names: Mapping[int, str] | None = None, rows_max: int 
     """
     unit = "location" if names is None else "database"
     if not plan.moves and not plan.waiting:
-        return f"Nothing to do: all {unit}s are where they should be.\n"
+        return f"nothing to do: all {unit}s are where they should be\n"
     rows = [_row(move, names or {}) for move in plan.moves[:rows_max]]
     parts = [_grid((unit, "from", "to", "bytes", "why"), rows)]
     if len(plan.moves) > rows_max:
@@ -68,8 +68,8 @@ def _held(layout: Layout) -> dict[int, tuple[int, int, int]]:
 def _sums(plan: Plan, unit: str) -> str:
     replicas = sum(bool(move.taker) and move.why is not Why.LEADERS for move in plan.moves)
     text = (
-        f"{replicas} replicas and {size_text(plan.moved_bytes)} to move, {len(plan.steps)} steps, about "
-        f"{_duration_text(plan.seconds)}\n"
+        f"{replicas} replica{'s' * (replicas != 1)} and {size_text(plan.moved_bytes)} to move, "
+        f"{len(plan.steps)} step{'s' * (len(plan.steps) != 1)}, about {_duration_text(plan.seconds)}\n"
     )
     if plan.waiting:
         named = ", ".join(map(str, plan.waiting[:8])) + (", …" if len(plan.waiting) > 8 else "")

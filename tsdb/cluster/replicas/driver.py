@@ -138,7 +138,7 @@ class ReplicaDriver:
         shared = shared_locations(state)
         if changes:
             changed = {change.number for change in changes if change.name == NAMES[LocationRecord]}
-            self._lead_log.look(state, {number: shared[number][0] if number in shared else None for number in changed})
+            self._lead_log.look({number: shared[number][0] if number in shared else None for number in changed})
             shared = {number: known for number, known in shared.items() if number in changed}
         else:
             self._lead_log.start(record for record, _ in shared.values())
@@ -293,6 +293,8 @@ class ReplicaDriver:
         this node go."""
         while True:
             await asyncio.sleep(LOOK_TICKS * TICK_S)
+            if self._lead_log.has_news:
+                self._engine.turn(lambda: self._lead_log.say(self._state()))
             await self._sharing.look()
             found = changes(self._state(), self._engine.node, self._followers)
             heirs = heirs_by_goal(self._state(), self._engine.node, self._followers)

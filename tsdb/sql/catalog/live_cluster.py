@@ -19,7 +19,8 @@ Row = tuple[ClusterMember, int, int]
 
 
 @live(SCHEMA, "members", {
-    "node": lambda r, m: r[0].node, "uuid": lambda r, m: r[0].uuid, "addresses": lambda r, m: list(r[0].addresses),
+    "node": lambda r, m: r[0].node, "name": lambda r, m: r[0].name or None, "uuid": lambda r, m: r[0].uuid,
+    "addresses": lambda r, m: list(r[0].addresses),
     "zone": lambda r, m: r[0].zone, "capacity_bytes": lambda r, m: r[0].capacity_bytes,
     "draining": lambda r, m: r[0].draining, "locations": lambda r, m: r[1], "leads": lambda r, m: r[2],
 }, kept=False)  # fmt: skip

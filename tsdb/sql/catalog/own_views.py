@@ -42,8 +42,8 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("error", TEXT),
     ),
     "members": (
-        ("node", INT4), ("uuid", UUID), ("addresses", array_of(TEXT)), ("zone", TEXT), ("capacity_bytes", INT8),
-        ("draining", BOOL), ("locations", INT8), ("leads", INT8),
+        ("node", INT4), ("name", TEXT), ("uuid", UUID), ("addresses", array_of(TEXT)), ("zone", TEXT),
+        ("capacity_bytes", INT8), ("draining", BOOL), ("locations", INT8), ("leads", INT8),
     ),
     "locations": (
         ("location", INT8), ("datname", NAME), ("first_place", TEXT), ("last_place", TEXT), ("map_version", INT8),
