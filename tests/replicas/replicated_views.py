@@ -20,6 +20,7 @@ from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.errors import CannotConnectNow, QueryCanceled, TsdbError
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level, Seen
+from tsdb.model.points import encode_tagset
 from tsdb.model.schema import CreateDatabase, CreateSeries, Series, SetRetention
 from tsdb.model.store import RangeDeletion, View
 from tsdb.session.continuous import Refresher, Refreshes
@@ -32,6 +33,8 @@ LEVELS = [Freshness(level, 10**9, anywhere=True) for level in Level]
 
 class ReplicatedHistory(History):
     """``together`` runs; the history makes a database of its own. ``views``: the names of those of ``QUERIES``."""
+
+    kills = 0.0
 
     def __init__(self, together: Together, queries: Queries, seed: int, *views: str) -> None:
         self.together = together
@@ -143,11 +146,22 @@ class ReplicatedHistory(History):
         steps = {
             self.write: 6, self.write_below: 4, self.delete: 1.5, self.delete_keys: 1, self.refresh: 6,
             self.interrupt: 3, self.flush: 2, self.compact: 1.5, self.elect: 1, self.unite: 1,
-            self.truncate: 0.1, self.set_lag: 0.3, self.raise_floor: 0.5,
+            self.truncate: 0.1, self.set_lag: 0.3, self.raise_floor: 0.5, self.kill: self.kills,
         }  # fmt: skip
         # What fails is done or not: nothing is compared with what was meant.
         with contextlib.suppress(TsdbError):
             self.random.choices(list(steps), list(steps.values()))[0]()
+
+    def kill(self) -> None:
+        """A node ends in the middle of whatever it leads, and is back at once, or when others have gone on."""
+        place = self.random.choice([*self.together.nodes])
+        self.together.nodes.pop(place).close(0.0)
+        self.node = next(iter(self.together.nodes.values()))
+        if self.random.random() < 0.5:
+            until(lambda: all(each.leader != place and each.active_epoch == each.epoch for each in self.records()))
+            self.write()
+            self.refresh()
+        self.together.start(place)
 
     def flush(self) -> None:
         self.random.choice([*self.together.nodes.values()]).flush()
@@ -185,6 +199,10 @@ class ReplicatedHistory(History):
         else:
             assert [row for row in rows if self._bucket(name, row) >= floor] == expected, (name, fresh.level)
         return True
+
+    @staticmethod
+    def tags_of(series: Series, host: str) -> bytes:
+        return encode_tagset([(series.column("host").number, host)])
 
     def dirty(self, node: Node, name: str) -> bool:
         """Whether anything of a view has to be computed at a node, as it is."""

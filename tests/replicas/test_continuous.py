@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from tests.cluster.random_node import MINUTE
@@ -17,15 +18,18 @@ from tests.replicas.replicated_world import begun
 from tsdb.cluster.group.control import Done, Replicate
 from tsdb.cluster.metadata.records import ContinuousRecord
 from tsdb.errors import LocationElsewhere
+from tsdb.model.points import Points
 from tsdb.model.schema import DropDatabase
-from tsdb.model.store import RangeDeletion, TimeRange
+from tsdb.model.store import RangeDeletion, TimeRange, Write
 from tsdb.session.continuous import Refresher
 from tsdb.sql.query import Queries
 
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Together]:
-    made = Together(tmp_path_factory.mktemp("views"), replace(OPTIONS, compaction=False, rows_per_block=40))
+    made = Together(
+        tmp_path_factory.mktemp("views"), replace(OPTIONS, compaction=False, rows_per_block=40, replica_log_bytes=0)
+    )
     try:
         begun(made)
         yield made
@@ -41,8 +45,9 @@ def queries() -> Iterator[Queries]:
     made.close()
 
 
-def _run(together: Together, queries: Queries, seed: int, steps: int, *views: str) -> None:
+def _run(together: Together, queries: Queries, seed: int, steps: int, *views: str, kills: float = 0.0) -> None:
     history = ReplicatedHistory(together, queries, seed, *views)
+    history.kills = kills
     for _ in range(steps):
         history.step()
         history.check()
@@ -68,6 +73,24 @@ def test_what_is_stored_is_read_at_every_node_and_by_who_leads_next(together: To
         again = Refresher(history.leader(), queries, history.refreshes, history.context())
         assert again.refresh(history.view("by_host")).rows == 0 < done.rows
         history.put([START + 7 * MINUTE], [1])
+
+
+def test_rows_that_somebody_stored_late_are_not_read(together: Together, queries: Queries) -> None:
+    """As those of a leader that was deposed while it refreshed."""
+    history = ReplicatedHistory(together, queries, 54, "by_host")
+    history.put([START + minute * MINUTE for minute in range(60)], [0] * 60)
+    leader = history.leader()
+    refresher = Refresher(leader, queries, history.refreshes, history.context())
+    refresher.refresh(history.view("by_host"))
+    series = history.view("by_host")
+    bucket = START // (5 * MINUTE) * 5 * MINUTE
+    points = Points(series, np.array([bucket], np.int64), [history.tags_of(series, "late")], np.zeros(1, np.int32), {})
+    leader.commit([Write(points)]).result(60)
+    for node in together.nodes.values():
+        history.check_at(node, *LEVELS)
+    refresher.refresh(series)
+    assert not history.dirty(leader, "by_host")
+    history.check()
 
 
 def test_a_refresh_is_for_who_leads(together: Together, queries: Queries) -> None:
@@ -104,6 +127,7 @@ def test_a_node_that_gets_a_copy_does_not_know_what_was_deleted_before(together:
     assert isinstance(together.ask(1, Replicate(4, history.name)), Done)
     until(lambda: all(4 in each.voters and each.active_epoch == each.epoch for each in history.records()))
     copied = together.nodes[4]
+    until(lambda: copied.agreement.gauges()["replica_copies_received_total"])
     history.check_at(copied, *LEVELS)
     assert history.dirty(copied, "by_host")
     Refresher(leader, queries, history.refreshes, history.context()).refresh(history.view("by_host"))
@@ -119,4 +143,4 @@ def test_a_node_that_gets_a_copy_does_not_know_what_was_deleted_before(together:
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(100, 130))
 def test_reads_are_the_plain_query_in_long_histories(together: Together, queries: Queries, seed: int) -> None:
-    _run(together, queries, seed, 100, list(QUERIES)[seed % len(QUERIES)])
+    _run(together, queries, seed, 100, list(QUERIES)[seed % len(QUERIES)], kills=1.0)

@@ -135,7 +135,7 @@ class SequenceValues:
     that cannot be asked."""
 
     def __init__(
-        self, engine: Engine, leaders: Leaders, agreement: Agreement, home: Callable[[Database, SqlSequence], Home]
+        self, engine: Engine, leaders: Leaders, agreement: Agreement, home: Callable[[Database, str], Home]
     ) -> None:
         self._engine = engine
         self._leaders = leaders
@@ -188,7 +188,7 @@ class SequenceValues:
             try:
                 if self._leaders.leads_first(database):
                     return here()
-                return there(self._home(database, sequence))
+                return there(self._home(database, f'the sequence "{sequence.name}"'))
             except again:
                 if not self._is_counted(database) or time.monotonic() > end:
                     raise

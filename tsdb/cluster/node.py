@@ -24,7 +24,7 @@ from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.numbering import Sessions
-from tsdb.cluster.refreshing import OwnRefreshing, SharedRefreshing
+from tsdb.cluster.refreshing import OwnRefreshing, SharedRefreshing, Wishes
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.router import PlainWrite
 from tsdb.cluster.routing.shares import database_of, series_at, series_of
@@ -96,6 +96,7 @@ class Node:
         self._shared = agreement.shared
         self._wide: Wide | None = wide_of(self, agreement, self._leaders, engine.node)
         self._looking = Looking(self.catch_up)
+        self.wishes = Wishes()
         self._sessions = Sessions(agreement, options.producer_window, options.clock)
         self._sequences = SequenceValues(engine, self._leaders, agreement, self._home_of)
 
@@ -469,11 +470,11 @@ class Node:
     def sequence_state(self, sequence: SqlSequence) -> SequenceState:
         return self._sequences.state(sequence)
 
-    def _home_of(self, database: Database, sequence: SqlSequence) -> Home:
+    def _home_of(self, database: Database, what: str) -> Home:
         """The node that leads the first location of a database. Raises LocationElsewhere where it cannot be asked."""
         if self._wide is None:
-            self._leaders.check(database.locations[:1], f'the sequence "{sequence.name}"')
-            raise CannotConnectNow("the node that gives a sequence's values has just changed", hint="Try again.")
+            self._leaders.check(database.locations[:1], what)
+            raise CannotConnectNow(f"the node that has {what} has just changed", hint="Try again.")
         return self._wide.home(database)
 
     def refreshing(self, series: Series) -> Refreshing:
@@ -485,6 +486,14 @@ class Node:
         if found is not None and is_shared:
             return SharedRefreshing(self._agreement, self._ways_to_shared(), self._engine.node, *found, self._commit)
         return OwnRefreshing(self, self._engine, series)
+
+    def refresh_elsewhere(self, series: Series, check: Callable[[], None]) -> None:
+        database = series_at(self.catalog, series)
+        if self._leaders.leads_first(database):
+            raise CannotConnectNow(f'several nodes lead parts of "{database.name}" just now', hint="Try again.")
+        self._home_of(database, f'what is stored of "{series.name}"').refresh(series, check)
+        # Who asked sees what was stored.
+        self.catch_up()
 
     def statistics(self, series: Series) -> SeriesStatistics:
         return self._engine.statistics(series)

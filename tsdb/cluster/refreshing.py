@@ -7,14 +7,15 @@ committed, so nobody's late rows come after those of who refreshes next, unless 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.commands import Advance, Expected
 from tsdb.cluster.metadata.records import NAMES, ContinuousRecord
-from tsdb.errors import CannotConnectNow
+from tsdb.errors import CannotConnectNow, TsdbError
 from tsdb.model.acks import QUORUM
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Database, Series
@@ -30,6 +31,39 @@ class Data(Protocol):
     def view(self) -> View: ...
 
     def commit(self, effects: Sequence[Effect]) -> Future[Written]: ...
+
+
+class Wishes:
+    """Refreshes of continuous views, by number, that were asked for here and are done by who looks after them (the
+    server's upkeep): a wish is fulfilled by one that begins after it. Safe for many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wished: dict[int, int] = {}
+        self._done: dict[int, tuple[int, TsdbError | None]] = {}
+
+    def want(self, series: int, ticket: int) -> tuple[int, bool]:
+        """(the ticket of a wish, whether it is fulfilled); a new one for ticket 0. Raises what spoke against it, and
+        CannotConnectNow for one of an earlier life of this node."""
+        with self._lock:
+            last = self._wished.get(series, 0)
+            if not ticket:
+                ticket = last = self._wished[series] = last + 1
+            done, error = self._done.get(series, (0, None))
+        if ticket > last:
+            raise CannotConnectNow("the node that was asked for a refresh was started again", hint="Try again.")
+        if done >= ticket and error is not None:
+            raise error
+        return ticket, done >= ticket
+
+    def open(self) -> Mapping[int, int]:
+        """By view, the last wish that is not fulfilled."""
+        with self._lock:
+            return {at: last for at, last in self._wished.items() if last > self._done.get(at, (0, None))[0]}
+
+    def fulfilled(self, series: int, ticket: int, error: TsdbError | None) -> None:
+        with self._lock:
+            self._done[series] = ticket, error
 
 
 class OwnRefreshing:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from tsdb.clock import Clock
 from tsdb.cluster.node import Node
-from tsdb.errors import TsdbError
+from tsdb.errors import InternalError, TsdbError
+from tsdb.model.catalog import Catalog
 from tsdb.model.retention import due
 from tsdb.model.schema import Series
 from tsdb.session.cancellation import Cancellation
@@ -37,6 +38,7 @@ class Upkeep:
         self._cancellation = Cancellation()
         self._next_ns: dict[int, int] = {}
         self._next_floors_ns = 0
+        self._there: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
     def start(self) -> None:
@@ -96,13 +98,31 @@ class Upkeep:
             for series in each
             if (found := catalog.series_by_number.get(series.number)) is not None and self._node.leads(found[0])
         ]
-        self._refreshes.keep({series.identity for series in views})
+        there = {series.identity for each in catalog.continuous_of.values() for series in each}
+        self._refreshes.forget(self._there - there)
+        self._there = there
         self._next_ns = {series.identity: self._next_ns.get(series.identity, 0) for series in views}
+        self._fulfil(catalog)
         for series in views:
             if self._stopping.is_set():
                 return
             if self._next_ns[series.identity] <= now:
                 self._refresh(series)
+
+    def _fulfil(self, catalog: Catalog) -> None:
+        """Refreshes that other nodes have asked for."""
+        for number, ticket in self._node.wishes.open().items():
+            error: TsdbError | None = None
+            try:
+                found = catalog.series_by_number.get(number)
+                if found is not None:
+                    self._refresher().refresh(found[1], lag=False)
+            except TsdbError as raised:
+                error = raised
+            except Exception as raised:
+                self._tell("a continuous view was not refreshed for another node", raised)
+                error = InternalError("a refresh failed", hint="The server's log says more.")
+            self._node.wishes.fulfilled(number, ticket, error)
 
     def _refresh(self, series: Series) -> None:
         assert series.continuous is not None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tsdb.errors import SerializationFailure, TsdbError, UndefinedTable
+from tsdb.errors import LocationElsewhere, SerializationFailure, TsdbError, UndefinedTable
 from tsdb.model.layer import Borrowed
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
@@ -68,11 +68,12 @@ class Refreshes:
         with self._lock:
             return self._runs.setdefault(series.identity, Runs())
 
-    def keep(self, identities: set[int]) -> None:
-        """Forget views that are gone."""
+    def forget(self, identities: set[int]) -> None:
+        """Views that are gone. One that another node leads is not: two refreshes at this one never run beside each
+        other."""
         with self._lock:
-            for number in self._runs.keys() - identities:
-                del self._runs[number]
+            for number in identities:
+                self._runs.pop(number, None)
 
     def totals(self) -> tuple[int, int, float]:
         """(refreshes, failures, seconds)"""
@@ -107,24 +108,35 @@ class Refresher:
         runs = self._refreshes.of(series)
         while not runs.lock.acquire(timeout=0.1):
             self._check()
-        started = time.monotonic()
+        started, counts = time.monotonic(), True
         try:
-            runs.started_ns = self._context.now_us * 1000
             refreshing = self._store.refreshing(series)
+            runs.started_ns = self._context.now_us * 1000
             try:
                 done = _Refresh(self, refreshing, series.identity).run(lag=lag)
             finally:
                 refreshing.close()
             runs.error, runs.failed_in_a_row = "", 0
             return done
+        except LocationElsewhere:
+            counts = False
+            raise
         except Exception as error:
             runs.failures, runs.failed_in_a_row = runs.failures + 1, runs.failed_in_a_row + 1
             runs.error = error.message if isinstance(error, TsdbError) else type(error).__name__
             raise
         finally:
-            runs.count += 1
+            runs.count += counts
             runs.seconds += time.monotonic() - started
             runs.lock.release()
+
+    def refresh_anywhere(self, series: Series) -> int:
+        """Bring one up to date, here or, if another node looks after it, there. The rows that were stored here."""
+        try:
+            return self.refresh(series, lag=False).rows
+        except LocationElsewhere:
+            self._store.refresh_elsewhere(series, self._check)
+            return 0
 
     def raise_floor(self, change: SetRetention) -> None:
         """Raise a series' floor after its continuous views have stored what goes with it, and no higher than that.

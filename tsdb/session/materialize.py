@@ -73,13 +73,14 @@ class Materialization:
                 raise FeatureNotSupported(
                     "a continuous view keeps what is stored of it", hint="DROP it and create it WITH NO DATA."
                 )
-            return self._refresher().refresh(series, lag=False).rows
+            return self._refresher().refresh_anywhere(series)
         content, select, inside = create_table_as.refreshed(series, self._context)
         swap = Swap(self._context.database, refresh.path, "", populated=not refresh.empty)
         return self._fill(content, Creation(content, select, refresh.empty), inside, swap)
 
     def _first(self, series: Series) -> int:
-        """What of a new continuous view is stored at once. At another node than its own: nothing, that one does it."""
+        """What of a new continuous view is stored at once. At another node than its own: nothing, that one does it
+        soon."""
         try:
             return self._refresher().refresh(series).rows
         except LocationElsewhere:

@@ -131,7 +131,7 @@ class SchemaChanges:
         if not isinstance(found, Series) or found.continuous is None:
             raise WrongObjectType(f'relation "{name}" is not a continuous aggregate')
         privileges.check_owner(catalog.roles, context.role, found)
-        Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).refresh(found, lag=False)
+        Refresher(self._store, self._queries, self._refreshes, context, cancellation.check).refresh_anywhere(found)
 
     def _permitted(self, context: Context, changes: Iterable[SchemaChange]) -> tuple[SchemaChange, ...]:
         permitted = authorization.permitted(self._store.catalog, context.role, changes)

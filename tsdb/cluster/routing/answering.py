@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.refreshing import Wishes
 from tsdb.cluster.routing.arrow import batch_of, cells_of_groups, encoded, encoded_whole, joined
 from tsdb.cluster.routing.conditions import request_of
 from tsdb.cluster.routing.exchange import Outgoing
@@ -50,6 +51,7 @@ from tsdb.cluster.routing.messages import (
     TakeValues,
     Texts,
     Values,
+    WantRefresh,
     WriteParts,
 )
 from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
@@ -108,6 +110,9 @@ class Here(Protocol):
 
     def sequence_here(self, sequence: SqlSequence) -> SequenceState: ...
 
+    @property
+    def wishes(self) -> Wishes: ...
+
 
 class Copies(Protocol):
     """Who sends copies of locations (``replicas.copying.Copying``)."""
@@ -162,6 +167,9 @@ class Answering:
                 await self._catch_up(question.looks.catalog)
                 looked = await self._view(peer, question.looks)
                 return await self._run(lambda: self._of_continuous(question, looked.view)), b""
+            case WantRefresh():
+                await self._catch_up(question.catalog)
+                return await self._run(lambda: self._wanted_refresh(question)), b""
             case ConfirmOps():
                 return await self._run(lambda: self._fates(question)), b""
             case LookAtSizes():
@@ -344,8 +352,13 @@ class Answering:
         record = self._record(database.locations[0].number)
         if record is None or record.leader != self._node:
             raise CannotConnectNow(
-                f'node {self._node} does not give values of sequences of "{database.name}" now', hint="Try again."
+                f'node {self._node} does not lead the first location of "{database.name}" now', hint="Try again."
             )
+
+    def _wanted_refresh(self, question: WantRefresh) -> Reply:
+        series = _series(self._here.catalog, question.series)
+        self._check_first(self._here.catalog.series_by_number[series.number][0])
+        return Values(tuple(map(int, self._here.wishes.want(series.number, question.ticket))))
 
     def _of_continuous(self, question: LookAtProgress | LookAtChanges, view: StorageView) -> Reply:
         """As the view of who asks has it: its scans go by that."""

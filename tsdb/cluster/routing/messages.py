@@ -265,6 +265,15 @@ class LookAtSizes(msgspec.Struct, frozen=True, array_like=True, tag=14):
     """How many bytes the node has on disk, by database. Answered by ``Values``: database, bytes, database, …"""
 
 
+class WantRefresh(msgspec.Struct, frozen=True, array_like=True, tag=15):
+    """Have a continuous view refreshed by the node that leads its database (``ticket`` 0), or hear whether that was
+    done. Answered by ``Values``: the ticket, and 1 if it was."""
+
+    catalog: int
+    series: int
+    ticket: int
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -280,6 +289,7 @@ Question: TypeAlias = (
     | SendCopy
     | ConfirmOps
     | LookAtSizes
+    | WantRefresh
 )
 
 # Replies
