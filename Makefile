@@ -19,8 +19,7 @@ help: ## Show this list
 demo: $(READY) ## Start a server, load an hour of metrics, query it
 	@$(BIN)/python -m tsdb demo $(ARGS)
 
-# A test that hangs ends its worker after ten minutes, which says what all threads do; it is tried once more by the other
-# worker. The longest test takes one minute.
+# A test that hangs ends the run after ten minutes, and what all threads do is printed. The longest test takes one minute.
 test: kernels ## Run the tests, files side by side on two cores (ARGS="-k name" for some)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true $(ARGS)
