@@ -113,6 +113,10 @@ class Clients:
                     self.noticed.append(f"read: {error.sqlstate} {error}")
                     return
 
+    def wait(self, seconds: float) -> None:
+        """They go on for so long."""
+        self._stopping.wait(seconds)
+
     def waited_s(self, since: float) -> float:
         """From that moment until a write was acknowledged that has begun later."""
         first = until(lambda: [each for each, at in [*self._done_at.items()] if self._begun_at[each] > since])

@@ -231,7 +231,7 @@ class Moving(World):
             self.copies = [each for each in self.copies if each.process.node not in self.away]
 
     def _factor(self) -> None:
-        self.cluster.do(SetReplication(DATABASE, self.chance.choice([2, 3, 3, 4])))
+        self.cluster.do(SetReplication(DATABASE, self.chance.choice([1, 2, 3, 3, 4])))
 
     def _goal(self) -> None:
         """A rebalance wants it elsewhere, or led by another one."""

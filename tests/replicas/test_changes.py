@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
+
+import pytest
 
 from tests.metadata.test_rules import Cluster
 from tests.replicas.test_failover import cluster_of, records
-from tsdb.cluster.metadata.commands import Activate, Assign, ChangeMember, SetLearners, SetReplication
+from tsdb.cluster.metadata.commands import (
+    Activate,
+    Assign,
+    Assignment,
+    ChangeMember,
+    SetGoals,
+    SetLearners,
+    SetReplication,
+)
 from tsdb.cluster.metadata.records import LocationRecord
-from tsdb.cluster.replicas.moving import Follower, changes, handed_over, next_steps
+from tsdb.cluster.replicas.moving import Follower, changes, handed_over, next_epoch, next_steps
 from tsdb.cluster.replicas.records import replica_on
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replication import record as core
@@ -155,6 +166,52 @@ def test_a_stray_leader_hands_over_first() -> None:
     activate(cluster)
     assert led(cluster, known) == 31
     assert voters(cluster) == {tuple(sorted(others))}
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_one_node_has_all_of_it_when_one_replica_is_left_whoever_led_what(nodes: int) -> None:
+    """Each leader decides by the same state, before it hears of what others decide."""
+    cluster = cluster_of(nodes, nodes)
+    for each, leader in zip(records(cluster), itertools.cycle(range(1, nodes + 1))):
+        if each.leader != leader:
+            cluster.do(Assign((next_epoch(each, leader),)))
+    activate(cluster)
+    assert len({each.leader for each in records(cluster)}) == nodes
+    cluster.do(SetReplication(2, 1))
+    for _ in range(4):
+        assert done(cluster) == 0
+        decided = []
+        for leader in range(1, nodes + 1):
+            followers = {
+                each.location: {node: GOOD for node in each.voters if node != leader}
+                for each in records(cluster)
+                if each.leader == leader
+            }
+            decided += changes(cluster.machine.state, leader, followers)
+        for action in decided:
+            cluster.do(action)
+        activate(cluster)
+        assert any(all(node in each.voters for each in records(cluster)) for node in range(1, nodes + 1))
+    assert len(voters(cluster)) == 1
+    assert {len(each.voters) for each in records(cluster)} == {1}
+
+
+def test_a_node_of_its_goal_that_has_left_some_locations_leaves_all_before_it_comes_again() -> None:
+    """Points of a database go from a node together: it would wait for a copy that it cannot take."""
+    cluster = cluster_of(3, 3)
+    leader = records(cluster)[0].leader
+    gone = next(node for node in (1, 2, 3) if node != leader)
+    staying = tuple(node for node in (1, 2, 3) if node != gone)
+    for each in records(cluster)[:16]:
+        cluster.do(Assign((Assignment(each.location, each.epoch + 1, leader, staying, ()),)))
+    activate(cluster)
+    cluster.do(SetGoals(((2, (leader, *(node for node in (1, 2, 3) if node != leader))),)))
+    assert done(cluster) == 0
+    assert led(cluster, dict.fromkeys((1, 2, 3), GOOD)) == 16
+    activate(cluster)
+    assert voters(cluster) == {staying}
+    assert done(cluster) == 32
+    assert {each.learners for each in records(cluster)} == {(gone,)}
 
 
 def test_an_epoch_that_cannot_become_active_is_taken_back() -> None:

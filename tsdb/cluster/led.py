@@ -106,8 +106,9 @@ class Leaders:
         return found is not None and self._node in found.voters
 
     def replicated(self, database: Database) -> bool:
-        """Whether nodes have points that they do not lead."""
-        return any(self.replica_count(each.number) > 1 for each in database.locations)
+        """Whether nodes may have points that they do not lead, also where each location has one voter: learners, and
+        nodes whose points have not gone yet."""
+        return database.number in self.shared
 
     def check(self, locations: Iterable[Location], what: str) -> None:
         """Raises LocationElsewhere."""

@@ -138,7 +138,8 @@ def _step(
         return []
     node = _comes(at, members, staying, state) if needed and not lacks else 0
     if lacks and len(at.voters) <= at.factor:
-        node = lacks[0]
+        # Who has left some locations leaves them all first, and its points go.
+        node = next((node for node in lacks if node not in at.nodes), 0)
     return [SetLearners(each.location, each.epoch, (*each.learners, node)) for each in at.locations] if node else []
 
 
@@ -237,6 +238,9 @@ class _Led:
             if (self.at.heir and record.leader not in self.at.goal) or self._is_left_to(others):
                 # It hands over, and goes then.
                 return None
+            if self.at.factor == 1 and not self.at.heir and (stays := self._stays()) != record.leader:
+                # Others would leave it another one, and the database would be in parts.
+                return next_epoch(record, stays) if stays in record.voters and self._is_good(stays) else None
             goes = [max(others, key=self._superfluous)]
             # Not before all locations have somebody in its place.
             if any(goes[0] in each.voters and len(each.voters) <= self.at.factor for each in self.at.locations):
@@ -246,6 +250,11 @@ class _Led:
             if 2 * sum(map(self._is_good, voters)) > len(voters):
                 return Assignment(record.location, record.epoch + 1, record.leader, voters, record.learners)
         return None
+
+    def _stays(self) -> int:
+        """Which of several nodes that lead locations of a database is to have it alone, for whoever looks."""
+        leaders = dict.fromkeys(each.leader for each in self.at.locations)
+        return min(leaders, key=lambda node: (member := self.members.get(node)) is None or member.draining)
 
     def _is_left_to(self, others: Sequence[int]) -> bool:
         """Whether who leads drains, and the only other one is to be the only one."""

@@ -22,6 +22,8 @@ def or_again(
     """``first``, unless nothing of it was done since its database becomes shared: then ``again``, in a thread of its
     own, when ``is_ready``."""
     done: Future[Any] = Future()
+    # Who gives up waiting does not undo what is under way.
+    done.set_running_or_notify_cancel()
 
     def told(ended: Future[Any]) -> None:
         error = None if ended.cancelled() else ended.exception()

@@ -143,6 +143,8 @@ class Router:
     ) -> Future[Written]:
         """What this node was to do, and has not begun since somebody else leads meanwhile, that one does."""
         done: Future[Written] = Future()
+        # Who gives up waiting does not undo what is under way.
+        done.set_running_or_notify_cancel()
 
         def told(ended: Future[Written]) -> None:
             error = None if ended.cancelled() else ended.exception()
