@@ -20,7 +20,7 @@ from tests.fixtures.preloaded import compiled
 from tests.fixtures.server import Process, get
 from tests.fixtures.waiting import PATIENCE_S, until
 from tests.group.nodes import Nodes
-from tests.namespaces.clients import ASK_S
+from tests.namespaces.clients import ASK_S, FAILED
 from tests.namespaces.disks import Disk
 from tests.namespaces.history import BOUNDED, LINEARIZABLE, SESSION, STALENESS_S
 from tests.namespaces.network import Inside, Network
@@ -137,6 +137,20 @@ class Apart(Nodes):
                     return rows, token
 
         return self._at(place, lambda: asyncio.run(ask()))
+
+    def numbers(self, place: int) -> list[int]:
+        """All points, as soon as a linearizable read gives them: after a start there may be no leader yet."""
+
+        def look() -> tuple[list[int]] | None:
+            try:
+                rows, _ = self.select(place, "SELECT v FROM n")
+            except FAILED:
+                return None
+            return ([int(str(value)) for (value,) in rows],)
+
+        found = until(look)
+        assert found is not None
+        return found[0]
 
     def shared_leader(self, at: int = 0) -> int:
         """Of most locations of the database, as a node knows it."""

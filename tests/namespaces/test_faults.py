@@ -75,13 +75,18 @@ class Run:
         until(nodes.level)
         places = sorted(nodes.running)
         for place in places:
-            rows, _ = nodes.select(place, "SELECT v FROM n")
-            history.check_end([int(value) for (value,) in rows], f"node {place}")
+            history.check_end(nodes.numbers(place), f"node {place}")
         checked = nodes.command("cluster", "check", "shared", "--seconds", "40", at=places[0])
         assert checked.stdout == "32 locations, 32 compared, 0 of them different\n", checked
         assert sum(nodes.metric(place, "tsdb_replica_differences_total") for place in places) == 0
         for place in places:
-            # All is in blocks, and in no log any more.
+            nodes.stop(place)
+        nodes.start_all(places)
+        for place in places:
+            history.check_end(nodes.numbers(place), f"node {place} after its start")
+        until(nodes.level)
+        for place in places:
+            # What is in blocks can be read by itself, what is in a replica's log cannot.
             nodes.sql(place, "CHECKPOINT")
             nodes.stop(place)
         found = [points_in(nodes.data(place)) for place in places]

@@ -13,9 +13,12 @@ from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated import HOUR, Replicated, replicated
 from tsdb.cluster.group.control import Check, Checked, Done, Replicate
+from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.commands import Assign
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
+from tsdb.cluster.replicas import comparing
+from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
 from tsdb.model.schema import CreateDatabase
@@ -158,3 +161,22 @@ def test_a_database_of_one_replica_is_not_compared(cluster: Compared) -> None:
     cluster.any().change(CreateDatabase("alone"))
     with pytest.raises(ObjectNotInPrerequisiteState, match="there is nothing to compare"):
         cluster.together.ask(1, Check("alone", 1))
+
+
+def test_who_asks_does_not_wait_for_rounds(cluster: Compared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round works for a part of the time only, and so may take for ever."""
+    fill(cluster)
+    pause, paused = Comparing._pause, set[int]()
+
+    def noted(who: Comparing) -> None:
+        paused.add(id(who))
+        pause(who)
+
+    monkeypatch.setattr(comparing, "SHARE", 1e-9)
+    monkeypatch.setattr(Comparing, "_pause", noted)
+    for node in cluster.nodes.values():
+        assert isinstance(node.agreement, Group)
+        each = node.agreement.replicas.comparing
+        each._threads.submit(each._next_rounds)
+    until(lambda: len(paused) == 3)
+    assert cluster.check() == (32, 32, 0)

@@ -3,7 +3,8 @@
 The leader of locations appends a marker to each, whose body says which slices of time are compared. Every replica opens
 a view when it has applied exactly that, a thread hashes the points of the database in it (``storage.copies.digests``),
 at a part of the time of one core, and the core of replication compares (``replication.digests``). A database is gone
-through from its oldest points to its newest, so many a round; an operator may have all of it compared at once.
+through from its oldest points to its newest, so many a round; an operator may have all of it compared at once, and does
+not wait for rounds.
 
 A replica whose points cannot be read says so, and differs by that. Markers without a body compare logs alone.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -41,7 +43,7 @@ POINTS_A_ROUND = 20_000_000
 IDLE_ROUNDS = 6
 """A database that nothing was written to since is compared in every so manieth round: a marker is an op as well."""
 SHARE = 0.25
-"""Of one core's time, where nobody waits for it."""
+"""Of one core's time, while nobody waits."""
 WAITING_MAX = 256
 """Views that wait to be hashed, of some locations each: where much is written they come to a marker one by one. Older
 ones are given up."""
@@ -106,22 +108,26 @@ class Comparing:
         self._marker_s, self._check_s = marker_s, check_s
         self._threads = ThreadPoolExecutor(1, "comparing")
         self._jobs: deque[_Job] = deque()
+        self._urgent: deque[_Job] = deque()
+        """Somebody waits for these: before all others, and without a pause."""
         self._rounds: dict[int, _Round] = {}
         self._edges: dict[tuple[int, int], tuple[int, ...]] = {}
         self._stopped = False
         self._paused_at = 0.0
-        self._hurry = False
+        self._hurry = threading.Event()
         self.differences: deque[ReplicaDifference] = deque(maxlen=KEPT)
         self.found = self.computed = 0
 
     def stop(self) -> None:
         """Hash no further: before the tasks are cancelled."""
         self._stopped = True
+        self._hurry.set()
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
-        while self._jobs:
-            self._jobs.popleft().view.close()
+        for jobs in (self._urgent, self._jobs):
+            while jobs:
+                jobs.popleft().view.close()
 
     def gauges(self) -> Mapping[str, float]:
         return {"replica_digests_total": self.computed, "replica_differences_total": self.found}
@@ -216,22 +222,28 @@ class Comparing:
                 continue
             for location, sequence in markers.items():
                 self._edges[location, sequence] = wanted.edges
-            self._jobs.append(_Job(database, wanted, markers, self._engine.view()))
+            jobs = self._urgent if wanted.in_a_hurry else self._jobs
+            jobs.append(_Job(database, wanted, markers, self._engine.view()))
+            if wanted.in_a_hurry:
+                self._hurry.set()
             if not self._stopped:
                 self._threads.submit(self._work)
-        while len(self._jobs) > WAITING_MAX:
-            log.warning("this node is too busy to compare all of its points with others")
-            self._jobs.popleft().view.close()
+        for jobs in (self._urgent, self._jobs):
+            while len(jobs) > WAITING_MAX:
+                log.warning("this node is too busy to compare all of its points with others")
+                jobs.popleft().view.close()
         while len(self._edges) > KEPT:
             del self._edges[next(iter(self._edges))]
 
     def _work(self) -> None:
         """In the thread that compares."""
         try:
-            job = self._jobs.popleft()
+            job = (self._urgent or self._jobs).popleft()
         except IndexError:
             return
         try:
+            if job.wanted.in_a_hurry:
+                self._hurry.set()
             found = self._digests(job)
             schema = job.view.catalog.version
             self._engine.turn(lambda: self._tell(job, found, schema)).result()
@@ -241,10 +253,11 @@ class Comparing:
             log.exception("points of database %d could not be compared", job.database)
         finally:
             job.view.close()
+            if not self._urgent and not self._stopped:
+                self._hurry.clear()
 
     def _digests(self, job: _Job) -> dict[int, bytes]:
         """By location. Raises AdminShutdown."""
-        self._hurry = job.wanted.in_a_hurry
         self._paused_at = time.monotonic()
         database = job.view.catalog.databases_by_number.get(job.database)
         if database is None:
@@ -258,10 +271,9 @@ class Comparing:
     def _pause(self) -> None:
         if self._stopped:
             raise AdminShutdown("the node stops")
-        if not self._hurry:
-            worked = time.monotonic() - self._paused_at
-            time.sleep(worked * (1 / SHARE - 1))
-            self._paused_at = time.monotonic()
+        worked = time.monotonic() - self._paused_at
+        self._hurry.wait(worked * (1 / SHARE - 1))
+        self._paused_at = time.monotonic()
 
     def _tell(self, job: _Job, found: Mapping[int, bytes], schema: int) -> None:
         for location, sequence in job.markers.items():
