@@ -70,6 +70,9 @@ def test_the_status_of_a_cluster_can_be_read_and_what_is_wrong_is_said(three: No
     missing = three.command("cluster", "check", "missing", at=1)
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr == 'tsdb: database "missing" does not exist.\n'
+    other = f"127.0.0.1:{three.running[1].http_port}"
+    elsewhere = three.command("cluster", "status", "--at", other, at=1)
+    assert elsewhere.stderr.startswith(f"tsdb: what listens on {other} is not a node's port for other nodes (")
     assert three.metric(2, "tsdb_cluster_voters") == 3
     until(lambda: three.metric(3, "tsdb_cluster_has_leader") == 1)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
+from tsdb.cluster.group.balancing import text_of
 from tsdb.cluster.metadata.commands import AddMember, ChangeMember, ChangeSchema, NewMember, SetGoals, SetReplication
 from tsdb.cluster.metadata.records import LocationRecord, Member
 from tsdb.cluster.placement.limits import Limits
@@ -67,8 +68,11 @@ def test_what_is_on_its_way_is_not_planned_again() -> None:
     join(cluster)
     goals = goals_of(planned(cluster))
     assert goals
+    assert text_of(planned(cluster), cluster.machine.state).startswith("database ")
     assert cluster.do(SetGoals(goals)) == ()
     assert goals_of(planned(cluster)) == ()
+    said = text_of(planned(cluster), cluster.machine.state)
+    assert said.startswith(f"nothing more to do: {len(goals)} databases are on the way already, ")
 
 
 def test_a_silent_node_gets_nothing_and_keeps_what_it_has() -> None:

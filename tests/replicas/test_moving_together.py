@@ -135,7 +135,7 @@ def test_a_rebalance_moves_databases_to_a_node_that_has_joined_and_a_goal_is_rea
     until(lambda: not [*together.nodes[2].metadata.all(Goal)])
     state = together.nodes[2].metadata
     assert any(4 in each.voters for each in state.all(LocationRecord))
-    assert "Nothing to do" in str(getattr(together.ask(3, Rebalance(True)), "text", ""))
+    assert "nothing to do" in str(getattr(together.ask(3, Rebalance(True)), "text", ""))
     # Whatever was moved: the one with the points goes to these, and is led by the first.
     number = cluster.database(cluster.any()).number
     together.nodes[3].agreement.propose(SetGoals(((number, (4, 2, 1)),)))
@@ -159,6 +159,7 @@ def test_a_replicated_database_gets_more_replicas_and_fewer(cluster: Moved) -> N
     assert sorted(cluster.read()) == expected
     for node in {1, 2, 3, 4} - left:
         until(lambda: cluster.at(node) == [])  # noqa: B023
+    until(lambda: "has 2 replicas already" in str(together.ask(1, Replicate(2, "shared"))))
     assert "one replica already" in str(together.ask(1, Replicate(1, "tsdb")))
     with pytest.raises(InvalidCatalogName):
         together.ask(1, Replicate(3, "nothing"))

@@ -131,7 +131,6 @@ def _show(report: Report) -> None:
     from uuid import UUID
 
     from tsdb.cli.tables import aligned
-    from tsdb.cluster.operations import ALONE_NOT_MOVED, MOVING
 
     leads = f"node {report.leader} leads" if report.leader else "NOBODY LEADS: nothing of the metadata can be changed"
     offset = "unknown" if report.clock_offset_s is None else f"{report.clock_offset_s:+.3f} s"
@@ -143,9 +142,8 @@ def _show(report: Report) -> None:
     typer.echo()
     head = ("node", "name", "role", "reached", "behind", "silent", "locations", "leads", "addresses")
     typer.echo(aligned([head, *(_line(report, each) for each in report.nodes)]))
-    for each in report.nodes:
-        if each.draining and each.locations:
-            typer.echo(f"\nnode {each.node} drains, and has {each.locations} locations: {MOVING}; {ALONE_NOT_MOVED}")
+    for note in report.notes:
+        typer.echo(f"\n{note}")
 
 
 def _line(report: Report, node: NodeReport) -> tuple[str, ...]:
@@ -258,7 +256,10 @@ def check(
     report = _asked(settings, at, control.Status())
     assert isinstance(report, control.Report)
     locations, compared, different = 0, set[int](), set[int]()
-    for answer in _asked_all(settings, report, control.Check(database, seconds), seconds + 10):
+    answers = _asked_all(settings, report, control.Check(database, seconds), seconds + 10)
+    if not answers:
+        raise typer.Exit(1)
+    for answer in answers:
         assert isinstance(answer, control.Checked)
         locations = max(locations, answer.locations)
         compared.update(answer.compared)
@@ -391,13 +392,14 @@ def _asked_all(settings: Settings, report: Report, request: Request, seconds: fl
 
     with ThreadPoolExecutor(len(report.nodes)) as pool:
         found = [*pool.map(asked, report.nodes)]
-    errors = {
-        node.node: str(each) for node, each in zip(report.nodes, found, strict=True) if isinstance(each, StartupError)
-    }
-    if len(errors) == len(found) and len({*errors.values()}) == 1:
-        raise StartupError(errors.popitem()[1])
-    for node, error in errors.items():
-        typer.echo(f"tsdb: node {node}: {error}", err=True)
+    errors: dict[str, list[int]] = {}
+    for node, each in zip(report.nodes, found, strict=True):
+        if isinstance(each, StartupError):
+            errors.setdefault(str(each), []).append(node.node)
+    for error, nodes in errors.items():
+        if len(nodes) == len(found):
+            raise StartupError(error)
+        typer.echo(f"tsdb: node {', '.join(map(str, nodes))}: {error}", err=True)
     return [each for each in found if not isinstance(each, StartupError)]
 
 

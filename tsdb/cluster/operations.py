@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.metadata.rings import is_shareable
@@ -11,7 +12,7 @@ from tsdb.errors import UndefinedObject
 
 NOT_MOVED = "points do not move between nodes yet"
 ALONE_NOT_MOVED = "databases of one replica with continuous views do not move between nodes yet"
-MOVING = "they go to other nodes, as far as there are enough of them"
+NOTES_MAX = 10
 
 
 def missing(state: State, node: int) -> UndefinedObject | None:
@@ -42,15 +43,63 @@ def drained(state: State, node: int, *, draining: bool, moves: bool) -> str:
         return f"node {node} is given nothing new to hold, and holds nothing: it can be removed"
     if not moves:
         return f"node {node} is given nothing new to hold. It keeps the {count} locations that it has: {NOT_MOVED}"
-    text = f"node {node} is given nothing new to hold. It has {count} locations: {MOVING}"
-    kept = count - moving_from(state, node)
-    return f"{text}; it keeps {kept}: {ALONE_NOT_MOVED}" if kept else text
+    return f"node {node} is given nothing new to hold. {leaving(state, node)}"
 
 
-def moving_from(state: State, node: int) -> int:
-    """How many locations a node has that go elsewhere when it is drained."""
-    moving = {ring.database for ring in state.all(Ring) if ring.is_shared or is_shareable(state.catalog, ring.database)}
-    return sum(each.database in moving and node in (*each.voters, *each.learners) for each in state.all(LocationRecord))
+def leaving(state: State, node: int) -> str:
+    """What becomes of the locations of a node that drains."""
+    staying = sum(not each.gone and not each.draining for each in state.all(Member))
+    counts = Counter(
+        "alone" if not each.is_shared and not is_shareable(state.catalog, each.database)
+        else "waiting" if each.replication_factor > staying else "going"
+        for location in state.all(LocationRecord)
+        if node in (*location.voters, *location.learners) and (each := state.get(Ring, location.database)) is not None
+    )  # fmt: skip
+    texts = {
+        "going": "{} go to other nodes",
+        "waiting": f"{{}} stay until another node joins: {staying} nodes are too few for their databases",
+        "alone": f"{{}} stay: {ALONE_NOT_MOVED}",
+    }
+    parts = [text.format(counts[what]) for what, text in texts.items() if counts[what]]
+    return f"It has {counts.total()} locations: {'; '.join(parts)}"
+
+
+def notes(state: State, reached: Collection[int]) -> tuple[str, ...]:
+    """What an operator should not overlook, a sentence each; ``reached``: the nodes that answer."""
+    found = [
+        f"node {each.node} drains. {leaving(state, each.node)}"
+        for each in state.all(Member)
+        if each.draining and not each.gone and held(state)[0][each.node]
+    ]
+    found += _without_majority(state, reached)
+    more = len(found) - NOTES_MAX
+    return (*found[:NOTES_MAX], f"… and {more} more of that kind") if more > 0 else tuple(found)
+
+
+def _without_majority(state: State, reached: Collection[int]) -> Iterable[str]:
+    """The databases that take no writes and no queries until other nodes are there again."""
+    away: Counter[tuple[int, tuple[int, ...]]] = Counter()
+    for each in state.all(LocationRecord):
+        # Before an epoch is active, those of the last one that was have to say what they have.
+        for voters in (each.active_voters, each.voters):
+            if voters and 2 * sum(node in reached for node in voters) <= len(voters):
+                away[each.database, voters] += 1
+                break
+    for (database, voters), count in sorted(away.items()):
+        missing_ones = ", ".join(str(node) for node in voters if node not in reached)
+        of = f"of its nodes {', '.join(map(str, voters))} too few answer" if len(voters) > 1 else "it is on one node"
+        title = name_of(state, database)
+        yield f"{title} takes no writes and no queries ({count} locations): {of}. Start node {missing_ones} again"
+
+
+def name_of(state: State, database: int) -> str:
+    """For messages; a database that was dropped has its number alone."""
+    found = state.catalog.databases_by_number.get(database)
+    return f"database {database}" if found is None else f'database "{found.name}"'
+
+
+def locations_text(count: int) -> str:
+    return f"{count} location{'s' * (count != 1)}"
 
 
 def removed(node: int) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tsdb.cluster.metadata.commands import Action, SetGoals
-from tsdb.cluster.metadata.records import Answer, Member
+from tsdb.cluster.metadata.records import Answer, Goal, Member
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.limits import Limits
+from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
 from tsdb.cluster.replicas.balance import goals_of, plan_of
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
@@ -40,14 +41,22 @@ async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     sizes = await _sizes(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
     plan = plan_of(group.state, sizes, group.answers, limits)
-    goals = goals_of(plan)
-    names = {number: database.name for number, database in group.state.catalog.databases_by_number.items()}
-    text = plan_text(plan, names)
-    if goals and not is_dry:
+    text = text_of(plan, group.state)
+    if (goals := goals_of(plan)) and not is_dry:
         await group.propose_here(SetGoals(goals))
         are = "database is on its" if len(goals) == 1 else "databases are on their"
-        text += f"{len(goals)} {are} way: tsdb.locations shows how far (goal)\n"
-    return text.rstrip("\n")
+        text += f"\n{len(goals)} {are} way: tsdb.locations shows how far (goal)"
+    return text
+
+
+def text_of(plan: Plan, state: State) -> str:
+    """The plan for people; what was planned before, and is on its way, is no part of it."""
+    begun = sum(1 for _ in state.all(Goal))
+    if begun and not plan.moves and not plan.waiting:
+        what = "1 database is" if begun == 1 else f"{begun} databases are"
+        return f"nothing more to do: {what} on the way already, tsdb.locations shows how far (goal)"
+    names = {number: database.name for number, database in state.catalog.databases_by_number.items()}
+    return plan_text(plan, names).rstrip("\n")
 
 
 async def _sizes(group: Balanced) -> Mapping[int, int]:

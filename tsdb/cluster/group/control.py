@@ -99,7 +99,8 @@ class NodeReport(msgspec.Struct, frozen=True, array_like=True):
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """The cluster as one node sees it. ``clock_offset_s``: how far the others' clocks are ahead; None: not known.
-    ``replication_factor``: of databases that are created from now on; 0: an older node does not say."""
+    ``replication_factor``: of databases that are created from now on; 0: an older node does not say. ``notes``: what an
+    operator should not overlook."""
 
     node: int
     cluster: bytes
@@ -110,6 +111,7 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag=2):
     clock_offset_s: float | None
     nodes: tuple[NodeReport, ...]
     replication_factor: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, tag=3):

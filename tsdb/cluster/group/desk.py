@@ -123,9 +123,11 @@ class Desk:
             for each in state.all(Member)
             if not each.gone
         ]  # fmt: skip
+        reached = [each.node for each in nodes if group.answers(each.node)]
         return Report(
             status.node, state.group.cluster, status.leader, status.term, status.committed, group.driver.applied,
             None if offset != offset else offset, tuple(nodes), state.group.replication_factor,
+            operations.notes(state, reached),
         )  # fmt: skip
 
     # Doing
@@ -187,11 +189,13 @@ class Desk:
     async def _replicate_one(self, request: control.Replicate, name: str) -> Done:
         group, title = self._group, f'database "{request.database}"'
         ring = self._ring(request.database)
-        if request.factor == 1 and not ring.is_shared and not ring.is_coming:
-            return Done(f"{title} has one replica already")
+        count = "one replica" if request.factor == 1 else f"{request.factor} replicas"
+        locations = [each for each in group.state.all(LocationRecord) if each.database == ring.database]
+        is_so = all(len(each.voters) == request.factor and not each.learners for each in locations)
+        if ring.replication_factor == request.factor and not ring.is_coming and is_so:
+            return Done(f"{title} has {count} already")
         log.warning("%s has %s on %d nodes", name, title, request.factor)
         await group.propose_here(SetReplication(ring.database, request.factor))
-        count = "one replica" if request.factor == 1 else f"{request.factor} replicas"
         return Done(f"{title} will have {count}: tsdb.locations shows how far that is")
 
     async def _check(self, request: control.Check) -> control.Checked:

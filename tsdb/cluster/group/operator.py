@@ -12,6 +12,8 @@ from tsdb.errors import CannotConnectNow, ProtocolViolation
 
 CONNECT_S = 5.0
 ANSWER_S = 30.0
+NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST")
+"""What OpenSSL says of those who answer in the clear."""
 
 
 class NotThere(CannotConnectNow):
@@ -41,6 +43,11 @@ def ask(address: str, request: Request, tls: NodeTls, seconds: float = ANSWER_S)
                 connection.sendall(control.encode(request))
                 body = _read(connection, control.length(_read(connection, control.LENGTH.size)))
     except ssl.SSLError as error:
+        if error.reason in NO_TLS:
+            raise CannotConnectNow(
+                f"what listens on {address} is not a node's port for other nodes ({error.reason})",
+                hint="It is the one that the node has as cluster_listen, not that of SQL or HTTP.",
+            ) from None
         raise CannotConnectNow(
             f"the node on {address} and this one do not trust each other: {error.reason or error}",
             hint="Both need certificates of one authority (tsdb cert), and --cluster-ca is its certificate.",

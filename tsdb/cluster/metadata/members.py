@@ -129,8 +129,9 @@ def remove(draft: Draft, action: RemoveMember) -> tuple[int, ...]:
     ]
     if held and not action.accept_loss:
         raise ObjectInUse(
-            f"node {action.node} holds {len(held)} locations, {held[0]} among them",
-            hint="Drain it, and wait; or say that what only it has may be lost.",
+            f"node {action.node} holds {len(held)} locations",
+            hint=f"tsdb cluster drain {action.node}, and wait until tsdb cluster status shows none there; or say "
+            "--accept-loss: what only it has is lost then.",
         )
     if sum(not each.gone for each in draft.all(Member)) == 1:
         raise ObjectInUse(f"node {action.node} is the last one")

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.operations import locations_text, name_of
 from tsdb.cluster.replicas.disk import decode_state, encode_state
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.records import node_of, replica_on
@@ -113,7 +114,8 @@ class Copying:
                 wait = AGAIN_S
             except (TsdbError, NoAnswer, TimeoutError) as error:
                 self.given_up += 1
-                log.warning("a copy of database %d from node %d was given up: %s", database, source, error)
+                name = name_of(self._around.state(), database)
+                log.warning("a copy of %s from node %d was given up: %s", name, source, error)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, AGAIN_MAX_S)
 
@@ -133,7 +135,8 @@ class Copying:
     async def _fetch(self, database: int, source: int, wanted: dict[int, int]) -> None:
         """Raises TsdbError, NoAnswer, TimeoutError."""
         started = time.monotonic()
-        log.info("asking node %d for a copy of %d locations of database %d", source, len(wanted), database)
+        name = name_of(self._around.state(), database)
+        log.info("asking node %d for a copy of %s of %s", source, locations_text(len(wanted)), name)
         arriving = self._engine.arriving()
         chunks = _Chunks()
         number, installed = 0, False
@@ -158,7 +161,7 @@ class Copying:
         self.received += 1
         took = time.monotonic() - started
         log.info(
-            "a copy of database %d is installed: %d locations, %d points, %d bytes here, %.1f s", database, len(states),
+            "a copy of %s is installed: %s, %d points, %d bytes here, %.1f s", name, locations_text(len(states)),
             sent.rows, size, took,
         )  # fmt: skip
 

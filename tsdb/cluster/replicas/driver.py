@@ -18,9 +18,10 @@ from tsdb.cluster.metadata.clients import TTL_NS_MIN
 from tsdb.cluster.metadata.commands import Action
 from tsdb.cluster.metadata.records import NAMES, ClientSession, LocationRecord, Ring
 from tsdb.cluster.metadata.state import Change, State
+from tsdb.cluster.operations import name_of
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
-from tsdb.cluster.replicas.lead_log import LeadLog, name_of
+from tsdb.cluster.replicas.lead_log import LeadLog
 from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.operations import locations_text, name_of
 
 log = logging.getLogger(__name__)
 
@@ -56,20 +57,10 @@ class LeadLog:
         self._changed.clear()
         for (database, is_here), count in held.items():
             has = "gets" if is_here else "no longer has"
-            log.info("this node %s a replica of %s (%s)", has, name_of(state, database), _locations(count))
+            log.info("this node %s a replica of %s (%s)", has, name_of(state, database), locations_text(count))
         for (database, before, leader), count in leads.items():
             after = f", after node {before}" if before else ""
-            log.info("node %d leads %s%s (%s)", leader, name_of(state, database), after, _locations(count))
+            log.info("node %d leads %s%s (%s)", leader, name_of(state, database), after, locations_text(count))
 
     def _seen(self, record: LocationRecord) -> tuple[int, bool]:
         return record.leader, self._node in record.voters or self._node in record.learners
-
-
-def _locations(count: int) -> str:
-    return f"{count} location{'s' * (count != 1)}"
-
-
-def name_of(state: State, database: int) -> str:
-    """For messages; a database that was dropped has its number alone."""
-    found = state.catalog.databases_by_number.get(database)
-    return f"database {database}" if found is None else f'database "{found.name}"'
