@@ -16,6 +16,7 @@ from tsdb.cluster.group.control import Check, Checked, Done, Drain, Rebalance, R
 from tsdb.cluster.metadata.commands import SetReplication
 from tsdb.cluster.metadata.records import LocationRecord, Ring
 from tsdb.cluster.node import Node
+from tsdb.cluster.replicas import sharing
 from tsdb.errors import FeatureNotSupported
 
 SCHEMA = (
@@ -290,3 +291,31 @@ def test_continuous_views_keep_a_database_where_it_is(cluster: OneThenThree) -> 
         connection.execute("DROP MATERIALIZED VIEW hourly")
     cluster.replicate(2)
     until(lambda: len(cluster.holders()) == 2)
+
+
+def test_one_with_more_producers_than_the_cluster_remembers_goes_on_at_its_node(
+    cluster: OneThenThree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    cluster.join(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(sharing, "PRODUCERS_MAX", 0)
+        cluster.replicate(2)
+        number = cluster.nodes[1].catalog.databases["d"].number
+        for node in cluster.nodes.values():
+            until(lambda: (ring := node.metadata.get(Ring, number)) is not None and ring.is_coming)  # noqa: B023
+        # Numbered batches and values of sequences wait for nothing.
+        cluster.pay(1, 3)
+        cluster.pay(2, 4)
+        for place, ticket in ((1, 35), (2, 38)):
+            with cluster.connect(place) as connection:
+                assert connection.execute("SELECT nextval('tickets')").fetchall() == [(ticket,)]
+        assert not cluster.holders()
+    until(lambda: cluster.holders() == {1, 2})
+    for batch in (1, 2, 3, 4):
+        cluster.pay(2, batch)
+    after = cluster.answers(2)
+    assert len(after[2]) == len(before[2]) + 8
+    with cluster.connect(2) as connection:
+        assert connection.execute("SELECT nextval('tickets')").fetchall() == [(41,)]

@@ -137,3 +137,12 @@ def test_one_name_too_many_takes_the_place_of_the_longest_idle_one_after_the_win
     producers.commit()
     with pytest.raises(ConfigurationLimitExceeded):
         producers.check(Producer("old", 2))
+
+
+def test_those_of_a_database_are_the_ones_that_have_written_in_the_window() -> None:
+    clock = ManualClock(10**18)
+    producers = Producers(10, window_ns=1_000, clock=clock)
+    for at, name in enumerate(("1/old", "1/new", "2/new")):
+        producers.add(name, 3, (0, 2**64), at, clock.now_ns() + (1_000 if name.endswith("new") else 0))
+    clock.time_ns += 1_001
+    assert list(producers.of(1)) == [("new", 3, {3: [(0, 2**64)]}, {3: 1})]

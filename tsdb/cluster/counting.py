@@ -225,6 +225,8 @@ class SequenceValues:
         if database is None or not self._is_counted(database):
             return None
         if database.number in leaders.coming and self._agreement.state.get(Counted, sequence.number) is None:
+            if database.number not in self._engine.stopped:
+                return None
             raise CannotConnectNow(f'how far "{sequence.name}" has counted is about to be told to all nodes')
         return database
 

@@ -209,9 +209,9 @@ class Node:
         is_ready = partial(self._has_come, (database.number,))
         return self._wide.or_again(first, is_ready, lambda: self.write(database, points, producer, acks))
 
-    def _has_come(self, databases: Iterable[int]) -> bool:
-        """Whether none of them is about to be shared, any more."""
-        return self._leaders.coming.isdisjoint(databases)
+    def _has_come(self, databases: Collection[int]) -> bool:
+        """Whether none of them is about to be shared, any more, or one that cannot be goes on as it was."""
+        return self._leaders.coming.isdisjoint(databases) or self._engine.stopped.isdisjoint(databases)
 
     def _write_shared(self, append: Append, rests_on: Collection[int], acks: int) -> Future[Written]:
         if append.producer is not None and not append.producer.session:
@@ -313,7 +313,7 @@ class Node:
         return self._wide.follow_commit(done, lambda: self._all_led(effects), effects, producer, wanted)
 
     def _all_come(self, effects: Sequence[Effect]) -> bool:
-        return self._has_come(self._database_of(effect).number for effect in effects)
+        return self._has_come({self._database_of(effect).number for effect in effects})
 
     def _all_led(self, effects: Sequence[Effect]) -> bool:
         return self._leaders.all_here or all(
@@ -403,8 +403,7 @@ class Node:
             return first
 
         def again() -> Future[Written]:
-            numbered = replace(step, producer=self._numbered(databases[0], step.producer))
-            return self._write_here(numbered, databases, acks)
+            return self.write_here(replace(step, producer=self._numbered(databases[0], step.producer)), acks)
 
         return self._wide.or_again(first, partial(self._has_come, [each.number for each in databases]), again)
 
@@ -428,7 +427,8 @@ class Node:
             return first
 
         def again() -> Future[Written]:
-            return self._commit(effects, self._numbered(self._database_of(effects[0]), producer), acks, locations)
+            numbered = self._numbered(self._database_of(effects[0]), producer)
+            return self.commit_here(effects, locations, numbered, acks)
 
         return self._wide.or_again(first, partial(self._all_come, effects), again)
 

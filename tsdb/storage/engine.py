@@ -330,6 +330,11 @@ class Engine:
         """Numbered batches to these databases are refused until they are shared; in the committer's thread."""
         self._shard.producers.stopped = databases
 
+    @property
+    def stopped(self) -> frozenset[int]:
+        """Databases of which something was or will be told to other nodes: it must not change here any more."""
+        return self._shard.producers.stopped
+
     def producers_of(
         self, database: int
     ) -> list[tuple[str, int, Mapping[int, Sequence[tuple[int, int]]], Mapping[int, int]]]:

@@ -154,9 +154,11 @@ class Producers:
         return any(known == producer for known, _ in self._tail)
 
     def of(self, database: int) -> Iterator[tuple[str, int, Mapping[int, Sequence[Interval]], Mapping[int, int]]]:
-        """Of each of a database: name, highest number, what each batch of the window has covered, and digests."""
+        """Of each of a database that has written in the window of time: name, highest number, what each of its last
+        batches has covered, and digests."""
+        begin_ns = self._clock.now_ns() - self._window_ns
         for name, entry in self._table.items():
-            if database_of(name) == database:
+            if database_of(name) == database and entry.last_ns >= begin_ns:
                 yield _plain(name), entry.highest, entry.batches, entry.digests
 
     def commit(self) -> None:

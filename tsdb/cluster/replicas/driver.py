@@ -30,7 +30,7 @@ from tsdb.cluster.replicas.records import shared_locations
 from tsdb.cluster.replicas.refreshing import Shown
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replicas.rounds import Rounds
-from tsdb.cluster.replicas.sharing import Propose, Sharing, beginning, coming
+from tsdb.cluster.replicas.sharing import Propose, Sharing, beginning
 from tsdb.cluster.replication.messages import Message
 from tsdb.cluster.replication.ops import WRITES, Op
 from tsdb.cluster.replication.record import Diverged, Request
@@ -131,7 +131,7 @@ class ReplicaDriver:
         """What was applied; with nothing: at a start, and after a snapshot."""
         self.shown.told(state, changes)
         if not changes or any(change.name == NAMES[Ring] for change in changes):
-            self._engine.stop_producers(coming(state))
+            self._sharing.stop(state)
         if changes and all(change.name not in (NAMES[LocationRecord], NAMES[Ring]) for change in changes):
             if self.host.locations:
                 self._turn_soon()

@@ -2,19 +2,20 @@
 
 ``Ring.wanted`` asks for it. From then on the node that has it gives no values of its sequences and takes no numbered
 batches to it, which wait; it has the metadata know what it knew of them alone, and then has the database shared
-(``Share``). Where that is applied, between two groups of writes, each of its logs goes on as a replica's: after its
-last op, with all that is applied as the replica's beginning (``beginning``). What was interrupted is done again, from
-what the metadata say.
+(``Share``). Should that be more than the metadata can know, it goes on as it was. Where ``Share`` is applied, between
+two groups of writes, each of its logs goes on as a replica's: after its last op, with all that is applied as the
+replica's beginning (``beginning``). What was interrupted is done again, from what the metadata say.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import Protocol, TypeVar
 
+from tsdb.cluster.metadata.clients import PRODUCERS_MAX
 from tsdb.cluster.metadata.commands import Action, Count, Expected, OpenProducer, Share
 from tsdb.cluster.metadata.records import NAMES, Answer, ClientSession, Counted, LocationRecord, Ring
 from tsdb.cluster.metadata.rings import check_shareable
@@ -22,7 +23,7 @@ from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replication.ops import Covered, LocationState
 from tsdb.cluster.replication.producers import clipped
 from tsdb.cluster.replication.record import Record
-from tsdb.errors import SerializationFailure, TsdbError
+from tsdb.errors import ConfigurationLimitExceeded, SerializationFailure, TsdbError
 from tsdb.model.schema import Database
 from tsdb.storage.engine import Engine
 from tsdb.storage.log import EPOCH
@@ -78,6 +79,13 @@ class Sharing:
         self._state = state
         self._propose = propose
         self._producer_ttl_ns = producer_ttl_ns
+        self._going_on: frozenset[int] = frozenset()
+        """Databases that cannot be shared now."""
+        self._said: dict[int, str] = {}
+
+    def stop(self, state: State) -> None:
+        """In the committer's thread, whenever others are coming: what is to be told of them does not change."""
+        self._engine.stop_producers(coming(state) - self._going_on)
 
     async def look(self) -> None:
         state = self._state()
@@ -86,8 +94,11 @@ class Sharing:
             if database is not None and self._is_here(state, database):
                 try:
                     await self._share(database)
+                    self._said.pop(number, None)
                 except TsdbError as error:
-                    log.info('database "%s" is not shared yet: %s', database.name, error.message)
+                    if self._said.get(number) != error.message:
+                        log.warning('database "%s" is not shared yet: %s', database.name, error.message)
+                    self._said[number] = error.message
 
     def _is_here(self, state: State, database: Database) -> bool:
         records = [state.get(LocationRecord, each.number) for each in database.locations]
@@ -112,13 +123,40 @@ class Sharing:
             log.info("sequence %d is counted by the metadata already", count.sequence)
 
     async def _tell_producers(self, database: int) -> None:
-        """None is added here any more: that was said where the state was applied that this was asked by."""
-        found = await _in_thread(lambda: self._engine.call(lambda: self._engine.producers_of(database)))
-        known = {each.name for each in self._state().all(ClientSession) if each.database == database}
-        names = sorted({name for name, *_ in found} - known)
+        """None is added here any more while they are told. Raises ConfigurationLimitExceeded for too many, with which
+        it goes on as it was."""
+        producers = [each for each in self._state().all(ClientSession) if each.database]
+        known = {each.name for each in producers if each.database == database}
+        if database in self._going_on and not self._fits(await self._names(database) - known, len(producers)):
+            raise _too_many()
+        self._going_on -= {database}
+        await self._stopped_or_not()
+        names = sorted(await self._names(database) - known)
+        if not self._fits(names, len(producers)):
+            self._going_on |= {database}
+            await self._stopped_or_not()
+            raise _too_many()
         for first in range(0, len(names), AT_ONCE):
             some = names[first : first + AT_ONCE]
             await asyncio.gather(*(self._propose(OpenProducer(database, name, self._producer_ttl_ns)) for name in some))
+
+    def _fits(self, names: Collection[str], known: int) -> bool:
+        """What was told before, and may be acted upon still, always does."""
+        return not names or len(names) + known <= PRODUCERS_MAX
+
+    async def _names(self, database: int) -> set[str]:
+        return await _in_thread(
+            lambda: self._engine.call(lambda: {name for name, *_ in self._engine.producers_of(database)})
+        )
+
+    async def _stopped_or_not(self) -> None:
+        await _in_thread(lambda: self._engine.call(lambda: self.stop(self._state())))
+
+
+def _too_many() -> ConfigurationLimitExceeded:
+    return ConfigurationLimitExceeded(
+        f"it has more producers of numbered batches than the cluster can remember, which are {PRODUCERS_MAX}"
+    )
 
 
 async def _in_thread(work: Callable[[], R]) -> R:
