@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -20,6 +22,9 @@ from tests.fixtures.server import WARM, Start, get
 from tests.flight.conftest import port_of
 from tsdb import errors
 from tsdb.client import Client, connect
+from tsdb.config import load
+from tsdb.errors import StartupError
+from tsdb.server import EmbeddedServer
 
 MIB = 2**20
 ENDLESS = "SELECT i, 'host' || i AS host, i * 0.5 AS v FROM generate_series(1, 2000000000) AS g(i)"
@@ -308,6 +313,25 @@ def test_a_taken_port_is_an_error_only_if_it_was_asked_for(start: Start) -> None
     process = start("--flight-port", "0")
     with pytest.raises(AssertionError, match="for Arrow Flight"):
         start("--flight-port", str(process.flight_port), data=process.data.with_name("other"))
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_port_that_another_server_takes_at_that_moment_is_like_one_that_was_taken(
+    asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two servers that are started at once see the port free, and one of them gets it.
+    monkeypatch.setattr("tsdb.server.arrow._taken", lambda host, port: None)
+    host = "127.77.0.1"
+    settings = {"data": tmp_path / "data", "host": host, "pg_port": 0, "http_port": 0, "disk_reserve": 0}
+    with socket.create_server((host, 5481)):
+        server = EmbeddedServer(load(settings | {"flight_port": 5481} if asked else settings))
+        if asked:
+            with pytest.raises(StartupError, match=r"cannot listen on 127\.77\.0\.1:5481 for Arrow Flight"), server:
+                pass
+            return
+        with server as running:
+            assert running.flight_port is None
+    assert "Arrow Flight is off: cannot listen on 127.77.0.1:5481" in caplog.text
 
 
 def running(sql: psycopg.Connection) -> list[tuple[object, ...]]:

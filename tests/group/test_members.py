@@ -100,6 +100,21 @@ def test_a_wiped_node_comes_back_as_another_one_when_the_old_one_is_given_up(clu
     assert gone.gone
 
 
+def test_an_address_that_a_node_has_no_more_is_forgotten(cluster: Together) -> None:
+    def known() -> dict[str, str]:
+        return dict(next(each.addresses for each in cluster.report(1).nodes if each.node == 2))
+
+    before = {"flight": "127.0.0.1:2", "sql": "127.0.0.1:1"}
+    cluster.start(2, join=1).agreement.introduce(before)
+    until(lambda: before.items() <= known().items())
+    cluster.stop(2)
+    node = cluster.start(2)
+    assert before.items() <= known().items()
+    node.agreement.introduce({"sql": "127.0.0.1:3"})
+    until(lambda: known().get("sql") == "127.0.0.1:3")
+    assert known().keys() == {"cluster", "sql"}
+
+
 def test_a_node_that_was_removed_is_not_let_in_again(cluster: Together) -> None:
     for place in (2, 3):
         cluster.start(place, join=1)

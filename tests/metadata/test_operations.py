@@ -8,7 +8,7 @@ import pytest
 
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.operations import NOTES_MAX, drained, notes
+from tsdb.cluster.operations import NAMES_MAX, NOTES_MAX, drained, notes
 
 
 def state_of(*records: Member | Ring | LocationRecord) -> State:
@@ -41,17 +41,17 @@ def test_nothing_is_noted_of_a_cluster_that_is_well() -> None:
 @pytest.mark.parametrize(
     ("voters", "active", "said"),
     [
-        ((1,), (), "it is on one node. Start node 1 again"),
-        ((1, 3), (), "of its nodes 1, 3 too few answer. Start node 1 again"),
-        ((1, 2, 3), (1, 3), "of its nodes 1, 3 too few answer. Start node 1 again"),
-        ((1, 2, 4), (), "of its nodes 1, 2, 4 too few answer. Start node 1, 4 again"),
+        ((1,), (), "they are on one node. Start node 1 again"),
+        ((1, 3), (), "of the nodes 1, 3 too few answer. Start node 1 again"),
+        ((1, 2, 3), (1, 3), "of the nodes 1, 3 too few answer. Start node 1 again"),
+        ((1, 2, 4), (), "of the nodes 1, 2, 4 too few answer. Start node 1, 4 again"),
     ],
 )
 def test_a_database_without_a_majority_is_noted_with_the_nodes_to_start(
     voters: tuple[int, ...], active: tuple[int, ...], said: str
 ) -> None:
     state = state_of(*THREE, member(4), Ring(7, len(voters), ()), *locations(7, *voters, active=active))
-    assert notes(state, (2, 3)) == (f"database 7 takes no writes and no queries (2 locations): {said}",)
+    assert notes(state, (2, 3)) == (f"no writes to and no queries of 7 (2 locations): {said}",)
 
 
 def test_a_drain_says_what_goes_and_what_waits_for_another_node() -> None:
@@ -67,11 +67,17 @@ def test_a_drain_says_what_goes_and_what_waits_for_another_node() -> None:
     assert notes(roomy, (1, 2, 3, 4)) == ("node 3 drains. It has 4 locations: 4 go to other nodes",)
 
 
+def test_databases_of_the_same_nodes_are_one_note_and_of_many_the_first_are_named() -> None:
+    databases = range(2, 2 + NAMES_MAX + 3)
+    rings = [Ring(each, 1, ()) for each in databases]
+    (said,) = notes(state_of(*THREE, *rings, *(r for each in databases for r in locations(each, 1))), (2, 3))
+    assert "2, 3, 4, 5, 6 and 3 more (16 locations): they are on one node" in said
+
+
 def test_of_many_notes_the_first_are_said() -> None:
-    databases = range(2, 2 + NOTES_MAX + 3)
-    state = state_of(
-        *THREE, *(Ring(each, 1, ()) for each in databases), *(r for d in databases for r in locations(d, 1))
-    )
-    found = notes(state, (2, 3))
+    count = NOTES_MAX + 3
+    members = [member(each, draining=True) for each in range(1, count + 1)]
+    apart = [each for node in range(1, count + 1) for each in locations(node, node)]
+    found = notes(state_of(*members, *(Ring(each, 1, ()) for each in range(1, count + 1)), *apart), range(1, count + 1))
     assert len(found) == NOTES_MAX + 1
     assert found[-1] == "… and 3 more of that kind"

@@ -13,6 +13,7 @@ from tsdb.errors import UndefinedObject
 NOT_MOVED = "points do not move between nodes yet"
 ALONE_NOT_MOVED = "databases of one replica with continuous views do not move between nodes yet"
 NOTES_MAX = 10
+NAMES_MAX = 5
 
 
 def missing(state: State, node: int) -> UndefinedObject | None:
@@ -85,11 +86,14 @@ def _without_majority(state: State, reached: Collection[int]) -> Iterable[str]:
             if voters and 2 * sum(node in reached for node in voters) <= len(voters):
                 away[each.database, voters] += 1
                 break
-    for (database, voters), count in sorted(away.items()):
-        missing_ones = ", ".join(str(node) for node in voters if node not in reached)
-        of = f"of its nodes {', '.join(map(str, voters))} too few answer" if len(voters) > 1 else "it is on one node"
-        title = name_of(state, database)
-        yield f"{title} takes no writes and no queries ({count} locations): {of}. Start node {missing_ones} again"
+    for nodes in sorted({voters for _, voters in away}):
+        databases = sorted(database for database, voters in away if voters == nodes)
+        names = ", ".join(name_of(state, each).removeprefix("database ") for each in databases[:NAMES_MAX])
+        more = f" and {len(databases) - NAMES_MAX} more" if len(databases) > NAMES_MAX else ""
+        count = locations_text(sum(away[each, nodes] for each in databases))
+        missing_ones = ", ".join(str(node) for node in nodes if node not in reached)
+        of = f"of the nodes {', '.join(map(str, nodes))} too few answer" if len(nodes) > 1 else "they are on one node"
+        yield f"no writes to and no queries of {names}{more} ({count}): {of}. Start node {missing_ones} again"
 
 
 def name_of(state: State, database: int) -> str:

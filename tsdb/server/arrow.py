@@ -79,9 +79,17 @@ class Arrow:
         )
         self._bearers = Bearers(store, clock)
         self._host = settings.host
-        self._listener = self._serve(port, certificates)
+        try:
+            self._listener = self._serve(port, certificates)
+        except StartupError as error:
+            # Another server has taken it since it was looked at.
+            if "flight_port" in settings.model_fields_set:
+                raise
+            log.warning("Arrow Flight is off: %s; flight_port says another port", error)
 
     def _serve(self, port: int, certificates: Certificates | None) -> Listener:
+        import pyarrow as pa
+
         from tsdb.flight.listener import Listener
 
         assert self._parts is not None
@@ -90,7 +98,7 @@ class Arrow:
             return Listener(
                 self._parts, self._host, port, None if certificates is None else certificates.pem, self._bearers
             )
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise StartupError(f"cannot listen on {self._host}:{port} for Arrow Flight: {error}") from None
 
     def renew(self, certificates: Certificates) -> None:

@@ -51,8 +51,9 @@ class Upkeep:
         if member is None or member.gone:
             self._leave(f"this node, {self._node}, was removed from the cluster: its directory is never let in again")
             return
-        addresses = tuple(sorted({**dict(member.addresses), **self._addresses}.items()))
-        if member.addresses != addresses:
+        addresses = tuple(sorted(self._addresses.items()))
+        # They are known when the ports of clients are open.
+        if addresses and member.addresses != addresses:
             self._agreement.propose(ChangeMember(self._node, addresses))
 
     def _pass_time(self) -> None:

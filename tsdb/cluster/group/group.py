@@ -76,6 +76,8 @@ class Group:
         check_meant(self.identity, len([*self.state.all(Member)]) == 1, place, tls)
         check_not_removed(self.state, self.identity, tls)
         self._addresses: dict[str, str] = {CLUSTER: place.address}
+        self._serves = False
+        """Whether ``_addresses`` are all that there are: clients' ports are known only when they are open."""
         self._tasks: list[asyncio.Task[None]] = []
         # Set before the last work is given to the event loop.
         self._closed = False
@@ -386,8 +388,14 @@ class Group:
         return found
 
     def introduce(self, addresses: Mapping[str, str]) -> None:
-        """Where this node is reached for other purposes: told to all, soon."""
-        self._loop.call_soon_threadsafe(self._addresses.update, addresses)
+        """Where this node is reached for other purposes: told to all, soon. Those that it had before and has not now
+        are forgotten."""
+
+        def learn() -> None:
+            self._addresses.update(addresses)
+            self._serves = True
+
+        self._loop.call_soon_threadsafe(learn)
 
     # For the parts, on the event loop
 
@@ -402,7 +410,8 @@ class Group:
         member = self.state.get(Member, self.identity.node)
         if member is None or member.gone:
             return
-        addresses = tuple(sorted({**dict(member.addresses), **self._addresses}.items()))
+        known = {} if self._serves else dict(member.addresses)
+        addresses = tuple(sorted({**known, **self._addresses}.items()))
         if (member.addresses, member.name) != (addresses, self._tls.name):
             await self.propose_here(ChangeMember(self.identity.node, addresses, name=self._tls.name))
 
