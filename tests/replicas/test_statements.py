@@ -297,23 +297,3 @@ def test_what_is_counted_by_many_is_counted_once_each_also_when_the_leader_is_ki
         with three.connect(place) as connection:
             ((_, _, value),) = rows(connection, "sums")
         assert sum(counted) <= value <= sum(counted) + sum(unknown)
-
-
-def test_what_cannot_be_done_is_refused_by_name(three: Three) -> None:
-    refused = (
-        (
-            "CREATE TABLE IF NOT EXISTS s1 (time timestamptz NOT NULL, v int)",
-            "CREATE MATERIALIZED VIEW c WITH (timescaledb.continuous) AS"
-            " SELECT time_bucket('1 hour', time) AS at, max(v) FROM s1 GROUP BY at",
-            "materialized view, which is refreshed as a whole",
-        ),
-    )
-    with three.connect(1) as connection:
-        for made, statement, instead in refused:
-            connection.execute(made.encode())
-            with pytest.raises(errors.FeatureNotSupported, match="replicated database") as caught:
-                connection.execute(statement.encode())
-            said = caught.value.diag
-            assert instead in f"{said.message_primary} {said.message_hint}"
-        with pytest.raises(errors.UndefinedTable):
-            connection.execute("SELECT * FROM c")
