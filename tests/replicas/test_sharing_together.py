@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -17,7 +19,9 @@ from tsdb.cluster.metadata.commands import SetReplication
 from tsdb.cluster.metadata.records import LocationRecord, Ring
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas import sharing
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import CannotConnectNow, TsdbError
+from tsdb.session.continuous import Refresher, Refreshes
+from tsdb.sql.context import Context
 
 SCHEMA = (
     "CREATE TABLE cpu (time timestamptz NOT NULL, host text, v int8, PRIMARY KEY (host, time))",
@@ -26,12 +30,18 @@ SCHEMA = (
     "CREATE SEQUENCE tickets START 5 INCREMENT 3",
     "CREATE SEQUENCE untouched START 70",
 )
+HOURLY = (
+    "SELECT time_bucket('1h', time) AS hour, host, count(*) AS n, sum(v) AS v, sum(v) FILTER (WHERE v > 3) AS large "
+    "FROM cpu GROUP BY 1, 2"
+)
 QUERIES = (
     "SELECT time, host, v FROM cpu ORDER BY time, host",
     "SELECT host, count(*), sum(v) FROM cpu GROUP BY host ORDER BY host",
     "SELECT time, batch FROM payments ORDER BY time, batch",
     "SELECT id, name, mail FROM people ORDER BY id",
+    "SELECT * FROM hourly ORDER BY hour, host",
 )
+CONTEXT = Context("d", now_us=1_780_000_000_000_000, settings={"timezone": "UTC"})
 
 
 class OneThenThree:
@@ -40,6 +50,7 @@ class OneThenThree:
     def __init__(self, folder: Path) -> None:
         self.together = Together(folder)
         self.ports = SqlPorts(folder)
+        self.refreshes = defaultdict[int, Refreshes](Refreshes)
         self.together.found()
         self.together.start(1)
         with self.connect(1, "tsdb") as connection:
@@ -60,12 +71,15 @@ class OneThenThree:
         with self.connect(1) as connection:
             for statement in SCHEMA:
                 connection.execute(statement.encode())
+            connection.execute(f"CREATE MATERIALIZED VIEW hourly WITH (continuous) AS {HOURLY}".encode())
             for hour in range(40):
                 rows = ", ".join(f"({stamp(hour, minute)}, 'h{minute % 3}', {minute})" for minute in range(9))
                 connection.execute(f"INSERT INTO cpu VALUES {rows}".encode())
                 if hour == 20:
                     # Half of it is in blocks, and the rest in a head.
                     self.nodes[1].flush()
+                if hour in (5, 20, 30):
+                    connection.execute("REFRESH MATERIALIZED VIEW hourly")
             connection.execute(f"DELETE FROM cpu WHERE time < {stamp(3, 0)} OR host = 'h1' AND v = 4".encode())
             connection.execute("UPDATE cpu SET v = v + 1000 WHERE host = 'h2' AND v = 5")
             for name in ("ann", "bob", "cid"):
@@ -91,7 +105,27 @@ class OneThenThree:
 
     def answers(self, place: int) -> list[list[tuple[object, ...]]]:
         with self.connect(place) as connection:
-            return [connection.execute(query.encode()).fetchall() for query in QUERIES]
+            found = [connection.execute(query.encode()).fetchall() for query in QUERIES]
+            assert found[-1] == connection.execute(f"{HOURLY} ORDER BY 1, 2".encode()).fetchall()
+            return found
+
+    def stored(self, place: int) -> tuple[object, ...] | None:
+        """How far the view is stored, and what of that is dirty."""
+        with self.connect(place) as connection:
+            look = "SELECT watermark, dirty FROM tsdb.continuous_aggregates WHERE relname = 'hourly'"
+            return connection.execute(look).fetchone()
+
+    def refresh(self, place: int, check: Callable[[], None] = lambda: None) -> None:
+        node = self.nodes[place]
+        Refresher(node, self.ports.queries, self.refreshes[place], CONTEXT, check).refresh(
+            node.catalog.find("d").find("hourly")
+        )
+
+    def refresh_where_it_is_led(self) -> None:
+        for place, node in self.nodes.items():
+            with contextlib.suppress(TsdbError):
+                if node.leads(node.catalog.find("d")):
+                    self.refresh(place)
 
     def replicate(self, factor: int) -> None:
         assert isinstance(self.together.ask(1, Replicate(factor, "d")), Done)
@@ -182,7 +216,10 @@ def test_nothing_is_lost_or_doubled_of_what_is_written_meanwhile(cluster: OneThe
             while not stopping.is_set():
                 number = len(mine) + 1
                 try:
-                    if name.startswith("numbered"):
+                    if name == "refreshes":
+                        cluster.refresh_where_it_is_led()
+                        stopping.wait(0.05)
+                    elif name.startswith("numbered"):
                         connection.execute(f"SET tsdb.batch = {number}".encode())
                         connection.execute(f"INSERT INTO payments VALUES ({stamp(number, place)}, {number})".encode())
                     elif name.startswith("plain"):
@@ -202,6 +239,7 @@ def test_nothing_is_lost_or_doubled_of_what_is_written_meanwhile(cluster: OneThe
                     again.append(name)
 
     names = {"numbered1": 1, "numbered2": 2, "plain1": 1, "plain3": 3, "tickets1": 1, "tickets2": 2, "updates": 1}
+    names["refreshes"] = 1
     threads = [
         threading.Thread(target=each, args=(name, place, cluster.connect(place))) for name, place in names.items()
     ]
@@ -226,7 +264,10 @@ def test_nothing_is_lost_or_doubled_of_what_is_written_meanwhile(cluster: OneThe
         for thread in threads:
             thread.join(60)
     assert not errors, errors
+    runs, failures, _ = cluster.refreshes[1].totals()
+    assert runs > failures
     for place in (1, 2, 3):
+        cluster.answers(place)
         with cluster.connect(place) as connection:
             for name in ("plain1", "plain3"):
                 rows = connection.execute("SELECT v FROM cpu WHERE host = %s ORDER BY v", (name,)).fetchall()
@@ -278,19 +319,74 @@ def test_a_rebalance_moves_what_one_node_has_to_those_that_have_joined(cluster: 
     assert cluster.answers(3) == before
 
 
-def test_continuous_views_keep_a_database_where_it_is(cluster: OneThenThree) -> None:
+def test_what_is_stored_of_a_continuous_view_goes_along_also_what_is_history(cluster: OneThenThree) -> None:
     cluster.fill()
+    stored = cluster.stored(1)
+    assert stored is not None
+    assert all(stored), "it is stored, and some of it is dirty"
+    before = cluster.answers(1)
+    cluster.join(2, 3)
+    cluster.replicate(3)
+    until(lambda: cluster.holders() == {1, 2, 3})
+    assert cluster.stored(1) == stored
+    assert cluster.answers(1) == before
+    cluster.refresh(1)
+    for place in (1, 2, 3):
+        assert cluster.answers(place) == before
     with cluster.connect(1) as connection:
-        connection.execute(
-            "CREATE MATERIALIZED VIEW hourly WITH (continuous) AS SELECT time_bucket('1h', time) AS hour, host, sum(v) "
-            "FROM cpu GROUP BY 1, 2"
-        )
-        cluster.join(2, 3)
-        with pytest.raises(FeatureNotSupported, match=r'continuous view, as "hourly"'):
-            cluster.replicate(3)
-        connection.execute("DROP MATERIALIZED VIEW hourly")
-    cluster.replicate(2)
-    until(lambda: len(cluster.holders()) == 2)
+        connection.execute("ALTER TABLE cpu SET (retention = '1 day')")
+    cluster.replicate(1)
+    until(lambda: len(cluster.holders()) == 1)
+    for place in (1, 2, 3):
+        with cluster.connect(place) as connection:
+            until(lambda: not connection.execute("TABLE cpu").fetchall())
+            assert connection.execute(QUERIES[-1].encode()).fetchall() == before[-1]
+
+
+def test_history_of_one_node_is_history_of_three(cluster: OneThenThree) -> None:
+    cluster.fill()
+    before = cluster.answers(1)
+    with cluster.connect(1) as connection:
+        connection.execute("ALTER TABLE cpu SET (retention = '1 day')")
+        assert not connection.execute("TABLE cpu").fetchall()
+    cluster.join(2, 3)
+    cluster.replicate(3)
+    until(lambda: cluster.holders() == {1, 2, 3})
+    for place in (1, 2, 3):
+        with cluster.connect(place) as connection:
+            assert connection.execute(QUERIES[-1].encode()).fetchall() == before[-1]
+
+
+@pytest.mark.parametrize("step", [3, 5])
+def test_a_refresh_during_which_its_database_is_shared_leaves_the_view_right(cluster: OneThenThree, step: int) -> None:
+    cluster.fill()
+    node, left = cluster.nodes[1], step
+    number = node.catalog.databases["d"].number
+
+    def check() -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            node.agreement.propose(SetReplication(number, 1))
+            until(lambda: cluster.holders() == {1})
+            with cluster.connect(1) as connection:
+                connection.execute(f"INSERT INTO cpu VALUES ({stamp(4, 30)}, 'h9', 7)".encode())
+                connection.execute(f"DELETE FROM cpu WHERE time < {stamp(4, 4)}".encode())
+
+    if step == 5:
+        # All of it is new; else some is dirty.
+        with cluster.connect(1) as connection:
+            connection.execute("DROP MATERIALIZED VIEW hourly")
+            connection.execute(f"CREATE MATERIALIZED VIEW hourly WITH (continuous) AS {HOURLY} WITH NO DATA".encode())
+    with contextlib.suppress(CannotConnectNow):
+        cluster.refresh(1, check)
+    assert left <= 0, "the refresh had fewer steps"
+    cluster.answers(1)
+    cluster.refresh(1)
+    cluster.answers(1)
+    stored = cluster.stored(1)
+    assert stored is not None
+    assert not stored[1]
 
 
 def test_one_with_more_producers_than_the_cluster_remembers_goes_on_at_its_node(
@@ -305,12 +401,16 @@ def test_one_with_more_producers_than_the_cluster_remembers_goes_on_at_its_node(
         number = cluster.nodes[1].catalog.databases["d"].number
         for node in cluster.nodes.values():
             until(lambda: (ring := node.metadata.get(Ring, number)) is not None and ring.is_coming)  # noqa: B023
-        # Numbered batches and values of sequences wait for nothing.
+        # Numbered batches, values of sequences and refreshes wait for nothing.
         cluster.pay(1, 3)
         cluster.pay(2, 4)
         for place, ticket in ((1, 35), (2, 38)):
             with cluster.connect(place) as connection:
                 assert connection.execute("SELECT nextval('tickets')").fetchall() == [(ticket,)]
+        cluster.refresh(1)
+        stored = cluster.stored(1)
+        assert stored is not None
+        assert not stored[1]
         assert not cluster.holders()
     until(lambda: cluster.holders() == {1, 2})
     for batch in (1, 2, 3, 4):

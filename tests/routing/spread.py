@@ -45,7 +45,7 @@ class SqlPorts:
     """A listener for each node, on one event loop."""
 
     def __init__(self, directory: Path) -> None:
-        self._queries = Queries(memory_limit_bytes=1 << 28, threads=2, spill_directory=directory / "spill")
+        self.queries = Queries(memory_limit_bytes=1 << 28, threads=2, spill_directory=directory / "spill")
         self._pool = ThreadPoolExecutor(8, "session")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
@@ -55,7 +55,7 @@ class SqlPorts:
     def connect(self, node: Node, database: str = "tsdb") -> psycopg.Connection:
         listener = self._open.get(node)
         if listener is None:
-            made = SessionFactory(node, self._queries, self._pool, SystemClock(), Sessions())
+            made = SessionFactory(node, self.queries, self._pool, SystemClock(), Sessions())
             listener = self._open[node] = Listener(made)
             asyncio.run_coroutine_threadsafe(listener.start(), self._loop).result(10)
         where = f"host=127.0.0.1 port={listener.port} user=tester dbname={database} sslmode=disable"
@@ -72,7 +72,7 @@ class SqlPorts:
         self._thread.join(10)
         self._loop.close()
         self._pool.shutdown()
-        self._queries.close()
+        self.queries.close()
 
 
 @contextlib.contextmanager

@@ -43,12 +43,7 @@ from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import cut
-from tsdb.model.schema import (
-    Catalog,
-    Database,
-    SchemaChange,
-    Series,
-)
+from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.store import (
     Block,
     ClusterLocation,
@@ -478,21 +473,23 @@ class Node:
         return self._wide.home(database)
 
     def refreshing(self, series: Series) -> Refreshing:
-        found = self.catalog.series_by_number.get(series.number)
-        is_shared = found is not None and found[0].number in self._leaders.shared
-        if found is not None:
-            locations = found[0].locations if is_shared else found[0].locations[:1]
-            self._leaders.check(locations, f'what is stored of "{series.name}"')
-        if found is not None and is_shared:
-            return SharedRefreshing(self._agreement, self._ways_to_shared(), self._engine.node, *found, self._commit)
-        return OwnRefreshing(self, self._engine, series)
+        database = series_at(self.catalog, series)
+        is_shared = database.number in self._leaders.shared
+        what = f'what is stored of "{series.name}"'
+        self._leaders.check(database.locations if is_shared else database.locations[:1], what)
+        if is_shared:
+            ways, node = self._ways_to_shared(), self._engine.node
+            return SharedRefreshing(self._agreement, ways, node, database, series, self._commit)
+        if database.number in self._engine.stopped:
+            raise CannotConnectNow(f'"{database.name}" is being replicated', hint="Try again.")
+        commit = self._commit if self._leaders.has(database) else self.commit
+        return OwnRefreshing(self.view(), self._engine, series, commit)
 
     def refresh_elsewhere(self, series: Series, check: Callable[[], None]) -> None:
         database = series_at(self.catalog, series)
         if self._leaders.leads_first(database):
             raise CannotConnectNow(f'several nodes lead parts of "{database.name}" just now', hint="Try again.")
         self._home_of(database, f'what is stored of "{series.name}"').refresh(series, check)
-        # Who asked sees what was stored.
         self.catch_up()
 
     def statistics(self, series: Series) -> SeriesStatistics:

@@ -6,12 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
-from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.errors import UndefinedObject
 
 NOT_MOVED = "points do not move between nodes yet"
-ALONE_NOT_MOVED = "databases of one replica with continuous views do not move between nodes yet"
 NOTES_MAX = 10
 NAMES_MAX = 5
 
@@ -51,15 +49,13 @@ def leaving(state: State, node: int) -> str:
     """What becomes of the locations of a node that drains."""
     staying = sum(not each.gone and not each.draining for each in state.all(Member))
     counts = Counter(
-        "alone" if not each.is_shared and not is_shareable(state.catalog, each.database)
-        else "waiting" if each.replication_factor > staying else "going"
+        "waiting" if each.replication_factor > staying else "going"
         for location in state.all(LocationRecord)
         if node in (*location.voters, *location.learners) and (each := state.get(Ring, location.database)) is not None
     )  # fmt: skip
     texts = {
         "going": "{} go to other nodes",
         "waiting": f"{{}} stay until another node joins: {staying} nodes are too few for their databases",
-        "alone": f"{{}} stay: {ALONE_NOT_MOVED}",
     }
     parts = [text.format(counts[what]) for what, text in texts.items() if counts[what]]
     return f"It has {counts.total()} locations: {'; '.join(parts)}"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol
 
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.commands import Advance, Expected
@@ -23,14 +22,6 @@ from tsdb.model.store import Effect, Producer, View, Written
 from tsdb.storage.engine import Engine
 
 Commit = Callable[[Sequence[Effect], Producer | None, int], Future[Written]]
-
-
-class Data(Protocol):
-    """What of ``node.Node`` is needed."""
-
-    def view(self) -> View: ...
-
-    def commit(self, effects: Sequence[Effect]) -> Future[Written]: ...
 
 
 class Wishes:
@@ -67,17 +58,18 @@ class Wishes:
 
 
 class OwnRefreshing:
-    """A ``tsdb.model.store.Refreshing`` of a database with one replica."""
+    """A ``tsdb.model.store.Refreshing`` of a database with one replica. It ends without a word on how far it has come
+    when the database begins to be shared; ``commit`` is then this node's own, as that of ``SharedRefreshing``."""
 
-    def __init__(self, here: Data, engine: Engine, series: Series) -> None:
-        self._here = here
+    def __init__(self, view: View, engine: Engine, series: Series, commit: Commit) -> None:
+        self.view = view
+        self.counter = view.moment.counter
         self._engine = engine
         self._series = series
-        self.view = here.view()
-        self.counter = self.view.moment.counter
+        self._commit = commit
 
     def commit(self, effects: Sequence[Effect]) -> None:
-        self._here.commit(effects).result()
+        self._commit(effects, None, QUORUM).result()
 
     def advance(self, watermark_ns: int) -> None:
         self._engine.advance(self._series, Progress(self.counter, watermark_ns))

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 from dataclasses import replace
 
-from tsdb.errors import FeatureNotSupported, LocationElsewhere, TsdbError
+from tsdb.errors import CannotConnectNow, FeatureNotSupported, LocationElsewhere, TsdbError
 from tsdb.model import authorization, privileges
 from tsdb.model.relations import BUILDING, path_of
 from tsdb.model.schema import CreateSeries, DropSeries, SchemaChange, Series, Swap
@@ -79,11 +79,11 @@ class Materialization:
         return self._fill(content, Creation(content, select, refresh.empty), inside, swap)
 
     def _first(self, series: Series) -> int:
-        """What of a new continuous view is stored at once. At another node than its own: nothing, that one does it
-        soon."""
+        """What of a new continuous view is stored at once. At another node than its own, or while it is not clear which
+        that is: nothing, that one does it soon."""
         try:
             return self._refresher().refresh(series).rows
-        except LocationElsewhere:
+        except (LocationElsewhere, CannotConnectNow):
             return 0
 
     def _refresher(self) -> Refresher:

@@ -37,6 +37,16 @@ def check_own(shard: Shard, append: Append) -> None:
             raise ReplicatedNow("the database is being replicated, and numbered batches wait for it", hint="Try again.")
 
 
+def check_own_progress(shard: Shard, view: int) -> None:
+    """Raises ReplicatedNow where it is not this node alone (any more) that says how far a continuous view is stored."""
+    found = shard.version.catalog.series_by_number.get(view)
+    database = None if found is None else found[0]
+    is_coming = database is not None and database.number in shard.producers.stopped
+    is_shared = database is not None and any(each.number in shard.log.shared for each in database.locations)
+    if is_coming or is_shared or view in shard.shown:
+        raise ReplicatedNow("the database was replicated while a continuous view was refreshed", hint="Try again.")
+
+
 def disk_full(shard: Shard) -> DiskFull:
     return DiskFull(
         "the disk is nearly full: writes are refused until there is space again, reads go on",

@@ -19,7 +19,7 @@ from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage import identity
 from tsdb.storage.append import Append, Delete, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
-from tsdb.storage.checks import check_step, disk_full
+from tsdb.storage.checks import check_own_progress, check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
@@ -166,8 +166,19 @@ class Engine:
         return self._committer.call(function).result()
 
     def advance(self, series: Series, progress: Progress) -> None:
-        """How far a continuous view's stored buckets go; durable and visible when this returns."""
-        self._committer.call(lambda: self._shard.advance(series.number, progress)).result()
+        """How far a continuous view's stored buckets go; durable and visible when this returns. Raises
+        ReplicatedNow."""
+
+        def work() -> None:
+            check_own_progress(self._shard, series.number)
+            self._shard.advance(series.number, progress)
+
+        self._committer.call(work).result()
+
+    def end_progress(self, series: Series) -> Progress | None:
+        """The last word of this node's store on how far a continuous view is stored: others keep it from now on. None
+        where nothing is stored."""
+        return self._committer.call(lambda: self._shard.end_progress(series.number)).result()
 
     def progress_shown(self, series: int) -> Progress | None:
         """Of a continuous view whose progress others keep, what is visible here. In the committer's thread."""
@@ -327,7 +338,8 @@ class Engine:
         self._shard.log.shared.update(locations)
 
     def stop_producers(self, databases: frozenset[int]) -> None:
-        """Numbered batches to these databases are refused until they are shared; in the committer's thread."""
+        """Numbered batches to these databases, and progress of their continuous views, are refused until they are
+        shared; in the committer's thread."""
         self._shard.producers.stopped = databases
 
     @property

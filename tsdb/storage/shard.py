@@ -194,6 +194,18 @@ class Shard:
         self.publish(progress={**self.version.progress, series: progress})
         self._forget_erasures(series)
 
+    def end_progress(self, series: int) -> Progress | None:
+        """What this store alone knew of how far a continuous view is stored, for others to keep: all of its rows up to
+        now belong to that, or are in buckets that are dirty for the source, or after the watermark."""
+        found = self.version.progress.get(series)
+        if found is None or found.stored >= 0:
+            return found
+        # With it all is durable that was written before: that nothing moves it any more.
+        batch = self.rocks.batch()
+        state.put_progress(batch, series, found)
+        self.write_durably(batch)
+        return replace(found, stored=self.log.counter)
+
     def show_progress(self, series: int, progress: Progress) -> None:
         """As ``advance``, of a continuous view whose progress others keep."""
         self.shown[series] = progress

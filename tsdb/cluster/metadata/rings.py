@@ -18,7 +18,6 @@ from tsdb.cluster.metadata.members import check_factor, member, set_default_fact
 from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
-    FeatureNotSupported,
     InvalidCatalogName,
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
@@ -40,9 +39,6 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
     """Raises what ``tsdb.model.schema.apply`` raises. Gives the catalog's version."""
     done = applied(draft.catalog, action.changes(draft.catalog))
     if done.catalog is not draft.catalog:
-        for ring in draft.all(Ring):
-            if ring.is_coming:
-                check_shareable(done.catalog, ring.database)
         draft.change_catalog(done)
         follow(draft, sorted(done.databases))
         _forget_spreadings(draft, done.series)
@@ -84,33 +80,8 @@ def set_replication(draft: Draft, action: SetReplication) -> tuple[int, ...]:
     if ring.is_shared:
         draft.put(replace(ring, replication_factor=action.factor, shared=True))
     else:
-        _is_to_be_shared(draft, ring, action.factor)
+        draft.put(replace(ring, wanted=action.factor))
     return ()
-
-
-def _is_to_be_shared(draft: Draft, ring: Ring, factor: int) -> None:
-    check_shareable(draft.catalog, ring.database)
-    draft.put(replace(ring, wanted=factor))
-
-
-def is_shareable(catalog: Catalog, database: int) -> bool:
-    """See ``check_shareable``."""
-    try:
-        check_shareable(catalog, database)
-    except FeatureNotSupported:
-        return False
-    return True
-
-
-def check_shareable(catalog: Catalog, database: int) -> None:
-    """How far a continuous view is stored is known at one node alone. Raises FeatureNotSupported."""
-    found = catalog.databases_by_number.get(database)
-    name = next((each.name for each in found.series.values() if each.continuous is not None), "") if found else ""
-    if name:
-        raise FeatureNotSupported(
-            f'a database with a continuous view, as "{name}", can neither be replicated nor move yet',
-            hint="Drop its continuous views first, or make them materialized views.",
-        )
 
 
 def share(draft: Draft, action: Share) -> tuple[int, ...]:
@@ -120,7 +91,6 @@ def share(draft: Draft, action: Share) -> tuple[int, ...]:
         return ()
     if not ring.wanted:
         raise ObjectNotInPrerequisiteState(f"nobody has asked for database {ring.database} to be shared")
-    check_shareable(draft.catalog, ring.database)
     draft.put(replace(ring, replication_factor=ring.wanted, wanted=0, shared=True))
     locations.begin_shared(draft, ring.database)
     return ()
@@ -140,7 +110,7 @@ def set_goals(draft: Draft, action: SetGoals) -> tuple[int, ...]:
         if len(nodes) != factor or len({*nodes}) != factor:
             raise InvalidParameterValue(f"database {database} is to be at {factor} nodes, and not at {nodes}")
         if not ring.is_shared:
-            _is_to_be_shared(draft, ring, factor)
+            draft.put(replace(ring, wanted=factor))
         draft.put(Goal(database, nodes))
     return ()
 

@@ -31,7 +31,7 @@ class LocationState:
     """A location: what a replica of it weighs, how many it should have, and who has them (see ``LocationRecord``).
 
     ``load`` is any rate, the same for all locations. ``caught_up``: learners that lack next to nothing. ``left``: nodes
-    that are neither voters nor learners and still have a replica. One that is ``fixed`` stays where it is.
+    that are neither voters nor learners and still have a replica.
     """
 
     location: int
@@ -47,7 +47,6 @@ class LocationState:
     active_epoch: int = 1
     active_voters: tuple[int, ...] = ()
     intent: Intent = Intent.NONE
-    fixed: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -57,8 +56,6 @@ class LocationState:
     def can_change(self, up: Collection[int]) -> bool:
         """Whether its replicas can be moved: its leader and a majority of its voters are up, and it is not being split
         or merged."""
-        if self.fixed:
-            return False
         majority = 2 * sum(node in up for node in self.voters) > len(self.voters)
         return self.leader in up and majority and self.intent in (Intent.NONE, Intent.MOVE)
 

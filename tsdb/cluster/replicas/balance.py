@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
-from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.layout import Layout, LocationState, NodeState
 from tsdb.cluster.placement.limits import Limits
@@ -33,12 +32,8 @@ def layout_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], b
     records: dict[int, list[LocationRecord]] = {}
     for record in state.all(LocationRecord):
         records.setdefault(record.database, []).append(record)
-    kept = {each.node for each in nodes if not each.draining}
     databases = (_database(state, ring, records.get(ring.database, []), sizes) for ring in state.all(Ring))
-    # What cannot move away from a node that is to be empty is nothing to plan for.
-    return Layout(
-        nodes, tuple(each for each in databases if each.voters and (not each.fixed or {*each.voters} <= kept))
-    )
+    return Layout(nodes, tuple(each for each in databases if each.voters))
 
 
 def _database(state: State, ring: Ring, records: list[LocationRecord], sizes: Mapping[int, int]) -> LocationState:
@@ -53,7 +48,6 @@ def _database(state: State, ring: Ring, records: list[LocationRecord], sizes: Ma
     return LocationState(
         ring.database, ring.wanted or ring.replication_factor, sizes.get(ring.database, 0), 0.0, leader,
         tuple(sorted(voters)), tuple(sorted(learners)),
-        fixed=not ring.is_shared and not is_shareable(state.catalog, ring.database),
     )  # fmt: skip
 
 
@@ -68,6 +62,6 @@ def goals_of(plan: Plan) -> tuple[tuple[int, tuple[int, ...]], ...]:
     placement = plan.placement
     for at, nodes, leader in zip(plan.before.locations, placement.replicas, placement.leaders, strict=True):
         moves = {*nodes} != {*at.voters} or leader != at.leader
-        if moves and not at.fixed and leader in nodes and len(nodes) == at.factor:
+        if moves and leader in nodes and len(nodes) == at.factor:
             found.append((at.location, (leader, *(node for node in nodes if node != leader))))
     return tuple(found)

@@ -28,7 +28,6 @@ import mmh3
 
 from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetGoals, SetLearners, SetReplication
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
-from tsdb.cluster.metadata.rings import is_shareable
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.records import is_shared
 
@@ -121,8 +120,7 @@ def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collecti
         return
     there = {each.database for each in state.all(LocationRecord) if each.leader in draining}
     for ring in state.all(Ring):
-        alone = not is_shared(ring) and not ring.is_coming and ring.database in there
-        if alone and is_shareable(state.catalog, ring.database):
+        if not is_shared(ring) and not ring.is_coming and ring.database in there:
             yield SetReplication(ring.database, ring.replication_factor)
 
 

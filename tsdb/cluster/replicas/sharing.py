@@ -1,10 +1,11 @@
 """A database that one node has for itself becomes one that several can have; its points stay where they are.
 
 ``Ring.wanted`` asks for it. From then on the node that has it gives no values of its sequences and takes no numbered
-batches to it, which wait; it has the metadata know what it knew of them alone, and then has the database shared
-(``Share``). Should that be more than the metadata can know, it goes on as it was. Where ``Share`` is applied, between
-two groups of writes, each of its logs goes on as a replica's: after its last op, with all that is applied as the
-replica's beginning (``beginning``). What was interrupted is done again, from what the metadata say.
+batches to it, which wait, and a refresh of its continuous views says no more how far these are stored; it has the
+metadata know what it knew of all that alone, and then has the database shared (``Share``). Should that be more than the
+metadata can know, it goes on as it was. Where ``Share`` is applied, between two groups of writes, each of its logs goes
+on as a replica's: after its last op, with all that is applied as the replica's beginning (``beginning``). What was
+interrupted is done again, from what the metadata say.
 """
 
 from __future__ import annotations
@@ -16,15 +17,14 @@ from functools import partial
 from typing import Protocol, TypeVar
 
 from tsdb.cluster.metadata.clients import PRODUCERS_MAX
-from tsdb.cluster.metadata.commands import Action, Count, Expected, OpenProducer, Share
-from tsdb.cluster.metadata.records import NAMES, Answer, ClientSession, Counted, LocationRecord, Ring
-from tsdb.cluster.metadata.rings import check_shareable
+from tsdb.cluster.metadata.commands import Action, Advance, Count, Expected, OpenProducer, Share
+from tsdb.cluster.metadata.records import NAMES, Answer, ClientSession, ContinuousRecord, Counted, LocationRecord, Ring
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replication.ops import Covered, LocationState
 from tsdb.cluster.replication.producers import clipped
 from tsdb.cluster.replication.record import Record
 from tsdb.errors import ConfigurationLimitExceeded, SerializationFailure, TsdbError
-from tsdb.model.schema import Database
+from tsdb.model.schema import Database, Series
 from tsdb.storage.engine import Engine
 from tsdb.storage.log import EPOCH
 from tsdb.storage.producers import WINDOW
@@ -105,13 +105,16 @@ class Sharing:
         return all(each is not None and each.leader == self._engine.node for each in records)
 
     async def _share(self, database: Database) -> None:
-        check_shareable(self._state().catalog, database.number)
         await self._tell_producers(database.number)
+        # What was made while it went on may have been used here.
+        database = self._state().catalog.databases_by_number.get(database.number, database)
         for sequence in database.sequences.values():
             if self._state().get(Counted, sequence.number) is None:
                 known = await _in_thread(partial(self._engine.end_sequence, sequence))
                 following = known.last + sequence.options.increment if known.called else known.last
                 await self._count(Count(database.number, sequence.number, str(following), known.called))
+        for view in [each for each in database.series.values() if each.continuous is not None]:
+            await self._tell_progress(database, view)
         await self._propose(Share(database.number))
         log.info('the logs of database "%s" can go to other nodes from now on', database.name)
 
@@ -121,6 +124,23 @@ class Sharing:
             await self._propose(count, (Expected(NAMES[Counted], count.sequence, 0),))
         except SerializationFailure:
             log.info("sequence %d is counted by the metadata already", count.sequence)
+
+    async def _tell_progress(self, database: Database, view: Series) -> None:
+        """It moves no further here, as producers; and is told but once, since others may have moved it since."""
+        progress = await _in_thread(partial(self._engine.end_progress, view))
+        if progress is None:
+            return
+        records = [self._state().get(LocationRecord, each.number) for each in database.locations]
+        epochs = tuple((each.location, each.epoch) for each in records if each is not None)
+        action = Advance(
+            database.number, view.number, progress.counter, progress.stored, progress.watermark_ns, (),
+            self._engine.node, epochs,
+        )  # fmt: skip
+        try:
+            await self._propose(action, (Expected(NAMES[ContinuousRecord], view.number, 0),))
+        except SerializationFailure:
+            if self._state().get(ContinuousRecord, view.number) is None:
+                raise
 
     async def _tell_producers(self, database: int) -> None:
         """None is added here any more while they are told. Raises ConfigurationLimitExceeded for too many, with which
