@@ -13,7 +13,7 @@ from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.packets import packets, unpack
 from tsdb.cluster.replication.clients import QUORUM, Answer, Write
 from tsdb.cluster.replication.messages import Message
-from tsdb.cluster.replication.ops import WRITES, Op
+from tsdb.cluster.replication.ops import WRITES, LocationState, Op
 from tsdb.cluster.replication.record import Activate, NewEpoch, Record, Request
 from tsdb.cluster.replication.replica import Counters
 from tsdb.cluster.replication.settings import Settings
@@ -30,14 +30,26 @@ class Process:
         self.world, self.node, self.kept_bytes = world, node, kept_bytes
         self.disk = Disk()
         self.blocks: dict[int, list[bytes]] = {}
+        self.own: dict[int, list[bytes]] = {}
+        """The logs that were this node's alone, by location: what is in blocks begins with them."""
         self.known = 0
         self.start()
 
     def start(self) -> None:
         self.visible = {location: [*rows] for location, rows in self.blocks.items()}
+        for location, rows in self.own.items():
+            self.visible.setdefault(location, []).extend(rows[len(self.blocks.get(location, [])) :])
         self.applied_at_once: list[int] = []
-        self.host = Host(self.disk, self.node, Counters(node=self.node), self, LIMITS, kept_bytes=self.kept_bytes)
+        self.host = Host(
+            self.disk, self.node, Counters(node=self.node), self, LIMITS, kept_bytes=self.kept_bytes,
+            own=lambda record, _: self.ended(record.location),
+        )  # fmt: skip
         self.learn()
+
+    def ended(self, location: int) -> LocationState | None:
+        """What a location is as this node's own log of it ends."""
+        count = len(self.own.get(location, []))
+        return LocationState(count, ((1, count),), bytes(15) + b"o", count) if count else None
 
     def crash(self) -> None:
         """All that was not synced is gone, and the process is back."""
@@ -90,6 +102,7 @@ class Process:
             mine = self.host.find(location)
             assert mine is not None
             assert not mine.shows(0, op.sequence), "it is said to be visible before it is"
+            assert op.sequence > len(self.own.get(location, [])), "an op sequence is given twice"
             if op.kind in WRITES:
                 self.visible.setdefault(location, []).append(op.body)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.metadata.test_rules import Cluster
 from tests.replicas.hosts import Process, World
-from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetGoals, SetReplication
+from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetGoals, SetReplication, Share
 from tsdb.cluster.metadata.records import Interval, LocationRecord, Member
 from tsdb.cluster.replicas.failover import Failover
 from tsdb.cluster.replicas.moving import (
@@ -58,15 +58,15 @@ class Copy:
 
 
 class Moving(World):
-    """One seed is one run."""
+    """One seed is one run. ``alone``: it begins with a node that has it for itself, and several are to have it."""
 
-    def __init__(self, seed: int, factor: int = 3) -> None:
+    def __init__(self, seed: int, factor: int = 3, *, alone: bool = False) -> None:
         self.chance = random.Random(seed)
         self.network = []
         self.requests = []
         self.schema = 0
         self.cluster = Cluster(len(MEMBERS))
-        assert self.cluster.do(SetReplication(0, factor)) == ()
+        assert self.cluster.do(SetReplication(0, 1 if alone else factor)) == ()
         self.cluster.do(ChangeSchema.of([CreateDatabase("shared")]))
         self.failover = Failover()
         self.now = 0.0
@@ -78,6 +78,28 @@ class Moving(World):
         self.loss = self.chance.choice([0.0, 0.1, 0.3])
         self.number = 0
         self.nodes = {node: Process(self, node, 0) for node in MEMBERS}
+        if alone:
+            self._begin_alone(factor)
+
+    def _begin_alone(self, factor: int) -> None:
+        """Until the metadata say that others can have it as well, which its node has not heard."""
+        locations = [each for each in self.state.all(LocationRecord) if each.database == DATABASE]
+        process = self[locations[0].leader]
+        for _ in range(self.chance.randint(1, 30)):
+            self.own_write(process, self.chance.choice(locations).location)
+            if self.chance.random() < 0.1:
+                process.flush(*process.freeze())
+        assert self.cluster.do(SetReplication(DATABASE, factor)) == ()
+        assert self.cluster.do(Share(DATABASE)) == ()
+
+    def own_write(self, process: Process, location: int) -> None:
+        """Into a log that is this node's alone: it is acknowledged when it is there."""
+        own = process.own.setdefault(location, [])
+        self.number += 1
+        body = b"%d at %d" % (self.number, location)
+        own.append(body)
+        process.visible.setdefault(location, []).append(body)
+        self.told[body] = [Written(0, 1, len(own), 1)]
 
     @property
     def state(self) -> Any:
@@ -123,6 +145,10 @@ class Moving(World):
         location = self.chance.choice([*self.records])
         node = self.records[location][0].leader
         if node in self.away:
+            return
+        if self[node].own and not self[node].host.known:
+            # It has not heard yet that others are to have it.
+            self.own_write(self[node], location)
             return
         self.number += 1
         body = b"%d at %d" % (self.number, location)
@@ -209,6 +235,7 @@ class Moving(World):
             for rows in (process.visible, process.blocks):
                 for location in self.records:
                     rows.pop(location, None)
+            process.own = {}
             self.begun_again += 1
             process.learn()
 
@@ -309,6 +336,8 @@ class Moving(World):
             assert all(each == rows[0] for each in rows)
             assert len(rows[0]) == len(set(rows[0]))
             mine = {body for body in acknowledged if body.endswith(b"at %d" % location)}
+            sequences = [answer.sequence for body in mine if isinstance(answer := self.told[body][0], Written)]
+            assert len(sequences) == len({*sequences}), "an op sequence is given twice"
             assert mine <= {*rows[0]}, f"{len(mine - {*rows[0]})} acknowledged writes are gone"
         for node in MEMBERS:
             if node not in at.voters:

@@ -16,8 +16,8 @@ def few_locations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 3)
 
 
-def run(seed: int, steps: int = STEPS) -> Moving:
-    moving = Moving(seed)
+def run(seed: int, steps: int = STEPS, *, alone: bool = False) -> Moving:
+    moving = Moving(seed, alone=alone)
     for _ in range(steps):
         moving.step()
     moving.heal()
@@ -28,6 +28,11 @@ def run(seed: int, steps: int = STEPS) -> Moving:
 @pytest.mark.parametrize("seed", range(30))
 def test_what_was_acknowledged_is_at_all_voters_once(seed: int) -> None:
     run(seed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_logs_that_were_one_node_s_alone_go_on_as_replicas(seed: int) -> None:
+    run(seed, 300, alone=True)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -57,4 +62,4 @@ def test_the_runs_move_copy_and_acknowledge_much() -> None:
 @pytest.mark.parametrize("first", range(0, 4_000, 400))
 def test_many_runs(first: int) -> None:
     for seed in range(first, first + 400):
-        run(seed)
+        run(seed, alone=seed % 3 == 0)
