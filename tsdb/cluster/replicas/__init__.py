@@ -1,8 +1,9 @@
 """The replicas of a node: the core of replication (``tsdb.cluster.replication``) over this node's disk and connections.
 
-A *shared* database is one with a replication factor above one, or that once had one: each of its locations has a log
-that several nodes have, and what is in it becomes points when a majority of them has it on disk. One that a node has
-for itself becomes shared there, before anything of it goes elsewhere (``sharing``).
+A *shared* database is one whose logs are such as several nodes can have: made with a replication factor above one, or
+made such when it was to get more replicas or to move (``Ring.shared``). Each of its locations has a log that its voters
+have, and what is in it becomes points when a majority of them has it on disk, be that one node. One that a node has for
+itself becomes shared there, before anything of it goes elsewhere (``sharing``).
 
 Life of a write. ``shared.Shared`` is asked at the node that leads, gets the ops' bodies from the caller's thread, and
 hands them to ``host.Host`` in the committer's thread, where the replicas are. The host feeds their cores and drains

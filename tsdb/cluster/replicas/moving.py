@@ -10,7 +10,8 @@ lost, and from what leaders know of their followers, so whoever leads next goes 
    without one where it is not to be, then without one that does not answer. When that is active the node drops what
    it had.
 
-A database that is not shared, at a node that drains, becomes one first (``sharing``).
+A database that is not shared, at a node that drains, becomes one first (``sharing``). Of one that is to have a single
+replica the same node keeps all locations: whoever leads another one of them hands it over first.
 
 2 and 3 are a location's leader's to decide (``changes``), which knows who has what: an epoch without a voter must find
 a majority of the others good, or nothing could be written any more. A voter that cannot catch up leaves first, all its
