@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -98,6 +99,17 @@ def test_a_wiped_node_comes_back_as_another_one_when_the_old_one_is_given_up(clu
     gone = node.metadata.get(Member, 3)
     assert gone is not None
     assert gone.gone
+
+
+def test_a_node_that_could_not_listen_is_no_member(cluster: Together) -> None:
+    place = cluster.place(2)
+    with (
+        socket.create_server((place.host, place.port)),
+        pytest.raises(StartupError, match=f"cannot listen for nodes on {place.host}:{place.port}: "),
+    ):
+        cluster.start(2, join=1)
+    assert [each.node for each in cluster.report(1).nodes] == [1]
+    assert cluster.start(2, join=1).engine.node == 2
 
 
 def test_an_address_that_a_node_has_no_more_is_forgotten(cluster: Together) -> None:

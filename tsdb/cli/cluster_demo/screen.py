@@ -83,7 +83,8 @@ class Screen:
         writer = self._writer
         if writer is None:
             return line.append(what)
-        line.append(f"{writer.points:,} points acknowledged, {self._rate.of(writer.points):,.0f}/s")
+        rate = self._rate.of(writer.points)
+        line.append(f"{writer.points:,} points acknowledged" + ("" if rate is None else f", {rate:,.0f}/s"))
         silent = time.monotonic() - writer.latest
         if silent > SILENT_S:
             line.append(f", none for {silent * 1e3:,.0f} ms", "yellow")
@@ -91,14 +92,14 @@ class Screen:
 
 
 class _Rate:
-    """Of a number that grows, over the last seconds."""
+    """Of a number that grows, over the last seconds; None where nobody has looked at it then."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[float, int]] = []
 
-    def of(self, number: int) -> float:
+    def of(self, number: int) -> float | None:
         now = time.monotonic()
         self._seen = [each for each in self._seen if each[0] > now - 2.5]
         self._seen.append((now, number))
         (first, least), (last, most) = self._seen[0], self._seen[-1]
-        return (most - least) / (last - first) if last > first else 0.0
+        return (most - least) / (last - first) if last > first else None

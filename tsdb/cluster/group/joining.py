@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,7 @@ def _identify(engine: Engine, identity: Identity) -> Identity:
 def _joined(engine: Engine, known: Identity, place: Place, tls: NodeTls) -> tuple[Identity, list[Member]]:
     """Ask to be a member; under the same uuid the answer is the same, however often it is asked."""
     assert place.join is not None
+    _check_free(place)
     new = NewMember(known.uuid.bytes, ((CLUSTER, place.address),), name=tls.name)
     try:
         answer = _asked(place.join, control.Join(new), tls)
@@ -105,6 +107,19 @@ def _joined(engine: Engine, known: Identity, place: Place, tls: NodeTls) -> tupl
         if peer.address and peer.name
     ]
     return known, members
+
+
+def _check_free(place: Place) -> None:
+    """Before the others know of this node, and wait for it where another one listens. Raises StartupError."""
+    try:
+        found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        family, kind, proto, _, address = found[0]
+        with socket.socket(family, kind, proto) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        text = f"cannot listen for nodes on {place.host}:{place.port}: {error.strerror or error}"
+        raise StartupError(text) from None
 
 
 def _asked(address: str, request: control.Join, tls: NodeTls) -> control.Response:
