@@ -371,7 +371,7 @@ class Exchange:
             self._body_bytes -= held
             if (mine := from_.answered.get(ask.number)) is not None and mine.stream is stream:
                 del from_.answered[ask.number]
-        with contextlib.suppress(StreamBroken, TimeoutError, KeyError):
+        with contextlib.suppress(StreamBroken):
             await self._reply(peer, encode(Answer(ask.number, reply), found))
 
     async def _answer_of(
@@ -386,10 +386,13 @@ class Exchange:
         return await self.answers.answer(peer, ask.question, body, stream)
 
     async def _reply(self, peer: int, payload: Octets) -> None:
-        """Raises StreamBroken, TimeoutError, KeyError."""
+        """Raises StreamBroken."""
         try:
             async with asyncio.timeout(CONNECT_S):
                 stream = await self._paths.open_stream(peer)
+        except (TimeoutError, KeyError):
+            raise StreamBroken(f"node {peer} cannot be reached") from None
+        try:
             await stream.send(payload, AFTER_BYTES)
         except ProgramLimitExceeded:
             log.warning("an answer of %d bytes for node %d is too long", len(payload), peer)
