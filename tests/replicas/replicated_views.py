@@ -14,8 +14,8 @@ from tests.cluster.setting import START
 from tests.continuous.history import QUERIES, History
 from tests.fixtures.waiting import until
 from tests.group.together import Together
-from tsdb.cluster.metadata.commands import Assign
-from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.metadata.commands import Assign, SetReplication
+from tsdb.cluster.metadata.records import LocationRecord, Ring
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.errors import CannotConnectNow, QueryCanceled, TsdbError
@@ -226,3 +226,31 @@ class ReplicatedHistory(History):
     def _floor_in(self, view: View) -> int:
         floor = view.catalog.find(self.name).find("cpu").floor_ns
         return -(2**63) if floor is None else floor
+
+
+class GrownHistory(ReplicatedHistory):
+    """One node has the database for itself; it begins to be shared where otherwise another one would lead, as in the
+    middle of a refresh."""
+
+    def __init__(self, together: Together, queries: Queries, seed: int, *views: str) -> None:
+        before = together.nodes[1].metadata.group.replication_factor
+        together.nodes[1].agreement.propose(SetReplication(0, 1))
+        super().__init__(together, queries, seed, *views)
+        together.nodes[1].agreement.propose(SetReplication(0, before))
+
+    @property
+    def is_shared(self) -> bool:
+        ring = self.node.metadata.get(Ring, self.database.number)
+        return ring is not None and ring.is_shared
+
+    def elect(self, heir: int = 0) -> None:
+        if self.is_shared:
+            super().elect(heir)
+        else:
+            self.node.agreement.propose(SetReplication(self.database.number, self.random.choice([1, 3])))
+            if self.random.random() < 0.7:
+                until(lambda: self.is_shared)
+
+    def unite(self) -> None:
+        if self.is_shared:
+            super().unite()

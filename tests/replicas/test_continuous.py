@@ -13,7 +13,7 @@ from tests.cluster.setting import START
 from tests.continuous.history import QUERIES
 from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
-from tests.replicas.replicated_views import LEVELS, ReplicatedHistory
+from tests.replicas.replicated_views import LEVELS, GrownHistory, ReplicatedHistory
 from tests.replicas.replicated_world import begun
 from tsdb.cluster.group.control import Done, Replicate
 from tsdb.cluster.metadata.records import ContinuousRecord
@@ -48,6 +48,10 @@ def queries() -> Iterator[Queries]:
 def _run(together: Together, queries: Queries, seed: int, steps: int, *views: str, kills: float = 0.0) -> None:
     history = ReplicatedHistory(together, queries, seed, *views)
     history.kills = kills
+    _go(history, steps)
+
+
+def _go(history: ReplicatedHistory, steps: int) -> None:
     for _ in range(steps):
         history.step()
         history.check()
@@ -144,3 +148,13 @@ def test_a_node_that_gets_a_copy_does_not_know_what_was_deleted_before(together:
 @pytest.mark.parametrize("seed", range(100, 130))
 def test_reads_are_the_plain_query_in_long_histories(together: Together, queries: Queries, seed: int) -> None:
     _run(together, queries, seed, 100, list(QUERIES)[seed % len(QUERIES)], kills=1.0)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(200, 220))
+def test_reads_are_the_plain_query_while_one_replica_becomes_several(
+    together: Together, queries: Queries, seed: int
+) -> None:
+    history = GrownHistory(together, queries, seed, list(QUERIES)[seed % len(QUERIES)])
+    _go(history, 60)
+    assert history.is_shared
