@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,20 @@ def test_a_tombstone_stays_until_every_block_was_looked_through(tmp_path: Path) 
         setting.reopen()
         assert len(setting.seen()) == 6
         assert setting.metric("tombstones") == 0
+
+
+@pytest.mark.parametrize("news_bytes", [0, compactor.NEWS_BYTES])
+def test_the_log_names_the_tables_and_says_nothing_of_little_work(
+    news_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compactor, "NEWS_BYTES", news_bytes)
+    caplog.set_level(logging.INFO, "tsdb.storage")
+    with Setting(tmp_path, **quiet()) as setting:
+        write_blocks(setting, [1], [2])
+        assert compact(setting)
+        named = f'in "{setting.series.name}" of "{setting.database.name}")'
+    said = [each for each in caplog.messages if each.startswith("compacted ")]
+    assert [named in each for each in said] == ([] if news_bytes else [True])
 
 
 def test_a_block_without_a_hidden_row_is_not_written_again(tmp_path: Path) -> None:

@@ -6,13 +6,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from tsdb.errors import AdminShutdown, QueryCanceled, TsdbError
+from tsdb.model.schema import Database, Series
 from tsdb.model.store import Compaction, VacuumProgress
 from tsdb.storage import state
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, delete_values
@@ -44,6 +45,8 @@ RETRY_SECONDS_MAX = 300.0
 # A round of tasks is carried out with one swap, and lost if it is interrupted.
 ROUND_ROWS = 1 << 20
 ROUND_BLOCKS = 512
+# Smaller ones are no news, those of the rehearsal at a start (``server.warm``) for one.
+NEWS_BYTES = 1 << 16
 # After so long the plan is made anew: there may be something more urgent.
 PLAN_SECONDS = 10.0
 # How long a request waits for RocksDB's own compactions, and how often it asks for them.
@@ -319,7 +322,7 @@ class Compactor:
             self.history.count("seconds", time.monotonic() - started)
         took_place = {id(outcome) for outcome in done}
         ended = [self._ended(*each) for each in outcomes if id(each[0]) in took_place and each[0].removed]
-        _log(ended)
+        _log(version.catalog.series_by_number, ended)
         return ended
 
     def _announce(self, values: Values, tasks: Sequence[Task], number: int) -> None:
@@ -432,13 +435,19 @@ class _Progress:
         self._shown(self._now)
 
 
-def _log(done: Sequence[Compaction]) -> None:
+def _log(known: Mapping[int, tuple[Database, Series]], done: Sequence[Compaction]) -> None:
     """One line for all that one swap has changed."""
+
+    def name(number: int) -> str:
+        found = known.get(number)
+        return f"series {number}, which was dropped" if found is None else f'"{found[1].name}" of "{found[0].name}"'
+
     if done:
-        log.info(
+        log.log(
+            logging.INFO if sum(each.bytes_in for each in done) >= NEWS_BYTES else logging.DEBUG,
             "compacted %d blocks of %d rows and %d bytes to %d of %d rows and %d bytes (%s)",
             *(sum(each.blocks_in for each in done), sum(each.rows_in for each in done)),
             *(sum(each.bytes_in for each in done), sum(each.blocks_out for each in done)),
             *(sum(each.rows_out for each in done), sum(each.bytes_out for each in done)),
-            ", ".join(sorted({f"{each.reason} in series {each.series}" for each in done})[:8]),
+            ", ".join(sorted({f"{each.reason} in {name(each.series)}" for each in done})[:8]),
         )
