@@ -9,12 +9,21 @@ whichever way it got there.
     with Run(parts_max=8) as run:
         …                             a scan says ``reads(3)``, a read of a disk ``may_wait()``
     run.parts                         how many it looked at
+
+One thing it need not wait for before it goes on: whether what it reads here is all there is, which other nodes say
+(``validations``). It reads what is there meanwhile, and whoever runs it waits for the *validation* before the result
+is given to anybody; where that says no, all is done again in a thread.
 """
 
 from __future__ import annotations
 
 import threading
+from concurrent.futures import Future
 from types import TracebackType
+from typing import TypeAlias
+
+Validations: TypeAlias = list["Future[bool]"]
+"""Each comes true where what was read is as new as it has to be."""
 
 
 class MayWait(Exception):
@@ -23,10 +32,12 @@ class MayWait(Exception):
 
 class Run:
     """What one thread does meanwhile. ``parts_max``: it must not wait, and not look at more parts of series than that
-    (blocks, runs of a head and so many of its rows); None: it may take its time."""
+    (blocks, runs of a head and so many of its rows); None: it may take its time. ``validations``: where those are put
+    that its result then waits for; None: it waits for none."""
 
-    def __init__(self, parts_max: int | None = None) -> None:
+    def __init__(self, parts_max: int | None = None, validations: Validations | None = None) -> None:
         self.parts_max = parts_max
+        self.validations = validations
         self.parts = 0
         self._outer: Run | None = None
 
@@ -56,6 +67,12 @@ def may_wait() -> None:
     run = _own.run
     if run is not None and run.parts_max is not None:
         raise MayWait
+
+
+def validations() -> Validations | None:
+    """Where to put what the result of this thread's run is to wait for; None: it would be given as it is."""
+    run = _own.run
+    return None if run is None else run.validations
 
 
 def reads(parts: int) -> None:

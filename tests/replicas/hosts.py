@@ -101,7 +101,7 @@ class Process:
         for location, op in ops:
             mine = self.host.find(location)
             assert mine is not None
-            assert not mine.shows(0, op.sequence), "it is said to be visible before it is"
+            assert mine.shown[1] < op.sequence, "it is said to be visible before it is"
             assert op.sequence > len(self.own.get(location, [])), "an op sequence is given twice"
             if op.kind in WRITES:
                 self.visible.setdefault(location, []).append(op.body)
@@ -112,7 +112,7 @@ class Process:
         for mark in marks:
             mine = self.host.find(mark.location)
             assert mine is not None
-            assert mine.shows(0, mark.sequence)
+            assert mine.shown[1] >= mark.sequence
         schema = self.known
         for mark in marks:
             self.host.marks.digest(mark.location, mark.sequence, repr(self.visible.get(mark.location)).encode(), schema)

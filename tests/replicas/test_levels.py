@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,11 +17,13 @@ from tests.replicas.replicated import HOUR, Replicated
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.shared import Shared
+from tsdb.cluster.replicas.sights import see
 from tsdb.errors import CannotConnectNow
 from tsdb.http.options import HttpOptions
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
 from tsdb.model.store import TIME_NS, ScanRequest, View
+from tsdb.prompt import MayWait, Run, Validations
 from tsdb.session import patience
 from tsdb.types import INT8
 
@@ -112,6 +115,76 @@ def test_what_is_visible_when_a_round_is_won_is_read_at_once(
         assert turns_of(node) == 1
         shared._host.version += 1
         assert turns_of(node) == 0
+
+
+def at_once(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
+    """What is read where nobody may wait, and whether that was valid."""
+    waiting: Validations = []
+    with Run(parts_max=10_000, validations=waiting):
+        found = read(cluster, node, ANYWHERE)
+    (validation,) = waiting
+    return found, validation.result(60)
+
+
+def test_what_is_read_before_its_round_is_won_is_valid_if_nothing_was_missing(
+    cluster: Replicated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    leader, other = cluster.leader(), cluster.follower()
+    for node in (leader, other):
+        until(lambda: at_once(cluster, node)[1])  # noqa: B023
+        assert at_once(cluster, node)[0] == [1, 2, 3]
+    locations = [each.number for each in cluster.database(other).locations]
+    with monkeypatch.context() as patch:
+        # What a follower shows that has not heard of the next write.
+        shared = other.agreement.shared
+        assert isinstance(shared, Shared)
+        sight = see(other.engine, shared._host, locations, locations)
+        cluster.write([4], START + HOUR)
+        patch.setattr("tsdb.cluster.replicas.shared.see", lambda *_: sight)
+        assert at_once(cluster, other) == ([1, 2, 3], False)
+    cluster.everywhere([1, 2, 3, 4])
+    for node in (leader, other):
+        assert until(lambda: (found := at_once(cluster, node))[1] and found[0]) == [1, 2, 3, 4]  # noqa: B023
+    # While something is just becoming visible nobody looks.
+    shared._host.version += 1
+    with pytest.raises(MayWait):
+        at_once(cluster, other)
+    shared._host.version += 1
+    for place in [place for place, each in cluster.nodes.items() if each is not other]:
+        cluster.together.stop(place)
+    assert at_once(cluster, other) == ([1, 2, 3, 4], False)
+
+
+def test_small_queries_of_any_node_need_no_thread_and_see_all_that_was_acknowledged(
+    cluster: Replicated, ports: SqlPorts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "SELECT time, v FROM cpu WHERE host = 'a' AND v > 0 AND time < '2030-01-01'"
+    trips: list[object] = []
+    submit = ports._pool.submit
+
+    def counted(*arguments: Any) -> Any:
+        trips.append(arguments)
+        return submit(*arguments)
+
+    monkeypatch.setattr(ports._pool, "submit", counted)
+    cluster.write([1, 2, 3])
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(ports.connect(node, "shared")) for node in cluster.nodes.values()]
+
+        def trips_of(connection: psycopg.Connection, expected: int) -> int:
+            before = len(trips)
+            assert len(connection.execute(text).fetchall()) == expected
+            return len(trips) - before
+
+        for number in range(4, 10):
+            for connection in connections:
+                until(lambda: trips_of(connection, number - 1) == 0)  # noqa: B023
+            cluster.write([number], START + number * HOUR)
+            # Whoever has not heard of it yet finds that out.
+            for connection in connections:
+                trips_of(connection, number)
 
 
 def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) -> None:

@@ -155,6 +155,13 @@ class Execution:
         except MayWait:
             return None
 
+    def may_run_twice(self, plan: Plan) -> bool:
+        """Whether a query may be run and, before anybody has seen what it gives, again: what it calls has no effects,
+        and it does not read what its transaction has read."""
+        query = plan.query
+        repeatable = self._transaction.state is State.BLOCK and self._repeatable()
+        return query is not None and not query.has_effects and not repeatable
+
     def pace_of(self, plan: Plan) -> Pace | None:
         """By which a query that is to run may run at once. What the transaction has written is looked at row by row."""
         return None if self._transaction.pending else plan.pace
@@ -351,10 +358,8 @@ class Execution:
             raise
 
     def _patience_of(self, running: _Running) -> Patience | None:
-        """For another node to answer; None where the query must not be run twice: what it calls has effects, or it
-        reads what its transaction has read."""
-        query = running.plan.query
-        if query is None or query.has_effects or (self._transaction.state is State.BLOCK and self._repeatable()):
+        """For another node to answer; None where the query must not be run twice."""
+        if not self.may_run_twice(running.plan):
             return None
         if self._patience is None or self._patience.cancellation is not running.cancellation:
             self._patience = Patience(running.cancellation)

@@ -15,7 +15,7 @@ from tsdb.session.core import Core
 from tsdb.session.exchange import Exchange, Timer
 from tsdb.session.planning import Plan
 from tsdb.session.portals import Portal, PreparedStatement
-from tsdb.session.rowset import Done, RowSource, RowStream, begun
+from tsdb.session.rowset import Done, RowSource, RowStream, begun, let_go
 from tsdb.sql.statement import Utility
 from tsdb.types import BY_OID, UNKNOWN, SqlType
 from tsdb.wire import BINARY_FORMAT, TEXT_FORMAT, Bind, Close, Describe, Event, Execute, Malformed, Parse, format_codes
@@ -179,7 +179,8 @@ async def _start_portal(exchange: Exchange, portal: Portal, plan: Plan, limit: i
             return found
         return begun(found, partial(_stream, core, portal), limit, core.cancellation.check)
 
-    return await exchange.work.at_pace(core.execution.pace_of(plan), run)
+    undo = let_go if core.execution.may_run_twice(plan) else None
+    return await exchange.work.at_pace(core.execution.pace_of(plan), run, undo)
 
 
 async def _continue(exchange: Exchange, portal: Portal, limit: int | None) -> None:

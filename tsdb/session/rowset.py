@@ -369,6 +369,12 @@ def begun(
     return stream
 
 
+def let_go(result: Done | RowStream) -> None:
+    """Of what nobody will see."""
+    if isinstance(result, RowStream):
+        result.source.rowset.close()
+
+
 class LimitedRowset:
     """The next rows of a cursor, as FETCH gives them; closing it leaves the cursor open."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from tsdb.session import commands, copying
 from tsdb.session.exchange import Exchange, Timer, stream_of
 from tsdb.session.planning import Plan
-from tsdb.session.rowset import Done, Rowset, RowStream, begun
+from tsdb.session.rowset import Done, Rowset, RowStream, begun, let_go
 from tsdb.sql.statement import Statement, Utility
 
 
@@ -120,7 +120,12 @@ async def _planned(exchange: Exchange, statement: Statement, *, alone: bool) -> 
     known = core.execution.known(statement, context)
     if known is None:
         return await exchange.work(plan_and_run)
-    return await exchange.work.at_pace(core.execution.pace_of(known), partial(run, known))
+    undo = _undo if core.execution.may_run_twice(known) else None
+    return await exchange.work.at_pace(core.execution.pace_of(known), partial(run, known), undo)
+
+
+def _undo(planned: tuple[Plan, Done | RowStream]) -> None:
+    let_go(planned[1])
 
 
 async def _plan_utility(exchange: Exchange, statement: Utility) -> Plan:

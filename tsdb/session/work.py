@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tsdb.errors import TsdbError
-from tsdb.prompt import MayWait
+from tsdb.prompt import MayWait, Validations
 from tsdb.session.budget import Budget, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.patience import NotYet
@@ -33,6 +33,8 @@ _LOOK_S = 0.25
 WaitEvent = tuple[str, str]
 FOR_TURN: WaitEvent = ("Extension", "QueryTurn")
 FOR_MEMORY: WaitEvent = ("Extension", "ResultMemory")
+# No node says for longer whether what was read is valid; then it is read again where that may be waited for.
+_VALID_S = 1.0
 FOR_NODE: WaitEvent = ("Extension", "AnotherNode")
 
 
@@ -70,23 +72,56 @@ class Work:
             except NotYet as refused:
                 await self._pause(refused.seconds)
 
-    async def at_pace(self, pace: Pace | None, function: Callable[[], T]) -> T:
-        """As a call; ``function`` runs a query that has not begun, and ``pace`` says whether it may run here."""
+    async def at_pace(self, pace: Pace | None, function: Callable[[], T], undo: Callable[[T], None] | None = None) -> T:
+        """As a call; ``function`` runs a query that has not begun, and ``pace`` says whether it may run here.
+
+        With ``undo``, which lets go of what it has made, it may read what has to be validated before that is given.
+        """
         parts_max = pace.parts_max() if pace is not None else None
         if pace is None or parts_max is None:
             return await self(function if pace is None else partial(pace.measured, function))
         if self._kept_s > SHORT_S:
             self._kept_s = 0.0
             await asyncio.sleep(0)
+        validations: Validations | None = None if undo is None else []
+        made: list[T] = []
         began = time.perf_counter()
         try:
-            return pace.at_once(function, parts_max)
+            made.append(pace.at_once(function, parts_max, validations))
         except (MayWait, Crowded, NoTurn):
             pass
+        except Exception:
+            if not validations:
+                raise
+            # With all there is it may be another error, or none.
         finally:
             self.turn.leave()
             self._kept_s += time.perf_counter() - began
+        if made and (undo is None or not validations or await self._holds(pace, validations, partial(undo, made[0]))):
+            return made[0]
         return await self(partial(pace.measured, function))
+
+    async def _holds(self, pace: Pace, validations: Validations, undo: Callable[[], None]) -> bool:
+        """Whether what was made may be given. Raises QueryCanceled."""
+        valid = False
+        try:
+            valid = await self._are_valid(validations)
+        finally:
+            if not valid:
+                self.later(undo)
+        if not valid:
+            pace.was_void()
+        return valid
+
+    async def _are_valid(self, validations: Validations) -> bool:
+        """Raises QueryCanceled."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + _VALID_S
+        while validations:
+            validation = asyncio.wrap_future(validations.pop())
+            if not await self._within(validation, end - loop.time()) or not validation.result():
+                return False
+        return True
 
     async def _in_thread(self, function: Callable[[], T]) -> T:
         cancellation = self._cancellation()
@@ -138,16 +173,20 @@ class Work:
 
     async def _pause(self, seconds: float) -> None:
         """Raises QueryCanceled."""
-        over = asyncio.get_running_loop().create_future()
+        await self._within(asyncio.get_running_loop().create_future(), seconds)
+
+    async def _within(self, awaited: asyncio.Future[Any], seconds: float) -> bool:
+        """Wait for another node, for so long; whether it is done. Raises QueryCanceled."""
         cancellation = self._cancellation()
-        cancellation.wait(over.cancel)
+        cancellation.wait(awaited.cancel)
         self._waits(FOR_NODE)
         try:
-            await asyncio.wait([over], timeout=seconds)
+            done, _ = await asyncio.wait([awaited], timeout=seconds)
             cancellation.check()
+            return bool(done)
         finally:
             self._waits(None)
-            cancellation.waited(over.cancel)
+            cancellation.waited(awaited.cancel)
 
     async def ended(self) -> None:
         """Until nothing of this session runs in a thread."""

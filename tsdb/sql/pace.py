@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tsdb.prompt import MayWait, Run
+from tsdb.prompt import MayWait, Run, Validations
 
 T = TypeVar("T")
 
@@ -48,10 +48,11 @@ class Pace:
         self._learn(run, busy + time.thread_time())
         return made
 
-    def at_once(self, function: Callable[[], T], parts_max: int) -> T:
-        """Run a statement that must not wait. Raises MayWait: then nothing has happened."""
+    def at_once(self, function: Callable[[], T], parts_max: int, validations: Validations | None = None) -> T:
+        """Run a statement that must not wait. Raises MayWait: then nothing has happened. Where ``validations`` are
+        given, what comes of it holds if these come true."""
         began, busy = time.perf_counter(), -time.thread_time()
-        run = Run(parts_max)
+        run = Run(parts_max, validations)
         try:
             with run:
                 made = function()
@@ -71,6 +72,10 @@ class Pace:
             # One by one: of a kind that is long now and then few of the long ones hold up others.
             self._skips -= 1
         return made
+
+    def was_void(self) -> None:
+        """What one gave that ran at once was not valid, and it had to be run again in a thread."""
+        self._backed_off()
 
     def _learn(self, run: Run, busy_s: float) -> None:
         if busy_s <= SHORT_S:

@@ -44,10 +44,6 @@ class Mine:
             self.shown = self.replica.applied
         self.lead = self.replica.lead or (0, 0)
 
-    def shows(self, epoch: int, sequence: int) -> bool:
-        """Whether what is committed of an epoch up to there is visible. Any thread may look."""
-        return self.shown[0] >= epoch and self.shown[1] >= sequence
-
     def agrees(self, number: int, epoch: int) -> bool:
         """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has
         been promised only later epochs follow."""

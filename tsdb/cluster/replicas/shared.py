@@ -22,6 +22,7 @@ from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
 from tsdb.cluster.replicas.reading import Opening, having, question_of
 from tsdb.cluster.replicas.rounds import Agreed, Rounds
+from tsdb.cluster.replicas.sights import see
 from tsdb.cluster.replicas.turns import Turns
 from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Part, Writing, parts_of
 from tsdb.errors import (
@@ -36,7 +37,7 @@ from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.freshness import Freshness, Level, Ops, Token
 from tsdb.model.store import ReplicaDifference, RevertedOp
 from tsdb.model.store import Written as Stored
-from tsdb.prompt import may_wait
+from tsdb.prompt import may_wait, validations
 from tsdb.storage.append import Append
 from tsdb.storage.engine import Engine
 from tsdb.storage.view import StorageView
@@ -158,6 +159,10 @@ class Shared:
 
         ``whole`` are all locations of the database.
         """
+        if fresh.level is Level.LINEARIZABLE:
+            found = self._open_unvalidated(locations, whole, follows=fresh.anywhere)
+            if found is not None:
+                return found
         may_wait()
         if fresh.level is Level.LINEARIZABLE:
             found = self._open_agreed(locations, whole, follows=fresh.anywhere)
@@ -187,6 +192,27 @@ class Shared:
     def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
         return self._engine.view(), self._host.applied_of(whole)
 
+    def _open_unvalidated(self, locations: Sequence[int], whole: Sequence[int], *, follows: bool) -> Opened | None:
+        """What there is now, while a round says whether that is all there is: where somebody waits for that before
+        anything is given of it."""
+        waiting = validations()
+        if waiting is None or waiting:
+            return None
+        sight = see(self._engine, self._host, locations, whole)
+        if sight is None:
+            return None
+        valid: Future[bool] = Future()
+
+        def agreed(found: Agreed | None) -> None:
+            if valid.set_running_or_notify_cancel():
+                valid.set_result(found is not None and sight.is_enough(found))
+
+        if not self._rounds.begin(locations, agreed, follows=follows):
+            sight.view.close()
+            return None
+        waiting.append(valid)
+        return Opened(sight.view, sight.applied, {})
+
     def _open_agreed(self, locations: Sequence[int], whole: Sequence[int], *, follows: bool) -> Opened | None:
         """By a round; None where that does not say enough. Raises CannotConnectNow for a follower that has not come as
         far as its leader."""
@@ -213,25 +239,12 @@ class Shared:
             raise _not_in_time() from None
 
     def _open_at_once(self, agreed: Agreed, whole: Sequence[int]) -> Opened | None:
-        """In any thread, as long as nothing is just becoming visible: what ``_open_at`` opens, or None where the
-        replicas have something to do first."""
-        host = self._host
-        version, found = host.version, [*agreed.led, *agreed.followed]
-        before = [host.find(location) for location in found]
-        needs: dict[int, int] = {}
-        for location, mine in zip(found, before, strict=True):
-            epoch, needed = agreed.followed.get(location) or (agreed.led[location], 0)
-            if mine is None or (location in agreed.led and mine.lead[0] != epoch) or not mine.shows(epoch, needed):
-                return None
-            needs[location] = needed or mine.lead[1]
-        view = self._engine.view()
-        opened = Opened(view, host.shown_of(whole), needs)
-        # The points of a replica go only after it.
-        is_there = all(host.find(location) is mine for location, mine in zip(found, before, strict=True))
-        if version % 2 or host.version != version or not is_there:
-            view.close()
-            return None
-        return opened
+        """None where the replicas have something to do first."""
+        sight = see(self._engine, self._host, [*agreed.led, *agreed.followed], whole)
+        if sight is None or sight.is_enough(agreed):
+            return None if sight is None else sight.opened(agreed)
+        sight.view.close()
+        return None
 
     def _open_at(self, agreed: Agreed, whole: Sequence[int], future: Future[Opened | None]) -> None:
         """In the committer's thread. What is led in these epochs still, and applied, has all that was acknowledged when

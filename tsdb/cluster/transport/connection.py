@@ -226,7 +226,8 @@ class Connection:
             if silence_ns >= self._settings.times.silence_ns:
                 self._close()
                 raise Silent(f"nothing was heard for {silence_ns / 1e9:.3g} s")
-            if now.monotonic_ns - self._pinged_ns >= self._settings.times.ping_ns:
+            # Pings of one side and their answers let both hear that the other one is there.
+            if self._dialed is not None and now.monotonic_ns - self._pinged_ns >= self._settings.times.ping_ns:
                 self._send_ping(now)
 
     def _violated(self, why: str) -> None:
