@@ -19,6 +19,7 @@ A round that fails for any reason says no more than that: then whoever leads is 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -89,6 +90,8 @@ class _Round:
     needed: Mapping[int, Sequence[Place]]
     told: Told
     spare: dict[int, Ask]
+    began: float = 0.0
+    is_late: bool = False
     left: set[int] = field(default_factory=set)
     agreed: set[int] = field(default_factory=set)
     followed: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -126,6 +129,9 @@ class Rounds:
         self._rounds: dict[int, _Round] = {}
         self._number = 0
         self._late: set[int] = set()
+        # One for all rounds: most end long before, and each timer wakes the loop.
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
 
     def begin(self, locations: Iterable[int], told: Told, *, follows: bool) -> bool:
         """Ask; ``told`` hears of it on the event loop. False: by the metadata it is not for this node to ask, since it
@@ -175,18 +181,35 @@ class Rounds:
             asking.told(Agreed(asking.led, asking.followed) if asking.is_won else None)
             return
         self._rounds[number] = asking
-        self._loop.call_later(SOON_S, self._ask_others, number)
-        self._loop.call_later(PATIENCE_S, self._end, number)
+        asking.began = self._loop.time()
+        self._look_at(asking)
+
+    def _look_at(self, asking: _Round) -> None:
+        due = asking.began + (PATIENCE_S if asking.is_late else min(SOON_S, PATIENCE_S))
+        if due < self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._due, self._timer = due, self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        """Whether rounds take too long."""
+        self._due, self._timer = math.inf, None
+        now = self._loop.time()
+        for number, asking in [*self._rounds.items()]:
+            if now >= asking.began + PATIENCE_S:
+                self._end(number)
+            elif now >= asking.began + SOON_S and not asking.is_late:
+                self._ask_others(number, asking)
+        for asking in self._rounds.values():
+            self._look_at(asking)
 
     def _ask_spare(self, asking: _Round, node: int) -> None:
         if self._send(node, asking.spare.pop(node)):
             asking.left.add(node)
 
-    def _ask_others(self, number: int) -> None:
+    def _ask_others(self, number: int, asking: _Round) -> None:
         """Who was asked first is late, and not asked first again until it answers."""
-        asking = self._rounds.get(number)
-        if asking is None:
-            return
+        asking.is_late = True
         self._late |= asking.left
         for node in [*asking.spare]:
             self._ask_spare(asking, node)

@@ -53,6 +53,7 @@ def replicated(state: State, message: Repl) -> None:
         state.fresh_ns, state.fresh_sequence = message.lead_ns, message.commit
     reading.look_at_tokens(state)
     state.ack_to = message.sender
+    state.ack_round = max(state.ack_round, message.round)
 
 
 def hear_commit(state: State, commit: int) -> None:

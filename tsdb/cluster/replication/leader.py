@@ -85,7 +85,7 @@ def _needs_snapshot(state: State, to: int, peer: Peer) -> None:
         state.snapshots.append(to)
 
 
-def _send(state: State, to: int, peer: Peer, ops: tuple[Op, ...]) -> None:
+def _send(state: State, to: int, peer: Peer, ops: tuple[Op, ...], round: int = 0) -> None:
     log = state.log
     # Of who needs a snapshot only a sign of life is wanted.
     previous = max(peer.next - 1, log.base)
@@ -93,7 +93,7 @@ def _send(state: State, to: int, peer: Peer, ops: tuple[Op, ...]) -> None:
     commit = log.commit if state.active else 0
     state.send(
         Repl(state.replica, to, state.location, state.epoch, previous, log.epoch_at(previous), ops, commit,
-             state.reads.confirmed_ns if state.active else NEVER)
+             state.reads.confirmed_ns if state.active else NEVER, round)
     )  # fmt: skip
 
 
@@ -115,6 +115,8 @@ def acknowledged(state: State, message: Ack) -> None:
     if message.match:
         peer.probing = peer.sent = False
         peer.snapshot_until = NEVER
+    if message.round:
+        reading.beat_answered(state, message)
     advance(state)
     replicate(state, message.sender)
 
@@ -203,10 +205,13 @@ def tick(state: State) -> None:
         state.answers += state.waiting.expired(state.ticks, log.commit, QUORUM, log.epoch_at)
     if state.ticks % settings.heartbeat_ticks:
         return
+    number = reading.tick(state) if state.active else 0
     for to, peer in state.peers.items():
         peer.sent = False
+        # Who may have another log answers by something else than an acknowledgement.
+        acknowledges = not peer.probing and peer.next > log.base
+        if number and not acknowledges:
+            reading.ask(state, to, number)
         if peer.next > log.last or peer.next <= log.base or not peer.probing:
-            _send(state, to, peer, ())
+            _send(state, to, peer, (), number if acknowledges else 0)
         replicate(state, to)
-    if state.active:
-        reading.tick(state)

@@ -109,7 +109,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 class Repl(msgspec.Struct, frozen=True, array_like=True, tag=10):
     """Ops that follow (``previous``, ``previous_epoch``), the leader's high watermark, and how fresh that is:
-    ``lead_ns`` is when the last round of heartbeats began that a majority has answered. Without ops a sign of life."""
+    ``lead_ns`` is when the last round of heartbeats began that a majority has answered. Without ops a sign of life.
+    With ``round`` it asks what ``Beat`` asks, and what acknowledges it says that as well."""
 
     sender: int
     to: int
@@ -120,16 +121,18 @@ class Repl(msgspec.Struct, frozen=True, array_like=True, tag=10):
     ops: tuple[Op, ...]
     commit: int
     lead_ns: int
+    round: int = 0
 
 
 class Ack(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """My log is yours through ``match``, compared in this epoch, and durable."""
+    """My log is yours through ``match``, compared in this epoch, and durable. With ``round`` a ``BeatAck``, too."""
 
     sender: int
     to: int
     location: int
     epoch: int
     match: int
+    round: int = 0
 
 
 class Gap(msgspec.Struct, frozen=True, array_like=True, tag=12):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tsdb.cluster.replication.clients import Busy, Fate, NotLeader, ReadAt, TokenReverted
 from tsdb.cluster.replication.log import Log
-from tsdb.cluster.replication.messages import Beat, BeatAck
+from tsdb.cluster.replication.messages import Ack, Beat, BeatAck
 from tsdb.cluster.replication.reads import TokenRead
 from tsdb.cluster.replication.state import Role, State
 
@@ -20,21 +20,35 @@ def linearizable(state: State, id: int) -> None:
         state.answer(Busy(id, "too many reads wait"))
     else:
         state.reads.next.append((id, state.log.commit))
-        if not state.reads.rounds:
-            _ask(state)
+        _ask_for_next(state)
+
+
+def _ask_for_next(state: State) -> None:
+    """Unless others wait for a round: with those that come meanwhile they share the next one."""
+    reads = state.reads
+    if reads.next and not reads.is_awaited and len(reads.rounds) < ROUNDS_MAX:
+        _ask(state)
 
 
 def _ask(state: State) -> None:
-    """A read never joins a round that began before it came: answers to that may be older than what it must see."""
-    reads = state.reads
-    number = reads.begin(state.now_ns) if len(reads.rounds) < ROUNDS_MAX else reads.number
+    number = _begin(state)
     for to in state.voters:
-        if to != state.replica:
-            state.send(Beat(state.replica, to, state.location, state.epoch, number))
+        ask(state, to, number)
     _agreed(state, state.replica, number)
 
 
-def beat_answered(state: State, message: BeatAck) -> None:
+def _begin(state: State) -> int:
+    """A read never joins a round that began before it came: answers to that may be older than what it must see."""
+    reads = state.reads
+    return reads.begin(state.now_ns) if len(reads.rounds) < ROUNDS_MAX else reads.number
+
+
+def ask(state: State, to: int, number: int) -> None:
+    if to in state.voters and to != state.replica:
+        state.send(Beat(state.replica, to, state.location, state.epoch, number))
+
+
+def beat_answered(state: State, message: BeatAck | Ack) -> None:
     if message.epoch == state.epoch and message.sender in state.voters and state.heard_from(message.sender):
         _agreed(state, message.sender, message.round)
 
@@ -45,13 +59,21 @@ def _agreed(state: State, replica: int, number: int) -> None:
     for id, sequence in reads.confirm(state.voters, state.majority):
         # Of earlier epochs everything is below the barrier, and what this one acknowledges it has applied before.
         state.answer(ReadAt(id, state.log.epoch_at(sequence), sequence, state.barrier))
-    if reads.next and not reads.rounds:
+    _ask_for_next(state)
+
+
+def tick(state: State) -> int:
+    """A round per heartbeat: reads whose round was lost are served by it, and followers learn how fresh they are.
+
+    Its number, if heartbeats are to ask it: who has one to acknowledge may do so later. 0: somebody waits for the
+    answers, and it was asked.
+    """
+    if state.reads.next or state.reads.is_awaited:
         _ask(state)
-
-
-def tick(state: State) -> None:
-    """A round per heartbeat: reads whose round was lost are served by it, and followers learn how fresh they are."""
-    _ask(state)
+        return 0
+    number = _begin(state)
+    _agreed(state, state.replica, number)
+    return number
 
 
 def session(state: State, id: int, epoch: int, sequence: int, ticks: int) -> None:

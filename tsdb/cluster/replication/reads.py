@@ -43,6 +43,11 @@ class Reads:
     def __len__(self) -> int:
         return len(self.next) + sum(len(each.reads) for each in self.rounds) + len(self.tokens)
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether reads wait for a round that is on its way."""
+        return any(each.reads for each in self.rounds)
+
     def begin(self, now_ns: int) -> int:
         """The number of a new round, for all reads that have none."""
         self.number += 1

@@ -85,6 +85,7 @@ class State:
         self.fresh_ns = NEVER
         self.fresh_sequence = 0
         self.ack_to = NOBODY
+        self.ack_round = 0
         self.promise_to = NOBODY
         self.fetch_at = 0
         self.markers: dict[int, tuple[int, bytes]] = {}
@@ -144,6 +145,7 @@ class State:
         self.step_down(NOBODY)
         self.verified = self.commit_heard = 0
         self.ack_to = self.promise_to = NOBODY
+        self.ack_round = 0
         self.leader = NOBODY
 
     def step_down(self, leader: int) -> None:
@@ -178,7 +180,8 @@ class State:
             self.promise_to = NOBODY
         if self.ack_to and (written or self.verified <= self.log.stable):
             match = min(self.verified, self.log.stable)
-            self.send(Ack(self.replica, self.ack_to, self.location, self.promised, match))
+            self.send(Ack(self.replica, self.ack_to, self.location, self.promised, match, self.ack_round))
+            self.ack_round = 0
             if self.verified <= self.log.stable:
                 self.ack_to = NOBODY
 
