@@ -48,6 +48,14 @@ def test_the_last_database_that_leaves_a_node_is_said(caplog: pytest.LogCaptureF
     assert caplog.messages == ["this node no longer has a replica of database 7 (1 location)"]
 
 
+def test_what_becomes_shared_was_here_before(caplog: pytest.LogCaptureFixture) -> None:
+    watched = LeadLog(HERE)
+    watched.start([])
+    one_by_one(watched, voters=(HERE,), learners=(1,), leader=HERE)
+    watched.say(State())
+    assert caplog.messages == ["node 2 leads database 7 (32 locations)"]
+
+
 def test_what_was_and_is_no_more_between_two_looks_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
     watched = LeadLog(HERE)
     watched.start(LOCATIONS)

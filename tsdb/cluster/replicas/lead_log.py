@@ -48,7 +48,8 @@ class LeadLog:
         leads: Counter[tuple[int, int, int]] = Counter()
         held: Counter[tuple[int, bool]] = Counter()
         for location, record in self._changed.items():
-            before, was_here = self._said.get(location, (0, False))
+            # One that is heard of for the first time and has one replica had it before its log became shared.
+            before, was_here = self._said.get(location, (0, record.voters == (self._node,)))
             leader, is_here = self._said[location] = self._seen(record)
             if is_here != was_here:
                 held[record.database, is_here] += 1
