@@ -20,8 +20,8 @@ demo: $(READY) ## Start a server, load an hour of metrics, query it
 	@$(BIN)/python -m tsdb demo $(ARGS)
 
 # A test that hangs ends the run after ten minutes, and what all threads do is printed. The longest test takes one minute.
-test: kernels ## Run the tests, files side by side on two cores (ARGS="-k name" for some)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+test: kernels ## Run the tests, files side by side, three for two cores since many wait (ARGS="-k name" for some)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		--max-worker-restart 0 -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true $(ARGS)
 
 check: $(READY) ## Everything CI runs: lint, types, floors, tests
