@@ -213,16 +213,20 @@ class Exchange:
 
     # Asking, on the event loop
 
-    async def ask(self, peer: int, question: Question, body: Octets = b"", seconds: float = ANSWER_S) -> Reply:
+    async def ask(
+        self, peer: int, question: Question, body: Octets = b"", seconds: float = ANSWER_S,
+        connect_s: float = CONNECT_S,
+    ) -> Reply:  # fmt: skip
         """Raises CannotConnectNow, NoAnswer, and what the other node refuses it with."""
-        return (await self.ask_for(peer, question, body, seconds))[0]
+        return (await self.ask_for(peer, question, body, seconds, connect_s))[0]
 
     async def ask_for(
-        self, peer: int, question: Question, body: Octets = b"", seconds: float = ANSWER_S
-    ) -> tuple[Reply, memoryview]:
+        self, peer: int, question: Question, body: Octets = b"", seconds: float = ANSWER_S,
+        connect_s: float = CONNECT_S,
+    ) -> tuple[Reply, memoryview]:  # fmt: skip
         """The reply and its body."""
         one = _One()
-        number = await self.begin(peer, question, one, body)
+        number = await self.begin(peer, question, one, body, connect_s)
         try:
             async with asyncio.timeout(seconds):
                 reply, found = await one.future
@@ -232,14 +236,16 @@ class Exchange:
             self.forget(number)
         return reply, found
 
-    async def begin(self, peer: int, question: Question, taker: Taker, body: Octets = b"") -> int:
+    async def begin(
+        self, peer: int, question: Question, taker: Taker, body: Octets = b"", connect_s: float = CONNECT_S
+    ) -> int:
         """Send a question; its number. The taker hears of all that comes until it is forgotten.
 
-        Raises CannotConnectNow: then it was not sent.
+        Raises CannotConnectNow: then it was not sent. A connection is waited for for ``connect_s``.
         """
         number = next(self._numbers)
         try:
-            async with asyncio.timeout(CONNECT_S):
+            async with asyncio.timeout(connect_s):
                 stream = await self._paths.open_stream(peer)
         except (TimeoutError, KeyError):
             raise self._unreachable(peer) from None

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tsdb.cluster.metadata.agreement import Agreement
-from tsdb.cluster.routing.exchange import Exchange, NoAnswer
+from tsdb.cluster.routing.exchange import CONNECT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts
 from tsdb.cluster.routing.moments import since_at, views_at
@@ -36,6 +36,9 @@ WAIT_S = 10.0
 AGAIN_S = 0.2
 """It looks again after so long, and sooner at first: a lead that is handed over is soon somebody else's."""
 FIRST_AGAIN_S = 0.025
+GONE_S = 0.25
+"""A node that others may lead for is waited for no longer until there is a connection: it may be gone for good, and
+meanwhile another one leads."""
 
 
 class Here(Protocol):
@@ -192,6 +195,9 @@ class Router:
         """Whether it is worth waiting for somebody else to lead."""
         return isinstance(why, _Moved) or any(self._ring.others_may_lead(part.location.number) for part in parts)
 
+    def _patience_s(self, locations: Collection[int]) -> float:
+        return GONE_S if locations and all(map(self._ring.others_may_lead, locations)) else CONNECT_S
+
     async def _look_again(self, pause: float) -> float:
         """After a pause; the next one's length."""
         await asyncio.sleep(pause)
@@ -216,7 +222,9 @@ class Router:
                 for part in parts
             )
             question = WriteParts(self._here.catalog.version, database.number, sent, numbered(producer), outcome.acks)
-            reply = await self._exchange.ask(node, question, b"".join(part.step.bodies[0] for part in parts))
+            body = b"".join(part.step.bodies[0] for part in parts)
+            patience_s = self._patience_s([part.location.number for part in parts])
+            reply = await self._exchange.ask(node, question, body, connect_s=patience_s)
         except NoAnswer as error:
             if producer is not None:
                 return parts, CannotConnectNow(str(error))
@@ -324,7 +332,7 @@ class Router:
             self._here.catalog.version, led, tuple(packing.sent), tuple(map(len, packing.blobs)), numbered(producer),
             acks,
         )  # fmt: skip
-        return await self._exchange.ask(node, question, b"".join(packing.blobs))
+        return await self._exchange.ask(node, question, b"".join(packing.blobs), connect_s=self._patience_s(numbers))
 
 
 class _Doing:

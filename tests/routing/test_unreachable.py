@@ -1,4 +1,4 @@
-"""A node that cannot be reached while it is answered: ``tsdb.cluster.routing.exchange``."""
+"""Nodes that cannot be reached when they are asked, or while they are answered: ``tsdb.cluster.routing.exchange``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tsdb.cluster.routing.exchange import Exchange, Outgoing, Stream
 from tsdb.cluster.routing.messages import Answer, Ask, Done, Failed, LookAtSizes, Question, Reply, decode, encode
 from tsdb.cluster.transport.frames import Octets
+from tsdb.errors import CannotConnectNow
 
 ASKER = 2
 
@@ -74,3 +75,18 @@ def test_who_cannot_be_reached_while_it_is_answered_may_ask_again(
     assert isinstance(answer.reply, Failed)
     assert answer.reply.error == "CannotConnectNow"
     assert not caplog.records
+
+
+def test_who_is_not_connected_is_waited_for_for_as_long_as_who_asks_says() -> None:
+    class Nowhere(Paths):
+        async def open_stream(self, peer: int) -> Stream:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def ask() -> None:
+        exchange = Exchange(Nowhere(KeyError()), asyncio.get_running_loop(), str)
+        async with asyncio.timeout(60):
+            await exchange.ask(ASKER, LookAtSizes(), seconds=3600, connect_s=0.01)
+
+    with pytest.raises(CannotConnectNow):
+        asyncio.run(ask())
