@@ -16,6 +16,7 @@ from tests.group.together import Together
 from tests.replicas.replicated_world import leader_of
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.group.control import Done, Replicate
+from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
 from tsdb.cluster.routing import arrow, exchange, remote
@@ -63,9 +64,16 @@ class Four:
         leader = self.leader()
         others = [place for place, node in self.nodes.items() if node is not asked and place != leader]
         stopped = [leader, others[0]]
+        # A majority is enough for what was read, and the one that stays need not be of it.
+        until(lambda: len({str(self._log_ends(place)) for place in (leader, *others)}) == 1)
         for place in stopped:
             self.together.stop(place)
         return stopped
+
+    def _log_ends(self, place: int) -> list[tuple[int, tuple[int, int, int, int]]]:
+        group = self.nodes[place].agreement
+        assert isinstance(group, Group)
+        return sorted(group.replicas.host.log_ends().items())
 
     def start(self, place: int) -> None:
         self.together.start(place)
