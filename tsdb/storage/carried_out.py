@@ -2,7 +2,8 @@
 
 A tombstone is kept as long as a block holds versions that it may hide: older ones in its time range, if the block was
 neither written nor looked through since the tombstone showed. It is judged only when a head that was frozen after it is
-in blocks: then no older version is in a head any more, and none can come back from the log.
+in blocks: then no older version is in a head any more, and none can come back from the log. Masks (``copies.masking``)
+are on disk before that, and stay there until they are judged (``Shard.unjudged``).
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ def keep_tombstones(
 ) -> dict[int, tuple[AnyTombstone, ...]]:
     """The tombstones of the next version, whose ``blocks`` are given; those of other than ``series`` stay (None: all).
 
-    Of the ``judged`` ones those that are needed go to disk, and those that are not go from it.
+    Of the ``judged`` ones those that are needed go to disk, and those that are not go from it. What is on disk and is
+    not judged stays there.
     """
     judged_ids = {id(stone) for stone in judged}
+    stays = judged_ids | {id(stone) for stone in shard.stones_on_disk.values()}
     kept: dict[int, tuple[AnyTombstone, ...]] = {}
     needed: list[AnyTombstone] = []
     for number, stones in shard.version.tombstones.items():
@@ -41,7 +44,7 @@ def keep_tombstones(
             left = [s for s in stones if id(s) not in judged_ids or bool(hit_blocks(shard, s, found).any())]
             left_ids = {id(stone) for stone in left}
             shard.forget_tombstones(batch, (stone for stone in stones if id(stone) not in left_ids))
-        needed += [stone for stone in left if id(stone) in judged_ids]
+        needed += [stone for stone in left if id(stone) in stays]
         if left:
             kept[number] = tuple(left) if len(left) < len(stones) else stones
     _store_tombstones(batch, shard.stones_on_disk, needed)
@@ -65,8 +68,13 @@ def _store_tombstones(batch: Batch, on_disk: dict[bytes, AnyTombstone], needed: 
             batch.delete("tombstones", key)
             del on_disk[key]
     for stone in wanted.values():
-        ordinal = 0
-        while (key := keys.tombstone_key(stone.series, stone.counter, ordinal)) in on_disk:
-            ordinal += 1
-        batch.put("tombstones", key, encode_tombstone(stone))
-        on_disk[key] = stone
+        put_tombstone(batch, on_disk, stone)
+
+
+def put_tombstone(batch: Batch, on_disk: dict[bytes, AnyTombstone], stone: AnyTombstone) -> None:
+    """A tombstone that is not ``on_disk`` goes there."""
+    ordinal = 0
+    while (key := keys.tombstone_key(stone.series, stone.counter, ordinal)) in on_disk:
+        ordinal += 1
+    batch.put("tombstones", key, encode_tombstone(stone))
+    on_disk[key] = stone

@@ -24,6 +24,7 @@ from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
 from tsdb.storage.copies.leaving import leave_database
+from tsdb.storage.copies.masking import is_masked, mask_locations
 from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.free import check_free
@@ -364,6 +365,22 @@ class Engine:
     def forget_points(self, database: int, also: Callable[[Batch], None]) -> bool:
         """In the committer's thread: this node has no replica of a database any more. See ``leave_database``."""
         return leave_database(self._shard, self._compactor.retired, database, also)
+
+    def mask_locations(
+        self, database: int, intervals: Sequence[tuple[int, int]], also: Callable[[Batch], None]
+    ) -> None:
+        """In the committer's thread: locations of a database, all of those in the hash intervals [low, high), leave
+        this node, and others stay. ``also`` puts what belongs to it into the same batch, which is durable when this
+        returns; their points are hidden from then on. They may come again when ``is_masked`` is false. See
+        ``copies.masking``. Raises ProgramLimitExceeded."""
+        mask_locations(self._shard, database, intervals, also)
+        # What is in heads of them becomes blocks without them, soon and in any case.
+        self._committer.call(self._after_change)
+
+    def is_masked(self, database: int, intervals: Sequence[tuple[int, int]]) -> bool:
+        """Whether points of locations in these hash intervals [low, high) that left are still hidden here, so that a
+        copy of them would be hidden, too. Any thread may ask."""
+        return is_masked(self._shard.version, database, intervals)
 
     def apply(self, ops: Sequence[Logged]) -> None:
         """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""

@@ -46,5 +46,6 @@ def install(shard: Shard, flushed: Flushed) -> None:
         if series in shard.indexes:
             shard.indexes[series].mark_durable(count)
     shard.frozen_bytes -= head.bytes
+    shard.unjudged = {stone: number for stone, number in shard.unjudged.items() if number > head.number}
     shard.publish(blocks=blocks, tombstones=tombstones, frozen=version.frozen[1:])
     shard.hosted.flushed(head.replicas)

@@ -23,6 +23,7 @@ from tsdb.model.store import Producer
 from tsdb.storage import identity, keys, metadata, state
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.block import delete_values as delete_block_values
+from tsdb.storage.carried_out import hit_blocks, keep_tombstones
 from tsdb.storage.decoded import Decoded, Logged
 from tsdb.storage.flusher import flush_now
 from tsdb.storage.garbage import uncollected
@@ -53,6 +54,7 @@ def recover(path: Path, options: Options) -> Shard:
             )
         with uncollected():
             shard = _load(path, rocks, options)
+            _forget_carried_out(shard)
             _Replay(shard).run()
     except DataCorrupted as error:
         rocks.close()
@@ -98,6 +100,22 @@ def _load(path: Path, rocks: Rocks, options: Options) -> Shard:
     shard = Shard(path, rocks, options, version, log, producers, indexes)
     shard.stones_on_disk = stones
     return shard
+
+
+def _forget_carried_out(shard: Shard) -> None:
+    """Tombstones that hide nothing in blocks: masks of rows that were in a head, and are not in the log any more."""
+    version = shard.version
+    done = {
+        series
+        for series, stones in version.tombstones.items()
+        if not all(hit_blocks(shard, stone, version.blocks.get(series, SeriesBlocks())).any() for stone in stones)
+    }
+    if done:
+        batch = shard.rocks.batch()
+        tombstones = keep_tombstones(shard, batch, list(shard.stones_on_disk.values()), version.blocks, done)
+        state.put_counter(batch, shard.log.counter)
+        shard.write_durably(batch)
+        shard.publish(tombstones=tombstones)
 
 
 def _delete_unfinished(rocks: Rocks, catalog: Catalog, blocks: Mapping[int, SeriesBlocks]) -> None:

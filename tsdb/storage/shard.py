@@ -67,6 +67,10 @@ class Shard:
         self.producers = producers
         self.indexes = indexes
         self.stones_on_disk: dict[bytes, AnyTombstone] = {}
+        self.unjudged: dict[AnyTombstone, int] = {}
+        """Masks of which older rows may be in heads: not to be judged before the head of this number is in blocks."""
+        # That of the newest mask.
+        self._masked_head = 0
         self.live_bytes = 0
         self.frozen_bytes = 0
         self.live_since_ns: int | None = None
@@ -265,6 +269,13 @@ class Shard:
         self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
         self._grown.update(rows)
 
+    def publish_masks(self, masks: Sequence[AnyTombstone]) -> None:
+        """Tombstones that are on disk, and in no log, hide rows from here on. The live head, which may have some of
+        these, is to be frozen."""
+        self._masked_head = self._frozen_count + 1
+        self.unjudged.update(dict.fromkeys(masks, self._masked_head))
+        self.apply({}, masks)
+
     def publish_copied(self, blocks: Mapping[int, SeriesBlocks], series: Iterable[int]) -> None:
         """Points that came as blocks from another node are visible from here on; they are of these series."""
         self.publish(blocks=blocks, tagsets=self._tagsets(series))
@@ -300,11 +311,12 @@ class Shard:
             self.write_durably(batch)
 
     def freezes_now(self) -> bool:
-        """Is the live head so large or so old that it should be flushed?"""
+        """Is the live head so large or so old that it should be flushed, or does a mask wait for that?"""
         if self.live_since_ns is None or len(self.version.frozen) >= self.options.frozen_max:
             return False
         age = self.options.clock.now_ns() - self.live_since_ns
-        return self.live_bytes >= self.options.live_bytes or age >= self.options.head_age_ns
+        is_masked = self._masked_head > self._frozen_count
+        return is_masked or self.live_bytes >= self.options.live_bytes or age >= self.options.head_age_ns
 
     def freezes_under_pressure(self) -> bool:
         """Should the live head be flushed early, because a writer waits for room and nothing else will make some?"""
@@ -377,6 +389,7 @@ class Shard:
         version, dropped = self.version, set(gone)
         stones = self.stones_on_disk.items()
         self.stones_on_disk = {key: stone for key, stone in stones if stone.series not in dropped}
+        self.unjudged = {stone: number for stone, number in self.unjudged.items() if stone.series not in dropped}
         for series in dropped:
             self.indexes.pop(series, None)
             self._deleted.pop(series, None)

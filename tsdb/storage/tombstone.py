@@ -29,7 +29,7 @@ MAX_KEYS = 1 << 20
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Tombstone:
-    """A DELETE by time and tags, in one ring location.
+    """A DELETE by time and tags, in one ring location; or a mask (``copies.masking``).
 
     ``series`` is its number; the hash interval is [low, high); ``counter`` is the DELETE's point sequence (0 in the
     body of an op that has none yet); times are [range_low, range_high) in ns, NS_MAX as the end holds every point.

@@ -31,8 +31,8 @@ class Outcome:
         return [header for header in self.task.blocks if header.block_id not in kept]
 
 
-def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judged: int, number: int) -> list[Outcome]:
-    """Make outcomes real; ``judged`` is the version they were made in, ``number`` that of their record.
+def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], made_in: int, number: int) -> list[Outcome]:
+    """Make outcomes real; ``made_in`` is the version they were made in, ``number`` that of their record.
 
     Returns those that took place. A series that was dropped meanwhile takes its new blocks with it.
     """
@@ -51,9 +51,10 @@ def swap(shard: Shard, retired: RetiredBlocks, outcomes: Sequence[Outcome], judg
         for header in outcome.added:
             batch.put("blocks", header.key, header.to_bytes())
     removed = [header for outcome in done for header in outcome.removed]
-    blocks = _swapped(version.blocks, done, judged)
+    blocks = _swapped(version.blocks, done, made_in)
     touched = {outcome.task.series for outcome in done}
-    tombstones = keep_tombstones(shard, batch, list(shard.stones_on_disk.values()), blocks, touched)
+    judged = [stone for stone in shard.stones_on_disk.values() if stone not in shard.unjudged]
+    tombstones = keep_tombstones(shard, batch, judged, blocks, touched)
     state.delete_flushing(batch, number)
     # A tombstone or a row that goes may have been all that showed how far the counter had come (invariant 3).
     state.put_counter(batch, shard.log.counter)
