@@ -20,6 +20,9 @@ LOCATIONS_PER_DATABASE = 32
 
 _HASH_INPUT = struct.Struct(">qqqq")
 
+# Half-open intervals [low, high) of places on the ring.
+Intervals = tuple[tuple[int, int], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -39,6 +42,17 @@ def equal_locations(first_number: int, count: int) -> tuple[Location, ...]:
 def bucket_hash(database: int, series: int, bucket: int, slot: int = 0) -> int:
     """The place of a bucket on its database's ring, 0 … 2**64 − 1."""
     return mmh3.hash64(_HASH_INPUT.pack(database, series, bucket, slot), signed=False)[0]
+
+
+def intervals_of(locations: Iterable[Location]) -> Intervals:
+    """The intervals of the ring that locations cover: ascending, those that touch each other as one."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted((location.low, location.high) for location in locations):
+        if found and found[-1][1] == low:
+            found[-1] = found[-1][0], high
+        else:
+            found.append((low, high))
+    return tuple(found)
 
 
 def location_of(locations: Sequence[Location], place: int) -> Location:

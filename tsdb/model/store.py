@@ -20,6 +20,7 @@ from tsdb.model.continuous import Progress, Spans
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
+from tsdb.model.ring import Intervals
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.summaries import CellRequest, Groups, SummaryCells
 from tsdb.model.time import NS_MAX, NS_MIN
@@ -99,7 +100,8 @@ class ScanRequest:
     ``prune=False`` reads everything in range and ignores tags, bounds and ``newest``: for comparing. ``cells``: the
     scan may say some points in summary cells instead.
 
-    ``within``: only rows in these spans (disjoint, ascending [low, high) in ns) are there, also without pruning.
+    Only rows ``within`` these spans (disjoint, ascending [low, high) in ns), and in buckets that hash into these
+    intervals of the database's ``ring``, are there, also without pruning; what is newest is so among them. None: all.
     """
 
     series: Series
@@ -111,6 +113,7 @@ class ScanRequest:
     newest: Newest | None = None
     cells: CellRequest | None = None
     within: Spans | None = None
+    ring: Intervals | None = None
 
 
 @dataclass(slots=True)

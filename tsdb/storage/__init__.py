@@ -24,7 +24,8 @@ time, tag sets and bounds on fields (``field_bounds``), gathered by window (``wi
 (``selection``). Parts that overlap nothing pass straight; where they overlap (``overlap``), what tombstones hide goes
 first (``visibility``, by ``rules`` and ``hidden_keys`` that are kept between reads), then versions of equal keys are
 merged (``scan``, ``merge``), and batches leave (``batches``). A scan for an aggregate first takes what it can from the
-blocks' summaries (``summary_scan``), and reads the other rows.
+blocks' summaries (``summary_scan``), and reads the other rows. A scan of some intervals of the ring judges all of these
+by the buckets that their times are in (``buckets``).
 
 A start: ``recovery`` loads the index, deletes what a crash left unfinished, and replays the op logs from the flushed
 positions, each op checked by number and by the chain of hashes.

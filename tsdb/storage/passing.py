@@ -19,10 +19,11 @@ from tsdb.model.schema import Column
 from tsdb.model.store import ScanStatistics
 from tsdb.storage.batches import Piece
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN
+from tsdb.storage.buckets import ALL, Buckets
 from tsdb.storage.hot import HotColumn, locate, read_columns
 from tsdb.storage.part import BlockPart, Part, look_up, read_field, stored_numbers
 from tsdb.storage.row_bounds import RowBounds
-from tsdb.storage.selection import Int64s, Mask, Selection, in_time, of_tagsets
+from tsdb.storage.selection import Int64s, Mask, Selection, in_time, narrow, of_tagsets
 from tsdb.storage.windows import Window
 from tsdb.types import Kind
 
@@ -49,14 +50,15 @@ class Chosen:
 
 
 class Passing:
-    """The rows of such parts in a window that are of a ``wanted`` tag set and within ``bounds``, with these fields.
+    """The rows of such parts in a window that are of a ``wanted`` tag set, in ``buckets`` (None: in any) and within
+    ``bounds``, with these fields.
 
     ``keep``: the columns of bounds are few enough to be kept for the next scan.
     """
 
     def __init__(
         self, fields: Sequence[Column], wanted: Mask | None, bounds: RowBounds, statistics: ScanStatistics,
-        *, tags: bool, times: bool, sequences: bool, keep: bool,
+        *, tags: bool, times: bool, sequences: bool, keep: bool, buckets: Buckets | None = None,
     ) -> None:  # fmt: skip
         self._fields = fields
         self._numbers = [number for column in fields for number in stored_numbers(column)]
@@ -66,6 +68,7 @@ class Passing:
         self._bounds = bounds
         self._statistics = statistics
         self._keep = keep
+        self._buckets = buckets
         self._tags = tags
         self._times = times
         self._sequences = sequences
@@ -93,12 +96,15 @@ class Passing:
 
     def _chosen(self, parts: Sequence[Part], window: Window) -> list[Chosen]:
         """The rows of parts; what is hot of them is looked up, and no other column of the fields is fetched."""
-        look_up([part for part in parts if _is_judged_by_times(part, window)], (TIME_COLUMN,))
+        judged = [part for part in parts if self._buckets is not None or _is_judged_by_times(part, window)]
+        look_up(judged, (TIME_COLUMN,))
         look_up(parts, self._bounds.columns)
         located = self._located(parts, window)
         found = []
         for at, part in enumerate(parts):
             selection, times = located[at] if at in located else self._read(part, window)
+            if self._buckets is not None:
+                selection, times = _in_buckets(part, selection, times, window, self._buckets)
             chosen = self._choose(part, selection, times)
             if chosen is None:
                 part.release()
@@ -223,6 +229,18 @@ class Passing:
 def _values(chosen: Chosen, column: Column) -> pa.Array | None:
     known = chosen.known.get(column.number)
     return read_field(chosen.part, column, chosen.selection.spans) if known is None else known
+
+
+def _in_buckets(
+    part: Part, selection: Selection, times: Int64s | None, window: Window, buckets: Buckets
+) -> tuple[Selection, Int64s | None]:
+    """The rows of a selection that are in wanted buckets, and their times if they are given."""
+    first, last = max(part.rectangle.min_time, window.low), min(part.rectangle.max_time, window.high - 1)
+    if not selection.rows or buckets.stretch(first, last) == ALL:
+        return selection, times
+    part.fetch((), times=True, sequences=False, keep=True)
+    left, inside = narrow(selection, buckets.keep(part.times(selection.spans) if times is None else times))
+    return left, None if times is None else inside.take(times)
 
 
 def _is_covered(part: Part, window: Window) -> bool:

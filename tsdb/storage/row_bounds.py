@@ -20,7 +20,7 @@ from tsdb.storage.field_bounds import is_usable
 from tsdb.storage.hot import BITS, HotColumn
 from tsdb.storage.pages import Spans
 from tsdb.storage.part import Part
-from tsdb.storage.selection import Selection, selected
+from tsdb.storage.selection import Selection, narrow, selected
 from tsdb.types import Kind
 
 Int64s = npt.NDArray[np.int64]
@@ -72,17 +72,9 @@ class RowBounds:
 
 
 def _left(selection: Selection, keep: Mask, columns: Mapping[int, pa.Array]) -> Narrowed | None:
-    rows = int(np.count_nonzero(keep))
-    if rows == 0:
+    left, inside = narrow(selection, keep)
+    if not left.rows:
         return None
-    if rows == selection.rows:
-        return Narrowed(selection, Spans(np.zeros(1, np.int64), np.array([rows]), rows), columns)
-    room = rows + 1
-    starts, stops, firsts, origin = (np.empty(room, np.int64) for _ in range(4))
-    count = _kept(selection.starts, selection.stops, keep, starts, stops, firsts, origin)
-    starts, stops, firsts = starts[:count], stops[:count], firsts[:count]
-    left = Selection(starts, stops, selection.tagsets[origin[:count]], rows)
-    inside = Spans(firsts, firsts + (stops - starts), rows)
     return Narrowed(left, inside, {number: selected(values, inside) for number, values in columns.items()})
 
 
@@ -146,28 +138,3 @@ def _mark_floats(values: npt.NDArray[np.float64], low: float, high: float, above
     """``above``: there is no upper bound, and NaN is above all numbers."""
     for i in range(len(values)):
         keep[i] &= (above & (values[i] != values[i])) | ((values[i] >= low) & (values[i] <= high))
-
-
-@kernel
-def _kept(
-    starts: Int64s, stops: Int64s, keep: Mask, out_starts: Int64s, out_stops: Int64s, firsts: Int64s, origin: Int64s
-) -> int:
-    """The stretches of rows that are kept: their rows, the first's place among all, and their range; how many."""
-    count = 0
-    at = 0
-    for i in range(len(starts)):
-        begin = -1
-        for row in range(starts[i], stops[i]):
-            if keep[at]:
-                if begin < 0:
-                    begin = row
-                    firsts[count] = at
-            elif begin >= 0:
-                out_starts[count], out_stops[count], origin[count] = begin, row, i
-                count += 1
-                begin = -1
-            at += 1
-        if begin >= 0:
-            out_starts[count], out_stops[count], origin[count] = begin, stops[i], i
-            count += 1
-    return count

@@ -28,7 +28,7 @@ from tsdb.storage.passing import KEPT_SHARE, PARTS_TOGETHER, Passing
 from tsdb.storage.row_bounds import RowBounds
 from tsdb.storage.rows import Rows
 from tsdb.storage.scan_input import ScanInput
-from tsdb.storage.selection import Int64s, Selection, in_time, of_tagsets
+from tsdb.storage.selection import Int64s, Selection, in_time, narrow, of_tagsets
 from tsdb.storage.windows import Window, cut_by_window
 
 BATCH_ROWS = 128 * 1024
@@ -61,6 +61,7 @@ class SeriesScan:
         self._passing = Passing(
             list(self._fields.values()), source.wanted, bounds, statistics,
             tags=self._has_tags, times=self._has_times, sequences=self._has_sequences, keep=rows <= KEPT_ROWS,
+            buckets=source.buckets,
         )  # fmt: skip
 
     def start(self, output: Output) -> Scan:
@@ -153,6 +154,9 @@ class SeriesScan:
         times = part.times(selection.spans)
         if not (low <= bounds.min_time and bounds.max_time < high):
             selection, inside = in_time(selection, times, low, high)
+            times = inside.take(times)
+        if self._source.buckets is not None and selection.rows:
+            selection, inside = narrow(selection, self._source.buckets.keep(times))
             times = inside.take(times)
         self._statistics.rows_read += selection.rows
         return selection, times

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.model.store import Moment
+from tsdb.storage.buckets import Buckets
 from tsdb.storage.part import BlockPart, Part, RunPart
 from tsdb.storage.selection import Mask
 from tsdb.storage.version import SeriesBlocks
@@ -23,13 +24,15 @@ Places = npt.NDArray[np.intp]
 class ScanInput:
     """Blocks, by their rising ``places`` in the ``index``, and ``runs`` of heads; and how their rows are judged.
 
-    ``wanted`` is a mask over tag set ids, None for all; [``low``, ``high``) the time range above retention's floor.
+    ``wanted`` is a mask over tag set ids, None for all; [``low``, ``high``) the time range above retention's floor;
+    ``buckets`` those whose rows are wanted, None for all.
     ``moment`` is held for as long as the scan is read, whatever becomes of its view: no block is deleted under it.
     """
 
     def __init__(
         self, index: SeriesBlocks, places: Places, runs: Sequence[RunPart], open_block: Callable[[int], BlockPart],
         low: int, high: int, wanted: Mask | None, visibility: Visibility, moment: Moment,
+        buckets: Buckets | None = None,
     ) -> None:  # fmt: skip
         self.index = index
         self.places = places
@@ -39,6 +42,7 @@ class ScanInput:
         self.wanted = wanted
         self.visibility = visibility
         self.moment = moment
+        self.buckets = buckets
         self._open_block = open_block
         self._opened: dict[int, BlockPart] = {}
 

@@ -175,6 +175,44 @@ def in_time(selection: Selection, times: Int64s, low: int, high: int) -> tuple[S
     return found, Spans(firsts, lasts, found.rows)
 
 
+def narrow(selection: Selection, keep: Mask) -> tuple[Selection, Spans]:
+    """The rows of a selection that are kept, and which of its rows that is; ``keep`` has all of them in order."""
+    rows = int(np.count_nonzero(keep))
+    if rows == selection.rows:
+        return selection, Spans(np.zeros(1, np.int64), np.array([rows]), rows)
+    room = rows + 1
+    starts, stops, firsts, origin = (np.empty(room, np.int64) for _ in range(4))
+    count = _kept(selection.starts, selection.stops, keep, starts, stops, firsts, origin)
+    starts, stops, firsts = starts[:count], stops[:count], firsts[:count]
+    left = Selection(starts, stops, selection.tagsets[origin[:count]], rows)
+    return left, Spans(firsts, firsts + (stops - starts), rows)
+
+
+@kernel
+def _kept(
+    starts: Int64s, stops: Int64s, keep: Mask, out_starts: Int64s, out_stops: Int64s, firsts: Int64s, origin: Int64s
+) -> int:
+    """The stretches of rows that are kept: their rows, the first's place among all, and their range; how many."""
+    count = 0
+    at = 0
+    for i in range(len(starts)):
+        begin = -1
+        for row in range(starts[i], stops[i]):
+            if keep[at]:
+                if begin < 0:
+                    begin = row
+                    firsts[count] = at
+            elif begin >= 0:
+                out_starts[count], out_stops[count], origin[count] = begin, row, i
+                count += 1
+                begin = -1
+            at += 1
+        if begin >= 0:
+            out_starts[count], out_stops[count], origin[count] = begin, stops[i], i
+            count += 1
+    return count
+
+
 def select(layout: Layout, wanted: Mask | None, times: Int64s | None, low: int, high: int) -> Selection:
     """The rows whose tag set is ``wanted`` and whose time is in [low, high).
 

@@ -2,7 +2,8 @@
 
 A cell is used when
 
-- all its rows are wanted (in the scan's range, above retention's floor, of a wanted tag set) and in one bucket,
+- all its rows are wanted (in the scan's range, above retention's floor, of a wanted tag set, in buckets that hash into
+  the wanted intervals of the ring) and in one bucket of the query,
 - no tombstone may hide one of them, and
 - in a keyed series no row of its tag set in another block or in the head has a time between its first and its last:
   then none of its rows has a version elsewhere. (A block with several versions of a key is not used.)
@@ -26,6 +27,7 @@ from tsdb.model.schema import Role
 from tsdb.model.store import ScanRequest, ScanStatistics
 from tsdb.model.summaries import COUNT, CellRequest, SummaryCells
 from tsdb.model.time import BUCKET_NS, NS_PER_SECOND, WINDOW_NS
+from tsdb.storage.buckets import NONE, SOME, Buckets
 from tsdb.storage.cut_cells import CutBlock, cut_blocks, taken_back
 from tsdb.storage.overlap import overlapping, overlaps
 from tsdb.storage.part import BlockPart, Part, stored_numbers
@@ -154,6 +156,8 @@ class SummaryScan:
                         layout[TAGSET, cells], layout[FIRST_TIME, cells], layout[LAST_TIME, cells], part.min_counter
                     )
                     found[cells][hidden & (found[cells] != choose.NOT_WANTED)] = choose.READ
+        if source.buckets is not None:
+            self._restrict(layout, found, source.buckets)
         if others is not None:
             found[_clashing(layout, others) & (found != choose.NOT_WANTED)] = choose.READ
         cut = found == choose.CUT
@@ -163,6 +167,15 @@ class SummaryScan:
             self._cut += cut_blocks(places, layout, counts, cut)
         self._leave_out(chosen)
         return chosen
+
+    def _restrict(self, layout: Int64s, found: npt.NDArray[np.int8], buckets: Buckets) -> None:
+        """Judge cells by the buckets that they are in, of which not all are wanted."""
+        cells = np.flatnonzero(found != choose.NOT_WANTED)
+        first = np.maximum(layout[FIRST_TIME, cells], self._source.low)
+        last = np.minimum(layout[LAST_TIME, cells], self._source.high - 1)
+        has = buckets.stretches(first, last)
+        found[cells[has == NONE]] = choose.NOT_WANTED
+        found[cells[has == SOME]] = choose.READ
 
     def _leave_out(self, chosen: _Chosen) -> None:
         """Parts that nothing is left of need not be read; the others are told which of their rows need not be."""

@@ -18,6 +18,7 @@ from tsdb.model.time import NS_MIN
 from tsdb.model.uniqueness import comparable, matched
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockReader
+from tsdb.storage.buckets import NONE, Buckets, buckets_of
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.changes import ChangesReader, KnownChanges
 from tsdb.storage.field_bounds import within_bounds
@@ -136,8 +137,16 @@ class StorageView:
             return None
         blocks, runs = version.blocks.get(number, _NO_BLOCKS), version.runs(number)
         return HotInput(
-            blocks, runs, request.series.keyed, low, high, self.tagsets(number), ids, self._rocks, self._cache
+            blocks, runs, request.series.keyed, low, high, self.tagsets(number), ids, self._rocks, self._cache,
+            self._buckets(request),
         )  # fmt: skip
+
+    def _buckets(self, request: ScanRequest) -> Buckets | None:
+        """Those whose rows are wanted; None: all."""
+        if request.ring is None:
+            return None
+        found = self.version.catalog.series_by_number.get(request.series.number)
+        return buckets_of(0 if found is None else found[0].number, request.series.number, request.ring)
 
     def _floor(self, number: int) -> int:
         """Retention's, by which the series' older points are gone."""
@@ -206,7 +215,8 @@ class StorageView:
         number, version = request.series.number, self.version
         series, low, high, visibility = self._rules_of(request)
         blocks = version.blocks.get(number, _NO_BLOCKS)
-        chosen = _Chooser(low, high, wanted, statistics)
+        buckets = self._buckets(request)
+        chosen = _Chooser(low, high, wanted, statistics, buckets)
         places = chosen.places(blocks)
         if since >= 0:
             places = places[blocks.high_counter[places] > since]
@@ -217,7 +227,7 @@ class StorageView:
             statistics.blocks_pruned_fields = len(places) - int(np.count_nonzero(within))
             places = places[within]
         open_block = self._opener(blocks, statistics)
-        return ScanInput(blocks, places, runs, open_block, low, high, wanted, visibility, self.moment)
+        return ScanInput(blocks, places, runs, open_block, low, high, wanted, visibility, self.moment, buckets)
 
     def _opener(self, blocks: SeriesBlocks, statistics: ScanStatistics) -> Callable[[int], BlockPart]:
         """Opens the block at a place of the index."""
@@ -249,7 +259,8 @@ class StorageView:
         tagsets = self.tagsets(number)
         if wanted is None:
             wanted = tagsets.present()
-        chooser = _Chooser(low, high, wanted, statistics)
+        buckets = self._buckets(request)
+        chooser = _Chooser(low, high, wanted, statistics, buckets)
         chosen = chooser.places(blocks) if kept is None else _NO_PLACES
         parts = chooser.runs([RunPart(run) for run in runs])
         waiting = Waiting(
@@ -259,7 +270,7 @@ class StorageView:
         reach = self._tails.reaches.of(number, oldest=newest.oldest)
         return NewestInput(
             waiting, len(chosen), low, high, wanted, groups, total, visibility, self._tails, reach, blocks, self.moment,
-            SummaryReader(number, self._rocks, self._summaries), kept,
+            SummaryReader(number, self._rocks, self._summaries), kept, buckets,
         )  # fmt: skip
 
     def _rules_of(self, request: ScanRequest) -> tuple[Series, int, int, Visibility]:
@@ -279,10 +290,13 @@ class StorageView:
 class _Chooser:
     """Drops the parts that cannot hold a wanted row."""
 
-    def __init__(self, low: int, high: int, wanted: Mask | None, statistics: ScanStatistics) -> None:
+    def __init__(
+        self, low: int, high: int, wanted: Mask | None, statistics: ScanStatistics, buckets: Buckets | None
+    ) -> None:
         self._low = low
         self._high = high
         self._statistics = statistics
+        self._buckets = buckets
         # Rising: a range of ids has a wanted one if two places in here differ.
         self._wanted = None if wanted is None else np.flatnonzero(wanted)
 
@@ -294,6 +308,10 @@ class _Chooser:
             in_time = np.empty(0, np.intp)
         else:
             in_time = np.flatnonzero((blocks.min_time < self._high) & (blocks.max_time >= self._low))
+            if self._buckets is not None:
+                first = np.maximum(blocks.min_time[in_time], self._low)
+                last = np.minimum(blocks.max_time[in_time], self._high - 1)
+                in_time = in_time[self._buckets.stretches(first, last) != NONE]
         statistics.blocks_pruned_time = len(blocks.headers) - len(in_time)
         if wanted is None:
             return in_time

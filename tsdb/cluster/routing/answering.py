@@ -56,7 +56,6 @@ from tsdb.cluster.routing.messages import (
 )
 from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
 from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
-from tsdb.cluster.routing.restricted import restricted
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import (
     CannotConnectNow,
@@ -314,11 +313,9 @@ class Answering:
         numbers = {each.location for each in question.led}
 
         def begun() -> Scan:
-            database, series = view.catalog.series_by_number[request.series.number]
+            database, _ = view.catalog.series_by_number[request.series.number]
             locations = [each for each in database.locations if each.number in numbers]
-            if self._ring.has_more(database, series, request.range, locations):
-                return restricted(view.scan, request, database, locations)
-            return view.scan(request)
+            return view.scan(self._ring.restricted(request, database, locations))
 
         scan: Scan = await stream.made(self._run(begun))
         stream.token = token = ops_in(looked.seen.token)

@@ -6,13 +6,14 @@ A map may be old. Then the asked node says so, and who leads by what it knows.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from tsdb.cluster.led import Leaders, locations_in_range
 from tsdb.cluster.routing.messages import Led
 from tsdb.errors import CannotConnectNow
-from tsdb.model.ring import Location
+from tsdb.model.ring import Location, intervals_of
 from tsdb.model.schema import Database, Series
-from tsdb.model.store import TimeRange
+from tsdb.model.store import ScanRequest, TimeRange
 
 
 class RingMap:
@@ -72,12 +73,15 @@ class RingMap:
         """Whether it has replicas at other nodes than its leader, or may have them soon."""
         return self._leaders.others_may_lead(location)
 
-    def has_more(self, database: Database, series: Series, span: TimeRange, locations: Collection[Location]) -> bool:
-        """Whether this node has points in range that are not of these locations: replicas that others lead."""
-        if not self._leaders.replicated(database):
-            return False
+    def restricted(self, request: ScanRequest, database: Database, locations: Collection[Location]) -> ScanRequest:
+        """A request for the points of these locations alone: as it is where this node has no others in its range."""
+        if len(locations) == len(database.locations) or not self._leaders.replicated(database):
+            return request
         numbers = {each.number for each in locations}
-        return any(each.number not in numbers for each in locations_in_range(database, series, span))
+        there = locations_in_range(database, request.series, request.range)
+        if all(each.number in numbers for each in there):
+            return request
+        return replace(request, ring=intervals_of(locations))
 
     def nodes_in_range(self, database: Database, series: Series, span: TimeRange) -> dict[int, list[Location]]:
         """Who leads the locations that may hold points of a series in a range."""

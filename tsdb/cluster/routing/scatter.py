@@ -35,7 +35,6 @@ from tsdb.cluster.routing.messages import (
 )
 from tsdb.cluster.routing.moments import RemoteViews, ScatterMoment
 from tsdb.cluster.routing.remote import RemoteScan
-from tsdb.cluster.routing.restricted import restricted
 from tsdb.errors import CannotConnectNow, InternalError
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
@@ -123,7 +122,7 @@ class ScatterView:
         nodes = self._nodes(request.series, request.range)
         others = {node: locations for node, locations in nodes.items() if node != self._ring.node}
         if not others:
-            return self._own(request, nodes.get(self._ring.node, ()))
+            return self._view.scan(request)
         may_wait()
         own = self._own(request, nodes[self._ring.node]) if self._ring.node in nodes else None
         statistics = ScanStatistics() if own is None else own.statistics
@@ -144,9 +143,9 @@ class ScatterView:
     def _own(self, request: ScanRequest, locations: Sequence[Location]) -> Scan:
         """This node's share."""
         found = self.catalog.series_by_number.get(request.series.number)
-        if found is None or not self._ring.has_more(found[0], found[1], request.range, locations):
-            return self._view.scan(request)
-        return restricted(self._view.scan, request, found[0], locations)
+        if found is not None:
+            request = self._ring.restricted(request, found[0], locations)
+        return self._view.scan(request)
 
     def _started(
         self, node: int, locations: Sequence[Location], request: ScanRequest, statistics: ScanStatistics

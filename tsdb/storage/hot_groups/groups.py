@@ -23,6 +23,8 @@ Int64s = npt.NDArray[np.int64]
 
 # About as many values take as long as a look at summaries.
 VALUES_MAX = 1 << 19
+# Where not all buckets are wanted few cells can be used, and what is left is to read the rows.
+VALUES_MAX_OF_SOME = 1 << 26
 GROUPS_MAX = 1 << 16
 TAGSETS_MAX = 1 << 16
 # Times within these are so far apart at most that the difference of two fits into 64 bits.
@@ -47,20 +49,26 @@ def hot_groups(
         lines.keep(wish, operations)
     if not operations.places and numbers:
         return None
-    found = survey(source, lines, ids, VALUES_MAX // max(1, len(numbers)))
+    most = VALUES_MAX if source.buckets is None else VALUES_MAX_OF_SOME
+    found = survey(source, lines, ids, most // max(1, len(numbers)))
     if found is None:
         return None
     span = _span(wish, found)
     grouped = None if span is None else _grouped(request, source, ids)
-    if span is None or grouped is None or span.buckets * grouped.room > GROUPS_MAX:
+    times = found.spans(source)
+    if span is None or grouped is None or times is None or span.buckets * grouped.room > GROUPS_MAX:
         return None
+    found.begin()
     out = np.empty((len(operations.start), span.buckets * grouped.room), np.int64)
     out[:] = operations.start[:, None]
-    rows = kernels.gather(
-        found.table, found.bounds, found.places, source.low, source.high, ids, grouped.group, source.tagsets.count,
-        source.wanted is None, span.width, span.begin, grouped.room, operations.table, np.zeros(3, np.int64), out,
-        out.view(np.float64),
-    )  # fmt: skip
+    floats = out.view(np.float64)
+    rows = 0
+    for low, high in times:
+        rows += kernels.gather(
+            found.table, found.bounds, found.places, low, high, ids, grouped.group, source.tagsets.count,
+            source.wanted is None, span.width, span.begin, grouped.room, operations.table, np.zeros(3, np.int64), out,
+            floats,
+        )  # fmt: skip
     found.tell(statistics, rows)
     fields = {
         number: {name: _values(out, place, request.series.by_number[number]) for name, place in own.items()}

@@ -155,6 +155,8 @@ def gather(
         count = table[b, 0, 1]
         # A range that is not far from the block's times.
         begin, end = max(low, bounds[b, MIN_TIME]), min(high, bounds[b, MAX_TIME] + 1)
+        if begin >= end:
+            continue
         covered = begin == bounds[b, MIN_TIME] and end == bounds[b, MAX_TIME] + 1
         if everything:
             for i in range(count):

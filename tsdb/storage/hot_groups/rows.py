@@ -64,14 +64,16 @@ def hot_rows(
     found = survey(source, lines, ids, limit, within if bounds else None)
     if found is None:
         return None
+    found.begin()
     part, row, tagset, looked = _found(found, source, ids, _limits(bounds, judged, numbers))
+    if source.buckets is not None:
+        kept = source.buckets.keep(_filled(found, part, row, [TIMES])[0])
+        part, row, tagset = part[kept], row[kept], tagset[kept]
     found.tell(statistics, len(row))
     statistics.rows_read = looked
     if not len(row):
         return Piece(0, tagset, row, None, {})
-    wanted = np.array([TIMES, *(FIELDS + numbers.index(column.number) for column in fields)], np.int64)
-    out = np.empty((len(wanted), len(row)), np.int64)
-    fill(found.table, part, row, wanted, out, out.view(np.float64))
+    out = _filled(found, part, row, [TIMES, *(FIELDS + numbers.index(column.number) for column in fields)])
     values = {
         column.number: pa.Array.from_buffers(column.kind.arrow, len(row), [None, pa.py_buffer(own)], 0)
         for column, own in zip(fields, out[1:], strict=True)
@@ -96,6 +98,13 @@ def _limits(
                 _INT8.max if bound.high is None else bound.high,
             )
     return lines, integers, floats
+
+
+def _filled(found: Surveyed, part: Int64s, row: Int64s, wanted: Sequence[int]) -> Int64s:
+    """The values of rows in the ``wanted`` lines, 64 bits each."""
+    out = np.empty((len(wanted), len(row)), np.int64)
+    fill(found.table, part, row, np.array(wanted, np.int64), out, out.view(np.float64))
+    return out
 
 
 def _found(

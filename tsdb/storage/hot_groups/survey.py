@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tsdb import prompt
 from tsdb.model.store import ScanStatistics
+from tsdb.storage.buckets import Buckets
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.head import Run
 from tsdb.storage.hot_groups import kernels
@@ -22,6 +23,8 @@ Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
 BLOCKS_MAX = 512
+# Of a week, where not all are wanted.
+BUCKETS_MAX = 2048
 # More rows of a head count as one part more of what is looked at.
 HEAD_ROWS = 16_384
 # Row runs that are compared to find out whether two have times in common.
@@ -32,7 +35,8 @@ _NO_IDS: Int32s = np.empty(0, np.int32)
 @dataclass(frozen=True, slots=True)
 class HotInput:
     """What is read: the blocks of a series and ``runs`` of its heads of which no row is hidden, [``low``, ``high``)
-    above retention's floor, and the ids of the ``wanted`` tag sets, rising (None: all)."""
+    above retention's floor, the ids of the ``wanted`` tag sets, rising (None: all), and the ``buckets`` whose rows are
+    wanted (None: all)."""
 
     blocks: SeriesBlocks
     runs: Sequence[Run]
@@ -43,6 +47,7 @@ class HotInput:
     wanted: Int64s | None
     rocks: Rocks
     cache: RunsCache
+    buckets: Buckets | None
 
     @property
     def ids(self) -> Int32s:
@@ -61,10 +66,21 @@ class Surveyed:
     last: int
     counts: ScanStatistics
 
+    def spans(self, source: HotInput) -> Sequence[tuple[int, int]] | None:
+        """The ranges of time in which rows are wanted; None where they may be too many."""
+        if source.buckets is None:
+            return [(source.low, source.high)]
+        if not len(self.places):
+            return []
+        return source.buckets.spans(self.first, self.last + 1, BUCKETS_MAX)
+
+    def begin(self) -> None:
+        """Say that they are going to be read. Raises MayWait."""
+        prompt.reads(len(self.places) + self.counts.rows_head // HEAD_ROWS)
+
     def tell(self, statistics: ScanStatistics, rows: int) -> None:
-        """Say that they are read. Raises MayWait."""
+        """Say that they were read."""
         counts = self.counts
-        prompt.reads(len(self.places) + counts.rows_head // HEAD_ROWS)
         statistics.blocks_total, statistics.blocks_read = counts.blocks_total, counts.blocks_read
         statistics.blocks_pruned_time = counts.blocks_pruned_time
         statistics.blocks_pruned_tags = counts.blocks_pruned_tags

@@ -56,7 +56,7 @@ class Keeping:
         self._cache = cache
         columns = [request.series.by_number[c] for c in request.columns if isinstance(c, int)]
         self._fields = [column for column in columns if column.role is Role.FIELD]
-        self._key: Key = (request.series.number, newest, tuple(column.number for column in self._fields))
+        self._key: Key = (request.series.number, newest, tuple(c.number for c in self._fields), request.ring)
 
     @classmethod
     def fits(cls, request: ScanRequest, newest: Newest, blocks: SeriesBlocks, runs: Runs, tagsets: TagSets) -> bool:

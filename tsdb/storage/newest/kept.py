@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tsdb.model.ring import Intervals
 from tsdb.model.schema import Column
 from tsdb.model.store import Newest
 from tsdb.storage.batches import Output, Piece
@@ -28,8 +29,8 @@ from tsdb.storage.version import SeriesBlocks
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 
-# (series, what is asked, its fields)
-Key = tuple[int, Newest, tuple[int, ...]]
+# (series, what is asked, its fields, of which intervals of the ring)
+Key = tuple[int, Newest, tuple[int, ...], Intervals | None]
 
 ROWS_MAX = 1 << 16
 BATCHES_MAX = 4

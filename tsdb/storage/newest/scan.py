@@ -13,6 +13,7 @@ from tsdb.model.schema import Role
 from tsdb.model.store import SEQUENCE, Moment, Newest, Scan, ScanRequest, ScanStatistics
 from tsdb.model.time import NS_PER_US
 from tsdb.storage.batches import Output, Piece
+from tsdb.storage.buckets import ALL, Buckets
 from tsdb.storage.merge import merge_versions, sort, sort_order
 from tsdb.storage.newest.found import Found, fetch
 from tsdb.storage.newest.from_summaries import fill
@@ -26,7 +27,7 @@ from tsdb.storage.newest.waiting import LAST, Waiting
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, Part
 from tsdb.storage.rows import Rows
-from tsdb.storage.selection import Mask, Selection, in_time, layout_of, of_tagsets
+from tsdb.storage.selection import Mask, Selection, in_time, layout_of, narrow, of_tagsets
 from tsdb.storage.summaries.read import SummaryReader
 from tsdb.storage.version import SeriesBlocks
 from tsdb.storage.visibility import Visibility
@@ -43,7 +44,7 @@ class NewestInput:
 
     ``blocks`` of them are on disk; ``index`` has all there are, and ``reach`` knows some. ``groups`` is the group of
     each tag set, a number below ``groups_total``. ``moment`` is held, as in ``ScanInput``. ``kept`` are rows of the
-    blocks in range that were found before; then no block waits.
+    blocks in range that were found before; then no block waits. ``buckets`` are those whose rows are wanted, None: all.
     """
 
     waiting: Waiting
@@ -60,6 +61,7 @@ class NewestInput:
     moment: Moment
     summaries: SummaryReader
     kept: KeptRows | None = None
+    buckets: Buckets | None = None
 
 
 class NewestScan:
@@ -144,12 +146,17 @@ class NewestScan:
         """Whether a block's tails are all that it can say: no tombstone hides one, and none is out of range."""
         source, bounds = self._source, part.rectangle
         touched = source.visibility.touches(part, source.low, source.high)
-        return self._newest.rows == 1 and self._has_ends(bounds) and not touched
+        return self._newest.rows == 1 and self._has_ends(bounds) and not touched and self._all_wanted(bounds)
 
     def _has_ends(self, bounds: Rectangle) -> bool:
         """Whether the ends of a part's row runs are all in range, if anything of them is."""
         source = self._source
         return bounds.min_time >= source.low if self._newest.oldest else bounds.max_time < source.high
+
+    def _all_wanted(self, bounds: Rectangle) -> bool:
+        """Whether all buckets of a part are wanted."""
+        buckets = self._source.buckets
+        return buckets is None or buckets.stretch(bounds.min_time, bounds.max_time) == ALL
 
     def _tails(self, part: BlockPart) -> BlockTails:
         return BlockTails(part, self._source.tails, oldest=self._newest.oldest, keyed=self._keyed)
@@ -165,13 +172,17 @@ class NewestScan:
         selection = of_tagsets(part.layout(), wanted)
         if not selection.rows:
             return Found(part, selection.tagsets, _NO_ROWS, _NO_ROWS)
-        if part.divisible and not touched and self._newest.by and self._has_ends(bounds):
+        has_ends = self._has_ends(bounds) and (self._newest.rows == 1 or source.buckets is None)
+        if part.divisible and not touched and self._newest.by and has_ends:
             return self._ends_of_run(part, selection)
         part.fetch((), times=True, sequences=touched)
         times = part.times(selection.spans)
         low, high = self._limits()
         if low > bounds.min_time or bounds.max_time >= high:
             selection, inside = in_time(selection, times, low, high)
+            times = inside.take(times)
+        if source.buckets is not None and selection.rows:
+            selection, inside = narrow(selection, source.buckets.keep(times))
             times = inside.take(times)
         self._statistics.rows_read += selection.rows
         made = self._ends(part, selection, times, touched=touched)
@@ -205,6 +216,9 @@ class NewestScan:
     def _ends_of_run(self, part: Part, selection: Selection) -> Found:
         """Of selected rows of a head's run, which are in memory, those that may count: no others are looked at."""
         source, times = self._source, part.times()
+        if source.buckets is not None:
+            # Rows as new as the newest one, by µs, are in its bucket.
+            selection = source.buckets.trimmed(selection, times, oldest=self._newest.oldest)
         found = ends(selection, times, self._newest.rows, oldest=self._newest.oldest, keyed=self._keyed)
         rows = found.index()
         self._statistics.rows_read += len(rows)
