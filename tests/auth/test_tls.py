@@ -23,6 +23,7 @@ from tests.auth import certificates
 from tests.auth.certificates import Hash, Pair
 from tests.auth.conftest import ADMIN_PASSWORD, Running, running
 from tests.fixtures.server import Process
+from tests.fixtures.waiting import PATIENCE_S
 from tsdb.errors import StartupError
 from tsdb.server import tls
 from tsdb.server.tls import Certificates
@@ -211,12 +212,12 @@ def test_a_new_certificate_is_used_and_nobody_is_disconnected(tmp_path: Path) ->
         assert before.execute("SELECT 1").fetchone() == (1,)
         before.close()
         certificates.make(tmp_path)
-        wait_for(process, "is read again", times=2, seconds=tls.CHECK_SECONDS + 5)
+        wait_for(process, "is read again", times=2, seconds=tls.CHECK_SECONDS + PATIENCE_S)
     finally:
         process.kill()
 
 
-def wait_for(process: Process, text: str, *, times: int = 1, seconds: float = 10) -> None:
+def wait_for(process: Process, text: str, *, times: int = 1, seconds: float = PATIENCE_S) -> None:
     until = time.monotonic() + seconds
     while process.log.read_text().count(text) < times:
         assert time.monotonic() < until, process.log.read_text()

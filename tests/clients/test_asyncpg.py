@@ -93,7 +93,7 @@ def test_notifications_notices_and_cancel(server: Server) -> None:
         other = await asyncpg.connect(**options(server))
         await other.execute("NOTIFY apg_news, 'hi'")
         await other.close()
-        told = await asyncio.wait_for(heard.get(), 5)
+        told = await asyncio.wait_for(heard.get(), 60)
         await c.execute("DROP TABLE IF EXISTS nowhere")
         with pytest.raises(asyncio.TimeoutError):
             await c.fetchval("SELECT pg_sleep(20)", timeout=0.2)

@@ -19,6 +19,7 @@ import pytest
 from tests.auth.conftest import Running
 from tests.fixtures.environment import ROOT, clean_environment
 from tests.fixtures.server import WARM, Start, get
+from tests.fixtures.waiting import PATIENCE_S
 from tests.flight.conftest import port_of
 from tsdb import errors
 from tsdb.client import Client, connect
@@ -339,7 +340,7 @@ def running(sql: psycopg.Connection) -> list[tuple[object, ...]]:
     return sql.execute("SELECT state, query FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
     until = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > until:

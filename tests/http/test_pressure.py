@@ -16,7 +16,8 @@ import psycopg
 import pytest
 
 from tests.fixtures.server import get
-from tests.lines.conftest import rows, send, until
+from tests.fixtures.waiting import until
+from tests.lines.conftest import rows, send
 from tsdb.config import load
 from tsdb.server import EmbeddedServer, Server
 from tsdb.storage import shard

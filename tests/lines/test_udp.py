@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from tests.fixtures.server import get
-from tests.lines.conftest import rows, until
+from tests.fixtures.waiting import until
+from tests.lines.conftest import rows
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import WriteRequest
 from tsdb.lines import udp

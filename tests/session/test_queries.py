@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import struct
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import psycopg
 import pytest
 from psycopg import errors
 
+from tests.fixtures.waiting import until
 from tests.session.conftest import Server
 from tests.session.raw import FLUSH, SYNC, RawClient, bind, close, describe, execute, parse, query
 
@@ -19,6 +20,10 @@ SERIES = "SELECT g FROM generate_series(1, 5) AS t(g)"
 ENDLESS = (
     "SELECT count(*) FROM generate_series(1, 1000000) AS a(x), generate_series(1, 1000000) AS b(y) WHERE x * y % 7 = 8"
 )
+
+
+def is_running(server: Server, text: str) -> bool:
+    return any(each.query == text for each in server.sessions.listing())
 
 
 @pytest.fixture
@@ -224,13 +229,16 @@ def test_prepare_and_execute_in_sql(connection: psycopg.Connection) -> None:
 # PQcancel of psycopg keeps the GIL, and the server is in this process: hence cancel_safe.
 def test_a_running_query_is_cancelled(server: Server) -> None:
     with server.connect() as connection:
-        timer = threading.Timer(0.3, connection.cancel_safe)
-        timer.start()
         started = time.monotonic()
-        with pytest.raises(errors.QueryCanceled, match="canceling statement due to user request"):
-            connection.execute(ENDLESS)
+        with (
+            ThreadPoolExecutor(1) as pool,
+            pytest.raises(errors.QueryCanceled, match="canceling statement due to user request"),
+        ):
+            running = pool.submit(connection.execute, ENDLESS)
+            until(lambda: is_running(server, ENDLESS))
+            connection.cancel_safe()
+            running.result()
         assert time.monotonic() - started < 30
-        timer.join()
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -252,16 +260,9 @@ def test_statement_timeout_ends_a_statement(connection: psycopg.Connection) -> N
 def test_a_client_that_leaves_takes_its_query_with_it(server: Server) -> None:
     client = server.raw()
     client.send(query(ENDLESS))
-    for _ in range(100):
-        if any(s.query == ENDLESS for s in server.sessions.listing()):
-            break
-        time.sleep(0.02)
+    until(lambda: is_running(server, ENDLESS))
     client.__exit__(None, None, None)
-    for _ in range(500):
-        if not any(s.query == ENDLESS for s in server.sessions.listing()):
-            return
-        time.sleep(0.01)
-    raise AssertionError("the session does not end")
+    until(lambda: not is_running(server, ENDLESS))
 
 
 def test_a_slow_reader_holds_up_nobody(server: Server, connection: psycopg.Connection) -> None:

@@ -112,14 +112,14 @@ def test_a_vacuum_shows_how_far_it_is(
         for each in blocks_of(merge, next_block):
             yield each
             reached.set()
-            assert seen.wait(20)
+            assert seen.wait(60)
 
     monkeypatch.setattr(Merge, "blocks", slow)
     text = "SELECT relid::regclass::text, datname, phase, heap_blks_total, heap_blks_scanned, heap_blks_vacuumed, pid "
     with server.connect() as other:
         waiting = threading.Thread(target=lambda: other.execute("VACUUM vac"))
         waiting.start()
-        assert reached.wait(20)
+        assert reached.wait(60)
         found = connection.execute(f"{text} FROM pg_stat_progress_vacuum").fetchall()
         running = connection.execute("SELECT blocks_before, rows_after FROM tsdb.compactions WHERE state = 'running'")
         assert running.fetchall() == [(3, 100)]

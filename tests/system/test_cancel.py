@@ -16,6 +16,7 @@ import pytest
 
 from tests.fixtures.server import WARM, Process
 from tests.fixtures.slow import SlowClient
+from tests.fixtures.waiting import PATIENCE_S, until
 from tests.session.raw import query
 
 # On a machine that does nothing else. Tests run beside others: what counts is that it does not wait for the statement.
@@ -66,6 +67,7 @@ LONG = {
 @pytest.mark.parametrize("kind", [kind for kind in LONG if kind != "result"])
 def test_a_running_statement_ends_soon(process: Process, kind: str) -> None:
     with SlowClient(process.pg_port, LONG[kind]) as client:
+        until(lambda: running_count(process))
         time.sleep(0.5)
         assert not select.select([client.socket], [], [], 0)[0], client.socket.recv(300)
         assert cancelled_after_s(client) < SOON_S
@@ -80,6 +82,7 @@ def running_count(process: Process) -> int:
 
 def test_a_result_that_its_client_does_not_read_ends_before_it_reads(process: Process) -> None:
     with SlowClient(process.pg_port, LONG["result"]) as client:
+        until(lambda: running_count(process))
         time.sleep(0.5)
         started = client.cancel()
         while running_count(process):
@@ -101,7 +104,7 @@ def test_a_result_whose_next_rows_wait_while_its_client_does_not_read_ends(proce
         for _ in range(2 * THREADS):
             stack.enter_context(SlowClient(process.pg_port, LONG["sleep"]))
             time.sleep(0.3)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_S
         while "QueryTurn" not in wait_events(process):
             slow.socket.recv(1 << 16)
             assert time.monotonic() < deadline
@@ -117,7 +120,7 @@ def test_a_result_whose_next_rows_wait_while_its_client_does_not_read_ends(proce
 def test_what_waits_for_its_turn_ends_soon_and_so_do_those_that_have_one(process: Process) -> None:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(SlowClient(process.pg_port, LONG["sleep"])) for _ in range(2 * THREADS + 3)]
-        time.sleep(0.3)
+        until(lambda: running_count(process) == len(clients))
         for client in reversed(clients):
             assert cancelled_after_s(client) < SOON_S
 
@@ -147,7 +150,7 @@ def test_a_cancel_with_a_wrong_key_does_nothing(process: Process) -> None:
 def hit_nothing_else(process: Process, seconds: float) -> Counter[str]:
     """Statements that fail by themselves beside ones that are cancelled at random moments: what each answered."""
     found: Counter[str] = Counter()
-    until = time.monotonic() + seconds
+    end = time.monotonic() + seconds
 
     def run(kind: str, connection: psycopg.Connection, statement: str) -> None:
         try:
@@ -159,14 +162,14 @@ def hit_nothing_else(process: Process, seconds: float) -> Counter[str]:
 
     def fail() -> None:
         with process.connect() as connection:
-            while time.monotonic() < until:
+            while time.monotonic() < end:
                 run("zero", connection, "SELECT 1/0")
                 run("zero", connection, "SELECT 1/(i - 5000) FROM generate_series(1, 10000) AS g(i)")
 
     def cancel(seed: int) -> None:
         chance = random.Random(seed)
         with process.connect() as connection:
-            while time.monotonic() < until:
+            while time.monotonic() < end:
                 late = threading.Timer(chance.random() * 0.02, connection.cancel)
                 late.start()
                 run("cancelled", connection, "SELECT count(*) FROM generate_series(1, 5000000) AS g(i) WHERE i % 7 = 3")
@@ -176,7 +179,7 @@ def hit_nothing_else(process: Process, seconds: float) -> Counter[str]:
 
     def time_out() -> None:
         with process.connect() as connection:
-            while time.monotonic() < until:
+            while time.monotonic() < end:
                 connection.execute("SET statement_timeout = '5ms'")
                 run("timed", connection, "SELECT count(*) FROM generate_series(1, 50000000) AS g(i) WHERE i % 7 = 3")
                 connection.execute("SET statement_timeout = 0")

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.fixtures.server import WARM, Process, get, write
+from tests.fixtures.waiting import until
 
 STARTUP = struct.pack(">ii", 0, 196608) + b"user\0tsdb\0database\0tsdb\0\0"
 STARTUP = struct.pack(">i", len(STARTUP)) + STARTUP[4:]
@@ -46,11 +47,7 @@ def serves(process: Process) -> bool:
 
 def wait_until_alone(process: Process) -> None:
     """Until the server knows that every client is gone: at once, or nearly."""
-    for _ in range(50):
-        if "tsdb_sql_sessions 0.0\n" in get(process.http_port, "/metrics"):
-            return
-        time.sleep(0.1)
-    raise AssertionError("sessions of clients that are gone are still there")
+    until(lambda: "tsdb_sql_sessions 0.0\n" in get(process.http_port, "/metrics"))
 
 
 def test_http_on_the_sql_port_is_answered_and_closed(process: Process) -> None:

@@ -87,6 +87,7 @@ class FixedSession:
         self._bound: Bind | None = None
         self._copied = b""
         self.batches_sent = 0
+        self.asleep = False
         self.closed = False
 
     # --- the contract ---
@@ -188,7 +189,9 @@ class FixedSession:
         self._statement = text
         word = text.split()[1]
         if word == "sleep":
+            self.asleep = True
             await self._cancelled.wait()
+            self.asleep = False
             raise QueryCanceled("canceling statement due to user request")
         if word == "fail":
             raise UndefinedTable('relation "fail" does not exist', position=8)
