@@ -15,7 +15,7 @@ from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView
 from tsdb.errors import DataCorrupted, QueryCanceled, TsdbError
 from tsdb.model.store import Scan, ScanRequest
-from tsdb.sql.context import Context
+from tsdb.sql.context import Cancellable, Context
 from tsdb.sql.query import Queries
 from tsdb.sql.result import Rows
 from tsdb.sql.statement import Explain, Select, parse, split
@@ -103,6 +103,27 @@ def test_a_deadline_ends_a_query(text: str, queries: Queries) -> None:
     with pytest.raises(QueryCanceled, match="canceling statement due to statement timeout"):
         ask(queries, endless(), text, context=context)
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("how", ["user request", "statement timeout"])
+def test_a_cancel_that_comes_before_duckdb_has_begun_ends_the_query(how: str, queries: Queries) -> None:
+    begun: list[Cancellable] = []
+
+    def running(execution: Cancellable) -> None:
+        begun.append(execution)
+        if how == "user request":
+            execution.cancel()
+
+    text = "select count(*) from generate_series(1, 1000000) a(x), generate_series(1, 1000000) b(y) where x * y % 7 = 8"
+    began = time.monotonic()
+    rescue = threading.Timer(60, lambda: begun[-1].cancel())  # or a defect would have no end
+    rescue.start()
+    for _ in range(5):
+        deadline = None if how == "user request" else time.monotonic()
+        with pytest.raises(QueryCanceled, match=f"canceling statement due to {how}"):
+            ask(queries, VIEW, text, context=replace(CONTEXT, deadline=deadline, running=running))
+    rescue.cancel()
+    assert time.monotonic() - began < 60
 
 
 def test_an_error_inside_a_scan_reaches_the_client_as_it_is(queries: Queries) -> None:

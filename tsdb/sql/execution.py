@@ -29,6 +29,8 @@ from tsdb.types import NAMED_OID, NUMERIC, REFERENCES, SqlType
 UNIT_ROWS_MIN, UNIT_ROWS_MAX = 2048, 8192
 BATCH_ROWS = 16_384
 BATCH_BYTES = 512 << 10
+# So long after an interrupt that may have come too early comes the next one.
+INTERRUPT_AGAIN_S = 0.01
 _VALUE_BYTES = 16  # for the choice of units, before any value was seen
 
 
@@ -212,9 +214,17 @@ class Execution:
 
     def cancel(self) -> None:
         self._running.cancelled.set()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """DuckDB forgets one that comes before it has begun with the statement: then again, until it has."""
+        begun = self._reader is not None
         with self._holding:
-            if self._cursor is not None:
-                self._cursor.connection.interrupt()
+            if self._cursor is None:
+                return
+            self._cursor.connection.interrupt()
+        if not begun:
+            self._deadlines.add(time.monotonic() + INTERRUPT_AGAIN_S, self._interrupt)
 
     def _expire(self) -> None:
         self._timed_out = True
