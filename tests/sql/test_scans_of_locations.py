@@ -178,7 +178,7 @@ def cell_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_a_statement_of_some_locations_is_answered_as_by_their_rows(
     used: Used, queries: Queries, tmp_path: Path, keyed: bool
 ) -> None:
-    run(used, queries, tmp_path, 7, keyed=keyed, steps=32)
+    run(used, queries, tmp_path, 7, keyed=keyed, steps=24)
 
 
 @pytest.mark.nightly
@@ -213,6 +213,34 @@ def test_the_short_ways_are_gone(used: Used, queries: Queries, tmp_path: Path, m
             monkeypatch.setattr(storage_view, "hot_groups", lambda *_: None)
             check(queries, world, used, view, ring, sums)
             assert used.cells == 1
+        finally:
+            view.close()
+    finally:
+        world.node.close()
+
+
+def test_what_is_hidden_of_other_locations_is_of_no_concern(used: Used, queries: Queries, tmp_path: Path) -> None:
+    world = World(tmp_path, 1, keyed=True, odd=0.0, rows_per_block=(200,))
+    world.full = True
+    try:
+        world.put([world.clock + at * MINUTE for at in range(300) for _ in range(7)], list(range(7)) * 300)
+        world.node.flush()
+        engine, database = world.node.engine, world.database
+        some, others = intervals_of(database.locations[:20]), intervals_of(database.locations[20:])
+        engine.call(
+            lambda: engine.mask_locations(database.number, intervals_of(database.locations[:4]), lambda _: None)
+        )
+        view = world.node.view()
+        try:
+            assert engine.is_masked(database.number, some)
+            for ring, times in ((some, 0), (others, 1), (some, 1), (others, 2)):
+                for text in (
+                    "SELECT host, sum(i), max(f) FROM cpu GROUP BY host",
+                    *(each.format("") for each in NEWEST),
+                ):
+                    check(queries, world, used, view, ring, text)
+                assert used.groups == times
+            assert used.kept > 0
         finally:
             view.close()
     finally:

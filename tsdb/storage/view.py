@@ -36,7 +36,7 @@ from tsdb.storage.newest.waiting import Waiting
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, RunPart
 from tsdb.storage.rocks import Rocks
-from tsdb.storage.rules import KeptRules
+from tsdb.storage.rules import KeptRules, rules_of
 from tsdb.storage.scan import SeriesScan
 from tsdb.storage.scan_input import ScanInput
 from tsdb.storage.selection import Int64s, Mask
@@ -133,7 +133,7 @@ class StorageView:
         """None where rows have to be judged one by one, or there are none."""
         number, version = request.series.number, self.version
         low, high = max(request.range.low, self._floor(number)), request.range.high
-        if low >= high or version.tombstones.get(number):
+        if low >= high or self._stones(request):
             return None
         blocks, runs = version.blocks.get(number, _NO_BLOCKS), version.runs(number)
         return HotInput(
@@ -147,6 +147,13 @@ class StorageView:
             return None
         found = self.version.catalog.series_by_number.get(request.series.number)
         return buckets_of(0 if found is None else found[0].number, request.series.number, request.ring)
+
+    def _stones(self, request: ScanRequest) -> Sequence[AnyTombstone]:
+        """The tombstones of a scan's series; none where they are all of other parts of the ring than it wants."""
+        stones, ring = self.tombstones(request.series.number), request.ring
+        if ring is None or any(each.low < high and low < each.high for each in stones for low, high in ring):
+            return stones
+        return ()
 
     def _floor(self, number: int) -> int:
         """Retention's, by which the series' older points are gone."""
@@ -245,7 +252,7 @@ class StorageView:
             prompt.reads(source.blocks + statistics.rows_head // HEAD_ROWS)
             return source
 
-        if wanted is None and not self.tombstones(number) and Keeping.fits(request, newest, blocks, runs, tagsets):
+        if wanted is None and not self._stones(request) and Keeping.fits(request, newest, blocks, runs, tagsets):
             low = max(request.range.low, self._floor(number))
             return Keeping(request, newest, blocks, runs, low, tagsets, self._kept).scan(inputs, statistics)
         return NewestScan(request, newest, inputs(request, None, True), statistics).start(Output(request, tagsets))
@@ -279,7 +286,9 @@ class StorageView:
         found = self.version.catalog.series_by_number.get(number)
         database, series = (0, request.series) if found is None else (found[0].number, found[1])
         low, high = max(request.range.low, NS_MIN if series.floor_ns is None else series.floor_ns), request.range.high
-        rules = self._rules.rules(series, self.tombstones(number), self.tagsets(number))
+        stones, every = self._stones(request), self.tombstones(number)
+        # What is kept stays for scans of more.
+        rules = (self._rules.rules if stones is every else rules_of)(series, stones, self.tagsets(number))
         return series, low, high, Visibility(database, series, rules)
 
     def close(self) -> None:
