@@ -27,6 +27,7 @@ from tsdb.cluster.metadata.commands import (
     SetIntent,
     SetLearners,
     SetReplication,
+    SpreadDatabase,
     SpreadSeries,
     encode,
 )
@@ -201,6 +202,8 @@ def action(chance: random.Random, state: State) -> Action:
         return _slots(chance, state)
     if kind == 13 and chance.random() < 0.6:
         return OpenProducer(chance.randint(1, 3), chance.choice("ab"), chance.randint(0, 20) * SECOND)
+    if kind == 16 and chance.random() < 0.7:
+        return SpreadDatabase(_some(chance, list(state.tables[Ring]), 3), chance.choice((1, 2, 4, 8, 3)))
     return ChangeSchema.of(schema_change(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -33,6 +34,8 @@ class Process:
         self.own: dict[int, list[bytes]] = {}
         """The logs that were this node's alone, by location: what is in blocks begins with them."""
         self.known = 0
+        self.masked: set[int] = set()
+        """Locations that left while others of their database stay, and whose points compaction has not taken yet."""
         self.start()
 
     def start(self) -> None:
@@ -57,7 +60,7 @@ class Process:
         self.start()
 
     def learn(self) -> None:
-        self.host.learn(self.world.records)
+        self.host.learn(self.world.records, self.world.arcs)
         self.turn()
 
     def turn(self) -> None:
@@ -132,6 +135,8 @@ class _Nothing:
 
 class World:
     """Locations 1 to ``count``, each with a replica at every node, led by node 1."""
+
+    arcs: Mapping[int, int] = MappingProxyType({})
 
     def __init__(self, count: int = 4, kept_bytes: int = 0) -> None:
         self.network: list[tuple[int, int, bytes]] = []

@@ -9,20 +9,28 @@ from typing import Any
 
 from tests.metadata.test_rules import Cluster
 from tests.replicas.hosts import Process, World
-from tsdb.cluster.metadata.commands import Assign, ChangeMember, ChangeSchema, SetGoals, SetReplication, Share
-from tsdb.cluster.metadata.records import Interval, LocationRecord, Member
+from tsdb.cluster.metadata.commands import (
+    Assign,
+    ChangeMember,
+    ChangeSchema,
+    SetGoals,
+    SetReplication,
+    Share,
+    SpreadDatabase,
+)
+from tsdb.cluster.metadata.records import Interval, LocationRecord, Member, Ring
 from tsdb.cluster.replicas.failover import Failover
 from tsdb.cluster.replicas.moving import (
-    Shared,
+    Arc,
+    arcs,
     changes,
     heirs_by_goal,
     heirs_of,
     next_epoch,
     next_steps,
-    shared_databases,
 )
 from tsdb.cluster.replicas.packets import unpack
-from tsdb.cluster.replicas.records import node_of, replica_on, shared_locations
+from tsdb.cluster.replicas.records import node_of, replica_on, shared_locations, spread_locations
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replication.clients import Answer, Written
 from tsdb.cluster.replication.messages import Snapshot
@@ -53,14 +61,16 @@ class Copy:
     def installed(self) -> None:
         for location, rows in self.rows.items():
             assert not self.process.visible.get(location), "a copy takes the place of nothing"
+            assert location not in self.process.masked, "a mask would hide the points of the copy"
             self.process.visible[location] = [*rows]
             self.process.blocks[location] = [*rows]
 
 
 class Moving(World):
-    """One seed is one run. ``alone``: it begins with a node that has it for itself, and several are to have it."""
+    """One seed is one run. ``alone``: it begins with a node that has it for itself, and several are to have it.
+    ``spread``: its ring is cut into arcs meanwhile, and gathered."""
 
-    def __init__(self, seed: int, factor: int = 3, *, alone: bool = False) -> None:
+    def __init__(self, seed: int, factor: int = 3, *, alone: bool = False, spread: bool = False) -> None:
         self.chance = random.Random(seed)
         self.network = []
         self.requests = []
@@ -77,6 +87,7 @@ class Moving(World):
         self.told: dict[bytes, list[Answer]] = {}
         self.loss = self.chance.choice([0.0, 0.1, 0.3])
         self.number = 0
+        self.spread, self.cleaned = spread, 0
         self.nodes = {node: Process(self, node, 0) for node in MEMBERS}
         if alone:
             self._begin_alone(factor)
@@ -110,8 +121,16 @@ class Moving(World):
         return shared_locations(self.state)
 
     @property
-    def database(self) -> Shared:
-        (found,) = shared_databases(self.state)
+    def arcs(self) -> Mapping[int, int]:  # type: ignore[override]
+        return spread_locations(self.state)
+
+    @property
+    def all_arcs(self) -> list[Arc]:
+        return [*arcs(self.state)]
+
+    @property
+    def database(self) -> Arc:
+        (found,) = self.all_arcs
         return found
 
     # One step
@@ -120,7 +139,7 @@ class Moving(World):
         kinds = {
             "deliver": 14, "tick": 6, "write": 6, "crash": 0.6, "assign": 0.2, "flush": 2, "tell": 4, "ask": 3,
             "move": 2, "copy": 3, "finish": 3, "leave": 2, "drain": 0.3, "lose": 0.2, "factor": 0.05,
-            "goal": 0.2, "hand": 2,
+            "goal": 0.2, "hand": 2, "cut": 0.1 * self.spread,
         }  # fmt: skip
         getattr(self, f"_{self.chance.choices([*kinds], [*kinds.values()])[0]}")()
 
@@ -228,16 +247,32 @@ class Moving(World):
 
     def drop_points(self, process: Process) -> None:
         """Those of a database that has left go."""
-        for database in process.host.leaving:
+        for database in process.host.left.leaving:
             batch = process.disk.batch()
-            process.host.forget_left(batch, database)
+            process.host.left.forget_database(batch, database)
             process.disk.write(batch, sync=True)
             for rows in (process.visible, process.blocks):
                 for location in self.records:
                     rows.pop(location, None)
             process.own = {}
+            process.masked.clear()
             self.begun_again += 1
             process.learn()
+        left = process.host.left
+        for places in left.leaving_arcs.values():
+            if not left.is_masked(places):
+                left.mask(places)
+                process.masked.update(places)
+                for rows in (process.visible, process.blocks):
+                    for location in places:
+                        rows.pop(location, None)
+            elif self.chance.random() < 0.7:
+                batch = process.disk.batch()
+                left.forget(batch, places)
+                process.disk.write(batch, sync=True)
+                process.masked.difference_update(places)
+                self.cleaned += 1
+                process.learn()
 
     def _drain(self) -> None:
         drained = [each.node for each in self.state.all(Member) if each.draining]
@@ -261,9 +296,13 @@ class Moving(World):
         self.cluster.do(SetReplication(DATABASE, self.chance.choice([1, 2, 3, 3, 4])))
 
     def _goal(self) -> None:
-        """A rebalance wants it elsewhere, or led by another one."""
-        nodes = self.chance.sample(MEMBERS, self.database.factor)
-        assert self.cluster.do(SetGoals(((DATABASE, tuple(nodes)),))) == ()
+        """A rebalance wants some of it elsewhere, or led by another one."""
+        arc = self.chance.choice(self.all_arcs)
+        nodes = self.chance.sample(MEMBERS, arc.factor)
+        assert self.cluster.do(SetGoals(((arc.number, tuple(nodes)),))) == ()
+
+    def _cut(self) -> None:
+        assert isinstance(self.cluster.do(SpreadDatabase(DATABASE, self.chance.choice([1, 2, 4, 4]))), tuple)
 
     def _hand(self) -> None:
         """What one leads and another one should, or (it stops, or drains) anybody could."""
@@ -318,30 +357,41 @@ class Moving(World):
             self[to].turn()
 
     def is_done(self) -> bool:
-        at = self.database
-        if not at.is_settled or at.goal or at.learners or any(len(each.voters) != at.factor for each in at.locations):
+        if any(ring.arcs_wanted for ring in self.state.all(Ring)):
             return False
-        ends = [dict(self[node].host.log_ends()) for node in at.voters]
-        level = all(end == ends[0] and all(each[1] == each[3] for each in end.values()) for end in ends)
-        return level and not any(self[node].host.known for node in MEMBERS if node not in at.voters)
+        known = {node: {*self[node].host.known} for node in MEMBERS}
+        for at in self.all_arcs:
+            if (
+                not at.is_settled
+                or at.goal
+                or at.learners
+                or {len(each.voters) for each in at.locations} != {at.factor}
+            ):
+                return False
+            locations = [each.location for each in at.locations]
+            ends = [{each: self[node].host.log_ends().get(each) for each in locations} for node in at.voters]
+            if any(end != ends[0] or any(each is None or each[1] != each[3] for each in end.values()) for end in ends):
+                return False
+            for node in at.voters:
+                known[node] -= {*locations}
+        return not any(known.values())
 
     def why(self) -> Any:
         return [(r.location, r.voters, r.learners, r.epoch, r.active_epoch, r.leader) for r, _ in self.records.values()]
 
     def check(self) -> None:
         acknowledged = [body for body, told in self.told.items() if told and isinstance(told[0], Written)]
-        at = self.database
+        voters = {each.location: at.voters for at in self.all_arcs for each in at.locations}
         for location in self.records:
-            rows = [self[node].visible.get(location, []) for node in at.voters]
+            rows = [self[node].visible.get(location, []) for node in voters[location]]
             assert all(each == rows[0] for each in rows)
             assert len(rows[0]) == len(set(rows[0]))
             mine = {body for body in acknowledged if body.endswith(b"at %d" % location)}
             sequences = [answer.sequence for body in mine if isinstance(answer := self.told[body][0], Written)]
             assert len(sequences) == len({*sequences}), "an op sequence is given twice"
             assert mine <= {*rows[0]}, f"{len(mine - {*rows[0]})} acknowledged writes are gone"
-        for node in MEMBERS:
-            if node not in at.voters:
-                assert not any(self[node].visible.get(location) for location in self.records)
+            for node in {*MEMBERS} - voters[location]:
+                assert not self[node].visible.get(location)
 
     @property
     def written(self) -> int:

@@ -9,12 +9,21 @@ import pytest
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
 from tsdb.cluster.group.balancing import text_of
-from tsdb.cluster.metadata.commands import AddMember, ChangeMember, ChangeSchema, NewMember, SetGoals, SetReplication
-from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.metadata.commands import (
+    AddMember,
+    ChangeMember,
+    ChangeSchema,
+    NewMember,
+    SetGoals,
+    SetReplication,
+    SpreadDatabase,
+)
+from tsdb.cluster.metadata.records import LocationRecord, Member, goal_number
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
 from tsdb.cluster.replicas.balance import goals_of, plan_of
+from tsdb.cluster.replicas.moving import arcs
 from tsdb.model.schema import CreateDatabase
 
 GIB = 1 << 30
@@ -100,3 +109,23 @@ def test_who_leads_everything_gives_some_of_it_to_others() -> None:
             led[leader] -= 1
             led[goals[database][0]] += 1
     assert max(led.values()) - min(led.values()) <= 2
+
+
+@pytest.mark.parametrize("nodes", [4, 5, 6])
+def test_arcs_of_one_database_go_to_all_nodes_which_have_about_as_much_and_lead_about_as_many(nodes: int) -> None:
+    cluster = cluster_of(3, 3, 1)
+    for _ in range(nodes - 3):
+        join(cluster)
+    assert cluster.do(SpreadDatabase(2, 8)) == (8,)
+    plan = plan_of(cluster.machine.state, {2: 8 * GIB}, lambda node: True, Limits())
+    goals = dict(goals_of(plan))
+    at = {each.number: (each.locations[0].leader, *each.locations[0].voters) for each in arcs(cluster.machine.state)}
+    places = [goals.get(number, at[number]) for number in (goal_number(2, arc) for arc in range(8))]
+    held = Counter(node for each in places for node in {*each})
+    led = Counter(each[0] for each in places)
+    assert {*held} == {*range(1, nodes + 1)}
+    assert max(held.values()) - min(held.values()) <= 2
+    assert max(led.values()) <= 3
+    moved = sum(len({*goals[number]} - {*at[number]}) for number in goals if number != 1)
+    assert moved <= 24 * (nodes - 3) / nodes + 1
+    assert "d0 1/8" in text_of(plan, cluster.machine.state)

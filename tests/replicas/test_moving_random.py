@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.replicas.moving import DATABASE, MEMBERS, Moving
-from tsdb.cluster.metadata.commands import SetGoals
+from tsdb.cluster.metadata.commands import SetGoals, SpreadDatabase
+from tsdb.cluster.metadata.records import goal_number
 
 STEPS = 600
 
@@ -16,8 +17,8 @@ def few_locations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 3)
 
 
-def run(seed: int, steps: int = STEPS, *, alone: bool = False) -> Moving:
-    moving = Moving(seed, alone=alone)
+def run(seed: int, steps: int = STEPS, *, alone: bool = False, spread: bool = False) -> Moving:
+    moving = Moving(seed, alone=alone, spread=spread)
     for _ in range(steps):
         moving.step()
     moving.heal()
@@ -49,6 +50,24 @@ def test_a_goal_is_reached_from_wherever_it_was_set(seed: int) -> None:
     moving.check()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_arcs_of_a_database_go_their_own_ways_and_come_together(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 4)
+    moving = run(seed, spread=True)
+    assert moving.cluster.do(SpreadDatabase(DATABASE, 4)) == (4,)
+    goals = {goal_number(DATABASE, arc): tuple(moving.chance.sample(MEMBERS, 3)) for arc in range(4)}
+    if {at.factor for at in moving.all_arcs} == {3}:
+        assert moving.cluster.do(SetGoals(tuple(goals.items()))) == ()
+        moving.heal()
+        found = {at.number: ({*at.voters}, {each.leader for each in at.locations}) for at in moving.all_arcs}
+        assert found == {number: ({*nodes}, {nodes[0]}) for number, nodes in goals.items()}
+        moving.check()
+    moving.cluster.do(SpreadDatabase(DATABASE, 1))
+    moving.heal()
+    assert len(moving.all_arcs) == 1
+    moving.check()
+
+
 def test_the_runs_move_copy_and_acknowledge_much() -> None:
     """Or they would show nothing."""
     runs = [run(seed) for seed in range(10)]
@@ -63,3 +82,6 @@ def test_the_runs_move_copy_and_acknowledge_much() -> None:
 def test_many_runs(first: int) -> None:
     for seed in range(first, first + 400):
         run(seed, alone=seed % 3 == 0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 4)
+            run(seed, alone=seed % 3 == 0, spread=True)

@@ -81,7 +81,9 @@ def test_a_crash_at_any_step_leaves_what_was_or_what_is_to_be(tmp_path: Path, mo
             patch.setattr(Sharing, "_share", shared)
             # The metadata say so, and nothing of the replicas is on disk yet; then it is, and not synced.
             images.around(patch, Shard, "end_progress", "progress", lambda shard, series: True)
-            images.around(patch, Host, "learn", "beginning", lambda host, locations: locations and not host.locations)
+            images.around(
+                patch, Host, "learn", "beginning", lambda host, locations, arcs: locations and not host.locations
+            )
             # The barriers of the first epoch.
             images.around(
                 patch, Host, "_write", "barriers", lambda host, batches: any(ready.ops for _, ready in batches)

@@ -3,6 +3,7 @@ tags and errors, statement by statement, and the same rows in the end, asked of 
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,9 @@ GRANT SELECT ON d TO reader
 TABLES = ("d", "e", "far", "hourly", "r")
 
 
+_numbers = itertools.count()
+
+
 def statements() -> list[str]:
     return [line for line in STATEMENTS.splitlines() if line]
 
@@ -104,6 +108,20 @@ class Three:
         url = self.nodes.running[place].pg_url.rpartition("/")[0]
         return psycopg.connect(f"{url}/{database}", connect_timeout=10, autocommit=True)
 
+    def made(self, arcs: int) -> str:
+        """A new database; its arcs, if there are several, are led by several nodes."""
+        nodes, database = self.nodes, f"made{next(_numbers)}"
+        nodes.sql(2, f"CREATE DATABASE {database}")
+        for place in (1, 2, 3):
+            until(lambda: nodes.sql(place, f"SELECT 1 FROM pg_database WHERE datname = '{database}'"))  # noqa: B023
+        text = f"SELECT DISTINCT leader, goal FROM tsdb.locations WHERE datname = '{database}'"
+        until(lambda: len(nodes.sql(1, text)) == 1)
+        if arcs > 1:
+            assert f"has {arcs} arcs" in nodes.done("cluster", "spread", database, str(arcs), at=1)
+            assert "on their way" in nodes.done("cluster", "rebalance", at=3)
+            until(lambda: len(found := nodes.sql(1, text)) > 1 and all(goal is None for _, goal in found))
+        return database
+
     def leader(self) -> int:
         text = "SELECT DISTINCT leader FROM tsdb.locations WHERE datname = 'shared'"
         ((leader,),) = until(lambda: x if len(x := self.nodes.sql(min(self.nodes.running), text)) == 1 else [])
@@ -125,12 +143,17 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
         nodes.end()
 
 
-def test_the_same_statements_leave_the_same_rows_on_one_server_and_on_three(three: Three, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arcs", [1, 4])
+def test_the_same_statements_leave_the_same_rows_on_one_server_and_on_three(
+    three: Three, tmp_path: Path, arcs: int
+) -> None:
+    database = three.made(arcs)
     alone = Process(tmp_path / "alone")
-    connections = [three.connect(place) for place in (1, 2, 3)]
+    connections = [three.connect(place, database) for place in (1, 2, 3)]
     try:
         with alone.connect() as one:
-            for at, statement in enumerate(statements()):
+            # Roles are of the whole cluster.
+            for at, statement in enumerate(each.replace("reader", f"reader_of_{database}") for each in statements()):
                 # Each goes to another node, which knows what was made at the one before.
                 assert done(one, statement) == done(connections[at % 3], statement), statement
             for connection in connections:

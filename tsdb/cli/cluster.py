@@ -290,6 +290,24 @@ def rebalance(
     _do(settings, at, control.Rebalance(dry_run))
 
 
+@cluster.command()
+def spread(
+    database: Annotated[str, typer.Argument(help="A database that there is.", metavar="DATABASE")],
+    arcs: Annotated[int, typer.Argument(help="1, 2, 4, 8, 16 or 32.", metavar="ARCS", min=1, max=32)], at: At = None,
+    ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Have parts of a database at nodes of their own, so that it uses more nodes than it has replicas.
+
+    Its ring is cut into so many arcs; the next rebalance moves them, and their leads, to where all nodes have about as
+    much. About as many arcs as nodes are enough. With 1 all of it goes to the same nodes again.
+    """
+    from tsdb.cluster.group import control
+
+    settings = _operators(config, at, ca, cert, key, None)
+    over_etcd.refuse(settings, "spread", "nodes over etcd do not replicate points: each database is on one node")
+    _do(settings, at, control.Spread(database, arcs))
+
+
 @cluster.command(name="transfer-leader")
 def transfer_leader(
     node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None

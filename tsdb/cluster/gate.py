@@ -13,6 +13,7 @@ from tsdb.cluster.metadata.agreement import Opened, Shared
 from tsdb.errors import CannotConnectNow
 from tsdb.model.catalog import Catalog
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level, Token
+from tsdb.model.ring import Intervals
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import TimeRange
 from tsdb.storage.view import StorageView
@@ -32,22 +33,23 @@ class Gate:
         self._applied: Token = {}
         self._passed: set[int] = set()
 
-    def tell(self, view: StorageView, series: Series, span: TimeRange) -> None:
-        """This is about to be read here. Raises CannotConnectNow where another node would have to answer."""
+    def tell(self, view: StorageView, series: Series, span: TimeRange, ring: Intervals | None = None) -> None:
+        """This is about to be read here, in these intervals or on all of the ring. Raises CannotConnectNow where
+        another node would have to answer."""
         found = self._found(series)
-        if found is not None and not self.is_enough(view, series, span):
-            missing = self._missing(*found, span)
+        if found is not None and not self.is_enough(view, series, span, ring):
+            missing = self._missing(*found, span, ring)
             if missing:
                 self._check_led(missing)
                 self._pass(view, found[0], missing, LINEARIZABLE)
         self._check_same(view.catalog, series)
 
-    def is_enough(self, view: StorageView, series: Series, span: TimeRange) -> bool:
+    def is_enough(self, view: StorageView, series: Series, span: TimeRange, ring: Intervals | None = None) -> bool:
         """Whether this node may answer with what it has, whoever leads. After one refusal the leaders are asked."""
         found = self._found(series)
         if found is None or (self._fresh.level is Level.LINEARIZABLE and not self._fresh.anywhere):
             return False
-        missing = self._missing(*found, span)
+        missing = self._missing(*found, span, ring)
         try:
             if missing and not all(map(self._leaders.has_replica, missing)):
                 raise CannotConnectNow("this node has not all of what is read")
@@ -63,8 +65,11 @@ class Gate:
         found = self._catalog.series_by_number.get(series.number)
         return found if found is not None and found[0].number in self._leaders.shared else None
 
-    def _missing(self, database: Database, series: Series, span: TimeRange) -> list[int]:
-        return sorted({each.number for each in locations_in_range(database, series, span)} - self._passed)
+    def _missing(self, database: Database, series: Series, span: TimeRange, ring: Intervals | None) -> list[int]:
+        read = locations_in_range(database, series, span)
+        if ring is not None:
+            read = [each for each in read if any(low <= each.low < high for low, high in ring)]
+        return sorted({each.number for each in read} - self._passed)
 
     def _pass(self, view: StorageView, database: Database, locations: list[int], fresh: Freshness) -> None:
         opened = self._shared().open(locations, fresh, [each.number for each in database.locations])

@@ -33,7 +33,7 @@ class Leaders:
     """Which locations other nodes lead, kept up with what is agreed on.
 
     ``shared``: databases, by number, that several nodes have: what is led here is to be confirmed when it is read.
-    ``coming``: those that soon will be.
+    ``coming``: those that soon will be. ``spread``: those whose locations are led by several nodes for good.
     """
 
     def __init__(self, agreement: Agreement, node: int) -> None:
@@ -42,6 +42,7 @@ class Leaders:
         self._elsewhere: Mapping[int, int] = {}
         self.shared: frozenset[int] = frozenset()
         self.coming: frozenset[int] = frozenset()
+        self.spread: frozenset[int] = frozenset()
         agreement.watch(self._told)
         self._told(agreement.state, ())
 
@@ -50,6 +51,7 @@ class Leaders:
         if not changes or any(change.name == NAMES[Ring] for change in changes):
             self.shared = frozenset(ring.database for ring in state.all(Ring) if ring.is_shared)
             self.coming = frozenset(ring.database for ring in state.all(Ring) if ring.is_coming)
+            self.spread = frozenset(ring.database for ring in state.all(Ring) if ring.arcs > 1)
         if not changes or any(change.name == NAMES[LocationRecord] for change in changes):
             self._elsewhere = {
                 each.location: each.leader for each in state.all(LocationRecord) if each.leader != self._node

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from tsdb.cluster.metadata.records import Goal, Interval, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.records import Goal, Interval, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.records import arc_of_locations
 from tsdb.model.store import ClusterLocation, ClusterMember
 
 
@@ -32,7 +33,8 @@ def cluster_locations(state: State) -> list[ClusterLocation]:
     for ring in state.all(Ring):
         for each in ring.maps:
             intervals.update((interval.location, interval) for interval in each.intervals)
-    goals = {each.database: each.nodes for each in state.all(Goal)}
+    goals = {each.number: each.nodes for each in state.all(Goal)}
+    arcs = {ring.database: arc_of_locations(ring) for ring in state.all(Ring)}
     databases = state.catalog.databases_by_number
     return [
         ClusterLocation(
@@ -48,7 +50,8 @@ def cluster_locations(state: State) -> list[ClusterLocation]:
             record.active_epoch,
             record.active_voters,
             record.intent.name.lower(),
-            goals.get(record.database, ()),
+            goals.get(goal_number(record.database, arcs[record.database].get(record.location, 0)), ()),
+            arcs[record.database].get(record.location, 0),
         )
         for record in state.all(LocationRecord)
     ]

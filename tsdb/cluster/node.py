@@ -262,8 +262,8 @@ class Node:
 
     def leads(self, database: Database) -> bool:
         """Whether this node looks after a database: what it has once is here, and what others have can be asked; of a
-        replicated one, whether it leads all of it."""
-        if self._wide is None or database.number in self._leaders.shared:
+        replicated one in one arc, whether it leads all of it."""
+        if self._wide is None or database.number in self._leaders.shared - self._leaders.spread:
             return self._leaders.has(database)
         return self._leaders.leads_first(database)
 

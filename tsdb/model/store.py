@@ -413,7 +413,7 @@ class ClusterLocation:
     """A ring location: its part of the ring, places from ``first`` through ``last``, and the nodes that have it.
 
     ``active_voters`` were the voters of the last epoch that has begun; ``leader`` None: there is no node yet. ``goal``:
-    the nodes to which its database is on its way, its leader first.
+    the nodes to which its ``arc`` of the database's ring is on its way, the leader first.
     """
 
     number: int
@@ -429,6 +429,7 @@ class ClusterLocation:
     active_voters: tuple[int, ...]
     intent: str
     goal: tuple[int, ...] = ()
+    arc: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from tsdb import prompt
 from tsdb.model.continuous import Progress
+from tsdb.model.ring import Intervals
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.summaries import Groups
@@ -74,7 +75,7 @@ class StorageView:
         self._known = known
         self._lines = lines
         self._kept = kept
-        self.before: Callable[[StorageView, Series, TimeRange], None] | None = None
+        self.before: Callable[[StorageView, Series, TimeRange, Intervals | None], None] | None = None
         """Told what is about to be read; it may refuse it, or renew the view."""
 
     @property
@@ -91,7 +92,7 @@ class StorageView:
 
     def scan(self, request: ScanRequest) -> Scan:
         """Start a scan. Raises UndefinedColumn."""
-        self.tell(request.series, request.range)
+        self.tell(request.series, request.range, request.ring)
         if request.within is not None:
             return scan_within(self.scan, request)
         tagsets = self.tagsets(request.series.number)
@@ -165,10 +166,11 @@ class StorageView:
         self.version, self._moment = newer.version, newer.moment
         newer.close()
 
-    def tell(self, series: Series, span: TimeRange) -> None:
-        """This is about to be read: whoever knows more than the view may refuse it, or renew the view."""
+    def tell(self, series: Series, span: TimeRange, ring: Intervals | None = None) -> None:
+        """This is about to be read, in these intervals or on all of the ring: whoever knows more than the view may
+        refuse it, or renew the view."""
         if self.before is not None:
-            self.before(self, series, span)
+            self.before(self, series, span, ring)
 
     def knows(self, series: Series, tagsets: Sequence[bytes]) -> Mask:
         self.tell(series, TimeRange())

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tsdb.cluster.metadata.commands import Action, SetGoals
-from tsdb.cluster.metadata.records import Answer, Goal, Member
+from tsdb.cluster.metadata.records import Answer, Goal, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.operations import name_of
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
-from tsdb.cluster.replicas.balance import goals_of, plan_of
+from tsdb.cluster.replicas.balance import goals_of, plan_of, whole_sizes
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
 from tsdb.cluster.routing.messages import LookAtSizes, Values
-from tsdb.errors import TsdbError
+from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
 from tsdb.storage.engine import Engine
 
 ANSWER_S = 5.0
@@ -38,35 +39,51 @@ class Balanced(Protocol):
 
 async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
+    _check_gathered(group.state)
     sizes = await _sizes(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
     plan = plan_of(group.state, sizes, group.answers, limits)
     text = text_of(plan, group.state)
     if (goals := goals_of(plan)) and not is_dry:
         await group.propose_here(SetGoals(goals))
-        are = "database is on its" if len(goals) == 1 else "databases are on their"
-        text += f"\n{len(goals)} {are} way: tsdb.locations shows how far (goal)"
+        count = len({Goal(number, ()).database for number, _ in goals})
+        are = "database is on its" if count == 1 else "databases are on their"
+        text += f"\n{count} {are} way: tsdb.locations shows how far (goal)"
     return text
+
+
+def _check_gathered(state: State) -> None:
+    for ring in state.all(Ring):
+        if ring.arcs_wanted:
+            raise ObjectNotInPrerequisiteState(
+                f"{name_of(state, ring.database)} is being gathered from {ring.arcs} arcs to {ring.arcs_wanted}",
+                hint="Wait until that is done: tsdb.locations shows how far (goal).",
+            )
 
 
 def text_of(plan: Plan, state: State) -> str:
     """The plan for people; what was planned before, and is on its way, is no part of it."""
-    begun = sum(1 for _ in state.all(Goal))
+    begun = len({each.database for each in state.all(Goal)})
     if begun and not plan.moves and not plan.waiting:
         what = "1 database is" if begun == 1 else f"{begun} databases are"
         return f"nothing more to do: {what} on the way already, tsdb.locations shows how far (goal)"
-    names = {number: database.name for number, database in state.catalog.databases_by_number.items()}
+    names = {
+        goal_number(number, arc): f"{database.name} {arc + 1}/{ring.arcs}" if ring.arcs > 1 else database.name
+        for number, database in state.catalog.databases_by_number.items()
+        if (ring := state.get(Ring, number)) is not None
+        for arc in range(ring.arcs)
+    }
     return plan_text(plan, names).rstrip("\n")
 
 
 async def _sizes(group: Balanced) -> Mapping[int, int]:
-    """Bytes of a replica of each database: of who has most of it, among the nodes that answer."""
+    """Bytes of a replica of all of each database: of who has most of it, among the nodes that answer."""
     own = group.engine.node
     others = [each.node for each in group.state.all(Member) if not each.gone and each.node != own]
     found = [group.engine.sizes(), *await asyncio.gather(*(_asked(group, node) for node in others))]
     sizes: dict[int, int] = {}
-    for each in found:
-        for database, size in each.items():
+    for node, each in zip((own, *others), found, strict=True):
+        for database, size in whole_sizes(group.state, node, each).items():
             sizes[database] = max(sizes.get(database, 0), size)
     return sizes
 

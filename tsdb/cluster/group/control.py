@@ -67,6 +67,13 @@ class Rebalance(msgspec.Struct, frozen=True, array_like=True, tag=8):
     dry_run: bool
 
 
+class Spread(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """Cut a database's ring into so many arcs, each of which may be at nodes of its own."""
+
+    database: str
+    arcs: int
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True):
     """Where a node is to be found."""
 
@@ -136,7 +143,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     hint: str | None = None
 
 
-Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check | Rebalance
+Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check | Rebalance | Spread
 Response: TypeAlias = Joined | Report | Done | Failed | Checked
 
 _ENCODER = msgspec.msgpack.Encoder()

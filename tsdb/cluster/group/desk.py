@@ -11,7 +11,14 @@ from tsdb.cluster.group import control
 from tsdb.cluster.group.balancing import Balanced, rebalance
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
-from tsdb.cluster.metadata.commands import AddMember, ChangeMember, NewMember, RemoveMember, SetReplication
+from tsdb.cluster.metadata.commands import (
+    AddMember,
+    ChangeMember,
+    NewMember,
+    RemoveMember,
+    SetReplication,
+    SpreadDatabase,
+)
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.raft.entries import Configuration
 from tsdb.cluster.raft_driver import RaftDriver
@@ -87,6 +94,8 @@ class Desk:
                 return await self._check(request)
             case control.Rebalance():
                 return await self._rebalance(request, name)
+            case control.Spread():
+                return await self._spread(request, name)
 
     # Joining
 
@@ -223,12 +232,31 @@ class Desk:
             log.warning("%s has databases moved to where all nodes have about as much", name)
         return Done(await rebalance(self._group, is_dry=request.dry_run))
 
+    async def _spread(self, request: control.Spread, name: str) -> Done:
+        group, title = self._group, f'database "{request.database}"'
+        await group.readable_here()
+        ring = self._ring(request.database)
+        if (ring.arcs_wanted or ring.arcs) == request.arcs:
+            return Done(
+                f"the ring of {title} {'will have' if ring.arcs_wanted else 'has'} {_arcs(request.arcs)} already"
+            )
+        log.warning("%s has the ring of %s cut into %s", name, title, _arcs(request.arcs))
+        answer = await group.propose_here(SpreadDatabase(ring.database, request.arcs))
+        if answer.values != (request.arcs,):
+            return Done(f"the points of {title} go to the same nodes: tsdb.locations shows how far that is")
+        after = "" if request.arcs == 1 else "; each goes to nodes of its own with the next tsdb cluster rebalance"
+        return Done(f"the ring of {title} has {_arcs(request.arcs)}{after}")
+
     async def _check_node(self, node: int) -> None:
         if self._group.state.get(Member, node) is None:
             await self._group.readable_here()
         refusal = operations.missing(self._group.state, node)
         if refusal is not None:
             raise refusal
+
+
+def _arcs(count: int) -> str:
+    return "one arc" if count == 1 else f"{count} arcs"
 
 
 def _role(configuration: Configuration, node: int) -> str:

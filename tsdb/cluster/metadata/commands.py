@@ -208,8 +208,8 @@ class Count(msgspec.Struct, frozen=True, array_like=True, tag=19):
 
 
 class SetGoals(msgspec.Struct, frozen=True, array_like=True, tag=20):
-    """Where databases, by number, are to be, each's leader first; (): where they are.
-    One that is not shared will be."""
+    """Where arcs of databases (``records.goal_number``) are to be, each's leader first; (): where they are.
+    A database that is not shared will be."""
 
     goals: tuple[tuple[int, tuple[int, ...]], ...]
 
@@ -237,6 +237,14 @@ class Advance(msgspec.Struct, frozen=True, array_like=True, tag=22):
     epochs: tuple[tuple[int, int], ...]
 
 
+class SpreadDatabase(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """Into how many arcs the ring of a database is cut; see ``records.Ring``. Of fewer, those that become one have to
+    be at the same nodes: until they are it is said where they are to be."""
+
+    database: int
+    arcs: int
+
+
 Action: TypeAlias = (
     Found
     | AddMember
@@ -260,6 +268,7 @@ Action: TypeAlias = (
     | SetGoals
     | Share
     | Advance
+    | SpreadDatabase
 )
 
 

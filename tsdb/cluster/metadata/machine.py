@@ -22,7 +22,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tsdb import errors
-from tsdb.cluster.metadata import clients, continuous, counted, locations, members, rings
+from tsdb.cluster.metadata import arcs, clients, continuous, counted, locations, members, rings
 from tsdb.cluster.metadata.commands import (
     Action,
     Activate,
@@ -48,6 +48,7 @@ from tsdb.cluster.metadata.commands import (
     SetLearners,
     SetReplication,
     Share,
+    SpreadDatabase,
     SpreadSeries,
     decode,
 )
@@ -241,6 +242,8 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return rings.set_goals(draft, action)
         case Share():
             return rings.share(draft, action)
+        case SpreadDatabase():
+            return arcs.spread(draft, action)
         case Recover():
             return members.recover(draft, action)
         case OpenProducer():

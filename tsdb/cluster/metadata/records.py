@@ -13,12 +13,16 @@ import msgspec
 
 NODE_MAX = 32_767
 """Node ids are two bytes of a point's sequence; none is given twice."""
+PLACE_BITS = 64
+"""Of a place on a ring."""
 REPLICA_BITS = 40
 """Of a replica's number: the command that made it; the bits above are its node."""
 UUID_BYTES = 16
 NO_ID = bytes(UUID_BYTES)
 FROM_THE_START = -(2**63)
 """The bucket from which a database's first map holds."""
+ARCS_MAX = 32
+_ARC_BITS = 32
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -74,6 +78,9 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
 
     Of one node alone the logs are that node's own, and cannot go to others, until the database is *shared*: ``wanted``
     is the factor that it is to have then, 0 if nobody has asked for it. Once ``shared`` it stays so.
+
+    ``arcs``: equal parts of the ring, a power of two; the locations of each are at the same nodes and led by one.
+    ``arcs_wanted``: there will be so few when those that become one are at the same nodes; 0: it stays as it is.
     """
 
     database: int
@@ -83,6 +90,8 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     spreadings: tuple[Spreading, ...] = ()
     wanted: int = 0
     shared: bool = False
+    arcs: int = 1
+    arcs_wanted: int = 0
 
     @property
     def is_shared(self) -> bool:
@@ -94,14 +103,31 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
         """Whether its logs are one node's alone, and soon will not be any more."""
         return self.wanted > 0 and not self.is_shared
 
+    def arc_of(self, interval: Interval, arcs: int = 0) -> int:
+        """Which arc has an interval, of those that there are or of ``arcs``."""
+        return interval.low * (arcs or self.arcs) >> PLACE_BITS
+
+
+def goal_number(database: int, arc: int) -> int:
+    """The number of the goal of a database's arc."""
+    return arc << _ARC_BITS | database
+
 
 class Goal(msgspec.Struct, frozen=True, array_like=True):
-    """Where a replicated database is to be, and who of them is to lead it: the first one. A rebalance has said so; when
-    it is so, or cannot become so any more, the goal is gone."""
+    """Where an arc of a replicated database is to be, and who of them is to lead it: the first one. A rebalance has
+    said so; when it is so, or cannot become so any more, the goal is gone. ``number``: see ``goal_number``."""
 
-    database: int
+    number: int
     nodes: tuple[int, ...]
     changed: int = 0
+
+    @property
+    def database(self) -> int:
+        return self.number & (1 << _ARC_BITS) - 1
+
+    @property
+    def arc(self) -> int:
+        return self.number >> _ARC_BITS
 
 
 class Intent(IntEnum):

@@ -12,13 +12,13 @@ from dataclasses import replace as replaced
 
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata import clients, continuous, counted, locations
+from tsdb.cluster.metadata import arcs, clients, continuous, counted, locations
+from tsdb.cluster.metadata.arcs import ring_of as ring_of
 from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, Share, SpreadSeries
 from tsdb.cluster.metadata.members import check_factor, member, set_default_factor
 from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
-    InvalidCatalogName,
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
     ProgramLimitExceeded,
@@ -46,6 +46,7 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
             counted.forget(draft)
         if done.series or done.databases:
             continuous.forget(draft)
+        arcs.check_views(draft)
     return (done.catalog.version,)
 
 
@@ -56,8 +57,7 @@ def follow(draft: Draft, databases: Iterable[int]) -> None:
         ring = draft.get(Ring, number)
         if database is None and ring is not None:
             draft.remove(Ring, number)
-            if draft.get(Goal, number) is not None:
-                draft.remove(Goal, number)
+            arcs.forget_goals(draft, number)
             locations.forget(draft, number)
             clients.forget_producers(draft, number)
         elif database is not None and ring is None:
@@ -98,29 +98,23 @@ def share(draft: Draft, action: Share) -> tuple[int, ...]:
 
 def set_goals(draft: Draft, action: SetGoals) -> tuple[int, ...]:
     """Raises InvalidCatalogName, UndefinedObject, InvalidParameterValue."""
-    for database, nodes in action.goals:
-        ring = ring_of(draft, database)
+    for number, nodes in action.goals:
+        ring, arc = arcs.ring_of_goal(draft, number)
         factor = ring.wanted or ring.replication_factor
         if not nodes:
-            if draft.get(Goal, database) is not None:
-                draft.remove(Goal, database)
+            if draft.get(Goal, number) is not None:
+                draft.remove(Goal, number)
             continue
         for node in nodes:
             member(draft, node)
         if len(nodes) != factor or len({*nodes}) != factor:
-            raise InvalidParameterValue(f"database {database} is to be at {factor} nodes, and not at {nodes}")
+            raise InvalidParameterValue(
+                f"arc {arc} of database {ring.database} is to be at {factor} nodes, and not at {nodes}"
+            )
         if not ring.is_shared:
             draft.put(replace(ring, wanted=factor))
-        draft.put(Goal(database, nodes))
+        draft.put(Goal(number, nodes))
     return ()
-
-
-def ring_of(draft: Draft, database: int) -> Ring:
-    """Raises InvalidCatalogName."""
-    found = draft.get(Ring, database)
-    if found is None:
-        raise InvalidCatalogName(f"there is no database {database}")
-    return found
 
 
 def change_ring(draft: Draft, action: ChangeRing) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""At which nodes databases should be, so that all nodes have about as much: a plan, and the goals of it. Pure.
+"""At which nodes arcs of databases should be, so that all nodes have about as much: a plan, and the goals of it. Pure.
 
-The solver of placement decides, with whole databases in the place of locations, since a replicated database is at the
-same nodes as a whole. One that cannot be shared stays where it is, and counts with its bytes.
+The solver of placement decides, with arcs in the place of locations, since each is at the same nodes as a whole. One
+that cannot be shared stays where it is, and counts with its bytes.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.layout import Layout, LocationState, NodeState
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan, dry_run
+from tsdb.cluster.replicas.records import arc_of_locations
 
 SILENT_S = 60.0
 """Of a node that does not answer: it gets nothing, and what it has is somebody else's to care for."""
 
 
 def layout_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], bool]) -> Layout:
-    """``sizes``: the bytes of a replica of each database, as far as they are known."""
+    """``sizes``: the bytes of a replica of each database as a whole, as far as they are known."""
     nodes = tuple(
         NodeState(
             each.node, each.zone, each.machine, each.capacity_bytes, each.draining,
@@ -29,26 +30,42 @@ def layout_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], b
         for each in state.all(Member)
         if not each.gone
     )  # fmt: skip
-    records: dict[int, list[LocationRecord]] = {}
+    rings = {ring.database: ring for ring in state.all(Ring)}
+    places = {number: arc_of_locations(ring) for number, ring in rings.items()}
+    records: dict[tuple[int, int], list[LocationRecord]] = {}
     for record in state.all(LocationRecord):
-        records.setdefault(record.database, []).append(record)
-    databases = (_database(state, ring, records.get(ring.database, []), sizes) for ring in state.all(Ring))
-    return Layout(nodes, tuple(each for each in databases if each.voters))
+        arc = places[record.database].get(record.location, 0)
+        records.setdefault((record.database, arc), []).append(record)
+    arcs = (
+        _arc(state, ring, arc, records.get((number, arc), []), sizes.get(number, 0) // ring.arcs)
+        for number, ring in rings.items()
+        for arc in range(ring.arcs)
+    )
+    return Layout(nodes, tuple(each for each in arcs if each.voters))
 
 
-def _database(state: State, ring: Ring, records: list[LocationRecord], sizes: Mapping[int, int]) -> LocationState:
+def whole_sizes(state: State, node: int, sizes: Mapping[int, int]) -> Mapping[int, int]:
+    """From the bytes that a node has of databases, what it would have of all of each."""
+    has: Counter[int] = Counter()
+    all_of: Counter[int] = Counter()
+    for record in state.all(LocationRecord):
+        all_of[record.database] += 1
+        has[record.database] += node in (*record.voters, *record.learners)
+    return {number: size * all_of[number] // has[number] for number, size in sizes.items() if has[number]}
+
+
+def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size: int) -> LocationState:
     """As it will be when what is under way is done."""
-    goal = state.get(Goal, ring.database)
+    number = goal_number(ring.database, arc)
+    goal = state.get(Goal, number)
     voters = {node for each in records for node in each.voters}
     leaders = Counter(each.leader for each in records).most_common(1)
     leader = leaders[0][0] if leaders else 0
     if goal is not None:
         voters, leader = {*goal.nodes}, goal.nodes[0]
     learners = {node for each in records for node in each.learners} - voters if goal is None else set()
-    return LocationState(
-        ring.database, ring.wanted or ring.replication_factor, sizes.get(ring.database, 0), 0.0, leader,
-        tuple(sorted(voters)), tuple(sorted(learners)),
-    )  # fmt: skip
+    factor = ring.wanted or ring.replication_factor
+    return LocationState(number, factor, size, 0.0, leader, tuple(sorted(voters)), tuple(sorted(learners)))
 
 
 def plan_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], bool], limits: Limits) -> Plan:
@@ -57,7 +74,7 @@ def plan_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], boo
 
 
 def goals_of(plan: Plan) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """For databases that are to move or to be led by another node: (database, nodes), the leader first."""
+    """For arcs that are to move or to be led by another node: (``records.goal_number``, nodes), the leader first."""
     found: list[tuple[int, tuple[int, ...]]] = []
     placement = plan.placement
     for at, nodes, leader in zip(plan.before.locations, placement.replicas, placement.leaders, strict=True):

@@ -16,17 +16,18 @@ from functools import partial
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.clients import TTL_NS_MIN
 from tsdb.cluster.metadata.commands import Action
-from tsdb.cluster.metadata.records import NAMES, ClientSession, LocationRecord, Ring
+from tsdb.cluster.metadata.records import NAMES, ClientSession, Interval, LocationRecord, Ring
 from tsdb.cluster.metadata.state import Change, State
-from tsdb.cluster.operations import name_of
+from tsdb.cluster.operations import locations_text, name_of
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.lead_log import LeadLog
+from tsdb.cluster.replicas.left import Place
 from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
 from tsdb.cluster.replicas.packets import packets, unpack
-from tsdb.cluster.replicas.records import shared_locations
+from tsdb.cluster.replicas.records import shared_locations, spread_locations
 from tsdb.cluster.replicas.refreshing import Shown
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replicas.rounds import Rounds
@@ -104,6 +105,7 @@ class ReplicaDriver:
         self.packets_dropped = 0
         self._ticks = 0
         self._leaving: Collection[int] = ()
+        self._leaving_arcs: Mapping[tuple[int, int], Mapping[int, Place]] = {}
         self._followers: Followers = {}
         self.host: Host
         self._lead_log = LeadLog(engine.node)
@@ -140,14 +142,17 @@ class ReplicaDriver:
         if changes:
             changed = {change.number for change in changes if change.name == NAMES[LocationRecord]}
             self._lead_log.look({number: shared[number][0] if number in shared else None for number in changed})
-            shared = {number: known for number, known in shared.items() if number in changed}
+            rings = {change.number for change in changes if change.name == NAMES[Ring]}
+            shared = {at: known for at, known in shared.items() if at in changed or known[0].database in rings}
         else:
             self._lead_log.start(record for record, _ in shared.values())
             self._drop_unknown(shared)
-        begun = self.host.learn(shared)
-        self._engine.host(self.host, begun)
+        self._learn(state, shared)
         if shared:
             self._turn_soon()
+
+    def _learn(self, state: State, shared: Mapping[int, tuple[LocationRecord, Interval]]) -> None:
+        self._engine.host(self.host, self.host.learn(shared, spread_locations(state)))
 
     def _drop_unknown(self, known: Mapping[int, object]) -> None:
         gone = [location for location in self.host.known if location not in known]
@@ -209,7 +214,8 @@ class ReplicaDriver:
             self.host.tick(self._clock.now_ns())
             self._ticks += 1
             if self._ticks % LOOK_TICKS == 0:
-                self._leaving, self._followers = self.host.leaving, self.host.followers()
+                self._leaving, self._followers = self.host.left.leaving, self.host.followers()
+                self._leaving_arcs = self.host.left.leaving_arcs
             if self._ticks % FORGET_TICKS == 0:
                 state = self._state()
                 sessions = state.tables[ClientSession]
@@ -306,7 +312,9 @@ class ReplicaDriver:
                 await self._try_to(action)
             for database in self._leaving:
                 await self._loop.run_in_executor(None, self._forget_points, database)
-            self._leaving = ()
+            for (database, _), places in self._leaving_arcs.items():
+                await self._loop.run_in_executor(None, self._forget_arc, database, places)
+            self._leaving, self._leaving_arcs = (), {}
 
     def _forget_points(self, database: int) -> None:
         """In a thread of its own. What is in a head is flushed first, or it would come back with the next flush."""
@@ -318,12 +326,39 @@ class ReplicaDriver:
 
     def _points_go(self, database: int) -> None:
         """In the committer's thread. If it cannot be now, it is tried again."""
-        if database not in self.host.leaving:
+        if database not in self.host.left.leaving:
             return
-        if self._engine.forget_points(database, lambda batch: self.host.forget_left(batch, database)):
+        if self._engine.forget_points(database, lambda batch: self.host.left.forget_database(batch, database)):
             log.info("the points of %s are gone from this node", name_of(self._state(), database))
-            shared = {n: known for n, known in shared_locations(self._state()).items() if known[0].database == database}
-            self._engine.host(self.host, self.host.learn(shared))
+            self._learn_again(database)
+
+    def _learn_again(self, database: int) -> None:
+        state = self._state()
+        shared = {number: known for number, known in shared_locations(state).items() if known[0].database == database}
+        self._learn(state, shared)
+
+    def _forget_arc(self, database: int, places: Mapping[int, Place]) -> None:
+        """In a thread of its own: their points are masked, and gone when compaction has carried that out."""
+        try:
+            self._engine.turn(lambda: self._arc_goes(database, places)).result()
+        except AdminShutdown:
+            return
+
+    def _arc_goes(self, database: int, places: Mapping[int, Place]) -> None:
+        """In the committer's thread."""
+        left = self.host.left
+        if places not in left.leaving_arcs.values():
+            return
+        intervals = [(place.low, place.high) for place in places.values()]
+        if not left.is_masked(places.keys()):
+            self._engine.mask_locations(database, intervals, lambda batch: None)
+            left.mask(places)
+        elif not self._engine.is_masked(database, intervals):
+            batch = self._engine.records.batch()
+            left.forget(batch, places)
+            self._engine.records.write(batch, sync=True)
+            log.info("%s of %s have left this node", locations_text(len(places)), name_of(self._state(), database))
+            self._learn_again(database)
 
     # On the event loop
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from tsdb.cluster.metadata.records import Interval, LocationRecord
 from tsdb.cluster.replicas.around import Copied, Surroundings
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
-from tsdb.cluster.replicas.left import Left
+from tsdb.cluster.replicas.left import Left, Place
 from tsdb.cluster.replicas.marks import Marked, Marks
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
@@ -47,6 +48,7 @@ LAG_OPS, LAG_TICKS = 64, 20
 """A follower that misses no more ops, and was heard of no longer ago, is good."""
 REVERTED_KEPT = 1_000
 """Names of ops that were taken back, to be looked at."""
+NO_ARCS: Mapping[int, int] = MappingProxyType({})
 OP_BYTES_MAX = 32 << 20
 """Of one op's body: with its head it fits into one message to another node."""
 
@@ -113,7 +115,7 @@ class Host:
         self._kept_bytes = kept_bytes
         self._own = own
         self._mine: dict[int, Mine] = {}
-        self._left = Left(self._log)
+        self.left = Left(self._log, self._mine)
         self._pins = Pins()
         self._arrived: Copied | None = None
         self.wishes: dict[int, int] = {}
@@ -142,40 +144,46 @@ class Host:
     @property
     def known(self) -> Collection[int]:
         """Those, and all others of which something is on the disk."""
-        return {*self._mine, *self._left.known}
+        return {*self._mine, *self.left.known}
 
-    def learn(self, locations: Mapping[int, tuple[LocationRecord, Interval]]) -> list[int]:
+    def learn(
+        self, locations: Mapping[int, tuple[LocationRecord, Interval]], arcs: Mapping[int, int] = NO_ARCS
+    ) -> list[int]:
         """Location records as they are now; the locations of which this node has got a replica. Raises DataCorrupted.
+
+        ``arcs``: by location, of databases that have several.
 
         Their beginning needs no sync of its own: the first promise has one, and comes after it in the same WAL.
         """
         batch = self._records.batch()
         begun = []
-        for location, (record, _) in locations.items():
+        for location, (record, interval) in locations.items():
             number = own_replica(record, self._node)
             mine = self._mine.get(location)
+            place = Place(record.database, arcs.get(location, 0), interval.low, interval.last + 1)
             if mine is None:
-                self._left.learn(batch, location, record.database, number)
+                self.left.learn(batch, location, place, number)
             elif mine.number != number:
-                self._leave(batch, mine)
-        leaving = self._left.databases()
+                self._leave(batch, mine, place)
+        leaving = self.left.arcs()
         for location, (record, interval) in locations.items():
             number = own_replica(record, self._node)
             mine = self._mine.get(location)
             core = core_record(record, interval)
-            # One that the disk has goes on with its points, also while others of its database have left.
-            if mine is None and number and (self._left.has(location) or record.database not in leaving):
+            # One that the disk has goes on with its points, also while others of its arc have left.
+            arc = record.database, arcs.get(location, 0)
+            if mine is None and number and (self.left.has(location) or arc not in leaving):
                 mine = self._begin(batch, location, number, core, record.database)
                 begun.append(location)
             if mine is not None:
-                mine.record = core
+                mine.record, mine.arc = core, arcs.get(location, 0)
                 mine.replica.learn(core)
                 self._due[location] = None
         self._records.write(batch, sync=False)
         return begun
 
     def _begin(self, batch: Any, location: int, number: int, core: Record, database: int) -> Mine:
-        known = self._left.take(location)
+        known = self.left.take(location)
         if known is None:
             known = ReplicaRecord(number)
             if (own := self._own(core, database)) is not None:
@@ -185,10 +193,10 @@ class Host:
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
         return self._mine.setdefault(location, Mine(disk, replica, core, database))
 
-    def _leave(self, batch: Any, mine: Mine) -> None:
+    def _leave(self, batch: Any, mine: Mine, place: Place) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
         log.debug("this node has no replica of location %d any more", mine.location)
-        self._left.add(batch, mine.location, mine.database)
+        self.left.add(batch, mine.location, place)
         self._forget(mine.location)
 
     def _forget(self, location: int) -> None:
@@ -205,19 +213,7 @@ class Host:
             if location in self._mine:
                 self._log.drop(batch, location)
                 self._forget(location)
-            self._left.forget(batch, (location,))
-
-    # Replicas that left, and points that are still to go
-
-    @property
-    def leaving(self) -> Collection[int]:
-        """Databases whose replicas have all left this node, and whose points have not."""
-        here = {mine.database for mine in self._mine.values()}
-        return {*self._left.databases()} - here
-
-    def forget_left(self, batch: Any, database: int) -> None:
-        """The points of a database that is ``leaving`` go with this batch: it may have replicas here again."""
-        self._left.forget(batch, tuple(self._left.databases().get(database, ())))
+            self.left.forget(batch, (location,))
 
     # Copies
 

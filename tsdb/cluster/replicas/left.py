@@ -1,27 +1,42 @@
 """Replicas that left this node: whose records say so on disk, and whose points are still to go.
 
-All locations of a database are at the same nodes, so its points go as a whole, when none of its replicas is here any
-more. Until then no other replica of that database begins: it would take their points for its own.
+All locations of an arc are at the same nodes, so its points go as a whole, when none of its replicas is here any more:
+at once with those of all of its database, or masked first, and then by compaction, where others of the database stay.
+Until then no other replica of that arc begins: it would take their points for its own, or a mask would hide its points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from tsdb.cluster.replicas.mine import Mine
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
 
-UNKNOWN = 0
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a location: its database, its arc there, and its part of the ring, places in [low, high)."""
+
+    database: int
+    arc: int
+    low: int
+    high: int
 
 
 class Left:
     """Belongs to the thread of the host. ``stored``: records of the disk whose replicas have not begun."""
 
-    def __init__(self, log: ReplicaLog) -> None:
+    def __init__(self, log: ReplicaLog, here: Mapping[int, Mine]) -> None:
+        """``here``: the replicas that this node has."""
         self._log = log
+        self._here = here
         found = log.all()
-        self._left = {location: UNKNOWN for location, record in found.items() if record.has_left}
+        # Where nobody has said yet is None.
+        self._left: dict[int, Place | None] = {location: None for location, record in found.items() if record.has_left}
         self._stored = {location: record for location, record in found.items() if not record.has_left}
+        self._masked: set[int] = set()
 
     def __contains__(self, location: int) -> bool:
         return location in self._left
@@ -35,31 +50,54 @@ class Left:
         """Whether the disk has a replica of a location that has not begun."""
         return location in self._stored
 
-    def learn(self, batch: Any, location: int, database: int, number: int) -> None:
+    def learn(self, batch: Any, location: int, place: Place, number: int) -> None:
         """Which replica of a location this node has by the metadata (0: none): one of the disk that is another one has
         left while this node did not run."""
         stored = self._stored.get(location)
         if stored is not None and stored.replica != number:
-            self.add(batch, location, database)
+            self.add(batch, location, place)
         elif location in self._left:
-            self._left[location] = database
+            self._left[location] = place
 
-    def add(self, batch: Any, location: int, database: int) -> None:
+    def add(self, batch: Any, location: int, place: Place) -> None:
         self._log.leave(batch, location)
         self._stored.pop(location, None)
-        self._left[location] = database
+        self._left[location] = place
 
     def take(self, location: int) -> ReplicaRecord | None:
         """What the disk has of a replica that begins."""
         return self._stored.pop(location, None)
 
-    def databases(self) -> Mapping[int, set[int]]:
-        """Those with points that are still to go, and which of their locations left."""
-        found: dict[int, set[int]] = {}
-        for location, database in self._left.items():
-            if database != UNKNOWN:
-                found.setdefault(database, set()).add(location)
+    @property
+    def leaving(self) -> Collection[int]:
+        """Databases whose replicas have all left this node, and whose points have not."""
+        return {database for database, _ in self.arcs()} - {mine.database for mine in self._here.values()}
+
+    @property
+    def leaving_arcs(self) -> Mapping[tuple[int, int], Mapping[int, Place]]:
+        """The same of arcs, (database, arc), where others of their database are here; with their locations."""
+        databases, arcs = self.leaving, {(mine.database, mine.arc) for mine in self._here.values()}
+        return {at: places for at, places in self.arcs().items() if at[0] not in databases and at not in arcs}
+
+    def arcs(self) -> Mapping[tuple[int, int], Mapping[int, Place]]:
+        """By (database, arc) the locations that left."""
+        found: dict[tuple[int, int], dict[int, Place]] = {}
+        for location, place in self._left.items():
+            if place is not None:
+                found.setdefault((place.database, place.arc), {})[location] = place
         return found
+
+    def mask(self, locations: Iterable[int]) -> None:
+        """Their points are not visible any more. It is done again after a start."""
+        self._masked.update(locations)
+
+    def is_masked(self, locations: Collection[int]) -> bool:
+        """Whether all of them are."""
+        return self._masked.issuperset(locations)
+
+    def forget_database(self, batch: Any, database: int) -> None:
+        """The points of a database that is ``leaving`` go with this batch: it may have replicas here again."""
+        self.forget(batch, [at for at, place in self._left.items() if place is not None and place.database == database])
 
     def forget(self, batch: Any, locations: Iterable[int]) -> None:
         """Nothing of them is here when ``batch`` is durable."""
@@ -68,3 +106,4 @@ class Left:
                 self._log.drop(batch, location)
                 self._left.pop(location, None)
                 self._stored.pop(location, None)
+                self._masked.discard(location)

@@ -26,6 +26,8 @@ class Mine:
     marked: int = 0
     lead: tuple[int, int] = (0, 0)
     """(the active epoch that it leads, its barrier), when it was last looked at; (0, 0): none."""
+    arc: int = 0
+    """Of its database's ring, by the metadata."""
     shown: tuple[int, int] = (0, 0)
     """(epoch, sequence) of the last op that was visible when it was last looked at (``Host.version``)."""
 

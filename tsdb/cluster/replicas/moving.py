@@ -1,17 +1,17 @@
-"""Which nodes have the replicas of a database, and the next step there. Pure.
+"""Which nodes have the replicas of an arc of a database, and the next step there. Pure.
 
-All locations of a database are at the same nodes. Nothing is remembered: a step follows from the records, from who is
-lost, and from what leaders know of their followers, so whoever leads next goes on.
+All locations of an arc are at the same nodes, and a database mostly is one arc. Nothing is remembered: a step follows
+from the records, from who is lost, and from what leaders know of their followers, so whoever leads next goes on.
 
-1. Too few voters that stay, or none at a node where it is to be (``Goal``): a node that has nothing of the database
-   becomes a learner of all its locations. The leader of the metadata's group decides that (``next_steps``).
+1. Too few voters that stay, or none at a node where it is to be (``Goal``): a node that has nothing of the arc becomes
+   a learner of all its locations. The leader of the metadata's group decides that (``next_steps``).
 2. It has got a copy and caught up: an epoch has it as a voter, beside the others.
 3. More voters than the replication factor says: an epoch without one of them, first without one that is drained, then
    without one where it is not to be, then without one that does not answer. When that is active the node drops what
    it had.
 
-A database that is not shared, at a node that drains, becomes one first (``sharing``). Of one that is to have a single
-replica the same node keeps all locations: whoever leads another one of them hands it over first.
+A database that is not shared, at a node that drains, becomes one first (``sharing``). Of an arc that is to have a
+single replica the same node keeps all locations: whoever leads another one of them hands it over first.
 
 2 and 3 are a location's leader's to decide (``changes``), which knows who has what: an epoch without a voter must find
 a majority of the others good, or nothing could be written any more. A voter that cannot catch up leaves first, all its
@@ -27,26 +27,40 @@ from typing import TypeAlias
 
 import mmh3
 
-from tsdb.cluster.metadata.commands import Action, Assign, Assignment, SetGoals, SetLearners, SetReplication
-from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring
+from tsdb.cluster.metadata.commands import (
+    Action,
+    Assign,
+    Assignment,
+    SetGoals,
+    SetLearners,
+    SetReplication,
+    SpreadDatabase,
+)
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
-from tsdb.cluster.replicas.records import is_shared
+from tsdb.cluster.replicas.records import arc_of_locations, is_shared
 
 COMING_MAX = 4
-"""Databases to which nodes are coming at once."""
+"""Arcs to which nodes are coming at once."""
 HANDED_MAX = 1_024
 """Locations that a node hands over at once: their writes wait until that is agreed on."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """A replicated database, with its locations as they are."""
+class Arc:
+    """Of a replicated database, with its locations as they are."""
 
     database: int
     factor: int
     locations: tuple[LocationRecord, ...]
     goal: tuple[int, ...] = ()
+    arc: int = 0
     """Where it is to be, its leader first, if somebody has said so."""
+
+    @property
+    def number(self) -> int:
+        """Of its goal."""
+        return goal_number(self.database, self.arc)
 
     @property
     def is_settled(self) -> bool:
@@ -86,15 +100,18 @@ class Shared:
         return any(node not in (*each.voters, *each.learners) for each in self.locations)
 
 
-def shared_databases(state: State) -> Iterator[Shared]:
+def arcs(state: State) -> Iterator[Arc]:
+    """Of all replicated databases."""
     rings = {ring.database: ring for ring in state.all(Ring) if is_shared(ring)}
-    found: dict[int, list[LocationRecord]] = {}
+    spread = {number: arc_of_locations(ring) for number, ring in rings.items() if ring.arcs > 1}
+    found: dict[tuple[int, int], list[LocationRecord]] = {}
     for record in state.all(LocationRecord) if rings else ():
         if record.database in rings:
-            found.setdefault(record.database, []).append(record)
-    for number, records in found.items():
-        goal = state.get(Goal, number)
-        yield Shared(number, rings[number].replication_factor, tuple(records), goal.nodes if goal else ())
+            arc = spread[record.database].get(record.location, 0) if record.database in spread else 0
+            found.setdefault((record.database, arc), []).append(record)
+    for (database, arc), records in found.items():
+        goal = state.get(Goal, goal_number(database, arc))
+        yield Arc(database, rings[database].replication_factor, tuple(records), goal.nodes if goal else (), arc)
 
 
 def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
@@ -102,16 +119,16 @@ def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
     members = {each.node: each for each in state.all(Member) if not each.gone}
     lost = {node for node in members if is_lost(node)}
     staying = {node for node, each in members.items() if node not in lost and not each.draining}
-    found: list[Action] = [*_to_be_shared(state, members, staying)]
+    found: list[Action] = [*_to_be_shared(state, members, staying), *_to_be_gathered(state)]
     coming = 0
     reached: list[int] = []
-    for each in shared_databases(state):
+    for each in arcs(state):
         coming += bool(each.learners)
         if each.is_settled and each.goal and each.has_come(staying):
-            reached.append(each.database)
+            reached.append(each.number)
         elif each.is_settled:
             found += _step(each, members, staying, state, may_come=coming < COMING_MAX)
-    return [*found, SetGoals(tuple((database, ()) for database in reached))] if reached else found
+    return [*found, SetGoals(tuple((number, ()) for number in reached))] if reached else found
 
 
 def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collection[int]) -> Iterator[Action]:
@@ -125,8 +142,17 @@ def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collecti
             yield SetReplication(ring.database, ring.replication_factor)
 
 
+def _to_be_gathered(state: State) -> Iterator[Action]:
+    """Databases that are to have fewer arcs: it is done, or has to be begun again."""
+    for ring in state.all(Ring):
+        if ring.arcs_wanted and all(
+            state.get(Goal, goal_number(ring.database, arc)) is None for arc in range(ring.arcs)
+        ):
+            yield SpreadDatabase(ring.database, ring.arcs_wanted)
+
+
 def _step(
-    at: Shared, members: Mapping[int, Member], staying: Collection[int], state: State, *, may_come: bool
+    at: Arc, members: Mapping[int, Member], staying: Collection[int], state: State, *, may_come: bool
 ) -> list[Action]:
     needed = sum(node in staying for node in at.voters) < at.factor
     lacks = [node for node in at.goal if node in staying and node not in at.voters]
@@ -142,7 +168,7 @@ def _step(
     return [SetLearners(each.location, each.epoch, (*each.learners, node)) for each in at.locations] if node else []
 
 
-def _comes(at: Shared, members: Mapping[int, Member], staying: Collection[int], state: State) -> int:
+def _comes(at: Arc, members: Mapping[int, Member], staying: Collection[int], state: State) -> int:
     """A node that has nothing of it: in a zone of its own if there is one, then the one that has least; 0: none."""
     zones = {members[node].zone for node in at.voters if node in members and node in staying}
     has = dict.fromkeys(members, 0)
@@ -152,14 +178,14 @@ def _comes(at: Shared, members: Mapping[int, Member], staying: Collection[int], 
     free = [node for node in staying if node not in at.nodes]
     return min(
         free,
-        key=lambda node: (members[node].zone in zones, has[node], _rank(at.database, node)),
+        key=lambda node: (members[node].zone in zones, has[node], _rank(at.number, node)),
         default=0,
     )
 
 
-def _rank(database: int, node: int) -> int:
-    """Another order of nodes for each database."""
-    return mmh3.hash(f"{database} {node}", signed=False)
+def _rank(number: int, node: int) -> int:
+    """Another order of nodes for each arc."""
+    return mmh3.hash(f"{number} {node}", signed=False)
 
 
 def _without_learners(records: Iterable[LocationRecord], nodes: Collection[int]) -> Iterator[Action]:
@@ -190,7 +216,7 @@ def changes(state: State, node: int, followers: Followers) -> list[Action]:
     members = {each.node: each for each in state.all(Member) if not each.gone}
     assigned: list[Assignment] = []
     found: list[Action] = []
-    for at in shared_databases(state) if followers else ():
+    for at in arcs(state) if followers else ():
         for record in at.locations:
             known = followers.get(record.location)
             if known is not None and record.leader == node:
@@ -207,7 +233,7 @@ def changes(state: State, node: int, followers: Followers) -> list[Action]:
 class _Led:
     """A location, as the node sees it that leads it."""
 
-    at: Shared
+    at: Arc
     record: LocationRecord
     known: Mapping[int, Follower]
     members: Mapping[int, Member]
@@ -279,10 +305,10 @@ class _Led:
 
 def heirs_of(state: State, node: int, followers: Followers, answering: Collection[int]) -> dict[int, int]:
     """Who is to lead what ``node`` leads, by location, of those that answer: one that has a vote and next to all of it.
-    Who does not drain comes first, then one that can take all of a database. What nobody can take is left out."""
+    Who does not drain comes first, then one that can take all of an arc. What nobody can take is left out."""
     draining = {each.node for each in state.all(Member) if each.draining}
     found: dict[int, int] = {}
-    for at in shared_databases(state) if followers else ():
+    for at in arcs(state) if followers else ():
         able = {
             each.location: {n for n in each.voters if n in answering and n in known and known[n].is_good}
             for each in at.locations
@@ -294,18 +320,18 @@ def heirs_of(state: State, node: int, followers: Followers, answering: Collectio
         leads = Counter(each.leader for each in at.locations)
         whole = frozenset.intersection(*map(frozenset, able.values()))
         for location, nodes in able.items():
-            found[location] = max(whole or nodes, key=lambda n: (leads[n], _rank(at.database, n)))
+            found[location] = max(whole or nodes, key=lambda n: (leads[n], _rank(at.number, n)))
         if len(found) >= HANDED_MAX:
             break
     return found
 
 
 def heirs_by_goal(state: State, node: int, followers: Followers) -> dict[int, int]:
-    """Who is to lead what ``node`` leads, where a database has a goal: the first of the nodes there that has a vote in
+    """Who is to lead what ``node`` leads, where an arc has a goal: the first of the nodes there that has a vote in
     all of it, unless ``node`` is to have it as well and that is not the very first."""
     return {
         each.location: at.heir
-        for at in (shared_databases(state) if followers else ())
+        for at in (arcs(state) if followers else ())
         if at.heir not in (0, node) and (at.heir == at.goal[0] or node not in at.goal)
         for each in at.locations
         if each.leader == node
@@ -322,7 +348,7 @@ def handed_over(record: LocationRecord, source: int) -> Assignment | None:
 
 def taken_out(record: LocationRecord, node: int, agreed: Sequence[int]) -> Assignment | None:
     """An epoch without a replica that has not what ``agreed`` ones have: it leaves with all that its node has of the
-    database, and comes again with a copy. None where too few of the others are known to be good."""
+    arc, and comes again with a copy. None where too few of the others are known to be good."""
     if record.active_epoch != record.epoch:
         return None
     voters = tuple(each for each in record.voters if each != node)

@@ -22,6 +22,18 @@ def intervals_of(ring: Ring) -> Mapping[int, Interval]:
     return {each.location: each for each in ring.maps[-1].intervals}
 
 
+def arc_of_locations(ring: Ring) -> Mapping[int, int]:
+    """By location, of the newest map."""
+    return {each.location: ring.arc_of(each) for each in ring.maps[-1].intervals}
+
+
+def spread_locations(state: State) -> Mapping[int, int]:
+    """By location, its arc; of databases with one arc none."""
+    return {
+        location: arc for ring in state.all(Ring) if ring.arcs > 1 for location, arc in arc_of_locations(ring).items()
+    }
+
+
 def own_replica(record: LocationRecord, node: int) -> int:
     """The number of a node's replica; 0: it has none."""
     has = node in record.voters or node in record.learners or node in record.active_voters

@@ -71,6 +71,7 @@ from tsdb.model.catalog import Catalog, Database
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen, ops_in
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
+from tsdb.model.ring import intervals_of
 from tsdb.model.schema import Series
 from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, TimeRange, Written
 from tsdb.storage.append import Piece, Write, WritePart
@@ -401,11 +402,16 @@ def _series(catalog: Catalog, number: int) -> Series:
 
 
 def _tag_values(view: StorageView, question: TagValues) -> pa.Buffer:
-    view.tell(_series(view.catalog, question.series), TimeRange())
+    found = view.catalog.series_by_number.get(question.series)
+    if found is None:
+        raise UndefinedTable(f"relation {question.series} does not exist any more")
+    database, series = found
+    ring = intervals_of(each for each in database.locations if each.number in question.locations)
+    view.tell(series, TimeRange(), ring or None)
     tagsets = view.tagsets(question.series)
-    found = [tagsets.column(column)[1].arrow() for column in question.columns]
-    longest = max(map(len, found))
-    padded = [pa.concat_arrays([each, pa.nulls(longest - len(each), pa.string())]) for each in found]
+    texts = [tagsets.column(column)[1].arrow() for column in question.columns]
+    longest = max(map(len, texts))
+    padded = [pa.concat_arrays([each, pa.nulls(longest - len(each), pa.string())]) for each in texts]
     return encoded_whole(pa.RecordBatch.from_arrays(padded, names=[str(c) for c in question.columns]))
 
 

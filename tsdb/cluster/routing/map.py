@@ -59,6 +59,14 @@ class RingMap:
         """Whether several nodes have it, or are to."""
         return database.number in self._leaders.shared
 
+    def is_spread(self, database: Database) -> bool:
+        """Whether parts of it are at nodes of their own."""
+        return database.number in self._leaders.spread
+
+    def has_replica(self, location: Location) -> bool:
+        """Whether this node has a vote in it."""
+        return self._leaders.has_replica(location.number)
+
     def led(self, locations: Sequence[Location]) -> tuple[Led, ...]:
         return tuple(Led(each.number, self._leaders.epoch_of(each.number)) for each in locations)
 

@@ -170,11 +170,13 @@ class RunScan(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class TagValues(msgspec.Struct, frozen=True, array_like=True, tag=4):
-    """The distinct values of tags of a series: answered by ``Texts``, whose body has an Arrow column for each."""
+    """The distinct values of tags of a series: answered by ``Texts``, whose body has an Arrow column for each. At least
+    those of points in ``locations``, by number; in (): in all."""
 
     looks: Looks
     series: int
     columns: tuple[int, ...]
+    locations: tuple[int, ...] = ()
 
 
 class Newness(msgspec.Struct, frozen=True, array_like=True):

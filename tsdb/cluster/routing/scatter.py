@@ -39,8 +39,8 @@ from tsdb.errors import CannotConnectNow, InternalError
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
 from tsdb.model.freshness import Level, ops_in
-from tsdb.model.ring import Location
-from tsdb.model.schema import Series
+from tsdb.model.ring import Location, intervals_of
+from tsdb.model.schema import Database, Series
 from tsdb.model.store import Moment, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.summaries import SummaryCells
 from tsdb.model.uniqueness import comparable, matched
@@ -84,11 +84,28 @@ class ScatterView:
         found = self.catalog.series_by_number.get(series.number)
         if found is None:
             return {}
+        if self._gate is not None and self._ring.is_spread(found[0]):
+            return self._nodes_of_arcs(self._gate, found[0], series, span)
         if self._gate is not None and self._gate.is_enough(self._view, series, span):
             return {self._ring.node: list(locations_in_range(found[0], series, span))}
         if self._may_be_old and self._ring.replicated(found[0]):
             return by_node(locations_in_range(found[0], series, span), self._any_replica)
         return self._ring.nodes_in_range(found[0], series, span)
+
+    def _nodes_of_arcs(
+        self, gate: Gate, database: Database, series: Series, span: TimeRange
+    ) -> dict[int, list[Location]]:
+        """What this node has is read here if it is new enough: others would have to ask as many for theirs."""
+        locations = locations_in_range(database, series, span)
+        here = [each for each in locations if self._ring.has_replica(each)]
+        if not here or not gate.is_enough(self._view, series, span, intervals_of(here)):
+            here = []
+        own = {each.number for each in here}
+        rest = [each for each in locations if each.number not in own]
+        nodes = by_node(rest, self._any_replica if self._may_be_old else self._ring.leader_of)
+        if here:
+            nodes[self._ring.node] = [*here, *nodes.get(self._ring.node, ())]
+        return nodes
 
     def _any_replica(self, location: Location) -> int:
         """The same one for all of the statement, which sees one state of it."""
@@ -154,7 +171,8 @@ class ScatterView:
         columns = undecided(request)
         values: dict[int, pa.Array] = {}
         if columns:
-            batch = self._told(node, TagValues(looks, request.series.number, columns))[1]
+            numbers = tuple(each.number for each in locations)
+            batch = self._told(node, TagValues(looks, request.series.number, columns, numbers))[1]
             values = {column: batch.column(at).drop_null() for at, column in enumerate(columns)}
         question = RunScan(looks, self._ring.led(locations), conditions_of(request, values), self._may_be_old)
         seen = None if self._gate is None else self._gate.seen

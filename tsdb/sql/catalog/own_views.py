@@ -49,7 +49,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("location", INT8), ("datname", NAME), ("first_place", TEXT), ("last_place", TEXT), ("map_version", INT8),
         ("epoch", INT8), ("leader", INT4), ("voters", array_of(INT4)), ("learners", array_of(INT4)),
         ("active_epoch", INT8), ("active_voters", array_of(INT4)), ("intent", TEXT),
-        ("goal", array_of(INT4)),
+        ("goal", array_of(INT4)), ("arc", INT4),
     ),
     "reverted": (
         ("location", INT8), ("datname", NAME), ("epoch", INT8), ("sequence", INT8), ("rows", INT8),

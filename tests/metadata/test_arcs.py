@@ -1,0 +1,124 @@
+"""Arcs of a database's ring: how many there may be, where they are to be, and when they become fewer again."""
+
+from __future__ import annotations
+
+from tests.metadata.test_rules import Cluster
+from tsdb.cluster.metadata.commands import (
+    Activate,
+    Assign,
+    Assignment,
+    ChangeSchema,
+    SetGoals,
+    SetReplication,
+    SpreadDatabase,
+)
+from tsdb.cluster.metadata.records import Goal, LocationRecord, goal_number
+from tsdb.cluster.replicas.moving import arcs, next_steps
+from tsdb.model.continuous import Continuous
+from tsdb.model.relations import Definition
+from tsdb.model.schema import LINE_PROTOCOL_TIME, CreateDatabase, CreateSeries
+
+
+def replicated() -> Cluster:
+    """Database 2 has two replicas, at some of four nodes."""
+    cluster = Cluster(4)
+    cluster.do(SetReplication(0, 2))
+    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
+    return cluster
+
+
+def goals(cluster: Cluster) -> dict[int, tuple[int, ...]]:
+    return {each.number: each.nodes for each in cluster.machine.state.all(Goal)}
+
+
+def move(cluster: Cluster, arc: int, nodes: tuple[int, ...]) -> None:
+    """All locations of an arc of database 2, at once."""
+    (at,) = (each for each in arcs(cluster.machine.state) if (each.database, each.arc) == (2, arc))
+    chosen = [Assignment(each.location, each.epoch + 1, nodes[0], nodes, ()) for each in at.locations]
+    assert isinstance(cluster.do(Assign(tuple(chosen))), tuple)
+    assert isinstance(cluster.do(Activate(tuple((each.location, each.epoch) for each in chosen))), tuple)
+
+
+def test_a_ring_is_cut_into_equal_arcs_of_whole_locations() -> None:
+    cluster = replicated()
+    for count in (1, 2, 4, 8, 16, 32):
+        assert cluster.do(SpreadDatabase(2, count)) == (count,)
+        found = [each for each in arcs(cluster.machine.state) if each.database == 2]
+        assert [each.arc for each in found] == [*range(count)]
+        assert {len(each.locations) for each in found} == {32 // count}
+        numbers = [each.location for at in found for each in at.locations]
+        assert numbers == sorted(numbers)
+    for count in (0, 3, 64, -1):
+        assert cluster.do(SpreadDatabase(2, count)) == "InvalidParameterValue"
+    assert cluster.do(SpreadDatabase(9, 2)) == "InvalidCatalogName"
+
+
+def test_one_that_a_node_has_for_itself_is_to_be_shared() -> None:
+    cluster = replicated()
+    assert not cluster.ring().is_coming
+    assert cluster.do(SpreadDatabase(1, 4)) == (4,)
+    assert (cluster.ring().is_coming, cluster.ring().wanted, cluster.ring().arcs) == (True, 1, 4)
+
+
+def test_each_arc_has_a_goal_of_its_own_and_none_when_the_arcs_change() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 4))
+    wanted = {goal_number(2, arc): (arc + 1, (arc + 1) % 4 + 1) for arc in range(4)}
+    assert cluster.do(SetGoals(tuple(wanted.items()))) == ()
+    assert goals(cluster) == wanted
+    assert {each.goal for each in arcs(cluster.machine.state) if each.database == 2} == {*wanted.values()}
+    assert cluster.do(SetGoals(((goal_number(2, 4), (1, 2)),))) == "SerializationFailure"
+    assert cluster.do(SpreadDatabase(2, 8)) == (8,)
+    assert goals(cluster) == {}
+
+
+def test_arcs_at_other_nodes_become_one_when_they_are_at_the_same() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 2))
+    move(cluster, 0, (1, 2))
+    move(cluster, 1, (4, 3))
+    assert cluster.do(SpreadDatabase(2, 1)) == (2,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (2, 1)
+    assert goals(cluster) == {goal_number(2, arc): (1, 2) for arc in (0, 1)}
+    assert SpreadDatabase(2, 1) not in next_steps(cluster.machine.state, lambda node: False)
+    move(cluster, 1, (1, 2))
+    for _ in range(3):
+        for action in next_steps(cluster.machine.state, lambda node: False):
+            cluster.do(action)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
+
+
+def test_goals_that_are_gone_before_the_arcs_are_together_are_set_again() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 2))
+    move(cluster, 0, (1, 2))
+    move(cluster, 1, (4, 3))
+    cluster.do(SpreadDatabase(2, 1))
+    cluster.do(SetGoals(tuple((number, ()) for number in goals(cluster))))
+    steps = next_steps(cluster.machine.state, lambda node: False)
+    (step,) = [each for each in steps if isinstance(each, SpreadDatabase)]
+    assert cluster.do(step) == (2,)
+    assert len(goals(cluster)) == 2
+
+
+def test_more_arcs_take_back_that_there_should_be_fewer() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 2))
+    move(cluster, 0, (1, 2))
+    move(cluster, 1, (4, 3))
+    cluster.do(SpreadDatabase(2, 1))
+    assert cluster.do(SpreadDatabase(2, 4)) == (4,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (4, 0, {})
+    assert {each.voters for each in cluster.machine.state.all(LocationRecord) if each.database == 2} == {(1, 2), (3, 4)}
+
+
+def test_a_continuous_view_needs_all_at_one_node() -> None:
+    definition = Definition("SELECT", continuous=Continuous(0, 3_600_000_000, 0))
+    view = CreateSeries("e", "v", (LINE_PROTOCOL_TIME,), keyed=False, definition=definition)
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 2))
+    assert cluster.do(ChangeSchema.of([view])) == "FeatureNotSupported"
+    assert cluster.do(SpreadDatabase(2, 1)) == (1,)
+    assert isinstance(cluster.do(ChangeSchema.of([view])), tuple)
+    assert cluster.do(SpreadDatabase(2, 2)) == "FeatureNotSupported"
+    assert cluster.do(SpreadDatabase(2, 1)) == (1,)

@@ -1,0 +1,161 @@
+"""Four nodes and a database of three replicas in four arcs: each node has three of them, and leads one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.model import scan
+from tests.cluster.setting import START
+from tests.fixtures.waiting import until
+from tests.group.together import OPTIONS, Together
+from tests.replicas.replicated import HOUR, replicated
+from tests.replicas.test_moving_together import Moved, fill
+from tsdb.cluster.group.control import Check, Checked, Done, Rebalance, Spread
+from tsdb.cluster.metadata.commands import SetGoals
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
+from tsdb.cluster.node import Node
+from tsdb.errors import TsdbError
+from tsdb.model.ring import bucket_hash, location_of
+from tsdb.model.store import RangeDeletion, TimeRange
+from tsdb.model.time import BUCKET_NS
+
+
+class Spreading(Moved):
+    def own(self) -> list[LocationRecord]:
+        state = self.any().metadata
+        number = self.database(self.any()).number
+        return [each for each in state.all(LocationRecord) if each.database == number]
+
+    def ring(self) -> Ring:
+        found = self.any().metadata.get(Ring, self.database(self.any()).number)
+        assert found is not None
+        return found
+
+    def asked(self, node: int) -> list[int]:
+        """What a client of a node reads, who tries again."""
+
+        def try_it() -> list[int] | None:
+            try:
+                return sorted(self.values(self.together.nodes[node].view()))
+            except TsdbError:
+                return None
+
+        found = until(lambda: None if (values := try_it()) is None else (values,))
+        assert found is not None
+        return found[0]
+
+    def told(self, node: int, values: list[int], start: int = START) -> None:
+        """A client of a node writes, who tries again."""
+
+        def try_it() -> bool:
+            at = self.together.nodes[node]
+            try:
+                at.write(self.database(at), [self.points(at, values, start)]).result(30)
+            except TsdbError:
+                return False
+            return True
+
+        assert until(try_it)
+
+    def held(self, node: int) -> set[int]:
+        return {each.location for each in self.own() if node in each.voters}
+
+    def visible(self, node: Node) -> list[tuple[int, int]]:
+        """(location, value) of all that a node has, whoever leads."""
+        database, series = self.database(node), self.series(node)
+        view = node.engine.view()
+        try:
+            rows = [(s.time // BUCKET_NS, s.fields[0]) for s in scan(view, series)]
+            found = [(bucket_hash(database.number, series.number, bucket), value) for bucket, value in rows]
+            return sorted((location_of(database.locations, place).number, value) for place, value in found)
+        finally:
+            view.close()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Spreading]:
+    # What left is cleaned at once.
+    together = Together(tmp_path, replace(OPTIONS, replica_log_bytes=0, compaction_quiet=0.0))
+    together.lost_node_s = 60.0
+    with replicated(together, Spreading) as cluster:
+        yield cluster
+
+
+def spread(cluster: Spreading) -> list[int]:
+    """The points; four nodes have them."""
+    expected = fill(cluster)
+    together = cluster.together
+    together.start(4, join=1)
+    until(lambda: together.roles(1).get(4) is not None)
+    asked = together.ask(1, Spread("shared", 4))
+    assert isinstance(asked, Done)
+    assert "has 4 arcs; each goes" in asked.text
+    number = cluster.database(cluster.any()).number
+    wanted = {goal_number(number, arc): tuple((arc + each) % 4 + 1 for each in range(3)) for arc in range(4)}
+    together.nodes[3].agreement.propose(SetGoals(tuple(wanted.items())))
+    until(lambda: not [*cluster.any().metadata.all(Goal)])
+    return expected
+
+
+def test_each_node_has_its_arcs_and_nothing_else_and_all_of_it_is_read_and_written_everywhere(
+    cluster: Spreading,
+) -> None:
+    expected = spread(cluster)
+    assert {len(each.voters) for each in cluster.own()} == {3}
+    assert Counter(each.leader for each in cluster.own()) == dict.fromkeys((1, 2, 3, 4), 8)
+    assert [len(cluster.held(node)) for node in (1, 2, 3, 4)] == [24] * 4
+    for node in (1, 2, 3, 4):
+        assert cluster.asked(node) == expected
+        cluster.told(node, [5000 + node], START + (100 + node) * HOUR)
+        expected = [*expected, 5000 + node]
+    for node in (1, 2, 3, 4):
+        assert cluster.asked(node) == expected
+    for number, held in cluster.together.nodes.items():
+        until(lambda: {at for at, _ in cluster.visible(held)} <= cluster.held(number))  # noqa: B023
+    nodes = cluster.together.nodes.values()
+    until(lambda: sum(len(cluster.visible(node)) for node in nodes) == 3 * len(expected))
+
+    # A DELETE is of all arcs, wherever it is asked for.
+    fourth = cluster.together.nodes[4]
+    gone = RangeDeletion(cluster.series(fourth), TimeRange(START, START + 10 * HOUR))
+    fourth.delete(cluster.database(fourth), gone).result(30)
+    expected = [each for each in expected if each >= 600]
+    for number in (1, 2, 3, 4):
+        assert cluster.asked(number) == expected
+
+    # All replicas of all arcs are alike.
+    answers = [cluster.together.ask(number, Check("shared", 30.0)) for number in (1, 2, 3, 4)]
+    assert all(isinstance(each, Checked) and not each.different for each in answers)
+    assert sum(len(each.compared) for each in answers if isinstance(each, Checked)) == 32
+
+    # And with a node away.
+    cluster.together.stop(3)
+    cluster.told(2, [*range(6000, 6100)], START + 200 * HOUR)
+    expected = [*expected, *range(6000, 6100)]
+    for number in (1, 2, 4):
+        assert cluster.asked(number) == expected
+    cluster.together.start(3)
+    assert cluster.asked(3) == expected
+
+
+def test_arcs_come_together_again(cluster: Spreading) -> None:
+    expected = spread(cluster)
+    together = cluster.together
+    asked = together.ask(3, Spread("shared", 1))
+    assert isinstance(asked, Done)
+    assert "go to the same nodes" in asked.text
+    cluster.told(1, [5000], START + 100 * HOUR)
+    expected = [*expected, 5000]
+    with pytest.raises(TsdbError, match="is being gathered from 4 arcs to 1"):
+        together.ask(1, Rebalance(True))
+    until(lambda: cluster.ring().arcs == 1 and len(cluster.holders()) == 3)
+    for node in cluster.holders():
+        until(lambda: cluster.at(node) == expected)  # noqa: B023
+    for node in {1, 2, 3, 4} - cluster.holders():
+        until(lambda: cluster.at(node) == [])  # noqa: B023
+    assert sorted(cluster.read()) == expected
