@@ -21,8 +21,8 @@ from tsdb.cluster.replicas import comparing
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
+from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.schema import CreateDatabase
-from tsdb.model.store import ReplicaDifference
 from tsdb.storage.engine import Engine
 
 

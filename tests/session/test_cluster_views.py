@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tsdb.cluster.node import Node
-from tsdb.model.store import ReplicaDifference
+from tsdb.model.cluster import ReplicaDifference
 
 
 def test_one_node_has_and_leads_all_locations(connection: psycopg.Connection) -> None:

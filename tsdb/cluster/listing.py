@@ -7,7 +7,7 @@ from uuid import UUID
 from tsdb.cluster.metadata.records import Goal, Interval, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas.records import arc_of_locations
-from tsdb.model.store import ClusterLocation, ClusterMember
+from tsdb.model.cluster import ClusterLocation, ClusterMember
 
 
 def cluster_members(state: State) -> list[ClusterMember]:

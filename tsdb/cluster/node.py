@@ -38,6 +38,7 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Refreshing
@@ -46,14 +47,11 @@ from tsdb.model.ring import cut
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.store import (
     Block,
-    ClusterLocation,
-    ClusterMember,
     Compaction,
     Deletion,
     Effect,
     KeyDeletion,
     Producer,
-    ReplicaDifference,
     RevertedOp,
     SeriesStatistics,
     VacuumProgress,

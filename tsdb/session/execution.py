@@ -24,20 +24,12 @@ from tsdb.errors import (
     UndefinedTable,
 )
 from tsdb.model.acks import Fate
+from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import ops_of
 from tsdb.model.points import Points
 from tsdb.model.privileges import Privilege
 from tsdb.model.schema import Catalog, Series
-from tsdb.model.store import (
-    Block,
-    ClusterLocation,
-    ClusterMember,
-    Compaction,
-    ReplicaDifference,
-    RevertedOp,
-    Store,
-    VacuumProgress,
-)
+from tsdb.model.store import Block, Compaction, RevertedOp, Store, VacuumProgress
 from tsdb.prompt import MayWait, Run
 from tsdb.session.budget import Claim, Crowded
 from tsdb.session.cancellation import Cancellation

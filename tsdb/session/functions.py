@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
+from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
-from tsdb.model.store import Block, ClusterLocation, ClusterMember, Compaction, ReplicaDifference, RevertedOp
+from tsdb.model.store import Block, Compaction, RevertedOp
 from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import State
 from tsdb.sql.catalog import oids

@@ -10,18 +10,11 @@ from zoneinfo import ZoneInfo
 
 from tsdb.errors import InvalidParameterValue
 from tsdb.model.catalog import Series
+from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
-from tsdb.model.store import (
-    Block,
-    ClusterLocation,
-    ClusterMember,
-    Compaction,
-    ReplicaDifference,
-    RevertedOp,
-    SeriesStatistics,
-)
+from tsdb.model.store import Block, Compaction, RevertedOp, SeriesStatistics
 from tsdb.sql.chance import Chance
 from tsdb.sql.continuous.state import ContinuousState
 

@@ -17,8 +17,9 @@ from tsdb.cluster.metadata.commands import Action, Expected
 from tsdb.cluster.metadata.records import Answer
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.freshness import Freshness, Ops, Token
-from tsdb.model.store import ReplicaDifference, RevertedOp, Written
+from tsdb.model.store import RevertedOp, Written
 from tsdb.storage.append import Append
 from tsdb.storage.view import StorageView
 

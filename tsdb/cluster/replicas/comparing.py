@@ -30,7 +30,7 @@ from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.records import node_of
 from tsdb.cluster.replication.record import Diverged
 from tsdb.errors import AdminShutdown, DataCorrupted, IoError
-from tsdb.model.store import ReplicaDifference
+from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.time import NS_MAX, NS_MIN, instant_text
 from tsdb.storage.copies import digests
 from tsdb.storage.engine import Engine

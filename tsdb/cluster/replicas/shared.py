@@ -34,8 +34,9 @@ from tsdb.errors import (
     TsdbError,
 )
 from tsdb.model.acks import QUORUM, Fate
+from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.freshness import Freshness, Level, Ops, Token
-from tsdb.model.store import ReplicaDifference, RevertedOp
+from tsdb.model.store import RevertedOp
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait, validations
 from tsdb.storage.append import Append

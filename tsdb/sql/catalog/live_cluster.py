@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from tsdb.model.store import ClusterLocation, ClusterMember, ReplicaDifference, RevertedOp
+from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
+from tsdb.model.store import RevertedOp
 from tsdb.model.time import us_of_one
 from tsdb.sql.catalog.live import Glance, live
 from tsdb.sql.catalog.own_views import SCHEMA
