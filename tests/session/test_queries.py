@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from psycopg import errors
 from tests.fixtures.waiting import until
 from tests.session.conftest import Server
 from tests.session.raw import FLUSH, SYNC, RawClient, bind, close, describe, execute, parse, query
+from tsdb.session import extended
 
 SERIES = "SELECT g FROM generate_series(1, 5) AS t(g)"
 ENDLESS = (
@@ -240,6 +242,25 @@ def test_a_running_query_is_cancelled(server: Server) -> None:
             running.result()
         assert time.monotonic() - started < 30
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_cancel_between_the_messages_of_a_statement_is_that_statements(
+    server: Server, raw: RawClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = extended._bind
+
+    def cancelled(*arguments: Any) -> None:
+        bound(*arguments)
+        assert server.listener.cancel(*raw.key)
+
+    statement = parse(ENDLESS), bind(), describe("P"), execute()
+    with monkeypatch.context() as patched:
+        patched.setattr(extended, "_bind", cancelled)
+        answers = raw.ask(*statement, SYNC)
+        assert answers[-2].startswith("ErrorResponse ERROR 57014 canceling statement due to user request")
+        # And of none that follows.
+        assert raw.ask(parse("SELECT 1"), bind(), SYNC)[-1] == "ReadyForQuery I"
+    assert raw.ask(bind(), execute(), SYNC)[1] == "DataRow 1"
 
 
 def test_a_cancel_that_comes_too_late_hits_nothing(server: Server) -> None:

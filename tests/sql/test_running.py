@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pyarrow as pa
 import pytest
 
+from tests.fixtures.waiting import until
 from tests.sql import samples
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.memory_view import MemoryView
 from tsdb.errors import DataCorrupted, QueryCanceled, TsdbError
 from tsdb.model.store import Scan, ScanRequest
 from tsdb.sql.context import Cancellable, Context
+from tsdb.sql.newest.widening import WideningExecution
 from tsdb.sql.query import Queries
 from tsdb.sql.result import Rows
 from tsdb.sql.statement import Explain, Select, parse, split
@@ -103,6 +106,27 @@ def test_a_deadline_ends_a_query(text: str, queries: Queries) -> None:
     with pytest.raises(QueryCanceled, match="canceling statement due to statement timeout"):
         ask(queries, endless(), text, context=context)
     assert time.monotonic() - began < 10
+
+
+class PartsWithoutEnd(EndlessView):
+    """What the newest points are is known, and reading any of them has no end."""
+
+    def scan(self, request: ScanRequest) -> Scan:
+        return MemoryView.scan(self, request) if request.newest is not None else super().scan(request)
+
+
+def test_cancel_ends_a_part_that_gives_no_row_for_long(queries: Queries) -> None:
+    view = PartsWithoutEnd(VIEW.catalog, VIEW.tables)
+    text = "select time_bucket('1 day', time) t, string_agg(host, ',') from cpu group by t order by t desc limit 5"
+    rows = start(queries, view, text, replace(CONTEXT, deadline=time.monotonic() + 60))
+    assert isinstance(rows, WideningExecution)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(next, rows)
+        until(lambda: view.served > 10)
+        rows.cancel()
+        with pytest.raises(QueryCanceled, match="canceling statement due to user request"):
+            running.result()
+    rows.close()
 
 
 @pytest.mark.parametrize("how", ["user request", "statement timeout"])

@@ -1,6 +1,7 @@
 """Cancelling what runs: from the event loop, while a worker thread reads.
 
-One ``Cancellation`` belongs to one message of the client, so that a cancel that comes too late hits nothing.
+One ``Cancellation`` belongs to one message of the client, so that a cancel that comes too late hits nothing; or to the
+messages of the extended protocol from Parse or Bind to Execute, so that one that comes between them is not lost.
 """
 
 from __future__ import annotations

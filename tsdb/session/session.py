@@ -27,7 +27,7 @@ from tsdb.session.sessions import Activity, Sessions
 from tsdb.session.transaction import Limits
 from tsdb.session.turns import Turns
 from tsdb.sql.query import Queries
-from tsdb.wire import Client, Event, Malformed, Query, Startup, Sync
+from tsdb.wire import Bind, Client, Describe, Event, Execute, Malformed, Parse, Query, Startup, Sync
 
 TERMINATED = "terminating connection due to administrator command"
 
@@ -59,6 +59,8 @@ class Session:
         self._asked: Startup | None = None
         self._exchange = Exchange(client, pool, clock, budget, turns)
         self._core: Core | None = None
+        # The last message made an Execute ready: a cancel that came with it is that statement's.
+        self._preparing = False
 
     # --- tsdb.wire.Session ---
 
@@ -70,7 +72,9 @@ class Session:
         if exchange.incoming is not None:  # one statement, one cancellation, many messages
             await exchange.incoming.receive(event)
             return
-        core.cancellation = Cancellation()
+        if not (self._preparing and isinstance(event, Bind | Describe | Execute)):
+            core.cancellation = Cancellation()
+        self._preparing = isinstance(event, Parse | Bind | Describe)
         exchange.busy()
         try:
             if isinstance(event, Query):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +38,7 @@ from tsdb.sql.bind.binder import Binder
 from tsdb.sql.bind.query import bind_query
 from tsdb.sql.bind.view import frame_of, uses_of
 from tsdb.sql.catalog import functions, sets
-from tsdb.sql.context import Context, SettingValues
+from tsdb.sql.context import Cancellable, Context, SettingValues
 from tsdb.sql.continuous import reading
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.duckdb_errors import to_error
@@ -279,10 +279,10 @@ class Queries:
             if plan.widening is not None:
                 request, wanted = requests.of_scan(scan, given, prune=True), rows_of(plan.widening, given)
 
-                def within(span: TimeRange) -> Rows:
+                def within(span: TimeRange, began: Callable[[Cancellable], None]) -> Rows:
                     part = replace(scan, ranges=(*scan.ranges, lambda _: span))
                     inner = replace(plan, scans=(part,), widening=None)
-                    return self.execute(inner, columns, view, values, replace(context, running=None))
+                    return self.execute(inner, columns, view, values, replace(context, running=began))
 
                 return WideningExecution(plan.widening, wanted, request, within, *rest, otherwise)
             if plan.first_rows is not None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from tsdb.model.store import TIME_NS, Newest, ScanRequest, TimeRange, View
 from tsdb.model.time import NS_PER_SECOND, NS_PER_US, clamp_ns
-from tsdb.sql.context import Context
+from tsdb.sql.context import Cancellable, Context
 from tsdb.sql.deadline import Deadlines
 from tsdb.sql.expressions.choice import Choice
 from tsdb.sql.kernel_execution import KernelExecution
@@ -119,14 +119,14 @@ class _Spans:
 
 
 class WideningExecution(KernelExecution):
-    """``Rows`` of such a statement. ``run`` runs it over a part of its range."""
+    """``Rows`` of such a statement. ``run`` runs it over a part of its range, and says first what runs."""
 
     def __init__(
         self,
         plan: Widening,
         rows: tuple[int, int],
         request: ScanRequest,
-        run: Callable[[TimeRange], Rows],
+        run: Callable[[TimeRange, Callable[[Cancellable], None]], Rows],
         view: View,
         columns: tuple[ResultColumn, ...],
         deadlines: Deadlines,
@@ -138,7 +138,7 @@ class WideningExecution(KernelExecution):
         self._limit, self._offset = rows
         self._request = request
         self._run = run
-        self._part: Rows | None = None
+        self._part: Cancellable | None = None
 
     def answer(self) -> pa.RecordBatch:
         found: list[pa.RecordBatch] = []
@@ -154,15 +154,18 @@ class WideningExecution(KernelExecution):
         return found[0] if len(found) == 1 else pa.concat_batches(found)
 
     def _of(self, span: TimeRange) -> list[pa.RecordBatch]:
-        part = self._part = self._run(span)
+        part = self._run(span, self._began)
         try:
-            # A cancel that came before there was a part to be told of it.
-            self.check()
             batches = list(part)
             self.own_statistics.add(part.statistics)
             return batches
         finally:
             part.close()
+
+    def _began(self, part: Cancellable) -> None:
+        self._part = part
+        if self.running.cancelled.is_set():  # before there was a part to be told of it
+            part.cancel()
 
     def cancel(self) -> None:
         super().cancel()
