@@ -183,7 +183,7 @@ class Shard:
 
     def erase_all(self, batch: Batch, series: int, counter: int) -> None:
         """It is not known what was deleted of a series up to a counter: anything may be."""
-        erased = (*self._erased.get(series, ()), Erasure(NS_MIN, NS_MAX, counter))
+        erased = with_erased((*self._erased.get(series, ()), Erasure(NS_MIN, NS_MAX, counter)), (), -1)
         self._erased = {**self._erased, series: erased}
         state.put_erased(batch, series, erased)
 
