@@ -23,7 +23,8 @@ from benchmarks.tasks.nodes import Nodes, three
 from benchmarks.tasks.task import OUT, milliseconds, parser, publish, running, say
 from benchmarks.workload import generate
 
-PARTS = ("ingest", "queries", "idle")
+PARTS = ("ingest", "queries", "spread", "idle")
+ARCS = 4
 BATCH = 10_000
 SHAPES = ((1, 10_000), (1, 50_000), (4, 10_000), (4, 50_000))
 TYPES = (
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
         grids.append(_ingest(dataset, parsed.runs, parsed.directory))
     if "queries" in parsed.parts:
         grids += _queries(dataset, parsed.runs, parsed.directory)
+    if "spread" in parsed.parts:
+        grids.append(_spread(dataset, parsed.runs, parsed.directory))
     if "idle" in parsed.parts:
         grids += [_idle(parsed.directory), idle_grid()]
     remark = (
@@ -90,7 +93,7 @@ def _ingest(dataset: Dataset, runs: int, directory: Path | None) -> Grid:
                 seconds = load.over_http(lines, workers, system.http_port, TARGET)
                 cpu = used(system.pid()).cpu_s - before
             alone.setdefault((workers, size), []).append(Loaded(points / seconds, cpu / points * 1e6))
-            for where in ("leader", "follower"):
+            for where in ("leader", "follower", "node of four arcs"):
                 shared.setdefault((workers, size, where), []).append(_loaded(lines, workers, where, points, directory))
     rows = []
     for (workers, size, where), those in shared.items():
@@ -118,6 +121,8 @@ def _loaded(lines: load.Lines, workers: int, where: str, points: int, directory:
     with three(directory) as nodes:
         nodes.replicate(3)
         leader = nodes.replicated()
+        if "arcs" in where:
+            nodes.spread(ARCS)
         nodes.warm()
         at = leader if where == "leader" else next(place for place in nodes.running if place != leader)
         cpu, sent = _cpu(nodes), nodes.total(SENT)
@@ -179,6 +184,40 @@ def _queries(dataset: Dataset, runs: int, directory: Path | None) -> list[Grid]:
         Grid("Queries, ms by libpq (times one node's; target 1.5)", header, rows),
         Grid(f"Bytes between nodes for a query (share of {POINT_BYTES} for each value; target 1 %)", sent_header, sent),
     ]
+
+
+def _spread(dataset: Dataset, runs: int, directory: Path | None) -> Grid:
+    """The same database at three nodes as a whole, and in arcs at four."""
+    say(f"loading what is asked for, also to be spread in {ARCS} arcs")
+    with running(Tsdb(), directory) as system, three(directory) as whole, three(directory) as spread:
+        assert isinstance(system, Tsdb)
+        leaders = {}
+        for nodes in (whole, spread):
+            nodes.replicate(3)
+            leaders[nodes] = nodes.replicated()
+            nodes.warm()
+            load.over_http(dataset.line_protocol, 2, nodes.http_ports[leaders[nodes]], TARGET)
+        load.over_http(dataset.line_protocol, 2, system.http_port, TARGET)
+        system.settle()
+        _settle(whole)
+        spread.start(4, join=1)
+        spread.warm()
+        seconds = spread.spread(ARCS)
+        say(f"the arcs are where they should be after {seconds:.1f} s")
+        _settle(spread)
+        asked = [
+            Asked("one node", system.connect(), {}),
+            _asked(whole, leaders[whole], "three, at the leader", LEVELS[0]),
+        ]
+        asked += [_asked(spread, place, f"four arcs, at node {place}", LEVELS[0]) for place in (1, 4)]
+        for name in TYPES:
+            say(f"{name} in turns, of {ARCS} arcs too")
+            _ask(asked, name, draw(BY_NAME[name], dataset.workload)[:VARIANTS], runs)
+        for each in asked:
+            each.client.close()
+    rows = [(name, *(number(statistics.median(each.took[name])) for each in asked)) for name in TYPES]
+    title = f"A database in {ARCS} arcs at four nodes, three replicas: ms by libpq (moved there in {seconds:.1f} s)"
+    return Grid(title, ("query", *(each.name for each in asked)), rows)
 
 
 def _asked(nodes: Nodes, place: int, where: str, level: str) -> Asked:

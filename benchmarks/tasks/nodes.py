@@ -20,6 +20,7 @@ from benchmarks.processes import ServerFailed, ServerProcess, free_port
 from benchmarks.systems.tsdb import COMPILE_SECONDS_MAX, DATABASE, READY
 
 PATIENCE_S = 60.0
+SPREAD_S = 600.0
 SOON_S = 0.005
 ATTEMPTS = 5
 
@@ -79,6 +80,20 @@ class Nodes:
         """Databases that are created from now on are at so many nodes."""
         at = ["--at", f"127.0.0.1:{self.ports[1]}", *self._certificate(1)]
         self._tsdb("cluster", "replication", str(factor), *at)
+
+    def spread(self, arcs: int, database: str = DATABASE) -> float:
+        """A database's ring is cut into so many arcs, which go to where all nodes have about as much; the seconds."""
+        at = ["--at", f"127.0.0.1:{self.ports[1]}", *self._certificate(1)]
+        self._tsdb("cluster", "spread", database, str(arcs), *at)
+        self._tsdb("cluster", "rebalance", *at)
+        text = "SELECT count(*) FROM tsdb.locations WHERE goal IS NOT NULL OR cardinality(learners) > 0"
+
+        def is_done() -> bool:
+            with self.connect(1) as connection:
+                found = connection.execute(text).fetchone()
+            return found is not None and found[0] == 0
+
+        return until(is_done, SPREAD_S) / 1000
 
     def warm(self) -> None:
         """Until all have their kernels."""
@@ -154,11 +169,11 @@ def three(directory: Path | None) -> Iterator[Nodes]:
             nodes.end()
 
 
-def until(is_so: Callable[[], bool]) -> float:
+def until(is_so: Callable[[], bool], seconds: float = PATIENCE_S) -> float:
     """Milliseconds until it is so."""
     begin = time.perf_counter()
     while not is_so():
-        if time.perf_counter() - begin > PATIENCE_S:
-            raise ServerFailed(f"not within {PATIENCE_S:g} s")
+        if time.perf_counter() - begin > seconds:
+            raise ServerFailed(f"not within {seconds:g} s")
         time.sleep(SOON_S)
     return (time.perf_counter() - begin) * 1000
