@@ -88,6 +88,20 @@ def test_arcs_at_other_nodes_become_one_when_they_are_at_the_same() -> None:
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
 
 
+def test_arcs_at_the_same_nodes_become_one_when_one_of_them_leads_all() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 2))
+    move(cluster, 0, (1, 2))
+    move(cluster, 1, (2, 1))
+    assert cluster.do(SpreadDatabase(2, 1)) == (2,)
+    assert goals(cluster) == {goal_number(2, arc): (1, 2) for arc in (0, 1)}
+    move(cluster, 1, (1, 2))
+    for _ in range(3):
+        for action in next_steps(cluster.machine.state, lambda node: False):
+            cluster.do(action)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
+
+
 def test_goals_that_are_gone_before_the_arcs_are_together_are_set_again() -> None:
     cluster = replicated()
     cluster.do(SpreadDatabase(2, 2))

@@ -69,11 +69,13 @@ def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
 
 
 def _are_together(ring: Ring, arcs: int, records: Mapping[int, LocationRecord]) -> bool:
-    """Whether the locations of each of so many arcs are at the same nodes."""
-    places: dict[int, set[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+    """Whether the locations of each of so many arcs are at the same nodes and led by one of them. With too few nodes
+    there are no goals, and so nobody who brings the leads together."""
+    places: dict[int, set[tuple[tuple[int, ...], tuple[int, ...], int]]] = {}
     for interval in ring.maps[-1].intervals:
         if (record := records.get(interval.location)) is not None:
-            places.setdefault(ring.arc_of(interval, arcs), set()).add((record.voters, record.learners))
+            leader = record.leader if len(record.voters) == ring.replication_factor else 0
+            places.setdefault(ring.arc_of(interval, arcs), set()).add((record.voters, record.learners, leader))
     return all(len(each) == 1 for each in places.values())
 
 
