@@ -263,7 +263,7 @@ class Moving(World):
             if not left.is_masked(places):
                 left.mask(places)
                 process.masked.update(places)
-                for rows in (process.visible, process.blocks):
+                for rows in (process.visible, process.blocks, process.own):
                     for location in places:
                         rows.pop(location, None)
             elif self.chance.random() < 0.7:

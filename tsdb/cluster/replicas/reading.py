@@ -74,4 +74,9 @@ class Opening:
             self.future.set_exception(not_now(self.refusal))
         else:
             view, applied = self.open()
-            self.future.set_result(Opened(view, applied, self.needs))
+            if all(applied.get(location, (0, -1))[1] >= needs for location, needs in self.needs.items()):
+                self.future.set_result(Opened(view, applied, self.needs))
+                return
+            # One has left this node since it said so, and its points may be gone.
+            view.close()
+            self.future.set_exception(not_now("a location that is asked for has just left this node"))
