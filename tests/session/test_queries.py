@@ -25,7 +25,7 @@ ENDLESS = (
 
 
 def is_running(server: Server, text: str) -> bool:
-    return any(each.query == text for each in server.sessions.listing())
+    return any((each.state, each.query) == ("active", text) for each in server.sessions.listing())
 
 
 @pytest.fixture
