@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,9 +20,10 @@ from tsdb.cluster.group.control import Check, Checked, Done, Rebalance, Spread
 from tsdb.cluster.metadata.commands import SetGoals
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
 from tsdb.cluster.node import Node
-from tsdb.errors import TsdbError
+from tsdb.errors import CannotConnectNow, TsdbError
+from tsdb.model.freshness import Freshness
 from tsdb.model.ring import bucket_hash, location_of
-from tsdb.model.store import RangeDeletion, TimeRange
+from tsdb.model.store import RangeDeletion, TimeRange, View
 from tsdb.model.time import BUCKET_NS
 
 
@@ -48,6 +50,9 @@ class Spreading(Moved):
         found = until(lambda: None if (values := try_it()) is None else (values,))
         assert found is not None
         return found[0]
+
+    def shown(self, node: int, view: View) -> list[int]:
+        return sorted(seen.fields[0] for seen in scan(view, self.series(self.together.nodes[node])))
 
     def told(self, node: int, values: list[int], start: int = START) -> None:
         """A client of a node writes, who tries again."""
@@ -143,8 +148,31 @@ def test_each_node_has_its_arcs_and_nothing_else_and_all_of_it_is_read_and_writt
     assert cluster.asked(3) == expected
 
 
-def test_arcs_come_together_again(cluster: Spreading) -> None:
-    expected = spread(cluster)
+def check_one_state(cluster: Spreading, expected: list[int]) -> list[int]:
+    """A view shows one state of an arc, also when another node leads that meanwhile. The points afterwards."""
+    nodes = cluster.together.nodes
+    views = {number: node.view(Freshness(anywhere=True)) for number, node in nodes.items()}
+    try:
+        for place, view in views.items():
+            assert cluster.shown(place, view) == expected
+        number = cluster.database(cluster.any()).number
+        wanted = {goal_number(number, arc): tuple((arc + each) % 4 + 1 for each in (1, 2, 0)) for arc in range(4)}
+        nodes[3].agreement.propose(SetGoals(tuple(wanted.items())))
+        for node in nodes.values():
+            until(lambda: not [*node.metadata.all(Goal)])  # noqa: B023
+        cluster.told(1, [*range(4000, 4100)], START + 200 * HOUR)
+        for place, view in views.items():
+            # Or who was asked before says that it does not lead that any more.
+            with contextlib.suppress(CannotConnectNow):
+                assert cluster.shown(place, view) == expected
+    finally:
+        for view in views.values():
+            view.close()
+    return [*expected, *range(4000, 4100)]
+
+
+def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(cluster: Spreading) -> None:
+    expected = check_one_state(cluster, spread(cluster))
     together = cluster.together
     asked = together.ask(3, Spread("shared", 1))
     assert isinstance(asked, Done)

@@ -84,7 +84,7 @@ class ScatterView:
         found = self.catalog.series_by_number.get(series.number)
         if found is None:
             return {}
-        if self._gate is not None and self._ring.is_spread(found[0]):
+        if self._gate is not None and (self._chosen or self._ring.is_spread(found[0])):
             return self._nodes_of_arcs(self._gate, found[0], series, span)
         if self._gate is not None and self._gate.is_enough(self._view, series, span):
             return {self._ring.node: list(locations_in_range(found[0], series, span))}
@@ -95,24 +95,25 @@ class ScatterView:
     def _nodes_of_arcs(
         self, gate: Gate, database: Database, series: Series, span: TimeRange
     ) -> dict[int, list[Location]]:
-        """What this node has is read here if it is new enough: others would have to ask as many for theirs."""
+        """What this node has is read here if it is new enough: others would have to ask as many for theirs. What was
+        read before is read there again, wherever it may be by now: a view shows one state of each location."""
         locations = locations_in_range(database, series, span)
-        here = [each for each in locations if self._ring.has_replica(each)]
-        if not here or not gate.is_enough(self._view, series, span, intervals_of(here)):
-            here = []
-        own = {each.number for each in here}
-        rest = [each for each in locations if each.number not in own]
-        nodes = by_node(rest, self._any_replica if self._may_be_old else self._ring.leader_of)
-        if here:
-            nodes[self._ring.node] = [*here, *nodes.get(self._ring.node, ())]
-        return nodes
+        new = [each for each in locations if each.number not in self._chosen]
+        here = [each for each in new if self._ring.has_replica(each)]
+        if here and gate.is_enough(self._view, series, span, intervals_of(here)):
+            for each in here:
+                self._chosen.setdefault(each.number, self._ring.node)
+        for each in new:
+            if each.number not in self._chosen and not self._may_be_old:
+                self._chosen.setdefault(each.number, self._ring.leader_of(each))
+        return by_node(locations, self._any_replica)
 
     def _any_replica(self, location: Location) -> int:
         """The same one for all of the statement, which sees one state of it."""
         found = self._chosen.get(location.number)
         if found is None:
             found = self._ring.replica_in(location, self._exchange.reaches, self._turn)
-            self._chosen[location.number] = found
+            found = self._chosen.setdefault(location.number, found)
         return found
 
     def _newness(self) -> Newness:
