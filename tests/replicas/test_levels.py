@@ -20,9 +20,10 @@ from tsdb.cluster.replicas.shared import Shared
 from tsdb.cluster.replicas.sights import see
 from tsdb.errors import CannotConnectNow
 from tsdb.http.options import HttpOptions
+from tsdb.model.acks import QUORUM
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
-from tsdb.model.store import TIME_NS, ScanRequest, View
+from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest, TimeRange, View
 from tsdb.prompt import MayWait, Run, Validations
 from tsdb.session import patience
 from tsdb.types import INT8
@@ -199,6 +200,16 @@ def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) 
     for fresh in (WITHIN_NO_TIME, LINEARIZABLE, ANYWHERE):
         with pytest.raises(CannotConnectNow):
             read(cluster, node, fresh)
+
+
+def test_a_commit_that_another_node_leads_by_now_is_tried_there(cluster: Replicated) -> None:
+    """It is not begun, and may be told to whoever leads."""
+    cluster.write([1])
+    node = cluster.follower()
+    deletion = RangeDeletion(cluster.series(node), TimeRange())
+    locations = frozenset(each.number for each in cluster.database(node).locations)
+    with pytest.raises(CannotConnectNow):
+        node.commit_here([deletion], locations, None, QUORUM).result(10)
 
 
 def test_a_view_from_before_a_takeover_shows_what_was_acknowledged_before_it_is_read(cluster: Replicated) -> None:

@@ -326,6 +326,9 @@ class Node:
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
                 return self._write_shared(Append(steps, seen, news, producer), self._rests_on(seen, news), acks)
+        except LocationElsewhere as error:
+            # The lead has moved just now, and nothing is logged: whoever asked asks who leads.
+            return _failed(error if self._wide is None else CannotConnectNow(error.message, hint="Try again."))
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, news, producer)
