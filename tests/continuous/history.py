@@ -173,3 +173,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return "NaN" if math.isnan(value) else float(f"{value:.9g}")
     return value
+
+
+def run(history: History, steps: int) -> None:
+    """Its steps, with all reads checked after each."""
+    try:
+        for _ in range(steps):
+            history.step()
+            history.check()
+    finally:
+        history.node.close()

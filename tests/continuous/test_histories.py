@@ -10,7 +10,7 @@ import pytest
 
 from tests.cluster.random_node import MINUTE
 from tests.cluster.setting import START
-from tests.continuous.history import QUERIES, History
+from tests.continuous.history import QUERIES, History, run
 from tsdb.errors import SerializationFailure
 from tsdb.model.schema import SetRetention
 from tsdb.model.store import RangeDeletion, TimeRange
@@ -27,13 +27,7 @@ def queries() -> Iterator[Queries]:
 
 
 def _run(path: Path, queries: Queries, seed: int, steps: int, *, only: str = "") -> None:
-    history = History(path / "node", queries, seed, keyed=seed % 2 == 0, only=only)
-    try:
-        for _ in range(steps):
-            history.step()
-            history.check()
-    finally:
-        history.node.close()
+    run(History(path / "node", queries, seed, keyed=seed % 2 == 0, only=only), steps)
 
 
 @pytest.mark.parametrize("seed", range(4))

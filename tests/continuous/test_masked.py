@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.continuous.history import History
+from tests.continuous.history import History, run
 from tsdb.model.ring import Location
 from tsdb.sql.query import Queries
 from tsdb.storage.copies.sending import Tally, chunks_of
@@ -37,15 +37,15 @@ class _Leaving(History):
         first = self.random.randrange(len(locations))
         self.gone = locations[first : first + self.random.choice([1, 8, 32])]
         engine, number = self.node.engine, self.database.number
-        engine.call(lambda: engine.mask_locations(number, self._intervals, lambda _: None))
+        engine.call(lambda: engine.mask_locations(number, self._numbers))
 
     def come_again(self) -> None:
         engine, database = self.node.engine, self.database
         self.node.compact([*database.series.values()])
-        assert not engine.is_masked(database.number, self._intervals)
+        assert not engine.is_masked(database.number, self._numbers)
         with Engine.open(self.source, self.options) as source:
             view, arriving, tally = source.view(), engine.arriving(), Tally()
-            for chunk in chunks_of(view, database, {each.number for each in self.gone}, tally):
+            for chunk in chunks_of(view, database, self._numbers, tally):
                 arriving.take(chunk)
             arriving.check(tally.chunks, tally.rows, tally.digest)
             # As at a leader, which has counted on, and may have deleted what nobody here knows of.
@@ -66,8 +66,8 @@ class _Leaving(History):
     def raise_floor(self) -> None: ...
 
     @property
-    def _intervals(self) -> list[tuple[int, int]]:
-        return [(each.low, each.high) for each in self.gone]
+    def _numbers(self) -> set[int]:
+        return {each.number for each in self.gone}
 
     def step(self) -> None:
         if not self.gone:
@@ -81,13 +81,8 @@ class _Leaving(History):
 
 
 def _run(path: Path, queries: Queries, seed: int, steps: int) -> None:
-    history = _Leaving(path / "node", queries, seed, keyed=seed % 2 == 0, only="by_host" if seed % 3 else "hourly")
-    try:
-        for _ in range(steps):
-            history.step()
-            history.check()
-    finally:
-        history.node.close()
+    only = "by_host" if seed % 3 else "hourly"
+    run(_Leaving(path / "node", queries, seed, keyed=seed % 2 == 0, only=only), steps)
 
 
 @pytest.mark.parametrize("seed", [4, 6])

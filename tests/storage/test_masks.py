@@ -41,17 +41,17 @@ def nothing(_: object) -> None:
     """Nothing else goes with it."""
 
 
-def intervals(locations: Sequence[Location]) -> list[tuple[int, int]]:
-    return [(each.low, each.high) for each in locations]
+def numbers(locations: Sequence[Location]) -> list[int]:
+    return [each.number for each in locations]
 
 
 def mask(setting: Setting, locations: Sequence[Location]) -> None:
     engine, number = setting.node.engine, setting.database.number
-    engine.call(lambda: engine.mask_locations(number, intervals(locations), nothing))
+    engine.call(lambda: engine.mask_locations(number, numbers(locations)))
 
 
 def is_masked(setting: Setting, locations: Sequence[Location]) -> bool:
-    return setting.node.engine.is_masked(setting.database.number, intervals(locations))
+    return setting.node.engine.is_masked(setting.database.number, numbers(locations))
 
 
 def cleaned(setting: Setting, locations: Sequence[Location]) -> None:
@@ -322,22 +322,18 @@ def test_masks_are_carried_out_by_themselves(tmp_path: Path) -> None:
         assert not setting.node.engine.blocks(setting.series)
 
 
-def test_neighbours_are_one_mask_and_what_goes_with_it_is_durable(tmp_path: Path) -> None:
+def test_neighbours_are_one_mask_which_is_durable(tmp_path: Path) -> None:
     with Setting(tmp_path / "a", compaction=False) as setting:
         fill(setting)
         setting.node.flush()
         engine, locations = setting.node.engine, setting.database.locations
-        wanted = intervals([locations[31], locations[3], locations[1], locations[2]])
+        wanted = numbers([locations[31], locations[3], locations[1], locations[2]])
         last = engine.call(lambda: engine.last_counter)
         number = setting.database.number
-        engine.call(lambda: engine.mask_locations(number, wanted, lambda batch: batch.put("state", b"told\0", b"1")))
-        assert engine.records.get("state", b"told\0") == b"1"
+        engine.call(lambda: engine.mask_locations(number, wanted))
         found = [(each.low, each.high) for each in masks(setting)]
         assert found == [(locations[1].low, locations[3].high), (locations[31].low, 2**64)]
         assert {each.counter & COUNTER_MASK for each in masks(setting)} == {last + 1}
-        batch = engine.records.batch()
-        batch.delete("state", b"told\0")
-        engine.records.write(batch, sync=True)
         setting.reopen()
         assert {each.counter & COUNTER_MASK for each in masks(setting)} == {last + 1}
         assert setting.node.engine.call(lambda: setting.node.engine.last_counter) == last + 1

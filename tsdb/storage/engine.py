@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -366,21 +366,18 @@ class Engine:
         """In the committer's thread: this node has no replica of a database any more. See ``leave_database``."""
         return leave_database(self._shard, self._compactor.retired, database, also)
 
-    def mask_locations(
-        self, database: int, intervals: Sequence[tuple[int, int]], also: Callable[[Batch], None]
-    ) -> None:
-        """In the committer's thread: locations of a database, all of those in the hash intervals [low, high), leave
-        this node, and others stay. ``also`` puts what belongs to it into the same batch, which is durable when this
-        returns; their points are hidden from then on. They may come again when ``is_masked`` is false. See
-        ``copies.masking``. Raises ProgramLimitExceeded."""
-        mask_locations(self._shard, database, intervals, also)
+    def mask_locations(self, database: int, locations: Collection[int]) -> None:
+        """In the committer's thread: locations of a database, by number, leave this node, and others stay. Their points
+        are hidden from then on, durably. They may come again when ``is_masked`` is false. See ``copies.masking``.
+        Raises ProgramLimitExceeded."""
+        mask_locations(self._shard, database, locations)
         # What is in heads of them becomes blocks without them, soon and in any case.
         self._committer.call(self._after_change)
 
-    def is_masked(self, database: int, intervals: Sequence[tuple[int, int]]) -> bool:
-        """Whether points of locations in these hash intervals [low, high) that left are still hidden here, so that a
-        copy of them would be hidden, too. Any thread may ask."""
-        return is_masked(self._shard.version, database, intervals)
+    def is_masked(self, database: int, locations: Collection[int]) -> bool:
+        """Whether points of locations that left are still hidden here, so that a copy of them would be hidden, too. Any
+        thread may ask."""
+        return is_masked(self._shard.version, database, locations)
 
     def apply(self, ops: Sequence[Logged]) -> None:
         """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""

@@ -13,7 +13,7 @@ from dataclasses import replace as replaced
 from msgspec.structs import replace
 
 from tsdb.cluster.metadata import arcs, clients, continuous, counted, locations
-from tsdb.cluster.metadata.arcs import ring_of as ring_of
+from tsdb.cluster.metadata.arcs import ring_of
 from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, Share, SpreadSeries
 from tsdb.cluster.metadata.members import check_factor, member, set_default_factor
 from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading

@@ -22,7 +22,6 @@ from tsdb.cluster.operations import locations_text, name_of
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.host import Host
 from tsdb.cluster.replicas.lead_log import LeadLog
-from tsdb.cluster.replicas.left import Place
 from tsdb.cluster.replicas.marks import Marked
 from tsdb.cluster.replicas.moving import Followers, changes, heirs_by_goal, heirs_of
 from tsdb.cluster.replicas.ops import point_sequence
@@ -105,7 +104,7 @@ class ReplicaDriver:
         self.packets_dropped = 0
         self._ticks = 0
         self._leaving: Collection[int] = ()
-        self._leaving_arcs: Mapping[tuple[int, int], Mapping[int, Place]] = {}
+        self._leaving_arcs: Mapping[tuple[int, int], Collection[int]] = {}
         self._followers: Followers = {}
         self.host: Host
         self._lead_log = LeadLog(engine.node)
@@ -312,8 +311,8 @@ class ReplicaDriver:
                 await self._try_to(action)
             for database in self._leaving:
                 await self._loop.run_in_executor(None, self._forget_points, database)
-            for (database, _), places in self._leaving_arcs.items():
-                await self._loop.run_in_executor(None, self._forget_arc, database, places)
+            for (database, _), locations in self._leaving_arcs.items():
+                await self._loop.run_in_executor(None, self._forget_arc, database, locations)
             self._leaving, self._leaving_arcs = (), {}
 
     def _forget_points(self, database: int) -> None:
@@ -337,27 +336,26 @@ class ReplicaDriver:
         shared = {number: known for number, known in shared_locations(state).items() if known[0].database == database}
         self._learn(state, shared)
 
-    def _forget_arc(self, database: int, places: Mapping[int, Place]) -> None:
+    def _forget_arc(self, database: int, locations: Collection[int]) -> None:
         """In a thread of its own: their points are masked, and gone when compaction has carried that out."""
         try:
-            self._engine.turn(lambda: self._arc_goes(database, places)).result()
+            self._engine.turn(lambda: self._arc_goes(database, locations)).result()
         except AdminShutdown:
             return
 
-    def _arc_goes(self, database: int, places: Mapping[int, Place]) -> None:
+    def _arc_goes(self, database: int, locations: Collection[int]) -> None:
         """In the committer's thread."""
         left = self.host.left
-        if places not in left.leaving_arcs.values():
+        if locations not in left.leaving_arcs.values():
             return
-        intervals = [(place.low, place.high) for place in places.values()]
-        if not left.is_masked(places.keys()):
-            self._engine.mask_locations(database, intervals, lambda batch: None)
-            left.mask(places)
-        elif not self._engine.is_masked(database, intervals):
+        if not left.is_masked(locations):
+            self._engine.mask_locations(database, locations)
+            left.mask(locations)
+        elif not self._engine.is_masked(database, locations):
             batch = self._engine.records.batch()
-            left.forget(batch, places)
+            left.forget(batch, locations)
             self._engine.records.write(batch, sync=True)
-            log.info("%s of %s have left this node", locations_text(len(places)), name_of(self._state(), database))
+            log.info("%s of %s have left this node", locations_text(len(locations)), name_of(self._state(), database))
             self._learn_again(database)
 
     # On the event loop

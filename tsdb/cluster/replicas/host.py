@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from tsdb.cluster.metadata.records import Interval, LocationRecord
 from tsdb.cluster.replicas.around import Copied, Surroundings
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
-from tsdb.cluster.replicas.left import Left, Place
+from tsdb.cluster.replicas.left import Arc, Left
 from tsdb.cluster.replicas.marks import Marked, Marks
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
@@ -157,14 +157,14 @@ class Host:
         """
         batch = self._records.batch()
         begun = []
-        for location, (record, interval) in locations.items():
+        for location, (record, _) in locations.items():
             number = own_replica(record, self._node)
             mine = self._mine.get(location)
-            place = Place(record.database, arcs.get(location, 0), interval.low, interval.last + 1)
+            arc = record.database, arcs.get(location, 0)
             if mine is None:
-                self.left.learn(batch, location, place, number)
+                self.left.learn(batch, location, arc, number)
             elif mine.number != number:
-                self._leave(batch, mine, place)
+                self._leave(batch, mine, arc)
         leaving = self.left.arcs()
         for location, (record, interval) in locations.items():
             number = own_replica(record, self._node)
@@ -193,10 +193,10 @@ class Host:
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
         return self._mine.setdefault(location, Mine(disk, replica, core, database))
 
-    def _leave(self, batch: Any, mine: Mine, place: Place) -> None:
+    def _leave(self, batch: Any, mine: Mine, arc: Arc) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
         log.debug("this node has no replica of location %d any more", mine.location)
-        self.left.add(batch, mine.location, place)
+        self.left.add(batch, mine.location, arc)
         self._forget(mine.location)
 
     def _forget(self, location: int) -> None:

@@ -8,21 +8,13 @@ Until then no other replica of that arc begins: it would take their points for i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
 
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Of a location: its database, its arc there, and its part of the ring, places in [low, high)."""
-
-    database: int
-    arc: int
-    low: int
-    high: int
+Arc = tuple[int, int]
+"""(Database, arc of its ring.)"""
 
 
 class Left:
@@ -34,7 +26,7 @@ class Left:
         self._here = here
         found = log.all()
         # Where nobody has said yet is None.
-        self._left: dict[int, Place | None] = {location: None for location, record in found.items() if record.has_left}
+        self._left: dict[int, Arc | None] = {location: None for location, record in found.items() if record.has_left}
         self._stored = {location: record for location, record in found.items() if not record.has_left}
         self._masked: set[int] = set()
 
@@ -50,19 +42,19 @@ class Left:
         """Whether the disk has a replica of a location that has not begun."""
         return location in self._stored
 
-    def learn(self, batch: Any, location: int, place: Place, number: int) -> None:
+    def learn(self, batch: Any, location: int, arc: Arc, number: int) -> None:
         """Which replica of a location this node has by the metadata (0: none): one of the disk that is another one has
         left while this node did not run."""
         stored = self._stored.get(location)
         if stored is not None and stored.replica != number:
-            self.add(batch, location, place)
+            self.add(batch, location, arc)
         elif location in self._left:
-            self._left[location] = place
+            self._left[location] = arc
 
-    def add(self, batch: Any, location: int, place: Place) -> None:
+    def add(self, batch: Any, location: int, arc: Arc) -> None:
         self._log.leave(batch, location)
         self._stored.pop(location, None)
-        self._left[location] = place
+        self._left[location] = arc
 
     def take(self, location: int) -> ReplicaRecord | None:
         """What the disk has of a replica that begins."""
@@ -74,17 +66,17 @@ class Left:
         return {database for database, _ in self.arcs()} - {mine.database for mine in self._here.values()}
 
     @property
-    def leaving_arcs(self) -> Mapping[tuple[int, int], Mapping[int, Place]]:
-        """The same of arcs, (database, arc), where others of their database are here; with their locations."""
+    def leaving_arcs(self) -> Mapping[Arc, Collection[int]]:
+        """The same of arcs, where others of their database are here; with their locations."""
         databases, arcs = self.leaving, {(mine.database, mine.arc) for mine in self._here.values()}
-        return {at: places for at, places in self.arcs().items() if at[0] not in databases and at not in arcs}
+        return {at: locations for at, locations in self.arcs().items() if at[0] not in databases and at not in arcs}
 
-    def arcs(self) -> Mapping[tuple[int, int], Mapping[int, Place]]:
-        """By (database, arc) the locations that left."""
-        found: dict[tuple[int, int], dict[int, Place]] = {}
-        for location, place in self._left.items():
-            if place is not None:
-                found.setdefault((place.database, place.arc), {})[location] = place
+    def arcs(self) -> Mapping[Arc, set[int]]:
+        """The locations that left, by arc."""
+        found: dict[Arc, set[int]] = {}
+        for location, arc in self._left.items():
+            if arc is not None:
+                found.setdefault(arc, set()).add(location)
         return found
 
     def mask(self, locations: Iterable[int]) -> None:
@@ -97,7 +89,7 @@ class Left:
 
     def forget_database(self, batch: Any, database: int) -> None:
         """The points of a database that is ``leaving`` go with this batch: it may have replicas here again."""
-        self.forget(batch, [at for at, place in self._left.items() if place is not None and place.database == database])
+        self.forget(batch, [at for at, arc in self._left.items() if arc is not None and arc[0] == database])
 
     def forget(self, batch: Any, locations: Iterable[int]) -> None:
         """Nothing of them is here when ``batch`` is durable."""

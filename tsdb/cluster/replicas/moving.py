@@ -54,8 +54,8 @@ class Arc:
     factor: int
     locations: tuple[LocationRecord, ...]
     goal: tuple[int, ...] = ()
-    arc: int = 0
     """Where it is to be, its leader first, if somebody has said so."""
+    arc: int = 0
 
     @property
     def number(self) -> int:

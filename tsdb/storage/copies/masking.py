@@ -1,7 +1,7 @@
 """Locations of a database leave a node on which others of it stay: their points are masked, and compaction takes them.
 
 A *mask* is a tombstone of one series that hides all that this node has in a hash interval up to now. It is in no log:
-it is durable and visible at once, by the same batch that says that the replicas have left, over blocks and heads alike.
+it is durable and visible at once, over blocks and heads alike.
 A flush that comes leaves out what it hides, and compaction carries it out like a DELETE; then it is forgotten, too.
 
 Its counter is this node's, and counters of points that come from others may be lower: it would hide a copy of the same
@@ -10,35 +10,27 @@ locations. So they may come again only when all masks are gone (``is_masked``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection
 
-from tsdb.model.ring import Location
+from tsdb.model.ring import intervals_of
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.storage import state
 from tsdb.storage.carried_out import put_tombstone
-from tsdb.storage.rocks import Batch
 from tsdb.storage.rows import COUNTER_BITS
 from tsdb.storage.shard import Shard
 from tsdb.storage.tombstone import Tombstone
 from tsdb.storage.version import Version
 
-Interval = tuple[int, int]
-"""Hashes [low, high)."""
 
-
-def mask_locations(
-    shard: Shard, database: int, intervals: Sequence[Interval], also: Callable[[Batch], None]
-) -> None:  # fmt: skip
-    """In the committer's thread, when their replicas have nothing more to apply here. ``also`` puts what belongs into
-    the same batch. Of a location all or nothing is in the intervals. Raises ProgramLimitExceeded."""
+def mask_locations(shard: Shard, database: int, locations: Collection[int]) -> None:
+    """In the committer's thread, when their replicas have nothing more to apply here. It is durable then. Raises
+    ProgramLimitExceeded."""
     shard.log.check_counters(1)
     batch = shard.batch()
-    also(batch)
     found = shard.version.catalog.databases_by_number.get(database)
     masks: list[Tombstone] = []
     if found is not None:
-        joined = _joined(intervals)
-        gone = _inside(found.locations, joined)
+        gone = [each for each in found.locations if each.number in locations]
         # Of what was once this node's alone: its ops would come back with the next start.
         shard.log.forget(batch, gone)
         state.delete_flushed(batch, [each.number for each in gone])
@@ -47,7 +39,7 @@ def mask_locations(
         held = [
             number for number in (each.number for each in found.series.values()) if _has_rows(shard.version, number)
         ]
-        masks = [Tombstone(number, low, high, counter) for number in held for low, high in joined]
+        masks = [Tombstone(number, low, high, counter) for number in held for low, high in intervals_of(gone)]
     for mask in masks:
         put_tombstone(batch, shard.stones_on_disk, mask)
     state.put_counter(batch, shard.log.counter)
@@ -55,10 +47,13 @@ def mask_locations(
     shard.publish_masks(masks)
 
 
-def is_masked(version: Version, database: int, intervals: Sequence[Interval]) -> bool:
-    """Whether something that was in these intervals is still hidden: a DELETE of all that there was counts, too."""
+def is_masked(version: Version, database: int, locations: Collection[int]) -> bool:
+    """Whether something that was in these locations is still hidden: a DELETE of all that there was counts, too."""
     found = version.catalog.databases_by_number.get(database)
-    return found is not None and any(
+    if found is None:
+        return False
+    intervals = intervals_of(each for each in found.locations if each.number in locations)
+    return any(
         _is_mask(stone) and any(stone.low < high and low < stone.high for low, high in intervals)
         for number in (each.number for each in found.series.values())
         for stone in version.tombstones.get(number, ())
@@ -72,22 +67,3 @@ def _is_mask(stone: object) -> bool:
 
 def _has_rows(version: Version, series: int) -> bool:
     return series in version.blocks or bool(version.runs(series))
-
-
-def _inside(locations: Sequence[Location], intervals: Sequence[Interval]) -> list[Location]:
-    found = [each for each in locations if any(low < each.high and each.low < high for low, high in intervals)]
-    assert all(any(low <= each.low and each.high <= high for low, high in intervals) for each in found), (
-        "a location is masked as a whole"
-    )
-    return found
-
-
-def _joined(intervals: Sequence[Interval]) -> list[Interval]:
-    """Apart from each other, and ascending."""
-    joined: list[Interval] = []
-    for low, high in sorted(intervals):
-        if joined and low <= joined[-1][1]:
-            joined[-1] = joined[-1][0], max(high, joined[-1][1])
-        else:
-            joined.append((low, high))
-    return joined
