@@ -39,6 +39,22 @@ def move(cluster: Cluster, arc: int, nodes: tuple[int, ...]) -> None:
     assert isinstance(cluster.do(Activate(tuple((each.location, each.epoch) for each in chosen))), tuple)
 
 
+def apart(*nodes: tuple[int, ...]) -> Cluster:
+    """Database 2 with an arc at each of these nodes, the first of which lead."""
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, len(nodes)))
+    for arc, each in enumerate(nodes):
+        move(cluster, arc, each)
+    return cluster
+
+
+def become_one(cluster: Cluster) -> None:
+    for _ in range(3):
+        for action in next_steps(cluster.machine.state, lambda node: False):
+            cluster.do(action)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
+
+
 def test_a_ring_is_cut_into_equal_arcs_of_whole_locations() -> None:
     cluster = replicated()
     for count in (1, 2, 4, 8, 16, 32):
@@ -73,40 +89,25 @@ def test_each_arc_has_a_goal_of_its_own_and_none_when_the_arcs_change() -> None:
 
 
 def test_arcs_at_other_nodes_become_one_when_they_are_at_the_same() -> None:
-    cluster = replicated()
-    cluster.do(SpreadDatabase(2, 2))
-    move(cluster, 0, (1, 2))
-    move(cluster, 1, (4, 3))
+    cluster = apart((1, 2), (4, 3))
     assert cluster.do(SpreadDatabase(2, 1)) == (2,)
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (2, 1)
     assert goals(cluster) == {goal_number(2, arc): (1, 2) for arc in (0, 1)}
     assert SpreadDatabase(2, 1) not in next_steps(cluster.machine.state, lambda node: False)
     move(cluster, 1, (1, 2))
-    for _ in range(3):
-        for action in next_steps(cluster.machine.state, lambda node: False):
-            cluster.do(action)
-    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
+    become_one(cluster)
 
 
 def test_arcs_at_the_same_nodes_become_one_when_one_of_them_leads_all() -> None:
-    cluster = replicated()
-    cluster.do(SpreadDatabase(2, 2))
-    move(cluster, 0, (1, 2))
-    move(cluster, 1, (2, 1))
+    cluster = apart((1, 2), (2, 1))
     assert cluster.do(SpreadDatabase(2, 1)) == (2,)
     assert goals(cluster) == {goal_number(2, arc): (1, 2) for arc in (0, 1)}
     move(cluster, 1, (1, 2))
-    for _ in range(3):
-        for action in next_steps(cluster.machine.state, lambda node: False):
-            cluster.do(action)
-    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
+    become_one(cluster)
 
 
 def test_goals_that_are_gone_before_the_arcs_are_together_are_set_again() -> None:
-    cluster = replicated()
-    cluster.do(SpreadDatabase(2, 2))
-    move(cluster, 0, (1, 2))
-    move(cluster, 1, (4, 3))
+    cluster = apart((1, 2), (4, 3))
     cluster.do(SpreadDatabase(2, 1))
     cluster.do(SetGoals(tuple((number, ()) for number in goals(cluster))))
     steps = next_steps(cluster.machine.state, lambda node: False)
@@ -116,10 +117,7 @@ def test_goals_that_are_gone_before_the_arcs_are_together_are_set_again() -> Non
 
 
 def test_more_arcs_take_back_that_there_should_be_fewer() -> None:
-    cluster = replicated()
-    cluster.do(SpreadDatabase(2, 2))
-    move(cluster, 0, (1, 2))
-    move(cluster, 1, (4, 3))
+    cluster = apart((1, 2), (4, 3))
     cluster.do(SpreadDatabase(2, 1))
     assert cluster.do(SpreadDatabase(2, 4)) == (4,)
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (4, 0, {})

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.metadata import test_machine as machines
 from tests.metadata import test_rules as rules
 from tests.metadata import test_watch as watches
-from tsdb.cluster.metadata import clients, locations, machine, members, rings, watch
+from tsdb.cluster.metadata import arcs, clients, locations, machine, members, rings, watch
 from tsdb.cluster.metadata.records import Member
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import TsdbError
@@ -88,7 +88,7 @@ def a_map_reaches_into_the_last_ones_time(patch: Patch) -> None:
     change = rings.change_ring
 
     def anywhere(draft: Draft, action: Any) -> tuple[int, ...]:
-        ring = rings.ring_of(draft, action.database)
+        ring = arcs.ring_of(draft, action.database)
         return change(draft, replace(action, from_bucket=max(action.from_bucket, ring.maps[-1].from_bucket + 1)))
 
     patch(rings, "change_ring", anywhere)
