@@ -16,7 +16,7 @@ A follower applies what its leader says is committed. An op says which version o
 not know that yet waits with it, and with all that replica has to say, until the metadata have come.
 
 What goes between nodes: ``packets``. What the core asks of the metadata, and who assigns the next epoch when a leader
-is lost: ``requests`` and ``failover``, pure; ``driver`` is the part of it on the group's event loop.
+is lost: ``requests`` and ``failover`` (``leads``), pure; ``driver`` is the part of it on the group's event loop.
 
 Who has a database changes while it is used (``moving``, pure): a node that has nothing of it asks its leader for a copy
 of all points (``copying``, over ``tsdb.storage.copies``), which is installed with what its locations were at that time

@@ -3,6 +3,7 @@
 Any choice is safe (replication design, 2.13); what is decided here is only how soon writes go on. A location is given
 to another voter when its leader is lost, or is drained and has not given it away itself, and a majority of those whom
 the next leader must reach is there; not again before a while, which doubles as long as it does not help (hysteresis).
+Who leads least gets it, an arc as a whole (``leads``).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from tsdb.cluster.metadata.commands import Assignment
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.leads import Leads
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.cluster.replicas.records import is_shared
 
@@ -41,6 +43,7 @@ class Failover:
             return lost[node]
 
         found: list[Assignment] = []
+        leads: Leads | None = None
         draining = {each.node for each in state.all(Member) if each.draining}
         self._drains = {node: self._drains.get(node, now) for node in draining}
         late = {node for node, since in self._drains.items() if now - since >= HAND_OVER_S}
@@ -52,9 +55,10 @@ class Failover:
                 if was.active_epoch == was.epoch:
                     self._tried.pop(was.location, None)
                 continue
-            heir = _heir(was, gone, draining)
-            if heir is not None and self._may_try(was.location, now) and len(found) < ASSIGNMENTS_MAX:
-                found.append(next_epoch(was, heir))
+            able = _able(was, gone, draining)
+            if able and self._may_try(was.location, now) and len(found) < ASSIGNMENTS_MAX:
+                leads = leads or Leads(state)
+                found.append(next_epoch(was, leads.give(was, able)))
         return found
 
     def _may_try(self, location: int, now: float) -> bool:
@@ -65,11 +69,11 @@ class Failover:
         return True
 
 
-def _heir(was: LocationRecord, gone: Callable[[int], bool], draining: Collection[int]) -> int | None:
-    """The same voter for all locations of a database that have the same ones: who leads one can answer for all."""
+def _able(was: LocationRecord, gone: Callable[[int], bool], draining: Collection[int]) -> list[int]:
+    """Who can lead it next; nobody without a majority of those that the next leader has to reach."""
     there = [node for node in was.voters if not gone(node)]
     there = [node for node in there if node not in draining] or [node for node in there if node != was.leader] or there
     for voters in (was.voters, was.active_voters):
         if 2 * sum(not gone(node) for node in voters) <= len(voters):
-            return None
-    return there[was.database % len(there)] if there != [was.leader] else None
+            return []
+    return there if there != [was.leader] else []

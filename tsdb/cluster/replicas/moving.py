@@ -20,12 +20,9 @@ locations, since their points go together; it is as good as any other node then.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
-
-import mmh3
 
 from tsdb.cluster.metadata.commands import (
     Action,
@@ -38,6 +35,7 @@ from tsdb.cluster.metadata.commands import (
 )
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.replicas.leads import Leads, rank
 from tsdb.cluster.replicas.records import arc_of_locations, is_shared
 
 COMING_MAX = 4
@@ -178,14 +176,9 @@ def _comes(at: Arc, members: Mapping[int, Member], staying: Collection[int], sta
     free = [node for node in staying if node not in at.nodes]
     return min(
         free,
-        key=lambda node: (members[node].zone in zones, has[node], _rank(at.number, node)),
+        key=lambda node: (members[node].zone in zones, has[node], rank(at.number, node)),
         default=0,
     )
-
-
-def _rank(number: int, node: int) -> int:
-    """Another order of nodes for each arc."""
-    return mmh3.hash(f"{number} {node}", signed=False)
 
 
 def _without_learners(records: Iterable[LocationRecord], nodes: Collection[int]) -> Iterator[Action]:
@@ -307,6 +300,7 @@ def heirs_of(state: State, node: int, followers: Followers, answering: Collectio
     """Who is to lead what ``node`` leads, by location, of those that answer: one that has a vote and next to all of it.
     Who does not drain comes first, then one that can take all of an arc. What nobody can take is left out."""
     draining = {each.node for each in state.all(Member) if each.draining}
+    leads: Leads | None = None
     found: dict[int, int] = {}
     for at in arcs(state) if followers else ():
         able = {
@@ -317,10 +311,11 @@ def heirs_of(state: State, node: int, followers: Followers, answering: Collectio
         able = {location: (nodes - draining) or nodes for location, nodes in able.items() if nodes}
         if not able:
             continue
-        leads = Counter(each.leader for each in at.locations)
+        leads = leads or Leads(state)
         whole = frozenset.intersection(*map(frozenset, able.values()))
-        for location, nodes in able.items():
-            found[location] = max(whole or nodes, key=lambda n: (leads[n], _rank(at.number, n)))
+        for each in at.locations:
+            if each.location in able:
+                found[each.location] = leads.give(each, whole or able[each.location])
         if len(found) >= HANDED_MAX:
             break
     return found
