@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,22 +24,6 @@ def test_locations_cover_the_ring_without_gap_or_overlap(count: int) -> None:
     assert locations[-1].high == ring.RING_SIZE
     assert all(a.high == b.low for a, b in pairwise(locations))
     assert [x.number for x in locations] == list(range(7, 7 + count))
-
-
-@given(st.lists(st.integers(-50, 50), min_size=1, max_size=200))
-def test_a_cut_gives_every_row_to_the_location_of_its_bucket(buckets: list[int]) -> None:
-    locations = ring.equal_locations(1, 32)
-    seen: list[int] = []
-    for location, rows in ring.cut(locations, 3, 4, np.array(buckets, np.int64)):
-        chosen = range(len(buckets)) if rows is None else rows.tolist()
-        for row in chosen:
-            assert ring.location_of(locations, ring.bucket_hash(3, 4, buckets[row])) == location
-        seen += chosen
-    assert sorted(seen) == list(range(len(buckets)))
-
-
-def test_an_empty_batch_is_cut_into_nothing() -> None:
-    assert ring.cut(ring.equal_locations(1, 32), 1, 1, np.empty(0, np.int64)) == []
 
 
 def test_the_hash_of_a_bucket_never_changes() -> None:

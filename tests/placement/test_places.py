@@ -20,7 +20,8 @@ from tsdb.cluster.placement.places import (
     maps_between,
     slots_of,
 )
-from tsdb.model.ring import RING_SIZE, bucket_hash, cut, equal_locations
+from tsdb.model.places import places_of
+from tsdb.model.ring import RING_SIZE, bucket_hash, equal_locations
 from tsdb.model.time import BUCKET_NS
 
 SERIES = 7
@@ -74,7 +75,7 @@ def test_without_slots_and_with_one_map_a_point_is_where_it_is_today() -> None:
     ring, locations = first_ring(), equal_locations(1, 32)
     times = np.random.default_rng(1).integers(-(10**18), 10**18, 500)
     wanted = np.zeros(500, np.int64)
-    for location, rows in cut(locations, DATABASE, SERIES, times // BUCKET_NS):
+    for location, rows in places_of(DATABASE, SERIES).cut(locations, times):
         wanted[rows] = location.number
     assert (located(ring, SERIES, times) == wanted).all()
     other = replace(ring, spreadings=(Spreading(SERIES + 1, 3, -(10**9)),))

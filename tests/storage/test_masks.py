@@ -21,11 +21,11 @@ from tests.storage.test_copies import HOUR, begin, copy, in_locations, install, 
 from tests.storage.test_digests import digests
 from tsdb.cluster.cutting import cut_deletion
 from tsdb.cluster.node import Node
+from tsdb.model.places import places_of
 from tsdb.model.points import Points
-from tsdb.model.ring import Location, cut
+from tsdb.model.ring import Location
 from tsdb.model.store import Deletion, Newest, RangeDeletion, ScanRequest, TimeRange
 from tsdb.model.summaries import COUNT, CellRequest
-from tsdb.model.time import bucket_of
 from tsdb.storage import flusher
 from tsdb.storage.copies.sending import Tally, chunks_of
 from tsdb.storage.flush import write_blocks
@@ -97,7 +97,7 @@ def crash(setting: Setting) -> None:
 def write_some(setting: Setting, points: Points, locations: Sequence[Location]) -> None:
     """Those of these locations."""
     database = setting.database
-    pieces = cut(database.locations, database.number, points.series.number, bucket_of(points.times))
+    pieces = places_of(database.number, points.series.number).cut(database.locations, points.times)
     rows = [np.arange(len(points)) if piece is None else piece for where, piece in pieces if where in locations]
     if rows:
         setting.node.write(database, [points.take(np.sort(np.concatenate(rows)))]).result(10)

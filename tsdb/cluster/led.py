@@ -20,7 +20,8 @@ from tsdb.cluster.metadata.state import Change, Draft, State
 from tsdb.errors import LocationElsewhere
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
-from tsdb.model.ring import Location, locations_of_buckets
+from tsdb.model.places import places_of
+from tsdb.model.ring import Location
 from tsdb.model.schema import CreateDatabase, Database, Series
 from tsdb.model.store import Moment, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import BUCKET_NS
@@ -155,7 +156,7 @@ def locations_in_range(database: Database, series: Series, span: TimeRange) -> S
     first, last = span.low // BUCKET_NS, (span.high - 1) // BUCKET_NS
     if last - first >= BUCKETS_LOOKED_AT:
         return database.locations
-    return locations_of_buckets(database.locations, database.number, series.number, range(first, last + 1))
+    return places_of(database.number, series.number, series.slots).locations(database.locations, first, last)
 
 
 class LedView:

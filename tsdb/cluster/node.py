@@ -40,10 +40,10 @@ from tsdb.errors import (
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
+from tsdb.model.places import places_of
 from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
-from tsdb.model.ring import cut
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.store import (
     Block,
@@ -59,7 +59,6 @@ from tsdb.model.store import (
     Write,
     Written,
 )
-from tsdb.model.time import bucket_of
 from tsdb.prompt import may_wait
 from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
 from tsdb.storage.append import Write as WriteStep
@@ -341,7 +340,7 @@ class Node:
         found += [(each.points.series, each.points.times) for each in news]
         for series, times in found:
             database = series_at(self.catalog, series)
-            cuts = cut(database.locations, database.number, series.number, bucket_of(times))
+            cuts = places_of(database.number, series.number, series.slots).cut(database.locations, times)
             places.update(location.number for location, _ in cuts)
         return places
 

@@ -23,7 +23,7 @@ from tsdb.model.relations import (
     name_of,
     path_of,
 )
-from tsdb.model.ring import Location
+from tsdb.model.ring import Location, Slots
 from tsdb.model.roles import FIRST, Roles
 from tsdb.model.uniqueness import Unique, uniques_of
 from tsdb.types import Kind, SqlType
@@ -76,6 +76,7 @@ class Series:
     the one that stays. ``populated`` False: it has never been filled, or was emptied, and cannot be read.
 
     ``acks``: on how many replicas what is written is to be (``tsdb.model.acks``); None: nobody has said.
+    ``slots``: how its buckets are cut (``tsdb.model.places``), each until the next one's first bucket.
     """
 
     number: int
@@ -97,6 +98,7 @@ class Series:
     populated: bool = True
     relation: int = 0
     acks: int | None = None
+    slots: tuple[Slots, ...] = ()
 
     @property
     def object_kind(self) -> str:

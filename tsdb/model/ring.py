@@ -2,6 +2,7 @@
 
 The hash input has fixed width: database, series and bucket as big-endian int64 (and a slot, 0 for all but hot
 series), so it never depends on names. ``mmh3`` is MurmurHash3 x64 128; its first 64 bits, unsigned, are the place.
+``tsdb.model.places`` hashes many at a time.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import mmh3
-import numpy as np
-import numpy.typing as npt
 
 RING_SIZE = 2**64
 LOCATIONS_PER_DATABASE = 32
@@ -31,6 +30,16 @@ class Location:
     number: int
     low: int
     high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Buckets of a series from ``from_bucket`` on are cut into 2**``bits`` slots, until its next ones. ``settled``
+    False: nothing may be written to these buckets until it is known that nothing was."""
+
+    from_bucket: int
+    bits: int
+    settled: bool = True
 
 
 def equal_locations(first_number: int, count: int) -> tuple[Location, ...]:
@@ -58,38 +67,3 @@ def intervals_of(locations: Iterable[Location]) -> Intervals:
 def location_of(locations: Sequence[Location], place: int) -> Location:
     """The location that holds a place. ``locations`` cover the ring in order without a gap."""
     return locations[bisect_right(locations, place, key=lambda location: location.low) - 1]
-
-
-def cut(
-    locations: Sequence[Location], database: int, series: int, buckets: npt.NDArray[np.int64]
-) -> list[tuple[Location, npt.NDArray[np.intp] | None]]:
-    """The rows of a batch by location: (location, row indices in order); None means all rows.
-
-    ``buckets`` is the bucket number of each row. The hash is computed once for each distinct bucket.
-    """
-    if len(buckets) == 0:
-        return []
-    low, high = int(buckets.min()), int(buckets.max())
-    if low == high:
-        return [(location_of(locations, bucket_hash(database, series, low)), None)]
-    distinct, inverse = np.unique(buckets, return_inverse=True)
-    found = [location_of(locations, bucket_hash(database, series, int(bucket))) for bucket in distinct]
-    numbers = np.fromiter((location.number for location in found), np.int64, len(found))
-    if (numbers == numbers[0]).all():
-        return [(found[0], None)]
-    by_number = {location.number: location for location in found}
-    rows = numbers[inverse]
-    return [(by_number[n], np.flatnonzero(rows == n)) for n in sorted(by_number)]
-
-
-def locations_of_buckets(
-    locations: Sequence[Location], database: int, series: int, buckets: Iterable[int]
-) -> list[Location]:
-    """The distinct locations that hold some buckets, by number; stops early when all are found."""
-    found: dict[int, Location] = {}
-    for bucket in buckets:
-        location = location_of(locations, bucket_hash(database, series, bucket))
-        found[location.number] = location
-        if len(found) == len(locations):
-            break
-    return [found[n] for n in sorted(found)]

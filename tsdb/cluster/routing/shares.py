@@ -15,10 +15,10 @@ import numpy.typing as npt
 from tsdb.errors import UndefinedTable
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.catalog import Catalog
-from tsdb.model.ring import Location, cut
+from tsdb.model.places import places_of
+from tsdb.model.ring import Location
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import Effect, Free, KeyDeletion, RangeDeletion, TimeRange, Write
-from tsdb.model.time import bucket_of
 
 Rows = npt.NDArray[np.intp]
 InRange = Callable[[Database, Series, TimeRange], Sequence[Location]]
@@ -77,7 +77,7 @@ class _Taking:
     def rows(self, database: Database, series: Series, times: npt.NDArray[np.int64]) -> dict[int, Rows | None]:
         """The rows of each node, in order; None means all of them."""
         rows: dict[int, list[Rows | None]] = {}
-        for location, chosen in cut(database.locations, database.number, series.number, bucket_of(times)):
+        for location, chosen in places_of(database.number, series.number, series.slots).cut(database.locations, times):
             self.share(location).locations.add(location.number)
             rows.setdefault(self._leader_of(location), []).append(chosen)
         if len(rows) == 1:

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import DataCorrupted
+from tsdb.model.places import places_of
 from tsdb.model.points import Points
-from tsdb.model.ring import Location, cut
+from tsdb.model.ring import Location
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, ScanRequest
-from tsdb.model.time import bucket_of
 from tsdb.storage import codec
 from tsdb.storage.batches import Piece, joined
 from tsdb.storage.body import WriteBody, decode_write, encode_write
@@ -139,7 +139,7 @@ def _rows_in(
 ) -> npt.NDArray[np.intp]:
     found = [
         np.arange(len(times)) if rows is None else rows
-        for location, rows in cut(locations, database, series.number, bucket_of(times))
+        for location, rows in places_of(database, series.number, series.slots).cut(locations, times)
         if location.number in wanted
     ]
     return np.sort(np.concatenate(found)) if found else np.empty(0, np.intp)
