@@ -22,6 +22,7 @@ from tsdb.cluster.metadata.records import Interval, LocationRecord, Member, Ring
 from tsdb.cluster.replicas.failover import Failover
 from tsdb.cluster.replicas.moving import (
     Arc,
+    Waiting,
     arcs,
     changes,
     heirs_by_goal,
@@ -88,6 +89,8 @@ class Moving(World):
         self.loss = self.chance.choice([0.0, 0.1, 0.3])
         self.number = 0
         self.spread, self.cleaned = spread, 0
+        self.cleans = True
+        """Whether compaction takes what left."""
         self.nodes = {node: Process(self, node, 0) for node in MEMBERS}
         if alone:
             self._begin_alone(factor)
@@ -203,13 +206,18 @@ class Moving(World):
 
     def _move(self) -> None:
         """The leaders of the metadata and of the locations, each by what it knows."""
-        for action in next_steps(self.state, lambda node: node in self.lost):
+        for action in next_steps(self.state, lambda node: node in self.lost, self._waiting()):
             if self.chance.random() >= self.loss:
                 self.cluster.do(action)
         for node in MEMBERS:
             if node not in self.away:
                 for action in changes(self.state, node, self[node].host.followers()):
                     self.cluster.do(action)
+
+    def _waiting(self) -> Waiting:
+        """As those say who are there, and are heard."""
+        there = [node for node in MEMBERS if node not in self.away and self.chance.random() >= self.loss]
+        return {node: frozenset(self[node].host.left.waits) for node in there}
 
     def _copy(self) -> None:
         self.ask_for_copies(self._some())
@@ -266,7 +274,7 @@ class Moving(World):
                 for rows in (process.visible, process.blocks, process.own):
                     for location in places:
                         rows.pop(location, None)
-            elif self.chance.random() < 0.7:
+            elif self.cleans and self.chance.random() < 0.7:
                 batch = process.disk.batch()
                 left.forget(batch, places)
                 process.disk.write(batch, sync=True)
@@ -359,7 +367,7 @@ class Moving(World):
     def is_done(self) -> bool:
         if any(ring.arcs_wanted for ring in self.state.all(Ring)):
             return False
-        known = {node: {*self[node].host.known} for node in MEMBERS}
+        known = {node: {*self[node].host.known} - (set() if self.cleans else self[node].masked) for node in MEMBERS}
         for at in self.all_arcs:
             if (
                 not at.is_settled

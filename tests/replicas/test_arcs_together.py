@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
@@ -16,15 +17,19 @@ from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated import HOUR, replicated
 from tests.replicas.test_moving_together import Moved, fill
+from tsdb.cluster.group import waiting as group_waiting
 from tsdb.cluster.group.control import Check, Checked, Done, Rebalance, Spread
+from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.commands import SetGoals
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
 from tsdb.cluster.node import Node
+from tsdb.cluster.replicas.moving import Waiting
 from tsdb.errors import CannotConnectNow, TsdbError
 from tsdb.model.freshness import Freshness
 from tsdb.model.ring import bucket_hash, location_of
 from tsdb.model.store import RangeDeletion, TimeRange, View
 from tsdb.model.time import BUCKET_NS
+from tsdb.storage.engine import Engine
 
 
 class Spreading(Moved):
@@ -84,8 +89,8 @@ class Spreading(Moved):
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Spreading]:
-    # What left is cleaned at once.
-    together = Together(tmp_path, replace(OPTIONS, replica_log_bytes=0, compaction_quiet=0.0))
+    # What left is cleaned when it is to come again, and not before.
+    together = Together(tmp_path, replace(OPTIONS, replica_log_bytes=0, compaction_quiet=3600.0))
     together.lost_node_s = 60.0
     with replicated(together, Spreading) as cluster:
         yield cluster
@@ -102,8 +107,11 @@ def spread(cluster: Spreading) -> list[int]:
     assert "has 4 arcs; each goes" in asked.text
     number = cluster.database(cluster.any()).number
     wanted = {goal_number(number, arc): tuple((arc + each) % 4 + 1 for each in range(3)) for arc in range(4)}
-    together.nodes[3].agreement.propose(SetGoals(tuple(wanted.items())))
-    until(lambda: not [*cluster.any().metadata.all(Goal)])
+    asked_at = together.nodes[3]
+    asked_at.agreement.propose(SetGoals(tuple(wanted.items())))
+    until(lambda: not [*asked_at.metadata.all(Goal)])
+    reached = asked_at.metadata.group.applied
+    until(lambda: all(node.metadata.group.applied >= reached for node in together.nodes.values()))
     return expected
 
 
@@ -171,9 +179,18 @@ def check_one_state(cluster: Spreading, expected: list[int]) -> list[int]:
     return [*expected, *range(4000, 4100)]
 
 
-def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(cluster: Spreading) -> None:
+def waiting(group: Group) -> Waiting:
+    """As the nodes say of themselves."""
+    return asyncio.run_coroutine_threadsafe(group_waiting.waiting(group), group._loop).result(30)
+
+
+def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(
+    cluster: Spreading, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = check_one_state(cluster, spread(cluster))
     together = cluster.together
+    monkeypatch.setattr(Engine, "hurry_masks", lambda *_: None)
+    monkeypatch.setattr(group_waiting, "coming_back", lambda _: frozenset((1, 2, 3, 4)))
     asked = together.ask(3, Spread("shared", 1))
     assert isinstance(asked, Done)
     assert "go to the same nodes" in asked.text
@@ -181,6 +198,13 @@ def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(cl
     expected = [*expected, 5000]
     with pytest.raises(TsdbError, match="is being gathered from 4 arcs to 1"):
         together.ask(1, Rebalance(True))
+    # What left must be cleaned first; that is not waited for in vain.
+    group = together.nodes[4].agreement
+    assert isinstance(group, Group)
+    until(lambda: any(waiting(group).values()))
+    for node, locations in waiting(group).items():
+        assert locations <= {each.location for each in cluster.own() if node in each.learners}
+    monkeypatch.undo()
     until(lambda: cluster.ring().arcs == 1 and len(cluster.holders()) == 3)
     for node in cluster.holders():
         until(lambda: cluster.at(node) == expected)  # noqa: B023

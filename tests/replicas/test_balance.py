@@ -23,7 +23,7 @@ from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
 from tsdb.cluster.replicas.balance import goals_of, plan_of
-from tsdb.cluster.replicas.moving import arcs
+from tsdb.cluster.replicas.moving import Waiting, arcs, coming_back, next_steps
 from tsdb.model.schema import CreateDatabase
 
 GIB = 1 << 30
@@ -129,3 +129,32 @@ def test_arcs_of_one_database_go_to_all_nodes_which_have_about_as_much_and_lead_
     moved = sum(len({*goals[number]} - {*at[number]}) for number in goals if number != 1)
     assert moved <= 24 * (nodes - 3) / nodes + 1
     assert "d0 1/8" in text_of(plan, cluster.machine.state)
+
+
+def test_who_only_waits_for_cleaning_has_no_place_of_those_that_come() -> None:
+    cluster = cluster_of(5, 3, 1)
+    number = 2
+    assert cluster.do(SpreadDatabase(number, 8)) == (8,)
+    voters = next(arcs(cluster.machine.state)).voters
+    spare, other = sorted({1, 2, 3, 4, 5} - voters)
+    goals = [(each.number, (spare, *sorted(voters)[1:])) for each in arcs(cluster.machine.state)]
+    goals[7] = goals[7][0], (other, *sorted(voters)[1:])
+    assert cluster.do(SetGoals(tuple(goals))) == ()
+
+    def step(waiting: Waiting) -> list[int]:
+        """The arcs to which somebody comes after it."""
+        for action in next_steps(cluster.machine.state, lambda node: False, waiting):
+            cluster.do(action)
+        return [each.arc for each in arcs(cluster.machine.state) if each.learners]
+
+    assert coming_back(cluster.machine.state) == frozenset()
+    assert step({}) == [0, 1, 2, 3]
+    assert coming_back(cluster.machine.state) == {spare}
+    assert step({}) == [0, 1, 2, 3]
+    found = [*arcs(cluster.machine.state)]
+    waits = frozenset({found[1].locations[0].location, found[2].locations[3].location})
+    assert step({other: waits}) == [0, 1, 2, 3], "somebody else says so"
+    assert step({spare: waits}) == [0, 1, 2, 3, 4, 5]
+    assert step({spare: waits}) == [0, 1, 2, 3, 4, 5]
+    # When they can begin, there are more at once than otherwise, and no others come before these have come.
+    assert step({}) == [0, 1, 2, 3, 4, 5]

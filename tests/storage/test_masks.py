@@ -375,3 +375,17 @@ def test_a_copy_shows_when_the_masks_are_gone_and_not_before(tmp_path: Path, too
         crash(target)
         cleaned(target, locations[8:16])
         assert in_locations(target, target.seen(), left) == came
+
+
+def test_masks_of_what_is_to_come_again_do_not_wait_for_quiet(tmp_path: Path) -> None:
+    with Setting(tmp_path / "a", compaction_quiet=3600.0, compaction_rate=0) as setting:
+        fill(setting)
+        setting.node.flush()
+        fill(setting, 2)
+        engine, locations = setting.node.engine, setting.database.locations
+        left = locations[:8]
+        mask(setting, left)
+        expected = in_locations(setting, setting.seen(), {each.number for each in locations[8:]})
+        engine.call(lambda: engine.hurry_masks(setting.database.number, numbers(left)))
+        until(lambda: not is_masked(setting, left))
+        assert setting.seen() == expected

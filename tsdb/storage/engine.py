@@ -24,7 +24,7 @@ from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
 from tsdb.storage.copies.leaving import leave_database
-from tsdb.storage.copies.masking import is_masked, mask_locations
+from tsdb.storage.copies.masking import is_masked, mask_locations, masks_of
 from tsdb.storage.decoded import Logged, apply_logged
 from tsdb.storage.flusher import BlockIds, Flusher
 from tsdb.storage.free import check_free
@@ -378,6 +378,12 @@ class Engine:
         """Whether points of locations that left are still hidden here, so that a copy of them would be hidden, too. Any
         thread may ask."""
         return is_masked(self._shard.version, database, locations)
+
+    def hurry_masks(self, database: int, locations: Collection[int]) -> None:
+        """In the committer's thread: these locations are to come again, and compaction does not wait until it is quiet
+        with what is hidden of them."""
+        for mask in masks_of(self._shard.version, database, locations):
+            self._compactor.hurry(mask.series, self._shard.appeared(mask))
 
     def apply(self, ops: Sequence[Logged]) -> None:
         """Make ops visible that are committed. In the committer's thread. Raises DataCorrupted."""

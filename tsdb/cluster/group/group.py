@@ -26,6 +26,7 @@ from tsdb.cluster.group.proposer import Proposer
 from tsdb.cluster.group.removed import check_not_removed, removal
 from tsdb.cluster.group.supervisor import Supervisor
 from tsdb.cluster.group.switch import Switch
+from tsdb.cluster.group.waiting import waiting
 from tsdb.cluster.metadata.agreement import Standing, Told, unchecked
 from tsdb.cluster.metadata.commands import Action, Assign, ChangeMember, Expected
 from tsdb.cluster.metadata.machine import Outcome
@@ -172,7 +173,10 @@ class Group:
             await asyncio.sleep(MOVE_S)
             await give_when_drained(self)
             await full_disk.look(self, self._loop.time())
-            for action in self.supervisor.moves(self.state, self._loop.time()):
+            if not self.supervisor.leads:
+                continue
+            waits = await waiting(self)
+            for action in self.supervisor.moves(self.state, self._loop.time(), waits):
                 try:
                     await self.propose_here(action)
                 except TsdbError as error:

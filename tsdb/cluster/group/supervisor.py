@@ -20,7 +20,7 @@ from tsdb.cluster.raft.progress import Progress, ProgressState
 from tsdb.cluster.raft.state import Role
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.failover import Failover
-from tsdb.cluster.replicas.moving import next_steps
+from tsdb.cluster.replicas.moving import Waiting, next_steps
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +82,24 @@ class Supervisor:
 
     def assignments(self, state: State, now: float) -> list[Assignment]:
         """Epochs for locations whose leaders are lost, after ``look``; nothing where this node does not lead."""
-        status = self._driver.status
-        if status.role is not Role.LEADER or status.term != self._term:
+        if not self.leads:
             return []
+        status = self._driver.status
         return self._failover.decide(state, lambda node: self._is_lost(status, node, now), now)
 
-    def moves(self, state: State, now: float) -> list[Action]:
+    @property
+    def leads(self) -> bool:
+        status = self._driver.status
+        return status.role is Role.LEADER and status.term == self._term
+
+    def moves(self, state: State, now: float, waiting: Waiting) -> list[Action]:
         """The next steps of databases that are not at the nodes where they should be; nothing where this node does not
         lead. Who has not answered for ``lost_node_s`` is not waited for any longer."""
-        status = self._driver.status
-        if status.role is not Role.LEADER or status.term != self._term:
+        if not self.leads:
             return []
+        members = self._driver.status.members
         return next_steps(
-            state, lambda node: node not in status.members or self.silent_s(node, now) >= self._lost_node_s
+            state, lambda node: node not in members or self.silent_s(node, now) >= self._lost_node_s, waiting
         )
 
     def _is_lost(self, status: Status, node: int, now: float) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -96,6 +96,11 @@ class Copying:
 
     async def _received(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._receiving, work, *arguments)
+
+    def waiting(self) -> Collection[int]:
+        """Locations of which this node is to have a copy, and cannot yet (``left``). From any thread but the event
+        loop's."""
+        return self._engine.call(lambda: self._around.host.left.waits)
 
     # Asking
 

@@ -351,7 +351,9 @@ class ReplicaDriver:
         if not left.is_masked(locations):
             self._engine.mask_locations(database, locations)
             left.mask(locations)
-        elif not self._engine.is_masked(database, locations):
+        if left.is_wanted(locations):
+            self._engine.hurry_masks(database, locations)
+        if not self._engine.is_masked(database, locations):
             batch = self._engine.records.batch()
             left.forget(batch, locations)
             self._engine.records.write(batch, sync=True)

@@ -164,15 +164,17 @@ class Host:
             if mine is None:
                 self.left.learn(batch, location, arc, number)
             elif mine.number != number:
-                self._leave(batch, mine, arc)
-        leaving = self.left.arcs()
+                self._leave(batch, mine, arc, number)
+            else:
+                mine.arc = arc[1]
+        leaving = self.left.arcs().keys() - {(mine.database, mine.arc) for mine in self._mine.values()}
         for location, (record, interval) in locations.items():
             number = own_replica(record, self._node)
             mine = self._mine.get(location)
             core = core_record(record, interval)
             # One that the disk has goes on with its points, also while others of its arc have left.
-            arc = record.database, arcs.get(location, 0)
-            if mine is None and number and (self.left.has(location) or arc not in leaving):
+            waits = location in self.left or (record.database, arcs.get(location, 0)) in leaving
+            if mine is None and number and (self.left.has(location) or not waits):
                 mine = self._begin(batch, location, number, core, record.database)
                 begun.append(location)
             if mine is not None:
@@ -193,10 +195,10 @@ class Host:
         replica = Replica(self._settings, number, location, disk, self._counters, no_clip)
         return self._mine.setdefault(location, Mine(disk, replica, core, database))
 
-    def _leave(self, batch: Any, mine: Mine, arc: Arc) -> None:
+    def _leave(self, batch: Any, mine: Mine, arc: Arc, number: int) -> None:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
         log.debug("this node has no replica of location %d any more", mine.location)
-        self.left.add(batch, mine.location, arc)
+        self.left.add(batch, mine.location, arc, number)
         self._forget(mine.location)
 
     def _forget(self, location: int) -> None:

@@ -3,6 +3,8 @@
 All locations of an arc are at the same nodes, so its points go as a whole, when none of its replicas is here any more:
 at once with those of all of its database, or masked first, and then by compaction, where others of the database stay.
 Until then no other replica of that arc begins: it would take their points for its own, or a mask would hide its points.
+Locations of an arc of which others are here are cleaned as well if they are *wanted* here again: arcs may have been one
+arc meanwhile.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Left:
         self._left: dict[int, Arc | None] = {location: None for location, record in found.items() if record.has_left}
         self._stored = {location: record for location, record in found.items() if not record.has_left}
         self._masked: set[int] = set()
+        self._wanted: set[int] = set()
 
     def __contains__(self, location: int) -> bool:
         return location in self._left
@@ -47,14 +50,19 @@ class Left:
         left while this node did not run."""
         stored = self._stored.get(location)
         if stored is not None and stored.replica != number:
-            self.add(batch, location, arc)
+            self.add(batch, location, arc, number)
         elif location in self._left:
-            self._left[location] = arc
+            self._learn(location, arc, number)
 
-    def add(self, batch: Any, location: int, arc: Arc) -> None:
+    def add(self, batch: Any, location: int, arc: Arc, number: int) -> None:
+        """A replica has left; the metadata give this node another one of that number (0: none)."""
         self._log.leave(batch, location)
         self._stored.pop(location, None)
+        self._learn(location, arc, number)
+
+    def _learn(self, location: int, arc: Arc, number: int) -> None:
         self._left[location] = arc
+        (self._wanted.add if number else self._wanted.discard)(location)
 
     def take(self, location: int) -> ReplicaRecord | None:
         """What the disk has of a replica that begins."""
@@ -69,7 +77,21 @@ class Left:
     def leaving_arcs(self) -> Mapping[Arc, Collection[int]]:
         """The same of arcs, where others of their database are here; with their locations."""
         databases, arcs = self.leaving, {(mine.database, mine.arc) for mine in self._here.values()}
-        return {at: locations for at, locations in self.arcs().items() if at[0] not in databases and at not in arcs}
+        found: dict[Arc, Collection[int]] = {}
+        for at, locations in self.arcs().items():
+            gone = locations & self._wanted if at in arcs else locations
+            if at[0] not in databases and gone:
+                found[at] = gone
+        return found
+
+    def is_wanted(self, locations: Collection[int]) -> bool:
+        """Whether this node is to have some of them again."""
+        return not self._wanted.isdisjoint(locations)
+
+    @property
+    def waits(self) -> Collection[int]:
+        """Locations of which this node is to have a replica, and cannot yet."""
+        return self._wanted & self._left.keys()
 
     def arcs(self) -> Mapping[Arc, set[int]]:
         """The locations that left, by arc."""
@@ -99,3 +121,4 @@ class Left:
                 self._left.pop(location, None)
                 self._stored.pop(location, None)
                 self._masked.discard(location)
+                self._wanted.discard(location)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 from tsdb.cluster.metadata.commands import (
@@ -39,9 +40,12 @@ from tsdb.cluster.replicas.leads import Leads, rank
 from tsdb.cluster.replicas.records import arc_of_locations, is_shared
 
 COMING_MAX = 4
-"""Arcs to which nodes are coming at once."""
+"""Arcs to which nodes are coming at once; who cannot begin yet is not counted (``Waiting``)."""
 HANDED_MAX = 1_024
 """Locations that a node hands over at once: their writes wait until that is agreed on."""
+Waiting: TypeAlias = Mapping[int, frozenset[int]]
+"""By node, locations that it is to have and cannot begin with: what it had of them before is not cleaned."""
+NO_WAITING: Waiting = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,10 @@ class Arc:
             for each in self.locations
         )
 
+    def waits(self, node: int, waiting: Waiting) -> bool:
+        """Whether a node that is to come cannot yet."""
+        return any(each.location in waiting.get(node, ()) for each in self.locations)
+
     def is_stray(self, node: int) -> bool:
         """Whether some location has no replica there (any more)."""
         return any(node not in (*each.voters, *each.learners) for each in self.locations)
@@ -112,21 +120,30 @@ def arcs(state: State) -> Iterator[Arc]:
         yield Arc(database, rings[database].replication_factor, tuple(records), goal.nodes if goal else (), arc)
 
 
-def next_steps(state: State, is_lost: Callable[[int], bool]) -> list[Action]:
+def next_steps(state: State, is_lost: Callable[[int], bool], waiting: Waiting = NO_WAITING) -> list[Action]:
     """Learners that come and go; ``is_lost``: who has not answered for so long that it is not waited for."""
     members = {each.node: each for each in state.all(Member) if not each.gone}
     lost = {node for node in members if is_lost(node)}
     staying = {node for node, each in members.items() if node not in lost and not each.draining}
     found: list[Action] = [*_to_be_shared(state, members, staying), *_to_be_gathered(state)]
-    coming = 0
+    known = [*arcs(state)]
+    coming = sum(any(not each.waits(node, waiting) for node in each.learners) for each in known)
     reached: list[int] = []
-    for each in arcs(state):
-        coming += bool(each.learners)
+    for each in known:
         if each.is_settled and each.goal and each.has_come(staying):
             reached.append(each.number)
         elif each.is_settled:
-            found += _step(each, members, staying, state, may_come=coming < COMING_MAX)
+            step = _step(each, members, staying, state, may_come=coming < COMING_MAX)
+            coming += bool(step) and not each.learners
+            found += step
     return [*found, SetGoals(tuple((number, ()) for number in reached))] if reached else found
+
+
+def coming_back(state: State) -> frozenset[int]:
+    """Nodes of which some may only wait (``Waiting``), where so many arcs have somebody coming that others cannot."""
+    coming = [each for each in arcs(state) if each.learners]
+    spread = {ring.database for ring in state.all(Ring) if ring.arcs > 1} if len(coming) >= COMING_MAX else ()
+    return frozenset(node for each in coming if each.database in spread for node in each.learners)
 
 
 def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collection[int]) -> Iterator[Action]:

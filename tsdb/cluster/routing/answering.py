@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from itertools import chain
@@ -36,6 +36,7 @@ from tsdb.cluster.routing.messages import (
     LookAtProgress,
     LookAtSequence,
     LookAtSizes,
+    LookAtWaiting,
     Looks,
     Newness,
     NotLeader,
@@ -115,7 +116,9 @@ class Here(Protocol):
 
 
 class Copies(Protocol):
-    """Who sends copies of locations (``replicas.copying.Copying``)."""
+    """Who sends copies of locations, and knows which cannot come yet (``replicas.copying.Copying``)."""
+
+    def waiting(self) -> Collection[int]: ...
 
     async def send(self, peer: int, question: SendCopy, stream: Outgoing) -> Reply: ...
 
@@ -175,6 +178,8 @@ class Answering:
             case LookAtSizes():
                 sizes = await self._run(self._here.sizes)
                 return Values(tuple(chain.from_iterable(sizes.items()))), b""
+            case LookAtWaiting():
+                return Values(tuple(await self._run(self._copies.waiting))), b""
             case SendCopy():
                 await self._catch_up(question.catalog)
                 return await self._copies.send(peer, question, stream), b""

@@ -276,6 +276,11 @@ class WantRefresh(msgspec.Struct, frozen=True, array_like=True, tag=15):
     ticket: int
 
 
+class LookAtWaiting(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """Which replicas the node is to have and cannot yet, since what it had of them before is not cleaned. Answered by
+    ``Values``: locations."""
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -292,6 +297,7 @@ Question: TypeAlias = (
     | ConfirmOps
     | LookAtSizes
     | WantRefresh
+    | LookAtWaiting
 )
 
 # Replies

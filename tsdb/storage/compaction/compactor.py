@@ -113,6 +113,10 @@ class Compactor:
             self._requests.put(request)
         return request.done
 
+    def hurry(self, series: int, version: int) -> None:
+        """In the background: see ``Schedule.hurry``. Any thread may say so."""
+        self._schedule.hurry(series, version)
+
     @property
     def retired(self) -> RetiredBlocks:
         """For who takes blocks out of a version, in the committer's thread."""

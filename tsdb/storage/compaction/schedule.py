@@ -51,6 +51,13 @@ class Schedule:
         self._versions: list[tuple[float, int]] = []
         self._settled: dict[int, dict[int, int]] = {}
         self._started = False
+        # By series, up to which version its tombstones are not to wait until it is quiet.
+        self._hurried: dict[int, int] = {}
+
+    def hurry(self, series: int, version: int) -> None:
+        """Tombstones of a series that showed in a version, or before, are carried out soon. Any thread may say so, and
+        say so again."""
+        self._hurried[series] = version
 
     def due(self, now: float) -> list[Task]:
         """The tasks of all series that are due."""
@@ -63,7 +70,8 @@ class Schedule:
                 continue
             stones = version.tombstones.get(number, ())
             seen = self._seen.get(number)
-            if seen is None or not _is_as(seen, found[1], blocks, stones) or now >= seen.look_at:
+            is_new = seen is None or not _is_as(seen, found[1], blocks, stones) or now >= seen.look_at
+            if is_new or number in self._hurried:
                 tasks += self._plan(version, number, now)
         if len(self._seen) > len(version.blocks):
             for gone in self._seen.keys() - version.blocks.keys():
@@ -94,6 +102,7 @@ class Schedule:
 
     def forget(self, series: int) -> None:
         self._seen.pop(series, None)
+        self._hurried.pop(series, None)
         self._settled.pop(series, None)
 
     def _plan(self, version: Version, number: int, now: float) -> list[Task]:
@@ -107,7 +116,10 @@ class Schedule:
         if quiet > 0:
             fresh.update((i, now) for i in ids - before if i not in settled)
         stones = version.tombstones.get(number, ())
-        due = self._quiet_version(now)
+        quiet_version = self._quiet_version(now)
+        due = max(quiet_version, self._hurried.get(number, 0))
+        if due == quiet_version:
+            self._hurried.pop(number, None)
         late = any(self._shard.appeared(stone) > due for stone in stones)
         look_at = now + LOOK_AGAIN_SECONDS
         if fresh or late:

@@ -10,7 +10,8 @@ locations. So they may come again only when all masks are gone (``is_masked``).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from typing import TypeGuard
 
 from tsdb.model.ring import intervals_of
 from tsdb.model.time import NS_MAX, NS_MIN
@@ -18,7 +19,7 @@ from tsdb.storage import state
 from tsdb.storage.carried_out import put_tombstone
 from tsdb.storage.rows import COUNTER_BITS
 from tsdb.storage.shard import Shard
-from tsdb.storage.tombstone import Tombstone
+from tsdb.storage.tombstone import AnyTombstone, Tombstone
 from tsdb.storage.version import Version
 
 
@@ -49,18 +50,22 @@ def mask_locations(shard: Shard, database: int, locations: Collection[int]) -> N
 
 def is_masked(version: Version, database: int, locations: Collection[int]) -> bool:
     """Whether something that was in these locations is still hidden: a DELETE of all that there was counts, too."""
+    return any(True for _ in masks_of(version, database, locations))
+
+
+def masks_of(version: Version, database: int, locations: Collection[int]) -> Iterator[Tombstone]:
+    """What hides all that was in these locations of some series, or a part of them."""
     found = version.catalog.databases_by_number.get(database)
     if found is None:
-        return False
+        return
     intervals = intervals_of(each for each in found.locations if each.number in locations)
-    return any(
-        _is_mask(stone) and any(stone.low < high and low < stone.high for low, high in intervals)
-        for number in (each.number for each in found.series.values())
-        for stone in version.tombstones.get(number, ())
-    )
+    for number in (each.number for each in found.series.values()):
+        for stone in version.tombstones.get(number, ()):
+            if _is_mask(stone) and any(stone.low < high and low < stone.high for low, high in intervals):
+                yield stone
 
 
-def _is_mask(stone: object) -> bool:
+def _is_mask(stone: AnyTombstone) -> TypeGuard[Tombstone]:
     whole = NS_MIN, NS_MAX
     return isinstance(stone, Tombstone) and not stone.tags and (stone.range_low, stone.range_high) == whole
 
