@@ -28,7 +28,6 @@ from tsdb.cluster.metadata.commands import (
     SetLearners,
     SetReplication,
     SpreadDatabase,
-    SpreadSeries,
     encode,
 )
 from tsdb.cluster.metadata.machine import Machine
@@ -59,6 +58,8 @@ from tsdb.model.schema import (
     Role,
     SchemaChange,
     SetRetention,
+    SetSlots,
+    SettleSlots,
 )
 from tsdb.types import FLOAT8, INT8, TEXT
 
@@ -90,6 +91,8 @@ def schema_change(chance: random.Random) -> SchemaChange:
             AddColumn(name, series, column),
             DropColumn(name, series, column.name),
             SetRetention(name, series, chance.choice((None, 10**15)), chance.choice((None, 7, 9))),
+            SetSlots(name, series, chance.choice((1, 2, 256)), chance.randint(-3, 3)),
+            SettleSlots(name, series, chance.randint(-3, 3), chance.random() < 0.5),
             CreateEnum(name, "public", "mood", ("sad", "happy")),
             CreateRole(UserRole(0, chance.choice(("r1", "r2")), login=True, verifier="v")),
             DropRole(chance.choice(("r1", "r2"))),
@@ -157,13 +160,6 @@ def _ring(chance: random.Random, state: State) -> ChangeRing:
     return ChangeRing(database, version, max(last.from_bucket, -1) + chance.randint(0, 3), tuple(intervals))
 
 
-def _slots(chance: random.Random, state: State) -> SpreadSeries:
-    known = state.catalog.series_by_number.series
-    series = _some(chance, list(known), 3)
-    database = known[series][0] if series in known and chance.random() < 0.9 else chance.randint(1, 3)
-    return SpreadSeries(database, series, chance.randint(0, 11), chance.randint(0, 20))
-
-
 def action(chance: random.Random, state: State) -> Action:
     kind = chance.randrange(17)
     nodes = [m.node for m in state.all(Member) if not m.gone]
@@ -195,11 +191,9 @@ def action(chance: random.Random, state: State) -> Action:
     if kind == 11:
         client = _some(chance, clients, 20)
         return chance.choice((KeepClients((client, chance.randint(1, 20))), CloseClient(client), PassTime()))
-    if kind == 12 and chance.random() < 0.5:
+    if kind == 12:
         wanted = tuple(_some(chance, nodes, 6) for _ in range(chance.choice((0, 2, 2, 3))))
         return SetGoals(((_some(chance, list(state.tables[Ring]), 3), wanted),))
-    if kind == 12:
-        return _slots(chance, state)
     if kind == 13 and chance.random() < 0.6:
         return OpenProducer(chance.randint(1, 3), chance.choice("ab"), chance.randint(0, 20) * SECOND)
     if kind == 16 and chance.random() < 0.7:

@@ -431,4 +431,4 @@ def test_draws_do_things() -> None:
         for each, outcome in zip(log, run(log)[1], strict=True):
             taken[type(each.action).__name__] = taken.get(type(each.action).__name__, 0) + (not outcome.answer.error)
     assert min(taken.values()) > 2, taken
-    assert len(taken) == 19
+    assert len(taken) == 18

@@ -68,10 +68,6 @@ def learners_of_another_epoch_are_taken(patch: Patch) -> None:
     patch(locations, "set_learners", late)
 
 
-def slots_of_dropped_series_stay(patch: Patch) -> None:
-    patch(rings, "_forget_spreadings", lambda draft, series: None)
-
-
 def a_retry_counts_again(patch: Patch) -> None:
     patch(clients, "given", lambda draft, command: None)
 
@@ -115,7 +111,7 @@ def events_are_told_twice(patch: Patch) -> None:
 MUTANTS = (
     stale_decisions_pass, a_refusal_keeps_what_was_done, any_later_epoch_is_taken,
     an_epoch_is_active_when_it_is_assigned, learners_of_another_epoch_are_taken, a_retry_counts_again,
-    slots_of_dropped_series_stay, sessions_never_end, a_node_that_holds_locations_is_removed,
+    sessions_never_end, a_node_that_holds_locations_is_removed,
     a_map_reaches_into_the_last_ones_time,
     new_locations_get_numbers_that_were_given, a_watcher_misses_what_was_forgotten, events_are_told_twice,
 )  # fmt: skip
@@ -128,7 +124,6 @@ DIRECTED: tuple[Callable[[], None], ...] = (
     rules.test_who_holds_a_location_or_is_the_last_one_is_not_removed,
     rules.test_an_epoch_follows_the_last_one_and_each_location_is_for_itself,
     rules.test_learners_come_and_go_within_an_epoch,
-    rules.test_slots_of_a_series_hold_from_a_bucket_on_and_go_with_it,
     rules.test_the_active_epoch_stays_until_the_next_one_is_activated,
     rules.test_a_map_is_refused_that_follows_another_one_or_reaches_into_its_time,
     rules.test_a_later_map_names_its_bucket_and_gives_new_locations_numbers_of_their_own,

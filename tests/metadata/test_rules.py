@@ -27,7 +27,6 @@ from tsdb.cluster.metadata.commands import (
     SetLearners,
     SetReplication,
     Share,
-    SpreadSeries,
     encode,
 )
 from tsdb.cluster.metadata.locations import first_nodes
@@ -41,19 +40,12 @@ from tsdb.cluster.metadata.records import (
     LocationRecord,
     Member,
     Ring,
-    Spreading,
 )
 from tsdb.model.ring import RING_SIZE
 from tsdb.model.schema import (
-    LINE_PROTOCOL_TIME,
-    ColumnDefinition,
     CreateDatabase,
-    CreateSeries,
     DropDatabase,
-    DropSeries,
-    Role,
 )
-from tsdb.types import FLOAT8
 
 
 class Cluster:
@@ -479,21 +471,3 @@ def test_a_database_of_one_node_is_shared_when_that_was_asked_for_in_a_new_epoch
     assert cluster.do(SetReplication(1, 1)) == ()
     assert (cluster.ring().replication_factor, cluster.ring().is_shared) == (1, True)
     assert own() == after
-
-
-def test_slots_of_a_series_hold_from_a_bucket_on_and_go_with_it() -> None:
-    cluster = Cluster(1)
-    series = (LINE_PROTOCOL_TIME, ColumnDefinition("x", Role.FIELD, FLOAT8))
-    cluster.do(ChangeSchema.of(CreateSeries("d", name, series, keyed=True) for name in "st"))
-    cluster.do(ChangeSchema.of([CreateDatabase("e")]))
-    assert cluster.do(SpreadSeries(1, 1, 3, 100)) == ()
-    assert cluster.do(SpreadSeries(1, 2, 1, 50)) == ()
-    assert cluster.do(SpreadSeries(1, 1, 0, 101)) == ()
-    assert cluster.ring().spreadings == (Spreading(1, 3, 100), Spreading(2, 1, 50), Spreading(1, 0, 101))
-    assert cluster.do(SpreadSeries(1, 1, 2, 101)) == "InvalidParameterValue"
-    assert cluster.do(SpreadSeries(1, 1, 11, 200)) == "InvalidParameterValue"
-    assert cluster.do(SpreadSeries(2, 1, 1, 200)) == "UndefinedTable"
-    assert cluster.do(SpreadSeries(1, 9, 1, 200)) == "UndefinedTable"
-    assert cluster.do(SpreadSeries(7, 1, 1, 200)) == "InvalidCatalogName"
-    cluster.do(ChangeSchema.of([DropSeries("d", "s")]))
-    assert cluster.ring().spreadings == (Spreading(2, 1, 50),)

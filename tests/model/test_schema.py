@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsdb import errors
+from tsdb.model.ring import Slots
 from tsdb.model.schema import (
     LINE_PROTOCOL_TIME,
     AddColumn,
@@ -28,6 +29,8 @@ from tsdb.model.schema import (
     Role,
     SchemaChange,
     SetRetention,
+    SetSlots,
+    SettleSlots,
     applied,
     apply,
 )
@@ -176,6 +179,8 @@ CHANGES = st.one_of(
     st.builds(DropColumn, NAMES, NAMES, st.just("usage")),
     st.builds(AlterColumnType, NAMES, NAMES, st.just("usage"), st.sampled_from([INT8, TEXT])),
     st.builds(SetRetention, NAMES, NAMES, st.just(None), st.integers(0, 9)),
+    st.builds(SetSlots, NAMES, NAMES, st.sampled_from([1, 2, 256]), st.integers(-3, 3)),
+    st.builds(SettleSlots, NAMES, NAMES, st.integers(-3, 3), st.booleans()),
 )
 
 
@@ -227,3 +232,24 @@ def test_twenty_thousand_series_are_made_in_one_change_within_a_second_or_two() 
     started = time.process_time()
     assert len(catalog(*made).series_by_number) == 20_001
     assert time.process_time() - started < 4
+
+
+def test_slots_follow_one_another_and_a_wish_is_settled_once() -> None:
+    wished = catalog(SetSlots("d", "cpu", 8, 10))
+    assert wished.find("d").find("cpu").slots == (Slots(10, 3, settled=False),)
+    assert wished.find("d").slots_by_number.keys() == {wished.find("d").find("cpu").number}
+    for wrong in (SettleSlots("d", "cpu", 11), SettleSlots("d", "other", 10)):
+        with pytest.raises(errors.TsdbError):
+            apply(wished, [wrong])
+    again = apply(wished, [SetSlots("d", "cpu", 4, 9)])
+    assert again.find("d").find("cpu").slots == (Slots(9, 2, settled=False),), "the last wish counts"
+    settled = apply(again, [SettleSlots("d", "cpu", 9)])
+    assert settled.find("d").find("cpu").slots == (Slots(9, 2),)
+    with pytest.raises(errors.TsdbError, match="somebody else"):
+        apply(settled, [SettleSlots("d", "cpu", 9)])
+    with pytest.raises(errors.TsdbError, match="changed just now"):
+        apply(settled, [SetSlots("d", "cpu", 1, 9)])
+    dropped = apply(settled, [SetSlots("d", "cpu", 1, 10), SettleSlots("d", "cpu", 10, dropped=True)])
+    assert dropped.find("d").find("cpu").slots == (Slots(9, 2),)
+    with pytest.raises(errors.TsdbError, match="no power of two"):
+        apply(settled, [SetSlots("d", "cpu", 3, 10)])

@@ -61,6 +61,8 @@ from tsdb.model.schema import (
     SchemaChange,
     SetComment,
     SetRetention,
+    SetSlots,
+    SettleSlots,
     applied,
 )
 from tsdb.storage import keys, metadata
@@ -106,6 +108,8 @@ changes: st.SearchStrategy[SchemaChange] = st.one_of(
     st.builds(AlterColumnType, names, names, st.sampled_from(["x", "y"]), types),
     st.builds(AlterColumn, names, names, st.sampled_from(["x", "y"]), st.booleans(), st.booleans(), st.just("now()")),
     st.builds(SetRetention, names, names, maybe_ns, maybe_ns),
+    st.builds(SetSlots, names, names, st.sampled_from([1, 2, 256]), st.integers(-3, 3)),
+    st.builds(SettleSlots, names, names, st.integers(-3, 3), st.booleans()),
     st.builds(CreateRole, role_values, st.lists(role_names, max_size=2).map(tuple)),
     st.builds(AlterRole, role_names, st.just((("verifier", "v"), ("superuser", True), ("valid_until_us", 5)))),
     st.builds(RenameRole, role_names, role_names),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.cluster.led import locations_in_range
-from tsdb.model.places import places_of
+from tsdb.model.places import places_in
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
 from tsdb.model.schema import Database
@@ -21,8 +21,7 @@ def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]
     """The parts of a write, one for each ring location that gets points of it, by location number."""
     found: dict[int, tuple[Location, list[Piece]]] = {}
     for at, points in enumerate(batches):
-        places = places_of(database.number, points.series.number, points.series.slots)
-        for location, rows in places.cut(database.locations, points.times):
+        for location, rows in places_in(database, points.series.number).cut(database.locations, points.times):
             found.setdefault(location.number, (location, []))[1].append(Piece(at, rows))
     return [WritePart(location, pieces) for _, (location, pieces) in sorted(found.items())]
 
@@ -36,7 +35,7 @@ def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
             DeletePart(at, [Tombstone(series, at.low, at.high, 0, low, high, tags)])
             for at in locations_in_range(database, deletion.series, deletion.range)
         ]
-    found = places_of(database.number, series, deletion.series.slots).cut(database.locations, deletion.times)
+    found = places_in(database, series).cut(database.locations, deletion.times)
     return [DeletePart(location, _key_tombstones(deletion, location, rows)) for location, rows in found]
 
 

@@ -20,7 +20,7 @@ from tsdb.cluster.metadata.state import Change, Draft, State
 from tsdb.errors import LocationElsewhere
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
-from tsdb.model.places import places_of
+from tsdb.model.places import places_in
 from tsdb.model.ring import Location
 from tsdb.model.schema import CreateDatabase, Database, Series
 from tsdb.model.store import Moment, Scan, ScanRequest, TimeRange, View
@@ -156,7 +156,7 @@ def locations_in_range(database: Database, series: Series, span: TimeRange) -> S
     first, last = span.low // BUCKET_NS, (span.high - 1) // BUCKET_NS
     if last - first >= BUCKETS_LOOKED_AT:
         return database.locations
-    return places_of(database.number, series.number, series.slots).locations(database.locations, first, last)
+    return places_in(database, series.number).locations(database.locations, first, last)
 
 
 class LedView:

@@ -13,11 +13,12 @@ from typing import Any
 
 from tsdb.cluster.acknowledged import fate_of, wanted_by
 from tsdb.cluster.alone import Alone
+from tsdb.cluster.conditions import empty_ranges, new_points, rows_seen
 from tsdb.cluster.counting import SequenceValues
 from tsdb.cluster.cutting import cut_deletion, cut_points
 from tsdb.cluster.founding import change_schema
 from tsdb.cluster.gate import Gate
-from tsdb.cluster.led import Leaders, LedView
+from tsdb.cluster.led import Leaders, LedView, locations_in_range
 from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
@@ -40,7 +41,7 @@ from tsdb.errors import (
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
-from tsdb.model.places import places_of
+from tsdb.model.places import places_in
 from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
@@ -50,8 +51,8 @@ from tsdb.model.store import (
     Compaction,
     Deletion,
     Effect,
-    KeyDeletion,
     Producer,
+    RangeDeletion,
     RevertedOp,
     SeriesStatistics,
     VacuumProgress,
@@ -321,18 +322,25 @@ class Node:
         try:
             seen = rows_seen(effects)
             check_once(seen)
-            news = new_points(effects)
+            news, empty = new_points(effects), empty_ranges(effects)
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
-                return self._write_shared(Append(steps, seen, news, producer), self._rests_on(seen, news), acks)
+                rests_on = self._rests_on(seen, news, empty, only)
+                return self._write_shared(Append(steps, seen, news, producer, empty), rests_on, acks)
         except LocationElsewhere as error:
             # The lead has moved just now, and nothing is logged: whoever asked asks who leads.
             return _failed(error if self._wide is None else CannotConnectNow(error.message, hint="Try again."))
         except TsdbError as error:
             return _failed(error)
-        return self._engine.commit(steps, seen, news, producer)
+        return self._engine.commit(steps, seen, news, producer, empty)
 
-    def _rests_on(self, seen: Iterable[Seen], news: Iterable[NewPoints]) -> set[int]:
+    def _rests_on(
+        self,
+        seen: Iterable[Seen],
+        news: Iterable[NewPoints],
+        empty: Iterable[RangeDeletion],
+        only: frozenset[int] | None,
+    ) -> set[int]:
         """The numbers of the locations of rows that were seen, and of those that must not be there: rows of a reference
         table have one time, and so one location. Raises UndefinedTable."""
         places: set[int] = set()
@@ -340,8 +348,12 @@ class Node:
         found += [(each.points.series, each.points.times) for each in news]
         for series, times in found:
             database = series_at(self.catalog, series)
-            cuts = places_of(database.number, series.number, series.slots).cut(database.locations, times)
+            cuts = places_in(database, series.number).cut(database.locations, times)
             places.update(location.number for location, _ in cuts)
+        for each in empty:
+            database = series_at(self.catalog, each.series)
+            there = {location.number for location in locations_in_range(database, each.series, each.range)}
+            places |= there if only is None else there & only
         return places
 
     def _is_shared(self, effects: Sequence[Effect]) -> bool:
@@ -552,31 +564,6 @@ def _failed(error: TsdbError) -> Future[Any]:
     future: Future[Any] = Future()
     future.set_exception(error)
     return future
-
-
-def rows_seen(effects: Iterable[Effect]) -> list[Seen]:
-    """What must still hold when the effects are logged.
-
-    A deletion by keys in a keyed series needs nothing: what was written since stays, whatever it is.
-    """
-    found: list[Seen] = []
-    for effect in effects:
-        if isinstance(effect, Write):
-            if effect.replaces is not None and effect.replaces.sequences is not None:
-                found.append(Seen(effect.replaces, exactly=True))
-            if effect.updates is not None:
-                found.append(Seen(effect.updates, exactly=False))
-            if effect.depends is not None:
-                found.append(Seen(effect.depends, exactly=True, replaced=False))
-        elif isinstance(effect, KeyDeletion) and effect.sequences is not None and not effect.series.keyed:
-            found.append(Seen(effect, exactly=True))
-    return [seen for seen in found if len(seen.rows.times)]
-
-
-def new_points(effects: Iterable[Effect]) -> list[NewPoints]:
-    """The points that must be free of others when the effects are logged."""
-    writes = [effect for effect in effects if isinstance(effect, Write) and len(effect.points)]
-    return [NewPoints(write.points, write.free) for write in writes if write.free is not None]
 
 
 def _joined(effects: Iterable[Effect]) -> Iterator[list[Effect]]:

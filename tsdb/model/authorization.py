@@ -62,6 +62,8 @@ from tsdb.model.changes import (
     SetContinuous,
     SetIdentity,
     SetRetention,
+    SetSlots,
+    SettleSlots,
     Swap,
     ValidateConstraint,
 )
@@ -91,7 +93,7 @@ from tsdb.model.roles import FIRST, PREDEFINED, Role, Roles
 _OF_SERIES = (
     AddColumn | DropColumn | RenameColumn | AlterColumnType | AlterColumn | SetRetention | SetContinuous | SetIdentity
     | AddConstraint | DropConstraint | ValidateConstraint | RenameConstraint | AddIndex | DropIndex | RenameIndex
-    | SetAcks
+    | SetAcks | SetSlots | SettleSlots
 )  # fmt: skip
 _OF_RELATION_BY_NAME = (
     DropSeries | RenameSeries | DropView | RenameView | RenameViewColumn | DropSequence | RenameSequence

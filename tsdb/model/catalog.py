@@ -208,6 +208,11 @@ class Database:
         return found if isinstance(found, Series) else None
 
     @cached_property
+    def slots_by_number(self) -> Mapping[int, tuple[Slots, ...]]:
+        """The slots of those series whose buckets are cut, by their number."""
+        return {series.number: series.slots for series in self.series.values() if series.slots}
+
+    @cached_property
     def type_by_oid(self) -> Mapping[int, SqlType]:
         """The database's own types and their arrays."""
         return {t.oid: t for each in self.types.values() for t in (each.sql_type, each.array_type)}

@@ -17,6 +17,7 @@ from tsdb.errors import (
 )
 from tsdb.model.catalog import Column, Database, Relation, Role, Series
 from tsdb.model.change_declarations import constraint_of, index_of
+from tsdb.model.change_slots import first_slots
 from tsdb.model.changes import ColumnDefinition, CreateSeries, SetAcks, SetContinuous, SetRetention, Swap
 from tsdb.model.draft import Draft, check_name, unused
 from tsdb.model.relations import SequenceOptions, SqlSequence, SqlView, name_of, path_of
@@ -67,6 +68,7 @@ def create_series(draft: Draft, change: CreateSeries) -> None:
         owner=change.owner,
         relation=draft.relation_number() if change.definition is not None else 0,
         acks=change.acks,
+        slots=first_slots(change.slots),
     )
     for constraint in change.constraints:
         made = constraint_of(draft, draft.find(change.database), series, constraint)

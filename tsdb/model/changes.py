@@ -83,7 +83,8 @@ class CreateSeries:
     """``key`` are the names of the PRIMARY KEY's columns; ``columns`` hold at most one with the role TIME.
 
     Here ``name`` is a plain name, in ``schema``; everywhere else ``name`` and ``series`` are paths. Points before
-    ``floor_ns`` are refused from the start. ``acks`` as in ``catalog.Series``.
+    ``floor_ns`` are refused from the start. ``acks`` as in ``catalog.Series``. Its buckets are cut into
+    ``slots``, a power of two.
     """
 
     database: str
@@ -103,6 +104,7 @@ class CreateSeries:
     owner: int = FIRST
     floor_ns: int | None = None
     acks: int | None = None
+    slots: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,28 @@ class SetAcks:
     database: str
     series: str
     acks: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetSlots:
+    """A series' buckets from ``from_bucket`` on are to be cut into ``slots``, a power of two: nothing is written to
+    them until that is settled. An earlier wish that is not settled is gone. Raises ObjectNotInPrerequisiteState."""
+
+    database: str
+    series: str
+    slots: int
+    from_bucket: int
+
+
+@dataclass(frozen=True, slots=True)
+class SettleSlots:
+    """Nothing was written to the buckets for which slots were wished: they hold from now on; or the wish is
+    ``dropped``. Raises ObjectNotInPrerequisiteState where nobody wishes for slots from ``from_bucket`` on."""
+
+    database: str
+    series: str
+    from_bucket: int
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +490,8 @@ SchemaChange = (
     | SetRetention
     | SetContinuous
     | SetAcks
+    | SetSlots
+    | SettleSlots
     | CreateNamespace
     | DropNamespace
     | RenameNamespace

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.kernels import borrowing, inlined, kernel
+from tsdb.model.catalog import Database
 from tsdb.model.ring import RING_SIZE, Location, Slots
 from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN, NS_PER_SECOND
 
@@ -79,6 +80,11 @@ class Places:
 @lru_cache(_KEPT)
 def places_of(database: int, series: int, slots: tuple[Slots, ...] = ()) -> Places:
     return Places(database, series, slots)
+
+
+def places_in(database: Database, series: int) -> Places:
+    """Those of a series of a database, by its number, as the database has it now."""
+    return places_of(database.number, series, database.slots_by_number.get(series, ()))
 
 
 # --- MurmurHash3 x64 128, as ``tsdb.model.ring.bucket_hash``: of the buckets of one series the first 16 octets are the

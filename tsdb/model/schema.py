@@ -19,6 +19,7 @@ from tsdb.model import (
     change_databases,
     change_declarations,
     change_series,
+    change_slots,
     change_types,
     change_views,
     role_changes,
@@ -75,6 +76,8 @@ from tsdb.model.changes import SetComment as SetComment
 from tsdb.model.changes import SetContinuous as SetContinuous
 from tsdb.model.changes import SetIdentity as SetIdentity
 from tsdb.model.changes import SetRetention as SetRetention
+from tsdb.model.changes import SetSlots as SetSlots
+from tsdb.model.changes import SettleSlots as SettleSlots
 from tsdb.model.changes import Swap as Swap
 from tsdb.model.changes import ValidateConstraint as ValidateConstraint
 from tsdb.model.draft import MAX_NAME_BYTES as MAX_NAME_BYTES
@@ -153,6 +156,10 @@ def _apply_to_series(draft: Draft, change: SchemaChange) -> bool:
             change_series.set_retention(draft, change)
         case SetAcks():
             change_series.set_acks(draft, change)
+        case SetSlots():
+            change_slots.set_slots(draft, change)
+        case SettleSlots():
+            change_slots.settle_slots(draft, change)
         case SetContinuous():
             change_series.set_continuous(draft, change)
         case AddColumn():

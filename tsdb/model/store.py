@@ -229,11 +229,13 @@ class TagIn:
 
 @dataclass(frozen=True, slots=True)
 class RangeDeletion:
-    """DELETE by time and tags alone: one tombstone per location in range. ``tags`` are conjuncts."""
+    """DELETE by time and tags alone: one tombstone per location in range. ``tags`` are conjuncts. ``if_empty``: it is
+    refused if there is any point in range, so that in each location it says where there was none."""
 
     series: Series
     range: TimeRange = TimeRange()
     tags: tuple[TagIn, ...] = ()
+    if_empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ from tsdb.cluster.node import Node
 from tsdb.errors import InternalError, TsdbError
 from tsdb.model.catalog import Catalog
 from tsdb.model.retention import due
-from tsdb.model.schema import Series
+from tsdb.model.ring import Slots
+from tsdb.model.schema import Series, SetSlots, SettleSlots
+from tsdb.model.time import BUCKET_NS
+from tsdb.session import slots
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.context import Context
@@ -21,6 +24,8 @@ log = logging.getLogger("tsdb.server")
 
 TICK_SECONDS = 1.0
 RETENTION_SECONDS = 60.0
+# Whoever has a wish for slots has so long to settle it; and so long before its time it is dropped.
+SLOTS_SECONDS = 10.0
 # A view whose refresh fails waits longer and longer, at most so many times its interval.
 _PATIENCE_MAX = 60
 _OWN_NAME = "tsdb"
@@ -39,6 +44,7 @@ class Upkeep:
         self._next_ns: dict[int, int] = {}
         self._next_floors_ns = 0
         self._there: set[int] = set()
+        self._wishes: dict[tuple[int, Slots], int] = {}
         self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
 
     def start(self) -> None:
@@ -62,6 +68,7 @@ class Upkeep:
     def _run(self) -> None:
         while True:
             self._raise_floors()
+            self._settle_slots()
             self._refresh_views()
             if self._stopping.wait(TICK_SECONDS):
                 return
@@ -87,6 +94,29 @@ class Upkeep:
                     self._refresher().raise_floor(change)
             except Exception as error:
                 self._tell(f"the retention of {change.database}.{change.series} is left for later", error)
+
+    def _settle_slots(self) -> None:
+        """Wishes for slots that whoever had them did not settle; one whose time is near is dropped, since nothing is
+        written to its buckets."""
+        now, catalog = self._clock.now_ns(), self._node.catalog
+        wishes = [
+            (found, series, wish)
+            for found in catalog.databases.values()
+            for series in (catalog.series_by_number[each][1] for each in found.slots_by_number)
+            if (wish := slots.wish_of(series)) is not None and self._node.leads(found)
+        ]
+        since = self._wishes
+        self._wishes = {(each.number, wish): since.get((each.number, wish), now) for _, each, wish in wishes}
+        for found, series, wish in wishes:
+            if now - self._wishes[series.number, wish] < SLOTS_SECONDS * 1e9:
+                continue
+            try:
+                if wish.from_bucket * BUCKET_NS - now < SLOTS_SECONDS * 1e9:
+                    self._node.change(SettleSlots(found.name, series.path, wish.from_bucket, dropped=True))
+                else:
+                    slots.settle(self._node, SetSlots(found.name, series.path, 1 << wish.bits, wish.from_bucket))
+            except Exception as error:
+                self._tell(f"the slots of {found.name}.{series.path} are left for later", error)
 
     def _refresh_views(self) -> None:
         now = self._clock.now_ns()

@@ -21,9 +21,10 @@ from tsdb.model.schema import (
     RenameDatabase,
     SchemaChange,
     Series,
+    SetSlots,
 )
 from tsdb.model.store import Store
-from tsdb.session import cascades
+from tsdb.session import cascades, slots
 from tsdb.session.cancellation import Cancellation
 from tsdb.session.continuous import Refresher, Refreshes, later_floors
 from tsdb.session.materialize import Materialization
@@ -88,6 +89,9 @@ class SchemaChanges:
             for notice in cascades.notices(context, changes, before, catalog):
                 self._notify(notice)
             rows.fill(changes)
+            for each in changes:
+                if isinstance(each, SetSlots):
+                    slots.settle(self._store, each)
             self._temporary.on_commit(context, changes, found.on_commit)
         for floor in floors:
             try:

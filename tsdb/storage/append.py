@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
-from tsdb.model.store import Free, KeyDeletion, Producer
+from tsdb.model.store import Free, KeyDeletion, Producer, RangeDeletion
 from tsdb.storage.body import encode_write
 from tsdb.storage.rows import bytes_of_column
 from tsdb.storage.tombstone import AnyTombstone, KeyTombstone, encode_tombstones
@@ -117,7 +117,8 @@ class NewPoints:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Steps in order, all or none, if what was ``seen`` still holds before the first of them, and ``news`` are free.
+    """Steps in order, all or none, if what was ``seen`` still holds before the first of them, ``news`` are free, and
+    there are no points in the ranges of ``empty``.
 
     ``producer`` numbers all of them together, where a write of its own is numbered by its parts.
     """
@@ -126,6 +127,11 @@ class Append:
     seen: Sequence[Seen] = ()
     news: Sequence[NewPoints] = ()
     producer: Producer | None = None
+    empty: Sequence[RangeDeletion] = ()
+
+    @property
+    def unconditional(self) -> Append:
+        return Append(self.steps, producer=self.producer)
 
     @property
     def counters(self) -> int:

@@ -5,17 +5,22 @@ Asked in the committer's thread, before the first op of an append: what is refus
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tsdb.errors import (
     CannotConnectNow,
     ConfigurationLimitExceeded,
     DiskFull,
+    ObjectNotInPrerequisiteState,
     PointsBeyondRetention,
     UndefinedColumn,
     UndefinedTable,
 )
+from tsdb.model.places import places_in
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
-from tsdb.model.time import instant_text
+from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest
+from tsdb.model.time import BUCKET_NS, instant_text
 from tsdb.storage.append import Append, Step, Write
 from tsdb.storage.producers import scoped
 from tsdb.storage.shard import Shard
@@ -101,8 +106,48 @@ def _check_write(shard: Shard, write: Write) -> None:
                 detail=f"Points before {instant_text(floor)} are gone already.",
             )
         _check_tagsets(shard, points, series)
+    _check_slots(shard, write)
     if write.producer is not None and write.batches:
         shard.producers.check(scoped(database_of_step(shard, write), write.producer))
+
+
+def _check_slots(shard: Shard, write: Write) -> None:
+    """Raises CannotConnectNow for points whose slots are being changed, or that were cut as it was before."""
+    if not write.batches:
+        return
+    database = shard.version.catalog.databases_by_number[database_of_step(shard, write)]
+    for part in write.parts if database.slots_by_number else ():
+        for piece in part.pieces:
+            points = write.batches[piece.batch]
+            slots = database.slots_by_number.get(points.series.number)
+            if slots is None:
+                continue
+            times = points.times if piece.rows is None else points.times[piece.rows]
+            begin = slots[-1].from_bucket
+            if not slots[-1].settled and int(times.max()) // BUCKET_NS >= begin:
+                raise CannotConnectNow(
+                    f'slots of "{points.series.name}" are being changed: points from '
+                    f"{instant_text(begin * BUCKET_NS)} on are not taken",
+                    hint="Send the same again in a moment.",
+                )
+            places = places_in(database, points.series.number).of(times)
+            if ((places < part.location.low) | (places > part.location.high - 1)).any():
+                raise CannotConnectNow(
+                    f'slots of "{points.series.name}" were changed while it was written to',
+                    hint="Send the same again.",
+                )
+
+
+def check_empty(shard: Shard, ranges: Iterable[RangeDeletion]) -> None:
+    """Raises ObjectNotInPrerequisiteState for the first range with a point."""
+    for each in ranges:
+        request = ScanRequest(each.series, (TIME_NS,), each.range)
+        for piece in shard.view().pieces(request):
+            assert piece.times is not None
+            if piece.rows:
+                raise ObjectNotInPrerequisiteState(
+                    f'"{each.series.name}" has points from {instant_text(int(piece.times.min()))} on'
+                )
 
 
 def _check_tagsets(shard: Shard, points: Points, series: Series) -> None:

@@ -16,10 +16,10 @@ from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
-from tsdb.model.store import Block, Compaction, Producer, SeriesStatistics, VacuumProgress, Written
+from tsdb.model.store import Block, Compaction, Producer, RangeDeletion, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage import identity
 from tsdb.storage.append import Append, Delete, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
-from tsdb.storage.checks import check_own_progress, check_step, disk_full
+from tsdb.storage.checks import check_empty, check_own_progress, check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
@@ -133,9 +133,10 @@ class Engine:
         seen: Sequence[Seen],
         news: Sequence[NewPoints] = (),
         producer: Producer | None = None,
+        empty: Sequence[RangeDeletion] = (),
     ) -> Future[Written]:
         """Log and apply all steps with one sync, or none. However large they are, they wait for room as one."""
-        append = Append(steps, seen, news, producer)
+        append = Append(steps, seen, news, producer, empty)
         if not steps:
             return _done(Written(0))
         if producer is not None:
@@ -398,6 +399,7 @@ class Engine:
             if isinstance(step, Delete):
                 for stone in (stone for part in step.parts for stone in part.tombstones):
                     removed.setdefault(stone.series, []).append(replace(stone, counter=COUNTER_MASK))
+        check_empty(self._shard, append.empty)
         check_seen(self._shard, append.seen, anew=True)
         check_free(self._shard, append.news, removed)
 

@@ -19,7 +19,7 @@ from tsdb.model.points import Points
 from tsdb.model.store import Producer, Written
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
-from tsdb.storage.checks import check_own, check_step, database_of_step, disk_full
+from tsdb.storage.checks import check_empty, check_own, check_step, database_of_step, disk_full
 from tsdb.storage.committer import Pending
 from tsdb.storage.free import check_free
 from tsdb.storage.op import OpKind
@@ -77,8 +77,10 @@ class _Staging:
         for step in append.steps:
             check_step(self._shard, step)
         seen = any(each.rows.series.number in self._series for each in append.seen)
+        seen = seen or any(each.series.number in self._series for each in append.empty)
         if seen or any(self._may_meet(each.points) for each in append.news):
             self.finish()
+        check_empty(self._shard, append.empty)
         check_seen(self._shard, append.seen)
         check_free(self._shard, append.news)
         staged = _Staged(future, None, [], [])

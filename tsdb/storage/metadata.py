@@ -15,7 +15,7 @@ import msgspec
 
 from tsdb.errors import DataCorrupted
 from tsdb.model.relations import PUBLIC, SqlSequence, SqlView, path_of
-from tsdb.model.ring import Location
+from tsdb.model.ring import Location, Slots
 from tsdb.model.roles import FIRST, FIRST_OWN_NUMBER, FIRST_ROLE, Membership, Role, Roles, RoleSetting, Token
 from tsdb.model.schema import Applied, Catalog, Column, Database, Series
 from tsdb.model.schema import Role as ColumnRole
@@ -133,6 +133,7 @@ class _Series(msgspec.Struct, array_like=True):
     populated: bool = True
     relation: int = 0
     acks: int | None = None
+    slots: list[tuple[int, int, bool]] = []
 
 
 class _Role(msgspec.Struct, array_like=True):
@@ -286,7 +287,7 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
         database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
         packed_grants(s.grants), s.schema, s.key_name, [packed_constraint(c) for c in s.constraints],
         [packed_index(i) for i in s.indexes], s.comment, packed_definition(s.definition), s.populated, s.relation,
-        s.acks,
+        s.acks, [(each.from_bucket, each.bits, each.settled) for each in s.slots],
     )  # fmt: skip
 
 
@@ -327,7 +328,7 @@ def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
         grants_of(r.grants), r.schema, r.key_name, tuple(constraint_of(c) for c in r.constraints),
         tuple(index_of(i) for i in r.indexes), r.comment,
         None if r.definition is None else definition_of(r.definition), r.populated, r.relation,
-        r.acks,
+        r.acks, tuple(Slots(*each) for each in r.slots),
     )  # fmt: skip
 
 

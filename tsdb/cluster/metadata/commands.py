@@ -176,18 +176,6 @@ class Recover(msgspec.Struct, frozen=True, array_like=True, tag=16):
     cluster: bytes
 
 
-class SpreadSeries(msgspec.Struct, frozen=True, array_like=True, tag=17):
-    """A hot series' buckets from ``from_bucket`` on are cut into 2**``bits`` slots, each with a place of its own.
-
-    The sender knows that none of these buckets was written.
-    """
-
-    database: int
-    series: int
-    bits: int
-    from_bucket: int
-
-
 class OpenProducer(msgspec.Struct, frozen=True, array_like=True, tag=18):
     """The session of a producer in a database, by its name: the one that there is is heard of, or it is opened. Gives
     the client's number."""
@@ -262,7 +250,6 @@ Action: TypeAlias = (
     | PassTime
     | SetLearners
     | Recover
-    | SpreadSeries
     | OpenProducer
     | Count
     | SetGoals

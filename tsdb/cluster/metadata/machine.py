@@ -49,7 +49,6 @@ from tsdb.cluster.metadata.commands import (
     SetReplication,
     Share,
     SpreadDatabase,
-    SpreadSeries,
     decode,
 )
 from tsdb.cluster.metadata.records import BY_NAME, CATALOG, NAMES, Answer, Group, Record
@@ -236,8 +235,6 @@ def _carried_out(draft: Draft, action: Action) -> tuple[int, ...]:
             return ()
         case SetLearners():
             return locations.set_learners(draft, action)
-        case SpreadSeries():
-            return rings.spread_series(draft, action)
         case SetGoals():
             return rings.set_goals(draft, action)
         case Share():

@@ -44,7 +44,8 @@ KINDS: tuple[Any, ...] = (
     role_changes.SetSecret, role_changes.CreateRole, role_changes.AlterRole, role_changes.RenameRole,
     role_changes.DropRole, role_changes.GrantRole, role_changes.RevokeRole, role_changes.GrantPrivileges,
     role_changes.SetOwner, role_changes.ReassignOwned, role_changes.DropOwned, role_changes.SetRoleSetting,
-    role_changes.AddToken, role_changes.DropToken, changes.SetAcks,
+    role_changes.AddToken, role_changes.DropToken, changes.SetAcks, changes.SetSlots,
+    changes.SettleSlots,
 )  # fmt: skip
 _NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 _SCALARS = (bool, int, float, str, bytes)

@@ -61,18 +61,10 @@ class RingMap(msgspec.Struct, frozen=True, array_like=True):
     intervals: tuple[Interval, ...]
 
 
-class Spreading(msgspec.Struct, frozen=True, array_like=True):
-    """Buckets of a series from ``from_bucket`` on are cut into 2**``bits`` slots, until its next one."""
-
-    series: int
-    bits: int
-    from_bucket: int
-
-
 class Ring(msgspec.Struct, frozen=True, array_like=True):
     """A database's maps by version, the first from the start of time; older buckets keep their map for ever.
 
-    ``spreadings`` of hot series, each series' in the order of their buckets.
+    ``spreadings`` are of an older design and always empty: slots of hot series are in the catalog.
 
     ``replication_factor`` is how many replicas a location should have; with fewer nodes it has as many as there are.
 
@@ -87,7 +79,7 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     replication_factor: int
     maps: tuple[RingMap, ...]
     changed: int = 0
-    spreadings: tuple[Spreading, ...] = ()
+    spreadings: tuple[()] = ()
     wanted: int = 0
     shared: bool = False
     arcs: int = 1

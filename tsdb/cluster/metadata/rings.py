@@ -14,16 +14,15 @@ from msgspec.structs import replace
 
 from tsdb.cluster.metadata import arcs, clients, continuous, counted, locations
 from tsdb.cluster.metadata.arcs import ring_of
-from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, Share, SpreadSeries
+from tsdb.cluster.metadata.commands import ChangeRing, ChangeSchema, SetGoals, SetReplication, Share
 from tsdb.cluster.metadata.members import check_factor, member, set_default_factor
-from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap, Spreading
+from tsdb.cluster.metadata.records import FROM_THE_START, Goal, Interval, Ring, RingMap
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
     ProgramLimitExceeded,
     SerializationFailure,
-    UndefinedTable,
 )
 from tsdb.model.catalog import Catalog, Database
 from tsdb.model.ring import RING_SIZE
@@ -31,8 +30,6 @@ from tsdb.model.schema import Applied, applied
 
 INTERVALS_MAX = 4_096
 MAPS_MAX = 1_000
-SLOT_BITS_MAX = 10
-SPREADINGS_MAX = 4_096
 
 
 def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
@@ -41,7 +38,6 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
     if done.catalog is not draft.catalog:
         draft.change_catalog(done)
         follow(draft, sorted(done.databases))
-        _forget_spreadings(draft, done.series)
         if done.sequences or done.databases:
             counted.forget(draft)
         if done.series or done.databases:
@@ -145,35 +141,6 @@ def change_ring(draft: Draft, action: ChangeRing) -> tuple[int, ...]:
             record = locations.record_of(draft, interval.location)
             draft.put(replace(record, map_version=action.version))
     return new
-
-
-def spread_series(draft: Draft, action: SpreadSeries) -> tuple[int, ...]:
-    ring = ring_of(draft, action.database)
-    found = draft.catalog.series_by_number.get(action.series)
-    if found is None or found[0].number != action.database:
-        raise UndefinedTable(f"there is no series {action.series} in database {action.database}")
-    if not 0 <= action.bits <= SLOT_BITS_MAX:
-        raise InvalidParameterValue(f"a bucket is cut into 2^0 to 2^{SLOT_BITS_MAX} slots, not 2^{action.bits}")
-    last = [each for each in ring.spreadings if each.series == action.series][-1:]
-    if last and action.from_bucket <= last[0].from_bucket:
-        raise InvalidParameterValue(
-            f"slots of a series hold from a bucket after the last ones', which is {last[0].from_bucket}, not "
-            f"{action.from_bucket}"
-        )
-    if len(ring.spreadings) >= SPREADINGS_MAX:
-        raise ProgramLimitExceeded(f"slots in database {ring.database} were changed {SPREADINGS_MAX} times")
-    spreading = Spreading(action.series, action.bits, action.from_bucket)
-    draft.put(replace(ring, spreadings=(*ring.spreadings, spreading)))
-    return ()
-
-
-def _forget_spreadings(draft: Draft, series: Iterable[int]) -> None:
-    """Of series that are dropped: their numbers are not given again."""
-    gone = {number for number in series if number not in draft.catalog.series_by_number.series}
-    for ring in list(draft.all(Ring)) if gone else ():
-        left = tuple(each for each in ring.spreadings if each.series not in gone)
-        if left != ring.spreadings:
-            draft.put(replace(ring, spreadings=left))
 
 
 def _check_cover(intervals: Sequence[Interval]) -> None:

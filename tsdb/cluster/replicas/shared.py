@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -94,7 +93,7 @@ class Shared:
         def feed(future: Future[Any]) -> None:
             Writing(
                 self._host, self._turns, parts, append.points, rests_on,
-                lambda conditions: self._engine.check(append if conditions else replace(append, seen=(), news=())),
+                lambda conditions: self._engine.check(append if conditions else append.unconditional),
                 lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future, number,
             ).start()  # fmt: skip
 

@@ -72,6 +72,7 @@ class RangeSent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     low: int
     high: int
     tags: tuple[tuple[int, tuple[str, ...], bool, bool], ...]
+    if_empty: bool = False
 
 
 class KeysSent(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -66,7 +66,8 @@ class Packing:
                 (tag.column, tuple(sorted(v for v in tag.values if v is not None)), None in tag.values, tag.negated)
                 for tag in effect.tags
             )
-            self.sent.append(RangeSent(effect.series.number, effect.range.low, effect.range.high, tags))
+            span = effect.range
+            self.sent.append(RangeSent(effect.series.number, span.low, span.high, tags, effect.if_empty))
         elif isinstance(effect, KeyDeletion):
             self.sent.append(self._keys(effect))
         else:
@@ -129,7 +130,7 @@ class Unpacking:
                 TagIn(column, frozenset([*values, *([None] if absent else [])]), negated)
                 for column, values, absent, negated in sent.tags
             )
-            return RangeDeletion(self._series(sent.series), TimeRange(sent.low, sent.high), tags)
+            return RangeDeletion(self._series(sent.series), TimeRange(sent.low, sent.high), tags, sent.if_empty)
         if isinstance(sent, KeysSent):
             return self._keys(sent)
         points = self.points(next(self._blobs))

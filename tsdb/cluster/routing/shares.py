@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tsdb.errors import UndefinedTable
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.catalog import Catalog
-from tsdb.model.places import places_of
+from tsdb.model.places import places_in
 from tsdb.model.ring import Location
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import Effect, Free, KeyDeletion, RangeDeletion, TimeRange, Write
@@ -38,7 +38,10 @@ class Share:
             if isinstance(effect, Write):
                 if effect.replaces or effect.updates or effect.depends or effect.free is not None:
                     return True
-            elif isinstance(effect, KeyDeletion) and effect.sequences is not None:
+            elif isinstance(effect, RangeDeletion):
+                if effect.if_empty:
+                    return True
+            elif effect.sequences is not None:
                 return True
         return False
 
@@ -77,7 +80,7 @@ class _Taking:
     def rows(self, database: Database, series: Series, times: npt.NDArray[np.int64]) -> dict[int, Rows | None]:
         """The rows of each node, in order; None means all of them."""
         rows: dict[int, list[Rows | None]] = {}
-        for location, chosen in places_of(database.number, series.number, series.slots).cut(database.locations, times):
+        for location, chosen in places_in(database, series.number).cut(database.locations, times):
             self.share(location).locations.add(location.number)
             rows.setdefault(self._leader_of(location), []).append(chosen)
         if len(rows) == 1:

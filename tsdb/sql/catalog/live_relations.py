@@ -39,6 +39,8 @@ def _options(entry: Entry, glance: Glance) -> list[str] | None:
         found.append(f"retention={model.retention_ns // 1_000_000_000}s")
     if model.acks is not None:
         found.append(f"acks={text_of(model.acks)}")
+    if model.slots:
+        found.append(f"slots={1 << model.slots[-1].bits}")
     return found or None
 
 

@@ -19,7 +19,9 @@ from tsdb.errors import (
     WrongObjectType,
 )
 from tsdb.model.catalog import Relation
+from tsdb.model.change_slots import BUCKETS_AHEAD
 from tsdb.model.relations import SqlSequence, SqlView
+from tsdb.model.ring import Slots
 from tsdb.model.schema import (
     AddColumn,
     AddConstraint,
@@ -41,8 +43,10 @@ from tsdb.model.schema import (
     SetAcks,
     SetIdentity,
     SetRetention,
+    SetSlots,
     ValidateConstraint,
 )
+from tsdb.model.time import BUCKET_NS, NS_PER_US
 from tsdb.sql.ddl import constraints, create_sequence, create_table, declared_type
 from tsdb.sql.ddl.declared import Declared
 from tsdb.sql.ddl.declared_type import DeclaredType
@@ -162,6 +166,8 @@ def _action(reader: DdlReader, actions: _Actions) -> None:
             _set_retention(actions, None)
         if "acks" in options:
             actions.changes.append(SetAcks(actions.database, actions.series.path, None))
+        if "slots" in options:
+            _set_slots(actions, 1)
     elif reader.accept("validate", "constraint"):
         _validate(reader, actions)
     elif reader.accept("cluster", "on") or reader.accept("replica", "identity"):
@@ -199,6 +205,17 @@ def _set(actions: _Actions, options: dict[str, str]) -> None:
     if "acks" in options:
         acks = create_table.acks(options["acks"])
         actions.changes.append(SetAcks(actions.database, actions.series.path, acks))
+    if "slots" in options:
+        _set_slots(actions, create_table.slots(options["slots"]))
+
+
+def _set_slots(actions: _Actions, slots: int) -> None:
+    series = actions.series
+    last = series.slots[-1] if series.slots else Slots(0, 0)
+    if last.settled and slots == 1 << last.bits:
+        return
+    begin = actions.now_us * NS_PER_US // BUCKET_NS + BUCKETS_AHEAD
+    actions.changes.append(SetSlots(actions.database, series.path, slots, begin))
 
 
 def _set_retention(actions: _Actions, retention_ns: int | None) -> None:

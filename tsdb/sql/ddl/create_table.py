@@ -23,6 +23,7 @@ from tsdb.errors import (
     UndefinedColumn,
 )
 from tsdb.model.acks import acks_of
+from tsdb.model.change_slots import SLOTS_MAX
 from tsdb.model.relations import PUBLIC, Definition, SqlView, name_of, path_of
 from tsdb.model.schema import ColumnDefinition, ConstraintDefinition, CreateSeries, Role, Series
 from tsdb.model.time import clamp_ns
@@ -54,6 +55,14 @@ def acks(text: str) -> int:
         return acks_of(text)
     except ValueError:
         raise InvalidParameterValue(f'acks "{text[:40]}" is none of quorum, all and a number from 0 to 99') from None
+
+
+def slots(text: str) -> int:
+    """Into how many slots the buckets of a series are cut. Raises InvalidParameterValue."""
+    found = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= found <= SLOTS_MAX or found & found - 1:
+        raise InvalidParameterValue(f'slots "{text[:40]}" is no power of two from 1 to {SLOTS_MAX}')
+    return found
 
 
 def floor_ns(retention: int | None, now_us: int) -> int | None:
@@ -239,7 +248,7 @@ def _like(reader: DdlReader, declared: Declared) -> None:
 
 
 # Beside retention.
-OF_TABLES = ("acks",)
+OF_TABLES = ("acks", "slots")
 # Storage parameters of PostgreSQL and of its extensions that clients send along.
 _IGNORED_OPTIONS = ("fillfactor", "autovacuum", "toast", "parallel_workers", "user_catalog", "log_", "oids", "vacuum")
 
@@ -300,11 +309,15 @@ def series_of(
     retention = retention_ns(options["retention"]) if "retention" in options else None
     if retention is not None and time is None:
         raise InvalidTableDefinition(f'table "{name}" has no time column, so it can have no retention')
+    cut = slots(options["slots"]) if "slots" in options else 1
+    if cut > 1 and time is None:
+        raise InvalidTableDefinition(f'table "{name}" has no time column, so it can have no slots')
     columns = tuple(definitions)
     return CreateSeries(
         database, name, columns, bool(key), time is None, retention, tuple(key), if_not_exists, schema=schema,
         key_name=declared.key_name, constraints=tuple(declared.constraints), indexes=tuple(declared.indexes),
         definition=definition, populated=definition is None, acks=acks(options["acks"]) if "acks" in options else None,
+        slots=cut,
     )  # fmt: skip
 
 

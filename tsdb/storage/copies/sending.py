@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from tsdb.errors import DataCorrupted
-from tsdb.model.places import places_of
+from tsdb.model.places import places_in
 from tsdb.model.points import Points
-from tsdb.model.ring import Location
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, ScanRequest
 from tsdb.storage import codec
@@ -120,7 +119,7 @@ def _points_of(
         for start, stop in _slices(piece):
             rows = _rows_of(piece, start, stop)
             if not every:
-                found = _rows_in(database.locations, database.number, series, rows.times, wanted)
+                found = _rows_in(database, series, rows.times, wanted)
                 rows = rows if len(found) == len(rows) else take(rows, found)
             if len(rows):
                 yield _points(series, rows, tagsets), rows.sequences
@@ -134,12 +133,10 @@ def _slices(piece: Piece) -> Iterator[tuple[int, int]]:
         yield start, min(start + step, piece.rows)
 
 
-def _rows_in(
-    locations: Sequence[Location], database: int, series: Series, times: Int64s, wanted: Collection[int]
-) -> npt.NDArray[np.intp]:
+def _rows_in(database: Database, series: Series, times: Int64s, wanted: Collection[int]) -> npt.NDArray[np.intp]:
     found = [
         np.arange(len(times)) if rows is None else rows
-        for location, rows in places_of(database, series.number, series.slots).cut(locations, times)
+        for location, rows in places_in(database, series.number).cut(database.locations, times)
         if location.number in wanted
     ]
     return np.sort(np.concatenate(found)) if found else np.empty(0, np.intp)

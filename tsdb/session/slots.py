@@ -1,0 +1,41 @@
+"""A series' new slots are settled: every location's leader has said that there is no point yet for which they hold.
+
+The wish is in the catalog first. A leader that knows it takes no points for those buckets; one that does not know it
+yet learns it with the question, which comes as a deletion of nothing: an op that is logged behind all that was logged
+before, if there is no point in its range. Whoever leads later was elected later, and knows the wish as well.
+"""
+
+from __future__ import annotations
+
+from tsdb.errors import ObjectNotInPrerequisiteState
+from tsdb.model.ring import Slots
+from tsdb.model.schema import Series, SetSlots, SettleSlots
+from tsdb.model.store import RangeDeletion, Store, TimeRange
+from tsdb.model.time import BUCKET_NS, NS_MAX
+
+
+def wish_of(series: Series) -> Slots | None:
+    """The slots that are not settled yet."""
+    last = series.slots[-1] if series.slots else None
+    return None if last is None or last.settled else last
+
+
+def settle(store: Store, wish: SetSlots) -> None:
+    """May block. Raises ObjectNotInPrerequisiteState, when the wish is gone: there are such points, or somebody else
+    has wished for something else. What else is raised leaves the wish, and it is tried again (``server.upkeep``)."""
+    series = store.catalog.find(wish.database).find(wish.series)
+    begin = wish.from_bucket * BUCKET_NS
+    try:
+        store.commit([RangeDeletion(series, TimeRange(begin, NS_MAX), if_empty=True)]).result()
+    except ObjectNotInPrerequisiteState as error:
+        store.change(SettleSlots(wish.database, wish.series, wish.from_bucket, dropped=True))
+        raise ObjectNotInPrerequisiteState(
+            f"{error.message}: slots hold from a time on at which there are none",
+            hint="Delete points of the future, or try again when their time has passed.",
+        ) from None
+    try:
+        store.change(SettleSlots(wish.database, wish.series, wish.from_bucket))
+    except ObjectNotInPrerequisiteState:
+        found = store.catalog.find(wish.database).find(wish.series)
+        if Slots(wish.from_bucket, wish.slots.bit_length() - 1) not in found.slots:
+            raise
