@@ -21,7 +21,7 @@ from tsdb.cluster.replicas.sights import see
 from tsdb.errors import CannotConnectNow
 from tsdb.http.options import HttpOptions
 from tsdb.model.acks import QUORUM
-from tsdb.model.freshness import LINEARIZABLE, Freshness, Level
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Level, Seen
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
 from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest, TimeRange, View
 from tsdb.prompt import MayWait, Run, Validations
@@ -186,6 +186,39 @@ def test_small_queries_of_any_node_need_no_thread_and_see_all_that_was_acknowled
             # Whoever has not heard of it yet finds that out.
             for connection in connections:
                 trips_of(connection, number)
+
+
+def test_what_may_be_old_is_read_without_waiting_where_it_is_known_to_be_new_enough(cluster: Replicated) -> None:
+    """Or else the replicas have a turn for it, for which somebody waits."""
+    cluster.write([1, 2, 3])
+    cluster.everywhere([1, 2, 3])
+    locations = [each.number for each in cluster.database(cluster.leader()).locations]
+
+    def without_waiting(node: Node, fresh: Freshness) -> list[int] | None:
+        try:
+            with Run(parts_max=10_000):
+                return read(cluster, node, fresh)
+        except MayWait:
+            return None
+
+    for node in cluster.nodes.values():
+        shared = node.agreement.shared
+        assert isinstance(shared, Shared)
+        seen = Seen()
+        for fresh in (ANY, WITHIN_A_MINUTE, Freshness(Level.SESSION, seen=seen)):
+            assert until(lambda: without_waiting(node, fresh)) == [1, 2, 3]  # noqa: B023
+            shared._host.version += 1
+            assert without_waiting(node, fresh) is None
+            shared._host.version += 1
+        assert without_waiting(node, WITHIN_NO_TIME) is None
+        # What it has read it has seen, and one op more is not there, nor is what is of another epoch.
+        token = {each: op for each, op in seen.token.items() if op[1]}
+        assert token
+        assert token.keys() <= {*locations}
+        for epoch, sequence in ((0, 1), (1, 0), (-1, 0)):
+            other = Seen()
+            other.add({each: (op[0] + epoch, op[1] + sequence) for each, op in token.items()})
+            assert without_waiting(node, Freshness(Level.SESSION, seen=other)) is None
 
 
 def test_a_node_that_is_left_alone_answers_what_may_be_old(cluster: Replicated) -> None:

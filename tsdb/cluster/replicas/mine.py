@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from tsdb.cluster.replicas.disk import ReplicaDisk
+from tsdb.cluster.replication.reads import NO_TIME
 from tsdb.cluster.replication.record import Record
 from tsdb.cluster.replication.replica import Replica
 
@@ -28,6 +29,8 @@ class Mine:
     """(the active epoch that it leads, its barrier), when it was last looked at; (0, 0): none."""
     arc: int = 0
     """Of its database's ring, by the metadata."""
+    proof: tuple[int, int] = (NO_TIME, 0)
+    """How fresh it was when it was last looked at (``Replica.proof``)."""
     shown: tuple[int, int] = (0, 0)
     """(epoch, sequence) of the last op that was visible when it was last looked at (``Host.version``)."""
 
@@ -45,6 +48,7 @@ class Mine:
         if self.replica.log_end[3] != self.shown[1]:
             self.shown = self.replica.applied
         self.lead = self.replica.lead or (0, 0)
+        self.proof = self.replica.proof
 
     def agrees(self, number: int, epoch: int) -> bool:
         """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has

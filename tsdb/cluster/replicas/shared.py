@@ -161,8 +161,10 @@ class Shared:
         """
         if fresh.level is Level.LINEARIZABLE:
             found = self._open_unvalidated(locations, whole, follows=fresh.anywhere)
-            if found is not None:
-                return found
+        else:
+            found = self._open_seen(locations, whole, fresh)
+        if found is not None:
+            return found
         may_wait()
         if fresh.level is Level.LINEARIZABLE:
             found = self._open_agreed(locations, whole, follows=fresh.anywhere)
@@ -191,6 +193,14 @@ class Shared:
 
     def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
         return self._engine.view(), self._host.applied_of(whole)
+
+    def _open_seen(self, locations: Sequence[int], whole: Sequence[int], fresh: Freshness) -> Opened | None:
+        """What there is now, where that is known to be new enough without a turn of the replicas."""
+        sight = see(self._engine, self._host, locations, whole)
+        opened = None if sight is None else sight.opened_for(fresh, self._clock.now_ns())
+        if sight is not None and opened is None:
+            sight.view.close()
+        return opened
 
     def _open_unvalidated(self, locations: Sequence[int], whole: Sequence[int], *, follows: bool) -> Opened | None:
         """What there is now, while a round says whether that is all there is: where somebody waits for that before

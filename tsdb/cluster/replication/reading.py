@@ -113,12 +113,17 @@ def look_at_tokens(state: State) -> None:
 def bounded(state: State, id: int, oldest_ns: int) -> None:
     """Not older than ``oldest_ns``, by the leader's clock: a leader proves it by a round, a follower by what that
     leader said last."""
-    leads = state.role is Role.LEADER and state.active
-    fresh, needs = (state.reads.confirmed_ns, state.barrier) if leads else (state.fresh_ns, state.fresh_sequence)
-    if fresh >= oldest_ns:
+    fresh_ns, needs = proof(state)
+    if fresh_ns >= oldest_ns:
         _what_there_is(state, id, needs)
     else:
         state.answer(Busy(id, "this replica has not heard of its leader for too long"))
+
+
+def proof(state: State) -> tuple[int, int]:
+    """(a time of the leader's clock, the op sequence with which all is there that was acknowledged before it)"""
+    leads = state.role is Role.LEADER and state.active
+    return (state.reads.confirmed_ns, state.barrier) if leads else (state.fresh_ns, state.fresh_sequence)
 
 
 def anything(state: State, id: int) -> None:

@@ -373,6 +373,11 @@ class Replica:
         return (state.epoch, state.barrier) if leads and state.log.applied >= state.barrier else None
 
     @property
+    def proof(self) -> tuple[int, int]:
+        """(a time of the leader's clock, the op sequence with which all is there that was acknowledged before it)"""
+        return reading.proof(self._state)
+
+    @property
     def is_settled(self) -> bool:
         """Whether it leads and takes writes, and all that is in its log is applied: the next op comes after exactly
         what is seen here."""
