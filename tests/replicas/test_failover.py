@@ -24,6 +24,7 @@ from tsdb.cluster.replicas.records import core_record, own_replica, shared_locat
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replication import record as core
 from tsdb.cluster.replication.record import Request
+from tsdb.model.changes import DropDatabase
 from tsdb.model.schema import CreateDatabase
 
 
@@ -98,6 +99,10 @@ def test_what_does_not_help_is_tried_again_later_and_later() -> None:
     # When the leader is back and leads, the next loss is another one.
     assert failover.decide(state, lambda node: False, 1000.0) == []
     assert failover.decide(state, lambda node: node == leader, 1000.25)
+    # Of what is dropped nothing is remembered.
+    cluster.do(ChangeSchema.of([DropDatabase("shared")]))
+    assert failover.decide(cluster.machine.state, lambda node: node == leader, 2000.0) == []
+    assert not failover._tried
 
 
 def test_a_replicas_number_is_its_nodes_and_changes_when_it_comes_again() -> None:

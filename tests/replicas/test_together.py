@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,11 @@ from tests.cluster.setting import SECOND, START
 from tests.fixtures.waiting import until
 from tests.replicas.replicated import HOUR, Replicated
 from tsdb.cluster.group.control import Done, Drain, Replicate
+from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.records import LocationRecord, Member
+from tsdb.cluster.node import Node
+from tsdb.cluster.replicas.host import Host
+from tsdb.cluster.replication.replica import Replica
 from tsdb.errors import ObjectNotInPrerequisiteState, SerializationFailure
 from tsdb.model.schema import DropDatabase
 from tsdb.model.store import KeyDeletion, RangeDeletion, TimeRange, Write
@@ -141,6 +147,17 @@ def test_what_rests_on_rows_has_its_turn_while_others_write_all_the_time(cluster
     assert cluster.read() == [19, 5]
 
 
+def host_of(node: Node) -> Host:
+    assert isinstance(node.agreement, Group)
+    return node.agreement.replicas.host
+
+
+def core_of(host: Host, location: int) -> weakref.ref[Replica]:
+    found = host.find(location)
+    assert found is not None
+    return weakref.ref(found.replica)
+
+
 def test_a_drained_node_gives_its_locations_away_and_a_dropped_database_is_gone_everywhere(cluster: Replicated) -> None:
     cluster.write([1, 2, 3])
     first = cluster.leader().engine.node
@@ -148,10 +165,16 @@ def test_a_drained_node_gives_its_locations_away_and_a_dropped_database_is_gone_
     until(lambda: cluster.leader().engine.node != first)
     cluster.write([4], START + 10 * HOUR)
     assert cluster.read() == [1, 2, 3, 4]
+    hosts = [host_of(node) for node in cluster.nodes.values()]
+    cores = [core_of(host, at) for host in hosts for at in list(host.locations)]
+    assert len(cores) == 3 * 32
     cluster.leader().change(DropDatabase("shared"))
     for node in cluster.nodes.values():
         until(lambda: not node.agreement.gauges()["replicas"])  # noqa: B023
         assert "shared" not in node.catalog.databases
+    assert not any(host.known for host in hosts)
+    # Nor does anything hold their logs in memory.
+    until(lambda: gc.collect() >= 0 and all(core() is None for core in cores))
 
 
 def test_more_replicas_than_nodes_are_refused_and_other_databases_stay_as_they_are(cluster: Replicated) -> None:

@@ -44,6 +44,7 @@ class Failover:
 
         found: list[Assignment] = []
         leads: Leads | None = None
+        self._tried = {at: tried for at, tried in self._tried.items() if state.get(LocationRecord, at) is not None}
         draining = {each.node for each in state.all(Member) if each.draining}
         self._drains = {node: self._drains.get(node, now) for node in draining}
         late = {node for node, since in self._drains.items() if now - since >= HAND_OVER_S}
