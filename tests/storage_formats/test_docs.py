@@ -89,7 +89,6 @@ def test_families_their_keys_and_compression_are_documented() -> None:
         ("summaries", keys.summary_key(1, 2, 3)),
         ("tagsets", keys.tagset_key(1, 2)),
         ("tombstones", keys.tombstone_key(1, 2)),
-        ("masks", keys.mask_key(1, 2, 3)),
         ("markers", keys.marker_key(1, 2)),
         ("raft", keys.raft_key(1, 2, 3)),
     ],

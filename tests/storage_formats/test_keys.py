@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.storage_formats.values import int64s, intervals, uint64s
+from tests.storage_formats.values import int64s, uint64s
 from tsdb.errors import DataCorrupted
 from tsdb.storage import keys
 from tsdb.storage.rows import COUNTER_BITS, COUNTER_MASK
@@ -25,7 +25,6 @@ FAMILIES: list[tuple[str, Callable[..., bytes], Callable[[bytes], Any], st.Searc
     ("columns", keys.column_key, keys.unpack_column_key, st.tuples(uint64s, uint32s, uint64s)),
     ("summaries", keys.summary_key, keys.unpack_summary_key, st.tuples(uint64s, uint32s, uint64s)),
     ("tagsets", keys.tagset_key, keys.unpack_tagset_key, st.tuples(uint64s, uint32s)),
-    ("masks", keys.mask_key, keys.unpack_mask_key, st.tuples(uint64s, intervals).map(lambda t: (t[0], *t[1]))),
     ("markers", keys.marker_key, keys.unpack_marker_key, st.tuples(uint64s, int64s)),
 ]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rocksdict import Options, Rdict
 
 from tsdb.errors import DataCorrupted, IoError, StartupError
 from tsdb.storage import keys
@@ -181,6 +182,44 @@ def test_a_closed_store_can_be_opened_again_while_old_batches_and_scans_live(tmp
     assert next(scan, None) is None
     with Rocks.open(tmp_path) as again:
         assert again.get("ops", b"k") == b"v"
+
+
+def test_a_store_that_has_families_of_before_opens_without_them_and_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def families() -> set[str]:
+        return {*Rdict.list_cf(str(tmp_path / ROCKS_DIRECTORY), Options(raw_mode=True))} - {"default"}
+
+    def by_the_version_before(value: bytes) -> None:
+        with monkeypatch.context() as before:
+            before.setattr("tsdb.storage.rocks.FAMILIES", (*keys.FAMILIES, "masks"))
+            before.setattr("tsdb.storage.rocks.FAMILIES_GONE", ())
+            with Rocks.open(tmp_path) as rocks:
+                assert rocks.get("ops", b"k") == (None if value == b"1" else b"1")
+                put(rocks, "ops", {b"k": value}, sync=True)
+        assert families() == {*keys.FAMILIES, "masks"}
+
+    by_the_version_before(b"1")
+    for _ in range(2):
+        with Rocks.open(tmp_path) as rocks:
+            assert rocks.get("ops", b"k") == b"1"
+        assert families() == {*keys.FAMILIES}
+    by_the_version_before(b"2")
+    # What a newer version has is left as it is.
+    set_format_of(tmp_path, FORMAT_VERSION + 1)
+    with pytest.raises(StartupError, match="newer tsdb"):
+        Rocks.open(tmp_path)
+    assert "masks" in families()
+
+
+def set_format_of(path: Path, version: int) -> None:
+    """Through RocksDB alone."""
+    names = Rdict.list_cf(str(path / ROCKS_DIRECTORY), Options(raw_mode=True))
+    database = Rdict(
+        str(path / ROCKS_DIRECTORY), Options(raw_mode=True), column_families={n: Options(raw_mode=True) for n in names}
+    )
+    database.get_column_family("state")[keys.state_key("format")] = struct.pack(">I", version)
+    database.close()
 
 
 def set_format(path: Path, value: bytes) -> None:

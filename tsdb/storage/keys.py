@@ -21,11 +21,13 @@ FAMILIES = (
     "summaries",
     "tagsets",
     "tombstones",
-    "masks",
     "markers",
     "state",
     "raft",
 )
+
+FAMILIES_GONE = ("masks",)
+"""What stores of the same format may have besides: nothing was ever written there, and an open drops them."""
 
 _SIGN = 1 << 63
 _NUMBER = struct.Struct(">Q")
@@ -134,17 +136,6 @@ def unpack_tombstone_key(key: bytes) -> tuple[int, int, int]:
     series, counter_first, ordinal = _unpack(_TOMBSTONE, key, "tombstones")
     node_bits = 64 - COUNTER_BITS
     return series, (counter_first & (1 << node_bits) - 1) << COUNTER_BITS | counter_first >> node_bits, ordinal
-
-
-def mask_key(database: int, low: int, high: int) -> bytes:
-    """The hash interval [low, high) of a database's ring; ``high`` may be 2**64, so its last place is stored."""
-    return _TRIPLE.pack(database, low, high - 1)
-
-
-def unpack_mask_key(key: bytes) -> tuple[int, int, int]:
-    """(database, low, high)"""
-    database, low, last = _unpack(_TRIPLE, key, "masks")
-    return database, low, last + 1
 
 
 def marker_key(location: int, time_ns: int) -> bytes:

@@ -27,7 +27,7 @@ import os
 import struct
 import threading
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -48,7 +48,7 @@ from rocksdict import (
 
 from tsdb import prompt
 from tsdb.errors import DataCorrupted, IoError, StartupError
-from tsdb.storage.keys import FAMILIES, state_key
+from tsdb.storage.keys import FAMILIES, FAMILIES_GONE, state_key
 
 FORMAT_VERSION = 2
 # Version 1 had no group: its catalog changed without a log. A directory of it is taken over, and is not opened again by
@@ -130,10 +130,11 @@ class Rocks:
         path = Path(path)
         lock = _lock(path)
         try:
-            database = _open(path / ROCKS_DIRECTORY, wal_bytes, memtable_bytes)
+            database, gone = _open(path / ROCKS_DIRECTORY, wal_bytes, memtable_bytes)
             try:
                 rocks = cls(path, lock, database)
                 rocks._check_format()
+                rocks._drop_families(gone)
             except BaseException:
                 database.close()
                 raise
@@ -315,6 +316,10 @@ class Rocks:
         if version != FORMAT_VERSION:
             raise StartupError(f"{self.path} has the unknown format version {version}; it is not opened")
 
+    def _drop_families(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._database.drop_column_family(name)
+
 
 _SST_BYTES = "rocksdb.live-sst-files-size"
 _BLOB_BYTES = "rocksdb.live-blob-file-size"
@@ -369,18 +374,22 @@ def _lock(path: Path) -> int:
     return descriptor
 
 
-def _open(path: Path, wal_bytes: int, memtable_bytes: int) -> Rdict:
+def _open(path: Path, wal_bytes: int, memtable_bytes: int) -> tuple[Rdict, Collection[str]]:
+    """And which families it has that are none any more."""
     cache = Cache(BLOCK_CACHE_BYTES)
     database_options = _database_options(wal_bytes, memtable_bytes)
     try:
+        gone: set[str] = set()
         if (path / "CURRENT").exists():
-            unknown = set(Rdict.list_cf(str(path), database_options)) - {"default", *FAMILIES}
+            found = set(Rdict.list_cf(str(path), database_options))
+            gone = found & set(FAMILIES_GONE)
+            unknown = found - gone - {"default", *FAMILIES}
             if unknown:
                 raise StartupError(
                     f"{path} was written by a newer tsdb: it has the unknown families {', '.join(sorted(unknown))}"
                 )
-        families = {name: _family_options(name, cache, memtable_bytes) for name in FAMILIES}
-        return Rdict(str(path), database_options, column_families=families)
+        families = {name: _family_options(name, cache, memtable_bytes) for name in (*FAMILIES, *gone)}
+        return Rdict(str(path), database_options, column_families=families), gone
     except StartupError:
         raise
     except Exception as error:
