@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from tests.cluster.setting import START
+from tests.cluster.slots import cut_buckets
 from tsdb.cluster.node import Node
 from tsdb.model.changes import SetRetention
 from tsdb.model.points import Points, encode_tagset
@@ -26,7 +27,7 @@ from tsdb.model.schema import (
     Series,
 )
 from tsdb.model.store import KeyDeletion, RangeDeletion, TagIn, TimeRange
-from tsdb.model.time import NS_MIN
+from tsdb.model.time import BUCKET_NS, NS_MIN
 from tsdb.storage.options import Options
 from tsdb.types import FLOAT8, INT8, TEXT, TIMESTAMPTZ, Kind
 
@@ -56,7 +57,7 @@ class World:
         self.options = Options(disk_reserve=0, compaction=False, rows_per_block=self.random.choice(rows_per_block))
         self.node = Node.open(path, self.options)
         self.node.change(CreateSeries(self.name, "cpu", COLUMNS, keyed))
-        self.clock = START
+        self.clock = self.latest = START
 
     @property
     def database(self) -> Database:
@@ -83,6 +84,7 @@ class World:
         tagsets = [self.tags(name) for name in [*HOSTS, None]]
         points = Points(self.series, np.array(times, np.int64), tagsets, np.array(hosts, np.int32), fields)
         self.node.write(self.database, [points]).result(60)
+        self.latest = max(self.latest, *times)
 
     def write(self) -> None:
         """Some minutes of some hosts, mostly the next ones."""
@@ -144,6 +146,11 @@ class World:
         floor = START + self.random.randrange(100) * MINUTE
         if floor > (self.series.floor_ns or NS_MIN):
             self.node.change(SetRetention(self.name, "cpu", None, floor))
+
+    def cut(self, bits: int) -> None:
+        """Cut buckets into slots, from the first on that is later than all that was written."""
+        begins = [self.latest // BUCKET_NS, *(each.from_bucket for each in self.series.slots)]
+        cut_buckets(self.node, self.name, "cpu", max(begins) + 1, bits)
 
     def restart(self) -> None:
         self.node.close()

@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from tests.cluster.model import Seen, scan
+from tests.cluster.slots import cut_buckets
 from tsdb.cluster.node import Node
 from tsdb.model.points import Points, encode_tagset
+from tsdb.model.ring import Slots
 from tsdb.model.schema import ColumnDefinition, CreateSeries, Database, Role, Series
 from tsdb.storage.options import Options
 from tsdb.types import INT8, TEXT, TIMESTAMPTZ
@@ -26,14 +28,17 @@ COLUMNS = (
 
 
 class Setting:
-    """A node with the series ``cpu`` (time, tag host, field v) in the database ``tsdb``."""
+    """A node with the series ``cpu`` (time, tag host, field v) in the database ``tsdb``. Its buckets are cut into
+    ``slots`` before anything is written."""
 
-    def __init__(self, path: Path, *, keyed: bool = True, **options: Any) -> None:
+    def __init__(self, path: Path, *, keyed: bool = True, slots: Sequence[Slots] = (), **options: Any) -> None:
         self.path = path
         self.options = Options(**{"disk_reserve": 0, **options})
         self.node = Node.open(path, self.options)
         if "cpu" not in self.database.series:
             self.node.change(CreateSeries("tsdb", "cpu", COLUMNS, keyed))
+            for each in slots:
+                cut_buckets(self.node, "tsdb", "cpu", each.from_bucket, each.bits)
 
     def __enter__(self) -> Self:
         return self

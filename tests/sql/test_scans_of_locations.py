@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.random_node import MINUTE, World
+from tests.model.test_places import place
 from tests.sql.answers import CONTEXT, ask
 from tests.sql.test_random_statements import bag
-from tsdb.model.ring import Intervals, bucket_hash, intervals_of
+from tsdb.model.ring import Intervals, intervals_of
 from tsdb.model.store import TIME_NS, Scan, ScanRequest, View
-from tsdb.model.time import bucket_of
 from tsdb.sql.query import Queries
 from tsdb.storage import view as storage_view
 from tsdb.storage.newest import keeping
@@ -82,11 +82,11 @@ class Some:
         self._used.cells += sum(scan.statistics.cells_used > 0 for scan in self._scans)
 
     def _kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        database, series = self._world.database.number, self._world.series.number
-        buckets = bucket_of(np.asarray(batch.column(batch.num_columns - 1))).tolist()
-        places = {bucket: bucket_hash(database, series, bucket) for bucket in set(buckets)}
-        wanted = {each for each, place in places.items() if any(low <= place < high for low, high in self._ring)}
-        kept = batch.filter(pa.array([bucket in wanted for bucket in buckets], pa.bool_()))
+        database, series = self._world.database.number, self._world.series
+        times = np.asarray(batch.column(batch.num_columns - 1)).tolist()
+        places = {time: place(database, series.number, series.slots, time) for time in set(times)}
+        wanted = {each for each, at in places.items() if any(low <= at < high for low, high in self._ring)}
+        kept = batch.filter(pa.array([time in wanted for time in times], pa.bool_()))
         return kept.select(range(batch.num_columns - 1))
 
 
@@ -142,13 +142,16 @@ def check_sums(queries: Queries, world: World, used: Used, view: View, rings: li
     assert [sum(each) for each in zip(*parts, strict=True)] == whole
 
 
-def run(used: Used, queries: Queries, path: Path, seed: int, *, keyed: bool, steps: int) -> None:
+def run(used: Used, queries: Queries, path: Path, seed: int, *, keyed: bool, steps: int, cuts: int = 0) -> None:
+    """``cuts``: how often buckets are cut into other slots meanwhile."""
     world = World(path, seed, keyed=keyed, odd=0.0)
     random = world.random
     try:
         for at in range(steps):
             world.full = random.random() < 0.5
             world.step()
+            if cuts and at % (steps // (cuts + 1)) == 1:
+                world.cut(random.choice([0, 1, 3, 6]))
             if at % 4 != 3 or not {"f", "i"} <= set(world.series.by_name):
                 continue
             locations, turn = world.database.locations, random.randrange(32)
@@ -179,6 +182,24 @@ def test_a_statement_of_some_locations_is_answered_as_by_their_rows(
     used: Used, queries: Queries, tmp_path: Path, keyed: bool
 ) -> None:
     run(used, queries, tmp_path, 7, keyed=keyed, steps=24)
+
+
+@pytest.mark.usefixtures("cell_rows")
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_statement_of_some_locations_is_answered_as_by_their_rows_in_slots(
+    used: Used, queries: Queries, tmp_path: Path, keyed: bool
+) -> None:
+    run(used, queries, tmp_path, 8, keyed=keyed, steps=24, cuts=3)
+
+
+@pytest.mark.nightly
+@pytest.mark.usefixtures("cell_rows")
+@pytest.mark.parametrize("keyed", [True, False])
+@pytest.mark.parametrize("seed", range(30, 50))
+def test_statements_of_some_locations_are_answered_as_by_their_rows_in_slots_for_long(
+    used: Used, queries: Queries, tmp_path: Path, seed: int, keyed: bool
+) -> None:
+    run(used, queries, tmp_path, seed, keyed=keyed, steps=300, cuts=9)
 
 
 @pytest.mark.nightly
@@ -242,5 +263,46 @@ def test_what_is_hidden_of_other_locations_is_of_no_concern(used: Used, queries:
             assert used.kept > 0
         finally:
             view.close()
+    finally:
+        world.node.close()
+
+
+def test_buckets_in_slots_are_read_the_short_ways(used: Used, queries: Queries, tmp_path: Path) -> None:
+    """Slots begin in the middle of the data, twice; points come late; before and after a flush and a compaction."""
+    world = World(tmp_path, 1, keyed=True, odd=0.0, rows_per_block=(200,))
+    world.full = True
+    texts = (
+        "SELECT host, sum(i), max(f) FROM cpu GROUP BY host",
+        "SELECT time_bucket('7 minutes', time) AS b, host, sum(i), count(f), max(time) FROM cpu GROUP BY b, host",
+        "SELECT time_bucket('5 minutes', time) AS bucket, sum(f), min(f) FROM cpu GROUP BY bucket",
+        "SELECT * FROM cpu WHERE i > 50 AND host = 'b'",
+        *(each.format("") for each in NEWEST),
+    )
+    try:
+        for bits in (3, 0, 2):
+            # Of every tenth second, as points are measured in fact.
+            times = [world.clock + at * MINUTE // 6 for at in range(240)]
+            world.put([time for time in times for _ in range(7)], list(range(7)) * len(times))
+            world.clock = world.latest + 1
+            world.cut(bits)
+            world.put([world.clock - 9 * MINUTE + at * 10**9 for at in range(1200)], [2] * 1200)
+            world.clock = world.latest + 1
+        locations = world.database.locations
+        rings = [intervals_of(locations[:13]), intervals_of(locations[13:])]
+        for act in ("write", "flush", "compact"):
+            if act == "flush":
+                world.node.flush()
+            elif act == "compact":
+                world.node.compact([world.series], full=True)
+            view = world.node.view()
+            try:
+                for text in texts:
+                    for ring in (*rings, *rings):
+                        check(queries, world, used, view, ring, text)
+                check_sums(queries, world, used, view, [intervals_of([each]) for each in locations])
+            finally:
+                view.close()
+        assert used.groups
+        assert used.kept
     finally:
         world.node.close()

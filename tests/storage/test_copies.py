@@ -10,8 +10,9 @@ import pytest
 from tests.cluster.model import Seen
 from tests.cluster.setting import SECOND, START, Setting
 from tests.fixtures.waiting import until
+from tests.model.test_places import place
 from tsdb.errors import DataCorrupted, DiskFull
-from tsdb.model.ring import bucket_hash, location_of
+from tsdb.model.ring import Slots, location_of
 from tsdb.model.store import RangeDeletion, TimeRange
 from tsdb.model.time import BUCKET_NS
 from tsdb.storage.copies.arriving import Arriving
@@ -19,6 +20,8 @@ from tsdb.storage.copies.sending import Tally, chunks_of
 from tsdb.storage.rows import COUNTER_MASK
 
 HOUR = 3600 * SECOND
+# Buckets of the fourth hour and of those from the eighth on.
+SLOTS = tuple(Slots((START + hour * HOUR) // BUCKET_NS, bits) for hour, bits in ((3, 3), (4, 0), (7, 2)))
 
 
 @pytest.fixture(params=[True, False], ids=["keyed", "keyless"])
@@ -75,16 +78,19 @@ def everywhere(setting: Setting) -> set[int]:
 
 def in_locations(setting: Setting, seen: list[Seen], wanted: set[int]) -> list[Seen]:
     def location(each: Seen) -> int:
-        place = bucket_hash(setting.database.number, setting.series.number, each.time // BUCKET_NS)
-        return location_of(setting.database.locations, place).number
+        at = place(setting.database.number, setting.series.number, setting.series.slots, each.time)
+        return location_of(setting.database.locations, at).number
 
     return [each for each in seen if location(each) in wanted]
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_copy_is_what_its_source_shows_of_its_locations(tmp_path: Path, keyed: bool, seed: int) -> None:
-    random = Random(seed)
-    with Setting(tmp_path / "a", keyed=keyed) as source, Setting(tmp_path / "b", keyed=keyed) as target:
+    random, slots = Random(seed), SLOTS if seed % 2 else ()
+    with (
+        Setting(tmp_path / "a", keyed=keyed, slots=slots) as source,
+        Setting(tmp_path / "b", keyed=keyed, slots=slots) as target,
+    ):
         fill(source, random)
         one = {each for each in everywhere(source) if random.random() < 0.5}
         copy(source, target, one)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
-from tests.storage.test_copies import HOUR, copy, everywhere, fill
+from tests.storage.test_copies import HOUR, SLOTS, copy, everywhere, fill, in_locations
 from tsdb.model.points import Points, encode_tagset
 from tsdb.model.schema import ColumnDefinition, CreateSeries, Role
 from tsdb.model.store import RangeDeletion, TimeRange
@@ -57,10 +57,11 @@ def count(setting: Setting, edges: Sequence[int] = WHOLE) -> int:
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "keyless"])
 @pytest.mark.parametrize("seed", range(3))
 def test_digests_are_the_same_however_the_points_got_there(tmp_path: Path, seed: int, keyed: bool) -> None:
+    slots = SLOTS if seed % 2 else ()
     with (
-        Setting(tmp_path / "a", keyed=keyed) as one,
-        Unflushed(tmp_path / "b", keyed=keyed) as two,
-        Setting(tmp_path / "c", keyed=keyed) as three,
+        Setting(tmp_path / "a", keyed=keyed, slots=slots) as one,
+        Unflushed(tmp_path / "b", keyed=keyed, slots=slots) as two,
+        Setting(tmp_path / "c", keyed=keyed, slots=slots) as three,
     ):
         # Tag sets come in another order there, so that their ids are others.
         two.write([1], start=START + 500 * HOUR, host="h")
@@ -82,6 +83,15 @@ def test_digests_are_the_same_however_the_points_got_there(tmp_path: Path, seed:
             assert digests(each) == expected
         two.reopen()
         assert digests(two) == expected
+
+
+def test_a_location_has_the_digest_of_its_points(tmp_path: Path) -> None:
+    with Setting(tmp_path / "a", slots=SLOTS) as setting:
+        setting.write([*range(1_000)], step=35 * SECOND)
+        seen = setting.seen()
+        for number, own in digests(setting).items():
+            points = in_locations(setting, seen, {number})
+            assert sum(count for count, _ in decode(own)) == len(points) > 0
 
 
 def test_digests_of_late_and_repeated_points_are_those_of_points_in_order(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ import pytest
 from tests.cluster.model import key_deletion
 from tests.cluster.setting import SECOND, START, Setting
 from tests.fixtures.waiting import until
-from tests.storage.test_copies import HOUR, begin, copy, in_locations, install, stored
+from tests.storage.test_copies import HOUR, SLOTS, begin, copy, in_locations, install, stored
 from tests.storage.test_digests import digests
 from tsdb.cluster.cutting import cut_deletion
 from tsdb.cluster.node import Node
 from tsdb.model.places import places_of
 from tsdb.model.points import Points
-from tsdb.model.ring import Location
+from tsdb.model.ring import Location, Slots
 from tsdb.model.store import Deletion, Newest, RangeDeletion, ScanRequest, TimeRange
 from tsdb.model.summaries import COUNT, CellRequest
 from tsdb.storage import flusher
@@ -97,7 +97,7 @@ def crash(setting: Setting) -> None:
 def write_some(setting: Setting, points: Points, locations: Sequence[Location]) -> None:
     """Those of these locations."""
     database = setting.database
-    pieces = places_of(database.number, points.series.number).cut(database.locations, points.times)
+    pieces = places_of(database.number, points.series.number, points.series.slots).cut(database.locations, points.times)
     rows = [np.arange(len(points)) if piece is None else piece for where, piece in pieces if where in locations]
     if rows:
         setting.node.write(database, [points.take(np.sort(np.concatenate(rows)))]).result(10)
@@ -107,11 +107,13 @@ class Twins:
     """A node that keeps everything and one that has only some of its locations. Both get the same changes with counters
     that rise alike, as replicas do."""
 
-    def __init__(self, path: Path, random: Random, *, keyed: bool) -> None:
+    def __init__(self, path: Path, random: Random, *, keyed: bool, slots: Sequence[Slots] = ()) -> None:
         self.random = random
         rows = random.choice([40, 300, 16_384])
-        self.whole = Setting(path / "whole", keyed=keyed, compaction=False, rows_per_block=rows)
-        self.part = Setting(path / "part", keyed=keyed, compaction=False, rows_per_block=rows)
+        self.whole, self.part = (
+            Setting(path / name, keyed=keyed, slots=slots, compaction=False, rows_per_block=rows)
+            for name in ("whole", "part")
+        )
         self.held = list(self.whole.database.locations)
         self.gone: list[Location] = []
 
@@ -199,9 +201,9 @@ class Twins:
 
 
 @pytest.mark.parametrize("keyed", [True, False], ids=["keyed", "keyless"])
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 def test_what_shows_is_what_others_have_of_the_locations_that_stay(tmp_path: Path, seed: int, keyed: bool) -> None:
-    twins = Twins(tmp_path, Random(seed), keyed=keyed)
+    twins = Twins(tmp_path, Random(seed), keyed=keyed, slots=SLOTS if seed % 2 else ())
     try:
         for _ in range(25):
             twins.step()
@@ -212,7 +214,7 @@ def test_what_shows_is_what_others_have_of_the_locations_that_stay(tmp_path: Pat
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(100, 160))
 def test_what_shows_in_long_histories(tmp_path: Path, seed: int) -> None:
-    twins = Twins(tmp_path, Random(seed), keyed=seed % 2 == 0)
+    twins = Twins(tmp_path, Random(seed), keyed=seed % 2 == 0, slots=SLOTS if seed % 3 else ())
     try:
         for _ in range(120):
             twins.step()

@@ -6,11 +6,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.model.test_places import place
 from tsdb.model.points import encode_tagset
-from tsdb.model.ring import RING_SIZE, bucket_hash
+from tsdb.model.ring import RING_SIZE, Slots
 from tsdb.model.schema import Series
 from tsdb.model.store import TagIn
-from tsdb.model.time import BUCKET_NS
+from tsdb.model.time import BUCKET_NS, NS_PER_SECOND
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_BITS
 from tsdb.storage.rules import KeptRules, Rules, rules_of
@@ -24,7 +25,9 @@ VALUES = ["a", "b", None]
 TAGSETS = [encode_tagset([(TAG, value)] if value is not None else []) for value in VALUES]
 HALF = RING_SIZE // 2
 
-times = st.integers(-3, 3).map(lambda bucket: bucket * BUCKET_NS)
+# The first of a bucket or a few seconds into it.
+times = st.tuples(st.integers(-3, 3), st.integers(0, 3)).map(lambda at: at[0] * BUCKET_NS + at[1] * NS_PER_SECOND)
+slots = st.sampled_from([(), (Slots(-3, 4),), (Slots(0, 2),), (Slots(-1, 1), Slots(1, 3)), (Slots(-2, 3), Slots(1, 0))])
 counters = st.integers(1, 12).map(lambda counter: NODE | counter)
 intervals = st.sampled_from([(0, RING_SIZE), (0, HALF), (HALF, RING_SIZE), (5, 6)])
 Row = tuple[int, int, int]
@@ -58,8 +61,8 @@ def named(draw: st.DrawFn) -> KeyTombstone:
     )
 
 
-def series(keyed: bool) -> Series:
-    return Series(SERIES, "m", (), keyed)
+def series(keyed: bool, cut: tuple[Slots, ...] = ()) -> Series:
+    return Series(SERIES, "m", (), keyed, slots=cut)
 
 
 def added_in_turn(of: Series, stones: list[AnyTombstone], tagsets: TagSets) -> Rules:
@@ -70,7 +73,7 @@ def added_in_turn(of: Series, stones: list[AnyTombstone], tagsets: TagSets) -> R
     return kept.rules(of, tuple(stones), tagsets)
 
 
-def is_hidden(row: Row, stone: AnyTombstone, keyed: bool) -> bool:
+def is_hidden(row: Row, stone: AnyTombstone, keyed: bool, cut: tuple[Slots, ...]) -> bool:
     tagset, time, sequence = row
     if sequence >= stone.counter:
         return False
@@ -85,40 +88,42 @@ def is_hidden(row: Row, stone: AnyTombstone, keyed: bool) -> bool:
             )
             for i in range(len(stone))
         )
-    place = bucket_hash(DATABASE, SERIES, time // BUCKET_NS)
+    own = place(DATABASE, SERIES, cut, time)
     tags = all((VALUES[tagset] in tag.values) != tag.negated for tag in stone.tags)
-    return stone.low <= place < stone.high and stone.range_low <= time < stone.range_high and tags
+    return stone.low <= own < stone.high and stone.range_low <= time < stone.range_high and tags
 
 
-@given(rows, st.lists(st.one_of(ranges(), named()), max_size=6), st.booleans())
+@given(rows, st.lists(st.one_of(ranges(), named()), max_size=6), st.booleans(), slots)
 @settings(max_examples=400, deadline=None)
 def test_a_tombstone_hides_exactly_the_older_versions_in_its_interval_range_and_tags(
-    history: list[Row], stones: list[AnyTombstone], keyed: bool
+    history: list[Row], stones: list[AnyTombstone], keyed: bool, cut: tuple[Slots, ...]
 ) -> None:
     index = TagSetIndex()
     assert index.ids(TAGSETS).tolist() == [0, 1, 2]
-    visibility = Visibility(DATABASE, series(keyed), added_in_turn(series(keyed), stones, index.snapshot()))
+    visibility = Visibility(DATABASE, series(keyed, cut), added_in_turn(series(keyed), stones, index.snapshot()))
     tagset = np.array([row[0] for row in history], np.int32)
     at = np.array([row[1] for row in history], np.int64)
     sequences = np.array([row[2] for row in history], np.int64)
     hidden = visibility.hidden(tagset, at, sequences)
-    expected = [any(is_hidden(row, stone, keyed) for stone in stones) for row in history]
+    expected = [any(is_hidden(row, stone, keyed, cut) for stone in stones) for row in history]
     assert (hidden.tolist() if hidden is not None else [False] * len(history)) == expected
     if any(expected):
         part = _Part(Rectangle(int(at.min()), int(at.max()), 0, 2), int((sequences - NODE).min()))
         assert visibility.touches(part, -(2**63), 2**63 - 1)
 
 
-@given(rows, st.lists(ranges(), max_size=4))
+@given(rows, st.lists(ranges(), max_size=4), slots)
 @settings(max_examples=400, deadline=None)
-def test_bounds_that_are_covered_hold_nothing_that_is_not_hidden(history: list[Row], stones: list[Tombstone]) -> None:
+def test_bounds_that_are_covered_hold_nothing_that_is_not_hidden(
+    history: list[Row], stones: list[Tombstone], cut: tuple[Slots, ...]
+) -> None:
     index = TagSetIndex()
     index.ids(TAGSETS)
-    visibility = Visibility(DATABASE, series(True), rules_of(series(True), stones, index.snapshot()))
+    visibility = Visibility(DATABASE, series(True, cut), rules_of(series(True), stones, index.snapshot()))
     tagset, at = [row[0] for row in history], [row[1] for row in history]
     bounds = Rectangle(min(at), max(at), min(tagset), max(tagset))
     if visibility.covers(bounds, max(row[2] - NODE for row in history)):
-        assert all(any(is_hidden(row, stone, True) for stone in stones) for row in history)
+        assert all(any(is_hidden(row, stone, True, cut) for stone in stones) for row in history)
 
 
 def test_what_one_deletion_hides_in_all_locations_is_covered() -> None:
@@ -133,6 +138,30 @@ def test_what_one_deletion_hides_in_all_locations_is_covered() -> None:
     assert both.covers(bounds, 7)
     assert not both.covers(bounds, 8)
     assert not one.covers(bounds, 7)
+
+
+def test_versions_in_slots_are_hidden_second_by_second() -> None:
+    index, cut = TagSetIndex(), (Slots(0, 3), Slots(2, 0))
+    index.ids(TAGSETS)
+    stone = Tombstone(SERIES, 0, HALF, NODE | 8)
+    visibility = Visibility(DATABASE, series(True, cut), rules_of(series(True), [stone], index.snapshot()))
+    at = np.arange(-BUCKET_NS, 4 * BUCKET_NS, NS_PER_SECOND)
+    hidden = visibility.hidden(np.zeros(len(at), np.int32), at, np.full(len(at), NODE | 7))
+    assert hidden is not None
+    assert hidden.tolist() == [is_hidden((0, time, NODE | 7), stone, True, cut) for time in at.tolist()]
+
+
+def test_a_bucket_in_slots_is_covered_where_all_its_slots_are() -> None:
+    index, cut = TagSetIndex(), (Slots(0, 3),)
+    index.ids(TAGSETS)
+    own = sorted({place(DATABASE, SERIES, cut, second * NS_PER_SECOND) for second in range(300)})
+    assert len(own) == 8
+    for hidden in (own, own[:-1], own[1:]):
+        stones = [Tombstone(SERIES, each, each + 1, NODE | 8) for each in hidden]
+        visibility = Visibility(DATABASE, series(True, cut), rules_of(series(True), stones, index.snapshot()))
+        assert visibility.covers(Rectangle(0, BUCKET_NS - 1, 0, 2), 7) == (hidden == own)
+        assert not visibility.covers(Rectangle(0, BUCKET_NS - 1, 0, 2), 8)
+        assert not visibility.covers(Rectangle(0, BUCKET_NS, 0, 2), 7)
 
 
 class _Part:

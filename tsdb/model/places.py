@@ -157,7 +157,8 @@ def bits_of(bucket: int, begins: Int64s, bits: Int64s) -> int:
 @borrowing
 def slot_of(time: int, bits: int) -> int:
     """The slot of a time, in ns: the low bits of MurmurHash3's last mixing step over its second."""
-    return int(_mixed(np.uint64(time // NS_PER_SECOND)) & ((_ONE << np.uint64(bits)) - _ONE))
+    # Signed, as other numbers of slots are: with those, unsigned ones become floats in a kernel.
+    return int(np.int64(_mixed(np.uint64(time // NS_PER_SECOND)) & ((_ONE << np.uint64(bits)) - _ONE)))
 
 
 @borrowing

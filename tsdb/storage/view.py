@@ -147,7 +147,9 @@ class StorageView:
         if request.ring is None:
             return None
         found = self.version.catalog.series_by_number.get(request.series.number)
-        return buckets_of(0 if found is None else found[0].number, request.series.number, request.ring)
+        if found is None:
+            return buckets_of(0, request.series.number, request.ring)
+        return buckets_of(found[0].number, found[1].number, request.ring, found[1].slots)
 
     def _stones(self, request: ScanRequest) -> Sequence[AnyTombstone]:
         """The tombstones of a scan's series; none where they are all of other parts of the ring than it wants."""

@@ -1,30 +1,35 @@
 """Which versions the tombstones of a series hide.
 
 A tombstone hides a version when the version's counter is lower than its own and the version lies in its ring interval:
-counters rise along a location's op log, and say nothing between locations. So the bucket of a row is hashed (once for
-each distinct bucket among the rows that time, tags and counter leave over). ``rules`` joins tombstones that are alike.
+counters rise along a location's op log, and say nothing between locations. So the place of a row is hashed (once for
+those of one bucket or slot that follow each other among the rows that time, tags and counter leave over). ``rules``
+joins tombstones that are alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.model.ring import bucket_hash
+from tsdb.kernels import borrowing, kernel, readonly
+from tsdb.model.places import bits_of, ends_of, place_of, places_of, slot_of
+from tsdb.model.ring import RING_SIZE
 from tsdb.model.schema import Series
-from tsdb.model.time import BUCKET_NS, bucket_of
+from tsdb.model.time import BUCKET_NS, NS_PER_SECOND
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.rules import RangeRule, Rules
 
 Int64s = npt.NDArray[np.int64]
 Int32s = npt.NDArray[np.int32]
+UInt64s = npt.NDArray[np.uint64]
 Mask = npt.NDArray[np.bool_]
 
 
-# Of 32 days: each bucket is hashed once.
+# Of 32 days: each of their places is hashed.
 BUCKETS_COVERED_MAX = 10_000
 
 
@@ -40,9 +45,8 @@ class Visibility:
     """The tombstones of one series as a scan or a flush applies them."""
 
     def __init__(self, database: int, series: Series, rules: Rules) -> None:
-        self._database = database
-        self._series = series.number
-        self._hashes: dict[int, int] = {}
+        self._places = places_of(database, series.number, series.slots)
+        self._limits: dict[int, tuple[UInt64s, Int64s]] = {}
         self._levels = rules.levels
         self._ranges = rules.ranges
 
@@ -76,16 +80,23 @@ class Visibility:
 
     def covers(self, bounds: Rectangle, max_counter: int) -> bool:
         """Is every version up to ``max_counter`` in these bounds hidden, by one rule? False where it takes long."""
-        first, last = bounds.min_time // BUCKET_NS, bounds.max_time // BUCKET_NS
-        if last - first >= BUCKETS_COVERED_MAX:
-            return False
         return any(
             rule.low <= bounds.min_time
             and bounds.max_time < rule.high
             and max_counter < rule.max_counter
             and _wants_all(rule, bounds)
-            and all(self._limit(rule, bucket) > max_counter for bucket in range(first, last + 1))
+            and self._hides_all(rule, bounds, max_counter)
             for rule in self._ranges
+        )
+
+    def _hides_all(self, rule: RangeRule, bounds: Rectangle, max_counter: int) -> bool:
+        edges, limits = self._limits_of(rule)
+        if limits.min() > max_counter:
+            return True
+        first, last = bounds.min_time // BUCKET_NS, bounds.max_time // BUCKET_NS
+        places = self._places
+        return last - first < BUCKETS_COVERED_MAX and _are_above(
+            first, last, max_counter, edges, limits, places.state, places.begins, places.bits
         )
 
     def hidden(self, tagset: Int32s, times: Int64s, sequences: Int64s) -> Mask | None:
@@ -113,16 +124,67 @@ class Visibility:
         rows = np.flatnonzero(chosen)
         if not len(rows):
             return
-        buckets, inverse = np.unique(bucket_of(times[rows]), return_inverse=True)
-        limits = np.fromiter((self._limit(rule, int(bucket)) for bucket in buckets), np.int64, len(buckets))
-        hidden[rows] = counters[rows] < limits[inverse]
+        places = self._places
+        _hide(rows, readonly(times), counters, *self._limits_of(rule), places.state, places.begins, places.bits, hidden)
 
-    def _limit(self, rule: RangeRule, bucket: int) -> int:
-        """Versions in ``bucket`` with a lower counter are hidden."""
-        place = self._hashes.get(bucket)
-        if place is None:
-            place = self._hashes[bucket] = bucket_hash(self._database, self._series, bucket)
-        return max((counter for low, high, counter in rule.intervals if low <= place < high), default=0)
+    def _limits_of(self, rule: RangeRule) -> tuple[UInt64s, Int64s]:
+        """Pieces of the ring, by where they begin; in each, versions with a counter below its limit are hidden."""
+        found = self._limits.get(id(rule))
+        if found is None:
+            found = self._limits[id(rule)] = _limits(rule.intervals)
+        return found
+
+
+def _limits(intervals: Sequence[tuple[int, int, int]]) -> tuple[UInt64s, Int64s]:
+    lows, highs = ([each[at] for each in intervals] for at in (0, 1))
+    edges = np.unique(np.array([0, *lows, *(high for high in highs if high < RING_SIZE)], np.uint64))
+    limits = np.zeros(len(edges), np.int64)
+    begins = np.searchsorted(edges, np.array(lows, np.uint64)).tolist()
+    # The end of all is behind the last one.
+    ends = (np.searchsorted(edges, np.array([high - 1 for high in highs], np.uint64), "right")).tolist()
+    for begin, end, (_, _, counter) in zip(begins, ends, intervals, strict=True):
+        np.maximum(limits[begin:end], counter, out=limits[begin:end])
+    return edges, limits
+
+
+@borrowing
+def _limit_at(place: np.uint64, edges: UInt64s, limits: Int64s) -> int:
+    low, high = 0, len(edges)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if edges[middle] <= place:
+            low = middle
+        else:
+            high = middle
+    return int(limits[low])
+
+
+@kernel
+def _hide(
+    rows: npt.NDArray[np.intp], times: Int64s, counters: Int64s, edges: UInt64s, limits: Int64s, state: UInt64s,
+    begins: Int64s, bits: Int64s, hidden: Mask,
+) -> None:  # fmt: skip
+    begin, end, limit = 1, 0, 0
+    for i in range(len(rows)):
+        time = times[rows[i]]
+        if time < begin or time > end:
+            bucket = time // BUCKET_NS
+            cut = bits_of(bucket, begins, bits)
+            begin, end = ends_of(time, NS_PER_SECOND if cut else BUCKET_NS)
+            limit = _limit_at(place_of(bucket, slot_of(time, cut) if cut else 0, state), edges, limits)
+        hidden[rows[i]] = counters[rows[i]] < limit
+
+
+@kernel
+def _are_above(
+    first: int, last: int, counter: int, edges: UInt64s, limits: Int64s, state: UInt64s, begins: Int64s, bits: Int64s
+) -> bool:  # fmt: skip
+    """Whether the limit of all places of some buckets is above a counter."""
+    for bucket in range(first, last + 1):
+        for slot in range(1 << bits_of(bucket, begins, bits)):
+            if _limit_at(place_of(bucket, slot, state), edges, limits) <= counter:
+                return False
+    return True
 
 
 def _wants_all(rule: RangeRule, bounds: Rectangle) -> bool:

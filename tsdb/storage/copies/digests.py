@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from tsdb.kernels import borrowing, readonly
 from tsdb.model.byte_strings import Bytes, Int64s, hash_of
-from tsdb.model.ring import Location, bucket_hash, location_of
+from tsdb.model.places import places_in
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, ScanRequest, TimeRange
-from tsdb.model.time import NS_MAX, NS_MIN, bucket_of
+from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.storage.batches import Piece, joined
 from tsdb.storage.view import StorageView
 
@@ -85,7 +85,7 @@ def _add(
     """A series' points, to the digests of their locations and slices."""
     slices = len(edges) - 1
     inner = np.array(edges[1:-1], np.int64)
-    places = _Places(database.locations, database.number, series.number)
+    places = places_in(database, series.number)
     known = view.tagsets(series.number).all()
     tagsets = _hashed(known.data, known.offsets)
     # Sequences are in no digest, but who cannot read them has lost something.
@@ -94,34 +94,12 @@ def _add(
     for piece in joined(view.pieces(request)):
         pause()
         assert piece.times is not None
-        group = places.of(piece.times) * slices + np.searchsorted(inner, piece.times, "right")
+        group = places.indexes(database.locations, piece.times) * slices + np.searchsorted(inner, piece.times, "right")
         order = np.argsort(group, kind="stable")
         group = group[order]
         starts = np.flatnonzero(np.diff(group, prepend=-1))
         table[group[starts], 0] += np.diff(starts, append=len(group)).astype(np.uint64)
         table[group[starts], 1] += np.add.reduceat(_rows(series.number, piece, tagsets)[order], starts)
-
-
-class _Places:
-    """At which place among the locations the points of a series are. A bucket is hashed once."""
-
-    def __init__(self, locations: Sequence[Location], database: int, series: int) -> None:
-        self._locations = locations
-        self._at = {location.number: at for at, location in enumerate(locations)}
-        self._database, self._series = database, series
-        self._known: dict[int, int] = {}
-
-    def of(self, times: Int64s) -> Int64s:
-        buckets, inverse = np.unique(bucket_of(times), return_inverse=True)
-        found = np.fromiter((self._of_bucket(each) for each in buckets.tolist()), np.int64, len(buckets))
-        return found[inverse]
-
-    def _of_bucket(self, bucket: int) -> int:
-        place = self._known.get(bucket)
-        if place is None:
-            found = location_of(self._locations, bucket_hash(self._database, self._series, bucket))
-            place = self._known[bucket] = self._at[found.number]
-        return place
 
 
 def _rows(series: int, piece: Piece, tagsets: UInt64s) -> UInt64s:

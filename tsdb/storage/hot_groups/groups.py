@@ -55,17 +55,19 @@ def hot_groups(
         return None
     span = _span(wish, found)
     grouped = None if span is None else _grouped(request, source, ids)
+    if span is None or grouped is None or span.buckets * grouped.room > GROUPS_MAX:
+        return None
     times = found.spans(source)
-    if span is None or grouped is None or times is None or span.buckets * grouped.room > GROUPS_MAX:
+    if times is None:
         return None
     found.begin()
     out = np.empty((len(operations.start), span.buckets * grouped.room), np.int64)
     out[:] = operations.start[:, None]
     floats = out.view(np.float64)
     rows = 0
-    for low, high in times:
+    for low, high, seconds in times:
         rows += kernels.gather(
-            found.table, found.bounds, found.places, low, high, ids, grouped.group, source.tagsets.count,
+            found.table, found.bounds, found.places, low, high, seconds, ids, grouped.group, source.tagsets.count,
             source.wanted is None, span.width, span.begin, grouped.room, operations.table, np.zeros(3, np.int64), out,
             floats,
         )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.kernels import borrowing, inlined, int32_at, int64_at
+from tsdb.model.time import NS_PER_SECOND
 from tsdb.storage import decimals
 from tsdb.storage.hot import BITS, at_least, number_at
 
@@ -138,12 +139,13 @@ def clash(
 
 @borrowing
 def gather(
-    table: Int64s, bounds: Int64s, places: Int64s, low: int, high: int, wanted: Int32s, group: Int32s, total: int,
-    everything: bool, width: int, first: int, room: int, operations: Int64s, hints: Int64s, out: Int64s,
+    table: Int64s, bounds: Int64s, places: Int64s, low: int, high: int, seconds: Bools, wanted: Int32s, group: Int32s,
+    total: int, everything: bool, width: int, first: int, room: int, operations: Int64s, hints: Int64s, out: Int64s,
     floats: Float64s,
 ) -> int:  # fmt: skip
     """Add the rows of some blocks to groups, which are bucket · ``room`` + ``group`` of their tag set; how many rows.
 
+    ``seconds``: which of the seconds from ``low``'s on are wanted; empty: all.
     ``group`` is by the place in ``wanted``, or with ``everything`` by id; empty where all are one. Ids from ``total``
     on are newer than the view. ``first`` is the first bucket's begin, ``width`` 0 where there is one bucket. ``out``
     and ``floats`` are the same memory: a line of all groups for each place, and one more to work in. ``hints`` are
@@ -164,8 +166,9 @@ def gather(
                 if tagset < total:
                     own = group[tagset] if len(group) else 0
                     read += _run(
-                        table[b], i, begin, end, covered, width, first, room, own, operations, hints, out, floats
-                    )
+                        table[b], i, begin, end, covered, low, seconds, width, first, room, own, operations, hints, out,
+                        floats,
+                    )  # fmt: skip
             continue
         at = 0
         for w in range(below(wanted, bounds[b, MIN_TAGSET]), len(wanted)):
@@ -174,7 +177,10 @@ def gather(
             at = place_of(table[b, 0, 0], count, at, wanted[w])
             if at < count and int32_at(table[b, 0, 0], at, count) == wanted[w]:
                 own = group[w] if len(group) else 0
-                read += _run(table[b], at, begin, end, covered, width, first, room, own, operations, hints, out, floats)
+                read += _run(
+                    table[b], at, begin, end, covered, low, seconds, width, first, room, own, operations, hints, out,
+                    floats,
+                )  # fmt: skip
     return read
 
 
@@ -193,8 +199,8 @@ def place_of(ids: int, count: int, low: int, wanted: int) -> int:
 
 @borrowing
 def _run(
-    block: Int64s, run: int, begin: int, end: int, covered: bool, width: int, first: int, room: int, own: int,
-    operations: Int64s, hints: Int64s, out: Int64s, floats: Float64s,
+    block: Int64s, run: int, begin: int, end: int, covered: bool, low: int, seconds: Bools, width: int, first: int,
+    room: int, own: int, operations: Int64s, hints: Int64s, out: Int64s, floats: Float64s,
 ) -> int:  # fmt: skip
     """The rows of one row run of a block, stretch by stretch; how many."""
     times = block[1]
@@ -205,8 +211,14 @@ def _run(
         start = _found(times, run_start, run_stop, -((base - begin) // step), run_start + hints[0])
         stop = _found(times, start, run_stop, -((base - end) // step), run_start + hints[1])
         hints[0], hints[1] = start - run_start, stop - run_start
-    at = start
+    at, left_out = start, 0
     while at < stop:
+        if len(seconds):
+            first_wanted = _next(times, at, stop, low, seconds, True)
+            left_out += first_wanted - at
+            at = first_wanted
+            if at == stop:
+                break
         bucket = 0
         after = stop
         if width > 0:
@@ -217,6 +229,8 @@ def _run(
                 after = _until(times, at, stop, bound)
             if after < stop:
                 hints[2] = after - at
+        if len(seconds):
+            after = _next(times, at, after, low, seconds, False)
         cell = bucket * room + own
         out[GROUP_ROWS, cell] += after - at
         earliest, latest = base + step * number_at(times, at), base + step * number_at(times, after - 1)
@@ -239,7 +253,16 @@ def _run(
             else:
                 _floats(operation, line, at, after, out, floats, place, cell)
         at = after
-    return stop - start
+    return stop - start - left_out
+
+
+@borrowing
+def _next(times: Line, at: int, stop: int, low: int, seconds: Bools, wanted: bool) -> int:
+    """The first row in [at, stop) whose second is wanted (or is not), or ``stop``."""
+    origin = low // NS_PER_SECOND
+    while at < stop and seconds[(times[3] + times[4] * number_at(times, at)) // NS_PER_SECOND - origin] != wanted:
+        at += 1
+    return at
 
 
 @inlined

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from tsdb import prompt
 from tsdb.model.store import ScanStatistics
+from tsdb.model.time import BUCKET_NS
 from tsdb.storage.buckets import Buckets
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.head import Run
@@ -21,6 +22,7 @@ from tsdb.storage.version import SeriesBlocks
 
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 BLOCKS_MAX = 512
 # Of a week, where not all are wanted.
@@ -30,6 +32,7 @@ HEAD_ROWS = 16_384
 # Row runs that are compared to find out whether two have times in common.
 COMPARED_MAX = 1 << 20
 _NO_IDS: Int32s = np.empty(0, np.int32)
+_ALL_SECONDS = np.empty(0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,18 @@ class Surveyed:
     last: int
     counts: ScanStatistics
 
-    def spans(self, source: HotInput) -> Sequence[tuple[int, int]] | None:
-        """The ranges of time in which rows are wanted; None where they may be too many."""
-        if source.buckets is None:
-            return [(source.low, source.high)]
+    def spans(self, source: HotInput) -> Sequence[tuple[int, int, Mask]] | None:
+        """The ranges of time in which rows are wanted, and which of a range's seconds are, empty where all are; None
+        where they may be too many."""
+        buckets, low, high = source.buckets, self.first, self.last + 1
+        if buckets is None:
+            return [(source.low, source.high, _ALL_SECONDS)]
         if not len(self.places):
             return []
-        return source.buckets.spans(self.first, self.last + 1, BUCKETS_MAX)
+        if (high - low) // BUCKET_NS < BUCKETS_MAX and buckets.are_cut(low, high):
+            return [(low, high, buckets.seconds(low, high))]
+        found = buckets.spans(low, high, BUCKETS_MAX)
+        return None if found is None else [(*span, _ALL_SECONDS) for span in found]
 
     def begin(self) -> None:
         """Say that they are going to be read. Raises MayWait."""
