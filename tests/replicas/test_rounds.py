@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from random import Random
 
@@ -82,6 +83,29 @@ def test_a_leader_hears_its_epochs_when_a_majority_has_answered(asking: Asking) 
     asking.deliver()
     assert told == led(1, 2, 3)
     assert {asking.world[1].host.lead(each) for each in (1, 2, 3)} == {(1, 1)}
+
+
+def test_who_goes_on_has_asked_when_it_does_unless_others_are_asked_already(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rounds, "ASKED_S", 60.0)
+    told: list[Agreed | None] = []
+    released = threading.Event()
+    thread = threading.Thread(target=asking.loop.run_forever)
+    thread.start()
+    try:
+        assert asking.rounds[1].begin([1], told.append, follows=False, goes_on=True)
+        assert [to for _, to, _ in asking.sent] == [2]
+        # While that is under way nobody waits for a loop that does something else.
+        asking.loop.call_soon_threadsafe(released.wait)
+        assert asking.rounds[1].begin([2], told.append, follows=False, goes_on=True)
+        assert [to for _, to, _ in asking.sent] == [2]
+    finally:
+        released.set()
+        asking.loop.call_soon_threadsafe(asking.loop.stop)
+        thread.join()
+    asking.deliver()
+    assert told == [*led(1), *led(2)]
 
 
 def test_one_other_of_two_is_enough_and_none_is_not(asking: Asking) -> None:

@@ -7,6 +7,7 @@ asks is told where it is; nothing is stored elsewhere, and nothing is answered b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +21,16 @@ from tsdb.cluster.metadata.state import Change, Draft, State
 from tsdb.errors import LocationElsewhere
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
-from tsdb.model.places import places_in
-from tsdb.model.ring import Location
+from tsdb.model.places import places_of
+from tsdb.model.ring import Location, Slots
 from tsdb.model.schema import CreateDatabase, Database, Series
 from tsdb.model.store import Moment, Scan, ScanRequest, TimeRange, View
 from tsdb.model.time import BUCKET_NS
 
 # Of a range with more buckets than this all locations are looked at: nearly all would be hit anyway.
 BUCKETS_LOOKED_AT = 512
+# Ranges of buckets whose locations are known, of a database.
+FOUND_MAX = 1024
 
 
 class Leaders:
@@ -156,7 +159,35 @@ def locations_in_range(database: Database, series: Series, span: TimeRange) -> S
     first, last = span.low // BUCKET_NS, (span.high - 1) // BUCKET_NS
     if last - first >= BUCKETS_LOOKED_AT:
         return database.locations
-    return places_in(database, series.number).locations(database.locations, first, last)
+    return _FOUND.get(database, series.number, first, last)
+
+
+_Stretch: TypeAlias = tuple[int, tuple[Slots, ...], int, int]
+"""A series, its slots, first and last bucket."""
+
+
+class _Found:
+    """What was found for ranges of buckets, as long as their database's locations are what they were: a query asks
+    several times, and the next one of its kind often for the same. Threads may all look."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Sequence[Location], dict[_Stretch, Sequence[Location]]]] = {}
+
+    def get(self, database: Database, series: int, first: int, last: int) -> Sequence[Location]:
+        """Of the buckets from ``first`` to ``last``."""
+        known = self._known.get(database.number)
+        if known is None or known[0] is not database.locations or len(known[1]) >= FOUND_MAX:
+            known = self._known[database.number] = database.locations, {}
+        slots = database.slots_by_number.get(series, ())
+        stretch = series, slots, first, last
+        found = known[1].get(stretch)
+        if found is None:
+            places = places_of(database.number, series, slots)
+            found = known[1][stretch] = tuple(places.locations(database.locations, first, last))
+        return found
+
+
+_FOUND = _Found()
 
 
 class LedView:

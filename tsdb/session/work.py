@@ -8,6 +8,7 @@ its ``Cancellation``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -118,8 +119,16 @@ class Work:
         loop = asyncio.get_running_loop()
         end = loop.time() + _VALID_S
         while validations:
-            validation = asyncio.wrap_future(validations.pop())
-            if not await self._within(validation, end - loop.time()) or not validation.result():
+            validation = validations.pop()
+            if not validation.done():
+                said = _Said()
+                validation.add_done_callback(said.tell_from_any_thread)
+                try:
+                    await self._within(said, end - loop.time())
+                finally:
+                    # Who would say it need not any more.
+                    validation.cancel()
+            if validation.cancelled() or not validation.result():
                 return False
         return True
 
@@ -173,20 +182,22 @@ class Work:
 
     async def _pause(self, seconds: float) -> None:
         """Raises QueryCanceled."""
-        await self._within(asyncio.get_running_loop().create_future(), seconds)
+        await self._within(_Said(), seconds)
 
-    async def _within(self, awaited: asyncio.Future[Any], seconds: float) -> bool:
-        """Wait for another node, for so long; whether it is done. Raises QueryCanceled."""
+    async def _within(self, said: _Said, seconds: float) -> None:
+        """Wait for another node, for so long. Raises QueryCanceled."""
         cancellation = self._cancellation()
-        cancellation.wait(awaited.cancel)
+        leave = said.tell_from_any_thread
+        cancellation.wait(leave)
         self._waits(FOR_NODE)
+        timer = said.loop.call_later(seconds, said.tell)
         try:
-            done, _ = await asyncio.wait([awaited], timeout=seconds)
+            await said.future
             cancellation.check()
-            return bool(done)
         finally:
+            timer.cancel()
             self._waits(None)
-            cancellation.waited(awaited.cancel)
+            cancellation.waited(leave)
 
     async def ended(self) -> None:
         """Until nothing of this session runs in a thread."""
@@ -202,6 +213,24 @@ class Work:
             self._pool.submit(_quietly, close)
         else:
             running.add_done_callback(lambda _: self._pool.submit(_quietly, close))
+
+
+class _Said:
+    """What a session waits for on the event loop: one turn of it after it is told, where ``asyncio.wait`` and
+    ``wrap_future`` take three."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[None] = self.loop.create_future()
+
+    def tell(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def tell_from_any_thread(self, _: object = None) -> None:
+        # Nobody waits on a loop that has stopped.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.tell)
 
 
 def _quietly(close: Callable[[], None]) -> None:

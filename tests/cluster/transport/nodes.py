@@ -25,7 +25,7 @@ from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import KIB, MIB, SECOND, Limits, Settings, Times
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.tls import NodeTls
-from tsdb.cluster.transport.transport import Transport
+from tsdb.cluster.transport.transport import AtOnce, Transport
 
 HOST = "127.0.0.1"
 # Deadlines that a busy machine keeps.
@@ -103,10 +103,13 @@ def identity(number: int, **changes: Any) -> Identity:
 class Peer:
     """A node of the tests: its transport, and what it has received."""
 
-    def __init__(self, folder: Path, me: Identity, settings: Settings = SETTINGS) -> None:
+    def __init__(
+        self, folder: Path, me: Identity, settings: Settings = SETTINGS, at_once: AtOnce | None = None
+    ) -> None:
         self.recorder = Recorder()
         chance = random.Random(me.node)
-        self.transport = Transport(me, tls_of(folder, me.name), self.recorder, SystemClock(), chance.random, settings)
+        tls, clock = tls_of(folder, me.name), SystemClock()
+        self.transport = Transport(me, tls, self.recorder, clock, chance.random, settings, at_once=at_once)
 
     @property
     def member(self) -> Member:

@@ -13,7 +13,7 @@ from tsdb.cluster.raft.messages import Append, Heartbeat
 from tsdb.cluster.transport.greeting import Purpose
 from tsdb.cluster.transport.limits import MESSAGE_COST, MIB
 from tsdb.cluster.transport.outbox import StreamBroken
-from tsdb.errors import ProgramLimitExceeded, StartupError
+from tsdb.errors import ProgramLimitExceeded, ProtocolViolation, StartupError
 
 
 @pytest.fixture
@@ -115,6 +115,48 @@ def test_a_slow_receiver_holds_up_a_stream_and_nobodys_memory(folder: Path) -> N
             assert one.transport.counts.connects == 2
 
     run(test)
+
+
+@pytest.mark.parametrize("on_uvloop", [False, True])
+def test_what_is_taken_at_once_waits_for_nothing_and_uses_no_credit_up(folder: Path, on_uvloop: bool) -> None:
+    async def test() -> None:
+        found: list[bytes] = []
+
+        def at_once(peer: int, payload: memoryview) -> bool:
+            if payload[0] == 2:
+                raise ProtocolViolation("nobody says this")
+            if payload[0] != 1:
+                return False
+            assert peer == 1
+            found.append(bytes(payload))
+            return True
+
+        async with running(Peer(folder, identity(1)), Peer(folder, identity(2), at_once=at_once)) as (one, two):
+            await introduce(one, two)
+            two.recorder.gate.clear()
+            stream = await one.transport.open_stream(2)
+            held = [bytes([0, number]) for number in range(3)]
+            for payload in held:
+                await stream.send(payload)
+            # More than there is credit for at once, of one frame and of several.
+            sent = [bytes([1, number]) + bytes(number % 3 * 200_000) for number in range(60)]
+            assert sum(map(len, sent)) > 2 * SETTINGS.limits[Purpose.LOG].window
+            for payload in sent:
+                await until(lambda p=payload: one.transport.offer(2, p))  # type: ignore[misc]
+            await until(lambda: len(found) == len(sent))
+            assert found == sent
+            assert two.recorder.streams == []
+            two.recorder.gate.set()
+            await until(lambda: len(two.recorder.streams) == len(held))
+            assert [payload for _, _, payload in two.recorder.streams] == held
+            # What is wrong ends the connection, and the next one is as good.
+            violations = two.transport.counts.violations
+            assert one.transport.offer(2, b"\2")
+            await until(lambda: two.transport.counts.violations > violations)
+            await until(lambda: one.transport.offer(2, b"\1again"))
+            await until(lambda: found[-1] == b"\1again")
+
+    run(test, on_uvloop=on_uvloop)
 
 
 def test_a_node_that_comes_back_is_connected_again_and_its_streams_are_new(folder: Path) -> None:

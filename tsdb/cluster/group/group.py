@@ -97,7 +97,9 @@ class Group:
         self._tls = tls
         self._loop = uvloop.new_event_loop()
         switch = Switch(self.driver)
-        self._transport = Transport(me, tls, switch, self._clock, chance.random, operated=self._desk.serve)
+        self._transport = Transport(
+            me, tls, switch, self._clock, chance.random, operated=self._desk.serve, at_once=switch.at_once
+        )
         self.exchange = switch.exchange = Exchange(self._transport, self._loop, self._name_of)
         self.replicas = switch.replicas = ReplicaDriver(
             engine,

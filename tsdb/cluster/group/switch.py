@@ -33,10 +33,16 @@ class Switch:
             await self.exchange.received(peer, session, payload)
         elif len(payload) and payload[0] == packets.CHANNEL:
             await self.replicas.arrived(peer, payload)
-        elif len(payload) and payload[0] == rounds.CHANNEL:
-            self.replicas.rounds.arrived(peer, payload)
         else:
             await self._driver.stream(peer, session, payload)
+
+    def at_once(self, peer: int, payload: memoryview) -> bool:
+        """Questions of reads, whose answers somebody waits for: nothing else depends on when they come. Raises
+        ProtocolViolation."""
+        if not len(payload) or payload[0] != rounds.CHANNEL:
+            return False
+        self.replicas.rounds.arrived(peer, payload)
+        return True
 
     def unreachable(self, peer: int) -> None:
         self._driver.unreachable(peer)

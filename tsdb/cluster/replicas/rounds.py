@@ -9,9 +9,10 @@ before its barrier; and the epoch's leader has it committed. Only the way is sho
 - a follower asks as well as the leader: its own promise counts, and the leader's answer has its high watermark, up to
   which the follower then waits to have applied (``shared``). It is read where it is asked, and nothing goes over the
   network but the round.
-
 - so many nodes are asked as make a majority with this one, those that answered in time when they were asked last; the
-  others when these have not answered soon.
+  others when these have not answered soon;
+- who reads meanwhile first waits until the question is on its way: both threads need the interpreter, and the answer
+  would else be asked for when all is read. Question and answer go past the queues of their connection.
 
 A round that fails for any reason says no more than that: then whoever leads is asked in the long way.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -28,6 +30,7 @@ import msgspec
 
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.records import node_of
+from tsdb.cluster.replication.record import Record
 from tsdb.errors import ProtocolViolation
 
 CHANNEL = 3
@@ -36,7 +39,11 @@ PATIENCE_S = 0.3
 """An answer that takes longer was lost, or its node is gone."""
 SOON_S = 0.01
 """After this the nodes are asked that a majority did not seem to need."""
+ASKED_S = 0.001
+"""Who goes on meanwhile waits no longer until the question is on its way."""
 WAITING_MAX = 10_000
+KNOWN_MAX = 256
+"""Questions that are kept: queries of a kind are about the same locations, as long as the metadata say the same."""
 NOT_LED = -1
 
 Place: TypeAlias = tuple[int, int, int]
@@ -80,16 +87,59 @@ class Agreed:
 Told: TypeAlias = Callable[[Agreed | None], None]
 
 
-@dataclass(slots=True)
-class _Round:
-    """``groups``: the nodes that have votes, of each location. ``needed``: nodes that lead some of them, with these."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """About some locations, as the metadata in ``of`` say. ``groups``: the nodes that have votes, of each of them;
+    ``own``: this node's replicas; ``led``: the epochs of those that this node leads; ``needed``: other nodes that lead
+    some of them, with these; ``places``: what each other node is asked, first of these."""
 
+    of: Sequence[tuple[int, int, Record]]
     groups: frozenset[frozenset[int]]
     own: Sequence[Place]
     led: Mapping[int, int]
     needed: Mapping[int, Sequence[Place]]
+    places: Mapping[int, tuple[Place, ...]]
+
+    def is_of(self, find: Find) -> bool:
+        """Whether the metadata say the same now."""
+        return all(
+            (mine := find(location)) is not None and mine.number == number and mine.record is record
+            for location, number, record in self.of
+        )
+
+
+def _question(locations: Iterable[int], find: Find) -> _Question | None:
+    of: list[tuple[int, int, Record]] = []
+    groups: set[frozenset[int]] = set()
+    own: list[Place] = []
+    led: dict[int, int] = {}
+    needed: dict[int, list[Place]] = {}
+    others: dict[int, list[Place]] = {}
+    for location in locations:
+        mine = find(location)
+        if mine is None:
+            return None
+        number, record = mine.number, mine.record
+        if record.active_epoch != record.epoch or number not in record.voters:
+            return None
+        of.append((location, number, record))
+        groups.add(frozenset(map(node_of, record.voters)))
+        own.append((location, number, record.epoch))
+        if record.leader == number:
+            led[location] = record.epoch
+        for voter in record.voters:
+            if voter != number:
+                where = needed if voter == record.leader else others
+                where.setdefault(node_of(voter), []).append((location, voter, record.epoch))
+    places = {node: (*needed.get(node, ()), *others.get(node, ())) for node in {*needed, *others}}
+    return _Question(of, frozenset(groups), own, led, needed, places)
+
+
+@dataclass(slots=True)
+class _Round:
+    question: _Question
     told: Told
-    spare: dict[int, Ask]
+    spare: dict[int, Ask] = field(default_factory=dict)
     began: float = 0.0
     is_late: bool = False
     left: set[int] = field(default_factory=set)
@@ -97,7 +147,8 @@ class _Round:
     followed: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def would_do(self, nodes: set[int]) -> bool:
-        return self.needed.keys() <= nodes and all(2 * len(nodes & group) > len(group) for group in self.groups)
+        question = self.question
+        return question.needed.keys() <= nodes and all(2 * len(nodes & each) > len(each) for each in question.groups)
 
     @property
     def is_won(self) -> bool:
@@ -109,11 +160,14 @@ class _Round:
 
     def hear(self, peer: int, message: Said) -> None:
         self.left.discard(peer)
-        places = self.needed.get(peer, ())
+        places = self.question.needed.get(peer, ())
         if message.agreed and len(message.commits) >= len(places) and NOT_LED not in message.commits:
             self.agreed.add(peer)
             for (location, _, epoch), commit in zip(places, message.commits, strict=False):
                 self.followed[location] = epoch, commit
+
+    def end(self) -> None:
+        self.told(Agreed(self.question.led, self.followed) if self.is_won else None)
 
 
 class Rounds:
@@ -127,58 +181,70 @@ class Rounds:
         self._loop = loop
         self._offer = offer
         self._rounds: dict[int, _Round] = {}
+        self._known: dict[tuple[int, ...], _Question] = {}
         self._number = 0
         self._late: set[int] = set()
         # One for all rounds: most end long before, and each timer wakes the loop.
         self._timer: asyncio.TimerHandle | None = None
         self._due = math.inf
 
-    def begin(self, locations: Iterable[int], told: Told, *, follows: bool) -> bool:
+    def begin(self, locations: Iterable[int], told: Told, *, follows: bool, goes_on: bool = False) -> bool:
         """Ask; ``told`` hears of it on the event loop. False: by the metadata it is not for this node to ask, since it
-        has no vote, or (not ``follows``) does not lead; then nothing is asked."""
-        asked: dict[int, list[Place]] = {}
-        needed: dict[int, list[Place]] = {}
-        groups: set[frozenset[int]] = set()
-        own: list[Place] = []
-        led: dict[int, int] = {}
-        for location in locations:
-            mine = self._find(location)
-            if mine is None:
-                return False
-            number, record = mine.number, mine.record
-            leads = record.leader == number
-            if record.active_epoch != record.epoch or number not in record.voters or not (leads or follows):
-                return False
-            groups.add(frozenset(map(node_of, record.voters)))
-            own.append((location, number, record.epoch))
-            if leads:
-                led[location] = record.epoch
-            for voter in record.voters:
-                if voter != number:
-                    where = needed if voter == record.leader else asked
-                    where.setdefault(node_of(voter), []).append((location, voter, record.epoch))
-        asking = _Round(frozenset(groups), own, led, needed, told, {})
+        has no vote, or (not ``follows``) does not lead; then nothing is asked.
+
+        Who ``goes_on`` with something else would keep the event loop's thread from asking, as long as it runs Python:
+        then this returns when the question is on its way, unless others are, too.
+        """
+        question = self._question_of(tuple(locations))
+        if question is None or not (follows or len(question.led) == len(question.own)):
+            return False
+        asking = _Round(question, told)
         try:
-            self._loop.call_soon_threadsafe(self._ask, asking, asked)
+            if goes_on and not self._rounds:
+                self._ask_first(asking)
+            else:
+                self._loop.call_soon_threadsafe(self._ask, asking)
         except RuntimeError:
             return False  # the node stops
         return True
 
-    def _ask(self, asking: _Round, others: Mapping[int, Sequence[Place]]) -> None:
+    def _question_of(self, locations: tuple[int, ...]) -> _Question | None:
+        """None: this node has no vote in one of them, or nobody leads it now. Any thread may ask."""
+        known = self._known.get(locations)
+        if known is None or not known.is_of(self._find):
+            known = _question(locations, self._find)
+            if known is None:
+                return None
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[locations] = known
+        return known
+
+    def _ask_first(self, asking: _Round) -> None:
+        asked = threading.Lock()
+        asked.acquire()
+
+        def ask() -> None:
+            self._ask(asking)
+            asked.release()
+
+        self._loop.call_soon_threadsafe(ask)
+        asked.acquire(timeout=ASKED_S)
+
+    def _ask(self, asking: _Round) -> None:
         self._number += 1
-        number = self._number
-        for node in {*others, *asking.needed}:
-            first = asking.needed.get(node, ())
-            asking.spare[node] = Ask(number, (*first, *others.get(node, ())), len(first))
+        number, question = self._number, asking.question
+        for node, places in question.places.items():
+            asking.spare[node] = Ask(number, places, len(question.needed.get(node, ())))
         # After the read came, as the others' answers are.
-        if all(map(self._agrees, asking.own)):
+        if all(map(self._agrees, question.own)):
             asking.agreed.add(self._node)
-        for node in sorted(asking.spare, key=lambda node: (node not in asking.needed, node in self._late, node)):
+        for node in sorted(asking.spare, key=lambda node: (node not in question.needed, node in self._late, node)):
             if asking.would_do(asking.agreed | asking.left):
                 break
             self._ask_spare(asking, node)
         if asking.is_won or asking.is_lost or len(self._rounds) >= WAITING_MAX:
-            asking.told(Agreed(asking.led, asking.followed) if asking.is_won else None)
+            asking.end()
             return
         self._rounds[number] = asking
         asking.began = self._loop.time()
@@ -225,7 +291,7 @@ class Rounds:
     def _end(self, number: int) -> None:
         ended = self._rounds.pop(number, None)
         if ended is not None:
-            ended.told(Agreed(ended.led, ended.followed) if ended.is_won else None)
+            ended.end()
 
     def arrived(self, peer: int, payload: memoryview) -> None:
         """Raises ProtocolViolation."""

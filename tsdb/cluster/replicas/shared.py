@@ -217,7 +217,7 @@ class Shared:
             if valid.set_running_or_notify_cancel():
                 valid.set_result(found is not None and sight.is_enough(found))
 
-        if not self._rounds.begin(locations, agreed, follows=follows):
+        if not self._rounds.begin(locations, agreed, follows=follows, goes_on=True):
             sight.view.close()
             return None
         waiting.append(valid)

@@ -400,6 +400,11 @@ class Connection:
         self._outgoing = _Outgoing(kind, memoryview(payload))
 
     @property
+    def has_more(self) -> bool:
+        """Whether something else than a message is to be sent: credit, a ping, its answer, the end."""
+        return bool(self._output)
+
+    @property
     def sending(self) -> bool:
         """Whether a message is on its way that is not wholly in ``data_to_send`` yet."""
         return self._outgoing is not None

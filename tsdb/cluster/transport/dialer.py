@@ -84,9 +84,9 @@ class Dialer:
     def waiting_bytes(self) -> int:
         return self._outbox.waiting_bytes
 
-    def offer(self, message: Waiting) -> bool:
-        """Send it after what waits already; False if there is no connection or no room."""
-        return self._outbox.offer(message)
+    def offer(self, message: Waiting, *, at_once: bool = False) -> bool:
+        """As ``Outbox.offer``."""
+        return self._outbox.offer(message, at_once=at_once)
 
     async def next_session(self) -> int:
         """The number of the connection that is open, as soon as there is one."""

@@ -24,6 +24,7 @@ from tsdb.errors import ProtocolViolation
 
 READ_BYTES = 256 * KIB
 WRITE_BYTES = 128 * KIB
+JOINED_BYTES_MAX = 16 * KIB
 # Messages that are taken before other tasks get a turn.
 TAKEN_AT_ONCE = 16
 
@@ -31,6 +32,7 @@ FAILURES = (OSError, EOFError, TimeoutError, Refused, ProtocolViolation, Silent)
 """How a connection ends that was not stopped."""
 
 Take = Callable[[Arrived], Awaitable[None]]
+TakeAtOnce = Callable[[Arrived], bool]
 Refill = Callable[[Connection], None]
 Connect = Callable[[Callable[[], asyncio.StreamReaderProtocol]], Awaitable[tuple[Any, asyncio.BaseProtocol]]]
 
@@ -58,6 +60,11 @@ class Link:
         self._times = times
         self._counts = counts
         self._wake = asyncio.Event()
+        self._refill: Refill | None = None
+        self._is_idle = False
+        """Nothing waits to be written, nor for the socket."""
+        self._take_at_once: TakeAtOnce | None = None
+        self._on_trip: Callable[[RoundTrip], None] | None = None
         self._inbox: deque[Arrived] = deque()
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
@@ -68,6 +75,12 @@ class Link:
     def wake(self) -> None:
         """There is something to send."""
         self._wake.set()
+
+    def wake_at_once(self) -> None:
+        """As ``wake``; it is with the socket when this returns, unless something before it waits for that."""
+        may_write = self._is_idle and not self._writer.transport.get_write_buffer_size()
+        if not may_write or self._write(self._next_buffers(self._refill)) >= WRITE_BYTES:
+            self._wake.set()
 
     # From the beginning to the end
 
@@ -99,16 +112,22 @@ class Link:
             await self._read()
 
     async def run(
-        self, take: Take | None = None, refill: Refill | None = None, on_trip: Callable[[RoundTrip], None] | None = None
+        self,
+        take: Take | None = None,
+        refill: Refill | None = None,
+        on_trip: Callable[[RoundTrip], None] | None = None,
+        take_at_once: TakeAtOnce | None = None,
     ) -> None:
         """Carry messages until the connection ends. Raises one of ``FAILURES`` unless it was ended in order.
 
-        ``take`` is given each message; the next one waits until it returns. ``refill`` hands the core the next message
-        to send, if there is one and it may.
+        ``take`` is given each message; the next one waits until it returns. ``take_at_once`` is offered each before
+        that, as soon as it is here, also before earlier ones that wait. ``refill`` hands the core the next message to
+        send, if there is one and it may.
         """
+        self._refill, self._take_at_once, self._on_trip = refill, take_at_once, on_trip
         tasks = [
-            asyncio.create_task(self._reading(on_trip)),
-            asyncio.create_task(self._writing(refill)),
+            asyncio.create_task(self._reading()),
+            asyncio.create_task(self._writing()),
             asyncio.create_task(self._watching()),
         ]
         if take is not None:
@@ -165,40 +184,71 @@ class Link:
 
     # The tasks
 
-    async def _reading(self, on_trip: Callable[[RoundTrip], None] | None) -> None:
+    async def _reading(self) -> None:
+        protocol = self._writer.transport.get_protocol()
         while True:
-            while (event := self.connection.next_event(now_of(self._clock))) is not None:
-                if isinstance(event, Arrived):
-                    self._counts.messages_received += 1
+            self._look_at_input()
+            # While this waits nothing is in the stream's buffer: what comes then need not wait for this task's turn.
+            if isinstance(protocol, _Protocol):
+                protocol.take = self._came
+            try:
+                await self._read()
+            finally:
+                if isinstance(protocol, _Protocol):
+                    protocol.take = None
+
+    def _came(self, octets: bytes) -> None:
+        try:
+            self._received(octets)
+            self._look_at_input()
+        except Exception as error:
+            # For the task that reads.
+            self._reader.set_exception(error)
+
+    def _look_at_input(self) -> None:
+        """Raises ConnectionResetError, ProtocolViolation, Refused."""
+        frames, taken = self.connection.frames_received, 0
+        while (event := self.connection.next_event(now_of(self._clock))) is not None:
+            if isinstance(event, Arrived):
+                self._counts.messages_received += 1
+                if self._take_at_once is not None and self._take_at_once(event):
+                    self.connection.took(event)
+                    taken += 1
+                else:
                     self._inbox.append(event)
                     self._arrived.set()
-                elif isinstance(event, RoundTrip):
-                    if on_trip is not None:
-                        on_trip(event)
-                elif isinstance(event, Ended):
-                    raise ConnectionResetError(f"it was ended by the other side: {event.why}")
-            # Credit may have come, or a ping.
+            elif isinstance(event, RoundTrip):
+                if self._on_trip is not None:
+                    self._on_trip(event)
+            elif isinstance(event, Ended):
+                raise ConnectionResetError(f"it was ended by the other side: {event.why}")
+        # Credit may have come, or a ping.
+        if self.connection.frames_received - frames > taken or self.connection.has_more:
             self._wake.set()
-            await self._read()
 
     async def _read(self) -> None:
         octets = await self._reader.read(READ_BYTES)
         if not octets:
             raise ConnectionResetError("it was closed by the other side")
+        self._received(octets)
+
+    def _received(self, octets: bytes) -> None:
         self._counts.bytes_received += len(octets)
         self.connection.receive(octets)
 
-    async def _writing(self, refill: Refill | None) -> None:
+    async def _writing(self) -> None:
         while True:
             self._wake.clear()
-            buffers = self._next_buffers(refill)
+            buffers = self._next_buffers(self._refill)
             if buffers:
                 self._write(buffers)
                 await self._writer.drain()
             elif self.connection.state is State.CLOSED:
                 return
             else:
+                self._is_idle = True
                 await self._wake.wait()
+                self._is_idle = False
 
     def _next_buffers(self, refill: Refill | None) -> list[Octets]:
         """What is to be sent next, about ``WRITE_BYTES`` of it."""
@@ -214,10 +264,14 @@ class Link:
             size += sum(len(buffer) for buffer in part)
         return buffers
 
-    def _write(self, buffers: list[Octets]) -> None:
-        if buffers and not self._writer.transport.is_closing():
-            self._counts.bytes_sent += sum(len(buffer) for buffer in buffers)
-            self._writer.writelines(buffers)
+    def _write(self, buffers: list[Octets]) -> int:
+        """How many bytes these are."""
+        size = sum(len(buffer) for buffer in buffers)
+        if size and not self._writer.transport.is_closing():
+            self._counts.bytes_sent += size
+            # Each buffer would be a record of TLS.
+            self._writer.writelines([b"".join(buffers)] if size <= JOINED_BYTES_MAX else buffers)
+        return size
 
     async def _watching(self) -> None:
         while True:
@@ -248,10 +302,18 @@ class Link:
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
-    """Knows its transport from the moment that there is one."""
+    """Knows its transport from the moment that there is one. ``take`` gets what comes, if it is set, and not the
+    stream."""
 
     # uvloop's transports are none of asyncio's classes.
     opened: Any = None
+    take: Callable[[bytes], None] | None = None
+
+    def data_received(self, data: bytes) -> None:
+        if self.take is not None:
+            self.take(data)
+        else:
+            super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.opened = transport

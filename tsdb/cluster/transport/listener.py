@@ -39,6 +39,10 @@ class Host(Protocol):
         """``session`` numbers connections."""
         ...
 
+    def member_said_at_once(self, opened: Opened, message: Arrived) -> bool:
+        """Whether that was all there is to do with it. It may come before what waits for ``member_said``."""
+        ...
+
     async def guest_said(self, guest: Guest, message: Arrived) -> None: ...
 
     def accepted(self, opened: Opened) -> None:
@@ -173,7 +177,10 @@ class Listener:
             before.wake()
         self._host.accepted(opened)
         try:
-            await link.run(take=lambda message: self._host.member_said(opened, session, message))
+            await link.run(
+                take=lambda message: self._host.member_said(opened, session, message),
+                take_at_once=lambda message: self._host.member_said_at_once(opened, message),
+            )
         finally:
             if self._links.get(key) is link:
                 del self._links[key]

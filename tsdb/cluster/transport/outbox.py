@@ -58,12 +58,16 @@ class Outbox:
         """The longest message that the other side takes; 0 without a connection."""
         return self.link.connection.message_bytes_max if self.link is not None else 0
 
-    def offer(self, message: Waiting) -> bool:
-        """Send it after what waits already; False if there is no connection or no room."""
+    def offer(self, message: Waiting, *, at_once: bool = False) -> bool:
+        """Send it after what waits already, ``at_once`` before the event loop's next turn; False if there is no
+        connection or no room."""
         link = self.link
         if link is None or len(message.payload) > self.message_bytes_max or not self._queue.put(message):
             return False
-        link.wake()
+        if at_once:
+            link.wake_at_once()
+        else:
+            link.wake()
         return True
 
     async def next_session(self) -> int:

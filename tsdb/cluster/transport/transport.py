@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from tsdb.clock import Clock
 from tsdb.cluster.raft.clients import FeedMessage, Follow, Followed
@@ -27,6 +27,10 @@ from tsdb.errors import ProtocolViolation, StartupError
 log = logging.getLogger(__name__)
 
 CERTIFICATE_CHECK_S = 5.0
+
+AtOnce: TypeAlias = Callable[[int, memoryview], bool]
+"""Given a peer and what it says, whether that is done with. It may be called in the middle of whatever does not wait.
+Raises ProtocolViolation."""
 
 
 class Receiver(Protocol):
@@ -83,14 +87,17 @@ class Transport:
         chance: Callable[[], float],
         settings: Settings = SETTINGS,
         operated: Operated | None = None,
+        at_once: AtOnce | None = None,
     ) -> None:
-        """``operated`` answers operators; without it they are sent away."""
+        """``operated`` answers operators; without it they are sent away. ``at_once`` is offered each message of a log
+        stream as soon as it is here, also before earlier ones that still wait for the receiver."""
         if tls.name != me.name:
             raise StartupError(f"the certificate is of node {tls.name}, and this is {me.name}")
         self.me = me
         self.counts = Counts()
         self._tls = tls
         self._receiver = receiver
+        self._at_once = at_once
         self._clock = clock
         self._chance = chance
         self._settings = settings
@@ -195,7 +202,7 @@ class Transport:
     def offer(self, peer: int, payload: Octets) -> bool:
         """Send a message of the log stream that may be lost; False if there is no connection or no room."""
         dialer = self._dialers.get((peer, Purpose.LOG))
-        return dialer is not None and dialer.offer(Waiting(Kind.STREAM, payload))
+        return dialer is not None and dialer.offer(Waiting(Kind.STREAM, payload), at_once=True)
 
     def is_connected(self, peer: int) -> bool:
         """Whether messages can be sent to it."""
@@ -257,6 +264,11 @@ class Transport:
             await self._receiver.stream(peer, session, message.payload)
         else:
             await self._receiver.raft(codec.decode(message.payload, opened.version, peer, self.me.node))
+
+    def member_said_at_once(self, opened: Opened, message: Arrived) -> bool:
+        if self._at_once is None or message.kind is not Kind.STREAM:
+            return False
+        return self._at_once(opened.peer.node, message.payload)
 
     async def guest_said(self, guest: Guest, message: Arrived) -> None:
         if message.kind is not Kind.RAFT:
