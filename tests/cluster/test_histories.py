@@ -25,6 +25,7 @@ from tests.cluster.model import (
     tag_predicate,
     values_of,
 )
+from tests.cluster.slots import cut_buckets
 from tests.compaction.disk import NO_STRAYS, strays
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
@@ -43,7 +44,7 @@ from tsdb.model.schema import (
     SetRetention,
 )
 from tsdb.model.store import RangeDeletion, TagMatch, TimeRange
-from tsdb.model.time import NS_MAX, NS_MIN, WINDOW_NS
+from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN, WINDOW_NS
 from tsdb.storage.options import Options
 from tsdb.storage.summaries import layout
 from tsdb.types import BOOL, FLOAT8, INT8, TEXT, TIMESTAMPTZ, UINT8
@@ -91,6 +92,12 @@ class History:
         )
         self.node = Node.open(self.directory, self.options)
         self.node.change(CreateDatabase("db"), *series_definitions("db"))
+        if seed % 2:
+            # Of points that are a day late or less, and other ones of those that are not.
+            bucket = START_NS // BUCKET_NS
+            for name in ("keyed", "events"):
+                cut_buckets(self.node, "db", name, bucket - 300, 4)
+                cut_buckets(self.node, "db", name, bucket + 1, 3)
         self.models = {name: ModelSeries(s.keyed) for name, s in self.database.series.items()}
         self.copies = 0
         self.sequences: dict[str, int] = {}
@@ -138,7 +145,8 @@ class History:
         name = self.random.choice(sorted(self.models))
         series = self.database.find(name)
         low = self.random.choice([NS_MIN, self.time_of(series)])
-        high = self.random.choice([NS_MAX, self.time_of(series), low + self.random.randrange(WINDOW_NS)])
+        lengths = [self.random.randrange(WINDOW_NS), self.random.randrange(BUCKET_NS)]
+        high = self.random.choice([NS_MAX, self.time_of(series), *(low + length for length in lengths)])
         deletion = RangeDeletion(series, TimeRange(low, high), tag_predicate(self.random, series, HOSTS))
         self.node.delete(self.database, deletion).result(10)
         self.models[name].delete_range(deletion)
