@@ -231,7 +231,8 @@ class Moving(World):
         for source, wanted in by_source.items():
             if source in self.away or any(each.process is process for each in self.copies):
                 continue
-            states = self[source].host.begin_copy(wanted)
+            # One copy has some of it.
+            states = self[source].host.begin_copy(wanted, self.chance.choice([1, 2, 100]))
             rows = {location: [*self[source].visible.get(location, [])] for location in states}
             self.copies.append(Copy(process, wanted, states, rows, source))
 

@@ -206,3 +206,24 @@ def stored(setting: Setting) -> int:
     """Values of blocks on disk, whatever their headers."""
     records = setting.node.engine.records
     return sum(1 for _ in records.scan("columns")) + sum(1 for _ in records.scan("runs"))
+
+
+@pytest.mark.parametrize("again", ["crash", "discard"])
+def test_a_piece_that_is_installed_stays_when_the_next_one_is_interrupted(tmp_path: Path, again: str) -> None:
+    with Setting(tmp_path / "a") as source, Setting(tmp_path / "b") as target:
+        fill(source, Random(5))
+        first = {each.number for each in source.database.locations[:7]}
+        rest = everywhere(source) - first
+        copy(source, target, first)
+        expected = in_locations(source, source.seen(), first)
+        # The sender goes on meanwhile: each piece is of its own moment.
+        fill(source, Random(6), 5)
+        arriving, _ = begin(source, target, rest)
+        if again == "discard":
+            arriving.discard()
+        else:
+            target.reopen()
+        assert target.seen() == expected
+        copy(source, target, rest)
+        assert in_locations(target, target.seen(), first) == expected
+        assert in_locations(target, target.seen(), rest) == in_locations(source, source.seen(), rest)

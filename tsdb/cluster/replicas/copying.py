@@ -1,8 +1,10 @@
 """Copies of locations between nodes: who wants one asks for it, and gets it as a stream of chunks with credit.
 
 ``Copying`` is both sides, on the event loop of the group. The receiver asks for all it wants of one database at once,
-one database after the other; a copy that does not come to its end is given up, nothing of it stays, and it is asked for
-again. The sender makes chunks in a few threads, and holds its logs until the receiver follows them.
+one database after the other. The sender gives it some locations at a time, if they have much, each time as of another
+moment; what is installed follows its logs, and the receiver asks for the rest. A copy that does not come to its end is
+given up, nothing of it stays, and it is asked for again: so what is interrupted goes on after the last that was
+installed. The sender makes chunks in a few threads, and holds its logs until the receiver follows them.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from tsdb.errors import (
 )
 from tsdb.model.schema import Database
 from tsdb.storage.copies.arriving import Arriving
-from tsdb.storage.copies.sending import Tally, chunks_of
+from tsdb.storage.copies.sending import Tally, chunks_of, points_in
 from tsdb.storage.engine import Engine
 from tsdb.storage.rate import Rate
 from tsdb.storage.view import StorageView
@@ -42,6 +44,10 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.5
 AGAIN_S = 2.0
 AGAIN_MAX_S = 60.0
+PIECE_POINTS = 8_000_000
+"""One copy has about so many, if these are not in fewer locations than one of ``PIECES_MAX`` parts of the ring has:
+the sender reads all of its points for each copy."""
+PIECES_MAX = 8
 SENDING_MAX = 2
 """Copies that a node sends at once."""
 SCHEMA_S = 60.0
@@ -115,7 +121,9 @@ class Copying:
                 continue
             database, source, wanted = found
             try:
-                await self._fetch(database, source, wanted)
+                came = await self._fetch(database, source, wanted)
+                # The rest of it at once.
+                before = database, source, {at: number for at, number in wanted.items() if at not in came}
                 wait = AGAIN_S
             except (TsdbError, NoAnswer, TimeoutError) as error:
                 self.given_up += 1
@@ -137,8 +145,8 @@ class Copying:
         key = min(found)
         return *key, found[key]
 
-    async def _fetch(self, database: int, source: int, wanted: dict[int, int]) -> None:
-        """Raises TsdbError, NoAnswer, TimeoutError."""
+    async def _fetch(self, database: int, source: int, wanted: dict[int, int]) -> Collection[int]:
+        """The locations that have come. Raises TsdbError, NoAnswer, TimeoutError."""
         started = time.monotonic()
         name = name_of(self._around.state(), database)
         log.info("asking node %d for a copy of %s of %s", source, locations_text(len(wanted)), name)
@@ -169,6 +177,7 @@ class Copying:
             "a copy of %s is installed: %s, %d points, %d bytes here, %.1f s", name, locations_text(len(states)),
             sent.rows, size, took,
         )  # fmt: skip
+        return states.keys()
 
     async def _take_all(self, arriving: Arriving, chunks: _Chunks, number: int) -> CopySent:
         place = 0
@@ -214,10 +223,11 @@ class Copying:
         self._sending += 1
         view: StorageView | None = None
         try:
-            view, states = await self._run(self._begin, wanted)
-            database = view.catalog.databases_by_number.get(question.database)
+            database = self._engine.catalog.databases_by_number.get(question.database)
             if database is None:
                 raise InvalidCatalogName(f"database {question.database} does not exist any more")
+            view, states = await self._run(self._begin, database, wanted)
+            database = view.catalog.databases_by_number.get(question.database, database)
             tally = await self._stream(stream, view, database, states)
             self.sent += 1
             found = tuple((location, encode_state(state)) for location, state in states.items())
@@ -228,9 +238,19 @@ class Copying:
                 view.close()
             self._engine.turn(lambda: self._around.host.end_copy(wanted))
 
-    def _begin(self, wanted: Mapping[int, int]) -> tuple[StorageView, dict[int, LocationState]]:
+    def _begin(self, database: Database, wanted: Mapping[int, int]) -> tuple[StorageView, dict[int, LocationState]]:
         """Between two turns what is applied is what a view has."""
-        return self._engine.call(lambda: (self._engine.view(), self._around.host.begin_copy(wanted)))
+        before = self._engine.view()
+        points = points_in(before, database)
+        before.close()
+        numbers = {each.number for each in database.locations}
+
+        def begin() -> tuple[StorageView, dict[int, LocationState]]:
+            host = self._around.host
+            most = at_once(points, len(numbers & {*host.locations}), len(numbers))
+            return self._engine.view(), host.begin_copy(wanted, most)
+
+        return self._engine.call(begin)
 
     async def _stream(
         self, stream: Outgoing, view: StorageView, database: Database, states: Mapping[int, LocationState]
@@ -248,6 +268,11 @@ class Copying:
 
     def _next(self, chunks: Any) -> Awaitable[bytes | None]:
         return self._run(next, chunks, None)
+
+
+def at_once(points: int, held: int, locations: int) -> int:
+    """How many locations one copy has of a database with so many, of which the sender has ``points`` in ``held``."""
+    return max(held * PIECE_POINTS // max(points, 1), locations // PIECES_MAX, 1)
 
 
 class _Chunks:

@@ -219,13 +219,13 @@ class Host:
 
     # Copies
 
-    def begin_copy(self, wanted: Mapping[int, int]) -> dict[int, LocationState]:
-        """What these locations are now, of which the replicas in ``wanted`` are to get a copy of the points as of this
-        moment. Until ``end_copy`` the ops after that are kept."""
+    def begin_copy(self, wanted: Mapping[int, int], most: int) -> dict[int, LocationState]:
+        """What these locations are now, the first ``most`` of them that are here, of which the replicas in ``wanted``
+        are to get a copy of the points as of this moment. Until ``end_copy`` the ops after that are kept."""
         states: dict[int, LocationState] = {}
-        for location, replica in wanted.items():
+        for location, replica in sorted(wanted.items()):
             mine = self._mine.get(location)
-            if mine is not None and (state := mine.replica.state()).sequence:
+            if mine is not None and len(states) < most and (state := mine.replica.state()).sequence:
                 states[location] = state
                 self._pins.hold(replica, {location: state.sequence})
         return states

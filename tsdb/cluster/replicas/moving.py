@@ -277,8 +277,10 @@ class _Led:
                 # Others would leave it another one, and the database would be in parts.
                 return next_epoch(record, stays) if stays in record.voters and self._is_good(stays) else None
             goes = [max(others, key=self._superfluous)]
-            # Not before all locations have somebody in its place.
-            if any(goes[0] in each.voters and len(each.voters) <= self.at.factor for each in self.at.locations):
+            # Not before all locations have somebody in its place; nor who is to stay, and has not come to all of them.
+            if any(goes[0] in each.voters and len(each.voters) <= self.at.factor for each in self.at.locations) or (
+                goes[0] in self.at.goal and record.leader not in self.at.goal
+            ):
                 return None
         for node in goes:
             voters = tuple(each for each in record.voters if each != node)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tsdb.errors import DataCorrupted
 from tsdb.model.places import places_in
 from tsdb.model.points import Points
+from tsdb.model.ring import intervals_of
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, ScanRequest
 from tsdb.storage import codec
@@ -60,6 +61,12 @@ def chunks_of(view: StorageView, database: Database, wanted: Collection[int], ta
                 yield chunk.take(tally)
     if chunk.rows:
         yield chunk.take(tally)
+
+
+def points_in(view: StorageView, database: Database) -> int:
+    """About how many points of a database are here: versions, in blocks."""
+    blocks = (view.version.blocks.get(each) for each in (series.number for series in database.series.values()))
+    return sum(int(each.rows.sum()) for each in blocks if each is not None)
 
 
 class _Chunk:
@@ -115,7 +122,9 @@ def _points_of(
 ) -> Iterator[tuple[Points, Int64s]]:
     tagsets = view.tagsets(series.number)
     every = all(each.number in wanted for each in database.locations)
-    for piece in joined(view.pieces(ScanRequest(series, (TIME_NS, SEQUENCE, *(c.number for c in series.fields))))):
+    columns: tuple[int | str, ...] = (TIME_NS, SEQUENCE, *(c.number for c in series.fields))
+    ring = None if every else intervals_of(each for each in database.locations if each.number in wanted)
+    for piece in joined(view.pieces(ScanRequest(series, columns, ring=ring))):
         for start, stop in _slices(piece):
             rows = _rows_of(piece, start, stop)
             if not every:
