@@ -19,7 +19,7 @@ from tsdb.cluster.metadata.commands import (
     SetReplication,
 )
 from tsdb.cluster.metadata.records import LocationRecord
-from tsdb.cluster.replicas.moving import Follower, changes, handed_over, next_epoch, next_steps
+from tsdb.cluster.replicas.moving import Follower, changes, handed_over, heirs_by_goal, next_epoch, next_steps
 from tsdb.cluster.replicas.records import replica_on
 from tsdb.cluster.replicas.requests import actions_of
 from tsdb.cluster.replication import record as core
@@ -212,6 +212,29 @@ def test_a_node_of_its_goal_that_has_left_some_locations_leaves_all_before_it_co
     assert voters(cluster) == {staying}
     assert done(cluster) == 32
     assert {each.learners for each in records(cluster)} == {(gone,)}
+
+
+def test_one_that_is_to_have_it_alone_comes_to_all_locations_one_after_the_other() -> None:
+    """A copy comes in pieces: it is not taken out of what it has before it has the rest, and then leads all."""
+    cluster = cluster_of(2, 2)
+    cluster.do(SetReplication(2, 1))
+    assert led(cluster, {1: GOOD, 2: GOOD}) == 32
+    activate(cluster)
+    ((leader,),) = voters(cluster)
+    comes = 3 - leader
+    cluster.do(SetGoals(((2, (comes,)),)))
+    assert done(cluster) == 32
+    first, second, *rest = (each.location for each in records(cluster))
+    assert led(cluster, {comes: SLOW}, but={first: {comes: GOOD}, second: {comes: GOOD}}) == 2
+    activate(cluster)
+    known = {each: {comes: SLOW} for each in rest}
+    for _ in range(2):
+        assert done(cluster) == 0
+        assert led(cluster, {comes: GOOD}, but=known) == 0
+    assert led(cluster, {comes: GOOD}) == 30
+    activate(cluster)
+    heirs = heirs_by_goal(cluster.machine.state, leader, {each: {comes: GOOD} for each in (first, second, *rest)})
+    assert heirs == dict.fromkeys((first, second, *rest), comes)
 
 
 def test_an_epoch_that_cannot_become_active_is_taken_back() -> None:
