@@ -214,6 +214,17 @@ def test_a_node_of_its_goal_that_has_left_some_locations_leaves_all_before_it_co
     assert {each.learners for each in records(cluster)} == {(gone,)}
 
 
+def test_who_has_not_come_to_all_locations_gets_no_vote_in_any() -> None:
+    cluster = cluster_of(4, 3)
+    spare, lost = spare_of(cluster, 4), records(cluster)[0].voters[-1]
+    assert done(cluster, lost={lost}) == 32
+    last = records(cluster)[-1].location
+    good = dict.fromkeys(range(1, 5), GOOD)
+    assert led(cluster, good, but={last: {spare: Follower(False, has_come=False)}}) == 0
+    # It is there, and only slow now and then.
+    assert led(cluster, good, but={last: {spare: SLOW}}) == 31
+
+
 def test_one_that_is_to_have_it_alone_comes_to_all_locations_one_after_the_other() -> None:
     """A copy comes in pieces: it is not taken out of what it has before it has the rest, and then leads all."""
     cluster = cluster_of(2, 2)

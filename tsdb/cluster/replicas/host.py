@@ -272,7 +272,9 @@ class Host:
             if mine.replica.standing[0] is Role.LEADER:
                 enough = max(mine.replica.log_end[1] - LAG_OPS, mine.disk.record.base)
                 found[location] = {
-                    node_of(each): Follower(match > 0 and match >= enough and silent < LAG_TICKS and not behind, behind)
+                    node_of(each): Follower(
+                        match > 0 and match >= enough and silent < LAG_TICKS and not behind, behind, match > 0
+                    )
                     for each, (match, silent, behind) in mine.replica.followers.items()
                 }
         return found

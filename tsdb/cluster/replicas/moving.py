@@ -211,10 +211,11 @@ def _without_learners(records: Iterable[LocationRecord], nodes: Collection[int])
 @dataclass(frozen=True, slots=True)
 class Follower:
     """Another replica as its leader knows it: it misses next to nothing and answers; it has something, and not what
-    comes before the ops that are kept."""
+    comes before the ops that are kept; it has something of what this leader has."""
 
     is_good: bool
     is_behind: bool = False
+    has_come: bool = True
 
 
 Followers: TypeAlias = Mapping[int, Mapping[int, Follower]]
@@ -227,16 +228,29 @@ def changes(state: State, node: int, followers: Followers) -> list[Action]:
     assigned: list[Assignment] = []
     found: list[Action] = []
     for at in arcs(state) if followers else ():
+        coming = _coming(at, node, followers)
         for record in at.locations:
             known = followers.get(record.location)
             if known is not None and record.leader == node:
-                led = _Led(at, record, known, members)
+                led = _Led(at, record, known, members, coming)
                 if (next_epoch := led.next_epoch()) is not None:
                     assigned.append(next_epoch)
                 else:
                     behind = {each for each in record.learners if each in known and known[each].is_behind}
                     found += _without_learners((record,), behind)
     return [Assign(tuple(assigned)), *found] if assigned else found
+
+
+def _coming(at: Arc, node: int, followers: Followers) -> frozenset[int]:
+    """Learners that have not come to all of what ``node`` leads of an arc. Until they have they get no vote in any of
+    it: a copy takes its time, and would leave locations with a voter more to lose if it were interrupted."""
+    return frozenset(
+        learner
+        for each in at.locations
+        if each.leader == node
+        for learner in each.learners
+        if (known := followers.get(each.location, {}).get(learner)) is None or not known.has_come
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +261,7 @@ class _Led:
     record: LocationRecord
     known: Mapping[int, Follower]
     members: Mapping[int, Member]
+    coming: frozenset[int]
 
     def _is_good(self, node: int) -> bool:
         return node == self.record.leader or (node in self.known and self.known[node].is_good)
@@ -258,7 +273,7 @@ class _Led:
             return self._taken_back()
         for learner in record.learners:
             # It comes to all locations, or it would have to leave again.
-            if self._is_good(learner) and not self.at.is_stray(learner):
+            if self._is_good(learner) and not self.at.is_stray(learner) and learner not in self.coming:
                 learners = tuple(each for each in record.learners if each != learner)
                 voters = tuple(sorted((*record.voters, learner)))
                 return Assignment(record.location, record.epoch + 1, record.leader, voters, learners)
