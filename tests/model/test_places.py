@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mmh3
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,19 +66,29 @@ def test_a_cut_gives_every_row_to_the_location_of_its_place(
 
 
 @given(some_slots(), st.integers(1, 33), st.integers(-12, 12), st.integers(0, 6))
-def test_a_range_meets_the_locations_of_all_its_points(
+def test_a_range_meets_the_locations_of_all_its_points_before_and_after_a_wish_is_settled(
     slots: tuple[Slots, ...], count: int, first: int, more: int
 ) -> None:
     locations, places = equal_locations(1, count), places_of(3, 4, slots)
     found = places.locations(locations, first, first + more)
     seconds = np.arange(first * BUCKET_NS, (first + more + 1) * BUCKET_NS, NS_PER_SECOND)
-    has = {location.number for location, _ in places.cut(locations, seconds)}
+    after = places_of(3, 4, tuple(replace(each, settled=True) for each in slots))
+    has = {location.number for each in (places, after) for location, _ in each.cut(locations, seconds)}
     meant = {each.number for each in found}
     assert has <= meant
     bits = max((each.bits for each in slots), default=0)
     if bits <= 4:
         assert has == meant, "300 seconds are in all of 16 slots"
     assert [each.number for each in found] == sorted(meant)
+
+
+@pytest.mark.parametrize(("before", "wished"), [(4, 1), (1, 4), (0, 4)])
+def test_a_range_meets_the_locations_of_slots_that_are_wished_for_and_of_those_before(before: int, wished: int) -> None:
+    locations = equal_locations(1, 64)
+    places = places_of(3, 4, (Slots(0, before), Slots(2, wished, settled=False)))
+    widest = places_of(3, 4, (Slots(0, 4),))
+    assert places.locations(locations, 2, 2) == widest.locations(locations, 2, 2)
+    assert places.locations(locations, 1, 1) == places_of(3, 4, (Slots(0, before),)).locations(locations, 1, 1)
 
 
 def test_points_of_a_second_stay_together_and_seconds_do_not() -> None:

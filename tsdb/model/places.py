@@ -44,6 +44,15 @@ class Places:
         settled = [each for each in slots if each.settled]
         self.begins: Int64s = np.array([each.from_bucket for each in settled], np.int64)
         self.bits: Int64s = np.array([each.bits for each in settled], np.int64)
+        # What is wished for may be settled elsewhere by now: then points are in those slots.
+        before, widest = 0, []
+        for each in slots:
+            widest.append(each.bits if each.settled else max(before, each.bits))
+            before = each.bits if each.settled else before
+        self._wished: tuple[Int64s, Int64s] = (
+            np.array([each.from_bucket for each in slots], np.int64),
+            np.array(widest, np.int64),
+        )
 
     def of(self, times: Int64s) -> UInt64s:
         """The place of each point, by its time in ns."""
@@ -70,10 +79,10 @@ class Places:
         return [(locations[each], np.flatnonzero(at == each)) for each in used]
 
     def locations(self, locations: Sequence[Location], first_bucket: int, last_bucket: int) -> list[Location]:
-        """Those that may have points of these buckets, in order."""
+        """Those that may have points of these buckets, in order, also by slots that are wished for."""
         lows = np.array([each.low for each in locations], np.uint64)
         wanted = np.zeros(len(locations), np.bool_)
-        _meet(first_bucket, last_bucket, self.state, self.begins, self.bits, lows, wanted)
+        _meet(first_bucket, last_bucket, self.state, *self._wished, lows, wanted)
         return [locations[each] for each in np.flatnonzero(wanted).tolist()]
 
 
