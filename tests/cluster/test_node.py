@@ -14,11 +14,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.cluster.model import key_deletion
 from tests.cluster.setting import COLUMNS, SECOND, START, Setting
 from tsdb.clock import ManualClock
 from tsdb.cluster.node import Node
 from tsdb.errors import (
     AdminShutdown,
+    CannotConnectNow,
     ConfigurationLimitExceeded,
     DiskFull,
     InvalidParameterValue,
@@ -30,7 +32,9 @@ from tsdb.errors import (
     UndefinedColumn,
     UndefinedTable,
 )
+from tsdb.model.places import places_in, places_of
 from tsdb.model.points import Points
+from tsdb.model.ring import Slots
 from tsdb.model.schema import (
     AddColumn,
     ColumnDefinition,
@@ -561,3 +565,20 @@ def test_statistics_count_head_and_blocks(tmp_path: Path) -> None:
         assert (found.min_time_ns, found.max_time_ns) == (START, START + 9 * SECOND)
         assert set(found.column_bytes) == {setting.series.column("v").number}
         assert found.bytes > sum(found.column_bytes.values())
+
+
+def test_keys_that_were_cut_by_other_slots_are_not_deleted_in_part(tmp_path: Path) -> None:
+    """Another node sends what lies in some locations here, and may not know the slots yet."""
+    begin = START // BUCKET_NS + 1
+    with Setting(tmp_path / "a", slots=[Slots(begin, 3)]) as setting:
+        setting.write(range(300), start=begin * BUCKET_NS)
+        seen, database = setting.seen(), setting.database
+        deletion = key_deletion(setting.series, [(each.tags, each.time) for each in seen])
+        whole, slots = places_of(database.number, setting.series.number), places_in(database, setting.series.number)
+        ((stale, _),) = whole.cut(database.locations, deletion.times)
+        with pytest.raises(CannotConnectNow, match="slots"):
+            setting.node.commit_here([deletion], frozenset({stale.number}), None, 1).result(10)
+        assert setting.seen() == seen
+        numbers = frozenset(location.number for location, _ in slots.cut(database.locations, deletion.times))
+        setting.node.commit_here([deletion], numbers, None, 1).result(10)
+        assert not setting.seen()
