@@ -12,8 +12,9 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
+from tsdb.cluster.cutting import cut_points
 from tsdb.cluster.node import Node
-from tsdb.errors import FeatureNotSupported, SerializationFailure, UndefinedTable
+from tsdb.errors import CannotConnectNow, FeatureNotSupported, SerializationFailure, UndefinedTable
 from tsdb.model.points import Points
 from tsdb.model.schema import (
     AddColumn,
@@ -23,9 +24,12 @@ from tsdb.model.schema import (
     DropSeries,
     RenameDatabase,
     Role,
+    SetSlots,
+    SettleSlots,
 )
 from tsdb.model.store import SEQUENCE, TIME_NS, KeyDeletion, Moment, RangeDeletion, ScanRequest, TimeRange, Write
 from tsdb.model.time import BUCKET_NS
+from tsdb.storage.append import write_step
 from tsdb.storage.rocks import Batch, Rocks
 from tsdb.types import INT8
 
@@ -300,3 +304,21 @@ def test_a_scan_keeps_its_version_when_its_view_is_closed(tmp_path: Path) -> Non
         assert setting.metric("views") == 0
         engine._committer.call(engine._delete_deferred).result(10)
         assert list(engine._shard.rocks.scan("columns")) == []
+
+
+def test_what_was_cut_before_slots_were_changed_is_not_logged(tmp_path: Path) -> None:
+    """It waited in memory, or came from a node that did not know of them."""
+    with Setting(tmp_path) as setting:
+        points = setting.points([*range(40)])
+        step = write_step([points], cut_points(setting.database, [points]))
+        begin = START // BUCKET_NS - 1
+        setting.node.change(SetSlots("tsdb", "cpu", 16, begin))
+        with pytest.raises(CannotConnectNow, match="are being changed"):
+            setting.node.engine.commit([step], []).result()
+        setting.node.change(SettleSlots("tsdb", "cpu", begin))
+        with pytest.raises(CannotConnectNow, match="were changed"):
+            setting.node.engine.commit([step], []).result()
+        again = write_step([points], cut_points(setting.database, [points]))
+        assert len(again.parts) > 4
+        setting.node.engine.commit([again], []).result()
+        assert setting.values() == [*range(40)]

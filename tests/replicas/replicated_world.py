@@ -12,13 +12,13 @@ import psycopg
 
 from tests.fixtures.waiting import until
 from tests.group.together import Together
-from tests.queries.world import SCHEMA, World
+from tests.queries.world import KEYS, SCHEMA, SPAN, START, STEP, World
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.group.control import Done, Replicate, Spread
 from tsdb.cluster.metadata.commands import SetGoals
 from tsdb.cluster.metadata.records import Goal, LocationRecord, goal_number
 from tsdb.cluster.node import Node
-from tsdb.model.schema import CreateDatabase
+from tsdb.model.schema import CreateDatabase, SetSlots, SettleSlots
 
 PLACES = (1, 2, 3)
 ARCS = 4
@@ -62,10 +62,15 @@ class ReplicatedWorld(World):
         self._connect()
         if not self.steps:
             self._connections[1].execute(SCHEMA.encode())
-            self._wait(lambda node: "events" in node.catalog.find(self.name).series)
+            self._prepare(self._together.nodes[1])
+            version = self._together.nodes[1].catalog.version
+            self._wait(lambda node: node.catalog.version >= version)
 
     def _begin(self) -> None:
         """The database is there."""
+
+    def _prepare(self, node: Node) -> None:
+        """Its tables are there."""
 
     def _is_led(self, node: Node) -> bool:
         """Whether a node knows who leads all of it."""
@@ -172,3 +177,14 @@ class SpreadWorld(ReplicatedWorld):
             self._move(self._together.nodes[1], [tuple(self._at.sample(self.places, 3)) for _ in range(ARCS)])
         else:
             super().step()
+
+
+class SlottedWorld(SpreadWorld):
+    """Slots of all tables begin in the middle of the time in which points are, and there are others from later on."""
+
+    def _prepare(self, node: Node) -> None:
+        for name in KEYS:
+            for part, slots in enumerate((8, 32), 1):
+                begin = int((START + SPAN * part // 3 * STEP).timestamp()) // 300
+                node.change(SetSlots(self.name, name, slots, begin))
+                node.change(SettleSlots(self.name, name, begin))

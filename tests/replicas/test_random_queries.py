@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.queries.test_random_queries import run, small_cells
-from tests.replicas.replicated_world import ReplicatedWorld, SpreadWorld
+from tests.replicas.replicated_world import ReplicatedWorld, SlottedWorld, SpreadWorld
 
 __all__ = ["small_cells"]
 
@@ -25,12 +25,18 @@ def test_statements_at_any_node_do_what_they_do_to_a_plain_table_at_length(seed:
     run(tmp_path, seed, 12, ReplicatedWorld)
 
 
-@pytest.mark.parametrize("seed", [2])
-def test_statements_at_any_node_of_a_spread_database_do_the_same(seed: int, tmp_path: Path) -> None:
-    run(tmp_path, seed, 3, SpreadWorld)
-
-
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(4000, 4020))
 def test_statements_at_any_node_of_a_spread_database_do_the_same_at_length(seed: int, tmp_path: Path) -> None:
     run(tmp_path, seed, 12, SpreadWorld)
+
+
+@pytest.mark.parametrize("seed", [5000])
+def test_statements_on_tables_with_slots_do_the_same(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 3, SlottedWorld)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(5001, 5021))
+def test_statements_on_tables_with_slots_do_the_same_at_length(seed: int, tmp_path: Path) -> None:
+    run(tmp_path, seed, 12, SlottedWorld)

@@ -42,3 +42,25 @@ def test_what_a_query_computes_is_stored_with_its_scale(prices: psycopg.Connecti
     assert prices.execute("SELECT price::text, cents::text FROM prices").fetchall() == [
         ("0.33333333333333333333", "0.67")
     ]
+
+
+def test_a_narrower_numeric_rounds_what_is_there(connection: psycopg.Connection, postgres: psycopg.Connection) -> None:
+    """As PostgreSQL does, which writes it anew; here it is read so."""
+    for each in (connection, postgres):
+        each.execute("CREATE TABLE narrower (time timestamptz PRIMARY KEY, v numeric)")
+        values = ["12.345", "12.35", "12.25", "-0.05", "-0.049", "999.94", "7", None, "1e-30"]
+        for at, value in enumerate(values):
+            each.execute("INSERT INTO narrower VALUES (to_timestamp(%s), %s::text::numeric)", (at, value))
+        each.execute("ALTER TABLE narrower ALTER COLUMN v TYPE numeric(4,1)")
+    query = "SELECT v, v::text, v = 12.4 FROM narrower ORDER BY time"
+    assert connection.execute(query).fetchall() == postgres.execute(query).fetchall()
+    query = "SELECT sum(v), max(v), count(*) FILTER (WHERE v = 12.3) FROM narrower"
+    assert connection.execute(query).fetchall() == postgres.execute(query).fetchall()
+    connection.execute("CHECKPOINT")
+    for each in (connection, postgres):
+        with pytest.raises(psycopg.errors.NumericValueOutOfRange, match="numeric field overflow") as caught:
+            each.execute("ALTER TABLE narrower ALTER COLUMN v TYPE numeric(3,1)")
+        assert caught.value.diag.message_detail == (
+            "A field with precision 3, scale 1 must round to an absolute value less than 10^2."
+        )
+        each.execute("DROP TABLE narrower")

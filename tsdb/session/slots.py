@@ -7,11 +7,13 @@ before, if there is no point in its range. Whoever leads later was elected later
 
 from __future__ import annotations
 
-from tsdb.errors import ObjectNotInPrerequisiteState
+import pyarrow.compute as pc
+
+from tsdb.errors import ObjectNotInPrerequisiteState, StatementCompletionUnknown
 from tsdb.model.ring import Slots
 from tsdb.model.schema import Series, SetSlots, SettleSlots
-from tsdb.model.store import RangeDeletion, Store, TimeRange
-from tsdb.model.time import BUCKET_NS, NS_MAX
+from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest, Store, TimeRange
+from tsdb.model.time import BUCKET_NS, NS_MAX, instant_text
 
 
 def wish_of(series: Series) -> Slots | None:
@@ -24,13 +26,17 @@ def settle(store: Store, wish: SetSlots) -> None:
     """May block. Raises ObjectNotInPrerequisiteState, when the wish is gone: there are such points, or somebody else
     has wished for something else. What else is raised leaves the wish, and it is tried again (``server.upkeep``)."""
     series = store.catalog.find(wish.database).find(wish.series)
-    begin = wish.from_bucket * BUCKET_NS
+    span = TimeRange(wish.from_bucket * BUCKET_NS, NS_MAX)
     try:
-        store.commit([RangeDeletion(series, TimeRange(begin, NS_MAX), if_empty=True)]).result()
-    except ObjectNotInPrerequisiteState as error:
+        store.commit([RangeDeletion(series, span, if_empty=True)]).result()
+    except (ObjectNotInPrerequisiteState, StatementCompletionUnknown):
+        # Of several nodes some may have done it, and then it is not told as what it was refused for.
+        first = _first(store, series, span)
+        if first is None:
+            raise
         store.change(SettleSlots(wish.database, wish.series, wish.from_bucket, dropped=True))
         raise ObjectNotInPrerequisiteState(
-            f"{error.message}: slots hold from a time on at which there are none",
+            f'"{series.name}" has points from {instant_text(first)} on, and slots hold from a time on with none',
             hint="Delete points of the future, or try again when their time has passed.",
         ) from None
     try:
@@ -39,3 +45,13 @@ def settle(store: Store, wish: SetSlots) -> None:
         found = store.catalog.find(wish.database).find(wish.series)
         if Slots(wish.from_bucket, wish.slots.bit_length() - 1) not in found.slots:
             raise
+
+
+def _first(store: Store, series: Series, span: TimeRange) -> int | None:
+    """The time of the first point in a range."""
+    view = store.view()
+    try:
+        times = [batch.column(0) for batch in view.scan(ScanRequest(series, (TIME_NS,), span)).batches]
+        return min((pc.min(each).as_py() for each in times if len(each)), default=None)
+    finally:
+        view.close()

@@ -23,7 +23,7 @@ says that both forms are the same. The forms are on disk: never change one.
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,8 @@ def from_stored(stored: pa.Array, column: AnyColumn) -> pa.Array:
         if column.role is Role.TAG and column.type.kind is not Kind.TEXT:
             stored = stored.cast(column.type.kind.arrow)
         return _unform(stored, column.type, column.typmod)
+    except NumericValueOutOfRange:
+        raise
     except (pa.ArrowInvalid, TsdbError, ValueError) as error:
         raise DataCorrupted(f'column "{column.name}" holds a value that is not {column.type.name}: {error}') from error
 
@@ -168,7 +170,33 @@ def _unform(stored: pa.Array, sql_type: SqlType, typmod: int) -> pa.Array:
         return _by_distinct(stored, _intervals_of_texts)
     if pa.types.is_date32(arrow):
         return stored.cast(pa.int32()).cast(arrow)
+    if sql_type == NUMERIC and pa.types.is_string(stored.type):
+        return _decimals(stored, arrow)
     return stored.cast(arrow)
+
+
+def _decimals(stored: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Digits as decimals; those from before ALTER TYPE may have more of them. Raises NumericValueOutOfRange."""
+    try:
+        return stored.cast(wanted)
+    except pa.ArrowInvalid:
+        unit = Decimal(1).scaleb(-wanted.scale)
+        digits = Context(prec=2 * NUMERIC_PRECISION_MAX)
+
+        def rounded(values: pa.Array) -> pa.Array:
+            # Half away from zero, as round_var (numeric.c).
+            found = [v if v is None else Decimal(v).quantize(unit, ROUND_HALF_UP, digits) for v in values.to_pylist()]
+            return pa.array(found, pa.decimal256(2 * NUMERIC_PRECISION_MAX, wanted.scale))
+
+        whole = _by_distinct(stored, rounded)
+        limit = pa.scalar(Decimal(10) ** (wanted.precision - wanted.scale), whole.type)
+        if pc.any(pc.greater_equal(pc.abs(whole), limit)).as_py():
+            raise NumericValueOutOfRange(
+                "numeric field overflow",
+                detail=f"A field with precision {wanted.precision}, scale {wanted.scale} must round to an absolute "
+                f"value less than 10^{wanted.precision - wanted.scale}.",
+            ) from None
+        return whole.cast(wanted)
 
 
 def _tag_text(stored: pa.Array) -> pa.Array:
