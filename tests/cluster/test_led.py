@@ -57,8 +57,8 @@ def test_locations_of_a_range_are_those_of_its_database_series_and_slots_now(mon
     cuts: list[tuple[Slots, ...]] = [(), (Slots(3, 2),), (Slots(0, 1),)]
     series = {cut: tuple(Series(number, f"s{number}", (), True, slots=cut) for number in (1, 2)) for cut in cuts}
     databases = [
-        Database(number, "d", {each.name: each for each in series[cut]}, equal_locations(first, 32))
-        for number in (1, 2) for first in (1, 101) for cut in cuts
+        Database(number, "d", {each.name: each for each in series[cut]}, locations)
+        for number in (1, 2) for locations in (equal_locations(1, 32), equal_locations(101, 32)) for cut in cuts
     ]  # fmt: skip
     for _ in range(500):
         database, number, first = chance.choice(databases), chance.choice((1, 2)), chance.randrange(6)

@@ -98,7 +98,10 @@ def test_who_goes_on_has_asked_when_it_does_unless_others_are_asked_already(
         assert [to for _, to, _ in asking.sent] == [2]
         # While that is under way nobody waits for a loop that does something else.
         asking.loop.call_soon_threadsafe(released.wait)
-        assert asking.rounds[1].begin([2], told.append, follows=False, goes_on=True)
+        second = threading.Thread(target=lambda: asking.rounds[1].begin([2], told.append, follows=False, goes_on=True))
+        second.start()
+        second.join(30)
+        assert not second.is_alive()
         assert [to for _, to, _ in asking.sent] == [2]
     finally:
         released.set()
@@ -106,6 +109,18 @@ def test_who_goes_on_has_asked_when_it_does_unless_others_are_asked_already(
         thread.join()
     asking.deliver()
     assert told == [*led(1), *led(2)]
+
+
+def test_what_was_asked_before_is_asked_of_those_who_have_votes_now(asking: Asking) -> None:
+    asking.ask(1, 1)
+    asking.deliver()
+    asking.world.change(1, epoch=2, leader=2)
+    asking.world.tell()
+    assert asking.ask(1, 1) == [None]
+    asking.world.tick(4)
+    told = asking.ask(2, 1)
+    asking.deliver()
+    assert told == led(1, epoch=2)
 
 
 def test_one_other_of_two_is_enough_and_none_is_not(asking: Asking) -> None:
