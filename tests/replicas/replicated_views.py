@@ -40,7 +40,8 @@ class ReplicatedHistory(History):
         self.together = together
         self.random = Random(seed)
         self.name = f"seed{seed}_{next(_numbers)}"
-        self.odd, self.full, self.clock = 0.05, False, START
+        self.odd, self.full = 0.05, False
+        self.clock = self.latest = START
         self.queries = queries
         self.refreshes = Refreshes()
         self.seen = Seen()
