@@ -57,9 +57,17 @@ def shared(tmp_path: Path) -> Iterator[Spread]:
         nodes.end()
 
 
+SLOTTED = "CREATE TABLE n (time timestamptz PRIMARY KEY, v float8) WITH (slots = 16)"
+
+
 @pytest.mark.nightly
-def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread) -> None:
+@pytest.mark.parametrize("made", ["", SLOTTED], ids=["whole buckets", "slots"])
+def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread, made: str) -> None:
     chance, nodes, stop = Random(7), shared.nodes, threading.Event()
+    if made:
+        with shared.connect(1) as connection:
+            connection.execute(made.encode())
+        shared.step_ns = 10**9
 
     def write() -> None:
         while not stop.is_set():
@@ -81,6 +89,10 @@ def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread) -
         assert not all(4 in voters for _, voters, _ in found)
         for place in (2, 4, 1, 3):
             shared.kill_one(place)
+        if made:
+            # From the next minutes on, in which there are no points: all leaders have to say so.
+            with shared.connect(3) as connection:
+                connection.execute("ALTER TABLE n SET (slots = 64)")
         assert "has 8 arcs" in nodes.done("cluster", "spread", "shared", "8", at=2)
         shared.rebalanced()
         shared.kill_one(3)
@@ -96,5 +108,8 @@ def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread) -
         points = shared.read_at(place)
         assert len(points) == len({*points})
         assert {*shared.acknowledged} <= {*points}
+        with shared.connect(place) as connection:
+            found = connection.execute("SELECT reloptions FROM pg_class WHERE relname = 'n'").fetchall()
+        assert found == ([(["slots=64"],)] if made else [(None,)])
     print(f"{shared.kills} kills, {len(shared.acknowledged)} of {shared.sent} points acknowledged")
     assert "32 compared, 0 of them different" in nodes.done("cluster", "check", "shared", at=1)

@@ -38,6 +38,7 @@ class Shared:
         self.nodes = nodes
         self.acknowledged: list[int] = []
         self.sent = 0
+        self.step_ns = HOUR_NS
 
     def connect(self, place: int) -> psycopg.Connection:
         url = self.nodes.running[place].pg_url.rpartition("/")[0] + "/shared"
@@ -52,8 +53,8 @@ class Shared:
         return int(leader)
 
     def _write(self, place: int, number: int) -> bool:
-        """Its point is an hour of its own, so that all locations get some."""
-        line = f"n v={number} {START_NS + number * HOUR_NS}"
+        """Its point is an hour of its own, so that all locations get some, or ``step_ns``."""
+        line = f"n v={number} {START_NS + number * self.step_ns}"
         status, _ = self.nodes.running[place].write(line, "db=shared")
         return status == 204
 
