@@ -110,6 +110,10 @@ def test_points_of_the_future_keep_slots_from_beginning(
     assert counts(connection) == (1, 1)
     connection.execute("INSERT INTO hot VALUES (%s, 'a', 2)", (NOW + timedelta(days=2),))
     connection.execute("DELETE FROM hot")
+    with pytest.raises(psycopg.Error, match="had some that are still on disk: slots hold") as caught:
+        connection.execute("ALTER TABLE hot SET (slots = 8)")
+    assert caught.value.sqlstate == "55000"
+    connection.execute("VACUUM hot")
     connection.execute("ALTER TABLE hot SET (slots = 8)")
     assert [each.bits for each in series(server).slots] == [3]
 
@@ -171,6 +175,7 @@ def test_who_writes_meanwhile_loses_nothing(server: Server, connection: psycopg.
             connection.execute("ALTER TABLE hot SET (slots = 32)")
         except psycopg.errors.ObjectNotInPrerequisiteState:
             connection.execute("DELETE FROM hot WHERE host LIKE '1-%'")
+            connection.execute("VACUUM hot")
     stop.set()
     for thread in threads:
         thread.join()

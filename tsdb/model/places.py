@@ -36,7 +36,7 @@ _S8, _OCTET, _OCTETS, _ONE = np.uint64(8), np.uint64(0xFF), np.uint64(32), np.ui
 
 class Places:
     """The places of one series' points. Any thread may ask. ``state``, ``begins`` and ``bits`` are for kernels that ask
-    for single ones (``place_at``): the hash's state, and the slots from the bucket at which each number of them begins.
+    for single ones (``place_of``): the hash's state, and the slots from the bucket at which each number of them begins.
     """
 
     def __init__(self, database: int, series: int, slots: tuple[Slots, ...] = ()) -> None:

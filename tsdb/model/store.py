@@ -230,7 +230,7 @@ class TagIn:
 @dataclass(frozen=True, slots=True)
 class RangeDeletion:
     """DELETE by time and tags alone: one tombstone per location in range. ``tags`` are conjuncts. ``if_empty``: it is
-    refused if there is any point in range, so that in each location it says where there was none."""
+    refused if there is a version of a point in range, hidden ones too: each location says where none is."""
 
     series: Series
     range: TimeRange = TimeRange()

@@ -29,15 +29,16 @@ def settle(store: Store, wish: SetSlots) -> None:
     span = TimeRange(wish.from_bucket * BUCKET_NS, NS_MAX)
     try:
         store.commit([RangeDeletion(series, span, if_empty=True)]).result()
-    except (ObjectNotInPrerequisiteState, StatementCompletionUnknown):
+    except (ObjectNotInPrerequisiteState, StatementCompletionUnknown) as error:
         # Of several nodes some may have done it, and then it is not told as what it was refused for.
         first = _first(store, series, span)
-        if first is None:
+        if first is None and isinstance(error, StatementCompletionUnknown):
             raise
         store.change(SettleSlots(wish.database, wish.series, wish.from_bucket, dropped=True))
+        why = error.message if first is None else f'"{series.name}" has points from {instant_text(first)} on'
         raise ObjectNotInPrerequisiteState(
-            f'"{series.name}" has points from {instant_text(first)} on, and slots hold from a time on with none',
-            hint="Delete points of the future, or try again when their time has passed.",
+            f"{why}: slots hold from a time on at which there never were any",
+            hint="Try again when their time has passed; of points that were deleted, after VACUUM at all nodes.",
         ) from None
     try:
         store.change(SettleSlots(wish.database, wish.series, wish.from_bucket))

@@ -19,7 +19,7 @@ from tsdb.errors import (
 from tsdb.model.places import places_in
 from tsdb.model.points import Points
 from tsdb.model.schema import Series
-from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest
+from tsdb.model.store import RangeDeletion
 from tsdb.model.time import BUCKET_NS, instant_text
 from tsdb.storage.append import Append, Step, Write
 from tsdb.storage.producers import scoped
@@ -139,15 +139,17 @@ def _check_slots(shard: Shard, write: Write) -> None:
 
 
 def check_empty(shard: Shard, ranges: Iterable[RangeDeletion]) -> None:
-    """Raises ObjectNotInPrerequisiteState for the first range with a point."""
+    """Raises ObjectNotInPrerequisiteState for a range in which there may be versions of points, hidden ones as well:
+    what hides them may know them by the place that they have had."""
+    version = shard.version
     for each in ranges:
-        request = ScanRequest(each.series, (TIME_NS,), each.range)
-        for piece in shard.view().pieces(request):
-            assert piece.times is not None
-            if piece.rows:
-                raise ObjectNotInPrerequisiteState(
-                    f'"{each.series.name}" has points from {instant_text(int(piece.times.min()))} on'
-                )
+        number, low, high = each.series.number, each.range.low, each.range.high
+        blocks = version.blocks.get(number)
+        is_met = blocks is not None and bool(((blocks.max_time >= low) & (blocks.min_time < high)).any())
+        if is_met or any(run.max_time >= low and run.min_time < high for run in version.runs(number)):
+            raise ObjectNotInPrerequisiteState(
+                f'"{each.series.name}" has points from {instant_text(low)} on, or had some that are still on disk'
+            )
 
 
 def _check_tagsets(shard: Shard, points: Points, series: Series) -> None:
