@@ -16,7 +16,6 @@ from tsdb.model.places import places_in
 from tsdb.model.schema import Series, SetSlots, SettleSlots
 from tsdb.model.time import BUCKET_NS, NS_PER_SECOND
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 MADE = "CREATE TABLE {} (time timestamptz, host text TAG, v float8, PRIMARY KEY (host, time))"
 
 
@@ -49,6 +48,10 @@ def options(connection: psycopg.Connection, name: str = "hot") -> list[str]:
     return row[0] or []
 
 
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def bucket_of(instant: datetime) -> int:
     return int(instant.timestamp()) * NS_PER_SECOND // BUCKET_NS
 
@@ -72,13 +75,14 @@ def test_a_new_table_has_its_slots_from_the_first_point_on(server: Server, conne
 
 
 def test_slots_begin_later_than_all_points(server: Server, connection: psycopg.Connection, hot: str) -> None:
-    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1)", (NOW,))
+    before = now()
+    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1)", (before,))
     connection.execute("ALTER TABLE hot SET (slots = 8)")
     (made,) = series(server).slots
     assert made.settled
     assert made.bits == 3
-    assert made.from_bucket in range(bucket_of(NOW) + BUCKETS_AHEAD, bucket_of(NOW) + BUCKETS_AHEAD + 2)
-    later = [NOW + timedelta(minutes=30, seconds=i) for i in range(100)]
+    assert bucket_of(before) + BUCKETS_AHEAD <= made.from_bucket <= bucket_of(now()) + BUCKETS_AHEAD
+    later = [now() + timedelta(minutes=30, seconds=i) for i in range(100)]
     with connection.cursor() as cursor:
         cursor.executemany("INSERT INTO hot VALUES (%s, 'a', %s)", [(at, i) for i, at in enumerate(later)])
         # The same points again: each has its versions in one place, so they merge.
@@ -102,13 +106,13 @@ def test_slots_that_are_there_are_not_set_again(server: Server, connection: psyc
 def test_points_of_the_future_keep_slots_from_beginning(
     server: Server, connection: psycopg.Connection, hot: str
 ) -> None:
-    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1)", (NOW + timedelta(days=1),))
+    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1)", (now() + timedelta(days=1),))
     with pytest.raises(psycopg.Error, match='"hot" has points from') as caught:
         connection.execute("ALTER TABLE hot SET (slots = 8)")
     assert caught.value.sqlstate == "55000"
     assert series(server).slots == (), "the wish is gone"
     assert counts(connection) == (1, 1)
-    connection.execute("INSERT INTO hot VALUES (%s, 'a', 2)", (NOW + timedelta(days=2),))
+    connection.execute("INSERT INTO hot VALUES (%s, 'a', 2)", (now() + timedelta(days=2),))
     connection.execute("DELETE FROM hot")
     with pytest.raises(psycopg.Error, match="had some that are still on disk: slots hold") as caught:
         connection.execute("ALTER TABLE hot SET (slots = 8)")
@@ -121,15 +125,15 @@ def test_points_of_the_future_keep_slots_from_beginning(
 def test_until_slots_are_settled_nothing_is_written_to_their_buckets(
     server: Server, connection: psycopg.Connection, hot: str
 ) -> None:
-    begin = bucket_of(NOW) + 10
+    begin = bucket_of(now()) + 10
     server.node.change(SetSlots("tsdb", "hot", 8, begin))
     first = datetime.fromtimestamp(begin * 300, UTC)
     connection.execute("INSERT INTO hot VALUES (%s, 'a', 1)", (first - timedelta(microseconds=1),))
     with pytest.raises(psycopg.Error, match='slots of "hot" are being changed') as caught:
-        connection.execute("INSERT INTO hot VALUES (%s, 'a', 1), (%s, 'a', 1)", (NOW, first))
+        connection.execute("INSERT INTO hot VALUES (%s, 'a', 1), (%s, 'a', 1)", (now(), first))
     assert caught.value.sqlstate == "57P03"
     server.node.change(SettleSlots("tsdb", "hot", begin))
-    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1), (%s, 'a', 1)", (NOW, first))
+    connection.execute("INSERT INTO hot VALUES (%s, 'a', 1), (%s, 'a', 1)", (now(), first))
     assert counts(connection) == (3, 3)
 
 
@@ -151,7 +155,7 @@ def test_a_table_without_a_time_has_no_slots(connection: psycopg.Connection) -> 
 
 def test_who_writes_meanwhile_loses_nothing(server: Server, connection: psycopg.Connection, hot: str) -> None:
     """Writers of the present and of the near future, the bucket in which slots begin among it, at the change."""
-    begin = bucket_of(NOW) + BUCKETS_AHEAD
+    begin = bucket_of(now()) + BUCKETS_AHEAD
     written: list[list[int]] = [[], []]
     stop = threading.Event()
 
