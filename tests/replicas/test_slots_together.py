@@ -17,6 +17,7 @@ from tests.replicas.test_arcs_together import Spreading, cluster, spread
 from tsdb.cluster.metadata.commands import SetGoals
 from tsdb.cluster.metadata.records import goal_number
 from tsdb.cluster.node import Node
+from tsdb.cluster.routing import router
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
 from tsdb.model.places import places_in
 from tsdb.model.schema import Catalog, SchemaChange, SetSlots
@@ -112,7 +113,11 @@ def refused(cluster: Spreading, leader: int, begin: int) -> int:
     return begin
 
 
-def test_slots_are_settled_while_all_nodes_write_and_leads_move(cluster: Spreading) -> None:
+def test_slots_are_settled_while_all_nodes_write_and_leads_move(
+    cluster: Spreading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is refused is tried again by the node that was asked; here by its client.
+    monkeypatch.setattr(router, "WAIT_S", 0.5)
     expected, begin = spread(cluster), START // BUCKET_NS + 600
     for leader in (1, 2, 3, 4):
         begin = refused(cluster, leader, begin) + 1
@@ -125,7 +130,7 @@ def test_slots_are_settled_while_all_nodes_write_and_leads_move(cluster: Spreadi
         turn(cluster)
         begin = settled(cluster, writers)
         marks = [len(each.done) for each in writers]
-        until(lambda: all(len(each.done) > mark + 300 for each, mark in zip(writers, marks, strict=True)))
+        until(lambda: all(len(each.done) > mark + 60 for each, mark in zip(writers, marks, strict=True)))
     finally:
         for each in writers:
             each.stopping.set()
