@@ -20,6 +20,8 @@ times = (
     | st.integers(-9 * BUCKET_NS, 9 * BUCKET_NS)
     | st.sampled_from([NS_MIN, NS_MIN + 1, NS_MAX, -1, 0, BUCKET_NS - 1, BUCKET_NS])
 )
+# So many that which of them has a point says the first 16 bits of its place.
+FINE = equal_locations(1, 2**16)
 
 
 @st.composite
@@ -46,8 +48,8 @@ def place(database: int, series: int, slots: tuple[Slots, ...], time: int) -> in
 def test_a_point_lies_where_the_hash_of_its_slot_says(
     database: int, series: int, slots: tuple[Slots, ...], given_: list[int]
 ) -> None:
-    found = places_of(database, series, slots).of(np.array(given_, np.int64))
-    assert found.tolist() == [place(database, series, slots, time) for time in given_]
+    found = places_of(database, series, slots).indexes(FINE, np.array(given_, np.int64))
+    assert found.tolist() == [place(database, series, slots, time) >> 48 for time in given_]
 
 
 @given(some_slots(), st.integers(1, 33), st.lists(times, max_size=200))
@@ -93,22 +95,24 @@ def test_a_range_meets_the_locations_of_slots_that_are_wished_for_and_of_those_b
 
 def test_points_of_a_second_stay_together_and_seconds_do_not() -> None:
     places = places_of(1, 2, (Slots(0, 5),))
-    second = places.of(np.arange(0, NS_PER_SECOND, NS_PER_SECOND // 10))
+    second = places.indexes(FINE, np.arange(0, NS_PER_SECOND, NS_PER_SECOND // 10))
     assert len(set(second.tolist())) == 1
-    bucket = places.of(np.arange(0, BUCKET_NS, NS_PER_SECOND))
+    bucket = places.indexes(FINE, np.arange(0, BUCKET_NS, NS_PER_SECOND))
     assert len(set(bucket.tolist())) == 32
 
 
 def test_without_slots_a_place_is_the_hash_of_the_bucket() -> None:
     """Points are found again by it: that is part of the format."""
     expected = mmh3.hash64(bytes(7) + b"\x01" + bytes(7) + b"\x02" + bytes(16), signed=False)[0]
-    assert places_of(1, 2).of(np.zeros(1, np.int64)).tolist() == [expected]
+    assert bucket_hash(1, 2, 0) == expected
+    assert places_of(1, 2).indexes(FINE, np.zeros(1, np.int64)).tolist() == [expected >> 48]
 
 
 def test_a_place_in_a_slot_never_changes() -> None:
     """Points are found again by it: these values are part of the format."""
-    found = places_of(1, 2, (Slots(0, 3),)).of(np.arange(4, dtype=np.int64) * NS_PER_SECOND)
-    assert found.tolist() == GOLDEN
+    slots, seconds = (Slots(0, 3),), np.arange(4, dtype=np.int64) * NS_PER_SECOND
+    assert [place(1, 2, slots, second) for second in seconds.tolist()] == GOLDEN
+    assert places_of(1, 2, slots).indexes(FINE, seconds).tolist() == [each >> 48 for each in GOLDEN]
 
 
 GOLDEN = [589564750816831271, 798163321782312173, 4428965454013555734, 5930191342530864218]

@@ -54,12 +54,6 @@ class Places:
             np.array(widest, np.int64),
         )
 
-    def of(self, times: Int64s) -> UInt64s:
-        """The place of each point, by its time in ns."""
-        found = np.empty(len(times), np.uint64)
-        _hash(times, self.state, self.begins, self.bits, found)
-        return found
-
     def indexes(self, locations: Sequence[Location], times: Int64s) -> Int32s:
         """Which of the locations, which cover the ring in order without a gap, has each point."""
         found = np.empty(len(times), np.int32)
@@ -179,25 +173,23 @@ def ends_of(time: int, step: int) -> tuple[int, int]:
     return first, time + rest if time <= NS_MAX - rest else NS_MAX
 
 
-@kernel
-def _hash(times: Int64s, state: UInt64s, begins: Int64s, bits: Int64s, found: UInt64s) -> None:
-    begin, end, place = 1, 0, np.uint64(0)
-    for i in range(len(times)):
-        time = times[i]
-        if time < begin or time > end:
-            bucket = time // BUCKET_NS
-            cut = bits_of(bucket, begins, bits)
-            if cut:
-                begin, end = ends_of(time, NS_PER_SECOND)
-                place = place_of(bucket, slot_of(time, cut), state)
-            else:
-                begin, end = ends_of(time, BUCKET_NS)
-                place = place_of(bucket, 0, state)
-        found[i] = place
+@borrowing
+def cell_of(time: int, begins: Int64s, bits: Int64s) -> tuple[int, int, int, int, int]:
+    """What a time has its place with: its bucket, or a second of it. The bucket, the slot, into how many the bucket is
+    cut, as a power of two, and the first and the last ns of the cell."""
+    bucket = time // BUCKET_NS
+    cut = bits_of(bucket, begins, bits)
+    # Two calls: a step that the compiler knows needs no division.
+    if cut:
+        first, last = ends_of(time, NS_PER_SECOND)
+        return bucket, slot_of(time, cut), cut, first, last
+    first, last = ends_of(time, BUCKET_NS)
+    return bucket, 0, cut, first, last
 
 
 @borrowing
-def _index(place: np.uint64, lows: UInt64s) -> int:
+def index_of(place: np.uint64, lows: UInt64s) -> int:
+    """Which of the parts of the ring that begin at ``lows``, rising from 0, has a place."""
     low, high = 0, len(lows)
     while high - low > 1:
         middle = (low + high) // 2
@@ -214,15 +206,8 @@ def _locate(times: Int64s, state: UInt64s, begins: Int64s, bits: Int64s, lows: U
     for i in range(len(times)):
         time = times[i]
         if time < begin or time > end:
-            bucket = time // BUCKET_NS
-            cut = bits_of(bucket, begins, bits)
-            slot = 0
-            if cut:
-                begin, end = ends_of(time, NS_PER_SECOND)
-                slot = slot_of(time, cut)
-            else:
-                begin, end = ends_of(time, BUCKET_NS)
-            at = _index(place_of(bucket, slot, state), lows)
+            bucket, slot, _, begin, end = cell_of(time, begins, bits)
+            at = index_of(place_of(bucket, slot, state), lows)
         found[i] = at
 
 
@@ -233,7 +218,7 @@ def _meet(
     missing = len(wanted)
     for bucket in range(first, last + 1):
         for slot in range(1 << bits_of(bucket, begins, bits)):
-            at = _index(place_of(bucket, slot, state), lows)
+            at = index_of(place_of(bucket, slot, state), lows)
             if not wanted[at]:
                 wanted[at] = True
                 missing -= 1

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.kernels import borrowing, inlined, kernel
-from tsdb.model.places import bits_of, ends_of, place_of, places_of, slot_of
+from tsdb.model.places import bits_of, cell_of, ends_of, place_of, places_of, slot_of
 from tsdb.model.ring import Intervals, Slots
 from tsdb.model.time import BUCKET_NS, NS_MIN, NS_PER_SECOND
 from tsdb.storage.selection import Selection
@@ -126,9 +126,8 @@ def _is_within(place: np.uint64, intervals: UInt64s) -> bool:
 def _is_time_wanted(
     time: int, state: UInt64s, begins: Int64s, bits: Int64s, intervals: UInt64s, known: Int64s
 ) -> bool:  # fmt: skip
-    bucket = time // BUCKET_NS
-    cut = bits_of(bucket, begins, bits)
-    return _is_wanted(bucket, slot_of(time, cut) if cut else 0, cut, state, intervals, known)
+    bucket, slot, cut, _, _ = cell_of(time, begins, bits)
+    return _is_wanted(bucket, slot, cut, state, intervals, known)
 
 
 @borrowing
@@ -174,14 +173,8 @@ def _mark(
     for i in range(len(times)):
         time = times[i]
         if time < begin or time > end:
-            bucket = time // BUCKET_NS
-            cut = bits_of(bucket, begins, bits)
-            if cut:
-                begin, end = ends_of(time, NS_PER_SECOND)
-                wanted = _is_wanted(bucket, slot_of(time, cut), cut, state, intervals, known)
-            else:
-                begin, end = ends_of(time, BUCKET_NS)
-                wanted = _is_wanted(bucket, 0, 0, state, intervals, known)
+            bucket, slot, cut, begin, end = cell_of(time, begins, bits)
+            wanted = _is_wanted(bucket, slot, cut, state, intervals, known)
         keep[i] = wanted
 
 

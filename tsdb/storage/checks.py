@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from tsdb.errors import (
     CannotConnectNow,
     ConfigurationLimitExceeded,
@@ -130,8 +132,8 @@ def _check_slots(shard: Shard, write: Write) -> None:
                     f"{instant_text(begin * BUCKET_NS)} on are not taken",
                     hint="Send the same again in a moment.",
                 )
-            places = places_in(database, points.series.number).of(times)
-            if ((places < part.location.low) | (places > part.location.high - 1)).any():
+            at = places_in(database, points.series.number).indexes(database.locations, times)
+            if any(database.locations[each].number != part.location.number for each in np.unique(at).tolist()):
                 raise CannotConnectNow(
                     f'slots of "{points.series.name}" were changed while it was written to',
                     hint="Send the same again.",

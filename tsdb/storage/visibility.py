@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tsdb.kernels import borrowing, kernel, readonly
-from tsdb.model.places import bits_of, ends_of, place_of, places_of, slot_of
+from tsdb.kernels import kernel, readonly
+from tsdb.model.places import bits_of, cell_of, index_of, place_of, places_of
 from tsdb.model.ring import RING_SIZE
 from tsdb.model.schema import Series
-from tsdb.model.time import BUCKET_NS, NS_PER_SECOND
+from tsdb.model.time import BUCKET_NS
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.rules import RangeRule, Rules
@@ -147,18 +147,6 @@ def _limits(intervals: Sequence[tuple[int, int, int]]) -> tuple[UInt64s, Int64s]
     return edges, limits
 
 
-@borrowing
-def _limit_at(place: np.uint64, edges: UInt64s, limits: Int64s) -> int:
-    low, high = 0, len(edges)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if edges[middle] <= place:
-            low = middle
-        else:
-            high = middle
-    return int(limits[low])
-
-
 @kernel
 def _hide(
     rows: npt.NDArray[np.intp], times: Int64s, counters: Int64s, edges: UInt64s, limits: Int64s, state: UInt64s,
@@ -168,10 +156,8 @@ def _hide(
     for i in range(len(rows)):
         time = times[rows[i]]
         if time < begin or time > end:
-            bucket = time // BUCKET_NS
-            cut = bits_of(bucket, begins, bits)
-            begin, end = ends_of(time, NS_PER_SECOND if cut else BUCKET_NS)
-            limit = _limit_at(place_of(bucket, slot_of(time, cut) if cut else 0, state), edges, limits)
+            bucket, slot, _, begin, end = cell_of(time, begins, bits)
+            limit = limits[index_of(place_of(bucket, slot, state), edges)]
         hidden[rows[i]] = counters[rows[i]] < limit
 
 
@@ -182,7 +168,7 @@ def _are_above(
     """Whether the limit of all places of some buckets is above a counter."""
     for bucket in range(first, last + 1):
         for slot in range(1 << bits_of(bucket, begins, bits)):
-            if _limit_at(place_of(bucket, slot, state), edges, limits) <= counter:
+            if limits[index_of(place_of(bucket, slot, state), edges)] <= counter:
                 return False
     return True
 

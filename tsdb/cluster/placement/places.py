@@ -9,16 +9,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
-import numpy as np
-import numpy.typing as npt
-
 from tsdb.cluster.metadata.records import Interval, Ring, RingMap
 from tsdb.model.ring import bucket_hash
-
-Int64s = npt.NDArray[np.int64]
-
-_MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
-_SHIFT = np.uint64(33)
 
 
 def map_at(ring: Ring, bucket: int) -> RingMap:
