@@ -65,6 +65,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     servers = Servers(tmp_path_factory.mktemp("logins"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TSDB_ADMIN_PASSWORD", SECRET)
+        patch.setattr("tsdb.cluster.group.readiness.LASTS_S", 0.5)
         try:
             servers.start(1)
             servers.start(2, join=1)
@@ -109,11 +110,14 @@ def test_a_role_of_another_node_is_nobody_else_where_no_password_is_asked_for(th
                 assert row == (False,)
 
 
-def test_without_a_leader_a_node_lets_in_whom_it_knows(three: Servers) -> None:
+def test_without_a_leader_a_node_lets_in_whom_it_knows_and_a_balancer_sends_nobody(three: Servers) -> None:
+    until(lambda: three.status(2, "/ready") == 200)
     with three.connect(1, "tsdb", SECRET) as admin:
         admin.execute("CREATE ROLE known LOGIN PASSWORD 'first'")
     three.connect(2, "known", "first").close()
     for place in (1, 3):
         three.stop(place)
+    until(lambda: three.status(2, "/ready") == 503)
+    assert three.status(2, "/ready?read_level=any") == 200
     with three.connect(2, "known", "first") as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("known",)

@@ -329,14 +329,22 @@ def _keyless(name: str) -> list[Any]:
     return [CreateDatabase("d"), CreateSeries("d", name, columns, keyed=False)]
 
 
-def test_ready_is_503_until_the_kernels_are_compiled(client: Client) -> None:
+def test_ready_is_503_while_something_is_in_the_way_and_says_what(client: Client) -> None:
     assert client.request("GET", "/ready").status_code == 200
-    app = create_app(client.node, ManualClock(NOW), ThreadPoolExecutor(1), HttpOptions(), ready=lambda: False)
 
-    async def ask(path: str) -> int:
+    def obstacle(only_reads: bool) -> str | None:
+        return None if only_reads else "it is night"
+
+    app = create_app(client.node, ManualClock(NOW), ThreadPoolExecutor(1), HttpOptions(), obstacle=obstacle)
+
+    async def ask(path: str) -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            return (await http.get(path)).status_code
+            return await http.get(path)
 
-    assert asyncio.run(ask("/ready")) == 503
-    assert asyncio.run(ask("/health")) == 200
+    for path in ("/ready", "/ready?read_level=linearizable"):
+        answer = asyncio.run(ask(path))
+        assert (answer.status_code, answer.json()["message"]) == (503, "serving, but it is night")
+    assert asyncio.run(ask("/ready?read_level=any")).status_code == 200
+    assert asyncio.run(ask("/ready?read_level=bounded")).status_code == 400
+    assert asyncio.run(ask("/health")).status_code == 200

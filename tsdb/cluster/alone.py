@@ -73,6 +73,10 @@ class Alone:
     def wait_readable(self, seconds: float | None = None) -> None:
         """There is nobody else."""
 
+    @property
+    def obstacle(self) -> None:
+        """There is nobody who would do better."""
+
     def watch(self, told: Told) -> None:
         self._told.append(told)
 

@@ -100,6 +100,11 @@ class RaftDriver:
         return self._node.status
 
     @property
+    def has_leader(self) -> bool:
+        """Whether this member follows somebody whom it hears, or leads and is heard by a majority."""
+        return self._node.has_leader
+
+    @property
     def applied(self) -> int:
         """The index that the state machine has come to."""
         return self._store.applied

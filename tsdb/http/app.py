@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeAlias
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -42,6 +43,10 @@ log = logging.getLogger(__name__)
 
 MAX_QUERY_BODY_BYTES = 1024 * 1024
 MAX_QUERY_FIELDS = 100
+READY_LEVELS = ("linearizable", "any")
+
+Obstacle: TypeAlias = Callable[[bool], str | None]
+"""Why clients are better sent to another node: all of them, or (True) those that only read what this one has."""
 
 
 class _Endpoints:
@@ -51,12 +56,12 @@ class _Endpoints:
         pool: ThreadPoolExecutor,
         options: HttpOptions,
         metrics: Metrics,
-        ready: Callable[[], bool],
+        obstacle: Obstacle,
         authentication: Authentication,
         budget: Budget,
     ) -> None:
         self._authentication = authentication
-        self._is_ready = ready
+        self._obstacle = obstacle
         self._store = store
         self._pool = pool
         self._options = options
@@ -135,10 +140,14 @@ class _Endpoints:
         return JSONResponse(body, headers=probe_headers())
 
     async def ready(self, request: Request) -> Response:
-        """503 while the kernels are compiled, which a new machine does once: requests are served, but slowly."""
-        if self._is_ready():
+        """503 while clients are better sent to another node; requests are served nevertheless, as far as it goes."""
+        level = request.query_params.get("read_level", READY_LEVELS[0])
+        if level not in READY_LEVELS:
+            return response(exception_reply(None, BadRequest(f"read_level is {' or '.join(READY_LEVELS)} here")))
+        found = self._obstacle(level == "any")
+        if found is None:
             return await self.health(request)
-        body = {"name": "tsdb", "message": "serving; kernels are being compiled", "status": "fail"}
+        body = {"name": "tsdb", "message": f"serving, but {found}", "status": "fail"}
         return JSONResponse(body, status_code=503, headers={**probe_headers(), "Retry-After": "5"})
 
     async def metrics(self, request: Request) -> Response:
@@ -229,19 +238,19 @@ def create_app(
     pool: ThreadPoolExecutor,
     options: HttpOptions,
     gauges: Gauges = dict,
-    ready: Callable[[], bool] = lambda: True,
+    obstacle: Obstacle = lambda only_reads: None,
     rules: Access | None = None,
 ) -> Front:
     """The HTTP application over ``store``.
 
-    Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``ready`` says whether requests are quick by now;
-    ``rules`` who must say who it is.
+    Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``obstacle`` says what speaks against /ready; ``rules``
+    who must say who it is.
     """
     metrics = Metrics(gauges)
     rules = rules or Access()
     authentication = Authentication(store, clock, pool, rules)
     budget = Budget(options.bodies_bytes_max)
-    endpoints = _Endpoints(store, pool, options, metrics, ready, authentication, budget)
+    endpoints = _Endpoints(store, pool, options, metrics, obstacle, authentication, budget)
     writes = Writes(store, clock, pool, options, metrics, authentication, budget)
 
     def open_to(host: str) -> bool:

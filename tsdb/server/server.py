@@ -154,7 +154,7 @@ class Server:
             self._write_pool,
             self._http_options(),
             self._gauges,
-            ready=self.warm.done,
+            obstacle=self.obstacle,
             rules=self._rules,
         )
         await self._web.start(app, settings.shutdown_timeout, certificates.https if certificates is not None else None)
@@ -240,6 +240,15 @@ class Server:
             **self._node.engine.metrics(),
             **self._node.agreement.gauges(),
         }
+
+    def obstacle(self, only_reads: bool) -> str | None:
+        """Why clients, or those that only read what is here, are better sent to another node."""
+        if self._stopping.is_set():
+            return "the server is stopping"
+        if not self.warm.done():
+            # A new machine does that once, and requests are slow meanwhile.
+            return "kernels are being compiled"
+        return None if only_reads or self._node is None else self._node.agreement.obstacle
 
     async def _keep_certificate(self, certificates: Certificates) -> None:
         """Use a new certificate when its files change."""

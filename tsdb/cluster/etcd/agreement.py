@@ -164,6 +164,10 @@ class EtcdAgreement:
             with self._turn(seconds):
                 self._catch_up()
 
+    @property
+    def obstacle(self) -> None:
+        """Points are written and read without etcd, and nodes do not reach each other."""
+
     def watch(self, told: Told) -> None:
         self._replica.watch(told)
 

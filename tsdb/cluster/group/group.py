@@ -23,6 +23,7 @@ from tsdb.cluster.group.desk import Desk
 from tsdb.cluster.group.handing_over import FullDisk, give_when_drained, hand_over
 from tsdb.cluster.group.joining import CLUSTER, Place, check_meant, come_in, member_of
 from tsdb.cluster.group.proposer import Proposer
+from tsdb.cluster.group.readiness import Readiness, obstacle_of
 from tsdb.cluster.group.removed import check_not_removed, removal
 from tsdb.cluster.group.supervisor import Supervisor
 from tsdb.cluster.group.switch import Switch
@@ -57,6 +58,7 @@ LOOK_S = 0.25
 MOVE_S = 1.0
 INTRODUCE_S = 1.0
 LISTEN_S = 2.0
+READY_S = 0.5
 
 
 class Group:
@@ -91,6 +93,7 @@ class Group:
         )  # fmt: skip
         self.supervisor = Supervisor(self.driver, place.lost_s, place.lost_node_s, self.answers)
         life = f"node-{self.identity.node}-{secrets.token_hex(8)}"
+        self._readiness = Readiness()
         self._proposer = Proposer(self, self._clock, life, lambda: self.state, place.patience_s)
         self._desk = Desk(self)
         me = Identity(self.identity.cluster, self.identity.node, self.identity.uuid, tls.name)
@@ -142,6 +145,7 @@ class Group:
                 self._move(),
                 self._introduce(),
                 self._listen(),
+                self._know_whether_ready(),
             )
         ]
         if self.driver.status.configuration.all_voters() == [self.identity.node]:
@@ -221,6 +225,13 @@ class Group:
             if said is not None:
                 self._leave(said)
                 return
+
+    async def _know_whether_ready(self) -> None:
+        while True:
+            now = self._loop.time()
+            found = obstacle_of(self.state, has_leader=self.driver.has_leader, answers=self.answers)
+            self._readiness.look(found, now)
+            await asyncio.sleep(READY_S)
 
     def _clean_up(self) -> None:
         left = tuple(leftovers(self._engine.catalog, made_by(self.identity.node)))
@@ -376,6 +387,10 @@ class Group:
                 "node could reach",
                 hint="More than half of its voting nodes must run and reach each other: tsdb cluster status.",
             ) from None
+
+    @property
+    def obstacle(self) -> str | None:
+        return self._readiness.obstacle
 
     def watch(self, told: Told) -> None:
         self._told_of.append(told)

@@ -129,6 +129,12 @@ class Agreement(Protocol):
         """
         ...
 
+    @property
+    def obstacle(self) -> str | None:
+        """Why clients are better sent to another node, for writes and for queries at the default level. Known at
+        once, and at any time."""
+        ...
+
     def watch(self, told: Told) -> None:
         """Have ``told`` called for each command that is applied from now on, in the thread that applies them and before
         a new schema is visible. It must not wait and must not raise.

@@ -62,6 +62,13 @@ class Node:
         self._on_advance: list[Message | Stored | Applied] = []
         self._waits_for_advance = False
 
+    @property
+    def has_leader(self) -> bool:
+        """Whether somebody leads who was heard of late; of who leads itself, whether a majority answered of late."""
+        raft = self._raft
+        leads = raft.role is Role.LEADER
+        return leads or (raft.leader != NOBODY and raft.heard_elapsed < 2 * raft.settings.election_ticks)
+
     # In
 
     def tick(self) -> None:
