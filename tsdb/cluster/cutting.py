@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tsdb.cluster.led import locations_in_range
+from tsdb.errors import CannotConnectNow
 from tsdb.model.places import places_in
 from tsdb.model.points import Points
 from tsdb.model.ring import Location
@@ -26,8 +27,28 @@ def cut_points(database: Database, batches: Sequence[Points]) -> list[WritePart]
     return [WritePart(location, pieces) for _, (location, pieces) in sorted(found.items())]
 
 
-def cut_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
-    """The parts of a deletion, one for each ring location that may hold what it hides."""
+def cut_deletion(database: Database, deletion: Deletion, only: frozenset[int] | None = None) -> list[DeletePart]:
+    """The parts of a deletion, one for each ring location that may hold what it hides; ``only`` of these, which another
+    node has chosen. Raises CannotConnectNow where that has left out some, not knowing of the series' slots."""
+    parts = _parts_of_deletion(database, deletion)
+    if only is None:
+        return parts
+    chosen = [part for part in parts if part.location.number in only]
+    # What a range has elsewhere was sent there; of keys only those were sent that are here.
+    if len(chosen) < len(parts) and not (isinstance(deletion, RangeDeletion) and _is_whole(database, deletion)):
+        raise CannotConnectNow(
+            f'slots of "{deletion.series.name}" were changed while it was written to', hint="Send the same again."
+        )
+    return chosen
+
+
+def _is_whole(database: Database, deletion: RangeDeletion) -> bool:
+    """Whether all locations that may hold what it hides have been chosen, by slots as they are; an older node does not
+    say by which."""
+    return deletion.slots is None or deletion.slots == database.slots_of(deletion.series.number)
+
+
+def _parts_of_deletion(database: Database, deletion: Deletion) -> list[DeletePart]:
     series = deletion.series.number
     if isinstance(deletion, RangeDeletion):
         low, high, tags = deletion.range.low, deletion.range.high, deletion.tags

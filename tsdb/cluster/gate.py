@@ -107,7 +107,9 @@ class Gate:
 
 
 def _has_all(series: Series, known: Series) -> bool:
-    """Whether all columns are as they were known; it may have more."""
+    """Whether all columns are as they were known, and points in the same places; it may have more columns."""
+    if series.slots != known.slots:
+        return False
     if series.columns == known.columns:
         return True
     columns = {column.number: column for column in series.columns}

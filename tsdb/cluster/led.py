@@ -178,7 +178,7 @@ class _Found:
         known = self._known.get(database.number)
         if known is None or known[0] is not database.locations or len(known[1]) >= FOUND_MAX:
             known = self._known[database.number] = database.locations, {}
-        slots = database.slots_by_number.get(series, ())
+        slots = database.slots_of(series)
         stretch = series, slots, first, last
         found = known[1].get(stretch)
         if found is None:

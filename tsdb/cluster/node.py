@@ -51,7 +51,6 @@ from tsdb.model.store import (
     Compaction,
     Deletion,
     Effect,
-    KeyDeletion,
     Producer,
     RangeDeletion,
     RevertedOp,
@@ -370,14 +369,7 @@ class Node:
         for effect in effects:
             deletion = effect.replaces if isinstance(effect, Write) else effect
             if deletion is not None:
-                cut = cut_deletion(database, deletion)
-                deletes = [part for part in cut if only is None or part.location.number in only]
-                if len(deletes) < len(cut) and isinstance(deletion, KeyDeletion):
-                    # Who sent it knows where each of its keys is, or knew it.
-                    raise CannotConnectNow(
-                        f'slots of "{deletion.series.name}" were changed while it was written to',
-                        hint="Send the same again.",
-                    )
+                deletes = cut_deletion(database, deletion, only)
                 self._check_led(database, deletes)
                 yield delete_step(deletes)
         points = [effect.points for effect in effects if isinstance(effect, Write) and len(effect.points)]

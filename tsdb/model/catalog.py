@@ -212,6 +212,10 @@ class Database:
         """The slots of those series whose buckets are cut, by their number."""
         return {series.number: series.slots for series in self.series.values() if series.slots}
 
+    def slots_of(self, series: int) -> tuple[Slots, ...]:
+        """Those of a series, by its number; () if its buckets are whole."""
+        return self.slots_by_number.get(series, ())
+
     @cached_property
     def type_by_oid(self) -> Mapping[int, SqlType]:
         """The database's own types and their arrays."""

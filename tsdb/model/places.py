@@ -87,7 +87,7 @@ def places_of(database: int, series: int, slots: tuple[Slots, ...] = ()) -> Plac
 
 def places_in(database: Database, series: int) -> Places:
     """Those of a series of a database, by its number, as the database has it now."""
-    return places_of(database.number, series, database.slots_by_number.get(series, ()))
+    return places_of(database.number, series, database.slots_of(series))
 
 
 # --- MurmurHash3 x64 128, as ``tsdb.model.ring.bucket_hash``: of the buckets of one series the first 16 octets are the

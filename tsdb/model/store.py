@@ -21,7 +21,7 @@ from tsdb.model.continuous import Progress, Spans
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
 from tsdb.model.points import Int64s, Points
 from tsdb.model.relations import SequenceState, SqlSequence
-from tsdb.model.ring import Intervals
+from tsdb.model.ring import Intervals, Slots
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series
 from tsdb.model.summaries import CellRequest, Groups, SummaryCells
 from tsdb.model.time import NS_MAX, NS_MIN
@@ -230,12 +230,14 @@ class TagIn:
 @dataclass(frozen=True, slots=True)
 class RangeDeletion:
     """DELETE by time and tags alone: one tombstone per location in range. ``tags`` are conjuncts. ``if_empty``: it is
-    refused if there is a version of a point in range, hidden ones too: each location says where none is."""
+    refused if there is a version of a point in range, hidden ones too: each location says where none is. ``slots``: by
+    which the locations were chosen that it is sent to; None: it is sent to nobody."""
 
     series: Series
     range: TimeRange = TimeRange()
     tags: tuple[TagIn, ...] = ()
     if_empty: bool = False
+    slots: tuple[Slots, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from tsdb.cluster.routing.messages import (
     Reply,
     RunScan,
     SendCopy,
+    SlotsKnown,
     Stored,
     TagValues,
     TakeValues,
@@ -55,7 +56,7 @@ from tsdb.cluster.routing.messages import (
     WantRefresh,
     WriteParts,
 )
-from tsdb.cluster.routing.packing import Unpacking, points_of, producer_of
+from tsdb.cluster.routing.packing import Unpacking, known, points_of, producer_of
 from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import (
@@ -321,7 +322,10 @@ class Answering:
         def begun() -> Scan:
             database, _ = view.catalog.series_by_number[request.series.number]
             locations = [each for each in database.locations if each.number in numbers]
-            return view.scan(self._ring.restricted(request, database, locations))
+            restricted = self._ring.restricted(request, database, locations)
+            if restricted is not request and question.slots is not None:
+                _check_slots(database, request.series, question.slots)
+            return view.scan(restricted)
 
         scan: Scan = await stream.made(self._run(begun))
         stream.token = token = ops_in(looked.seen.token)
@@ -386,6 +390,15 @@ def _freshness(newness: Newness, seen: Seen) -> Freshness:
         raise ProtocolViolation(f"a question of another node has no read level: {newness.level}")
     seen.wrote(newness.seen)
     return Freshness(LEVELS[newness.level], newness.staleness_ns, seen)
+
+
+def _check_slots(database: Database, series: Series, asked: SlotsKnown) -> None:
+    """Raises CannotConnectNow for who may have left out locations, since it does not know of slots by now."""
+    if known(database.slots_of(series.number)) != asked:
+        raise CannotConnectNow(
+            f'slots of "{series.name}" were changed, and the node that asks does not know of it yet',
+            hint="Run the statement again in a moment.",
+        )
 
 
 def _check_acks(acks: int) -> None:

@@ -65,6 +65,10 @@ class WriteParts(msgspec.Struct, frozen=True, array_like=True, tag=1):
     acks: int = QUORUM
 
 
+SlotsKnown: TypeAlias = tuple[tuple[int, int, bool], ...]
+"""A series' slots as who asks knows them, which locations it chose by: the fields of ``Slots``."""
+
+
 class RangeSent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """DELETE by time and tags; (column, values, is one of them the absent tag, negated)."""
 
@@ -73,6 +77,7 @@ class RangeSent(msgspec.Struct, frozen=True, array_like=True, tag=1):
     high: int
     tags: tuple[tuple[int, tuple[str, ...], bool, bool], ...]
     if_empty: bool = False
+    slots: SlotsKnown | None = None
 
 
 class KeysSent(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -162,12 +167,14 @@ class Looks(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunScan(msgspec.Struct, frozen=True, array_like=True, tag=3):
-    """Answered by a stream of ``Part``, and ``Ended``. ``follows``: who has a vote in the locations may answer."""
+    """Answered by a stream of ``Part``, and ``Ended``. ``follows``: who has a vote in the locations may answer.
+    ``slots``: None where it does not matter whether the asked node knows of others."""
 
     looks: Looks
     led: tuple[Led, ...]
     conditions: Conditions
     follows: bool = False
+    slots: SlotsKnown | None = None
 
 
 class TagValues(msgspec.Struct, frozen=True, array_like=True, tag=4):

@@ -11,12 +11,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tsdb.cluster.routing.messages import EffectSent, FreeSent, KeysSent, Numbered, RangeSent
+from tsdb.cluster.routing.messages import EffectSent, FreeSent, KeysSent, Numbered, RangeSent, SlotsKnown
 from tsdb.errors import DataCorrupted, ProtocolViolation, UndefinedTable
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.catalog import Catalog
 from tsdb.model.points import Int64s, Points
-from tsdb.model.ring import RING_SIZE
+from tsdb.model.ring import RING_SIZE, Slots
 from tsdb.model.schema import Series
 from tsdb.model.store import (
     Effect,
@@ -48,6 +48,10 @@ def producer_of(sent: Numbered | None) -> Producer | None:
     return None if sent is None else Producer(sent.producer, sent.batch, sent.digest, sent.session)
 
 
+def known(slots: Sequence[Slots]) -> SlotsKnown:
+    return tuple((each.from_bucket, each.bits, each.settled) for each in slots)
+
+
 # There
 
 
@@ -67,7 +71,8 @@ class Packing:
                 for tag in effect.tags
             )
             span = effect.range
-            self.sent.append(RangeSent(effect.series.number, span.low, span.high, tags, effect.if_empty))
+            slots = None if effect.slots is None else known(effect.slots)
+            self.sent.append(RangeSent(effect.series.number, span.low, span.high, tags, effect.if_empty, slots))
         elif isinstance(effect, KeyDeletion):
             self.sent.append(self._keys(effect))
         else:
@@ -130,7 +135,9 @@ class Unpacking:
                 TagIn(column, frozenset([*values, *([None] if absent else [])]), negated)
                 for column, values, absent, negated in sent.tags
             )
-            return RangeDeletion(self._series(sent.series), TimeRange(sent.low, sent.high), tags, sent.if_empty)
+            slots = None if sent.slots is None else tuple(Slots(*each) for each in sent.slots)
+            span = TimeRange(sent.low, sent.high)
+            return RangeDeletion(self._series(sent.series), span, tags, sent.if_empty, slots)
         if isinstance(sent, KeysSent):
             return self._keys(sent)
         points = self.points(next(self._blobs))

@@ -30,10 +30,12 @@ from tsdb.cluster.routing.messages import (
     Question,
     Reply,
     RunScan,
+    SlotsKnown,
     TagValues,
     Values,
 )
 from tsdb.cluster.routing.moments import RemoteViews, ScatterMoment
+from tsdb.cluster.routing.packing import known
 from tsdb.cluster.routing.remote import RemoteScan
 from tsdb.errors import CannotConnectNow, InternalError
 from tsdb.model.catalog import Catalog
@@ -175,11 +177,18 @@ class ScatterView:
             numbers = tuple(each.number for each in locations)
             batch = self._told(node, TagValues(looks, request.series.number, columns, numbers))[1]
             values = {column: batch.column(at).drop_null() for at, column in enumerate(columns)}
-        question = RunScan(looks, self._ring.led(locations), conditions_of(request, values), self._may_be_old)
+        led, slots = self._ring.led(locations), self._slots(request.series)
+        question = RunScan(looks, led, conditions_of(request, values), self._may_be_old, slots)
         seen = None if self._gate is None else self._gate.seen
         scan = RemoteScan(self._exchange, node, question, statistics, seen)
         scan.start()
         return scan
+
+    def _slots(self, series: Series) -> SlotsKnown | None:
+        """By which the locations are chosen; None where what is read may be as old as that."""
+        found = self.catalog.series_by_number.get(series.number)
+        is_any = self._gate is not None and self._gate.fresh.level is Level.ANY
+        return None if found is None or is_any else known(found[0].slots_of(series.number))
 
     def _looks(self, node: int) -> Looks:
         try:

@@ -57,10 +57,12 @@ def shares_of(
     for effect in effects:
         database = database_of(effect)
         if isinstance(effect, RangeDeletion):
-            for location in in_range(database, effect.series, effect.range):
+            there = in_range(database, effect.series, effect.range)
+            sent = replace(effect, slots=database.slots_of(effect.series.number))
+            for location in there:
                 taking.share(location).locations.add(location.number)
-            for node in {leader_of(at) for at in in_range(database, effect.series, effect.range)}:
-                taking.found[node].effects.append(effect)
+            for node in dict.fromkeys(map(leader_of, there)):
+                taking.found[node].effects.append(sent)
         elif isinstance(effect, KeyDeletion):
             for node, rows in taking.rows(database, effect.series, effect.times).items():
                 taking.found[node].effects.append(_taken_keys(effect, rows))
