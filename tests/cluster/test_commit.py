@@ -12,10 +12,11 @@ import pyarrow as pa
 import pytest
 
 from tests.cluster.setting import SECOND, START, Setting
-from tsdb.cluster.cutting import cut_points
+from tsdb.cluster.cutting import cut_deletion, cut_points
 from tsdb.cluster.node import Node
 from tsdb.errors import CannotConnectNow, FeatureNotSupported, SerializationFailure, UndefinedTable
 from tsdb.model.points import Points
+from tsdb.model.ring import intervals_of
 from tsdb.model.schema import (
     AddColumn,
     ColumnDefinition,
@@ -322,3 +323,31 @@ def test_what_was_cut_before_slots_were_changed_is_not_logged(tmp_path: Path) ->
         assert len(again.parts) > 4
         setting.node.engine.commit([again], []).result()
         assert setting.values() == [*range(40)]
+
+
+def test_what_was_deleted_stays_so_when_slots_give_it_other_places(tmp_path: Path) -> None:
+    """At a node that has not carried the deletion out, though those have that lead; their counters may be lower
+    than those of what was deleted."""
+    with Setting(tmp_path, compaction=False) as setting:
+        begin = START // BUCKET_NS + 1
+        setting.write([*range(100)], start=begin * BUCKET_NS)
+        gone = RangeDeletion(setting.series, TimeRange(begin * BUCKET_NS, (begin + 1) * BUCKET_NS))
+        assert len(cut_deletion(setting.database, gone)) == 1
+        setting.node.delete(setting.database, gone).result(10)
+        setting.write([1000], start=(begin - 1) * BUCKET_NS)
+        counter = setting.node.engine.last_counter + 1_000
+        setting.node.change(SetSlots("tsdb", "cpu", 16, begin), SettleSlots("tsdb", "cpu", begin, counter=counter))
+        assert setting.values() == [1000]
+        for each in setting.database.locations:
+            assert setting.seen(range=gone.range, ring=intervals_of([each])) == []
+        setting.write([*range(100, 140)], start=begin * BUCKET_NS)
+        expected = [1000, *range(100, 140)]
+        assert setting.values() == expected
+        setting.node.flush()
+        assert setting.values() == expected
+        setting.reopen()
+        assert setting.values() == expected
+        setting.node.compact([setting.series], full=True)
+        assert setting.node.engine.view().tombstones(setting.series.number) == ()
+        assert setting.values() == expected
+        assert setting.node.statistics(setting.series).rows == len(expected)

@@ -72,8 +72,12 @@ def test_a_node_that_does_not_know_of_slots_reads_and_deletes_what_is_in_all_of_
     with monkeypatch.context() as parting:
         parted, early = cluster.part(parting), leader.view()
         wish = SetSlots("shared", "cpu", 8, BEGIN)
-        leader.change(wish)
-        slots.settle(leader, wish)
+        third = next(each for each in cluster.nodes.values() if each not in (leader, parted))
+        third.change(wish)
+        before = leader.engine.last_counter
+        slots.settle(third, wish)
+        until(lambda: cluster.series(leader).slots and cluster.series(leader).slots[0].settled)
+        assert before < cluster.series(leader).slots[0].counter <= leader.engine.last_counter
         leader.write(cluster.database(leader), [cluster.points(leader, VALUES, SPAN.low)]).result(30)
         assert cluster.shown(leader) == VALUES
         # Of a statement that began before it is not known of all that it reads now whether that is new enough.

@@ -57,7 +57,7 @@ def settle_slots(draft: Draft, change: SettleSlots) -> None:
     if wish is None or wish.settled or wish.from_bucket != change.from_bucket:
         raise ObjectNotInPrerequisiteState(f'somebody else has changed the slots of "{series.name}"')
     settled = _settled(series)
-    done = settled if change.dropped else (*settled, replace(wish, settled=True))
+    done = settled if change.dropped else (*settled, replace(wish, settled=True, counter=change.counter))
     draft.put_series(database, replace(series, slots=done))
 
 

@@ -214,12 +214,14 @@ class SetSlots:
 @dataclass(frozen=True, slots=True)
 class SettleSlots:
     """Nothing was written to the buckets for which slots were wished: they hold from now on; or the wish is
-    ``dropped``. Raises ObjectNotInPrerequisiteState where nobody wishes for slots from ``from_bucket`` on."""
+    ``dropped``. ``counter`` is none that a later point may have. Raises ObjectNotInPrerequisiteState where nobody
+    wishes for slots from ``from_bucket`` on."""
 
     database: str
     series: str
     from_bucket: int
     dropped: bool = False
+    counter: int = 0
 
 
 @dataclass(frozen=True, slots=True)

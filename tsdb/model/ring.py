@@ -35,11 +35,14 @@ class Location:
 @dataclass(frozen=True, slots=True)
 class Slots:
     """Buckets of a series from ``from_bucket`` on are cut into 2**``bits`` slots, until its next ones. ``settled``
-    False: nothing may be written to these buckets until it is known that nothing was."""
+    False: nothing may be written to these buckets until it is known that nothing was. Versions with a counter up to
+    ``counter`` that lie there were deleted before, and hidden by the place that they had: points come with higher
+    ones."""
 
     from_bucket: int
     bits: int
     settled: bool = True
+    counter: int = 0
 
 
 def equal_locations(first_number: int, count: int) -> tuple[Location, ...]:

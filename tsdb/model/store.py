@@ -315,12 +315,14 @@ class Producer:
 class Written:
     """Durable and visible; what fewer replicas than a majority were asked for may be neither. ``duplicate``: every part
     of this numbered batch was applied before. ``token``: its ops in databases that several nodes have, by which it is
-    seen and confirmed. ``fell_short``: a majority has it, and more were asked for and did not have it in time."""
+    seen and confirmed. ``fell_short``: a majority has it, and more were asked for and did not have it in time.
+    ``counter``: none that it was given is higher (0: not known)."""
 
     points: int
     duplicate: bool = False
     token: Ops = ()
     fell_short: bool = False
+    counter: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def settle(store: Store, wish: SetSlots) -> None:
     series = store.catalog.find(wish.database).find(wish.series)
     span = TimeRange(wish.from_bucket * BUCKET_NS, NS_MAX)
     try:
-        store.commit([RangeDeletion(series, span, if_empty=True)]).result()
+        looked = store.commit([RangeDeletion(series, span, if_empty=True)]).result()
     except (ObjectNotInPrerequisiteState, StatementCompletionUnknown) as error:
         # Of several nodes some may have done it, and then it is not told as what it was refused for.
         first = _first(store, series, span)
@@ -41,10 +41,12 @@ def settle(store: Store, wish: SetSlots) -> None:
             hint="Try again when their time has passed; of points that were deleted, after VACUUM at all nodes.",
         ) from None
     try:
-        store.change(SettleSlots(wish.database, wish.series, wish.from_bucket))
+        store.change(SettleSlots(wish.database, wish.series, wish.from_bucket, counter=looked.counter))
     except ObjectNotInPrerequisiteState:
         found = store.catalog.find(wish.database).find(wish.series)
-        if Slots(wish.from_bucket, wish.slots.bit_length() - 1) not in found.slots:
+        # Somebody else may have settled it, with another counter.
+        settled = [(each.from_bucket, 1 << each.bits) for each in found.slots if each.settled]
+        if (wish.from_bucket, wish.slots) not in settled:
             raise
 
 

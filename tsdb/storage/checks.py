@@ -114,7 +114,8 @@ def _check_write(shard: Shard, write: Write) -> None:
 
 
 def _check_slots(shard: Shard, write: Write) -> None:
-    """Raises CannotConnectNow for points whose slots are being changed, or that were cut as it was before."""
+    """Raises CannotConnectNow for points whose slots are being changed, or that were cut as it was before. The next
+    counters are higher than those of what was deleted where slots hold (``Slots.counter``)."""
     if not write.batches:
         return
     database = shard.version.catalog.databases_by_number[database_of_step(shard, write)]
@@ -132,6 +133,7 @@ def _check_slots(shard: Shard, write: Write) -> None:
                     f"{instant_text(begin * BUCKET_NS)} on are not taken",
                     hint="Send the same again in a moment.",
                 )
+            shard.log.counter = max(shard.log.counter, *(each.counter for each in slots))
             at = places_in(database, points.series.number).indexes(database.locations, times)
             if any(database.locations[each].number != part.location.number for each in np.unique(at).tolist()):
                 raise CannotConnectNow(

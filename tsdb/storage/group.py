@@ -90,7 +90,7 @@ class _Staging:
             else:
                 self._write(step, staged, append.producer)
         if staged.answer is None or len(append.steps) > 1:
-            staged.answer = Written(append.points)
+            staged.answer = Written(append.points, counter=self._shard.log.counter)
         self._staged.append(staged)
 
     def _may_meet(self, points: Points) -> bool:

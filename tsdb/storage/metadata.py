@@ -113,6 +113,13 @@ class _Column(msgspec.Struct, array_like=True):
     comment: str | None = None
 
 
+class _Slots(msgspec.Struct, array_like=True):
+    from_bucket: int
+    bits: int
+    settled: bool
+    counter: int = 0
+
+
 class _Series(msgspec.Struct, array_like=True):
     database: int
     name: str
@@ -133,7 +140,7 @@ class _Series(msgspec.Struct, array_like=True):
     populated: bool = True
     relation: int = 0
     acks: int | None = None
-    slots: list[tuple[int, int, bool]] = []
+    slots: list[_Slots] = []
 
 
 class _Role(msgspec.Struct, array_like=True):
@@ -287,7 +294,7 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
         database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
         packed_grants(s.grants), s.schema, s.key_name, [packed_constraint(c) for c in s.constraints],
         [packed_index(i) for i in s.indexes], s.comment, packed_definition(s.definition), s.populated, s.relation,
-        s.acks, [(each.from_bucket, each.bits, each.settled) for each in s.slots],
+        s.acks, [_Slots(each.from_bucket, each.bits, each.settled, each.counter) for each in s.slots],
     )  # fmt: skip
 
 
@@ -328,7 +335,7 @@ def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
         grants_of(r.grants), r.schema, r.key_name, tuple(constraint_of(c) for c in r.constraints),
         tuple(index_of(i) for i in r.indexes), r.comment,
         None if r.definition is None else definition_of(r.definition), r.populated, r.relation,
-        r.acks, tuple(Slots(*each) for each in r.slots),
+        r.acks, tuple(Slots(each.from_bucket, each.bits, each.settled, each.counter) for each in r.slots),
     )  # fmt: skip
 
 

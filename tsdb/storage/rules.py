@@ -1,6 +1,10 @@
 """What the tombstones of a series come to: few range rules and few levels of hidden keys, kept between scans.
 
 The 32 tombstones of one DELETE have equal time range and tags: they are *one* rule with 32 (interval, counter) pairs.
+
+A tombstone's interval holds for the places that rows had when it was logged. Slots give rows of a time other places,
+and begin where all rows are hidden, and gone where they were led. At a node that has not carried that out yet a rule of
+all places goes on hiding them, for as long as the series has tombstones.
 """
 
 from __future__ import annotations
@@ -13,8 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.ring import RING_SIZE, Slots
 from tsdb.model.schema import Series
 from tsdb.model.store import TagIn
+from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN
 from tsdb.storage.hidden_keys import HiddenKeys, with_stones
 from tsdb.storage.rows import COUNTER_MASK
 from tsdb.storage.tagsets import TagSets
@@ -47,6 +53,7 @@ class Rules:
     levels: tuple[HiddenKeys, ...]
     ranges: tuple[RangeRule, ...]
     holes: Mask
+    slots: tuple[Slots, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -64,7 +71,19 @@ def rules_of(series: Series, stones: Sequence[AnyTombstone], tagsets: TagSets, k
     for stone in stones:
         if isinstance(stone, Tombstone):
             _add(ranges, stone, tagsets)
-    return Rules(stones, keys, levels, tuple(ranges.values()), tagsets.holes)
+    every = (*ranges.values(), *(map(_before_slots, moved_by(series)) if stones else ()))
+    return Rules(stones, keys, levels, every, tagsets.holes, series.slots)
+
+
+def moved_by(series: Series) -> list[Slots]:
+    """The slots that may have given rows of tombstones other places."""
+    return [each for each in series.slots if each.settled and each.counter]
+
+
+def _before_slots(slots: Slots) -> RangeRule:
+    """What was there before slots began is hidden."""
+    low = max(slots.from_bucket * BUCKET_NS, NS_MIN)
+    return RangeRule(low, NS_MAX, None, [(0, RING_SIZE, slots.counter + 1)], slots.counter + 1)
 
 
 class KeptRules:
@@ -81,7 +100,7 @@ class KeptRules:
         # Rules say nothing of tag sets that are forgotten: a view from before then needs others.
         if known is not None and known.holes is not tagsets.holes:
             known = None
-        if known is not None and known.stones is stones:
+        if known is not None and known.stones is stones and known.slots == series.slots:
             return known
         rules = rules_of(series, stones, tagsets, known)
         with self._lock:

@@ -15,7 +15,7 @@ from tsdb.model.ring import Intervals
 from tsdb.model.schema import Catalog, Series
 from tsdb.model.store import SEQUENCE, TIME_NS, Moment, Newest, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.summaries import Groups
-from tsdb.model.time import NS_MIN
+from tsdb.model.time import BUCKET_NS, NS_MIN
 from tsdb.model.uniqueness import comparable, matched
 from tsdb.storage.batches import Output, Piece
 from tsdb.storage.block import BlockReader
@@ -37,7 +37,7 @@ from tsdb.storage.newest.waiting import Waiting
 from tsdb.storage.overlap import Rectangle
 from tsdb.storage.part import BlockPart, RunPart
 from tsdb.storage.rocks import Rocks
-from tsdb.storage.rules import KeptRules, rules_of
+from tsdb.storage.rules import KeptRules, moved_by, rules_of
 from tsdb.storage.scan import SeriesScan
 from tsdb.storage.scan_input import ScanInput
 from tsdb.storage.selection import Int64s, Mask
@@ -156,7 +156,19 @@ class StorageView:
         stones, ring = self.tombstones(request.series.number), request.ring
         if ring is None or any(each.low < high and low < each.high for each in stones for low, high in ring):
             return stones
-        return ()
+        return stones if stones and self._may_have_moved(request.series.number) else ()
+
+    def _may_have_moved(self, number: int) -> bool:
+        """Whether rows that tombstones have hidden by the place that they had before slots may be there still."""
+        version = self.version
+        found, blocks = version.catalog.series_by_number.get(number), version.blocks.get(number, _NO_BLOCKS)
+        for each in () if found is None else moved_by(found[1]):
+            low = each.from_bucket * BUCKET_NS
+            if any(run.max_time >= low and run.min_counter <= each.counter for run in version.runs(number)):
+                return True
+            if bool(((blocks.max_time >= low) & (blocks.low_counter <= each.counter)).any()):
+                return True
+        return False
 
     def _floor(self, number: int) -> int:
         """Retention's, by which the series' older points are gone."""

@@ -565,6 +565,11 @@ class Host:
     # Looking
 
     @property
+    def last_counter(self) -> int:
+        """The highest that points here have or were given."""
+        return self._counters.last
+
+    @property
     def uncommitted_bytes(self) -> int:
         """About how much of the logs is in memory and on no majority."""
         return sum(mine.replica.uncommitted_bytes for mine in self._mine.values())

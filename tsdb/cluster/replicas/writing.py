@@ -123,6 +123,9 @@ class Replicas(Logs, Protocol):
     @property
     def uncommitted_bytes(self) -> int: ...
 
+    @property
+    def last_counter(self) -> int: ...
+
     def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None: ...
 
     def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None: ...
@@ -266,7 +269,8 @@ class Writing:
         if self._future.done():
             pass
         elif error is None:
-            self._future.set_result(Stored(self._points, not self._is_new, merged(*self._ops), self._fell_short))
+            token, counter = merged(*self._ops), self._host.last_counter
+            self._future.set_result(Stored(self._points, not self._is_new, token, self._fell_short, counter))
         else:
             self._future.set_exception(error)
         self._turns.leave(self._turn)

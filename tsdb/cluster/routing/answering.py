@@ -409,7 +409,7 @@ def _check_acks(acks: int) -> None:
 
 def _stored(written: Written, acks: int) -> Stored:
     reached = QUORUM if written.fell_short else acks
-    return Stored(written.points, written.duplicate, written.token, reached)
+    return Stored(written.points, written.duplicate, written.token, reached, written.counter)
 
 
 def _series(catalog: Catalog, number: int) -> Series:

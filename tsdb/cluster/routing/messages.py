@@ -65,7 +65,7 @@ class WriteParts(msgspec.Struct, frozen=True, array_like=True, tag=1):
     acks: int = QUORUM
 
 
-SlotsKnown: TypeAlias = tuple[tuple[int, int, bool], ...]
+SlotsKnown: TypeAlias = tuple[tuple[int, int, bool, int], ...]
 """A series' slots as who asks knows them, which locations it chose by: the fields of ``Slots``."""
 
 
@@ -312,12 +312,13 @@ Question: TypeAlias = (
 
 
 class Stored(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """``acks``: what came about of those that were asked for."""
+    """``acks``: what came about of those that were asked for. ``counter``: none that it was given is higher."""
 
     points: int
     duplicate: bool = False
     token: tuple[SeenOp, ...] = ()
     acks: int = QUORUM
+    counter: int = 0
 
 
 class NotLeader(msgspec.Struct, frozen=True, array_like=True, tag=2):

@@ -49,7 +49,7 @@ def producer_of(sent: Numbered | None) -> Producer | None:
 
 
 def known(slots: Sequence[Slots]) -> SlotsKnown:
-    return tuple((each.from_bucket, each.bits, each.settled) for each in slots)
+    return tuple((each.from_bucket, each.bits, each.settled, each.counter) for each in slots)
 
 
 # There

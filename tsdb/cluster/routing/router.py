@@ -390,6 +390,7 @@ class _Doing:
             bool(written) and all(each.duplicate for each in written),
             merged(*(each.token for each in written)),
             any(_fell_short(each, self.acks, self._replicas) for each in written),
+            max((each.counter for each in written), default=0),
         )
 
 
