@@ -17,6 +17,7 @@ from tsdb.cluster.replicas.mine import Mine
 from tsdb.errors import CannotConnectNow, DivisionByZero, LocationElsewhere
 from tsdb.model.continuous import Progress
 from tsdb.model.schema import Series
+from tsdb.session import continuous
 from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.context import Context
 from tsdb.storage.view import StorageView
@@ -140,3 +141,32 @@ def test_a_refresh_that_is_for_another_node_is_no_failure_here() -> None:
     assert asked == [view]
     assert refreshes.totals()[:2] == (0, 0)
     assert not refreshes.of(view).error
+
+
+@pytest.mark.parametrize(("refused", "waits"), [(2, 10.0), (99, 0.1)], ids=["for a moment", "for long"])
+def test_a_refresh_is_tried_again_while_it_changes_who_looks_after_it(
+    monkeypatch: pytest.MonkeyPatch, refused: int, waits: float
+) -> None:
+    monkeypatch.setattr(continuous, "WAIT_S", waits)
+    monkeypatch.setattr(continuous, "LONGEST_S", 0.01)
+    tries = 0
+
+    def here(_: Series) -> None:
+        raise LocationElsewhere("node 2 has it", hint="")
+
+    def there(_: Series, check: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= refused:
+            raise CannotConnectNow("it is being replicated")
+
+    store = SimpleNamespace(refreshing=here, refresh_elsewhere=there)
+    view, context = cast(Series, SimpleNamespace(identity=VIEW)), Context("d", now_us=0)
+    refresher = Refresher(cast(Any, store), cast(Any, None), Refreshes(), context)
+    if refused == 2:
+        assert refresher.refresh_anywhere(view) == 0
+        assert tries == 3
+    else:
+        with pytest.raises(CannotConnectNow):
+            refresher.refresh_anywhere(view)
+        assert 1 < tries < 99

@@ -121,6 +121,29 @@ class OneThenThree:
             node.catalog.find("d").find("hourly")
         )
 
+    @contextlib.contextmanager
+    def refreshed(self, place: int) -> Iterator[None]:
+        """A client of a node refreshes the view all the time, and is never refused."""
+        stopping, errors = threading.Event(), list[str]()
+
+        def refresh() -> None:
+            with self.connect(place) as connection:
+                connection.execute("SET statement_timeout = '30s'")
+                while not stopping.is_set():
+                    try:
+                        connection.execute("REFRESH MATERIALIZED VIEW hourly")
+                    except psycopg.Error as error:
+                        errors.append(f"{error.sqlstate}: {error}")
+
+        thread = threading.Thread(target=refresh)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join()
+        assert not errors
+
     def refresh_where_it_is_led(self) -> None:
         for place, node in self.nodes.items():
             with contextlib.suppress(TsdbError):
@@ -171,8 +194,9 @@ def test_what_one_node_has_three_have_and_one_again(cluster: OneThenThree) -> No
     cluster.fill()
     before = cluster.answers(1)
     cluster.join(2, 3)
-    cluster.replicate(3)
-    until(lambda: cluster.holders() == {1, 2, 3})
+    with cluster.refreshed(1):
+        cluster.replicate(3)
+        until(lambda: cluster.holders() == {1, 2, 3})
     for place in (1, 2, 3):
         assert cluster.answers(place) == before
     cluster.check_equal()

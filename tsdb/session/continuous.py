@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from tsdb.errors import LocationElsewhere, SerializationFailure, TsdbError, UndefinedTable
+from tsdb.errors import CannotConnectNow, LocationElsewhere, SerializationFailure, TsdbError, UndefinedTable
 from tsdb.model.layer import Borrowed
 from tsdb.model.refreshing import Refreshing
 from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
 from tsdb.model.store import Effect, RangeDeletion, Scan, ScanRequest, Store, TimeRange, View, Write
 from tsdb.model.time import NS_MAX
 from tsdb.session import effects
+from tsdb.session.patience import LONGEST_S, WAIT_S
 from tsdb.sql import permission
 from tsdb.sql.context import Context
 from tsdb.sql.continuous.reading import Cut, buckets_of, cut
@@ -131,7 +132,23 @@ class Refresher:
             runs.lock.release()
 
     def refresh_anywhere(self, series: Series) -> int:
-        """Bring one up to date, here or, if another node looks after it, there. The rows that were stored here."""
+        """Bring one up to date, here or, if another node looks after it, there. The rows that were stored here.
+
+        While it changes who looks after it, or how, it is tried again: what was stored in vain is stored anew.
+        """
+        end: float | None = None
+        while True:
+            try:
+                return self._refresh_anywhere(series)
+            except CannotConnectNow:
+                now = time.monotonic()
+                end = end or now + WAIT_S
+                if now + LONGEST_S >= end:
+                    raise
+            self._check()
+            time.sleep(LONGEST_S)
+
+    def _refresh_anywhere(self, series: Series) -> int:
         try:
             return self.refresh(series, lag=False).rows
         except LocationElsewhere:
