@@ -175,6 +175,10 @@ class Settings(BaseSettings):
         7 * 86400, "a producer that has not written for so long may be forgotten when there are too many",
         topic="clients", ge=60, le=366 * 86400
     )  # fmt: skip
+    hints_bytes_max: Size = _bytes(
+        0, "numbered batches kept on disk while no node leads their database, if their client asks for that; 0: none",
+        topic="clients",
+    )  # fmt: skip
     create_database_on_write: bool = _setting(
         True, "a write to an unknown database creates it; otherwise it is 404", topic="clients"
     )

@@ -19,6 +19,13 @@ from tsdb.ingest.outcome import Outcome, outcome_text, status_of
 
 MAX_HEADER_CHARACTERS = 1024
 RETRY_AFTER_SECONDS = 2
+# A batch waits at the node and nobody sees it yet.
+QUEUED_HEADER = "X-Tsdb-Queued"
+_QUEUED = {
+    "queued": True,
+    "message": "the batch is on this node's disk, waits for a node that leads its database, and is not visible yet; "
+    "the same number sent again is answered 204 when it is",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +36,12 @@ class Reply:
 
 
 def outcome_reply(api: Api, outcome: Outcome, partial: bool) -> Reply:
-    """204 when every line is stored, else 400 with what was wrong by line.
+    """204 when every line is stored, 202 when all of them wait, else 400 with what was wrong by line.
 
     ``partial``: good lines were stored although others are bad.
     """
+    if outcome.queued:
+        return Reply(202, _QUEUED, {QUEUED_HEADER: "true"})
     if outcome.dropped == 0:
         return Reply(204)
     partial = partial and outcome.written > 0

@@ -32,8 +32,10 @@ from tsdb.http.body import Body, Budget
 from tsdb.http.head import Head, refusal
 from tsdb.http.metrics import Gauges, Metrics
 from tsdb.http.options import HttpOptions
+from tsdb.http.queueing import Queueing
 from tsdb.http.request import BadRequest
 from tsdb.http.writes import INFLUXDB_VERSION, WRITE_PATHS, Writes, probe_headers, response
+from tsdb.ingest.hints.queue import HintQueue
 from tsdb.model import authorization
 from tsdb.model.access import Access, Identity
 from tsdb.model.freshness import Ops, ops_of
@@ -240,18 +242,22 @@ def create_app(
     gauges: Gauges = dict,
     obstacle: Obstacle = lambda only_reads: None,
     rules: Access | None = None,
+    hints: HintQueue | None = None,
+    refuses_hints: Callable[[], str] = str,
 ) -> Front:
     """The HTTP application over ``store``.
 
     Blocking work runs in ``pool``; ``gauges`` feed /metrics; ``obstacle`` says what speaks against /ready; ``rules``
-    who must say who it is.
+    who must say who it is; ``hints`` are the batches that wait at this node, and ``refuses_hints`` says why it takes no
+    more of them, if it does not.
     """
     metrics = Metrics(gauges)
     rules = rules or Access()
     authentication = Authentication(store, clock, pool, rules)
     budget = Budget(options.bodies_bytes_max)
     endpoints = _Endpoints(store, pool, options, metrics, obstacle, authentication, budget)
-    writes = Writes(store, clock, pool, options, metrics, authentication, budget)
+    queueing = Queueing(store, clock, options.limits, hints, refuses_hints)
+    writes = Writes(store, clock, pool, options, metrics, authentication, budget, queueing)
 
     def open_to(host: str) -> bool:
         """Whether who sends from an address needs no password, though others would."""

@@ -49,9 +49,16 @@ _COUNTERS = {
     "flight_rows_written": ("flight_rows_written", "rows written by Arrow Flight"),
     "flight_rows_sent": ("flight_rows_sent", "rows of results sent by Arrow Flight"),
     "etcd_failures": ("etcd_failures", "requests that a member of etcd did not answer, so that another was asked"),
+    "hints_queued": ("hints_queued", "numbered batches that were taken to wait for a node that leads"),
+    "hints_delivered": ("hints_delivered", "batches that waited and were stored"),
+    "hints_refused": ("hints_refused", "batches that waited and could not be stored as they are"),
+    "hints_not_queued": ("hints_not_queued", "batches that were to wait and found no room"),
     "udp_lines_rejected": ("udp_lines_rejected", "lines refused over UDP"),
 }
 _GAUGES = {
+    "hints": "numbered batches that wait at this node for one that leads their database",
+    "hints_bytes": "bytes on disk of batches that wait, and of refused ones that are kept",
+    "hints_kept": "refused batches whose lines are kept",
     "flight_streams": "Arrow Flight streams that are open",
     "tcp_connections": "clients that are connected over TCP",
     "head_bytes": "recent points in memory that take writes",

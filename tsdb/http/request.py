@@ -19,6 +19,7 @@ from tsdb.model.store import Producer
 PRODUCER_HEADER = "x-tsdb-producer"
 BATCH_HEADER = "x-tsdb-batch"
 ACKS_HEADER = "x-tsdb-acks"
+QUEUE_HEADER = "x-tsdb-queue"
 MAX_PRODUCER_BYTES = 64
 
 _V3_PRECISIONS = {"nanosecond": "ns", "microsecond": "us", "millisecond": "ms", "second": "s", "auto": "auto"}
@@ -67,7 +68,10 @@ def write_request(api: Api, query: Mapping[str, str], headers: Mapping[str, str]
         precision = _V3_PRECISIONS.get(precision, precision)
     if api is Api.V2 and precision not in V2_PRECISIONS:
         raise BadRequest(f'invalid precision "{precision[:40]}" (use ns, us, ms or s)')
-    return WriteRequest(database, precision, _accept_partial(query), _producer(headers), _acks(headers))
+    producer = _producer(headers)
+    return WriteRequest(
+        database, precision, _accept_partial(query), producer, _acks(headers), _queue(headers, producer)
+    )
 
 
 def _accept_partial(query: Mapping[str, str]) -> bool:
@@ -86,6 +90,20 @@ def _acks(headers: Mapping[str, str]) -> int | None:
         return acks_of(text)
     except ValueError:
         raise BadRequest(f"X-Tsdb-Acks {text[:40]!r} is none of quorum, all and a number from 0 to 99") from None
+
+
+def _queue(headers: Mapping[str, str], producer: Producer | None) -> bool:
+    text = headers.get(QUEUE_HEADER)
+    if text is None:
+        return False
+    found = _BOOLEANS.get(text.strip().lower())
+    if found is None:
+        raise BadRequest(f"X-Tsdb-Queue {text[:40]!r} is not true or false")
+    if found and producer is None:
+        raise BadRequest(
+            "X-Tsdb-Queue needs X-Tsdb-Producer and X-Tsdb-Batch: by its number a batch that waits counts once"
+        )
+    return found
 
 
 def _producer(headers: Mapping[str, str]) -> Producer | None:

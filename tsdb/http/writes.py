@@ -28,6 +28,7 @@ from tsdb.http.head import Head
 from tsdb.http.metrics import Metrics
 from tsdb.http.options import HttpOptions
 from tsdb.http.pace import Pace
+from tsdb.http.queueing import Queueing
 from tsdb.http.request import Api, BadRequest, decode_body, decoded_pieces, write_request
 from tsdb.http.together import JOINED_BYTES_MAX, MIDDLE_BYTES, Alike, Size, Together, size_class
 from tsdb.ingest.outcome import Outcome
@@ -70,8 +71,10 @@ class Writes:
         metrics: Metrics,
         authentication: Authentication,
         budget: Budget,
+        queueing: Queueing,
     ) -> None:
         self._authentication = authentication
+        self._queueing = queueing
         self._store = store
         self._clock = clock
         self._pool = pool
@@ -166,17 +169,27 @@ class Writes:
             size = size_class(wanted, read, encoding)
             if size is Size.SMALL and (direct := offered(head)) is not None:
                 direct.again(self._again(api, wanted, who.role))
-            if size is not None:
+            if wanted.queue:
+                outcome = await self._write_or_queue(wanted, read, who.role, encoding)
+            elif size is not None:
                 outcome = await self._together.write(wanted, read, who.role, size)
             else:
                 outcome = await self._store_body(wanted, read, who.role, encoding=encoding)
             # Not after a failure: what was told to stop may still run.
             del read
-            body.done()
+            if not outcome.queued:
+                body.done()
         finally:
             self._under_way -= 1
             body.give_back()
         return self._counted(outcome)
+
+    async def _write_or_queue(self, wanted: WriteRequest, body: bytes | bytearray, role: int, encoding: str) -> Outcome:
+        if encoding:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._pool, decode_body, body, encoding, self._options.body_bytes_max)
+            self._metrics.bytes.inc(len(body))
+        return await self._queueing.write(wanted, body, role, partial(self._store_body, wanted, body, role))
 
     def _counted(self, outcome: Outcome) -> Outcome:
         if outcome.written:

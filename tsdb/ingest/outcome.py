@@ -51,6 +51,7 @@ class Outcome:
 
     ``beyond_retention`` counts the points that were older than their series' retention and so dropped. ``token``:
     their ops in databases that several nodes have; ``fell_short``: a majority has them, and more were asked for.
+    ``queued``: all of it waits at this node, as a hint, and nothing is written yet.
     """
 
     written: int
@@ -59,6 +60,7 @@ class Outcome:
     beyond_retention: int = 0
     token: Ops = ()
     fell_short: bool = False
+    queued: bool = False
 
     @property
     def dropped(self) -> int:

@@ -50,13 +50,15 @@ _parsers = ThreadPoolExecutor(PARSERS, "tsdb-parse")
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
     """``precision`` is the unit of times without a suffix, or ``auto``; ``producer`` makes a retry harmless; ``acks``
-    says on how many replicas it is to be (None: as the series say)."""
+    says on how many replicas it is to be (None: as the series say). ``queue``: a numbered batch may wait at this node
+    for who leads its database (``tsdb.ingest.hints``)."""
 
     database: str
     precision: str = "ns"
     accept_partial: bool = True
     producer: Producer | None = None
     acks: int | None = None
+    queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def submit(
     if all_good:
         request = replace(request, accept_partial=False)
     if request.producer is not None:
-        request = replace(request, producer=replace(request.producer, digest=_digest(request, body)))
+        request = replace(request, producer=replace(request.producer, digest=digest_of(request, body)))
     timed = all_good or request.producer is not None
     whole = request.producer is not None or not request.accept_partial
     if not whole and len(body) > 2 * PART_BYTES:
@@ -100,7 +102,7 @@ def submit(
     if not whole and spread and len(body) >= SPREAD_BYTES:
         parts = list(_parts(request, body, PARSERS, now_ns, limits))
     else:
-        parts = [_parsed(request, body, 1, now_ns, limits, timed)]
+        parts = [parsed_body(request, body, 1, now_ns, limits, timed)]
     outcome, futures = submit_parsed(store, request, parts, now_ns, role, all_good)
     return Submitted(outcome, tuple(futures))
 
@@ -125,7 +127,7 @@ def points_stored(futures: Iterable[Future[Written]]) -> int:
     return sum(future.result().points for future in futures if future.exception() is None)
 
 
-def _digest(request: WriteRequest, body: bytes | bytearray) -> int:
+def digest_of(request: WriteRequest, body: bytes | bytearray) -> int:
     """What makes a numbered body the same when it is sent again: its octets and the unit of its times."""
     found = hashlib.blake2b(request.precision.encode() + b"\n", digest_size=8)
     found.update(body)
@@ -147,10 +149,10 @@ def parse_ahead(
     request: WriteRequest, part: bytes | bytearray | memoryview, line_first: int, now_ns: int, limits: Limits
 ) -> Future[Parsed]:
     """Parse a part of a body in another thread."""
-    return _parsers.submit(_parsed, request, part, line_first, now_ns, limits)
+    return _parsers.submit(parsed_body, request, part, line_first, now_ns, limits)
 
 
-def _parsed(
+def parsed_body(
     request: WriteRequest,
     body: bytes | bytearray | memoryview,
     line_first: int,
@@ -158,6 +160,7 @@ def _parsed(
     limits: Limits,
     timed: bool = False,
 ) -> Parsed:
+    """``timed``: a line without a time is wrong."""
     auto = request.precision == "auto"
     parsed = parse(
         body,
@@ -190,7 +193,7 @@ def submit_parsed(
     errors = tuple(sorted(found, key=lambda e: e.line_number)[:MAX_ERRORS])
     if error_count and not request.accept_partial:
         return Outcome(0, errors, error_count), []
-    points, beyond = _above_floor(points, now_ns)
+    points, beyond = above_floor(points, now_ns)
     if beyond and all_good:
         return Outcome(0, beyond_retention=beyond), []
     written = sum(len(p) for p in points)
@@ -228,7 +231,7 @@ def _bind(store: Store, request: WriteRequest, parsed: Parsed, role: int) -> tup
     raise CannotConnectNow(f'the schema of database "{name}" keeps changing; try again')
 
 
-def _above_floor(bound: Sequence[Points], now_ns: int) -> tuple[list[Points], int]:
+def above_floor(bound: Sequence[Points], now_ns: int) -> tuple[list[Points], int]:
     """The points their series still keeps, and how many are older than its retention."""
     kept, beyond = [], 0
     for points in bound:

@@ -11,26 +11,33 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tsdb import __version__
 from tsdb.clock import Clock, SystemClock
+from tsdb.cluster.metadata.records import Member
 from tsdb.cluster.node import Node
+from tsdb.cluster.routing.wide import Connected
 from tsdb.config import Settings, is_loopback
 from tsdb.errors import StartupError, TsdbError
 from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits as LineLimits
+from tsdb.ingest.hints.disk import Folder
+from tsdb.ingest.hints.queue import HintQueue
 from tsdb.server import first_user
 from tsdb.server.arrow import Arrow
 from tsdb.server.cluster import addresses_of, agree_of, process_ids_of
 from tsdb.server.compiling import compile_apart
+from tsdb.server.hints import Deliveries
 from tsdb.server.streams import Streams
 from tsdb.server.tls import CHECK_SECONDS, Certificates
 from tsdb.server.upkeep import Upkeep
 from tsdb.server.warm import warm
 from tsdb.server.web import Web
 from tsdb.session import Budget, Limits, SessionFactory, Sessions, Turns
+from tsdb.session.continuous import Refreshes
 from tsdb.sql.query import Queries
 from tsdb.storage.options import Options
 from tsdb.wire.listener import Limits as WireLimits
@@ -41,6 +48,7 @@ log = logging.getLogger("tsdb.server")
 DATABASE = "tsdb"
 SPILL_FOLDER = "spill"
 SCRATCH_FOLDER = "scratch"
+HINTS_FOLDER = "hints"
 WARM_STOP_SECONDS = 0.5
 SHORT_THREADS = 8
 
@@ -73,6 +81,8 @@ class Server:
         self._streams = Streams()
         self._arrow = Arrow()
         self._upkeep: Upkeep | None = None
+        self._hints: HintQueue | None = None
+        self._deliveries: Deliveries | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._budget = Budget(settings.result_memory, settings.result_stall_timeout)
         self._stopping = threading.Event()
@@ -123,6 +133,8 @@ class Server:
         )
         present = Sessions()
         present.reload = lambda: self._reload_soon(loop)
+        self._hints = await loop.run_in_executor(self._write_pool, self._open_hints, self._node)
+        present.hints = self._hints.listing
         sessions = SessionFactory(
             self._node,
             self._queries,
@@ -156,6 +168,8 @@ class Server:
             self._gauges,
             obstacle=self.obstacle,
             rules=self._rules,
+            hints=self._hints if settings.hints_bytes_max else None,
+            refuses_hints=partial(_refuses_hints, self._node),
         )
         await self._web.start(app, settings.shutdown_timeout, certificates.https if certificates is not None else None)
         await self._streams.start(
@@ -172,9 +186,16 @@ class Server:
         )
         if certificates is not None:
             self._renewal = asyncio.create_task(self._keep_certificate(certificates))
-        self._upkeep = Upkeep(self._node, self._queries, self.clock, present.refreshes)
-        self._upkeep.start()
+        self._look_after(self._node, self._queries, self._hints, present.refreshes)
         self._begin_to_warm(self._queries)
+
+    def _look_after(self, node: Node, queries: Queries, hints: HintQueue, refreshes: Refreshes) -> None:
+        """What is done by itself from now on."""
+        self._upkeep = Upkeep(node, queries, self.clock, refreshes)
+        self._upkeep.start()
+        window_ns = int(self.settings.producer_window * 10**9)
+        self._deliveries = Deliveries(hints, node, self.clock, self._line_limits(), window_ns)
+        self._deliveries.start()
 
     def _open(self) -> Node:
         settings = self.settings
@@ -202,6 +223,18 @@ class Server:
             node.close()
             raise
         return node
+
+    def _open_hints(self, node: Node) -> HintQueue:
+        """Also where none is taken any more: those that wait are delivered. Raises StartupError."""
+        settings = self.settings
+        folder = Folder(settings.data / HINTS_FOLDER)
+        try:
+            hints = HintQueue(folder, settings.hints_bytes_max, settings.disk_reserve)
+        except OSError as error:
+            raise StartupError(_unusable(folder.path, error)) from error
+        if isinstance(node.agreement, Connected):
+            node.agreement.hints_waiting = hints.waiting
+        return hints
 
     def _http_options(self) -> HttpOptions:
         settings = self.settings
@@ -237,6 +270,7 @@ class Server:
             **self._streams.gauges(),
             **self._arrow.gauges(),
             **(self._upkeep.gauges() if self._upkeep is not None else {}),
+            **(self._hints.gauges() if self._hints is not None else {}),
             **self._node.engine.metrics(),
             **self._node.agreement.gauges(),
         }
@@ -308,6 +342,8 @@ class Server:
             await asyncio.wait([self._renewal])
         if self._upkeep is not None:
             await loop.run_in_executor(None, self._upkeep.stop)
+        if self._deliveries is not None:
+            await loop.run_in_executor(None, self._deliveries.stop)
         if self._node is not None and self._served:
             await loop.run_in_executor(None, self._hand_over, self._node, grace_s)
         closing = [self._web.stop(), self._streams.stop(grace_s), self._arrow.stop(grace_s)]
@@ -384,6 +420,12 @@ class Server:
     def http_url(self) -> str:
         scheme = "http" if self._certificates is None else "https"
         return f"{scheme}://{_in_url(self.host)}:{self.http_port}/"
+
+
+def _refuses_hints(node: Node) -> str:
+    """Why a node takes no batch that would have to wait there; "": it does."""
+    member = node.metadata.get(Member, node.engine.node)
+    return "this node is drained" if member is not None and member.draining else ""
 
 
 def _in_url(host: str) -> str:

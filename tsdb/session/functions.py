@@ -8,6 +8,7 @@ Source: PostgreSQL 15 manual, 9.27.1 (configuration), 9.27.2 (signalling), 9.27.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from tsdb.errors import InsufficientPrivilege, InvalidParameterValue, NullValueNotAllowed, TsdbError, UndefinedObject
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
+from tsdb.model.hints import Hint
 from tsdb.model.roles import FIRST, READ_ALL_SETTINGS, READ_ALL_STATS, SIGNAL_BACKEND, Roles
 from tsdb.model.schema import Series
 from tsdb.model.store import Block, Compaction, RevertedOp
@@ -70,6 +72,16 @@ class SessionFunctions:
 
     def replica_differences(self) -> Sequence[ReplicaDifference]:
         return self._core.execution.replica_differences()
+
+    def hints(self) -> Sequence[Hint]:
+        """Why one was refused may quote its lines: not everybody sees that."""
+        me, roles = self._core.identity.current.role, self._roles
+        return [
+            each
+            if roles.has_rights_of(me, each.role) or roles.has_rights_of(me, READ_ALL_STATS)
+            else replace(each, refused=each.refused and _HIDDEN_QUERY, waits_for=each.waits_for and _HIDDEN_QUERY)
+            for each in self._sessions.hints()
+        ]
 
     def continuous(self, views: Sequence[Series]) -> dict[int, ContinuousState]:
         return self._core.execution.continuous(views)

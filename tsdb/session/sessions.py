@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from tsdb.model.hints import Hint
 from tsdb.model.roles import FIRST
 from tsdb.model.store import VacuumProgress
 from tsdb.session.continuous import Refreshes
@@ -57,6 +58,8 @@ class Sessions:
         self.refreshes = Refreshes()
         # What pg_reload_conf() does; any thread may call it.
         self.reload: Callable[[], None] = lambda: None
+        # Batches that wait at this node, and those of them that were refused; any thread may call it.
+        self.hints: Callable[[], Sequence[Hint]] = list
 
     def next_number(self) -> int:
         """A process id for a session that has none from the SQL port, which counts from 1."""

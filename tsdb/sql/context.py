@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from tsdb.errors import InvalidParameterValue
 from tsdb.model.catalog import Series
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
+from tsdb.model.hints import Hint
 from tsdb.model.points import Int64s
 from tsdb.model.relations import SequenceState, SqlSequence, Use
 from tsdb.model.roles import FIRST
@@ -90,6 +91,10 @@ class SessionAccess(Protocol):
 
     def replica_differences(self) -> Sequence[ReplicaDifference]:
         """What this node has found at replicas that others had not."""
+        ...
+
+    def hints(self) -> Sequence[Hint]:
+        """The batches that wait at this node, and those of them that were refused."""
         ...
 
     def continuous(self, views: Sequence[Series]) -> Mapping[int, ContinuousState]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from tsdb.cluster import operations
@@ -11,6 +12,7 @@ from tsdb.cluster.group import control
 from tsdb.cluster.group.balancing import Balanced, rebalance
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
+from tsdb.cluster.group.undelivered import check_delivered
 from tsdb.cluster.metadata.commands import (
     AddMember,
     ChangeMember,
@@ -44,6 +46,7 @@ class Asked(Balanced, Protocol):
 
     driver: RaftDriver
     replicas: ReplicaDriver
+    hints_waiting: Callable[[], int]
 
     async def readable_here(self) -> None: ...
 
@@ -149,6 +152,8 @@ class Desk:
 
     async def _remove(self, request: control.Remove, name: str) -> Done:
         await self._check_node(request.node)
+        if not request.accept_loss:
+            await check_delivered(self._group, request.node)
         log.warning("%s removes node %d%s", name, request.node, ", accepting loss" if request.accept_loss else "")
         await leave(self._group, RemoveMember(request.node, request.accept_loss))
         return Done(operations.removed(request.node))

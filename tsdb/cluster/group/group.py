@@ -68,6 +68,7 @@ class Group:
         """Raises StartupError, DataCorrupted."""
         self.engine = self._engine = engine
         self.copy_rate = options.copy_rate
+        self.hints_waiting: Callable[[], int] = int
         self._clock = options.clock
         self._abort = options.abort
         self._leave = options.leave

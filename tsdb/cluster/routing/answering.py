@@ -33,6 +33,7 @@ from tsdb.cluster.routing.messages import (
     Ended,
     Led,
     LookAtChanges,
+    LookAtHints,
     LookAtProgress,
     LookAtSequence,
     LookAtSizes,
@@ -135,8 +136,11 @@ class _Looked:
 class Answering:
     """An ``exchange.Answers``."""
 
-    def __init__(self, here: Here, agreement: Agreement, ring: RingMap, copies: Copies) -> None:
+    def __init__(
+        self, here: Here, agreement: Agreement, ring: RingMap, copies: Copies, hints_waiting: Callable[[], int]
+    ) -> None:
         self._here = here
+        self._hints_waiting = hints_waiting
         self._copies = copies
         self._agreement = agreement
         self._ring = ring
@@ -181,6 +185,8 @@ class Answering:
                 return Values(tuple(chain.from_iterable(sizes.items()))), b""
             case LookAtWaiting():
                 return Values(tuple(await self._run(self._copies.waiting))), b""
+            case LookAtHints():
+                return Values((await self._run(self._hints_waiting),)), b""
             case SendCopy():
                 await self._catch_up(question.catalog)
                 return await self._copies.send(peer, question, stream), b""

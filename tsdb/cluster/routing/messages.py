@@ -289,6 +289,10 @@ class LookAtWaiting(msgspec.Struct, frozen=True, array_like=True, tag=16):
     ``Values``: locations."""
 
 
+class LookAtHints(msgspec.Struct, frozen=True, array_like=True, tag=17):
+    """How many batches wait at the node for one that leads. Answered by ``Values``: one number."""
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -306,6 +310,7 @@ Question: TypeAlias = (
     | LookAtSizes
     | WantRefresh
     | LookAtWaiting
+    | LookAtHints
 )
 
 # Replies

@@ -34,6 +34,9 @@ class Connected(Protocol):
     @property
     def copies(self) -> Copies: ...
 
+    hints_waiting: Callable[[], int]
+    """How many batches wait at this node for one that leads."""
+
 
 class Wide:
     """``close`` after the agreement, which nothing comes through any more then."""
@@ -45,7 +48,7 @@ class Wide:
         self.exchange = exchange = connected.exchange
         self.ring = RingMap(leaders, node)
         self.router = Router(here, self.ring, exchange, agreement, locations_in_range)
-        self._answering = Answering(here, agreement, self.ring, connected.copies)
+        self._answering = Answering(here, agreement, self.ring, connected.copies, lambda: connected.hints_waiting())
         exchange.answers = self._answering
 
     def view(self, view: StorageView, gate: Gate | None) -> View:

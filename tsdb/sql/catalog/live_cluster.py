@@ -1,6 +1,6 @@
 """``tsdb.members`` and ``tsdb.locations``: the nodes of the cluster, and which of them has which part of the rings;
 ``tsdb.reverted``: what a session's node had, and later leaders have taken back; ``tsdb.replica_differences``: who had
-something else than the others."""
+something else than the others; ``tsdb.hints``: the batches that wait at a session's node for who leads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
+from tsdb.model.hints import Hint
 from tsdb.model.store import RevertedOp
 from tsdb.model.time import us_of_one
 from tsdb.sql.catalog.live import Glance, live
@@ -80,3 +81,15 @@ def _instant(ns: int | None) -> pa.Scalar | None:
 def replica_differences(glance: Glance) -> Sequence[ReplicaDifference]:
     session = glance.context.session
     return [] if session is None else session.replica_differences()
+
+
+@live(SCHEMA, "hints", {
+    "file": lambda h, m: h.file, "state": lambda h, m: "refused" if h.refused else "waiting",
+    "datname": lambda h, m: h.name or None, "producer": lambda h, m: h.producer or None,
+    "batch": lambda h, m: h.batch or None, "username": lambda h, m: m.role_name(h.role) if h.role else None,
+    "queued_at": lambda h, m: _instant(h.queued_ns or None), "refused_at": lambda h, m: _instant(h.refused_ns or None),
+    "bytes": lambda h, m: h.body_bytes, "reason": lambda h, m: h.refused or h.waits_for or None,
+}, kept=False)  # fmt: skip
+def hints(glance: Glance) -> Sequence[Hint]:
+    session = glance.context.session
+    return [] if session is None else session.hints()

@@ -60,6 +60,10 @@ COLUMNS: Mapping[str, tuple[tuple[str, SqlType], ...]] = {
         ("marker", INT8), ("what", TEXT), ("min_time", TIMESTAMPTZ), ("max_time", TIMESTAMPTZ), ("points", INT8),
         ("digest", TEXT), ("agreed_points", INT8), ("agreed_digest", TEXT),
     ),
+    "hints": (
+        ("file", TEXT), ("state", TEXT), ("datname", NAME), ("producer", TEXT), ("batch", INT8), ("username", NAME),
+        ("queued_at", TIMESTAMPTZ), ("refused_at", TIMESTAMPTZ), ("bytes", INT8), ("reason", TEXT),
+    ),
 }  # fmt: skip
 
 
