@@ -130,8 +130,8 @@ def test_our_system_views_are_described_and_no_name_without_a_schema_means_them(
         " USING (table_schema, table_name) WHERE table_schema = 'tsdb' GROUP BY 1 ORDER BY 1"
     ).fetchall()
     ours_now = [
-        ("blocks", 13), ("compactions", 15), ("continuous_aggregates", 15), ("locations", 14), ("members", 9),
-        ("replica_differences", 13), ("reverted", 6),
+        ("blocks", 13), ("compactions", 15), ("continuous_aggregates", 15), ("hints", 10), ("locations", 14),
+        ("members", 9), ("replica_differences", 13), ("reverted", 6),
     ]  # fmt: skip
     assert found == ours_now
     shown = ours.execute(

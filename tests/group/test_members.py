@@ -18,6 +18,7 @@ from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tsdb.cluster.authority import make_authority
 from tsdb.cluster.group.control import Done, Drain, Remove, Transfer
+from tsdb.cluster.group.group import Group
 from tsdb.cluster.group.operator import ask
 from tsdb.cluster.group.recovering import recover
 from tsdb.cluster.metadata.group_of_one import METADATA_GROUP
@@ -184,6 +185,12 @@ def test_of_two_voters_one_is_removed_and_the_other_goes_on(cluster: Together, g
     cluster.start(2, join=1)
     until(lambda: cluster.roles(1) == {1: "voter", 2: "voter"})
     stays = 3 - gone
+    agreement = cluster.nodes[gone].agreement
+    assert isinstance(agreement, Group)
+    agreement.hints_waiting = lambda: 2
+    for asked in (1, 2):
+        with pytest.raises(ObjectInUse, match=f"at node {gone} 2 numbered batches wait to be stored"):
+            cluster.ask(asked, Remove(gone, False))
     cluster.ask(stays, Remove(gone, True))
     cluster.nodes[stays].change(CreateDatabase("after"))
     until(lambda: cluster.nodes[stays].agreement.standing.learners == ())

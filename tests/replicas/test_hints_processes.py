@@ -37,9 +37,7 @@ class Keeping(Nodes):
     def payments(self, place: int) -> list[tuple[int, int]]:
         url = self.running[place].pg_url.rpartition("/")[0] + "/shared"
         with psycopg.connect(url, connect_timeout=10, autocommit=True) as connection:
-            return connection.execute(
-                "SELECT batch, count(*) FROM payments GROUP BY batch ORDER BY batch"
-            ).fetchall()
+            return connection.execute("SELECT batch, count(*) FROM payments GROUP BY batch ORDER BY batch").fetchall()
 
     def restart(self, place: int) -> None:
         self.kill(place)

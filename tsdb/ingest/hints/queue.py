@@ -70,14 +70,14 @@ class HintQueue:
                     found.append(Hint(int(number), refused=f"the file {name} is damaged: {error.message}"))
                 self._bytes[int(number)] = _pages(self._disk.size(name))
         self._last = max((hint.number for hint in found), default=0)
-        for hint in sorted(found, key=lambda hint: hint.number):
-            if hint.refused:
-                self._refused[hint.number] = hint
-        # One that was refused just before a crash still has its other file: it is tried once more.
-        for hint in sorted(found, key=lambda hint: hint.number):
-            if not hint.refused:
-                self._refused.pop(hint.number, None)
-                self._put(hint)
+        self._refused = {hint.number: hint for hint in found if hint.refused}
+        for hint in sorted((hint for hint in found if not hint.refused), key=lambda hint: hint.number):
+            twice = self._refused.pop(hint.number, None)
+            if twice is not None:
+                # The node crashed while it was refused. It is tried once more, and may be good by then.
+                self._disk.remove(twice.file)
+                self._disk.sync_names()
+            self._put(hint)
 
     def _put(self, hint: Hint) -> None:
         line = self._lines.setdefault(hint.database, _Line())
@@ -230,8 +230,6 @@ class HintQueue:
 
     def delivered(self, hint: Hint) -> None:
         """It is stored: its file goes, and then it. Raises OSError: it is tried again then, which changes nothing."""
-        # There is another one if it was refused just before a crash, and is good now.
-        self._disk.remove(replace(hint, refused="no more").file)
         self._disk.remove(hint.file)
         with self._lock:
             self._forget(hint)
@@ -263,7 +261,7 @@ class HintQueue:
     def _forget(self, hint: Hint) -> None:
         line = self._lines[hint.database]
         line.is_out = False
-        line.failures, line.why = 0, ""
+        line.failures, line.why, line.rests_until = 0, "", 0
         hints = line.by_producer[hint.producer]
         del hints[hint.batch]
         line.turns.rotate(-1)
