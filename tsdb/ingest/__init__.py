@@ -17,6 +17,7 @@ A request body flows through here as follows:
     ``convert`` widens integers) and errors of the others.
  7. ``write.submit`` does all of that with a store: parse, make the schema, bind, hand the points on. Every edge that
     takes line protocol goes through it: HTTP (``tsdb.http``), TCP and UDP (``tsdb.lines``).
+ 8. ``hints`` keeps numbered batches on this node's disk while nobody leads their database, and sends them through 7.
 
 Words: a *series key* is measurement and tags as written; a *name* is a series key, measurement, tag key or field key
 as written; a *kind* is ``tsdb.types.Kind``. Nothing per row or series key happens in Python.

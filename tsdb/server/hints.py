@@ -104,6 +104,9 @@ class Deliveries:
         match verdict.end:
             case End.STORED:
                 self._queue.delivered(hint)
+            case End.REFUSED if self._stopping.is_set():
+                # A store that is being closed may refuse anything.
+                return
             case End.REFUSED:
                 refused = self._queue.refuse(hint, verdict.why, self._clock.now_ns())
                 log.error(

@@ -28,7 +28,7 @@ class NotQueued(Exception):
 
 
 @dataclass(slots=True)
-class _Line:
+class _Waiting:
     """The hints of one database."""
 
     by_producer: dict[str, dict[int, Hint]] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class HintQueue:
         self._reserve_bytes = reserve_bytes
         self._taking = threading.Lock()
         self._lock = threading.Lock()
-        self._lines: dict[int, _Line] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._refused: dict[int, Hint] = {}
         self._bytes: dict[int, int] = {}
         self._last = 0
@@ -80,11 +80,11 @@ class HintQueue:
             self._put(hint)
 
     def _put(self, hint: Hint) -> None:
-        line = self._lines.setdefault(hint.database, _Line())
-        if hint.producer not in line.by_producer:
-            line.by_producer[hint.producer] = {}
-            line.turns.append(hint.producer)
-        line.by_producer[hint.producer][hint.batch] = hint
+        own = self._waiting.setdefault(hint.database, _Waiting())
+        if hint.producer not in own.by_producer:
+            own.by_producer[hint.producer] = {}
+            own.turns.append(hint.producer)
+        own.by_producer[hint.producer][hint.batch] = hint
 
     # Taking in
 
@@ -119,7 +119,8 @@ class HintQueue:
             self.look_for_removed()
         held = self.bytes_held()
         if held + size > self._bytes_max:
-            refused = sum(self._bytes[number] for number in list(self._refused))
+            with self._lock:
+                refused = sum(self._bytes[number] for number in self._refused)
             raise NotQueued(
                 f"{held} of the {self._bytes_max} bytes of hints_bytes_max are taken, {refused} of them by refused "
                 f"batches, and it needs {size}"
@@ -145,8 +146,8 @@ class HintQueue:
     def find(self, database: int, producer: str, batch: int, digest: int) -> Hint | None:
         """The hint that waits with that number. Raises ObjectNotInPrerequisiteState if its lines are others."""
         with self._lock:
-            line = self._lines.get(database)
-            found = None if line is None else line.by_producer.get(producer, {}).get(batch)
+            own = self._waiting.get(database)
+            found = None if own is None else own.by_producer.get(producer, {}).get(batch)
         if found is not None and found.digest != digest:
             raise ObjectNotInPrerequisiteState(
                 f'batch {batch} of producer "{producer}" waits at this node with other content',
@@ -158,33 +159,33 @@ class HintQueue:
     def has_of(self, database: int, producer: str) -> bool:
         """Whether batches of this producer wait."""
         with self._lock:
-            line = self._lines.get(database)
-            return line is not None and producer in line.by_producer
+            own = self._waiting.get(database)
+            return own is not None and producer in own.by_producer
 
     def has_any(self, database: int) -> bool:
         """Whether batches for this database wait."""
         with self._lock:
-            return database in self._lines
+            return database in self._waiting
 
     def is_stuck(self, database: int) -> bool:
         """Whether the last of a database that was tried could not be stored."""
         with self._lock:
-            line = self._lines.get(database)
-            return line is not None and line.failures > 0
+            own = self._waiting.get(database)
+            return own is not None and own.failures > 0
 
     def waiting(self) -> int:
         """How many wait."""
         with self._lock:
-            return sum(len(each) for line in self._lines.values() for each in line.by_producer.values())
+            return sum(len(each) for own in self._waiting.values() for each in own.by_producer.values())
 
     def listing(self) -> list[Hint]:
         """All that wait, and those that were refused, in their order."""
         self.look_for_removed()
         with self._lock:
             found = [*self._refused.values()]
-            for line in self._lines.values():
-                for each in line.by_producer.values():
-                    found += [replace(hint, waits_for=line.why) for hint in each.values()]
+            for own in self._waiting.values():
+                for each in own.by_producer.values():
+                    found += [replace(hint, waits_for=own.why) for hint in each.values()]
         return sorted(found, key=lambda hint: (hint.number, not hint.refused))
 
     def bytes_held(self) -> int:
@@ -213,13 +214,13 @@ class HintQueue:
         """One to be tried now; ``ended`` is called for it, whatever comes of it. ``also_stuck``: of databases whose
         last try failed, too."""
         with self._lock:
-            for database, line in self._lines.items():
-                if line.is_out or tick < line.rests_until or (line.failures and not also_stuck):
+            for database, own in self._waiting.items():
+                if own.is_out or tick < own.rests_until or (own.failures and not also_stuck):
                     continue
-                line.is_out = True
+                own.is_out = True
                 # Who comes next in time goes to the end of the dictionary: all databases have their turn.
-                self._lines[database] = self._lines.pop(database)
-                return next(iter(line.by_producer[line.turns[0]].values()))
+                self._waiting[database] = self._waiting.pop(database)
+                return next(iter(own.by_producer[own.turns[0]].values()))
         return None
 
     def body(self, hint: Hint) -> bytes:
@@ -251,25 +252,25 @@ class HintQueue:
     def failed(self, hint: Hint, why: str, tick: int) -> None:
         """It could not be stored yet."""
         with self._lock:
-            line = self._lines[hint.database]
-            line.is_out = False
-            line.failures += 1
-            line.why = why
-            line.rests_until = tick + REST_TICKS
-            line.turns.rotate(-1)
+            own = self._waiting[hint.database]
+            own.is_out = False
+            own.failures += 1
+            own.why = why
+            own.rests_until = tick + REST_TICKS
+            own.turns.rotate(-1)
 
     def _forget(self, hint: Hint) -> None:
-        line = self._lines[hint.database]
-        line.is_out = False
-        line.failures, line.why, line.rests_until = 0, "", 0
-        hints = line.by_producer[hint.producer]
+        own = self._waiting[hint.database]
+        own.is_out = False
+        own.failures, own.why, own.rests_until = 0, "", 0
+        hints = own.by_producer[hint.producer]
         del hints[hint.batch]
-        line.turns.rotate(-1)
+        own.turns.rotate(-1)
         if not hints:
-            del line.by_producer[hint.producer]
-            line.turns.remove(hint.producer)
-        if not line.by_producer:
-            del self._lines[hint.database]
+            del own.by_producer[hint.producer]
+            own.turns.remove(hint.producer)
+        if not own.by_producer:
+            del self._waiting[hint.database]
 
 
 def _pages(size: int) -> int:
