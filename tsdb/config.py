@@ -76,6 +76,13 @@ def _duration(value: object) -> float:
     return float(_quantity(value, _DURATION_UNITS, "30min"))
 
 
+def _acks(value: object) -> str:
+    text = str(value).strip().lower()
+    if text not in ("", "quorum", "all") and not re.fullmatch("[0-9]{1,2}", text, re.ASCII):
+        raise ValueError("must be quorum, all or a number from 0 to 99")
+    return text
+
+
 class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -106,6 +113,7 @@ Size = Annotated[int, BeforeValidator(_size)]
 OptionalPort = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 Duration = Annotated[float, BeforeValidator(_duration)]
+Acks = Annotated[str, BeforeValidator(_acks)]
 
 
 class Settings(BaseSettings):
@@ -291,6 +299,10 @@ class Settings(BaseSettings):
     )  # fmt: skip
     line_role: str = _setting(
         "", "role that clients of TCP and UDP write as where others show a password; without it they are not served",
+        topic="line protocol",
+    )  # fmt: skip
+    line_acks: Acks = _setting(
+        "", "how many replicas lines over TCP and UDP wait for: quorum, all or a number; empty: as their tables say",
         topic="line protocol",
     )  # fmt: skip
     line_bytes_max: Size = _bytes(4 * MIB, "longest line of line protocol", topic="line protocol", ge=KIB, le=GIB)

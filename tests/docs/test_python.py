@@ -15,7 +15,7 @@ _BETWEEN = "--- the next block ---\n"
 
 def test_the_examples_print_what_they_say(tmp_path: Path) -> None:
     shown = [b for b in blocks(ROOT / "docs" / "python.md") if b.language == "python" and b.label != "skip"]
-    assert len(shown) == 4
+    assert len(shown) == 5
     program = f"print({_BETWEEN!r}, end='')\n".join(block.text for block in shown)
     with running(tmp_path / "data", None, flight_port=0) as server:
         done = subprocess.run(

@@ -195,7 +195,7 @@ def test_paths_and_plain_statements_serve_clients_that_know_nothing_of_us(flying
     writer, acknowledged = client.do_put(descriptor, table.schema)
     writer.write_table(table)
     writer.done_writing()
-    assert acknowledged.read().to_pybytes() == b'{"rows":2,"duplicate":false}'
+    assert acknowledged.read().to_pybytes() == b'{"rows":2,"duplicate":false,"fell_short":false}'
     writer.close()
     found = client.get_flight_info(descriptor)
     assert found.schema.names == ["time", "v"]

@@ -14,7 +14,10 @@ from tests.fixtures.server import get
 from tests.fixtures.waiting import until
 from tests.lines.conftest import rows, send
 from tsdb.config import load
-from tsdb.errors import DiskFull
+from tsdb.errors import ConfigurationError, DiskFull
+from tsdb.lines import command
+from tsdb.lines.writer import LineOptions
+from tsdb.model.acks import ALL
 from tsdb.server import EmbeddedServer, Server
 from tsdb.storage import shard
 
@@ -53,6 +56,20 @@ def test_a_first_comment_line_chooses_database_and_precision(lines_server: Serve
     assert rows(lines_server, "SELECT time::text FROM m", "other") == [("2023-11-14 22:13:20+00",)]
     assert send(lines_server, b"# tsdb: base=other\nm f=1 1\n").startswith(b"400 'base=other' is none of producer=")
     assert send(lines_server, b"# tsdb: precision=y\nm f=1 1\n").startswith(b"400 invalid precision")
+    assert send(lines_server, b"# tsdb: acks=most\nm f=1 1\n").startswith(b"400 acks 'most' is none of quorum, all")
+
+
+def test_the_setting_of_acks_is_for_lines_that_say_nothing_of_it(tmp_path: Path) -> None:
+    settings = {"data": tmp_path / "data", "pg_port": 0, "http_port": 0, "line_tcp_port": 0, "line_udp_port": 0}
+    with pytest.raises(ConfigurationError, match="must be quorum, all or a number from 0 to 99"):
+        load({**settings, "line_acks": "most"})
+    default = LineOptions("d", acks=1).request
+    assert command.read(b"# tsdb: precision=s", default).acks == 1
+    assert command.read(b"# tsdb: acks=ALL", default).acks == ALL
+    with EmbeddedServer(load({**settings, "line_acks": 1})) as server:
+        for found in (server._streams._tcp, server._streams._udp):
+            assert found is not None
+            assert found[1].options.request.acks == 1
 
 
 EVENTS = b"events a=1i 1\nevents a=2i 900000000000\nbad\n"

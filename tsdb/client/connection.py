@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -114,6 +115,7 @@ class Client:
         producer: str | None = None,
         batch: int | None = None,
         rows_per_batch: int = ROWS_PER_BATCH,
+        acks: str | int | None = None,
     ) -> int:
         """Store a table's rows as points of a series, and return how many they are once all are on disk and visible.
 
@@ -127,11 +129,14 @@ class Client:
         before it stay, and the error's detail says how many rows they are. With ``producer`` (a name) and ``batch`` (a
         number from 1) all rows are one numbered batch: written again, it is not stored twice.
 
+        ``acks`` says on how many replicas each batch is to be (``"quorum"``, ``"all"`` or a number), instead of what
+        the series says. Where a majority had one in time and no more a UserWarning says so.
+
         Raises the server's error (a class of ``tsdb.errors``), TypeError for data that is no table.
         """
         reader = batches_of(data, time, rows_per_batch)
         put: dict[str, Any] = {"series": series, "database": database or self._database, "time": time}
-        put["tags"] = list(tags)
+        put |= {"tags": list(tags)} | ({} if acks is None else {"acks": acks})
         if producer is not None or batch is not None:
             held = list(reader)
             put |= {"producer": producer or "", "batch": batch or 0, "rows": sum(each.num_rows for each in held)}
@@ -226,6 +231,8 @@ class _Sending:
             raise
         reading.join()
         self._close(None)
+        if self._last.get("fell_short"):
+            warnings.warn("some rows are on a majority of the replicas, and no more in time", stacklevel=3)
         return int(self._last["rows"])
 
     def _read(self) -> None:

@@ -367,7 +367,8 @@ def _next_batch(reader: flight.MetadataRecordBatchReader) -> pa.RecordBatch | No
 
 
 def _acknowledgement(rows: int, incoming: Incoming) -> bytes:
-    return msgspec.json.encode({"rows": rows, "duplicate": incoming.duplicate})
+    found = {"rows": rows, "duplicate": incoming.duplicate, "fell_short": incoming.fell_short}
+    return msgspec.json.encode(found)
 
 
 def _address(context: flight.ServerCallContext) -> str:

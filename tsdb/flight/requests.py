@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from tsdb.errors import InvalidName, InvalidParameterValue, TsdbError
+from tsdb.model.acks import acks_of
 from tsdb.model.store import Producer
 
 DATABASE = "tsdb"
@@ -38,6 +39,7 @@ class Query(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Put(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Where the batches of a DoPut go. ``tags`` are the columns that become tags if the series lacks them; ``time`` is
     the column of the points' times. With ``producer`` and ``batch`` all ``rows`` of the stream are one numbered batch.
+    ``acks``: on how many replicas each batch is to be before it is acknowledged; without it as the series says.
     """
 
     series: str
@@ -47,6 +49,15 @@ class Put(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     producer: str = ""
     batch: int = 0
     rows: int = -1
+    acks: str | int | None = None
+
+    @property
+    def acks_wanted(self) -> int | None:
+        """Raises InvalidParameterValue."""
+        try:
+            return None if self.acks is None else acks_of(str(self.acks))
+        except ValueError:
+            raise InvalidParameterValue(f"acks is quorum, all or a number from 0 to 99, not {self.acks!r}") from None
 
     @property
     def numbered(self) -> Producer | None:
@@ -72,6 +83,7 @@ def read_put(octets: bytes) -> Put:
         raise InvalidParameterValue(f"a producer's name has at most {_PRODUCER_BYTES_MAX} bytes")
     if put.batch and put.rows < 0:
         raise InvalidParameterValue("a numbered batch says how many rows it has: a stream that breaks off is none")
+    _ = put.acks_wanted
     return put
 
 

@@ -67,6 +67,7 @@ class Incoming:
         self._held_bytes = 0
         self.stored = 0
         self.duplicate = False
+        self.fell_short = False
 
     def begin(self, schema: pa.Schema) -> None:
         """Make what the series lacks, also if no rows come. Raises what ``place`` raises."""
@@ -135,6 +136,7 @@ class Incoming:
     def _store_one(self, batch: pa.RecordBatch) -> None:
         done = self._pool.submit(self._submit, batch).result().result()
         self.duplicate = self.duplicate or done.duplicate
+        self.fell_short = self.fell_short or done.fell_short
         self.stored += batch.num_rows
 
     def _submit(self, batch: pa.RecordBatch) -> Future[Written]:
@@ -151,7 +153,7 @@ class Incoming:
         numbered = put.numbered
         if numbered is not None:
             numbered = replace(numbered, digest=digest_of(batch))
-        return self._store.commit([Write(part) for part in _parts(points)], numbered)
+        return self._store.commit([Write(part) for part in _parts(points)], numbered, put.acks_wanted)
 
     def _check(self, series: Series, points: Points, context: Context) -> None:
         """CHECK constraints hold here, too. Raises CheckViolation."""

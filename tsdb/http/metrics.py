@@ -40,6 +40,8 @@ _COUNTERS = {
     "tcp_points": ("tcp_points_written", "points written over TCP"),
     "tcp_lines_rejected": ("tcp_lines_rejected", "lines refused over TCP"),
     "tcp_waits": ("tcp_waits", "times that a TCP client was not read from because the node had no room"),
+    "tcp_fell_short": ("tcp_writes_fell_short", "writes over TCP that fewer replicas had in time than were asked for"),
+    "udp_fell_short": ("udp_writes_fell_short", "writes over UDP that fewer replicas had in time than were asked for"),
     "udp_datagrams": ("udp_datagrams", "datagrams received"),
     "udp_datagrams_dropped": ("udp_datagrams_dropped", "datagrams dropped here and by the kernel"),
     "udp_points": ("udp_points_written", "points written over UDP"),

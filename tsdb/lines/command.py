@@ -1,9 +1,10 @@
 """The comment lines that say something: what a stream's lines are for, and where a numbered batch ends.
 
-    # tsdb: producer=NAME batch=N db=NAME precision=UNIT     in any order; values percent-encoded where they need it
+    # tsdb: producer=NAME batch=N db=NAME precision=UNIT acks=HOW_MANY
     # tsdb: end
 
-Everywhere else they are comments like others, so a file that has them can be sent over HTTP as well.
+Words come in any order, their values percent-encoded where they need it. Everywhere else these lines are comments like
+others, so a file that has them can be sent over HTTP as well.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from tsdb.errors import InvalidParameterValue
 from tsdb.ingest.lineprotocol import precision_factor
 from tsdb.ingest.stream import whole_lines
 from tsdb.ingest.write import WriteRequest
+from tsdb.model.acks import acks_of
 from tsdb.model.store import Producer
 
 MARK = b"# tsdb:"
 _END = b"# tsdb: end"
-_WORDS = ("producer", "batch", "db", "precision")
+_WORDS = ("producer", "batch", "db", "precision", "acks")
 _PRODUCER_BYTES_MAX = 64
 
 
@@ -28,8 +30,9 @@ def is_command(line: bytes | bytearray) -> bool:
     return line.startswith(MARK)
 
 
-def read(line: bytes | bytearray, database: str) -> WriteRequest:
-    """What the lines behind a command are written as. Raises InvalidParameterValue."""
+def read(line: bytes | bytearray, default: WriteRequest) -> WriteRequest:
+    """What the lines behind a command are written as: as ``default`` where it says nothing. Raises
+    InvalidParameterValue."""
     given: dict[str, str] = {}
     try:
         words = bytes(line[len(MARK) :]).decode().split()
@@ -38,11 +41,20 @@ def read(line: bytes | bytearray, database: str) -> WriteRequest:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in _WORDS or name in given:
-            raise InvalidParameterValue(f"{word[:80]!r} is none of producer=, batch=, db=, precision=, each once")
+            known = ", ".join(f"{each}=" for each in _WORDS)
+            raise InvalidParameterValue(f"{word[:80]!r} is none of {known}, each once")
         given[name] = unquote(value)
     precision = given.get("precision", "ns")
     precision_factor(precision)
-    return WriteRequest(given.get("db") or database, precision, producer=_producer(given))
+    acks = _acks(given["acks"]) if "acks" in given else default.acks
+    return WriteRequest(given.get("db") or default.database, precision, producer=_producer(given), acks=acks)
+
+
+def _acks(text: str) -> int:
+    try:
+        return acks_of(text)
+    except ValueError:
+        raise InvalidParameterValue(f"acks {text[:40]!r} is none of quorum, all and a number from 0 to 99") from None
 
 
 def _producer(given: dict[str, str]) -> Producer | None:

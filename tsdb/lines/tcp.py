@@ -110,7 +110,7 @@ class _Connection:
             role = self._lines.role_of(self._host)
             while not self._batch and not self._ended:
                 await self._read()
-            request = WriteRequest(self._lines.options.database)
+            request = self._lines.options.request
             if command.is_command(self._batch):
                 request = await self._command()
             if request.producer is None:
@@ -161,7 +161,7 @@ class _Connection:
         line = bytes(self._batch[:end])
         del self._batch[: end + 1]
         try:
-            return command.read(line, self._lines.options.database)
+            return command.read(line, self._lines.options.request)
         except InvalidParameterValue as error:
             await self._answer(400, error.message)
             raise
@@ -246,7 +246,8 @@ class _Connection:
         assert request.producer is not None
         if outcome.dropped:
             return 400, outcome_text(outcome, partial=outcome.written > 0)
-        return 204, f"batch {request.producer.batch}: {outcome.written} points"
+        short = ", on no more than a majority of the replicas" if outcome.fell_short else ""
+        return 204, f"batch {request.producer.batch}: {outcome.written} points{short}"
 
     async def _answer(self, status: int, text: str) -> None:
         self._writer.write(f"{status} {' '.join(text.split())}\n".encode())

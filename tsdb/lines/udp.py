@@ -11,7 +11,6 @@ import numpy as np
 
 from tsdb.errors import StartupError, TsdbError
 from tsdb.ingest.stream import whole_lines
-from tsdb.ingest.write import WriteRequest
 from tsdb.lines.writer import LineWriter
 
 BATCH_DATAGRAMS = 5_000
@@ -123,7 +122,7 @@ class UdpLines(asyncio.DatagramProtocol):
         self._storing.add_done_callback(self._stored)
 
     async def _write(self, bodies: list[tuple[int, bytearray]]) -> None:
-        request = WriteRequest(self._writer.options.database)
+        request = self._writer.options.request
         for role, body in bodies:
             try:
                 await self._writer.write_patiently(body, request, role, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tsdb.clock import Clock
 from tsdb.errors import InsufficientPrivilege
@@ -34,6 +34,7 @@ class Counts:
     waits: int = 0
     datagrams: int = 0
     dropped: int = 0
+    fell_short: int = 0
     unlogged: int = 0
     logged_at: float = -LOG_SECONDS
 
@@ -41,13 +42,20 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class LineOptions:
     """``database`` is the one of lines that name none; ``role`` whose privileges clients have that would have to show
-    a password elsewhere ("": they are not served)."""
+    a password elsewhere ("": they are not served). ``acks``: on how many replicas lines are to be that say nothing of
+    it themselves (None: as their series say)."""
 
     database: str = "tsdb"
     role: str = ""
     create_database: bool = True
     body_bytes_max: int = 64 << 20
     limits: Limits = field(default_factory=Limits)
+    acks: int | None = None
+
+    @property
+    def request(self) -> WriteRequest:
+        """What lines are written as that say nothing of it themselves."""
+        return WriteRequest(self.database, acks=self.acks)
 
 
 class LineWriter:
@@ -82,10 +90,12 @@ class LineWriter:
             return submit(self._store, request, body, now_ns, options.limits, options.create_database, role)
 
         done = await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        await asyncio.gather(*(asyncio.wrap_future(future) for future in done.futures))
+        written = await asyncio.gather(*(asyncio.wrap_future(future) for future in done.futures))
         self.counts.points += done.outcome.written
         self.counts.rejected += done.outcome.dropped
-        return done.outcome
+        fell_short = any(each.fell_short for each in written)
+        self.counts.fell_short += fell_short
+        return replace(done.outcome, fell_short=fell_short)
 
     async def write_patiently(self, body: bytearray, request: WriteRequest, role: int, host: str) -> None:
         """Store lines that nobody waits for an answer to: what passes is waited for, what is wrong logged and counted.

@@ -14,6 +14,7 @@ from tsdb.lines.tcp import TcpLines
 from tsdb.lines.udp import UdpLines
 from tsdb.lines.writer import LineOptions, LineWriter
 from tsdb.model.access import Access
+from tsdb.model.acks import acks_of
 from tsdb.model.store import Store
 
 # A numbered batch of a stream waits in memory until its end.
@@ -44,6 +45,7 @@ class Streams:
             settings.create_database_on_write,
             min(NUMBERED_BYTES_MAX, settings.body_bytes_max),
             limits,
+            acks_of(settings.line_acks) if settings.line_acks else None,
         )
         if settings.line_tcp_port is not None:
             writer = LineWriter(store, clock, pool, rules, options, "TCP")
@@ -79,6 +81,7 @@ class Streams:
                 "tcp_points": counts.points,
                 "tcp_lines_rejected": counts.rejected,
                 "tcp_waits": counts.waits,
+                "tcp_fell_short": counts.fell_short,
             }
         if self._udp is not None:
             udp, counts = self._udp[0], self._udp[1].counts
@@ -87,5 +90,6 @@ class Streams:
                 "udp_datagrams_dropped": udp.dropped(),
                 "udp_points": counts.points,
                 "udp_lines_rejected": counts.rejected,
+                "udp_fell_short": counts.fell_short,
             }
         return found
