@@ -54,7 +54,7 @@ class _Leaving(History):
 
         def install() -> None:
             arriving.check_tagsets()
-            arriving.lacks_deletions(database.number, last)
+            arriving.lacks_deletions(database.number, last, self._numbers)
             batch = engine.records.batch()
             arriving.put(batch)
             engine.records.write(batch, sync=True)

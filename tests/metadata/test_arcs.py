@@ -14,9 +14,7 @@ from tsdb.cluster.metadata.commands import (
 )
 from tsdb.cluster.metadata.records import Goal, LocationRecord, goal_number
 from tsdb.cluster.replicas.moving import arcs, next_steps
-from tsdb.model.continuous import Continuous
-from tsdb.model.relations import Definition
-from tsdb.model.schema import LINE_PROTOCOL_TIME, CreateDatabase, CreateSeries
+from tsdb.model.schema import CreateDatabase
 
 
 def replicated() -> Cluster:
@@ -122,15 +120,3 @@ def test_more_arcs_take_back_that_there_should_be_fewer() -> None:
     assert cluster.do(SpreadDatabase(2, 4)) == (4,)
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (4, 0, {})
     assert {each.voters for each in cluster.machine.state.all(LocationRecord) if each.database == 2} == {(1, 2), (3, 4)}
-
-
-def test_a_continuous_view_needs_all_at_one_node() -> None:
-    definition = Definition("SELECT", continuous=Continuous(0, 3_600_000_000, 0))
-    view = CreateSeries("e", "v", (LINE_PROTOCOL_TIME,), keyed=False, definition=definition)
-    cluster = replicated()
-    cluster.do(SpreadDatabase(2, 2))
-    assert cluster.do(ChangeSchema.of([view])) == "FeatureNotSupported"
-    assert cluster.do(SpreadDatabase(2, 1)) == (1,)
-    assert isinstance(cluster.do(ChangeSchema.of([view])), tuple)
-    assert cluster.do(SpreadDatabase(2, 2)) == "FeatureNotSupported"
-    assert cluster.do(SpreadDatabase(2, 1)) == (1,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.metadata.test_rules import Cluster
-from tsdb.cluster.metadata.commands import Advance, Assign, Assignment, ChangeSchema, RemoveMember
+from tsdb.cluster.metadata.commands import Advance, Assign, Assignment, ChangeSchema, RemoveMember, SpreadDatabase
 from tsdb.cluster.metadata.records import ContinuousRecord, LocationRecord
 from tsdb.model.continuous import Continuous
 from tsdb.model.relations import Definition
@@ -50,6 +50,18 @@ def test_who_led_all_of_it_and_still_does_says_how_far_a_view_is_stored() -> Non
     # And in the next epoch of the same leader what it saw in the one before does not count.
     cluster.do(Assign((Assignment(last.location, last.epoch + 2, cluster.leader, last.voters),)))
     assert cluster.advance(200) == "SerializationFailure"
+
+
+def test_of_several_arcs_many_may_lead() -> None:
+    cluster = Views()
+    assert cluster.do(SpreadDatabase(1, 4)) == (4,)
+    assert cluster.advance(leader=cluster.leader % 3 + 1) == (cluster.index,)
+    last = cluster.records[-1]
+    heir = cluster.leader % 3 + 1
+    cluster.do(Assign((Assignment(last.location, last.epoch + 1, heir, last.voters),)))
+    assert cluster.advance(200) == "SerializationFailure", "an epoch in which the source was looked at is over"
+    cluster.records = [each for each in cluster.machine.state.all(LocationRecord) if each.database == 1]
+    assert cluster.advance(200) == (cluster.index,)
 
 
 def test_it_goes_with_its_view() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Copy:
 
     def check_tagsets(self) -> None: ...
 
-    def lacks_deletions(self, database: int, counter: int) -> None: ...
+    def lacks_deletions(self, database: int, counter: int, locations: Collection[int]) -> None: ...
 
     def put(self, batch: Any) -> None: ...
 

@@ -14,8 +14,9 @@ from tests.cluster.setting import START
 from tests.continuous.history import QUERIES, History
 from tests.fixtures.waiting import until
 from tests.group.together import Together
-from tsdb.cluster.metadata.commands import Assign, SetReplication
-from tsdb.cluster.metadata.records import LocationRecord, Ring
+from tsdb.cluster.group.control import Done, Spread
+from tsdb.cluster.metadata.commands import Assign, SetGoals, SetReplication
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.moving import next_epoch
 from tsdb.errors import CannotConnectNow, QueryCanceled, TsdbError
@@ -28,6 +29,7 @@ from tsdb.sql.continuous.reading import cut
 from tsdb.sql.query import Queries
 
 _numbers = itertools.count()
+ARCS = 4
 LEVELS = [Freshness(level, 10**9, anywhere=True) for level in Level]
 
 
@@ -222,7 +224,10 @@ class ReplicatedHistory(History):
     def _applied(self, node: Node) -> list[int]:
         shared = node.agreement.shared
         assert shared is not None
-        return [sequence for _, sequence in shared.stored([each.location for each in self.records()])[1]]
+        locations = [each.location for each in self.records()]
+        opened = shared.open(locations, Freshness(Level.ANY), locations)
+        opened.view.close()
+        return [opened.applied[at][1] for at in sorted(opened.applied)]
 
     def _floor_in(self, view: View) -> int:
         floor = view.catalog.find(self.name).find("cpu").floor_ns
@@ -255,3 +260,55 @@ class GrownHistory(ReplicatedHistory):
     def unite(self) -> None:
         if self.is_shared:
             super().unite()
+
+
+class SpreadHistory(ReplicatedHistory):
+    """Four nodes, and the database in as many arcs: each node has three of them. Who leads an arc changes by itself."""
+
+    def __init__(self, together: Together, queries: Queries, seed: int, *views: str) -> None:
+        super().__init__(together, queries, seed, *views)
+        number = self.database.number
+        assert isinstance(together.ask(1, Spread(self.name, ARCS)), Done)
+        goals = {goal_number(number, arc): tuple((arc + each) % 4 + 1 for each in range(3)) for arc in range(ARCS)}
+        self.node.agreement.propose(SetGoals(tuple(goals.items())))
+        own = {goal_number(number, arc) for arc in range(ARCS)}
+        until(lambda: own.isdisjoint(goal.number for goal in self.node.metadata.all(Goal)))
+
+    def arcs(self) -> list[list[LocationRecord]]:
+        ring = self.node.metadata.get(Ring, self.database.number)
+        assert ring is not None
+        found: dict[int, list[LocationRecord]] = {}
+        records = {each.location: each for each in self.records()}
+        for each in ring.maps[-1].intervals:
+            found.setdefault(ring.arc_of(each), []).append(records[each.location])
+        return list(found.values())
+
+    def leader(self) -> Node:
+        """Who refreshes."""
+
+        def look() -> Node | None:
+            self.node.catch_up()
+            if any(each.active_epoch != each.epoch for each in self.records()):
+                return None
+            at = {each.location: each.leader for each in self.records()}[self.database.locations[0].number]
+            found = self.together.nodes.get(at)
+            return found if found is not None and found.leads(self.database) else None
+
+        found = until(look)
+        assert found is not None
+        return found
+
+    def elect(self, heir: int = 0) -> None:
+        chosen = [self.random.choice(self.arcs())] if self.random.random() < 0.7 else self.arcs()
+        for arc in chosen:
+            heir = self.random.choice(arc[0].voters)
+            wanted = [each for each in arc if each.leader != heir]
+            if wanted:
+                self.node.agreement.propose(Assign(tuple(next_epoch(each, heir) for each in wanted)))
+
+    def unite(self) -> None:
+        """Each arc is led by one node."""
+        for arc in self.arcs():
+            wanted = [each for each in arc if each.leader != arc[0].leader]
+            if wanted:
+                self.node.agreement.propose(Assign(tuple(next_epoch(each, arc[0].leader) for each in wanted)))

@@ -9,18 +9,18 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from tsdb.cluster.metadata.records import ContinuousRecord
+from tsdb.cluster.metadata.records import ContinuousRecord, LocationRecord
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.refreshing import Wishes
 from tsdb.cluster.replicas import refreshing
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.errors import CannotConnectNow, DivisionByZero, LocationElsewhere
 from tsdb.model.continuous import Progress
+from tsdb.model.refreshing import Holding
 from tsdb.model.schema import Series
 from tsdb.session import continuous
 from tsdb.session.continuous import Refresher, Refreshes
 from tsdb.sql.context import Context
-from tsdb.storage.view import StorageView
 
 VIEW = 7
 
@@ -30,13 +30,11 @@ class Data:
     """An engine, as far as it is needed."""
 
     last_counter: int = 0
+    node: int = 1
     shown: dict[int, Progress] = field(default_factory=dict)
 
     def raise_counter(self, counter: int) -> None:
         self.last_counter = max(self.last_counter, counter)
-
-    def view(self) -> StorageView:
-        return cast(StorageView, "a view")
 
     def progress_shown(self, series: int) -> Progress | None:
         return self.shown.get(series)
@@ -45,10 +43,10 @@ class Data:
         self.shown[series] = progress
 
 
-def replica(applied: int, *, coming: int | None = None, leads: bool = True, last: int = 0) -> Any:
+def replica(applied: int, *, leads: bool = True, last: int = 0) -> Any:
     """The replica of a location, as its host has it."""
     lead = (3, 1) if leads else None
-    core = SimpleNamespace(lead=lead, counter_on_its_way=coming, log_end=(3, last or applied, applied, applied))
+    core = SimpleNamespace(lead=lead, log_end=(3, last or applied, applied, applied))
     return SimpleNamespace(replica=core)
 
 
@@ -97,17 +95,29 @@ def test_what_nobody_waits_for_is_not_shown() -> None:
     assert node.data.shown[VIEW].counter == 0
 
 
-def test_a_basis_is_below_what_is_on_its_way_and_after_what_was_in_the_logs() -> None:
-    node = Node(l1=replica(5), l2=replica(8, coming=70, last=10))
+def test_a_view_is_held_where_all_that_was_in_the_logs_is_applied() -> None:
+    node = Node(l1=replica(5), l2=replica(8, last=10))
     node.data.last_counter = 90
-    basis = refreshing.basis(node.data, node.find, {1: 5, 2: 8}, [1, 2])
-    assert basis is not None
-    assert (basis.counter, basis.epochs) == (69, ((1, 3), (2, 3)))
+    held = refreshing.holding(node.data, node.find, {1: 5, 2: 8}, [2, 1])
+    assert held == Holding(90, ((1, 3), (2, 3)), ((1, 5), (2, 8)))
     assert refreshing.ends(node.find, [1, 2]) == {1: 5, 2: 10}
-    assert refreshing.basis(node.data, node.find, {1: 5, 2: 10}, [1, 2]) is None
-    assert refreshing.basis(node.data, node.find, {}, [1, 2, 3]) is None
+    assert refreshing.holding(node.data, node.find, {1: 5, 2: 10}, [1, 2]) is None
+    assert refreshing.holding(node.data, node.find, {}, [1, 2, 3]) is None
     node.replicas[1] = replica(5, leads=False)
-    assert refreshing.basis(node.data, node.find, {}, [1, 2]) is None
+    assert refreshing.holding(node.data, node.find, {}, [1, 2]) is None
+
+
+@pytest.mark.parametrize(
+    ("voters", "learners", "shows"), [((7, 8), (), True), ((7, 8), (1,), False), ((1, 7), (), False)]
+)
+def test_progress_is_shown_without_what_others_alone_have_and_not_before_a_copy_has_come(
+    voters: tuple[int, ...], learners: tuple[int, ...], shows: bool
+) -> None:
+    node = Node(l1=replica(5))
+    second = LocationRecord(2, 1, 3, 7, voters, learners)
+    state = cast(State, SimpleNamespace(get=lambda kind, number: second))
+    node.shown.told(state, [Change("continuous", VIEW, RECORD)])
+    assert node.data.shown[VIEW].counter == (RECORD.counter if shows else 0)
 
 
 def test_a_wish_is_fulfilled_by_a_refresh_that_begins_after_it() -> None:

@@ -30,7 +30,7 @@ class Replicas:
     def __init__(self) -> None:
         self.asked: list[tuple[int, int, Told]] = []
         self.settling: list[tuple[frozenset[int], Callable[[bool], None]]] = []
-        self.uncommitted_bytes = 0
+        self.uncommitted_bytes = self.last_counter = 0
         self.acks: list[int] = []
 
     def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None:

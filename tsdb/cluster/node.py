@@ -13,19 +13,19 @@ from typing import Any
 
 from tsdb.cluster.acknowledged import fate_of, wanted_by
 from tsdb.cluster.alone import Alone
-from tsdb.cluster.conditions import empty_ranges, new_points, rows_seen
+from tsdb.cluster.conditions import empty_ranges, new_points, rests_on, rows_seen
 from tsdb.cluster.counting import SequenceValues
 from tsdb.cluster.cutting import cut_deletion, cut_points
 from tsdb.cluster.founding import change_schema
 from tsdb.cluster.gate import Gate
-from tsdb.cluster.led import Leaders, LedView, locations_in_range
+from tsdb.cluster.led import Leaders, LedView
 from tsdb.cluster.listing import cluster_locations, cluster_members
 from tsdb.cluster.looking import Looking
 from tsdb.cluster.metadata.agreement import Agreement, Shared
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.numbering import Sessions
-from tsdb.cluster.refreshing import OwnRefreshing, SharedRefreshing, Wishes
+from tsdb.cluster.refreshing import OwnRefreshing, SharedRefreshing, Wishes, check_unchanged
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.router import PlainWrite
 from tsdb.cluster.routing.shares import database_of, series_at, series_of
@@ -41,18 +41,16 @@ from tsdb.errors import (
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
-from tsdb.model.places import places_in
 from tsdb.model.points import Int64s, Points
-from tsdb.model.refreshing import Refreshing
+from tsdb.model.refreshing import Held, Holding, Refreshing
 from tsdb.model.relations import SequenceState, SqlSequence
-from tsdb.model.schema import Catalog, Database, SchemaChange, Series
+from tsdb.model.schema import Catalog, Database, SchemaChange, Series, SetRetention
 from tsdb.model.store import (
     Block,
     Compaction,
     Deletion,
     Effect,
     Producer,
-    RangeDeletion,
     RevertedOp,
     SeriesStatistics,
     VacuumProgress,
@@ -61,7 +59,7 @@ from tsdb.model.store import (
     Written,
 )
 from tsdb.prompt import may_wait
-from tsdb.storage.append import Append, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
+from tsdb.storage.append import Append, DeletePart, Step, WritePart, delete_step, write_step
 from tsdb.storage.append import Write as WriteStep
 from tsdb.storage.checks import ReplicatedNow
 from tsdb.storage.engine import Engine
@@ -133,6 +131,9 @@ class Node:
 
     def change(self, *changes: SchemaChange) -> Catalog:
         """Raises, beside their errors, what ``Agreement.propose`` raises, and FeatureNotSupported."""
+        floors = [each for each in changes if isinstance(each, SetRetention) and each.unchanged_since is not None]
+        if any(self.catalog.find(each.database).number in self._leaders.spread for each in floors):
+            check_unchanged(self.view, floors)
         change_schema(self._engine, self._agreement, changes)
         return self._engine.catalog
 
@@ -316,7 +317,12 @@ class Node:
         )
 
     def _commit(
-        self, effects: Sequence[Effect], producer: Producer | None, acks: int, only: frozenset[int] | None = None
+        self,
+        effects: Sequence[Effect],
+        producer: Producer | None,
+        acks: int,
+        only: frozenset[int] | None = None,
+        held: Held | None = None,
     ) -> Future[Written]:
         """All at this node; ``only`` in these locations."""
         try:
@@ -325,36 +331,14 @@ class Node:
             news, empty = new_points(effects), empty_ranges(effects)
             steps = [step for joined in _joined(effects) for step in self._steps(joined, only)]
             if self._leaders.shared and self._is_shared(effects):
-                rests_on = self._rests_on(seen, news, empty, only)
-                return self._write_shared(Append(steps, seen, news, producer, empty), rests_on, acks)
+                places = rests_on(self.catalog, seen, news, empty, only)
+                return self._write_shared(Append(steps, seen, news, producer, empty, held), places, acks)
         except LocationElsewhere as error:
             # The lead has moved just now, and nothing is logged: whoever asked asks who leads.
             return _failed(error if self._wide is None else CannotConnectNow(error.message, hint="Try again."))
         except TsdbError as error:
             return _failed(error)
         return self._engine.commit(steps, seen, news, producer, empty)
-
-    def _rests_on(
-        self,
-        seen: Iterable[Seen],
-        news: Iterable[NewPoints],
-        empty: Iterable[RangeDeletion],
-        only: frozenset[int] | None,
-    ) -> set[int]:
-        """The numbers of the locations of rows that were seen, and of those that must not be there: rows of a reference
-        table have one time, and so one location. Raises UndefinedTable."""
-        places: set[int] = set()
-        found = [(each.rows.series, each.rows.times) for each in seen]
-        found += [(each.points.series, each.points.times) for each in news]
-        for series, times in found:
-            database = series_at(self.catalog, series)
-            cuts = places_in(database, series.number).cut(database.locations, times)
-            places.update(location.number for location, _ in cuts)
-        for each in empty:
-            database = series_at(self.catalog, each.series)
-            there = {location.number for location in locations_in_range(database, each.series, each.range)}
-            places |= there if only is None else there & only
-        return places
 
     def _is_shared(self, effects: Sequence[Effect]) -> bool:
         """Raises FeatureNotSupported for some that are and others that are not."""
@@ -425,17 +409,25 @@ class Node:
         return self._engine.commit([step], [])
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
+        self,
+        effects: Sequence[Effect],
+        locations: frozenset[int],
+        producer: Producer | None,
+        acks: int,
+        held: Held | None = None,
     ) -> Future[Written]:
-        first = self._commit(effects, producer, acks, locations)
+        first = self._commit(effects, producer, acks, locations, held)
         if self._wide is None:
             return first
 
         def again() -> Future[Written]:
             numbered = self._numbered(self._database_of(effects[0]), producer)
-            return self.commit_here(effects, locations, numbered, acks)
+            return self.commit_here(effects, locations, numbered, acks, held)
 
         return self._wide.or_again(first, partial(self._all_come, effects), again)
+
+    def hold_here(self, held: Held, counter: int, locations: Sequence[int]) -> Holding:
+        return self._ways_to_shared().hold(held, counter, locations)
 
     def fates_here(self, ops: Ops) -> list[Fate]:
         return [Fate.UNKNOWN for _ in ops] if self._shared is None else self._shared.confirm(ops)
@@ -484,16 +476,27 @@ class Node:
 
     def refreshing(self, series: Series) -> Refreshing:
         database = series_at(self.catalog, series)
-        is_shared = database.number in self._leaders.shared
-        what = f'what is stored of "{series.name}"'
-        self._leaders.check(database.locations if is_shared else database.locations[:1], what)
+        is_shared, is_spread = (database.number in each for each in (self._leaders.shared, self._leaders.spread))
+        looked = database.locations if is_shared and not is_spread else database.locations[:1]
+        self._leaders.check(looked, f'what is stored of "{series.name}"')
         if is_shared:
-            ways, node = self._ways_to_shared(), self._engine.node
-            return SharedRefreshing(self._agreement, ways, node, database, series, self._commit)
+            return SharedRefreshing(self._agreement, self, self._engine.node, database, series)
         if database.number in self._engine.stopped:
             raise CannotConnectNow(f'"{database.name}" is being replicated', hint="Try again.")
         commit = self._commit if self._leaders.has(database) else self.commit
         return OwnRefreshing(self.view(), self._engine, series, commit)
+
+    def hold(self, database: Database, held: Held, counter: int) -> Holding:
+        """Hold a continuous view of a replicated database at all who lead it: see ``Shared.hold``."""
+        if self._wide is not None:
+            return self._wide.hold(database, held, counter)
+        return self.hold_here(held, counter, [each.number for each in database.locations])
+
+    def commit_held(self, effects: Sequence[Effect], held: Held) -> Future[Written]:
+        """Rows of a refresh, while it holds its view."""
+        if self._wide is not None and not self._all_led(effects):
+            return self._wide.commit(effects, None, QUORUM, held)
+        return self._commit(effects, None, QUORUM, held=held)
 
     def refresh_elsewhere(self, series: Series, check: Callable[[], None]) -> None:
         database = series_at(self.catalog, series)

@@ -1,25 +1,34 @@
 """Refreshes of continuous views at a node: of databases that it alone has, and of those that several nodes have.
 
-How far a view is stored is in the store of the one node that has it, or in the metadata for all that do. There the rows
-are written by the node that leads all of the database, and by no other: what it logs in an epoch that is over is never
-committed, so nobody's late rows come after those of who refreshes next, unless with a higher counter.
+How far a view is stored is in the store of the one node that has it, or in the metadata for all that do. There the node
+that leads the database's first location refreshes, and has the rows written by whoever leads their locations.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from typing import Protocol
 
-from tsdb.cluster.metadata.agreement import Agreement, Shared
+from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.metadata.commands import Advance, Expected
 from tsdb.cluster.metadata.records import NAMES, ContinuousRecord
-from tsdb.errors import CannotConnectNow, TsdbError
+from tsdb.errors import CannotConnectNow, SerializationFailure, TsdbError
 from tsdb.model.acks import QUORUM
 from tsdb.model.continuous import Progress
-from tsdb.model.schema import Database, Series
-from tsdb.model.store import Effect, Producer, View, Written
+from tsdb.model.refreshing import Held, Holding
+from tsdb.model.schema import Database, Series, SetRetention
+from tsdb.model.store import Effect, Producer, TimeRange, View, Written
+from tsdb.model.time import BUCKET_NS, NS_MIN
 from tsdb.storage.engine import Engine
+
+TICKET_BITS = 62
+SHOWN_S, SHOWN_AGAIN_S = 2.0, 0.05
+"""How long a refresh waits for nodes to show what the last one has done, and how often it looks."""
 
 Commit = Callable[[Sequence[Effect], Producer | None, int], Future[Written]]
 
@@ -78,48 +87,95 @@ class OwnRefreshing:
         self.view.close()
 
 
-class SharedRefreshing:
-    """A ``tsdb.model.store.Refreshing`` of a database that several nodes have, all of which this ``node`` leads.
+class Holds(Protocol):
+    """What of this node a refresh of a replicated database goes through."""
 
-    ``commit`` is this node's own: nothing of it is done elsewhere if others lead meanwhile.
+    def view(self) -> View: ...
+
+    def hold(self, database: Database, held: Held, counter: int) -> Holding: ...
+
+    def commit_held(self, effects: Sequence[Effect], held: Held) -> Future[Written]: ...
+
+
+class SharedRefreshing:
+    """A ``tsdb.model.store.Refreshing`` of a database that several nodes have, wherever its locations are led.
+
+    It holds the view there: rows of an earlier refresh that are late are taken by nobody. Counters of different nodes
+    are made comparable first: the highest that any leader knows is told to all of them (Lamport, Time, Clocks, and the
+    Ordering of Events, 1978), so that whatever comes later is above it, and what is not above it is applied.
     """
 
-    def __init__(
-        self, agreement: Agreement, shared: Shared, node: int, database: Database, series: Series, commit: Commit
-    ) -> None:
+    def __init__(self, agreement: Agreement, here: Holds, node: int, database: Database, series: Series) -> None:
         """Raises CannotConnectNow."""
         self._agreement = agreement
-        self._shared = shared
+        self._here = here
         self._node = node
         self._database = database
         self._series = series
-        self._commit = commit
-        self._locations = [each.number for each in database.locations]
+        self._held = Held(series.number, secrets.randbits(TICKET_BITS))
         # A decision on what is agreed on now; what the view shows is that, or older.
         record = agreement.state.get(ContinuousRecord, series.number)
         self._changed = 0 if record is None else record.changed
-        basis = shared.basis(self._locations)
-        self.view: View = basis.view
-        self.counter = basis.counter
-        self._epochs = basis.epochs
-        shown = basis.view.progress(series)
-        if record is not None and (shown is None or shown.stored != record.stored or shown.counter != record.counter):
-            basis.view.close()
-            raise CannotConnectNow(
-                f'how far "{series.name}" is stored has just changed, or is not known here yet', hint="Try again."
-            )
+        holding = self._agree()
+        self.counter = holding.counter
+        self._epochs = holding.epochs
+        self.view: View = self._opened(record)
+
+    def _agree(self) -> Holding:
+        highest = self._here.hold(self._database, self._held, 0).counter
+        return replace(self._here.hold(self._database, self._held, highest), counter=highest)
+
+    def _opened(self, record: ContinuousRecord | None) -> View:
+        """When all nodes show what is agreed on."""
+        end = time.monotonic() + SHOWN_S
+        while True:
+            view = self._here.view()
+            try:
+                shown = view.progress(self._series)
+            except BaseException:
+                view.close()
+                raise
+            if record is None or (shown is not None and _is(shown, record)):
+                return view
+            view.close()
+            if time.monotonic() > end:
+                raise CannotConnectNow(
+                    f'how far "{self._series.name}" is stored has just changed, or is not known everywhere yet',
+                    hint="Try again.",
+                )
+            time.sleep(SHOWN_AGAIN_S)
 
     def commit(self, effects: Sequence[Effect]) -> None:
-        self._commit(effects, None, QUORUM).result()
+        self._here.commit_held(effects, self._held).result()
 
     def advance(self, watermark_ns: int) -> None:
-        stored, applied = self._shared.stored(self._locations)
+        holding = self._agree()
         action = Advance(
-            self._database.number, self._series.number, self.counter, stored, watermark_ns, applied, self._node,
-            self._epochs,
+            self._database.number, self._series.number, self.counter, holding.counter, watermark_ns, holding.applied,
+            self._node, self._epochs,
         )  # fmt: skip
         seen = Expected(NAMES[ContinuousRecord], self._series.number, self._changed)
         (self._changed,) = self._agreement.propose(action, (seen,)).values
 
     def close(self) -> None:
         self.view.close()
+
+
+def _is(shown: Progress, record: ContinuousRecord) -> bool:
+    return (shown.counter, shown.stored) == (record.counter, record.stored)
+
+
+def check_unchanged(open_view: Callable[[], View], floors: Iterable[SetRetention]) -> None:
+    """As ``Engine.check_unchanged``, of what other nodes have as well: what changes after it counts as if it came after
+    the floor has risen. Raises SerializationFailure, CannotConnectNow."""
+    view = open_view()
+    try:
+        for floor in floors:
+            assert floor.unchanged_since is not None
+            counter, until = floor.unchanged_since
+            series = view.catalog.find(floor.database).find(floor.series)
+            span = TimeRange(NS_MIN if series.floor_ns is None else series.floor_ns, until)
+            if view.changes(series, counter, span, BUCKET_NS):
+                raise SerializationFailure(f'"{series.name}" was changed while its floor was to rise')
+    finally:
+        view.close()

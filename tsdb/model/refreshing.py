@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from tsdb.model.store import Effect, View
+
+
+class Held(NamedTuple):
+    """A continuous view that one refresh holds where its rows are logged: nobody else's are taken. ``ticket``: a number
+    that no other refresh has."""
+
+    view: int
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What holding a view says of locations of its database: all that was logged there is applied, what comes later has
+    a counter above the asked one. ``counter`` is the highest that there is; by location the epoch in which it is led,
+    and the op sequence that is applied."""
+
+    counter: int
+    epochs: tuple[tuple[int, int], ...]
+    applied: tuple[tuple[int, int], ...]
 
 
 class Refreshing(Protocol):

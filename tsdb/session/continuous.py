@@ -33,6 +33,8 @@ from tsdb.sql.statement import Fragment
 # A piece grows and shrinks so that it has about so many rows.
 _PIECE_ROWS_LOW, _PIECE_ROWS_HIGH = 20_000, 200_000
 _FIRST_PIECE_NS: Final = 86_400 * 10**9
+# Where the first points are is looked for no finer than this: what is before them costs a few empty pieces.
+_FIRST_QUANTUM_NS: Final = 30 * 86_400 * 10**9
 _FLOOR_ATTEMPTS = 3
 
 
@@ -238,8 +240,8 @@ class _Refresh:
         """Store the buckets that have ended; the watermark after that."""
         ended = self._refresher.context.now_us * 1000 - (self._continuous.lag_ns if lag else 0)
         goal = self._buckets.low(ended)
-        first = self._store.statistics(self._source).min_time_ns
-        begin = max(found.watermark, self._buckets.low(first)) if first is not None else goal
+        there = self._view.changes(self._source, 0, TimeRange(found.watermark, NS_MAX), _FIRST_QUANTUM_NS)
+        begin = max(found.watermark, self._buckets.low(min(low for low, _ in there))) if there else goal
         if goal <= found.watermark:
             return found.watermark
         if self._view.changes(self._series, 0, TimeRange(found.watermark, NS_MAX), self._buckets.quantum_ns):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.points import Points
+from tsdb.model.refreshing import Held
 from tsdb.model.ring import Location
 from tsdb.model.store import Free, KeyDeletion, Producer, RangeDeletion
 from tsdb.storage.body import encode_write
@@ -118,7 +119,7 @@ class NewPoints:
 @dataclass(frozen=True, slots=True)
 class Append:
     """Steps in order, all or none, if what was ``seen`` still holds before the first of them, ``news`` are free, and
-    there are no points in the ranges of ``empty``.
+    there are no points in the ranges of ``empty``. ``held``: of a refresh, while it holds its view.
 
     ``producer`` numbers all of them together, where a write of its own is numbered by its parts.
     """
@@ -128,10 +129,11 @@ class Append:
     news: Sequence[NewPoints] = ()
     producer: Producer | None = None
     empty: Sequence[RangeDeletion] = ()
+    held: Held | None = None
 
     @property
     def unconditional(self) -> Append:
-        return Append(self.steps, producer=self.producer)
+        return Append(self.steps, producer=self.producer, held=self.held)
 
     @property
     def counters(self) -> int:

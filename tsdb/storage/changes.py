@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
+from tsdb.model.ring import Intervals
 from tsdb.model.store import TimeRange
-from tsdb.model.time import clamp_ns
+from tsdb.model.time import NS_MAX, NS_MIN, clamp_ns
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, BlockReader
 from tsdb.storage.cache import RunsCache
 from tsdb.storage.head import Run
@@ -66,17 +67,24 @@ class ChangesReader:
         self._cache = cache
         self._known = known
 
-    def changes(self, series: int, since: int, span: TimeRange, quantum_ns: int) -> list[tuple[int, int]]:
-        """See ``tsdb.model.store.View.changes``; the bounds may lie outside of ``span``."""
+    def changes(
+        self, series: int, since: int, span: TimeRange, quantum_ns: int, ring: Intervals | None = None
+    ) -> list[tuple[int, int]]:
+        """See ``tsdb.model.store.View.changes``; the bounds may lie outside of ``span``. Deletions are those in the
+        intervals of the ``ring``; of rows all that are here."""
         if span.empty:
             return []
         quanta = [*self._in_blocks(series, since, span, quantum_ns), *self._in_runs(series, since, span, quantum_ns)]
         ranges = _ranges(quanta, quantum_ns)
         for stone in self._version.tombstones.get(series, ()):
-            if stone.counter & COUNTER_MASK > since:
+            if stone.counter & COUNTER_MASK > since and _meets(ring, stone.low, stone.high):
                 ranges += _of_stone(stone, quantum_ns)
         erasures = self._version.erased.get(series, ())
-        ranges += [(each.low, each.high) for each in erasures if each.counter > since]
+        ranges += [
+            (each.low, each.high)
+            for each in erasures
+            if each.counter > since and _meets(ring, each.ring_low, each.ring_high)
+        ]
         return [(low, high) for low, high in ranges if low < span.high and high > span.low]
 
     def _in_blocks(self, series: int, since: int, span: TimeRange, quantum_ns: int) -> Iterable[Int64s]:
@@ -101,6 +109,10 @@ class ChangesReader:
         for run in self._version.runs(series):
             if run.max_counter > since and run.min_time < span.high and run.max_time >= span.low:
                 yield _of_run(run, since, span, quantum_ns)
+
+
+def _meets(ring: Intervals | None, low: int, high: int) -> bool:
+    return ring is None or any(low < last and first < high for first, last in ring)
 
 
 def _of_run(run: Run, since: int, span: TimeRange, quantum_ns: int) -> Int64s:
@@ -144,16 +156,26 @@ def with_erased(kept: Sequence[Erasure], stones: Iterable[AnyTombstone], seen: i
     for stone in stones:
         counter = stone.counter & COUNTER_MASK
         if counter > seen:
-            every += [Erasure(low, high, counter) for low, high in _of_stone(stone, _ERASURE_QUANTUM_NS)]
+            every += _erasures(stone, counter)
     return _bounded(_joined(every))
+
+
+def _erasures(stone: AnyTombstone, counter: int) -> Iterator[Erasure]:
+    """Where in the ring is kept of what took everything there: a mask, most of all, is of a few locations that left."""
+    for low, high in _of_stone(stone, _ERASURE_QUANTUM_NS):
+        if (low, high) == (NS_MIN, NS_MAX):
+            yield Erasure(low, high, counter, stone.low, stone.high)
+        else:
+            yield Erasure(low, high, counter)
 
 
 def _joined(every: Iterable[Erasure]) -> list[Erasure]:
     """Those of equal range are one: a DELETE has a tombstone in each location."""
-    newest: dict[tuple[int, int], int] = {}
-    for each in every:
-        newest[each.low, each.high] = max(each.counter, newest.get((each.low, each.high), 0))
-    return [Erasure(low, high, counter) for (low, high), counter in sorted(newest.items())]
+    newest: dict[tuple[int, int, int, int], int] = {}
+    for low, high, counter, *ring in every:
+        key = (low, high, ring[0], ring[1])
+        newest[key] = max(counter, newest.get(key, 0))
+    return [Erasure(low, high, counter, *ring) for (low, high, *ring), counter in sorted(newest.items())]
 
 
 def _bounded(every: list[Erasure]) -> tuple[Erasure, ...]:
@@ -166,7 +188,10 @@ def _bounded(every: list[Erasure]) -> tuple[Erasure, ...]:
     for at, each in enumerate(every[1:]):
         if at in joins:
             last = made[-1]
-            made[-1] = Erasure(last.low, max(last.high, each.high), max(last.counter, each.counter))
+            made[-1] = Erasure(
+                last.low, max(last.high, each.high), max(last.counter, each.counter),
+                min(last.ring_low, each.ring_low), max(last.ring_high, each.ring_high),
+            )  # fmt: skip
         else:
             made.append(each)
     return tuple(made)

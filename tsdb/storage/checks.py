@@ -15,11 +15,13 @@ from tsdb.errors import (
     DiskFull,
     ObjectNotInPrerequisiteState,
     PointsBeyondRetention,
+    SerializationFailure,
     UndefinedColumn,
     UndefinedTable,
 )
 from tsdb.model.places import places_in
 from tsdb.model.points import Points
+from tsdb.model.refreshing import Held
 from tsdb.model.schema import Series
 from tsdb.model.store import RangeDeletion
 from tsdb.model.time import BUCKET_NS, instant_text
@@ -154,6 +156,15 @@ def check_empty(shard: Shard, ranges: Iterable[RangeDeletion]) -> None:
             raise ObjectNotInPrerequisiteState(
                 f'"{each.series.name}" has points from {instant_text(low)} on, or had some that are still on disk'
             )
+
+
+def check_held(shard: Shard, held: Held | None) -> None:
+    """Raises SerializationFailure for rows of a refresh that does not hold its view here (any more)."""
+    if held is not None and shard.held.get(held.view) != held.ticket:
+        raise SerializationFailure(
+            "a continuous view is refreshed by somebody else by now, or who leads has changed since this began",
+            hint="Refresh it again.",
+        )
 
 
 def _check_tagsets(shard: Shard, points: Points, series: Series) -> None:

@@ -14,12 +14,13 @@ from tsdb import prompt
 from tsdb.errors import TsdbError
 from tsdb.model.continuous import Progress
 from tsdb.model.points import Int64s, Points
+from tsdb.model.refreshing import Held
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, RangeDeletion, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage import identity
 from tsdb.storage.append import Append, Delete, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
-from tsdb.storage.checks import check_empty, check_own_progress, check_step, disk_full
+from tsdb.storage.checks import check_empty, check_held, check_own_progress, check_step, disk_full
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
@@ -399,9 +400,16 @@ class Engine:
             if isinstance(step, Delete):
                 for stone in (stone for part in step.parts for stone in part.tombstones):
                     removed.setdefault(stone.series, []).append(replace(stone, counter=COUNTER_MASK))
+        check_held(self._shard, append.held)
         check_empty(self._shard, append.empty)
         check_seen(self._shard, append.seen, anew=True)
         check_free(self._shard, append.news, removed)
+
+    def hold(self, held: Held) -> None:
+        """Rows of this refresh alone are taken for a continuous view from now on. In the committer's thread."""
+        known = self._shard.version.catalog.series_by_number
+        self._shard.held = {view: ticket for view, ticket in self._shard.held.items() if view in known}
+        self._shard.held[held.view] = held.ticket
 
     @property
     def last_counter(self) -> int:

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 from tsdb.errors import SerializationFailure
 from tsdb.model.continuous import Progress
+from tsdb.model.ring import Intervals
 from tsdb.model.schema import Applied, Catalog, SchemaChange, SetRetention
 from tsdb.model.store import TimeRange
 from tsdb.model.time import BUCKET_NS, NS_MAX, NS_MIN
@@ -97,6 +98,8 @@ class Shard:
         self.hosted: Hosted = Nobody()
         self.shown: dict[int, Progress] = {}
         """Of continuous views whose progress others keep as well, and not this store: what ``version`` shows."""
+        self.held: dict[int, int] = {}
+        """By continuous view, the ticket of the refresh that holds it."""
         self._marked_ns = options.clock.now_ns()
 
     # ---- durable, then visible
@@ -181,9 +184,10 @@ class Shard:
         self._erased = {**self._erased, series: erased}
         state.put_erased(batch, series, erased)
 
-    def erase_all(self, batch: Batch, series: int, counter: int) -> None:
-        """It is not known what was deleted of a series up to a counter: anything may be."""
-        erased = with_erased((*self._erased.get(series, ()), Erasure(NS_MIN, NS_MAX, counter)), (), -1)
+    def erase_all(self, batch: Batch, series: int, counter: int, ring: Intervals) -> None:
+        """It is not known what was deleted of a series up to a counter in these intervals: anything may be."""
+        erasures = [Erasure(NS_MIN, NS_MAX, counter, low, high) for low, high in ring]
+        erased = with_erased((*self._erased.get(series, ()), *erasures), (), -1)
         self._erased = {**self._erased, series: erased}
         state.put_erased(batch, series, erased)
 

@@ -14,6 +14,7 @@ import msgspec
 
 from tsdb.errors import DataCorrupted
 from tsdb.model.continuous import Progress
+from tsdb.model.ring import RING_SIZE
 from tsdb.storage import keys
 from tsdb.storage.block import BlockHeader
 from tsdb.storage.frame import seal, unseal
@@ -150,14 +151,23 @@ def put_erased(batch: Batch, series: int, erased: Sequence[Erasure]) -> None:
     """What forgotten tombstones of a source of continuous views had deleted; nothing takes the record away."""
     key = keys.state_key(ERASED, series)
     if erased:
-        batch.put("state", key, seal(MAGIC, VERSION, _encode([tuple(each) for each in erased])))
+        batch.put("state", key, seal(MAGIC, VERSION, _encode([_erasure_numbers(each) for each in erased])))
     else:
         batch.delete("state", key)
 
 
+def _erasure_numbers(erasure: Erasure) -> tuple[int, ...]:
+    """As version 1 had them, with the first and the last hash where that is not all of the ring."""
+    low, high = erasure.ring_low, erasure.ring_high
+    return erasure[:3] if (low, high) == (0, RING_SIZE) else (*erasure[:3], low, high - 1)
+
+
 def load_erased(rocks: Rocks) -> dict[int, tuple[Erasure, ...]]:
     return {
-        numbers[0]: tuple(Erasure(*each) for each in _decode(value, ERASED, list[tuple[int, int, int]]))
+        numbers[0]: tuple(
+            Erasure(*each[:3], *((each[3], each[4] + 1) if each[3:] else ()))
+            for each in _decode(value, ERASED, list[tuple[int, ...]])
+        )
         for numbers, value in _records(rocks, ERASED)
     }
 

@@ -76,11 +76,14 @@ AnyTombstone = Tombstone | KeyTombstone
 
 
 class Erasure(NamedTuple):
-    """What a forgotten tombstone had deleted: times [low, high) in ns, and the tombstone's counter."""
+    """What a forgotten tombstone had deleted: times [low, high) in ns, and the tombstone's counter; of all times, also
+    where in the ring."""
 
     low: int
     high: int
     counter: int
+    ring_low: int = 0
+    ring_high: int = RING_SIZE
 
 
 class _Tag(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

@@ -197,15 +197,19 @@ class StorageView:
             found |= matched(values, theirs) >= 0
         return found
 
-    def progress(self, series: Series) -> Progress | None:
+    def progress(self, series: Series, ring: Intervals | None = None) -> Progress | None:
+        """``ring``: where it is asked for; None: on all of it."""
         # What is found by it later must be of the same version.
-        self.tell(series, TimeRange())
+        self.tell(series, TimeRange(), ring)
         return self.version.progress.get(series.number)
 
-    def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        self.tell(series, span)
+    def changes(
+        self, series: Series, since: int, span: TimeRange, quantum_ns: int, ring: Intervals | None = None
+    ) -> Sequence[tuple[int, int]]:
+        """In these intervals of the ring; of rows that were written, what else this store has may be among them."""
+        self.tell(series, span, ring)
         reader = ChangesReader(self.version, self._rocks, self._cache, self._known)
-        return reader.changes(series.number, since, span, quantum_ns)
+        return reader.changes(series.number, since, span, quantum_ns, ring)
 
     def tombstones(self, series: int) -> Sequence[AnyTombstone]:
         return self.version.tombstones.get(series, ())

@@ -19,6 +19,7 @@ from tsdb.cluster.metadata.state import Change, State
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.freshness import Freshness, Ops, Token
+from tsdb.model.refreshing import Held, Holding
 from tsdb.model.store import RevertedOp, Written
 from tsdb.storage.append import Append
 from tsdb.storage.view import StorageView
@@ -57,16 +58,6 @@ class Opened:
     needs: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """What a refresh of a continuous view rests on: a view with all versions of its database up to a counter, and what
-    it has not has a higher one. ``epochs``: by location, in which this node led it then."""
-
-    view: StorageView
-    counter: int
-    epochs: tuple[tuple[int, int], ...]
-
-
 class Shared(Protocol):
     """Databases that several nodes have, at one of them: see ``tsdb.cluster.replicas.shared``."""
 
@@ -80,9 +71,7 @@ class Shared(Protocol):
 
     def differences(self) -> Sequence[ReplicaDifference]: ...
 
-    def basis(self, locations: Collection[int]) -> Basis: ...
-
-    def stored(self, locations: Collection[int]) -> tuple[int, tuple[tuple[int, int], ...]]: ...
+    def hold(self, held: Held, counter: int, locations: Collection[int]) -> Holding: ...
 
 
 class Agreement(Protocol):

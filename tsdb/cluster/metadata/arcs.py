@@ -15,7 +15,6 @@ from tsdb.cluster.metadata.commands import SpreadDatabase
 from tsdb.cluster.metadata.records import ARCS_MAX, Goal, LocationRecord, Ring, goal_number
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import (
-    FeatureNotSupported,
     InvalidCatalogName,
     InvalidParameterValue,
     SerializationFailure,
@@ -56,8 +55,6 @@ def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
     records = {
         each.location: record for each in intervals if (record := draft.get(LocationRecord, each.location)) is not None
     }
-    if action.arcs > 1:
-        _check_no_view(draft, ring.database)
     forget_goals(draft, ring.database)
     if action.arcs >= ring.arcs or _are_together(ring, action.arcs, records):
         wanted = ring.wanted if ring.is_shared else ring.wanted or ring.replication_factor
@@ -96,21 +93,3 @@ def forget_goals(draft: Draft, database: int) -> None:
     for goal in list(draft.all(Goal)):
         if goal.database == database:
             draft.remove(Goal, goal.number)
-
-
-def check_views(draft: Draft) -> None:
-    """Raises FeatureNotSupported for a continuous view of a database with several arcs."""
-    for ring in draft.all(Ring):
-        if ring.arcs > 1:
-            _check_no_view(draft, ring.database)
-
-
-def _check_no_view(draft: Draft, database: int) -> None:
-    found = draft.catalog.databases_by_number.get(database)
-    view = next((each for each in found.series.values() if each.continuous is not None), None) if found else None
-    if found is not None and view is not None:
-        raise FeatureNotSupported(
-            f'a continuous view, "{view.name}", and several arcs of database "{found.name}"',
-            detail="Who refreshes it has to lead all of its database.",
-            hint=f"Have it in one arc: tsdb cluster spread {found.name} 1; or drop the view.",
-        )

@@ -212,7 +212,8 @@ class Share(msgspec.Struct, frozen=True, array_like=True, tag=21):
 class Advance(msgspec.Struct, frozen=True, array_like=True, tag=22):
     """How far a continuous view is stored: see ``records.ContinuousRecord``. Gives the index of the command.
 
-    ``epochs``: of all locations of the database, in which the sender led them when it looked at the source.
+    ``epochs``: of all locations of the database, in which they were led when the source was looked at; if they are one
+    arc, by ``leader``.
     """
 
     database: int

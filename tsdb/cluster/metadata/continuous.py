@@ -1,8 +1,8 @@
 """How far the continuous views of replicated databases are stored (``records.ContinuousRecord``).
 
-Who refreshes a view leads all locations of its database, and says so with the epochs in which it looked at the source.
-In these it is refused once any of them is over. So whoever leads a later epoch has applied the command before that, and
-gives only higher counters: a counter is enough to tell what came after the refresh.
+Who refreshes a view has made all who lead locations of its database give counters above those that it saw, and says in
+which epochs. In these it is refused once any of them is over. So whoever leads a later epoch has applied the command
+before that, and gives only higher counters: a counter is enough to tell what came after the refresh.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection
 from msgspec.structs import replace
 
 from tsdb.cluster.metadata.commands import Advance
-from tsdb.cluster.metadata.records import ContinuousRecord, LocationRecord
+from tsdb.cluster.metadata.records import ContinuousRecord, LocationRecord, Ring
 from tsdb.cluster.metadata.state import Draft
 from tsdb.errors import SerializationFailure, UndefinedTable
 
@@ -22,10 +22,13 @@ def advance(draft: Draft, action: Advance) -> tuple[int, ...]:
     found = draft.catalog.series_by_number.get(action.series)
     if found is None or found[0].number != action.database or found[1].continuous is None:
         raise UndefinedTable(f"database {action.database} has no continuous view {action.series}")
-    epochs = dict(action.epochs)
+    epochs, ring = dict(action.epochs), draft.get(Ring, action.database)
+    # Versions before this one know of views of databases in one arc alone, which one node leads.
+    leader = action.leader if ring is None or ring.arcs == 1 else 0
     for location in found[0].locations:
         record = draft.get(LocationRecord, location.number)
-        if record is None or (record.leader, record.epoch) != (action.leader, epochs.get(location.number)):
+        is_same = record is not None and record.epoch == epochs.get(location.number)
+        if record is None or not is_same or leader not in (0, record.leader):
             raise SerializationFailure(
                 f"location {location.number} is led by another node, or in another epoch, than when its points were "
                 "looked at",

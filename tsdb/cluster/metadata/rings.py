@@ -42,7 +42,6 @@ def change_schema(draft: Draft, action: ChangeSchema) -> tuple[int, ...]:
             counted.forget(draft)
         if done.series or done.databases:
             continuous.forget(draft)
-        arcs.check_views(draft)
     return (done.catalog.version,)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
 from tsdb.cluster.replicas.marks import Marked
@@ -18,8 +18,8 @@ class Copied(Protocol):
         """Raises SerializationFailure if it has to come again."""
         ...
 
-    def lacks_deletions(self, database: int, counter: int) -> None:
-        """What was deleted in that database up to that counter is not in it, nor what that was."""
+    def lacks_deletions(self, database: int, counter: int, locations: Collection[int]) -> None:
+        """What was deleted in these locations of that database up to that counter is not in it, nor what that was."""
         ...
 
     def put(self, batch: Any) -> None:

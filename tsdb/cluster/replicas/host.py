@@ -247,7 +247,8 @@ class Host:
                 raise SerializationFailure(f"a copy of location {location} has a state that cannot be")
         content.check_tagsets()
         for database in {self._mine[location].database for location in states}:
-            content.lacks_deletions(database, max(state.counter for state in states.values()))
+            own = [location for location in states if self._mine[location].database == database]
+            content.lacks_deletions(database, max(state.counter for state in states.values()), own)
         for location, state in states.items():
             mine = self._mine[location]
             sender = self.wishes.pop(location, mine.number)

@@ -1,7 +1,7 @@
-"""Continuous views of databases that several nodes have: what a refresh rests on, and how far each node shows them.
+"""Continuous views of databases that several nodes have: what a refresh rests on, and when a node shows how far it is.
 
-A refresh is done where all locations of the database are led. It reads the points as they are applied here, and all
-that comes later, from this leader or from one in a later epoch, has higher counters (``metadata.continuous``). How far
+A refresh holds its view at all who lead locations of the database (``holding``): what they had logged is applied then,
+and what comes later, from them or from leaders of later epochs, has higher counters (``metadata.continuous``). How far
 it has come is agreed on, and a node shows that when its replicas have applied what belongs to it; until then it shows
 what it has shown before, by which more is dirty. All of it runs in the committer's thread.
 """
@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from tsdb.cluster.metadata.agreement import Basis
-from tsdb.cluster.metadata.records import NAMES, ContinuousRecord
+from tsdb.cluster.metadata.records import NAMES, ContinuousRecord, LocationRecord
 from tsdb.cluster.metadata.state import Change, State
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.model.continuous import Progress
-from tsdb.storage.view import StorageView
+from tsdb.model.refreshing import Holding
 
 Find = Callable[[int], Mine | None]
 
@@ -26,11 +25,12 @@ class Data(Protocol):
     """What of ``tsdb.storage.engine.Engine`` is needed."""
 
     @property
+    def node(self) -> int: ...
+
+    @property
     def last_counter(self) -> int: ...
 
     def raise_counter(self, counter: int) -> None: ...
-
-    def view(self) -> StorageView: ...
 
     def progress_shown(self, series: int) -> Progress | None: ...
 
@@ -42,25 +42,17 @@ def ends(find: Find, locations: Collection[int]) -> dict[int, int]:
     return {at: mine.replica.log_end[1] for at in locations if (mine := find(at)) is not None}
 
 
-def basis(data: Data, find: Find, reached: Mapping[int, int], locations: Collection[int]) -> Basis | None:
+def holding(data: Data, find: Find, reached: Mapping[int, int], locations: Collection[int]) -> Holding | None:
     """None while this node does not lead all of them, or has not applied them so far."""
-    counter, epochs = data.last_counter, []
+    epochs, applied = [], []
     for location in sorted(locations):
         mine = find(location)
         lead = None if mine is None else mine.replica.lead
         if mine is None or lead is None or mine.replica.log_end[3] < reached.get(location, 0):
             return None
         epochs.append((location, lead[0]))
-        coming = mine.replica.counter_on_its_way
-        if coming is not None:
-            counter = min(counter, coming - 1)
-    return Basis(data.view(), counter, tuple(epochs))
-
-
-def stored(data: Data, find: Find, locations: Collection[int]) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """(the counter of the last version of all, what is applied of these locations)"""
-    applied = {at: mine.replica.log_end[3] for at in sorted(locations) if (mine := find(at)) is not None}
-    return data.last_counter, tuple(applied.items())
+        applied.append((location, mine.replica.log_end[3]))
+    return Holding(data.last_counter, tuple(epochs), tuple(applied))
 
 
 class Shown:
@@ -70,9 +62,11 @@ class Shown:
         self._data = data
         self._find = find
         self.waiting: dict[int, ContinuousRecord] = {}
+        self._state = State()
 
     def told(self, state: State, changes: Sequence[Change]) -> None:
         """What was applied of the metadata; with nothing: all of it."""
+        self._state = state
         if not changes:
             self.waiting = {}
             records = {each.series: each for each in state.all(ContinuousRecord)}
@@ -92,8 +86,15 @@ class Shown:
     def look(self) -> None:
         """Show what can be shown by now."""
         for series, record in list(self.waiting.items()):
-            if all((mine := self._find(at)) is not None and mine.replica.log_end[3] >= applied
-                   for at, applied in record.applied):  # fmt: skip
+            if all(self._has_applied(at, applied) for at, applied in record.applied):
                 del self.waiting[series]
                 watermark = record.watermark_ns
                 self._data.show_progress(series, Progress(record.counter, watermark, record.stored, watermark))
+
+    def _has_applied(self, location: int, sequence: int) -> bool:
+        """Or has no replica of it, and none on its way: others answer for it."""
+        mine = self._find(location)
+        if mine is not None:
+            return mine.replica.log_end[3] >= sequence
+        record = self._state.get(LocationRecord, location)
+        return record is not None and self._data.node not in (*record.voters, *record.learners)

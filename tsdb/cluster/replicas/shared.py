@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from tsdb.clock import Clock
-from tsdb.cluster.metadata.agreement import Basis, Opened
+from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas import refreshing
 from tsdb.cluster.replicas.comparing import Comparing
@@ -35,6 +35,7 @@ from tsdb.errors import (
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.freshness import Freshness, Level, Ops, Token
+from tsdb.model.refreshing import Held, Holding
 from tsdb.model.store import RevertedOp
 from tsdb.model.store import Written as Stored
 from tsdb.prompt import may_wait, validations
@@ -44,7 +45,7 @@ from tsdb.storage.view import StorageView
 
 READ_PATIENCE_S = 6.0
 ROOM_S = 10.0
-BASIS_S = 0.02
+HOLDING_S = 0.02
 FOLLOWER_TICKS = 2
 """A follower waits so long until it has what its leader has committed; then that is asked for the points."""
 IN_FLIGHT_BYTES_MAX = 128 << 20
@@ -95,6 +96,7 @@ class Shared:
                 self._host, self._turns, parts, append.points, rests_on,
                 lambda conditions: self._engine.check(append if conditions else append.unconditional),
                 lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future, number,
+                is_held=append.held is not None,
             ).start()  # fmt: skip
 
         answer = self._engine.feed(feed, size)
@@ -132,24 +134,27 @@ class Shared:
 
     # Continuous views
 
-    def basis(self, locations: Collection[int]) -> Basis:
-        """What a refresh begins with, after all that is in the logs now. Raises CannotConnectNow where this node does
-        not lead all these locations."""
+    def hold(self, held: Held, counter: int, locations: Collection[int]) -> Holding:
+        """Hold a view for a refresh: no row of another one is taken any more, counters go on above ``counter``, and all
+        that is in the logs of these locations is applied. Raises CannotConnectNow where this node does not lead all of
+        them."""
         may_wait()
         find = self._host.find
-        reached = self._engine.call(lambda: refreshing.ends(find, locations))
+
+        def begin() -> dict[int, int]:
+            self._engine.hold(held)
+            self._engine.raise_counter(counter)
+            return refreshing.ends(find, locations)
+
+        reached = self._engine.call(begin)
         end = time.monotonic() + READ_PATIENCE_S
         while True:
-            found = self._engine.call(lambda: refreshing.basis(self._engine, find, reached, locations))
+            found = self._engine.call(lambda: refreshing.holding(self._engine, find, reached, locations))
             if found is not None:
                 return found
             if time.monotonic() > end:
                 raise CannotConnectNow("this node does not lead all of what is to be refreshed", hint="Try again.")
-            time.sleep(BASIS_S)
-
-    def stored(self, locations: Collection[int]) -> tuple[int, tuple[tuple[int, int], ...]]:
-        """(the last counter there is, what is applied of these locations)"""
-        return self._engine.call(lambda: refreshing.stored(self._engine, self._host.find, locations))
+            time.sleep(HOLDING_S)
 
     # Reads
 

@@ -138,7 +138,7 @@ class Writing:
     ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself,
     and a majority is the least that it is acknowledged by, whatever ``acks`` says: what comes first must be there
     before what rests on it is done. ``schema``: the version that it is logged under, ``wall_ns`` the time. With a
-    ``number`` each location has it once.
+    ``number`` each location has it once. ``is_held``: of a refresh that holds its view at who leads now.
     """
 
     def __init__(
@@ -154,6 +154,8 @@ class Writing:
         acks: int,
         future: Future[Any],
         number: Number | None = None,
+        *,
+        is_held: bool = False,
     ) -> None:
         self._host = host
         self._turns = turns
@@ -166,6 +168,8 @@ class Writing:
         self._number = number
         self._rests_on = frozenset(rests_on)
         self._is_conditional = bool(rests_on)
+        # What was looked at holds for now: if this node does not lead, it is not asked again when it does.
+        self._patience = 0 if rests_on or is_held else PATIENCE_TICKS
         self._is_new = number is None or not parts
         hiding = [part for part in parts if part.only_hides]
         bringing = [part for part in parts if not part.only_hides]
@@ -211,10 +215,8 @@ class Writing:
         stage = self._stages.pop(0)
         before = self._answers
         self._answers = answers = Answers(len(stage), self._answered, before.done)
-        # What was looked at holds for now: if this node does not lead, it is not asked again when it does.
-        patience = 0 if self._is_conditional else PATIENCE_TICKS
         for part in stage:
-            self._host.write(part.location, self._op(part), patience, partial(self._told, answers, part.location))
+            self._host.write(part.location, self._op(part), self._patience, partial(self._told, answers, part.location))
 
     def _told(self, answers: Answers, location: int, answer: Answer) -> None:
         if isinstance(answer, Written):

@@ -319,15 +319,6 @@ class Replica:
         return log.epoch_at(log.applied), log.applied
 
     @property
-    def counter_on_its_way(self) -> int | None:
-        """The first point counter of ops that are in the log and not applied; None: there is none."""
-        log = self._state.log
-        if log.applied == log.last:
-            return None
-        ops = log.ops(log.applied + 1, 1 << 62, log.last)
-        return next((op.first_counter for op in ops if op.rows), None)
-
-    @property
     def metadata_needed(self) -> int:
         """What has to be known of the metadata before what is committed now is applied: of the schema, a version."""
         log = self._state.log

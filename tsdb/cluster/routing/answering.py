@@ -22,6 +22,7 @@ from tsdb.cluster.refreshing import Wishes
 from tsdb.cluster.routing.arrow import batch_of, cells_of_groups, encoded, encoded_whole, joined
 from tsdb.cluster.routing.conditions import request_of
 from tsdb.cluster.routing.exchange import Outgoing
+from tsdb.cluster.routing.holding import reply_of
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import (
     FATES,
@@ -31,6 +32,7 @@ from tsdb.cluster.routing.messages import (
     ConfirmOps,
     Done,
     Ended,
+    HoldView,
     Led,
     LookAtChanges,
     LookAtHints,
@@ -73,6 +75,7 @@ from tsdb.model.acks import QUORUM, Fate, are_acks
 from tsdb.model.catalog import Catalog, Database
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen, ops_in
 from tsdb.model.points import Int64s, Points
+from tsdb.model.refreshing import Held, Holding
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import intervals_of
 from tsdb.model.schema import Series
@@ -100,8 +103,15 @@ class Here(Protocol):
     def write_here(self, step: Write, acks: int) -> Future[Written]: ...
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
+        self,
+        effects: Sequence[Effect],
+        locations: frozenset[int],
+        producer: Producer | None,
+        acks: int,
+        held: Held | None = None,
     ) -> Future[Written]: ...
+
+    def hold_here(self, held: Held, counter: int, locations: Sequence[int]) -> Holding: ...
 
     def fates_here(self, ops: Ops) -> list[Fate]: ...
 
@@ -175,6 +185,10 @@ class Answering:
                 await self._catch_up(question.looks.catalog)
                 looked = await self._view(peer, question.looks)
                 return await self._run(lambda: self._of_continuous(question, looked.view)), b""
+            case HoldView():
+                await self._catch_up(question.catalog)
+                refused = await self._not_led(question.led)
+                return (await self._run(lambda: self._held(question)) if refused is None else refused), b""
             case WantRefresh():
                 await self._catch_up(question.catalog)
                 return await self._run(lambda: self._wanted_refresh(question)), b""
@@ -290,7 +304,8 @@ class Answering:
         effects = await self._run(unpacked)
         locations = frozenset(each.location for each in question.led)
         producer = producer_of(question.numbered)
-        future = await self._run(lambda: self._here.commit_here(effects, locations, producer, question.acks))
+        held = None if question.held is None else Held(*question.held)
+        future = await self._run(lambda: self._here.commit_here(effects, locations, producer, question.acks, held))
         written = await asyncio.shield(asyncio.wrap_future(future))
         return _stored(written, question.acks)
 
@@ -373,17 +388,24 @@ class Answering:
         self._check_first(self._here.catalog.series_by_number[series.number][0])
         return Values(tuple(map(int, self._here.wishes.want(series.number, question.ticket))))
 
+    def _held(self, question: HoldView) -> Reply:
+        numbers = [each.location for each in question.led]
+        return reply_of(self._here.hold_here(Held(*question.held), question.counter, numbers))
+
     def _of_continuous(self, question: LookAtProgress | LookAtChanges, view: StorageView) -> Reply:
         """As the view of who asks has it: its scans go by that."""
         series = _series(view.catalog, question.series)
+        database = view.catalog.series_by_number[series.number][0]
+        asked = frozenset(question.locations)
+        part = intervals_of(each for each in database.locations if each.number in asked) if asked else None
         if isinstance(question, LookAtProgress):
-            progress = view.progress(series) if question.whole else view.version.progress.get(series.number)
+            whole = question.whole or part is not None
+            progress = view.progress(series, part) if whole else view.version.progress.get(series.number)
             return Values(() if progress is None else astuple(progress))
         span = TimeRange(question.low, question.high)
-        database = view.catalog.series_by_number[series.number][0]
         here = set(self._ring.nodes_in_range(database, series, span)) <= {self._node}
         if here or self._ring.is_shared(database):
-            found = view.changes(series, question.since, span, question.quantum_ns)
+            found = view.changes(series, question.since, span, question.quantum_ns, part)
         else:
             # What changed at others is not known by this node's counters.
             found = [] if span.empty else [(span.low, span.high)]

@@ -104,7 +104,8 @@ class EffectSent(msgspec.Struct, frozen=True, array_like=True, tag=3):
 
 
 class CommitEffects(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    """All of them or none, at one node. ``sizes`` are those of the blobs in the body. Answered by ``Stored``."""
+    """All of them or none, at one node. ``sizes`` are those of the blobs in the body; ``held``: the fields of ``Held``,
+    for a refresh. Answered by ``Stored``."""
 
     catalog: int
     led: tuple[Led, ...]
@@ -112,6 +113,7 @@ class CommitEffects(msgspec.Struct, frozen=True, array_like=True, tag=2):
     sizes: tuple[int, ...]
     numbered: Numbered | None = None
     acks: int = QUORUM
+    held: tuple[int, int] | None = None
 
 
 class Tag(msgspec.Struct, frozen=True, array_like=True):
@@ -237,15 +239,16 @@ class LookAtSequence(msgspec.Struct, frozen=True, array_like=True, tag=9):
 
 class LookAtProgress(msgspec.Struct, frozen=True, array_like=True, tag=10):
     """How far a continuous view is stored. Answered by ``Values``: the fields of ``Progress``, or nothing. ``whole``:
-    all that is read of it is read there."""
+    all that is read of it is read there; or in these ``locations``, by number."""
 
     looks: Looks
     series: int
     whole: bool = True
+    locations: tuple[int, ...] = ()
 
 
 class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """Answered by ``Values``: lows and highs in turn."""
+    """Answered by ``Values``: lows and highs in turn. ``locations``: by number, that are asked for; (): all of them."""
 
     looks: Looks
     series: int
@@ -253,6 +256,7 @@ class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
     low: int
     high: int
     quantum_ns: int
+    locations: tuple[int, ...] = ()
 
 
 class SendCopy(msgspec.Struct, frozen=True, array_like=True, tag=12):
@@ -293,6 +297,16 @@ class LookAtHints(msgspec.Struct, frozen=True, array_like=True, tag=17):
     """How many batches wait at the node for one that leads. Answered by ``Values``: one number."""
 
 
+class HoldView(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """For a refresh, at who leads these locations: ``Shared.hold``. Answered by ``Values``: the counter, and for each
+    location its number, its epoch and what is applied; or by ``NotLeader``."""
+
+    catalog: int
+    held: tuple[int, int]
+    counter: int
+    led: tuple[Led, ...]
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -311,6 +325,7 @@ Question: TypeAlias = (
     | WantRefresh
     | LookAtWaiting
     | LookAtHints
+    | HoldView
 )
 
 # Replies

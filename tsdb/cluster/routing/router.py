@@ -26,6 +26,7 @@ from tsdb.model.acks import fell_short
 from tsdb.model.catalog import Catalog
 from tsdb.model.freshness import Ops, merged
 from tsdb.model.points import Points
+from tsdb.model.refreshing import Held
 from tsdb.model.ring import Location
 from tsdb.model.schema import Database
 from tsdb.model.store import Effect, Producer, Written
@@ -50,7 +51,12 @@ class Here(Protocol):
     def write_here(self, step: Write, acks: int) -> Future[Written]: ...
 
     def commit_here(
-        self, effects: Sequence[Effect], locations: frozenset[int], producer: Producer | None, acks: int
+        self,
+        effects: Sequence[Effect],
+        locations: frozenset[int],
+        producer: Producer | None,
+        acks: int,
+        held: Held | None = None,
     ) -> Future[Written]: ...
 
 
@@ -249,19 +255,24 @@ class Router:
 
     # Effects
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
-        """Each node's share is done there or not, as a whole. Raises what is wrong with the effects."""
+    def commit(
+        self, effects: Sequence[Effect], producer: Producer | None, acks: int, held: Held | None = None
+    ) -> Future[Written]:
+        """Each node's share is done there or not, as a whole. ``held``: a refresh's, which nobody takes when it is not.
+        Raises what is wrong with the effects."""
         shares = self._shares(effects)
-        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks, producer)))
+        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks, producer, held)))
 
     async def commit_again(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Written:
         """As ``commit``, on the event loop."""
         shares = await asyncio.get_running_loop().run_in_executor(None, self._shares, effects)
         return await self._commit(shares, producer, self._doing(shares, acks, producer))
 
-    def _doing(self, shares: dict[int, Share], acks: int, producer: Producer | None) -> _Doing:
+    def _doing(
+        self, shares: dict[int, Share], acks: int, producer: Producer | None, held: Held | None = None
+    ) -> _Doing:
         replicas = self._replicas(number for share in shares.values() for number in share.locations)
-        return _Doing(acks, replicas, numbered=producer is not None)
+        return _Doing(acks, replicas, held, numbered=producer is not None)
 
     def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
         return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
@@ -294,7 +305,7 @@ class Router:
         if doing.stopped:
             return []
         try:
-            reply = await self._commit_sent(node, share, producer, doing.acks)
+            reply = await self._commit_sent(node, share, producer, doing)
         except NoAnswer as error:
             doing.unknown(str(error), name)
         except CannotConnectNow as error:
@@ -312,12 +323,14 @@ class Router:
             doing.done(reply, name)
         return []
 
-    async def _commit_sent(self, node: int, share: Share, producer: Producer | None, acks: int) -> object:
-        loop = asyncio.get_running_loop()
+    async def _commit_sent(self, node: int, share: Share, producer: Producer | None, doing: _Doing) -> object:
+        loop, acks, held = asyncio.get_running_loop(), doing.acks, doing.held
         numbers = frozenset(share.locations)
         if node == self._ring.node:
             here = self._here
-            future = await loop.run_in_executor(None, lambda: here.commit_here(share.effects, numbers, producer, acks))
+            future = await loop.run_in_executor(
+                None, lambda: here.commit_here(share.effects, numbers, producer, acks, held)
+            )
             return await asyncio.shield(asyncio.wrap_future(future))
 
         def packed() -> Packing:
@@ -330,7 +343,7 @@ class Router:
         led = self._ring.led([Location(number, 0, 1) for number in sorted(numbers)])
         question = CommitEffects(
             self._here.catalog.version, led, tuple(packing.sent), tuple(map(len, packing.blobs)), numbered(producer),
-            acks,
+            acks, None if held is None else (held.view, held.ticket),
         )  # fmt: skip
         return await self._exchange.ask(node, question, b"".join(packing.blobs), connect_s=self._patience_s(numbers))
 
@@ -338,11 +351,12 @@ class Router:
 class _Doing:
     """A commit at several nodes."""
 
-    def __init__(self, acks: int, replicas: int, *, numbered: bool) -> None:
+    def __init__(self, acks: int, replicas: int, held: Held | None, *, numbered: bool) -> None:
         self._hint = "Look at the data before you do the same again."
         if numbered:
             self._hint = "Do the same again with the same number: what is done of it is not done twice."
         self.acks = acks
+        self.held = held
         self._replicas = replicas
         self._written: list[Written | Stored] = []
         self._where: list[str] = []

@@ -7,7 +7,7 @@ particular order, this node's first. Cells of all nodes come before batches of a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -41,7 +41,7 @@ from tsdb.errors import CannotConnectNow, InternalError
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
 from tsdb.model.freshness import Level, ops_in
-from tsdb.model.ring import Location, intervals_of
+from tsdb.model.ring import Intervals, Location, intervals_of
 from tsdb.model.schema import Database, Series
 from tsdb.model.store import Moment, Scan, ScanRequest, ScanStatistics, TimeRange
 from tsdb.model.summaries import SummaryCells
@@ -218,55 +218,116 @@ class ScatterView:
             found |= matched(values, theirs) >= 0
         return found
 
-    # Continuous views: how far one is stored is known at the home of its database, or where all of it is read.
+    # Continuous views. How far one is stored is known at the home of its database; of a replicated one every node that
+    # is read knows of what it has itself.
 
     def progress(self, series: Series) -> Progress | None:
+        nodes = self._nodes(series, TimeRange())
+        if self._is_replicated(series):
+            return self._progress_of_all(series, nodes)
         home = self._home(series)
         # Where not all is read at one node, all is dirty, however old the progress is.
-        whole = set(self._nodes(series, TimeRange())) <= {home}
+        whole = set(nodes) <= {home}
         if home == self._ring.node:
             return self._view.progress(series) if whole else self._view.version.progress.get(series.number)
-        numbers = self._numbers(home, series, LookAtProgress(self._looks(home), series.number, whole))
+        (numbers,) = self._numbers(series, [(home, LookAtProgress(self._looks(home), series.number, whole))])
         return Progress(*numbers) if numbers else None
 
+    def _progress_of_all(self, series: Series, nodes: Mapping[int, Sequence[Location]]) -> Progress | None:
+        """The least that any of the nodes shows: with that each says what is dirty of what it has."""
+        others = [
+            (node, LookAtProgress(self._looks(node), series.number, False, _numbers_of(locations)))
+            for node, locations in nodes.items()
+            if node != self._ring.node
+        ]
+        found: list[Progress | None] = []
+        if self._ring.node in nodes or not nodes:
+            found.append(self._view.progress(series, self._intervals(series, nodes.get(self._ring.node, ()))))
+        if others:
+            found += [Progress(*numbers) if numbers else None for numbers in self._numbers(series, others)]
+        return least(found)
+
     def changes(self, series: Series, since: int, span: TimeRange, quantum_ns: int) -> Sequence[tuple[int, int]]:
-        home = self._home(series)
-        # What changed at other nodes is not known by this one's counters, or not yet.
-        if not set(self._nodes(series, span)) <= {home}:
+        nodes = self._nodes(series, span)
+        if not self._is_replicated(series) and not set(nodes) <= {self._home(series)}:
+            # What changed at other nodes is not known by this one's counters, or not yet.
             return [] if span.empty else [(span.low, span.high)]
-        if home == self._ring.node:
-            return self._view.changes(series, since, span, quantum_ns)
-        question = LookAtChanges(self._looks(home), series.number, since, span.low, span.high, quantum_ns)
-        numbers = self._numbers(home, series, question)
-        return list(zip(numbers[::2], numbers[1::2], strict=True))
+        asked = [
+            (node, self._look_at_changes(node, series, since, span, quantum_ns, locations))
+            for node, locations in nodes.items()
+            if node != self._ring.node
+        ]
+        found: list[tuple[int, int]] = []
+        if self._ring.node in nodes or not nodes:
+            ring = self._intervals(series, nodes.get(self._ring.node, ()))
+            found += self._view.changes(series, since, span, quantum_ns, ring)
+        for numbers in self._numbers(series, asked) if asked else ():
+            found += zip(numbers[::2], numbers[1::2], strict=True)
+        return found
+
+    def _look_at_changes(
+        self, node: int, series: Series, since: int, span: TimeRange, quantum_ns: int, locations: Sequence[Location]
+    ) -> LookAtChanges:
+        numbers = _numbers_of(locations) if self._is_replicated(series) else ()
+        return LookAtChanges(self._looks(node), series.number, since, span.low, span.high, quantum_ns, numbers)
+
+    def _is_replicated(self, series: Series) -> bool:
+        found = self.catalog.series_by_number.get(series.number)
+        return found is not None and self._ring.is_shared(found[0])
+
+    def _intervals(self, series: Series, locations: Sequence[Location]) -> Intervals | None:
+        """None where they are all of its database."""
+        found = self.catalog.series_by_number.get(series.number)
+        whole = found is None or not locations or len(locations) == len(found[0].locations)
+        return None if whole else intervals_of(locations)
 
     def _home(self, series: Series) -> int:
+        """Of a database that is not replicated."""
         found = self.catalog.series_by_number.get(series.number)
-        if found is None:
-            return self._ring.node
-        if not self._ring.is_shared(found[0]):
-            return self._ring.home_of(found[0])
-        nodes = self._nodes(series, TimeRange())
-        return self._ring.node if self._ring.node in nodes else min(nodes)
+        return self._ring.node if found is None else self._ring.home_of(found[0])
 
-    def _numbers(self, node: int, series: Series, question: Question) -> tuple[int, ...]:
+    def _numbers(self, series: Series, asked: Sequence[tuple[int, Question]]) -> list[tuple[int, ...]]:
+        """What nodes answer, all of them asked at once."""
         may_wait()
-        try:
-            reply = self._exchange.run(self._exchange.ask(node, question)).result()
-        except NoAnswer as error:
-            silent = _silent(error)
-            self._told_passing(series, silent)
-            raise silent from None
-        except CannotConnectNow as error:
-            self._told_passing(series, error)
-            raise
-        if not isinstance(reply, Values):
-            raise InternalError(f"numbers are not told by {reply}")
-        return reply.numbers
+        answers = [self._exchange.run(self._exchange.ask(node, question)) for node, question in asked]
+        found = []
+        for answer in answers:
+            try:
+                reply = answer.result()
+            except NoAnswer as error:
+                silent = _silent(error)
+                self._told_passing(series, silent)
+                raise silent from None
+            except CannotConnectNow as error:
+                self._told_passing(series, error)
+                raise
+            if not isinstance(reply, Values):
+                raise InternalError(f"numbers are not told by {reply}")
+            found.append(reply.numbers)
+        return found
 
     def close(self) -> None:
         self._view.close()
         self._moment = None
+
+
+def least(found: Sequence[Progress | None]) -> Progress | None:
+    """The least that one of several nodes shows of a continuous view; one that has heard nothing of it shows nothing.
+    All show what was agreed on, in its order, or are behind that."""
+    known = [each for each in found if each is not None]
+    if not known:
+        return None
+    is_heard = len(known) == len(found)
+    return Progress(
+        min(each.counter for each in known) if is_heard else 0,
+        min(each.watermark_ns for each in known),
+        min(each.stored for each in known) if is_heard else 0,
+        max(each.final_ns for each in known),
+    )
+
+
+def _numbers_of(locations: Sequence[Location]) -> tuple[int, ...]:
+    return tuple(each.number for each in locations)
 
 
 class _Gathered:

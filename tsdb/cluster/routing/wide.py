@@ -13,11 +13,13 @@ from tsdb.cluster.routing.again import or_again
 from tsdb.cluster.routing.answering import Answering, Copies
 from tsdb.cluster.routing.answering import Here as AnswersHere
 from tsdb.cluster.routing.exchange import Exchange
+from tsdb.cluster.routing.holding import hold
 from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.router import PlainWrite, Router
 from tsdb.cluster.routing.scatter import ScatterView
 from tsdb.cluster.routing.shares import Share
+from tsdb.model.refreshing import Held, Holding
 from tsdb.model.schema import Database
 from tsdb.model.store import Effect, Producer, View, Written
 from tsdb.prompt import may_wait
@@ -54,9 +56,16 @@ class Wide:
     def view(self, view: StorageView, gate: Gate | None) -> View:
         return ScatterView(view, gate, self.ring, self.exchange)
 
-    def commit(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Future[Written]:
+    def commit(
+        self, effects: Sequence[Effect], producer: Producer | None, acks: int, held: Held | None = None
+    ) -> Future[Written]:
         may_wait()
-        return self.router.commit(effects, producer, acks)
+        return self.router.commit(effects, producer, acks, held)
+
+    def hold(self, database: Database, held: Held, counter: int) -> Holding:
+        """At all who lead it, as ``Shared.hold``."""
+        here = self._here
+        return hold(self.exchange, self.ring, here.hold_here, here.catalog.version, held, counter, database.locations)
 
     def follow(self, first: Future[Written], plain: PlainWrite) -> Future[Written]:
         """A write that begins here, and goes on elsewhere if it could not: somebody else leads meanwhile."""

@@ -8,7 +8,7 @@ the one synced batch that makes all of it real. In memory are one chunk, and the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tsdb.errors import DataCorrupted, SerializationFailure
 from tsdb.model.byte_strings import ByteStrings
+from tsdb.model.ring import intervals_of
 from tsdb.model.time import WINDOW_NS
 from tsdb.storage import keys, state
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, delete_values
@@ -52,7 +53,7 @@ class Arriving:
         self._columns: set[tuple[int, int]] = set()
         self._headers: dict[int, list[BlockHeader]] = {}
         self._used: dict[int, Bools] = {}
-        self._lacking: tuple[int, int] | None = None
+        self._lacking: tuple[int, int, frozenset[int]] | None = None
         self.tally = Tally()
 
     # In a thread of the receiver's
@@ -140,9 +141,9 @@ class Arriving:
 
     # In the committer's thread
 
-    def lacks_deletions(self, database: int, counter: int) -> None:
-        """What was deleted in a database up to a counter is not there, and nothing says what that was."""
-        self._lacking = database, counter
+    def lacks_deletions(self, database: int, counter: int, locations: Collection[int]) -> None:
+        """What was deleted in these locations of a database up to a counter is not there, nor what that was."""
+        self._lacking = database, counter, frozenset(locations)
 
     def check_tagsets(self) -> None:
         """Raises SerializationFailure if tag sets of the copy were forgotten meanwhile, as if no row had them."""
@@ -170,10 +171,11 @@ class Arriving:
                 for tagset_id, record in shard.indexes[series].undurable():
                     batch.put("tagsets", keys.tagset_key(series, tagset_id), record)
         if self._lacking is not None:
-            database, last = self._lacking
+            database, last, numbers = self._lacking
             for series in shard.version.catalog.continuous_of:
                 if series in known and known[series][0].number == database:
-                    shard.erase_all(batch, series, last)
+                    ring = intervals_of(each for each in known[series][0].locations if each.number in numbers)
+                    shard.erase_all(batch, series, last, ring)
         shard.log.counter = max(shard.log.counter, counter & COUNTER_MASK)
         state.put_counter(batch, shard.log.counter)
         state.delete_flushing(batch, self._number)
