@@ -113,13 +113,6 @@ class _Column(msgspec.Struct, array_like=True):
     comment: str | None = None
 
 
-class _Slots(msgspec.Struct, array_like=True):
-    from_bucket: int
-    bits: int
-    settled: bool
-    counter: int = 0
-
-
 class _Series(msgspec.Struct, array_like=True):
     database: int
     name: str
@@ -140,7 +133,7 @@ class _Series(msgspec.Struct, array_like=True):
     populated: bool = True
     relation: int = 0
     acks: int | None = None
-    slots: list[_Slots] = []
+    slots: list[tuple[int, int, bool | int]] = []
 
 
 class _Role(msgspec.Struct, array_like=True):
@@ -294,7 +287,7 @@ def _packed_series(found: tuple[Database, Series]) -> _Series:
         database.number, s.name, columns, s.keyed, s.reference, s.retention_ns, s.floor_ns, list(s.key), s.owner,
         packed_grants(s.grants), s.schema, s.key_name, [packed_constraint(c) for c in s.constraints],
         [packed_index(i) for i in s.indexes], s.comment, packed_definition(s.definition), s.populated, s.relation,
-        s.acks, [_Slots(each.from_bucket, each.bits, each.settled, each.counter) for each in s.slots],
+        s.acks, [(each.from_bucket, each.bits, each.counter or each.settled) for each in s.slots],
     )  # fmt: skip
 
 
@@ -335,8 +328,13 @@ def _series(number: int, record: _Series, own: Mapping[int, SqlType]) -> Series:
         grants_of(r.grants), r.schema, r.key_name, tuple(constraint_of(c) for c in r.constraints),
         tuple(index_of(i) for i in r.indexes), r.comment,
         None if r.definition is None else definition_of(r.definition), r.populated, r.relation,
-        r.acks, tuple(Slots(each.from_bucket, each.bits, each.settled, each.counter) for each in r.slots),
+        r.acks, tuple(_slots(*each) for each in r.slots),
     )  # fmt: skip
+
+
+def _slots(from_bucket: int, bits: int, settled: bool | int) -> Slots:
+    """``settled``: with a counter it is that."""
+    return Slots(from_bucket, bits, settled is not False, 0 if isinstance(settled, bool) else settled)
 
 
 def _records(rocks: Source, name: str, kind: type[S]) -> Iterator[tuple[int, S]]:
