@@ -37,6 +37,17 @@ class Spread(Shared):
         self.nodes.start(place)
         until(lambda: self.nodes.metric(place, "tsdb_replicas_behind") == 0)
 
+    def check_view(self, place: int) -> None:
+        """It is its query, and what has ended is stored, whichever node is asked."""
+        for _ in range(2):
+            with self.connect(place) as connection:
+                plain = connection.execute(f"{QUERY} ORDER BY bucket".encode()).fetchall()
+                assert connection.execute("SELECT * FROM sums ORDER BY bucket").fetchall() == plain
+                connection.execute("REFRESH MATERIALIZED VIEW sums")
+        with self.connect(place) as connection:
+            stands = connection.execute("SELECT watermark, dirty::text FROM tsdb.continuous_aggregates").fetchone()
+            print(f"node {place}: {len(plain)} buckets; watermark and dirty: {stands}")
+
     def read_at(self, place: int) -> list[int]:
         with self.connect(place) as connection:
             found = connection.execute("SELECT v FROM n WHERE v > 0 ORDER BY time").fetchall()
@@ -57,16 +68,20 @@ def shared(tmp_path: Path) -> Iterator[Spread]:
         nodes.end()
 
 
-SLOTTED = "CREATE TABLE n (time timestamptz PRIMARY KEY, v float8) WITH (slots = 16)"
+PLAIN = "CREATE TABLE n (time timestamptz PRIMARY KEY, v float8)"
+SLOTTED = f"{PLAIN} WITH (slots = 16)"
+QUERY = "SELECT time_bucket('10 minutes', time) AS bucket, count(*) AS points, sum(v) AS total FROM n GROUP BY bucket"
+VIEWED = f"{PLAIN}; CREATE MATERIALIZED VIEW sums WITH (continuous, refresh_interval = '1 second') AS {QUERY}"
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("made", ["", SLOTTED], ids=["whole buckets", "slots"])
+@pytest.mark.parametrize("made", ["", SLOTTED, VIEWED], ids=["whole buckets", "slots", "view"])
 def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread, made: str) -> None:
     chance, nodes, stop = Random(7), shared.nodes, threading.Event()
-    if made:
+    for statement in filter(None, made.split("; ")):
         with shared.connect(1) as connection:
-            connection.execute(made.encode())
+            connection.execute(statement.encode())
+    if made == SLOTTED:
         shared.step_ns = 10**9
 
     def write() -> None:
@@ -89,7 +104,7 @@ def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread, m
         assert not all(4 in voters for _, voters, _ in found)
         for place in (2, 4, 1, 3):
             shared.kill_one(place)
-        if made:
+        if made == SLOTTED:
             # From the next minutes on, in which there are no points: all leaders have to say so.
             with shared.connect(3) as connection:
                 connection.execute("ALTER TABLE n SET (slots = 64)")
@@ -110,6 +125,8 @@ def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread, m
         assert {*shared.acknowledged} <= {*points}
         with shared.connect(place) as connection:
             row = connection.execute("SELECT reloptions FROM pg_class WHERE relname = 'n'").fetchone()
-        assert row == ((["slots=64"] if made else None),)
+        assert row == ((["slots=64"] if made == SLOTTED else None),)
+        if made == VIEWED:
+            shared.check_view(place)
     print(f"{shared.kills} kills, {len(shared.acknowledged)} of {shared.sent} points acknowledged")
     assert "32 compared, 0 of them different" in nodes.done("cluster", "check", "shared", at=1)
