@@ -92,7 +92,7 @@ def test_a_node_that_does_not_know_of_slots_reads_and_deletes_what_is_in_all_of_
             cluster.delete(parted)
         # However old.
         assert cluster.shown(parted, Freshness(Level.ANY)) == []
-    until(lambda: cluster.series(parted).slots)
+    until(lambda: cluster.series(parted).slots == cluster.series(leader).slots)
     assert cluster.shown(parted) == VALUES
     cluster.delete(parted)
     assert cluster.shown(leader) == []
