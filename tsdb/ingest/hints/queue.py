@@ -243,6 +243,8 @@ class HintQueue:
         body = body_of(self._disk.read(hint.file))
         self._write(refused, head_of(refused), body)
         self._disk.remove(hint.file)
+        # Who is told that it is refused may send its lines under another number: it must not come again after a crash.
+        self._disk.sync_names()
         with self._lock:
             self._forget(hint)
             self._refused[hint.number] = refused
