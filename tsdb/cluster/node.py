@@ -426,7 +426,7 @@ class Node:
 
         return self._wide.or_again(first, partial(self._all_come, effects), again)
 
-    def hold_here(self, held: Held, counter: int, locations: Sequence[int]) -> Holding:
+    def hold_here(self, held: Held, counter: int | None, locations: Sequence[int]) -> Holding:
         return self._ways_to_shared().hold(held, counter, locations)
 
     def fates_here(self, ops: Ops) -> list[Fate]:
@@ -486,7 +486,7 @@ class Node:
         commit = self._commit if self._leaders.has(database) else self.commit
         return OwnRefreshing(self.view(), self._engine, series, commit)
 
-    def hold(self, database: Database, held: Held, counter: int) -> Holding:
+    def hold(self, database: Database, held: Held, counter: int | None) -> Holding:
         """Hold a continuous view of a replicated database at all who lead it: see ``Shared.hold``."""
         if self._wide is not None:
             return self._wide.hold(database, held, counter)

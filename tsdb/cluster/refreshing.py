@@ -92,7 +92,7 @@ class Holds(Protocol):
 
     def view(self) -> View: ...
 
-    def hold(self, database: Database, held: Held, counter: int) -> Holding: ...
+    def hold(self, database: Database, held: Held, counter: int | None) -> Holding: ...
 
     def commit_held(self, effects: Sequence[Effect], held: Held) -> Future[Written]: ...
 
@@ -116,13 +116,13 @@ class SharedRefreshing:
         # A decision on what is agreed on now; what the view shows is that, or older.
         record = agreement.state.get(ContinuousRecord, series.number)
         self._changed = 0 if record is None else record.changed
-        holding = self._agree()
+        holding = self._agree(self._here.hold(database, self._held, None).counter)
         self.counter = holding.counter
         self._epochs = holding.epochs
         self.view: View = self._opened(record)
 
-    def _agree(self) -> Holding:
-        highest = self._here.hold(self._database, self._held, 0).counter
+    def _agree(self, highest: int) -> Holding:
+        """That counters go on above the highest that any leader had."""
         return replace(self._here.hold(self._database, self._held, highest), counter=highest)
 
     def _opened(self, record: ContinuousRecord | None) -> View:
@@ -149,7 +149,7 @@ class SharedRefreshing:
         self._here.commit_held(effects, self._held).result()
 
     def advance(self, watermark_ns: int) -> None:
-        holding = self._agree()
+        holding = self._agree(self._here.hold(self._database, self._held, 0).counter)
         action = Advance(
             self._database.number, self._series.number, self.counter, holding.counter, watermark_ns, holding.applied,
             self._node, self._epochs,

@@ -405,8 +405,12 @@ class Engine:
         check_seen(self._shard, append.seen, anew=True)
         check_free(self._shard, append.news, removed)
 
-    def hold(self, held: Held) -> None:
-        """Rows of this refresh alone are taken for a continuous view from now on. In the committer's thread."""
+    def hold(self, held: Held, *, begins: bool) -> None:
+        """Rows of this refresh alone are taken for a continuous view from when it ``begins``. In the committer's
+        thread. Raises SerializationFailure where another one has begun since."""
+        if not begins:
+            check_held(self._shard, held)
+            return
         known = self._shard.version.catalog.series_by_number
         self._shard.held = {view: ticket for view, ticket in self._shard.held.items() if view in known}
         self._shard.held[held.view] = held.ticket

@@ -134,16 +134,16 @@ class Shared:
 
     # Continuous views
 
-    def hold(self, held: Held, counter: int, locations: Collection[int]) -> Holding:
-        """Hold a view for a refresh: no row of another one is taken any more, counters go on above ``counter``, and all
-        that is in the logs of these locations is applied. Raises CannotConnectNow where this node does not lead all of
-        them."""
+    def hold(self, held: Held, counter: int | None, locations: Collection[int]) -> Holding:
+        """Hold a view for a refresh: no row of another one is taken from when it begins (``counter`` None). Counters go
+        on above ``counter``, and all that is in the logs of these locations is applied. Raises CannotConnectNow where
+        this node does not lead all of them, and SerializationFailure where another one has begun since."""
         may_wait()
         find = self._host.find
 
         def begin() -> dict[int, int]:
-            self._engine.hold(held)
-            self._engine.raise_counter(counter)
+            self._engine.hold(held, begins=counter is None)
+            self._engine.raise_counter(counter or 0)
             return refreshing.ends(find, locations)
 
         reached = self._engine.call(begin)

@@ -13,7 +13,7 @@ from tsdb.model.refreshing import Held, Holding
 from tsdb.model.ring import Location
 from tsdb.prompt import may_wait
 
-HoldHere = Callable[[Held, int, Sequence[int]], Holding]
+HoldHere = Callable[[Held, int | None, Sequence[int]], Holding]
 
 
 def hold(
@@ -22,7 +22,7 @@ def hold(
     here: HoldHere,
     catalog: int,
     held: Held,
-    counter: int,
+    counter: int | None,
     locations: Sequence[Location],
 ) -> Holding:
     """At all leaders, as ``Shared.hold`` at one. Raises CannotConnectNow."""

@@ -303,7 +303,7 @@ class HoldView(msgspec.Struct, frozen=True, array_like=True, tag=18):
 
     catalog: int
     held: tuple[int, int]
-    counter: int
+    counter: int | None
     led: tuple[Led, ...]
 
 

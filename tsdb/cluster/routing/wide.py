@@ -62,7 +62,7 @@ class Wide:
         may_wait()
         return self.router.commit(effects, producer, acks, held)
 
-    def hold(self, database: Database, held: Held, counter: int) -> Holding:
+    def hold(self, database: Database, held: Held, counter: int | None) -> Holding:
         """At all who lead it, as ``Shared.hold``."""
         here = self._here
         return hold(self.exchange, self.ring, here.hold_here, here.catalog.version, held, counter, database.locations)
