@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import psycopg
@@ -16,6 +18,7 @@ from tests.http.test_write import Client
 from tests.replicas.replicated import HOUR, Replicated
 from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
+from tsdb.cluster.replicas.direct import DirectRounds
 from tsdb.cluster.replicas.shared import Shared
 from tsdb.cluster.replicas.sights import see
 from tsdb.errors import CannotConnectNow
@@ -118,21 +121,48 @@ def test_what_is_visible_when_a_round_is_won_is_read_at_once(
         assert turns_of(node) == 0
 
 
-def at_once(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
-    """What is read where nobody may wait, and whether that was valid."""
+def begin_at_once(cluster: Replicated, node: Node) -> tuple[list[int], Future[bool]]:
     waiting: Validations = []
     with Run(parts_max=10_000, validations=waiting):
         found = read(cluster, node, ANYWHERE)
     (validation,) = waiting
+    return found, validation
+
+
+def at_once_in_thread(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
+    """What is read where nobody may wait, and whether that was valid."""
+    found, validation = begin_at_once(cluster, node)
     return found, validation.result(60)
 
 
+@pytest.mark.parametrize("over_lines", [False, True])
 def test_what_is_read_before_its_round_is_won_is_valid_if_nothing_was_missing(
-    cluster: Replicated, monkeypatch: pytest.MonkeyPatch
+    cluster: Replicated, ports: SqlPorts, monkeypatch: pytest.MonkeyPatch, *, over_lines: bool
 ) -> None:
     cluster.write([1, 2, 3])
     cluster.everywhere([1, 2, 3])
     leader, other = cluster.leader(), cluster.follower()
+
+    async def on_loop(node: Node) -> tuple[list[int], bool]:
+        found, validation = begin_at_once(cluster, node)
+        return found, await asyncio.wait_for(asyncio.wrap_future(validation), 60)
+
+    def at_once(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
+        if over_lines:
+            return asyncio.run_coroutine_threadsafe(on_loop(node), ports.loop).result(60)
+        return at_once_in_thread(cluster, node)
+
+    if over_lines:
+        begun: list[bool] = []
+        begin = DirectRounds.begin
+
+        def noted(*arguments: Any, **named: Any) -> bool:
+            begun.append(begin(*arguments, **named))
+            return begun[-1]
+
+        monkeypatch.setattr(DirectRounds, "begin", noted)
+        for node in (leader, other):
+            until(lambda: at_once(cluster, node)[1] and begun[-1])  # noqa: B023
     for node in (leader, other):
         until(lambda: at_once(cluster, node)[1])  # noqa: B023
         assert at_once(cluster, node)[0] == [1, 2, 3]
@@ -153,6 +183,7 @@ def test_what_is_read_before_its_round_is_won_is_valid_if_nothing_was_missing(
     with pytest.raises(MayWait):
         at_once(cluster, other)
     shared._host.version += 1
+    assert not over_lines or begun[-1]
     for place in [place for place, each in cluster.nodes.items() if each is not other]:
         cluster.together.stop(place)
     assert at_once(cluster, other) == ([1, 2, 3, 4], False)

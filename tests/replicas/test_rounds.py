@@ -26,6 +26,7 @@ class Asking:
         self.loop = asyncio.new_event_loop()
         self.sent: list[tuple[int, int, bytes]] = []
         self.away: set[int] = set()
+        self.told: list[Agreed | None] = []
         self.rounds = {node: Rounds(node, world[node].host.find, self.loop, self._offer(node)) for node in NODES}
 
     def _offer(self, node: int) -> Callable[[int, bytes], bool]:
@@ -43,6 +44,16 @@ class Asking:
             told.append(None)
         self.spin()
         return told
+
+    def ask_over_lines(self, node: int, *locations: int, reached: tuple[int, ...], follows: bool = False) -> bool:
+        """Whether it asks; what it is told is in ``told``."""
+        return self.rounds[node].begin_here(locations, self.told.append, lambda each: each in reached, follows=follows)
+
+    def answer(self) -> None:
+        """What was asked over lines is answered over them."""
+        while self.sent:
+            sender, to, payload = self.sent.pop(0)
+            self.rounds[sender].arrived(to, memoryview(self.rounds[to].answer(sender, memoryview(payload))))
 
     def spin(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
@@ -289,6 +300,47 @@ def test_another_replica_of_the_same_node_does_not_agree(asking: Asking) -> None
     assert not there.agrees(2 << REPLICA_BITS | 1, 2)
     assert mine(asking.world, 1).committed(1 << REPLICA_BITS | 2, 1) is None
     assert there.committed(2 << REPLICA_BITS | 1, 1) is None
+
+
+def test_over_lines_it_has_asked_when_it_goes_on_and_only_where_a_majority_is_reached(asking: Asking) -> None:
+    assert not asking.ask_over_lines(1, 1, 2, reached=())
+    assert not asking.ask_over_lines(2, 1, reached=(1, 3))
+    # A follower needs the leader.
+    assert not asking.ask_over_lines(2, 1, reached=(3,), follows=True)
+    assert asking.sent == []
+    assert asking.ask_over_lines(1, 1, 2, reached=(3,))
+    assert [(sender, to) for sender, to, _ in asking.sent] == [(1, 2)]
+    assert asking.ask_over_lines(2, 1, reached=(1,), follows=True)
+    assert [(sender, to) for sender, to, _ in asking.sent] == [(1, 2), (2, 1)]
+    assert asking.told == []
+    asking.answer()
+    assert asking.told == [*led(1, 2), Agreed({}, {1: (1, 1)})]
+
+
+def test_over_lines_who_has_promised_a_later_epoch_counts_for_no_earlier_one(asking: Asking) -> None:
+    world = asking.world
+    world.change(1, epoch=2, leader=2)
+    world.tell(2, 3)
+    world.run(without=[1])
+    world.tick(without=[1])
+    assert world[1].host.lead(1) == (1, 1)
+    assert asking.ask_over_lines(1, 1, 2, reached=(2, 3))
+    asking.answer()
+    assert asking.ask_over_lines(1, 2, reached=(2, 3))
+    asking.answer()
+    assert asking.told == [None, *led(2)]
+    # A follower does not believe the old one, and who took over says what is committed.
+    assert asking.ask_over_lines(3, 1, reached=(1, 2), follows=True)
+    asking.answer()
+    assert asking.told[2:] == [Agreed({}, {1: world[2].host.lead(1)})]  # type: ignore[dict-item]
+
+
+def test_over_a_line_only_who_was_dialed_answers(asking: Asking) -> None:
+    assert asking.ask_over_lines(1, 1, reached=(2, 3))
+    ((_, _, payload),) = asking.sent
+    answer = asking.rounds[2].answer(1, memoryview(payload))
+    with pytest.raises(ProtocolViolation, match="answers over a line where it asks"):
+        asking.rounds[1].answer(2, memoryview(answer))
 
 
 def test_what_comes_twice_late_or_never_wins_nothing_by_itself(asking: Asking) -> None:

@@ -47,8 +47,8 @@ class SqlPorts:
     def __init__(self, directory: Path) -> None:
         self.queries = Queries(memory_limit_bytes=1 << 28, threads=2, spill_directory=directory / "spill")
         self._pool = ThreadPoolExecutor(8, "session")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="loop", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="loop", daemon=True)
         self._thread.start()
         self._open: dict[Node, Listener] = {}
 
@@ -57,22 +57,31 @@ class SqlPorts:
         if listener is None:
             made = SessionFactory(node, self.queries, self._pool, SystemClock(), Sessions())
             listener = self._open[node] = Listener(made)
-            asyncio.run_coroutine_threadsafe(listener.start(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(listener.start(), self.loop).result(10)
         where = f"host=127.0.0.1 port={listener.port} user=tester dbname={database} sslmode=disable"
         return psycopg.connect(where, autocommit=True)
 
     def shut(self) -> None:
         for listener in self._open.values():
-            asyncio.run_coroutine_threadsafe(listener.close(0.2), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(listener.close(0.2), self.loop).result(10)
         self._open.clear()
 
     def close(self) -> None:
         self.shut()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        asyncio.run_coroutine_threadsafe(_cancel_the_rest(), self.loop).result(10)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
-        self._loop.close()
+        self.loop.close()
         self._pool.shutdown()
         self.queries.close()
+
+
+async def _cancel_the_rest() -> None:
+    """As ``asyncio.run`` does: nodes that go on have lines to each other, of this loop."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
 
 
 @contextlib.contextmanager

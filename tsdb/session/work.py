@@ -118,6 +118,9 @@ class Work:
         """Raises QueryCanceled."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _VALID_S
+        if not all(each.done() for each in validations):
+            # What has come meanwhile is heard in the loop's next turn, and then there is nothing to wait for.
+            await asyncio.sleep(0)
         while validations:
             validation = validations.pop()
             if not validation.done():
@@ -223,11 +226,20 @@ class _Said:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
 
+    def _runs_here(self) -> bool:
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
     def tell(self) -> None:
         if not self.future.done():
             self.future.set_result(None)
 
     def tell_from_any_thread(self, _: object = None) -> None:
+        if self._runs_here():
+            self.tell()
+            return
         # Nobody waits on a loop that has stopped.
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.tell)

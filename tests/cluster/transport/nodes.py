@@ -25,7 +25,7 @@ from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import KIB, MIB, SECOND, Limits, Settings, Times
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.tls import NodeTls
-from tsdb.cluster.transport.transport import AtOnce, Transport
+from tsdb.cluster.transport.transport import Answer, AtOnce, Transport
 
 HOST = "127.0.0.1"
 # Deadlines that a busy machine keeps.
@@ -104,12 +104,19 @@ class Peer:
     """A node of the tests: its transport, and what it has received."""
 
     def __init__(
-        self, folder: Path, me: Identity, settings: Settings = SETTINGS, at_once: AtOnce | None = None
+        self,
+        folder: Path,
+        me: Identity,
+        settings: Settings = SETTINGS,
+        at_once: AtOnce | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.recorder = Recorder()
         chance = random.Random(me.node)
         tls, clock = tls_of(folder, me.name), SystemClock()
-        self.transport = Transport(me, tls, self.recorder, clock, chance.random, settings, at_once=at_once)
+        self.transport = Transport(
+            me, tls, self.recorder, clock, chance.random, settings, at_once=at_once, answer=answer
+        )
 
     @property
     def member(self) -> Member:

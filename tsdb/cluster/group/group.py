@@ -36,6 +36,7 @@ from tsdb.cluster.metadata.state import State
 from tsdb.cluster.raft.settings import Settings
 from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.copying import Copying
+from tsdb.cluster.replicas.direct import DirectRounds
 from tsdb.cluster.replicas.driver import ReplicaDriver
 from tsdb.cluster.replicas.shared import Shared
 from tsdb.cluster.routing.exchange import Exchange
@@ -102,8 +103,9 @@ class Group:
         self._loop = uvloop.new_event_loop()
         switch = Switch(self.driver)
         self._transport = Transport(
-            me, tls, switch, self._clock, chance.random, operated=self._desk.serve, at_once=switch.at_once
-        )
+            me, tls, switch, self._clock, chance.random, operated=self._desk.serve, at_once=switch.at_once,
+            answer=switch.answer,
+        )  # fmt: skip
         self.exchange = switch.exchange = Exchange(self._transport, self._loop, self._name_of)
         self.replicas = switch.replicas = ReplicaDriver(
             engine,
@@ -119,9 +121,11 @@ class Group:
             options.producer_window,
         )
         self.copies = Copying(engine, self.replicas, self.exchange, options.copy_rate)
+        self._direct = DirectRounds(engine.node, self.replicas.host.find, self._transport.lines)
         self.shared = Shared(
-            engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds, self.replicas.comparing
-        )
+            engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds, self._direct,
+            self.replicas.comparing,
+        )  # fmt: skip
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._thread.start()
         try:
@@ -267,6 +271,7 @@ class Group:
             if self._closed:
                 return
             self._closed = True
+        self._direct.stop()
         self.copies.stop()
         self.replicas.comparing.stop()
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()

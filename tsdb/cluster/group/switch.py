@@ -16,6 +16,7 @@ from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.routing.messages import CHANNEL
 from tsdb.cluster.transport.connection import RoundTrip
 from tsdb.cluster.transport.guests import Guest
+from tsdb.errors import ProtocolViolation
 
 
 class Switch:
@@ -43,6 +44,12 @@ class Switch:
             return False
         self.replicas.rounds.arrived(peer, payload)
         return True
+
+    def answer(self, peer: int, payload: memoryview) -> bytes:
+        """What is asked over a line. Raises ProtocolViolation."""
+        if not len(payload) or payload[0] != rounds.CHANNEL:
+            raise ProtocolViolation(f"node {peer} asks over a line what is no question of reads")
+        return self.replicas.rounds.answer(peer, payload)
 
     def unreachable(self, peer: int) -> None:
         self._driver.unreachable(peer)

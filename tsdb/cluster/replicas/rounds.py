@@ -11,8 +11,9 @@ before its barrier; and the epoch's leader has it committed. Only the way is sho
   network but the round.
 - so many nodes are asked as make a majority with this one, those that answered in time when they were asked last; the
   others when these have not answered soon;
-- who reads meanwhile first waits until the question is on its way: both threads need the interpreter, and the answer
-  would else be asked for when all is read. Question and answer go past the queues of their connection.
+- who reads meanwhile on an event loop asks there itself, over lines of that loop (``direct``). As long as these are not
+  open it first waits until the question is on its way: both threads need the interpreter, and the answer would else be
+  asked for when all is read. Question and answer go past the queues of their connection.
 
 A round that fails for any reason says no more than that: then whoever leads is asked in the long way.
 """
@@ -100,6 +101,10 @@ class _Question:
     needed: Mapping[int, Sequence[Place]]
     places: Mapping[int, tuple[Place, ...]]
 
+    def would_do(self, nodes: set[int]) -> bool:
+        """Whether it is answered when these agree."""
+        return self.needed.keys() <= nodes and all(2 * len(nodes & each) > len(each) for each in self.groups)
+
     def is_of(self, find: Find) -> bool:
         """Whether the metadata say the same now."""
         return all(
@@ -146,17 +151,13 @@ class _Round:
     agreed: set[int] = field(default_factory=set)
     followed: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def would_do(self, nodes: set[int]) -> bool:
-        question = self.question
-        return question.needed.keys() <= nodes and all(2 * len(nodes & each) > len(each) for each in question.groups)
-
     @property
     def is_won(self) -> bool:
-        return self.would_do(self.agreed)
+        return self.question.would_do(self.agreed)
 
     @property
     def is_lost(self) -> bool:
-        return not self.would_do(self.agreed | self.left | self.spare.keys())
+        return not self.question.would_do(self.agreed | self.left | self.spare.keys())
 
     def hear(self, peer: int, message: Said) -> None:
         self.left.discard(peer)
@@ -170,8 +171,21 @@ class _Round:
         self.told(Agreed(self.question.led, self.followed) if self.is_won else None)
 
 
+def _payload(message: Ask | Said) -> bytes:
+    return bytes((CHANNEL,)) + _ENCODER.encode(message)
+
+
+def _message(peer: int, payload: memoryview) -> Ask | Said:
+    """Raises ProtocolViolation."""
+    try:
+        return _DECODER.decode(payload[1:])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ProtocolViolation(f"what node {peer} asks of replicas cannot be read: {error}") from None
+
+
 class Rounds:
-    """On the event loop of the group, but for ``begin``. ``offer`` sends a message that may be lost."""
+    """On one event loop, but for ``begin``: the group's, or one that reads (``direct``). ``offer`` sends a message that
+    may be lost."""
 
     def __init__(
         self, node: int, find: Find, loop: asyncio.AbstractEventLoop, offer: Callable[[int, bytes], bool]
@@ -208,6 +222,20 @@ class Rounds:
             return False  # the node stops
         return True
 
+    def begin_here(
+        self, locations: Iterable[int], told: Told, is_reached: Callable[[int], bool], *, follows: bool
+    ) -> bool:
+        """As ``begin``, on the event loop: it has asked when it returns. False as well where not enough are reached."""
+        question = self._question_of(tuple(locations))
+        if question is None or not (follows or len(question.led) == len(question.own)):
+            return False
+        # All of them are looked at: who is not reached yet may be needed the next time.
+        reached = {node for node in question.places if is_reached(node)}
+        if not question.would_do({self._node, *reached}):
+            return False
+        self._ask(_Round(question, told))
+        return True
+
     def _question_of(self, locations: tuple[int, ...]) -> _Question | None:
         """None: this node has no vote in one of them, or nobody leads it now. Any thread may ask."""
         known = self._known.get(locations)
@@ -240,7 +268,7 @@ class Rounds:
         if all(map(self._agrees, question.own)):
             asking.agreed.add(self._node)
         for node in sorted(asking.spare, key=lambda node: (node not in question.needed, node in self._late, node)):
-            if asking.would_do(asking.agreed | asking.left):
+            if question.would_do(asking.agreed | asking.left):
                 break
             self._ask_spare(asking, node)
         if asking.is_won or asking.is_lost or len(self._rounds) >= WAITING_MAX:
@@ -286,19 +314,23 @@ class Rounds:
             self._end(number)
 
     def _send(self, node: int, message: Ask | Said) -> bool:
-        return self._offer(node, bytes((CHANNEL,)) + _ENCODER.encode(message))
+        return self._offer(node, _payload(message))
 
     def _end(self, number: int) -> None:
         ended = self._rounds.pop(number, None)
         if ended is not None:
             ended.end()
 
+    def answer(self, peer: int, payload: memoryview) -> bytes:
+        """To a question that came over a line. Raises ProtocolViolation."""
+        message = _message(peer, payload)
+        if not isinstance(message, Ask):
+            raise ProtocolViolation(f"node {peer} answers over a line where it asks")
+        return _payload(self._answer(message))
+
     def arrived(self, peer: int, payload: memoryview) -> None:
         """Raises ProtocolViolation."""
-        try:
-            message = _DECODER.decode(payload[1:])
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ProtocolViolation(f"what node {peer} asks of replicas cannot be read: {error}") from None
+        message = _message(peer, payload)
         if isinstance(message, Ask):
             self._send(peer, self._answer(message))
             return

@@ -17,6 +17,7 @@ from tsdb.cluster.metadata.agreement import Opened
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.replicas import refreshing
 from tsdb.cluster.replicas.comparing import Comparing
+from tsdb.cluster.replicas.direct import DirectRounds
 from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
 from tsdb.cluster.replicas.reading import Opening, having, question_of
@@ -56,13 +57,15 @@ class Shared:
     """``host`` belongs to the committer's thread of ``engine``; ``state`` is of the metadata."""
 
     def __init__(
-        self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State], rounds: Rounds, comparing: Comparing
-    ) -> None:
+        self, engine: Engine, host: Host, clock: Clock, state: Callable[[], State], rounds: Rounds,
+        direct: DirectRounds, comparing: Comparing,
+    ) -> None:  # fmt: skip
         self._engine = engine
         self._host = host
         self._clock = clock
         self._state = state
         self._rounds = rounds
+        self._direct = direct
         self._comparing = comparing
         self._turns = Turns()
         self._room = threading.Condition()
@@ -222,7 +225,10 @@ class Shared:
             if valid.set_running_or_notify_cancel():
                 valid.set_result(found is not None and sight.is_enough(found))
 
-        if not self._rounds.begin(locations, agreed, follows=follows, goes_on=True):
+        if not (
+            self._direct.begin(locations, agreed, follows=follows)
+            or self._rounds.begin(locations, agreed, follows=follows, goes_on=True)
+        ):
             sight.view.close()
             return None
         waiting.append(valid)

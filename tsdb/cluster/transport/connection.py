@@ -7,10 +7,10 @@
     connection.took(message)                    the owner is done with one: the other side may send more
     connection.data_to_send()                   take buffers, about a frame's worth, until there are none
 
-A connection of members carries messages one way, from the dialer to the acceptor, that of a guest both ways; credit,
-pings and the end go both ways. By the greeting who takes messages has promised room for ``window`` bytes of them, and
-promises more as they are taken, so what it holds is bounded whatever the other does: who sends more than its credit is
-cut off.
+A connection of members carries messages one way, from the dialer to the acceptor, that of a guest and a line both
+ways; credit, pings and the end go both ways. By the greeting who takes messages has promised room for ``window`` bytes
+of them, and promises more as they are taken, so what it holds is bounded whatever the other does: who sends more than
+its credit is cut off.
 
 What cannot be right raises ProtocolViolation, who is somebody else Refused, who says nothing Silent. After any of
 these the connection is closed; what explains it to the other side is in ``data_to_send`` as far as that makes sense.
@@ -161,9 +161,8 @@ class Connection:
         """The side that asked for the connection, and will send messages to ``peer``."""
         connection = cls(me, certified, now, settings)
         connection._dialed = peer, purpose
-        takes = (0, 0, 0)
-        if purpose in greeting.OF_GUESTS:
-            takes = connection._will_take(settings.guest_limits)
+        back = settings.limits_back(purpose)
+        takes = (0, 0, 0) if back is None else connection._will_take(back)
         connection._output.append([greeting.encode(greeting.hello(me, peer, purpose, settings.versions, takes))])
         return connection
 
@@ -265,8 +264,9 @@ class Connection:
         except Refused as refused:
             self._output.append([greeting.encode(Refusal(refused.reason, refused.text[: greeting.TEXT_MAX]))])
             raise
-        if said.purpose in greeting.OF_GUESTS:
-            self._may_be_sent(peer, self._settings.guest_limits, said)
+        back = self._settings.limits_back(said.purpose)
+        if back is not None:
+            self._may_be_sent(peer, back, said)
         takes = self._will_take(self._settings.limits_of(said.purpose))
         answer = Welcome(version, self._me.uuid, self._me.name, *takes, self._me.cluster, self._me.node)
         self._output.append([greeting.encode(answer)])
@@ -322,7 +322,7 @@ class Connection:
         return self._take_control(head.kind, payload, now)
 
     def _take_part(self, head: Head, payload: memoryview) -> Arrived | None:
-        if Flag.FIRST in head.flags:
+        if head.flags is Flag.FIRST:
             return self._begin_message(head.kind, frames.message_length(payload), payload[frames.LENGTH_BYTES :])
         incoming = self._incoming
         if incoming is None or incoming.kind is not head.kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -33,10 +34,12 @@ class Counts:
         before = self.round_trip_ns.get(peer, duration_ns)
         self.round_trip_ns[peer] = before + (duration_ns - before) / 8
 
-    def gauges(self) -> dict[str, float]:
-        """By name, for Prometheus."""
+    def gauges(self, others: Sequence[Counts] = ()) -> dict[str, float]:
+        """By name, for Prometheus; totals with those of ``others``."""
         totals = {
-            f"transport_{name}_total": float(getattr(self, name)) for name in self.__slots__ if name != "round_trip_ns"
+            f"transport_{name}_total": float(sum(getattr(each, name) for each in (self, *others)))
+            for name in self.__slots__
+            if name != "round_trip_ns"
         }
         slowest = max(self.round_trip_ns.values(), default=0.0)
         return {**totals, "transport_round_trip_seconds_max": slowest / 1e9}

@@ -16,7 +16,7 @@ from tsdb.cluster.transport.counts import Counts
 from tsdb.cluster.transport.frames import Octets
 from tsdb.cluster.transport.greeting import OF_MEMBERS, Identity, Purpose, Refused
 from tsdb.cluster.transport.limits import Settings
-from tsdb.cluster.transport.link import FAILURES, Link, Take, now_of, open_streams
+from tsdb.cluster.transport.link import FAILURES, Link, Take, TakeAtOnce, now_of, open_streams
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.outbox import Outbox
 from tsdb.cluster.transport.queue import Waiting
@@ -39,7 +39,8 @@ class Owner(Protocol):
 
 
 class Dialer:
-    """``run`` is its task. ``offer`` drops what has no room, ``stream`` waits for room. ``take``: of a guest."""
+    """``run`` is its task. ``offer`` drops what has no room, ``stream`` waits for room. ``take``: of a guest, and
+    ``take_at_once`` of a line."""
 
     def __init__(
         self,
@@ -53,8 +54,10 @@ class Dialer:
         counts: Counts,
         owner: Owner,
         take: Take | None = None,
+        take_at_once: TakeAtOnce | None = None,
     ) -> None:
-        assert (take is None) is (purpose in OF_MEMBERS), "guests alone are answered over what they dialed"
+        answered = take is not None or take_at_once is not None
+        assert answered is (purpose not in OF_MEMBERS), "guests and lines alone are answered over what they dialed"
         self._me = me
         self.peer = peer
         self._purpose = purpose
@@ -65,7 +68,7 @@ class Dialer:
         self._owner = owner
         times = settings.times
         self._back_off = BackOff(times.dial_again_ns, times.dial_again_ns_max, chance)
-        self._take = take
+        self._take, self._take_at_once = take, take_at_once
         self._outbox = Outbox(str(peer.identity), settings.limits_of(purpose).queue_bytes_max, counts)
         self.version = 0
         self._nudged = asyncio.Event()
@@ -136,7 +139,7 @@ class Dialer:
         self._owner.opened(self.peer.identity.node, self._purpose)
         began_ns = time.monotonic_ns()
         try:
-            await link.run(take=self._take, refill=self._outbox.refill, on_trip=self._tripped)
+            await link.run(self._take, self._outbox.refill, self._tripped, self._take_at_once)
         except FAILURES as error:
             log.info("the connection to %s ended: %s", self.peer.identity, _text(error))
         finally:

@@ -43,7 +43,7 @@ class Kind(IntEnum):
 
 
 MESSAGES = frozenset({Kind.RAFT, Kind.STREAM})
-_KINDS = frozenset(Kind)
+_KINDS = {int(kind): kind for kind in Kind}
 
 
 class Flag(IntFlag):
@@ -85,7 +85,7 @@ def read_head(octets: Octets, payload_bytes_max: int) -> Head:
         raise ProtocolViolation(f"a frame {Kind(kind).name} has the unknown flags {flags:#x}")
     if length > payload_bytes_max:
         raise ProtocolViolation(f"a frame of {length} bytes; {payload_bytes_max} are allowed")
-    return Head(Kind(kind), Flag(flags), length)
+    return Head(_KINDS[kind], Flag.FIRST if flags else NO_FLAGS, length)
 
 
 def check(octets: memoryview) -> None:

@@ -38,13 +38,15 @@ class Purpose(IntEnum):
     """What a connection is for. Members have two to each other, so that what is long does not hold up what is urgent.
 
     One that is no member is a *guest*: nobody knows it but by its certificate, and nobody dials it, so its connection
-    carries messages both ways, and nothing but what its purpose is.
+    carries messages both ways, and nothing but what its purpose is. So does a member's *line*.
     """
 
     CONTROL = 1
     LOG = 2
     CLIENT = 3
     """One that follows what is committed and is no member: a router."""
+    ROUNDS = 4
+    """A line (``lines``) of a member: its questions of reads, and their answers back."""
 
 
 OF_MEMBERS = (Purpose.CONTROL, Purpose.LOG)
@@ -97,7 +99,7 @@ SOMEBODY = Identity(NOT_KNOWN, 0, NOT_KNOWN, "")
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True):
-    """The last three are what a guest takes, as in ``Welcome``; members take nothing over what they dial."""
+    """The last three are what the dialer takes, as in ``Welcome``; members take nothing but over their lines."""
 
     oldest: int
     newest: int

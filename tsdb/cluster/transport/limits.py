@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tsdb.cluster.transport.frames import FRAME_BYTES_MAX
-from tsdb.cluster.transport.greeting import NEWEST_VERSION, OLDEST_VERSION, Purpose
+from tsdb.cluster.transport.greeting import NEWEST_VERSION, OF_GUESTS, OLDEST_VERSION, Purpose
 
 KIB, MIB = 1 << 10, 1 << 20
 SECOND = 1_000_000_000
@@ -42,6 +42,7 @@ LIMITS: Mapping[Purpose, Limits] = {
     Purpose.CONTROL: Limits(message_bytes_max=CONTROL_MESSAGE_BYTES_MAX, window=2 * MIB, queue_bytes_max=4 * MIB),
     Purpose.LOG: Limits(message_bytes_max=64 * MIB, window=130 * MIB, queue_bytes_max=66 * MIB),
     Purpose.CLIENT: Limits(message_bytes_max=16 * KIB, window=64 * KIB, queue_bytes_max=32 * KIB),
+    Purpose.ROUNDS: Limits(message_bytes_max=256 * KIB, window=1 * MIB, queue_bytes_max=1 * MIB),
 }
 GUEST_LIMITS = Limits(message_bytes_max=17 * MIB, window=35 * MIB, queue_bytes_max=18 * MIB)
 """What a guest takes; its queue is the one that waits for it here. A single command may be of 16 MiB."""
@@ -87,6 +88,12 @@ class Settings:
     def limits_of(self, purpose: Purpose) -> Limits:
         """What the acceptor of such a connection takes."""
         return self.limits.get(purpose, LIMITS[purpose])
+
+    def limits_back(self, purpose: Purpose) -> Limits | None:
+        """What the dialer of such a connection takes; None: no messages."""
+        if purpose is Purpose.ROUNDS:
+            return self.limits_of(purpose)
+        return self.guest_limits if purpose in OF_GUESTS else None
 
 
 SETTINGS = Settings()

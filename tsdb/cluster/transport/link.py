@@ -17,7 +17,7 @@ from typing import Any
 from tsdb.clock import Clock
 from tsdb.cluster.transport.connection import Arrived, Connection, Ended, Now, Opened, RoundTrip, Silent, State
 from tsdb.cluster.transport.counts import Counts
-from tsdb.cluster.transport.frames import Octets
+from tsdb.cluster.transport.frames import Kind, Octets
 from tsdb.cluster.transport.greeting import Refused
 from tsdb.cluster.transport.limits import KIB, Times
 from tsdb.errors import ProtocolViolation
@@ -81,6 +81,19 @@ class Link:
         may_write = self._is_idle and not self._writer.transport.get_write_buffer_size()
         if not may_write or self._write(self._next_buffers(self._refill)) >= WRITE_BYTES:
             self._wake.set()
+
+    def send_at_once(self, kind: Kind, payload: Octets) -> bool:
+        """Send a message that nothing has to go before; it is with the socket when this returns. False if something is
+        on its way, or there is no credit: then it is for ``refill``."""
+        connection = self.connection
+        is_free = self._is_idle and not connection.has_more and not self._writer.transport.get_write_buffer_size()
+        if not is_free or not connection.may_send(len(payload)):
+            return False
+        connection.send(kind, payload)
+        self._write(connection.data_to_send())
+        if connection.sending:
+            self._wake.set()
+        return True
 
     # From the beginning to the end
 
@@ -207,8 +220,8 @@ class Link:
 
     def _look_at_input(self) -> None:
         """Raises ConnectionResetError, ProtocolViolation, Refused."""
-        frames, taken = self.connection.frames_received, 0
-        while (event := self.connection.next_event(now_of(self._clock))) is not None:
+        frames, taken, now = self.connection.frames_received, 0, now_of(self._clock)
+        while (event := self.connection.next_event(now)) is not None:
             if isinstance(event, Arrived):
                 self._counts.messages_received += 1
                 if self._take_at_once is not None and self._take_at_once(event):

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 from tsdb.clock import Clock
@@ -19,6 +19,8 @@ from tsdb.cluster.transport.greeting import OF_GUESTS, Identity, Purpose, Refuse
 from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import Settings
 from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
+from tsdb.cluster.transport.outbox import Outbox
+from tsdb.cluster.transport.queue import Waiting
 from tsdb.cluster.transport.strangers import Strangers
 from tsdb.cluster.transport.tls import OPERATOR_PROTOCOL, NodeTls, asked_for, certified
 from tsdb.errors import ProtocolViolation, StartupError
@@ -41,6 +43,10 @@ class Host(Protocol):
 
     def member_said_at_once(self, opened: Opened, message: Arrived) -> bool:
         """Whether that was all there is to do with it. It may come before what waits for ``member_said``."""
+        ...
+
+    def member_asked(self, opened: Opened, message: Arrived) -> bytes:
+        """The answer to what came over a line. Raises ProtocolViolation."""
         ...
 
     async def guest_said(self, guest: Guest, message: Arrived) -> None: ...
@@ -164,12 +170,38 @@ class Listener:
         try:
             if opened.purpose in OF_GUESTS:
                 await self._serve_guest(link, opened, self._session)
+            elif opened.purpose is Purpose.ROUNDS:
+                await self._serve_line(link, opened)
             else:
                 await self._serve_member(link, opened, self._session)
         except FAILURES as error:
             log.info("the connection of %s ended: %s", opened.peer, str(error) or type(error).__name__)
 
     async def _serve_member(self, link: Link, opened: Opened, session: int) -> None:
+        with self._known(link, opened):
+            await link.run(
+                take=lambda message: self._host.member_said(opened, session, message),
+                take_at_once=lambda message: self._host.member_said_at_once(opened, message),
+            )
+
+    async def _serve_line(self, link: Link, opened: Opened) -> None:
+        outbox = Outbox(str(opened.peer), self._settings.limits_of(opened.purpose).queue_bytes_max, self._counts)
+        outbox.open(link)
+
+        def answer(message: Arrived) -> bool:
+            # One that is not read is dropped: who asks goes on without it.
+            outbox.offer(Waiting(message.kind, self._host.member_asked(opened, message)), at_once=True)
+            return True
+
+        with self._known(link, opened):
+            try:
+                await link.run(refill=outbox.refill, take_at_once=answer)
+            finally:
+                outbox.close()
+
+    @contextlib.contextmanager
+    def _known(self, link: Link, opened: Opened) -> Iterator[None]:
+        """As the member's only connection for its purpose."""
         key = opened.peer.node, opened.purpose
         before, self._links[key] = self._links.get(key), link
         if before is not None:
@@ -177,10 +209,7 @@ class Listener:
             before.wake()
         self._host.accepted(opened)
         try:
-            await link.run(
-                take=lambda message: self._host.member_said(opened, session, message),
-                take_at_once=lambda message: self._host.member_said_at_once(opened, message),
-            )
+            yield
         finally:
             if self._links.get(key) is link:
                 del self._links[key]

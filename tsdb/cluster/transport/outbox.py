@@ -62,7 +62,12 @@ class Outbox:
         """Send it after what waits already, ``at_once`` before the event loop's next turn; False if there is no
         connection or no room."""
         link = self.link
-        if link is None or len(message.payload) > self.message_bytes_max or not self._queue.put(message):
+        if link is None or len(message.payload) > self.message_bytes_max:
+            return False
+        if at_once and not len(self._queue) and link.send_at_once(message.kind, message.payload):
+            self._counts.messages_sent += 1
+            return True
+        if not self._queue.put(message):
             return False
         if at_once:
             link.wake_at_once()

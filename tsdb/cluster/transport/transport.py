@@ -1,4 +1,4 @@
-"""What a node starts to talk to the others: a port, and two connections to each member."""
+"""What a node starts to talk to the others: a port, two connections to each member, and lines from other event loops."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tsdb.cluster.transport.frames import Kind, Octets
 from tsdb.cluster.transport.greeting import OF_MEMBERS, Identity, Purpose
 from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import CONTROL_MESSAGE_BYTES_MAX, SETTINGS, Settings
+from tsdb.cluster.transport.lines import Lines
 from tsdb.cluster.transport.listener import Listener, Operated
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.queue import Waiting
@@ -31,6 +32,10 @@ CERTIFICATE_CHECK_S = 5.0
 AtOnce: TypeAlias = Callable[[int, memoryview], bool]
 """Given a peer and what it says, whether that is done with. It may be called in the middle of whatever does not wait.
 Raises ProtocolViolation."""
+
+
+Answer: TypeAlias = Callable[[int, memoryview], bytes]
+"""Given a peer and what it asks over its line, the answer. As ``AtOnce``."""
 
 
 class Receiver(Protocol):
@@ -88,16 +93,21 @@ class Transport:
         settings: Settings = SETTINGS,
         operated: Operated | None = None,
         at_once: AtOnce | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """``operated`` answers operators; without it they are sent away. ``at_once`` is offered each message of a log
-        stream as soon as it is here, also before earlier ones that still wait for the receiver."""
+        stream as soon as it is here, also before earlier ones that still wait for the receiver. ``answer``: over
+        lines."""
         if tls.name != me.name:
             raise StartupError(f"the certificate is of node {tls.name}, and this is {me.name}")
         self.me = me
         self.counts = Counts()
+        # Of other threads.
+        self._lines: list[tuple[Lines, Counts]] = []
         self._tls = tls
         self._receiver = receiver
         self._at_once = at_once
+        self._answer = answer
         self._clock = clock
         self._chance = chance
         self._settings = settings
@@ -151,6 +161,8 @@ class Transport:
     def _forget(self, node: int, why: str) -> None:
         del self._members[node], self._identities[node]
         self.counts.round_trip_ns.pop(node, None)
+        for lines, _ in self._lines:
+            lines.forget(node)
         dialers = [self._dialers.pop((node, purpose)) for purpose in OF_MEMBERS]
         ending = asyncio.create_task(self._end(node, dialers, why))
         self._ending.add(ending)
@@ -204,6 +216,25 @@ class Transport:
         dialer = self._dialers.get((peer, Purpose.LOG))
         return dialer is not None and dialer.offer(Waiting(Kind.STREAM, payload), at_once=True)
 
+    def lines(self, said: Callable[[int, memoryview], None]) -> Lines:
+        """Lines of the running event loop, which may be another one than this one's. ``said`` is given what each peer
+        says there; it raises ProtocolViolation."""
+        counts = Counts()
+
+        def dialer(member: Member, owner: Lines) -> Dialer:
+            def take(message: Arrived) -> bool:
+                said(member.identity.node, message.payload)
+                return True
+
+            return Dialer(
+                self.me, member, Purpose.ROUNDS, self._tls, self._settings, self._clock, self._chance, counts, owner,
+                take_at_once=take,
+            )  # fmt: skip
+
+        lines = Lines(self._members.get, dialer)
+        self._lines.append((lines, counts))
+        return lines
+
     def is_connected(self, peer: int) -> bool:
         """Whether messages can be sent to it."""
         return all(
@@ -214,7 +245,7 @@ class Transport:
         """Metrics by name."""
         open_ = [dialer for dialer in self._dialers.values() if dialer.is_open]
         return {
-            **self.counts.gauges(),
+            **self.counts.gauges([counts for _, counts in self._lines]),
             "transport_connections": len(open_),
             "transport_certificate_seconds_left": self._tls.seconds_left(self._clock.now_ns() / 1e9),
             "transport_waiting_bytes": sum(dialer.waiting_bytes for dialer in open_),
@@ -269,6 +300,11 @@ class Transport:
         if self._at_once is None or message.kind is not Kind.STREAM:
             return False
         return self._at_once(opened.peer.node, message.payload)
+
+    def member_asked(self, opened: Opened, message: Arrived) -> bytes:
+        if self._answer is None or message.kind is not Kind.STREAM:
+            raise ProtocolViolation(f"{opened.peer} asks over a line what this node does not answer")
+        return self._answer(opened.peer.node, message.payload)
 
     async def guest_said(self, guest: Guest, message: Arrived) -> None:
         if message.kind is not Kind.RAFT:
