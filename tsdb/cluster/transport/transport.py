@@ -1,4 +1,4 @@
-"""What a node starts to talk to the others: a port, two connections to each member, and lines from other event loops."""
+"""What a node starts to talk to the others: a port, two connections to each member, and lines."""
 
 from __future__ import annotations
 
