@@ -58,7 +58,7 @@ def _go(history: ReplicatedHistory, steps: int) -> None:
 
 
 def test_reads_are_the_plain_query_at_every_node_and_level(together: Together, queries: Queries) -> None:
-    _run(together, queries, 0, 15, "by_host")
+    _run(together, queries, 0, 10, "by_host")
 
 
 def test_what_is_stored_is_read_at_every_node_and_by_who_leads_next(together: Together, queries: Queries) -> None:

@@ -146,6 +146,22 @@ def test_a_node_that_is_behind_makes_others_compute_what_it_does_not_show(histor
         engine.call(lambda: engine.show_progress(series.number, shown))  # noqa: B023
 
 
+def test_what_left_a_node_makes_nothing_dirty_of_what_it_has(history: SpreadHistory) -> None:
+    _refreshed(history)
+    until(lambda: _computed(history, "by_host") == 0)
+    for place, node in history.together.nodes.items():
+        away = [each.location for each in history.records() if place not in each.voters]
+        assert len(away) == len(history.records()) // ARCS
+        node.engine.call(lambda: node.engine.mask_locations(history.database.number, away))  # noqa: B023
+    assert _computed(history, "by_host") == 0, "hidden"
+    for node in history.together.nodes.values():
+        node.flush()
+        node.compact([history.series, history.view("by_host")], full=True)
+        assert not node.engine.is_masked(history.database.number, [each.location for each in history.records()])
+    assert _computed(history, "by_host") == 0, "and carried out"
+    history.check()
+
+
 def test_rows_of_a_refresh_that_another_one_has_taken_over_are_taken_by_nobody(history: SpreadHistory) -> None:
     leader = history.leader()
     early = leader.refreshing(history.view("by_host"))
