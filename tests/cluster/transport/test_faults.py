@@ -79,11 +79,16 @@ class Cable:
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while octets := await source.read(1 << 16):
-                while self.cut:  # noqa: ASYNC110 (a test's cable)
-                    await asyncio.sleep(0.01)
+                await self._whole()
                 sink.write(octets)
                 await sink.drain()
+        # Nor that the other end has closed.
+        await self._whole()
         sink.close()
+
+    async def _whole(self) -> None:
+        while self.cut:  # noqa: ASYNC110 (a test's cable)
+            await asyncio.sleep(0.01)
 
 
 def test_a_connection_that_stands_half_open_is_noticed_by_both_and_made_again(folder: Path) -> None:
@@ -98,11 +103,11 @@ def test_a_connection_that_stands_half_open_is_noticed_by_both_and_made_again(fo
                 cable.cut = True
                 await until(lambda: not one.transport._dialers[next(iter(one.transport._dialers))].is_open, 10)
                 await until(lambda: one.transport.counts.silences >= 2 and two.transport.counts.silences >= 2, 10)
-                assert 2 in one.recorder.unreachables
+                await until(lambda: 2 in one.recorder.unreachables)
                 assert not one.transport.send(Heartbeat(1, 2, 5, 9))
                 cable.cut = False
                 await until(lambda: one.transport.is_connected(2))
-                assert one.transport.send(Heartbeat(1, 2, 5, 9))
+                await until(lambda: one.transport.send(Heartbeat(1, 2, 5, 9)))
                 await until(lambda: two.recorder.messages == [Heartbeat(1, 2, 5, 9)])
 
     run(test)
