@@ -90,6 +90,11 @@ def test_a_node_that_does_not_know_of_slots_reads_and_deletes_what_is_in_all_of_
             assert refused.value.passes
         with pytest.raises(CannotConnectNow):
             cluster.delete(parted)
+        # Nor is a bucket of a continuous view clean for it since nothing has changed where it asks.
+        view = parted.view()
+        with pytest.raises(CannotConnectNow, match='slots of "cpu" were changed'):
+            view.changes(cluster.series(parted), 0, SPAN, 10**9)
+        view.close()
         # However old.
         assert cluster.shown(parted, Freshness(Level.ANY)) == []
     until(lambda: cluster.series(parted).slots == cluster.series(leader).slots)

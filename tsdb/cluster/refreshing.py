@@ -176,6 +176,9 @@ def check_unchanged(open_view: Callable[[], View], floors: Iterable[SetRetention
             series = view.catalog.find(floor.database).find(floor.series)
             span = TimeRange(NS_MIN if series.floor_ns is None else series.floor_ns, until)
             if view.changes(series, counter, span, BUCKET_NS):
-                raise SerializationFailure(f'"{series.name}" was changed while its floor was to rise')
+                raise SerializationFailure(
+                    f'"{series.name}" was changed while its floor was to rise',
+                    hint="Try again: it has to be looked at anew.",
+                )
     finally:
         view.close()

@@ -70,20 +70,22 @@ class ChangesReader:
     def changes(
         self, series: int, since: int, span: TimeRange, quantum_ns: int, ring: Intervals | None = None
     ) -> list[tuple[int, int]]:
-        """See ``tsdb.model.store.View.changes``; the bounds may lie outside of ``span``. Deletions are those in the
-        intervals of the ``ring``; of rows all that are here."""
+        """See ``tsdb.model.store.View.changes``; the bounds may lie outside of ``span``. What took everything, as masks
+        do, counts in the intervals of the ``ring``; else all that is here, whatever slots gave it its place."""
         if span.empty:
             return []
         quanta = [*self._in_blocks(series, since, span, quantum_ns), *self._in_runs(series, since, span, quantum_ns)]
         ranges = _ranges(quanta, quantum_ns)
         for stone in self._version.tombstones.get(series, ()):
-            if stone.counter & COUNTER_MASK > since and _meets(ring, stone.low, stone.high):
-                ranges += _of_stone(stone, quantum_ns)
+            if stone.counter & COUNTER_MASK > since:
+                ranges += (
+                    found for found in _of_stone(stone, quantum_ns) if _counts(ring, *found, stone.low, stone.high)
+                )
         erasures = self._version.erased.get(series, ())
         ranges += [
             (each.low, each.high)
             for each in erasures
-            if each.counter > since and _meets(ring, each.ring_low, each.ring_high)
+            if each.counter > since and _counts(ring, each.low, each.high, each.ring_low, each.ring_high)
         ]
         return [(low, high) for low, high in ranges if low < span.high and high > span.low]
 
@@ -111,8 +113,11 @@ class ChangesReader:
                 yield _of_run(run, since, span, quantum_ns)
 
 
-def _meets(ring: Intervals | None, low: int, high: int) -> bool:
-    return ring is None or any(low < last and first < high for first, last in ring)
+def _counts(ring: Intervals | None, begin: int, end: int, low: int, high: int) -> bool:
+    """Whether what was deleted in times [begin, end) and the interval [low, high) is asked for."""
+    if ring is None or (begin, end) != (NS_MIN, NS_MAX):
+        return True
+    return any(low < last and first < high for first, last in ring)
 
 
 def _of_run(run: Run, since: int, span: TimeRange, quantum_ns: int) -> Int64s:

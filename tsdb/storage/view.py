@@ -206,7 +206,7 @@ class StorageView:
     def changes(
         self, series: Series, since: int, span: TimeRange, quantum_ns: int, ring: Intervals | None = None
     ) -> Sequence[tuple[int, int]]:
-        """In these intervals of the ring; of rows that were written, what else this store has may be among them."""
+        """In these intervals of the ring; what else this store has may be among them."""
         self.tell(series, span, ring)
         reader = ChangesReader(self.version, self._rocks, self._cache, self._known)
         return reader.changes(series.number, since, span, quantum_ns, ring)

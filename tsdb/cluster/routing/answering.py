@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
+from tsdb.cluster.led import locations_in_range
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.refreshing import Wishes
@@ -404,6 +405,9 @@ class Answering:
             return Values(() if progress is None else astuple(progress))
         span = TimeRange(question.low, question.high)
         here = set(self._ring.nodes_in_range(database, series, span)) <= {self._node}
+        there = {each.number for each in locations_in_range(database, series, span)}
+        if question.slots is not None and asked and not there <= asked:
+            _check_slots(database, series, question.slots)
         if here or self._ring.is_shared(database):
             found = view.changes(series, question.since, span, question.quantum_ns, part)
         else:

@@ -248,7 +248,8 @@ class LookAtProgress(msgspec.Struct, frozen=True, array_like=True, tag=10):
 
 
 class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
-    """Answered by ``Values``: lows and highs in turn. ``locations``: by number, that are asked for; (): all of them."""
+    """Answered by ``Values``: lows and highs in turn. ``locations``: by number, that are asked for; (): all of them.
+    ``slots``: see ``RunScan``."""
 
     looks: Looks
     series: int
@@ -257,6 +258,7 @@ class LookAtChanges(msgspec.Struct, frozen=True, array_like=True, tag=11):
     high: int
     quantum_ns: int
     locations: tuple[int, ...] = ()
+    slots: SlotsKnown | None = None
 
 
 class SendCopy(msgspec.Struct, frozen=True, array_like=True, tag=12):

@@ -269,7 +269,9 @@ class ScatterView:
         self, node: int, series: Series, since: int, span: TimeRange, quantum_ns: int, locations: Sequence[Location]
     ) -> LookAtChanges:
         numbers = _numbers_of(locations) if self._is_replicated(series) else ()
-        return LookAtChanges(self._looks(node), series.number, since, span.low, span.high, quantum_ns, numbers)
+        return LookAtChanges(
+            self._looks(node), series.number, since, span.low, span.high, quantum_ns, numbers, self._slots(series)
+        )
 
     def _is_replicated(self, series: Series) -> bool:
         found = self.catalog.series_by_number.get(series.number)
