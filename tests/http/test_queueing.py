@@ -20,7 +20,7 @@ from tsdb.errors import CannotConnectNow, InsufficientPrivilege, StatementComple
 from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
 from tsdb.ingest.faults import Limits
-from tsdb.ingest.hints.delivery import End, Verdict, deliver, examine
+from tsdb.ingest.hints.delivery import MAY_BE_STORED, End, Verdict, deliver, examine
 from tsdb.ingest.hints.disk import Folder
 from tsdb.ingest.hints.queue import HintQueue
 from tsdb.ingest.write import WriteRequest
@@ -34,6 +34,7 @@ from tsdb.model.schema import (
     CreateDatabase,
     CreateSeries,
     Database,
+    DropColumn,
     DropDatabase,
     DropSeries,
     RenameDatabase,
@@ -355,6 +356,45 @@ def test_the_privileges_of_its_sender_hold_when_it_is_queued_and_when_it_is_stor
         assert verdict.end is End.REFUSED
         assert verdict.why.startswith("permission denied")
     assert client.rows("m") == [{"time": 1, "f": 1.0}]
+
+
+def test_what_is_refused_though_it_is_stored_says_so_and_under_its_number_it_is_not_stored_again(
+    client: Queued,
+) -> None:
+    client.leaderless.stores = True
+    client.lose(StatementCompletionUnknown)
+    assert client.send(7, "keyless n=2i 2").status_code == 202
+    client.node.change(RenameSeries("d", "keyless", "kept"))
+    (verdict,) = client.deliver()
+    assert verdict.end is End.REFUSED
+    assert verdict.why.endswith(f'table "keyless" was dropped or renamed{MAY_BE_STORED}')
+    answer = client.send(7, "kept n=2i 2")
+    assert (answer.status_code, "was applied before" in answer.json()["error"]) == (409, True)
+    # One that was not stored is, by the same.
+    client.leaderless.stores = False
+    client.lose(StatementCompletionUnknown)
+    assert client.send(8, "kept n=3i 3").status_code == 202
+    client.node.change(RenameSeries("d", "kept", "keyless"))
+    (verdict,) = client.deliver()
+    assert verdict.why.endswith(MAY_BE_STORED)
+    for _ in range(2):
+        assert client.send(8, "keyless n=3i 3").status_code == 204
+    assert [row["n"] for row in client.rows("keyless")] == [2, 3]
+
+
+def test_lines_that_are_wrong_by_now_are_refused_with_what_is_known_of_the_try_before(client: Queued) -> None:
+    client.write("m f=0,g=0 0")
+    client.leaderless.stores = True
+    client.lose(StatementCompletionUnknown)
+    assert client.send(1, "m f=1 1\nm g=1 2").status_code == 202
+    assert client.send(2, "m g=1 3", X_Tsdb_Producer="q").status_code == 202
+    client.leaderless.why = None
+    client.node.change(DropColumn("d", "m", "g"))
+    client.write('m g="text" 4')
+    first, second = client.deliver()
+    assert first.end is second.end is End.REFUSED
+    assert first.why.endswith("a try before has stored it, as it was understood then")
+    assert second.why.endswith(f"nothing was stored by this try{MAY_BE_STORED}")
 
 
 def test_a_renamed_database_is_the_same(client: Queued) -> None:

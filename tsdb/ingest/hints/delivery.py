@@ -8,11 +8,12 @@ into being again, a database that was dropped neither.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import TimeoutError as NotInTime
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from tsdb.errors import ConfigurationLimitExceeded, FeatureNotSupported, TsdbError
+from tsdb.errors import ConfigurationLimitExceeded, FeatureNotSupported, ObjectNotInPrerequisiteState, TsdbError
 from tsdb.ingest.bind import bind, missing
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.hints.queue import NotQueued
@@ -24,10 +25,15 @@ from tsdb.model.acks import ALL, QUORUM
 from tsdb.model.catalog import Database
 from tsdb.model.hints import Hint
 from tsdb.model.schema import imagined
-from tsdb.model.store import Producer, Store
+from tsdb.model.store import Producer, Store, Written
 
 PATIENCE_S = 60.0
 """For one try: whoever leads is waited for less long."""
+MAY_BE_STORED = (
+    "; a try before may have stored it: send it again, mended, under the same number and no other: it counts once, and "
+    "409 says that it is stored"
+)
+"""Of what is refused before anybody who has the data was asked: nobody has looked there for its number."""
 
 
 def examine(
@@ -93,27 +99,34 @@ def deliver(store: Store, hint: Hint, body: bytes, now_ns: int, limits: Limits, 
     for name, number in hint.series:
         series = database.series.get(name)
         if series is None or series.number != number:
-            return Verdict(End.REFUSED, f'table "{name}" was dropped or renamed')
+            return Verdict(End.REFUSED, f'table "{name}" was dropped or renamed{MAY_BE_STORED}')
     # It is kept by one node and no other until a majority has it.
     acks = ALL if hint.all_replicas else QUORUM
     producer = Producer(hint.producer, hint.batch)
     request = WriteRequest(database.name, hint.precision, hint.accept_partial, producer, acks)
     try:
         submitted = submit(store, request, body, now_ns, limits, create_database=False, role=hint.role)
-        for future in submitted.futures:
-            future.result(PATIENCE_S)
+        written = [future.result(PATIENCE_S) for future in submitted.futures]
     except TsdbError as error:
-        return Verdict(End.LATER if _passes(error) else End.REFUSED, error.message)
+        if _passes(error):
+            return Verdict(End.LATER, error.message)
+        is_of_number = isinstance(error, ObjectNotInPrerequisiteState)
+        return Verdict(End.REFUSED, error.message if is_of_number else error.message + MAY_BE_STORED)
     except NotInTime:
         return Verdict(End.LATER, f"it took longer than {PATIENCE_S:g} s")
-    return _verdict(submitted.outcome)
+    return _verdict(submitted.outcome, written)
 
 
-def _verdict(outcome: Outcome) -> Verdict:
+def _verdict(outcome: Outcome, written: Sequence[Written]) -> Verdict:
     if outcome.dropped == 0:
         return Verdict(End.STORED)
+    why = outcome_text(outcome, outcome.written > 0)
+    if not written:
+        return Verdict(End.REFUSED, f"{why}; nothing was stored by this try{MAY_BE_STORED}")
+    if all(each.duplicate for each in written):
+        return Verdict(End.REFUSED, f"{why}; a try before has stored it, as it was understood then")
     points = "1 point is" if outcome.written == 1 else f"{outcome.written} points are"
-    return Verdict(End.REFUSED, f"{outcome_text(outcome, outcome.written > 0)}; {points} stored")
+    return Verdict(End.REFUSED, f"{why}; {points} stored")
 
 
 def _passes(error: TsdbError) -> bool:
