@@ -367,6 +367,7 @@ def test_what_is_stored_of_a_continuous_view_goes_along_also_what_is_history(clu
             assert connection.execute(QUERIES[-1].encode()).fetchall() == before[-1]
 
 
+@pytest.mark.nightly
 def test_history_of_one_node_is_history_of_three(cluster: OneThenThree) -> None:
     cluster.fill()
     before = cluster.answers(1)
