@@ -29,6 +29,8 @@ class LossyDisk:
         self.crash_in: int | None = None
         self.steps = 0
         self.fails = False
+        self.syncs_that_fail = 0
+        """Of those of names, the next ones."""
         self.free = 1 << 40
 
     def crash(self) -> None:
@@ -78,6 +80,12 @@ class LossyDisk:
 
     def sync_names(self) -> None:
         self.step()
+        if self.syncs_that_fail:
+            self.syncs_that_fail -= 1
+            # Some of it may have come to the disk.
+            for name, file in self._chance.sample(self._changes, self._chance.randint(0, len(self._changes))):
+                self._set_durable(name, file)
+            raise OSError(5, "Input/output error")
         self._durable, self._changes = {**self._files}, []
         self.step()
 
@@ -86,6 +94,12 @@ class LossyDisk:
             self.step()
             self._set(name, None)
             self.step()
+
+    def _set_durable(self, name: str, file: _File | None) -> None:
+        if file is None:
+            self._durable.pop(name, None)
+        else:
+            self._durable[name] = file
 
     def _set(self, name: str, file: _File | None) -> None:
         if file is None:

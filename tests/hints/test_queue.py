@@ -73,6 +73,27 @@ def test_a_disk_without_room_or_with_errors_takes_nothing_and_keeps_nothing(disk
     assert HintQueue(disk, 1 << 20).waiting() == 1
 
 
+def test_what_was_not_queued_since_its_name_could_not_be_synced_is_not_there_after_a_crash() -> None:
+    for seed in range(20):
+        disk = LossyDisk(Random(seed))
+        queue = HintQueue(disk, 1 << 20)
+        disk.syncs_that_fail = 1
+        with pytest.raises(NotQueued, match="Input/output error$"):
+            queue.take(hint(1), BODY)
+        disk.crash()
+        assert HintQueue(disk, 1 << 20).waiting() == 0
+
+
+def test_what_could_not_be_taken_back_for_good_says_that_it_may_come_again(disk: LossyDisk) -> None:
+    queue = HintQueue(disk, 1 << 20)
+    disk.syncs_that_fail = 2
+    with pytest.raises(NotQueued, match="after a restart of this node it may be there"):
+        queue.take(hint(1), BODY)
+    assert queue.waiting() == 0
+    queue.take(hint(2), BODY)
+    assert [each.batch for each in HintQueue(disk, 1 << 20).listing()] == [2]
+
+
 def test_a_number_waits_once_and_with_other_lines_not_at_all(disk: LossyDisk) -> None:
     queue = HintQueue(disk, 1 << 20)
     first = queue.take(hint(1), BODY)

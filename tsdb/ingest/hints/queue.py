@@ -129,17 +129,30 @@ class HintQueue:
             raise NotQueued("the disk has no more room than disk_reserve")
 
     def _write(self, hint: Hint, head: bytes, body: Octets) -> None:
-        """Its file is there as a whole, or not at all. Raises OSError: then it is not."""
+        """Its file is there as a whole, or not at all. Raises OSError: then it is not, or the error says that it may
+        be after a crash."""
         part = hint.file + _PART
         try:
             self._disk.write(part, (head, body))
             self._disk.sync(part)
             self._disk.rename(part, hint.file)
-            self._disk.sync_names()
         except OSError:
             self._disk.remove(part)
-            self._disk.remove(hint.file)
             raise
+        try:
+            self._disk.sync_names()
+        except OSError as error:
+            self._take_back(hint, error)
+            raise
+
+    def _take_back(self, hint: Hint, error: OSError) -> None:
+        """Who is told that it is not queued may send its lines under another number. Raises OSError."""
+        try:
+            self._disk.remove(hint.file)
+            self._disk.sync_names()
+        except OSError:
+            reason = f"{error.strerror or error}; after a restart of this node it may be there, and is stored then"
+            raise OSError(error.errno, reason) from error
 
     # Looking
 
