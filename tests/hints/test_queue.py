@@ -78,7 +78,7 @@ def test_what_was_not_queued_since_its_name_could_not_be_synced_is_not_there_aft
         disk = LossyDisk(Random(seed))
         queue = HintQueue(disk, 1 << 20)
         disk.syncs_that_fail = 1
-        with pytest.raises(NotQueued, match="Input/output error$"):
+        with pytest.raises(NotQueued, match=r"Input/output error$"):
             queue.take(hint(1), BODY)
         disk.crash()
         assert HintQueue(disk, 1 << 20).waiting() == 0
@@ -181,7 +181,7 @@ def test_damage_is_listed_and_what_is_damaged_is_not_stored(disk: LossyDisk) -> 
 
 def test_a_head_is_read_as_it_was_written() -> None:
     one = Hint(
-        7, 3, 'd"\n', "ä\u2028", 2**63 - 1, 2**64 - 1, "auto", False, True, 16_384, 9, (("cpu", 4), ("m\n", 5)), 1, 2, 3
+        7, 3, 'd"\n', "ä\u2028", 2**63 - 1, 2**64 - 1, "auto", False, -2, 16_384, 9, (("cpu", 4), ("m\n", 5)), 1, 2, 3
     )  # fmt: skip
     head = head_of(one)
     assert head.startswith(b"# ")

@@ -24,6 +24,7 @@ from tsdb.ingest.hints.delivery import MAY_BE_STORED, End, Verdict, deliver, exa
 from tsdb.ingest.hints.disk import Folder
 from tsdb.ingest.hints.queue import HintQueue
 from tsdb.ingest.write import WriteRequest
+from tsdb.model.acks import ALL
 from tsdb.model.points import Points
 from tsdb.model.role_changes import CreateRole
 from tsdb.model.roles import FIRST
@@ -57,6 +58,10 @@ class Leaderless(Node):
     why: TsdbError | None = None
     stores = False
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.acks: list[int | None] = []
+
     def check_writable(self, database: Database) -> None:
         if self.why is not None:
             raise type(self.why)(self.why.message)
@@ -64,6 +69,7 @@ class Leaderless(Node):
     def write(
         self, database: Any, points: Sequence[Points], producer: Producer | None = None, acks: int | None = None
     ) -> Future[Written]:
+        self.acks.append(acks)
         if self.why is None or self.stores:
             done = super().write(database, points, producer, acks)
         if self.why is None:
@@ -404,6 +410,16 @@ def test_a_renamed_database_is_the_same(client: Queued) -> None:
     client.node.change(RenameDatabase("d", "e"))
     assert client.deliver() == [Verdict(End.STORED)]
     assert [row["f"] for row in client.rows("m", "e")] == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("said", "acks"), [({}, None), ({"X_Tsdb_Acks": "1"}, 1), ({"X_Tsdb_Acks": "all"}, ALL)])
+def test_as_many_replicas_are_waited_for_as_the_write_said_or_else_its_tables(
+    client: Queued, said: dict[str, str], acks: int | None
+) -> None:
+    client.lose()
+    assert client.send(1, "keyless n=1i 1", **said).status_code == 202
+    assert client.deliver() == [Verdict(End.STORED)]
+    assert client.leaderless.acks == [acks, acks]
 
 
 def test_what_passes_is_tried_again(client: Queued) -> None:

@@ -10,6 +10,7 @@ class Hint:
     """``number`` is its place in the node's queue and the name of its file. ``database`` is the number of the one that
     it was sent to, ``name`` what that was called. ``series``: the tables of its lines that there were when it was
     taken, by name and number, and ``catalog`` the version of the schema then. ``role``: whose privileges held.
+    ``acks`` is what the write said of them (None: nothing, as its tables say).
 
     ``checksum`` (CRC-32) and ``body_bytes`` are of its lines, ``digest`` of lines and precision. ``refused``: why they
     were not stored as they are, for good; "": it waits. ``waits_for``: why it could not be stored yet, as far as was
@@ -24,7 +25,7 @@ class Hint:
     digest: int = 0
     precision: str = "ns"
     accept_partial: bool = True
-    all_replicas: bool = False
+    acks: int | None = None
     role: int = 0
     catalog: int = 0
     series: tuple[tuple[str, int], ...] = ()

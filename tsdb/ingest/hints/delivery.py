@@ -21,7 +21,6 @@ from tsdb.ingest.lineprotocol import Parsed
 from tsdb.ingest.outcome import Outcome, line_text, outcome_text, status_of
 from tsdb.ingest.write import WriteRequest, above_floor, digest_of, parsed_body, submit
 from tsdb.model import authorization
-from tsdb.model.acks import ALL, QUORUM
 from tsdb.model.catalog import Database
 from tsdb.model.hints import Hint
 from tsdb.model.schema import imagined
@@ -63,7 +62,7 @@ def examine(
         raise NotQueued(f"line {errors[0].line_number} is not good: {line_text(errors[0])}")
     return Hint(
         0, database.number, database.name, producer.name, producer.batch, digest_of(request, body), request.precision,
-        request.accept_partial, request.acks == ALL, role, catalog.version, _series_of(parsed, database), now_ns,
+        request.accept_partial, request.acks, role, catalog.version, _series_of(parsed, database), now_ns,
     )  # fmt: skip
 
 
@@ -100,10 +99,8 @@ def deliver(store: Store, hint: Hint, body: bytes, now_ns: int, limits: Limits, 
         series = database.series.get(name)
         if series is None or series.number != number:
             return Verdict(End.REFUSED, f'table "{name}" was dropped or renamed{MAY_BE_STORED}')
-    # It is kept by one node and no other until a majority has it.
-    acks = ALL if hint.all_replicas else QUORUM
     producer = Producer(hint.producer, hint.batch)
-    request = WriteRequest(database.name, hint.precision, hint.accept_partial, producer, acks)
+    request = WriteRequest(database.name, hint.precision, hint.accept_partial, producer, hint.acks)
     try:
         submitted = submit(store, request, body, now_ns, limits, create_database=False, role=hint.role)
         written = [future.result(PATIENCE_S) for future in submitted.futures]
