@@ -19,14 +19,17 @@ from tsdb.cluster.node import Node
 from tsdb.errors import CannotConnectNow, InsufficientPrivilege, StatementCompletionUnknown, TsdbError
 from tsdb.http.app import create_app
 from tsdb.http.options import HttpOptions
+from tsdb.http.queueing import Queueing
 from tsdb.ingest.faults import Limits
 from tsdb.ingest.hints.delivery import MAY_BE_STORED, End, Verdict, deliver, examine
 from tsdb.ingest.hints.disk import Folder
 from tsdb.ingest.hints.queue import HintQueue
+from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import WriteRequest
 from tsdb.model.acks import ALL
 from tsdb.model.points import Points
-from tsdb.model.role_changes import CreateRole
+from tsdb.model.privileges import Privilege
+from tsdb.model.role_changes import CreateRole, GrantPrivileges
 from tsdb.model.roles import FIRST
 from tsdb.model.roles import Role as UserRole
 from tsdb.model.schema import (
@@ -401,6 +404,27 @@ def test_lines_that_are_wrong_by_now_are_refused_with_what_is_known_of_the_try_b
     assert first.end is second.end is End.REFUSED
     assert first.why.endswith("a try before has stored it, as it was understood then")
     assert second.why.endswith(f"nothing was stored by this try{MAY_BE_STORED}")
+
+
+@pytest.mark.parametrize("body", ["m f=2 2", "m f=3 2"])
+def test_who_has_no_right_to_the_database_is_not_told_what_waits(client: Queued, body: str) -> None:
+    client.lose()
+    assert client.send(1, "m f=2 2").status_code == 202
+    client.node.change(
+        CreateRole(UserRole(0, "ann", login=True)), GrantPrivileges("d", None, Privilege.CONNECT, None, revoke=True)
+    )
+    (ann,) = (role.number for role in client.node.catalog.roles if role.name == "ann")
+    queueing = Queueing(client.node, client.clock, Limits(), client.queue, lambda: "")
+    stored: list[bool] = []
+
+    async def store() -> Outcome:
+        stored.append(True)
+        return Outcome(1)
+
+    request = WriteRequest("d", producer=Producer("p", 1), queue=True)
+    with pytest.raises(InsufficientPrivilege, match="permission denied for database d"):
+        asyncio.run(queueing.write(request, body.encode(), ann, store))
+    assert stored == []
 
 
 def test_a_renamed_database_is_the_same(client: Queued) -> None:

@@ -19,6 +19,7 @@ from tsdb.ingest.hints.delivery import examine
 from tsdb.ingest.hints.queue import HintQueue, NotQueued
 from tsdb.ingest.outcome import Outcome
 from tsdb.ingest.write import WriteRequest, digest_of
+from tsdb.model import authorization
 from tsdb.model.store import Store
 
 BEHIND_S = 10.0
@@ -44,11 +45,13 @@ class Queueing:
     async def write(
         self, wanted: WriteRequest, body: bytes | bytearray, role: int, store: Callable[[], Awaitable[Outcome]]
     ) -> Outcome:
-        """What ``store`` gives, or that the body is queued. Raises its errors, and ObjectNotInPrerequisiteState for a
-        number under which another body waits."""
+        """What ``store`` gives, or that the body is queued. Raises its errors, InsufficientPrivilege, and
+        ObjectNotInPrerequisiteState for a number under which another body waits."""
         producer, database = wanted.producer, self._store.catalog.databases.get(wanted.database)
         queue = self._queue
         if queue is not None and producer is not None and database is not None:
+            # What waits there is nothing to be told to who has no right to the database.
+            authorization.check_connect(self._store.catalog, role, database)
             if queue.has_of(database.number, producer.name):
                 digest = await asyncio.get_running_loop().run_in_executor(self._thread, digest_of, wanted, body)
                 if queue.find(database.number, producer.name, producer.batch, digest) is not None:
