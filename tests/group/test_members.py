@@ -200,6 +200,32 @@ def test_of_two_voters_one_is_removed_and_the_other_goes_on(cluster: Together, g
     assert "after_that" in databases(cluster.nodes[stays])
 
 
+def test_a_node_is_asked_for_what_waits_when_it_is_drained_and_a_failure_to_say_it_is_no_answer(
+    cluster: Together,
+) -> None:
+    cluster.start(2, join=1)
+    until(lambda: cluster.roles(1) == {1: "voter", 2: "voter"})
+    agreement = cluster.nodes[2].agreement
+    assert isinstance(agreement, Group)
+    seen: list[bool] = []
+
+    def one_came() -> int:
+        member = cluster.nodes[1].metadata.get(Member, 2)
+        seen.append(member is not None and member.draining)
+        return len(seen) - 1
+
+    agreement.hints_waiting = one_came
+    with pytest.raises(ObjectInUse, match="at node 2 a numbered batch waits"):
+        cluster.ask(1, Remove(2, False))
+    assert seen == [False, True]
+    until(lambda: not any(each.draining for each in cluster.report(1).nodes))
+    agreement.hints_waiting = lambda: 1 // 0
+    with pytest.raises(ObjectInUse, match="whether batches wait at node 2 to be stored is not known"):
+        cluster.ask(1, Remove(2, False))
+    agreement.hints_waiting = int
+    cluster.ask(1, Remove(2, False))
+
+
 def test_no_vote_is_taken_that_those_who_stay_cannot_do_without(cluster: Together) -> None:
     for place in (2, 3):
         cluster.start(place, join=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from tsdb.cluster import operations
@@ -152,11 +153,18 @@ class Desk:
 
     async def _remove(self, request: control.Remove, name: str) -> Done:
         await self._check_node(request.node)
+        # Nothing is changed where that is enough to refuse it.
+        await self._check_delivered(request)
+        log.warning("%s removes node %d%s", name, request.node, ", accepting loss" if request.accept_loss else "")
+        await leave(
+            self._group, RemoveMember(request.node, request.accept_loss), partial(self._check_delivered, request)
+        )
+        return Done(operations.removed(request.node))
+
+    async def _check_delivered(self, request: control.Remove) -> None:
+        """Raises ObjectInUse."""
         if not request.accept_loss:
             await check_delivered(self._group, request.node)
-        log.warning("%s removes node %d%s", name, request.node, ", accepting loss" if request.accept_loss else "")
-        await leave(self._group, RemoveMember(request.node, request.accept_loss))
-        return Done(operations.removed(request.node))
 
     async def _transfer(self, request: control.Transfer, name: str) -> Done:
         group = self._group

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 from tsdb.cluster.metadata import members
@@ -18,7 +18,7 @@ from tsdb.cluster.metadata.records import Answer, Member
 from tsdb.cluster.metadata.state import Draft, State
 from tsdb.cluster.raft.changes import Change, MemberChange
 from tsdb.cluster.raft_driver import RaftDriver
-from tsdb.errors import ObjectNotInPrerequisiteState
+from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
 
 log = logging.getLogger(__name__)
 
@@ -42,15 +42,25 @@ class Left(Protocol):
     def answers(self, node: int) -> bool: ...
 
 
-async def leave(group: Left, action: RemoveMember) -> None:
-    """Raises the refusal, ObjectNotInPrerequisiteState where the voters that answer are too few, and as
+async def leave(group: Left, action: RemoveMember, check: Callable[[], Awaitable[None]]) -> None:
+    """``check`` is asked when the node is drained, and so takes nothing more that only it has: what it raises is raised
+    when the node has been taken back, if it was drained for this.
+
+    Raises the refusal, ObjectNotInPrerequisiteState where the voters that answer are too few, and as
     ``Proposer.propose``."""
     # What the removal itself would refuse is refused before anything is changed.
     members.remove(Draft(group.state, 0), action)
     await _check_majorities(group, action.node)
     found = group.state.get(Member, action.node)
-    if found is not None and not found.draining:
+    drains = found is not None and not found.draining
+    if drains:
         await group.propose_here(ChangeMember(action.node, draining=True))
+    try:
+        await check()
+    except TsdbError:
+        if drains:
+            await group.propose_here(ChangeMember(action.node, draining=False))
+        raise
     await _take_vote(group, action.node)
     await group.propose_here(action)
 

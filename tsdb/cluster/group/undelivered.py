@@ -26,7 +26,7 @@ class Asking(Protocol):
 
 
 async def check_delivered(group: Asking, node: int) -> None:
-    """Raises ObjectInUse. Of a node that does not answer nobody knows: it may be lost for good."""
+    """Raises ObjectInUse. Of a node that is not connected nobody knows: it may be lost for good."""
     count = await _asked(group, node)
     if count:
         batches = "a numbered batch waits" if count == 1 else f"{count} numbered batches wait"
@@ -44,6 +44,16 @@ async def _asked(group: Asking, node: int) -> int:
         return 0
     try:
         reply = await group.exchange.ask(node, LookAtHints(), seconds=ANSWER_S)
-    except (TsdbError, NoAnswer):
-        return 0
-    return reply.numbers[0] if isinstance(reply, Values) and reply.numbers else 0
+    except (TsdbError, NoAnswer) as error:
+        raise _unknown(node, str(error)) from error
+    if not (isinstance(reply, Values) and reply.numbers):
+        raise _unknown(node, "it answered something else")
+    return reply.numbers[0]
+
+
+def _unknown(node: int, why: str) -> ObjectInUse:
+    return ObjectInUse(
+        f"whether batches wait at node {node} to be stored is not known: {why}",
+        hint="Try again, or say --accept-loss: what waits there stays in its directory, under hints, and nobody "
+        "stores it. Of a node that is stopped this is not asked.",
+    )
