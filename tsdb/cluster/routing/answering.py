@@ -395,15 +395,18 @@ class Answering:
 
     def _of_continuous(self, question: LookAtProgress | LookAtChanges, view: StorageView) -> Reply:
         """As the view of who asks has it: its scans go by that."""
-        series = _series(view.catalog, question.series)
-        database = view.catalog.series_by_number[series.number][0]
+        span = TimeRange() if isinstance(question, LookAtProgress) else TimeRange(question.low, question.high)
+        found_at = view.catalog.series_by_number.get(question.series)
+        if found_at is None:
+            # It was dropped, and who asks has not heard of it: nothing is stored, and all of it has changed.
+            return Values(() if isinstance(question, LookAtProgress) or span.empty else (span.low, span.high))
+        database, series = found_at
         asked = frozenset(question.locations)
         part = intervals_of(each for each in database.locations if each.number in asked) if asked else None
         if isinstance(question, LookAtProgress):
             whole = question.whole or part is not None
             progress = view.progress(series, part) if whole else view.version.progress.get(series.number)
             return Values(() if progress is None else astuple(progress))
-        span = TimeRange(question.low, question.high)
         here = set(self._ring.nodes_in_range(database, series, span)) <= {self._node}
         there = {each.number for each in locations_in_range(database, series, span)}
         if question.slots is not None and asked and not there <= asked:
