@@ -15,6 +15,8 @@ from tests.fixtures.waiting import until
 from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated_views import ARCS, LEVELS, SpreadHistory
 from tests.replicas.replicated_world import begun
+from tsdb.cluster.routing.messages import LookAtChanges, LookAtProgress, Question
+from tsdb.cluster.routing.scatter import ScatterView
 from tsdb.errors import CannotConnectNow, LocationElsewhere, SerializationFailure, TsdbError
 from tsdb.model.places import places_in
 from tsdb.model.points import Points
@@ -160,6 +162,22 @@ def test_what_left_a_node_makes_nothing_dirty_of_what_it_has(history: SpreadHist
         assert not node.engine.is_masked(history.database.number, [each.location for each in history.records()])
     assert _computed(history, "by_host") == 0, "and carried out"
     history.check()
+
+
+def test_who_has_not_heard_that_a_view_was_dropped_is_told_that_nothing_is_stored(history: SpreadHistory) -> None:
+    history.node.catch_up()
+    view = history.node.view()
+    assert isinstance(view, ScatterView)
+    series, gone = history.series, 10**6
+    here = history.node.engine.node
+    other = next(each for each in history.records() if each.leader != here)
+    looks, locations = view._looks(other.leader), (other.location,)
+    asked: list[tuple[int, Question]] = [
+        (other.leader, LookAtProgress(looks, gone, False, locations)),
+        (other.leader, LookAtChanges(looks, gone, 0, 100, 200, 10, locations)),
+    ]
+    assert view._numbers(series, asked) == [(), (100, 200)]
+    view.close()
 
 
 def test_rows_of_a_refresh_that_another_one_has_taken_over_are_taken_by_nobody(history: SpreadHistory) -> None:

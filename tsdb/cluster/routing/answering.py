@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from itertools import chain
 from typing import Protocol, TypeVar
@@ -62,6 +62,7 @@ from tsdb.cluster.routing.messages import (
 )
 from tsdb.cluster.routing.packing import Unpacking, known, points_of, producer_of
 from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
+from tsdb.cluster.routing.router import Here as WrittenTo
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import (
     CannotConnectNow,
@@ -80,7 +81,7 @@ from tsdb.model.refreshing import Held, Holding
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import intervals_of
 from tsdb.model.schema import Series
-from tsdb.model.store import Effect, Moment, Producer, Scan, ScanRequest, TimeRange, Written
+from tsdb.model.store import Effect, Moment, Scan, ScanRequest, TimeRange, Written
 from tsdb.storage.append import Piece, Write, WritePart
 from tsdb.storage.view import StorageView
 
@@ -93,24 +94,10 @@ CATCH_UP_S = 5.0
 _NEWEST = Newness()
 
 
-class Here(Protocol):
+class Here(WrittenTo, Protocol):
     """What of this node is asked for: the part of ``node.Node`` that looks at nobody else."""
 
-    @property
-    def catalog(self) -> Catalog: ...
-
     def own_view(self, fresh: Freshness = LINEARIZABLE) -> StorageView: ...
-
-    def write_here(self, step: Write, acks: int) -> Future[Written]: ...
-
-    def commit_here(
-        self,
-        effects: Sequence[Effect],
-        locations: frozenset[int],
-        producer: Producer | None,
-        acks: int,
-        held: Held | None = None,
-    ) -> Future[Written]: ...
 
     def hold_here(self, held: Held, counter: int | None, locations: Sequence[int]) -> Holding: ...
 
