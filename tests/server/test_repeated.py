@@ -96,7 +96,7 @@ def chunked(path: str, body: bytes) -> bytes:
 
 def some(chance: random.Random) -> tuple[str, bytes, bytes]:
     """A request: path, body, all of it."""
-    body = chance.randbytes(chance.choice([0, 1, 9, 10, 99, 100, 3000]))
+    body = chance.randbytes(chance.choice([0, 1, 9, 10, 10, 10, 10, 99, 100, 3000]))
     path = "/again" if chance.random() < 0.8 else "/other"
     odd = chance.random()
     if odd < 0.05:

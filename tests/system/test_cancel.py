@@ -36,6 +36,12 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         )
         assert running.write(lines)[0] == 204
     with running.connect() as connection:
+        connection.execute("CREATE TABLE long (time timestamptz, host text TAG, a float8)")
+        # As much as makes its scans last for seconds on a machine that is much faster than ours.
+        connection.execute(
+            "INSERT INTO long SELECT timestamptz '2020-01-01' + i * interval '1 s', 'h' || i % 20, i * 0.7"
+            " FROM generate_series(1, 8000000) AS g(i)"
+        )
         connection.execute("CHECKPOINT")
         connection.execute("CREATE TABLE copy (time timestamptz, host text TAG, a float8)")
     yield running
@@ -56,7 +62,7 @@ def cancelled_after_s(client: SlowClient) -> float:
 LONG = {
     "cpu": "SELECT count(*) FROM generate_series(1, 20000000000) AS g(i) WHERE i % 7 = 3",
     "join": "SELECT count(*) FROM cpu x, cpu y WHERE x.a + y.a > x.b + y.b",
-    "scans": "SELECT sum(a) FROM (" + " UNION ALL ".join(["SELECT a FROM cpu"] * 90) + ") AS s",
+    "scans": "SELECT sum(a) FROM (" + " UNION ALL ".join(["SELECT a FROM long"] * 90) + ") AS s",
     "sort": "SELECT i FROM generate_series(1, 300000000) AS g(i) ORDER BY i * 7 % 13",
     "sleep": "SELECT pg_sleep(60)",
     "insert": "INSERT INTO copy SELECT now() + i * interval '1 us', 'h', i FROM generate_series(1, 2000000000) AS g(i)",
