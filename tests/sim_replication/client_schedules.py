@@ -204,6 +204,24 @@ def a_forgotten_client_is_not_taken_for_a_new_one() -> None:
     assert isinstance(stage.answers[closed], SessionExpired)
 
 
+def of_a_client_of_whom_a_part_may_be_forgotten_is_asked_whether_its_session_is_over() -> None:
+    """As a union has it, of whose parents one has forgotten the client and the other not yet."""
+    stage = Stage()
+    stage.lead(1)
+    for client in (5, 6):
+        stage.write(1, client=client, batch=1, **OPEN)
+    stage.run()
+    assert stage[1].forget(6, 2_000)
+    stage.run()
+    behind = stage.answers[stage.write(1, client=5, batch=1, **OPEN)]
+    assert behind == Behind(behind.id, 2_000)
+    closed = stage.write(1, client=5, batch=1, open_at=2_000, is_open=False)
+    assert isinstance(stage.answers[closed], SessionExpired)
+    again = stage.answers[stage.write(1, client=5, batch=1, open_at=2_000)]
+    assert isinstance(again, Written)
+    assert again.duplicate
+
+
 def a_linearizable_read_asks_a_majority_after_it_came() -> None:
     stage = Stage()
     stage.lead(1)

@@ -139,6 +139,9 @@ class Node:
         self.known: dict[int, Record] = {}
         """The metadata as this node has it, which is on its disk as well."""
         self.known_index = 0
+        self.joined_at = 0
+        """The metadata index at which its disk was empty: who joins with an empty one does so by another number, and is
+        told nothing that was said to the one before."""
         drift = world.odds.drift
         self.tick_length = TICK * world.chance.uniform(1 - drift, 1 + drift)
 
@@ -193,7 +196,7 @@ class Node:
     def learn(self, record: Record) -> None:
         """A record of the metadata: begin, follow, or leave the location."""
         was = self.known.get(record.location)
-        if was is not None and was.changed > record.changed:
+        if record.changed <= self.joined_at or (was is not None and was.changed > record.changed):
             return
         self.known[record.location] = record
         self.known_index = max(self.known_index, record.changed)
@@ -372,3 +375,4 @@ class Node:
         self.disk = Disk()
         self.locations = set()
         self.known = {}
+        self.joined_at = self.world.metadata.index

@@ -55,18 +55,19 @@ def _refusal(state: State, write: Write) -> Answer | None:
 
 def _session_refusal(state: State, write: Write) -> Answer | None:
     """A client without an entry is new or forgotten; only who knows of the session at least what the log's own
-    forgetting rested on can tell which (the design leaves open how; ``forgotten_at`` is one number for all clients)."""
+    forgetting rested on can tell which (the design leaves open how; ``forgotten_at`` is one number for all clients).
+    One with an entry may be forgotten as well, in a part of what the location was made of: of two that were merged, one
+    had ended the session when the other had not."""
     producers, tail = state.log.producers, state.log.tail
     if write.client == NOBODY:
         return None
     if write.client in tail.forgetting:
         return SessionExpired(write.id)
-    if write.client not in producers and not tail.knows(write.client):
-        needed = max(write.client, producers.forgotten_at, *tail.forgetting.values(), 0)
-        if write.open_at < needed:
-            return Behind(write.id, needed)
-        if not write.is_open:
-            return SessionExpired(write.id)
+    needed = max(write.client, producers.forgotten_at, *tail.forgetting.values(), 0)
+    if write.open_at < needed:
+        return Behind(write.id, needed)
+    if not write.is_open:
+        return SessionExpired(write.id)
     if not write.acknowledged < write.batch <= write.acknowledged + state.settings.batches_max:
         return Busy(write.id, f"batch {write.batch} is too far beyond {write.acknowledged}, the last acknowledged one")
     return None
