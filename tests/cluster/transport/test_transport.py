@@ -223,6 +223,20 @@ def test_members_that_go_are_cut_off(folder: Path) -> None:
     run(test)
 
 
+def test_who_is_told_of_members_when_it_has_stopped_dials_nobody(folder: Path) -> None:
+    """What a node applies while it stops may be of members: their connections would outlive its event loop."""
+
+    async def test() -> None:
+        async with running(Peer(folder, identity(1)), Peer(folder, identity(2))) as (one, two):
+            await introduce(one, two)
+            await one.transport.stop()
+            before = asyncio.all_tasks()
+            one.transport.set_members([two.member])
+            assert asyncio.all_tasks() <= before
+
+    run(test)
+
+
 def test_round_trips_are_measured(folder: Path) -> None:
     async def test() -> None:
         async with running(Peer(folder, identity(1)), Peer(folder, identity(2))) as (one, two):

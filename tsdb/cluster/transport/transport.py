@@ -117,6 +117,7 @@ class Transport:
         self._tasks: dict[Dialer, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._renewal: asyncio.Task[None] | None = None
+        self._is_stopped = False
         self._listener = Listener(me, self._identities, tls, settings, clock, self.counts, self, operated)
 
     # Life
@@ -131,7 +132,12 @@ class Transport:
         return self._listener.port
 
     def set_members(self, members: Iterable[Member]) -> None:
-        """Who is there, and where; this node may be among them. Who is not any more, or another one, is cut off."""
+        """Who is there, and where; this node may be among them. Who is not any more, or another one, is cut off.
+
+        Nobody is dialed after ``stop``: what is applied meanwhile may still tell of members.
+        """
+        if self._is_stopped:
+            return
         wanted = {member.identity.node: member for member in members if member.identity.node != self.me.node}
         for node, member in list(self._members.items()):
             if wanted.get(node) != member:
@@ -143,7 +149,8 @@ class Transport:
                 self._dial(member)
 
     async def stop(self) -> None:
-        """Say good-bye and close everything. Can be called again."""
+        """Say good-bye and close everything, for good. Can be called again."""
+        self._is_stopped = True
         if self._renewal is not None:
             self._renewal.cancel()
         for node in list(self._members):
