@@ -73,6 +73,20 @@ SCRIPTS: dict[str, list[bytes]] = {
         query("PREPARE p (int) AS SELECT id, t FROM wired WHERE id = $1"), query("EXECUTE p (2)"), query("EXECUTE p"),
         query("EXECUTE p (1, 2)"), query("DEALLOCATE p"), query("EXECUTE p (1)"),
     ],
+    "one that executes itself": [
+        parse("EXECUTE n", "n") + SYNC, query("EXECUTE n"), query("SELECT 1"),
+        bind(statement="n") + execute() + SYNC, parse("EXECUTE b", "a") + parse("EXECUTE a", "b") + SYNC,
+        query("BEGIN"), query("EXECUTE b"), query("ROLLBACK"),
+    ],
+    "one that executes itself, described": [parse("EXECUTE n", "n") + describe("S", "n") + SYNC],
+    "executed by way of others": [
+        parse("SELECT 1 AS one", "a") + parse("EXECUTE a", "b") + parse("EXECUTE b", "c") + describe("S", "c") + SYNC,
+        query("EXECUTE b"), query("EXECUTE c; EXECUTE a"), query("DEALLOCATE a"), query("EXECUTE c"),
+    ],
+    "a cursor that fetches from itself": [
+        query("BEGIN"), parse("FETCH c", "s") + bind(portal="c", statement="s") + execute("c") + SYNC,
+        query("ROLLBACK"),
+    ],
     "cursors": [
         query("BEGIN"), query(f"DECLARE c CURSOR FOR {ALL}"), query("FETCH 2 FROM c"), query("FETCH c"),
         query("FETCH c"), query("MOVE 1 FROM c"), query("CLOSE c"), query("FETCH c"), query("ROLLBACK"),

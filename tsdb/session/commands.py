@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from tsdb.errors import NoActiveSqlTransaction
+from tsdb.errors import NoActiveSqlTransaction, StatementTooComplex
 from tsdb.session import cursors, prepared, role_commands, vacuum
 from tsdb.session.core import Core, Work
 from tsdb.session.planning import Plan
@@ -60,8 +61,11 @@ def columns_of(core: Core, plan: Plan) -> tuple[ResultColumn, ...] | None:
         declared = portal.statement.plan if portal is not None else None
         return None if found.move or declared is None else declared.columns
     if isinstance(found, ExecuteStatement):
-        prepared = core.names.statements.get(found.name)
-        return columns_of(core, prepared.plan) if prepared is not None and prepared.plan is not None else None
+        # As PostgreSQL says it of one that has no end; running it is the error.
+        with contextlib.suppress(StatementTooComplex):
+            last = prepared.executed(core, found)
+            return None if last is None else columns_of(core, last)
+        return None
     return plan.columns
 
 

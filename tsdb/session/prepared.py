@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tsdb.errors import SqlSyntaxError
+from tsdb.errors import SqlSyntaxError, StatementTooComplex
 from tsdb.session.core import Core, Work
 from tsdb.session.planning import Plan
 from tsdb.session.portals import PreparedStatement
@@ -16,6 +16,10 @@ from tsdb.session.rowset import Done, Rowset
 from tsdb.session.utility import Command, Deallocate, ExecuteStatement, PrepareStatement
 from tsdb.sql.statement import Fragment, Select, parse
 from tsdb.types import SqlType
+
+DEPTH_MAX = 100
+"""How many EXECUTEs may stand behind each other. One that a client has parsed under the name that it executes never
+comes to an end."""
 
 Run = Callable[[Core, Plan, Sequence[object | None], Work[Any]], Awaitable[Rowset | Done]]
 
@@ -38,6 +42,7 @@ async def run(core: Core, command: Command, work: Work[Any], run_command: Run) -
         return Done("DEALLOCATE")
     assert isinstance(command, ExecuteStatement)
     statement = core.names.statement(command.name)
+    executed(core, command)
     assert statement.plan is not None
     plan = statement.plan
     values = await work(lambda: _arguments(core, command, plan.parameters))
@@ -49,6 +54,22 @@ async def run(core: Core, command: Command, work: Work[Any], run_command: Run) -
         lambda: core.execution.run(plan, values, context, statement.types, core.cancellation)
     )
     return found
+
+
+def executed(core: Core, command: ExecuteStatement) -> Plan | None:
+    """The plan that an EXECUTE comes to, by way of others; None where there is none of a name. Raises
+    StatementTooComplex where it does not come to one."""
+    found = command
+    for _ in range(DEPTH_MAX):
+        prepared = core.names.statements.get(found.name)
+        plan = None if prepared is None else prepared.plan
+        if plan is None or not isinstance(plan.command, ExecuteStatement):
+            return plan
+        found = plan.command
+    raise StatementTooComplex(
+        "stack depth limit exceeded",
+        hint=f'The prepared statement "{command.name}" executes itself, or more than {DEPTH_MAX} one after the other.',
+    )
 
 
 def _types(core: Core, text: str) -> tuple[SqlType | None, ...]:
