@@ -12,8 +12,8 @@ os.environ.setdefault("TSDB_WARM_START", "off")
 
 # Kernels compile in the first example that needs them, and a busy machine is no failure.
 settings.register_profile("tsdb", deadline=None)
-# What CI draws is the same each time: a change is refused for what it does, and what nobody has drawn before is found by
-# whoever runs the tests meanwhile, and by night.
+# What CI draws is the same each time: a change is refused for what it does. What nobody has drawn before is found by
+# who runs the tests meanwhile, and by night.
 settings.register_profile("fixed", deadline=None, derandomize=True)
 settings.load_profile("tsdb")
 
