@@ -20,7 +20,7 @@ from tests.routing.spread import SqlPorts
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas.direct import DirectRounds
 from tsdb.cluster.replicas.shared import Shared
-from tsdb.cluster.replicas.sights import see
+from tsdb.cluster.replicas.sights import Sights
 from tsdb.errors import CannotConnectNow
 from tsdb.http.options import HttpOptions
 from tsdb.model.acks import QUORUM
@@ -171,9 +171,9 @@ def test_what_is_read_before_its_round_is_won_is_valid_if_nothing_was_missing(
         # What a follower shows that has not heard of the next write.
         shared = other.agreement.shared
         assert isinstance(shared, Shared)
-        sight = see(other.engine, shared._host, locations, locations)
+        sight = shared._sights.see(locations, locations)
         cluster.write([4], START + HOUR)
-        patch.setattr("tsdb.cluster.replicas.shared.see", lambda *_: sight)
+        patch.setattr(Sights, "see", lambda *_: sight)
         assert at_once(cluster, other) == ([1, 2, 3], False)
     cluster.everywhere([1, 2, 3, 4])
     for node in (leader, other):

@@ -27,7 +27,7 @@ class Asking:
         self.sent: list[tuple[int, int, bytes]] = []
         self.away: set[int] = set()
         self.told: list[Agreed | None] = []
-        self.rounds = {node: Rounds(node, world[node].host.find, self.loop, self._offer(node)) for node in NODES}
+        self.rounds = {node: Rounds(node, world[node].host, self.loop, self._offer(node)) for node in NODES}
 
     def _offer(self, node: int) -> Callable[[int, bytes], bool]:
         def offer(to: int, payload: bytes) -> bool:

@@ -6,9 +6,9 @@ renewed by what they have then; what is read later from other locations has to b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from tsdb.cluster.led import Leaders, locations_in_range
+from tsdb.cluster.led import Leaders, locations_in_range, numbers_in_range, numbers_of
 from tsdb.cluster.metadata.agreement import Opened, Shared
 from tsdb.errors import CannotConnectNow
 from tsdb.model.catalog import Catalog
@@ -51,7 +51,7 @@ class Gate:
             return False
         missing = self._missing(*found, span, ring)
         try:
-            if missing and not all(map(self._leaders.has_replica, missing)):
+            if not self._leaders.has_replicas(missing):
                 raise CannotConnectNow("this node has not all of what is read")
             if missing:
                 self._pass(view, found[0], missing, self._fresh)
@@ -65,14 +65,15 @@ class Gate:
         found = self._catalog.series_by_number.get(series.number)
         return found if found is not None and found[0].number in self._leaders.shared else None
 
-    def _missing(self, database: Database, series: Series, span: TimeRange, ring: Intervals | None) -> list[int]:
-        read = locations_in_range(database, series, span)
+    def _missing(self, database: Database, series: Series, span: TimeRange, ring: Intervals | None) -> Sequence[int]:
+        read: Sequence[int] = numbers_in_range(database, series, span)
         if ring is not None:
-            read = [each for each in read if any(low <= each.low < high for low, high in ring)]
-        return sorted({each.number for each in read} - self._passed)
+            there = locations_in_range(database, series, span)
+            read = sorted({each.number for each in there if any(low <= each.low < high for low, high in ring)})
+        return [each for each in read if each not in self._passed] if self._passed else read
 
-    def _pass(self, view: StorageView, database: Database, locations: list[int], fresh: Freshness) -> None:
-        opened = self._shared().open(locations, fresh, [each.number for each in database.locations])
+    def _pass(self, view: StorageView, database: Database, locations: Sequence[int], fresh: Freshness) -> None:
+        opened = self._shared().open(locations, fresh, numbers_of(database))
         if not self._passed:
             view.renew(opened.view)
             self._applied = opened.applied
@@ -81,7 +82,7 @@ class Gate:
             self._check_enough(opened)
         self._passed.update(locations)
         if self.seen is not None:
-            self.seen.add({each: self._applied[each] for each in locations if each in self._applied})
+            self.seen.saw(self._applied, locations)
 
     def _check_enough(self, opened: Opened) -> None:
         """Something of this view was read already: it cannot be another one any more."""
@@ -90,7 +91,7 @@ class Gate:
                 "what a statement reads here has become older than it may be", hint="Run the statement again."
             )
 
-    def _check_led(self, locations: list[int]) -> None:
+    def _check_led(self, locations: Sequence[int]) -> None:
         """Who asks for what may be old asks somebody else if this node does not have it, at once."""
         if self.fresh.level is not Level.LINEARIZABLE and not all(map(self._leaders.leads, locations)):
             raise CannotConnectNow("this node has not all of what is read, or nothing as new, and does not lead it")

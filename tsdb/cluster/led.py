@@ -7,6 +7,7 @@ asks is told where it is; nothing is stored elsewhere, and nothing is answered b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +45,7 @@ class Leaders:
         self._node = node
         self._state = agreement.state
         self._elsewhere: Mapping[int, int] = {}
+        self._voted: frozenset[int] = frozenset()
         self.shared: frozenset[int] = frozenset()
         self.coming: frozenset[int] = frozenset()
         self.spread: frozenset[int] = frozenset()
@@ -57,9 +59,9 @@ class Leaders:
             self.coming = frozenset(ring.database for ring in state.all(Ring) if ring.is_coming)
             self.spread = frozenset(ring.database for ring in state.all(Ring) if ring.arcs > 1)
         if not changes or any(change.name == NAMES[LocationRecord] for change in changes):
-            self._elsewhere = {
-                each.location: each.leader for each in state.all(LocationRecord) if each.leader != self._node
-            }
+            records = [*state.all(LocationRecord)]
+            self._elsewhere = {each.location: each.leader for each in records if each.leader != self._node}
+            self._voted = frozenset(each.location for each in records if self._node in each.voters)
 
     @property
     def all_here(self) -> bool:
@@ -108,8 +110,10 @@ class Leaders:
 
     def has_replica(self, location: int) -> bool:
         """Whether this node has a vote in a location: all of its points, but for those that are on their way."""
-        found = self._state.get(LocationRecord, location)
-        return found is not None and self._node in found.voters
+        return location in self._voted
+
+    def has_replicas(self, locations: Iterable[int]) -> bool:
+        return self._voted.issuperset(locations)
 
     def replicated(self, database: Database) -> bool:
         """Whether nodes may have points that they do not lead, also where each location has one voter: learners, and
@@ -154,16 +158,41 @@ _PLACES = (("sql", "SQL at"), ("http", "HTTP at"), ("flight", "Flight at"))
 
 def locations_in_range(database: Database, series: Series, span: TimeRange) -> Sequence[Location]:
     """The locations that may hold points of a series in a range."""
+    return _parts(database, series, span).locations
+
+
+def numbers_in_range(database: Database, series: Series, span: TimeRange) -> tuple[int, ...]:
+    """The numbers of these locations, ascending."""
+    return _parts(database, series, span).numbers
+
+
+def numbers_of(database: Database) -> tuple[int, ...]:
+    """Of all its locations, ascending."""
+    return _FOUND.get(database, 0, None).numbers
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    locations: Sequence[Location]
+    numbers: tuple[int, ...]
+
+
+def _parts_of(locations: Sequence[Location]) -> _Parts:
+    return _Parts(locations, tuple(sorted({each.number for each in locations})))
+
+
+_NO_PARTS = _parts_of(())
+
+
+def _parts(database: Database, series: Series, span: TimeRange) -> _Parts:
     if span.empty:
-        return []
+        return _NO_PARTS
     first, last = span.low // BUCKET_NS, (span.high - 1) // BUCKET_NS
-    if last - first >= BUCKETS_LOOKED_AT:
-        return database.locations
-    return _FOUND.get(database, series.number, first, last)
+    return _FOUND.get(database, series.number, (first, last) if last - first < BUCKETS_LOOKED_AT else None)
 
 
-_Stretch: TypeAlias = tuple[int, tuple[Slots, ...], int, int]
-"""A series, its slots, first and last bucket."""
+_Stretch: TypeAlias = tuple[int, tuple[Slots, ...], tuple[int, int]] | None
+"""A series, its slots, first and last bucket; None: all of the ring."""
 
 
 class _Found:
@@ -171,19 +200,21 @@ class _Found:
     several times, and the next one of its kind often for the same. Threads may all look."""
 
     def __init__(self) -> None:
-        self._known: dict[int, tuple[Sequence[Location], dict[_Stretch, Sequence[Location]]]] = {}
+        self._known: dict[int, tuple[Sequence[Location], dict[_Stretch, _Parts]]] = {}
 
-    def get(self, database: Database, series: int, first: int, last: int) -> Sequence[Location]:
-        """Of the buckets from ``first`` to ``last``."""
+    def get(self, database: Database, series: int, buckets: tuple[int, int] | None) -> _Parts:
+        """Of the buckets from the first to the last; None: of all there are."""
         known = self._known.get(database.number)
         if known is None or known[0] is not database.locations or len(known[1]) >= FOUND_MAX:
             known = self._known[database.number] = database.locations, {}
         slots = database.slots_of(series)
-        stretch = series, slots, first, last
+        stretch = None if buckets is None else (series, slots, buckets)
         found = known[1].get(stretch)
         if found is None:
-            places = places_of(database.number, series, slots)
-            found = known[1][stretch] = tuple(places.locations(database.locations, first, last))
+            locations = database.locations
+            if buckets is not None:
+                locations = tuple(places_of(database.number, series, slots).locations(locations, *buckets))
+            found = known[1][stretch] = _parts_of(locations)
         return found
 
 

@@ -41,6 +41,10 @@ class Seen:
     def add(self, token: Token) -> None:
         self.wrote([(location, *op) for location, op in token.items()])
 
+    def saw(self, token: Token, locations: Iterable[int]) -> None:
+        """What a read has, of these locations."""
+        self.wrote([(each, *token[each]) for each in locations if each in token])
+
     def wrote(self, ops: Iterable[tuple[int, int, int]]) -> None:
         """What a write has, as it is told."""
         self._ops.update(ops)

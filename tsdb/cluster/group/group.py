@@ -121,7 +121,7 @@ class Group:
             options.producer_window,
         )
         self.copies = Copying(engine, self.replicas, self.exchange, options.copy_rate)
-        self._direct = DirectRounds(engine.node, self.replicas.host.find, self._transport.lines)
+        self._direct = DirectRounds(engine.node, self.replicas.host, self._transport.lines)
         self.shared = Shared(
             engine, self.replicas.host, self._clock, lambda: self.state, self.replicas.rounds, self._direct,
             self.replicas.comparing,

@@ -13,7 +13,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tsdb.cluster.replicas.rounds import Find, Rounds, Told
+from tsdb.cluster.replicas.rounds import Replicas, Rounds, Told
 from tsdb.cluster.transport.lines import Lines
 
 STOP_S = 2.0
@@ -30,9 +30,9 @@ class _Asking:
 class DirectRounds:
     """``open_lines`` gives lines of the running event loop, which hand what comes to the given."""
 
-    def __init__(self, node: int, find: Find, open_lines: Callable[[Arrived], Lines]) -> None:
+    def __init__(self, node: int, replicas: Replicas, open_lines: Callable[[Arrived], Lines]) -> None:
         self._node = node
-        self._find = find
+        self._replicas = replicas
         self._open_lines = open_lines
         self._by_loop: dict[asyncio.AbstractEventLoop, _Asking] = {}
         self._stopped = False
@@ -49,7 +49,7 @@ class DirectRounds:
 
     def _asking_on(self, loop: asyncio.AbstractEventLoop) -> _Asking:
         lines = self._open_lines(lambda peer, payload: rounds.arrived(peer, payload))
-        rounds = Rounds(self._node, self._find, loop, lines.offer)
+        rounds = Rounds(self._node, self._replicas, loop, lines.offer)
         for each in [*self._by_loop]:
             if each.is_closed():
                 del self._by_loop[each]

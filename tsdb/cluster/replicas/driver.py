@@ -112,7 +112,7 @@ class ReplicaDriver:
         self._sharing = Sharing(engine, state, propose, max(int(producer_s * 10**9), TTL_NS_MIN))
         self.comparing = Comparing(engine, clock, lambda: self.host, marker_s, check_s)
         engine.call(self._begin)
-        self.rounds = Rounds(engine.node, self.host.find, loop, offer)
+        self.rounds = Rounds(engine.node, self.host, loop, offer)
 
     def _begin(self) -> None:
         self.host = Host(

@@ -31,7 +31,6 @@ from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import Role
 from tsdb.errors import SerializationFailure
 from tsdb.model.acks import Fate
-from tsdb.model.freshness import Token
 from tsdb.model.store import RevertedOp
 from tsdb.storage.hosted import Frozen
 from tsdb.storage.raft_log import Records
@@ -130,7 +129,10 @@ class Host:
         self._ticks = 0
         self.messages_dropped = 0
         self.version = 0
-        """Odd while what is visible is not what is said of it; raised when either changes. Any thread may look."""
+        """Odd while what is visible is not what is said of it; raised when either changes, when a replica leads
+        something else, and when one comes or goes, before its points do. Any thread may look."""
+        self.learned = 0
+        """Raised when the metadata say something else of replicas, and when one comes or goes. Any thread may look."""
         self.ops_applied = 0
         self.ops_reverted = 0
         self.reverted: list[RevertedOp] = []
@@ -182,7 +184,12 @@ class Host:
                 mine.replica.learn(core)
                 self._due[location] = None
         self._records.write(batch, sync=False)
+        self._are_others()
         return begun
+
+    def _are_others(self) -> None:
+        self.learned += 1
+        self.version += 2
 
     def _begin(self, batch: Any, location: int, number: int, core: Record, database: int) -> Mine:
         known = self.left.take(location)
@@ -203,6 +210,7 @@ class Host:
 
     def _forget(self, location: int) -> None:
         self._mine.pop(location, None)
+        self._are_others()
         self._due.pop(location, None)
         self._held.pop(location, None)
         self.wishes.pop(location, None)
@@ -283,11 +291,6 @@ class Host:
     def find(self, location: int) -> Mine | None:
         """For any thread to look at."""
         return self._mine.get(location)
-
-    def shown_of(self, locations: Iterable[int]) -> Token:
-        """What is visible here of these locations, for any thread: if ``version`` was even before its view was opened,
-        and is the same after this."""
-        return {each: mine.shown for each in locations if (mine := self._mine.get(each)) is not None}
 
     def hand_over(self, heirs: Mapping[int, int]) -> None:
         """By location, which node is to lead it next: in two stages, where this node leads and none is under way."""
@@ -451,10 +454,11 @@ class Host:
             self.version += 1
             self._around.apply(committed)
             self.ops_applied += len(committed)
-        for mine in drained:
-            mine.looked_at()
+        is_another = sum([mine.looked_at() for mine in drained]) > 0
         if committed:
             self.version += 1
+        elif is_another:
+            self.version += 2
 
     def _drain(self, mine: Mine, work: _Work) -> None:
         replica = mine.replica
@@ -523,10 +527,6 @@ class Host:
         """What became of an op, as far as this node knows."""
         mine = self._mine.get(location)
         return Fate.UNKNOWN if mine is None else mine.replica.confirm(epoch, sequence)
-
-    def applied_of(self, locations: Iterable[int]) -> Token:
-        """What is visible here of these locations."""
-        return {each: mine.replica.applied for each in locations if (mine := self._mine.get(each)) is not None}
 
     def freeze(self) -> Frozen:
         frozen: dict[int, tuple[int, bytes]] = {}

@@ -43,12 +43,15 @@ class Mine:
         """Any thread may look."""
         return self.disk.record.replica
 
-    def looked_at(self) -> None:
-        """Its work was taken, and what it has applied is visible."""
+    def looked_at(self) -> bool:
+        """Its work was taken, and what it has applied is visible. Whether it shows or leads something else than when it
+        was looked at before."""
+        before = self.shown, self.lead
         if self.replica.log_end[3] != self.shown[1]:
             self.shown = self.replica.applied
         self.lead = self.replica.lead or (0, 0)
         self.proof = self.replica.proof
+        return before != (self.shown, self.lead)
 
     def agrees(self, number: int, epoch: int) -> bool:
         """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has

@@ -25,13 +25,12 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.records import node_of
-from tsdb.cluster.replication.record import Record
 from tsdb.errors import ProtocolViolation
 
 CHANNEL = 3
@@ -72,8 +71,15 @@ _ENCODER = msgspec.msgpack.Encoder()
 _DECODER: msgspec.msgpack.Decoder[Ask | Said] = msgspec.msgpack.Decoder(Ask | Said)
 
 
-Find: TypeAlias = Callable[[int], Mine | None]
-"""This node's replica of a location."""
+class Replicas(Protocol):
+    """This node's: its host. Any thread may look."""
+
+    @property
+    def learned(self) -> int:
+        """Raised when the metadata say something else of replicas, and when one comes or goes."""
+        ...
+
+    def find(self, location: int) -> Mine | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +96,11 @@ Told: TypeAlias = Callable[[Agreed | None], None]
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """About some locations, as the metadata in ``of`` say. ``groups``: the nodes that have votes, of each of them;
+    """About some locations, as the metadata say at ``learned``. ``groups``: the nodes that have votes, of each of them;
     ``own``: this node's replicas; ``led``: the epochs of those that this node leads; ``needed``: other nodes that lead
-    some of them, with these; ``places``: what each other node is asked, first of these."""
+    some of them, with these; ``places``: what each other node is asked, first of these; they stand first."""
 
-    of: Sequence[tuple[int, int, Record]]
+    learned: int
     groups: frozenset[frozenset[int]]
     own: Sequence[Place]
     led: Mapping[int, int]
@@ -105,29 +111,21 @@ class _Question:
         """Whether it is answered when these agree."""
         return self.needed.keys() <= nodes and all(2 * len(nodes & each) > len(each) for each in self.groups)
 
-    def is_of(self, find: Find) -> bool:
-        """Whether the metadata say the same now."""
-        return all(
-            (mine := find(location)) is not None and mine.number == number and mine.record is record
-            for location, number, record in self.of
-        )
 
-
-def _question(locations: Iterable[int], find: Find) -> _Question | None:
-    of: list[tuple[int, int, Record]] = []
+def _question(locations: Iterable[int], replicas: Replicas) -> _Question | None:
+    learned = replicas.learned
     groups: set[frozenset[int]] = set()
     own: list[Place] = []
     led: dict[int, int] = {}
     needed: dict[int, list[Place]] = {}
     others: dict[int, list[Place]] = {}
     for location in locations:
-        mine = find(location)
+        mine = replicas.find(location)
         if mine is None:
             return None
         number, record = mine.number, mine.record
         if record.active_epoch != record.epoch or number not in record.voters:
             return None
-        of.append((location, number, record))
         groups.add(frozenset(map(node_of, record.voters)))
         own.append((location, number, record.epoch))
         if record.leader == number:
@@ -136,15 +134,16 @@ def _question(locations: Iterable[int], find: Find) -> _Question | None:
             if voter != number:
                 where = needed if voter == record.leader else others
                 where.setdefault(node_of(voter), []).append((location, voter, record.epoch))
-    places = {node: (*needed.get(node, ()), *others.get(node, ())) for node in {*needed, *others}}
-    return _Question(of, frozenset(groups), own, led, needed, places)
+    nodes = sorted({*needed, *others}, key=lambda node: (node not in needed, node))
+    places = {node: (*needed.get(node, ()), *others.get(node, ())) for node in nodes}
+    return _Question(learned, frozenset(groups), own, led, needed, places)
 
 
 @dataclass(slots=True)
 class _Round:
     question: _Question
     told: Told
-    spare: dict[int, Ask] = field(default_factory=dict)
+    spare: set[int] = field(default_factory=set)
     began: float = 0.0
     is_late: bool = False
     left: set[int] = field(default_factory=set)
@@ -157,7 +156,7 @@ class _Round:
 
     @property
     def is_lost(self) -> bool:
-        return not self.question.would_do(self.agreed | self.left | self.spare.keys())
+        return not self.question.would_do(self.agreed | self.left | self.spare)
 
     def hear(self, peer: int, message: Said) -> None:
         self.left.discard(peer)
@@ -188,10 +187,10 @@ class Rounds:
     may be lost."""
 
     def __init__(
-        self, node: int, find: Find, loop: asyncio.AbstractEventLoop, offer: Callable[[int, bytes], bool]
+        self, node: int, replicas: Replicas, loop: asyncio.AbstractEventLoop, offer: Callable[[int, bytes], bool]
     ) -> None:
         self._node = node
-        self._find = find
+        self._replicas = replicas
         self._loop = loop
         self._offer = offer
         self._rounds: dict[int, _Round] = {}
@@ -239,8 +238,8 @@ class Rounds:
     def _question_of(self, locations: tuple[int, ...]) -> _Question | None:
         """None: this node has no vote in one of them, or nobody leads it now. Any thread may ask."""
         known = self._known.get(locations)
-        if known is None or not known.is_of(self._find):
-            known = _question(locations, self._find)
+        if known is None or known.learned != self._replicas.learned:
+            known = _question(locations, self._replicas)
             if known is None:
                 return None
             if len(self._known) >= KNOWN_MAX:
@@ -262,21 +261,24 @@ class Rounds:
     def _ask(self, asking: _Round) -> None:
         self._number += 1
         number, question = self._number, asking.question
-        for node, places in question.places.items():
-            asking.spare[node] = Ask(number, places, len(question.needed.get(node, ())))
+        asking.spare.update(question.places)
         # After the read came, as the others' answers are.
-        if all(map(self._agrees, question.own)):
+        if self._agree(question.own):
             asking.agreed.add(self._node)
-        for node in sorted(asking.spare, key=lambda node: (node not in question.needed, node in self._late, node)):
+        nodes = question.places if not self._late else sorted(question.places, key=self._rank(question))
+        for node in nodes:
             if question.would_do(asking.agreed | asking.left):
                 break
-            self._ask_spare(asking, node)
+            self._ask_spare(number, asking, node)
         if asking.is_won or asking.is_lost or len(self._rounds) >= WAITING_MAX:
             asking.end()
             return
         self._rounds[number] = asking
         asking.began = self._loop.time()
         self._look_at(asking)
+
+    def _rank(self, question: _Question) -> Callable[[int], tuple[bool, bool]]:
+        return lambda node: (node not in question.needed, node in self._late)
 
     def _look_at(self, asking: _Round) -> None:
         due = asking.began + (PATIENCE_S if asking.is_late else min(SOON_S, PATIENCE_S))
@@ -297,8 +299,10 @@ class Rounds:
         for asking in self._rounds.values():
             self._look_at(asking)
 
-    def _ask_spare(self, asking: _Round, node: int) -> None:
-        if self._send(node, asking.spare.pop(node)):
+    def _ask_spare(self, number: int, asking: _Round, node: int) -> None:
+        asking.spare.discard(node)
+        question = asking.question
+        if self._send(node, Ask(number, question.places[node], len(question.needed.get(node, ())))):
             asking.left.add(node)
 
     def _ask_others(self, number: int, asking: _Round) -> None:
@@ -306,7 +310,7 @@ class Rounds:
         asking.is_late = True
         self._late |= asking.left
         for node in [*asking.spare]:
-            self._ask_spare(asking, node)
+            self._ask_spare(number, asking, node)
         self._decide(number, asking)
 
     def _decide(self, number: int, asking: _Round) -> None:
@@ -340,19 +344,23 @@ class Rounds:
             asking.hear(peer, message)
             if peer not in asking.agreed:
                 for node in [*asking.spare]:
-                    self._ask_spare(asking, node)
+                    self._ask_spare(message.number, asking, node)
             self._decide(message.number, asking)
 
     def _answer(self, asked: Ask) -> Said:
         commits = tuple(map(self._committed, asked.places[: max(asked.led, 0)]))
         # Later than what is committed was looked at: until then no later epoch was promised here.
-        return Said(asked.number, all(map(self._agrees, asked.places)), commits)
+        return Said(asked.number, self._agree(asked.places), commits)
 
-    def _agrees(self, place: Place) -> bool:
-        mine = self._find(place[0])
-        return mine is not None and mine.agrees(*place[1:])
+    def _agree(self, places: Sequence[Place]) -> bool:
+        find = self._replicas.find
+        for location, number, epoch in places:
+            mine = find(location)
+            if mine is None or not mine.agrees(number, epoch):
+                return False
+        return True
 
     def _committed(self, place: Place) -> int:
-        mine = self._find(place[0])
+        mine = self._replicas.find(place[0])
         commit = None if mine is None else mine.committed(*place[1:])
         return NOT_LED if commit is None else commit

@@ -22,7 +22,7 @@ from tsdb.cluster.replicas.host import OP_BYTES_MAX, Host
 from tsdb.cluster.replicas.numbered import Number
 from tsdb.cluster.replicas.reading import Opening, having, question_of
 from tsdb.cluster.replicas.rounds import Agreed, Rounds
-from tsdb.cluster.replicas.sights import see
+from tsdb.cluster.replicas.sights import Sights
 from tsdb.cluster.replicas.turns import Turns
 from tsdb.cluster.replicas.writing import PATIENCE_TICKS, Part, Writing, parts_of
 from tsdb.errors import (
@@ -68,6 +68,7 @@ class Shared:
         self._direct = direct
         self._comparing = comparing
         self._turns = Turns()
+        self._sights = Sights(engine, host)
         self._room = threading.Condition()
         self._in_flight = 0
 
@@ -200,11 +201,13 @@ class Shared:
             raise _not_in_time() from None
 
     def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
-        return self._engine.view(), self._host.applied_of(whole)
+        """In the committer's thread."""
+        find = self._host.find
+        return self._engine.view(), {each: mine.replica.applied for each in whole if (mine := find(each)) is not None}
 
     def _open_seen(self, locations: Sequence[int], whole: Sequence[int], fresh: Freshness) -> Opened | None:
         """What there is now, where that is known to be new enough without a turn of the replicas."""
-        sight = see(self._engine, self._host, locations, whole)
+        sight = self._sights.see(locations, whole)
         opened = None if sight is None else sight.opened_for(fresh, self._clock.now_ns())
         if sight is not None and opened is None:
             sight.view.close()
@@ -216,7 +219,7 @@ class Shared:
         waiting = validations()
         if waiting is None or waiting:
             return None
-        sight = see(self._engine, self._host, locations, whole)
+        sight = self._sights.see(locations, whole)
         if sight is None:
             return None
         valid: Future[bool] = Future()
@@ -261,7 +264,7 @@ class Shared:
 
     def _open_at_once(self, agreed: Agreed, whole: Sequence[int]) -> Opened | None:
         """None where the replicas have something to do first."""
-        sight = see(self._engine, self._host, [*agreed.led, *agreed.followed], whole)
+        sight = self._sights.see([*agreed.led, *agreed.followed], whole)
         if sight is None or sight.is_enough(agreed):
             return None if sight is None else sight.opened(agreed)
         sight.view.close()

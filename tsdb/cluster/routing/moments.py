@@ -31,13 +31,15 @@ class RemoteViews:
         self._catalog = catalog
         self._lock = threading.Lock()
         self._open: dict[int, tuple[int, int]] = {}
-        weakref.finalize(self, _close, exchange, self._open)
 
     def looks(self, node: int) -> Looks:
         """The view of a node, opened if it is the first time. Raises CannotConnectNow, NoAnswer."""
         with self._lock:
             found = self._open.get(node)
             if found is None:
+                if not self._open:
+                    # Most statements look at no other node.
+                    weakref.finalize(self, _close, self._exchange, self._open)
                 number = next(_numbers)
                 reply = self._exchange.run(
                     self._exchange.ask(
