@@ -133,6 +133,14 @@ def test_a_hot_location_and_a_large_one_do_not_stay_together() -> None:
     assert after[2].voters != after[3].voters
 
 
+def test_bytes_are_even_although_all_load_is_of_one_location() -> None:
+    locations = tuple(location_of(n, 1, (1,), GIB, load=5.0 * (n == 3)) for n in range(1, 7))
+    placement = solve(Layout(nodes_of(3), locations))
+    assert Counter(node for nodes in placement.replicas for node in nodes) == {1: 2, 2: 2, 3: 2}
+    assert placement.replicas[2] == (1,), "to move it would be worth nothing"
+    assert {*placement.why.values()} == {Why.BYTES}
+
+
 def test_larger_nodes_get_more() -> None:
     nodes = (NodeState(1, capacity_bytes=100), NodeState(2, capacity_bytes=100), NodeState(3, capacity_bytes=200))
     layout = ring_of(nodes, 1, (GIB,) * 40)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
-from tsdb.cluster.group.balancing import text_of
+from tsdb.cluster.group.balancing import text_of, told
 from tsdb.cluster.metadata.commands import (
     AddMember,
     ChangeMember,
@@ -22,11 +25,13 @@ from tsdb.cluster.metadata.records import LocationRecord, Member, goal_number
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
-from tsdb.cluster.replicas.balance import goals_of, plan_of
+from tsdb.cluster.replicas.balance import BUSY_US, goals_of, plan_of
 from tsdb.cluster.replicas.moving import Waiting, arcs, coming_back, next_steps
+from tsdb.cluster.routing.messages import LOADS
 from tsdb.model.schema import CreateDatabase
 
 GIB = 1 << 30
+NO_LOADS: Mapping[int, int] = MappingProxyType({})
 
 
 def cluster_of(nodes: int, factor: int, databases: int) -> Cluster:
@@ -43,10 +48,10 @@ def join(cluster: Cluster) -> None:
     assert cluster.do(AddMember(NewMember(uuid(count + 1)))) == (count + 1,)
 
 
-def planned(cluster: Cluster, silent: int = 0) -> Plan:
+def planned(cluster: Cluster, silent: int = 0, loads: Mapping[int, int] = NO_LOADS) -> Plan:
     state = cluster.machine.state
     sizes = dict.fromkeys(state.catalog.databases_by_number, GIB)
-    return plan_of(state, sizes, lambda node: node != silent, Limits())
+    return plan_of(state, sizes, loads, lambda node: node != silent, Limits())
 
 
 def places(cluster: Cluster) -> dict[int, tuple[tuple[int, ...], int]]:
@@ -111,13 +116,43 @@ def test_who_leads_everything_gives_some_of_it_to_others() -> None:
     assert max(led.values()) - min(led.values()) <= 2
 
 
+def test_what_is_busy_is_spread_although_all_have_as_many_bytes() -> None:
+    cluster = cluster_of(4, 2, 8)
+    before = places(cluster)
+    calm = {**before, **{number: (nodes, nodes[0]) for number, nodes in goals_of(planned(cluster))}}
+    # Those are busy that would be at the same two nodes.
+    together = Counter(frozenset(nodes) for number, (nodes, _) in calm.items() if number > 1).most_common(1)[0][0]
+    hot = [number for number, (nodes, _) in calm.items() if number > 1 and {*nodes} == together]
+    assert len(hot) >= 2
+    for loads, differ in ((100 * BUSY_US, True), (BUSY_US - 1, False)):
+        goals = dict(goals_of(planned(cluster, loads=dict.fromkeys(hot, loads))))
+        after = {number: goals.get(number, nodes) for number, (nodes, _) in before.items()}
+        work = Counter(node for number in hot for node in after[number])
+        assert (after == {number: nodes for number, (nodes, _) in calm.items()}) is not differ
+        assert (max(work.values()) < len(hot)) is differ
+
+
+def test_the_plan_says_what_work_nodes_have() -> None:
+    cluster = cluster_of(3, 3, 8)
+    join(cluster)
+    text = text_of(planned(cluster, loads={2: 250_000, 3: BUSY_US - 1}), cluster.machine.state)
+    assert re.search(r"^1 .* 250 → (0|250) ms/s  ", text, re.MULTILINE)
+    assert "ms/s" not in text_of(planned(cluster, loads={3: BUSY_US - 1}), cluster.machine.state)
+
+
+def test_what_a_node_tells_is_read_in_both_forms() -> None:
+    assert told((2, 700, 3, 800)) == ({2: 700, 3: 800}, {})
+    assert told((LOADS, 2, 700, 5, 3, 800, 0)) == ({2: 700, 3: 800}, {2: 5, 3: 0})
+    assert told(()) == ({}, {})
+
+
 @pytest.mark.parametrize("nodes", [4, 5, 6])
 def test_arcs_of_one_database_go_to_all_nodes_which_have_about_as_much_and_lead_about_as_many(nodes: int) -> None:
     cluster = cluster_of(3, 3, 1)
     for _ in range(nodes - 3):
         join(cluster)
     assert cluster.do(SpreadDatabase(2, 8)) == (8,)
-    plan = plan_of(cluster.machine.state, {2: 8 * GIB}, lambda node: True, Limits())
+    plan = plan_of(cluster.machine.state, {2: 8 * GIB}, {}, lambda node: True, Limits())
     goals = dict(goals_of(plan))
     at = {each.number: (each.locations[0].leader, *each.locations[0].voters) for each in arcs(cluster.machine.state)}
     places = [goals.get(number, at[number]) for number in (goal_number(2, arc) for arc in range(8))]

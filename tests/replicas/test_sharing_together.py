@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -335,6 +336,12 @@ def test_a_rebalance_moves_what_one_node_has_to_those_that_have_joined(cluster: 
         for number in range(4):
             connection.execute(f"CREATE DATABASE d{number}".encode())
     cluster.join(2, 3)
+    busy = cluster.nodes[1].catalog.find("d0").number
+    cluster.nodes[1].engine._shard.load.count(busy, 1e9)
+    # Whoever is asked for the plan has asked who has it what work it makes there.
+    planned = cluster.together.ask(2, Rebalance(True))
+    assert isinstance(planned, Done)
+    assert re.search(r"^1 .* 23\d\d → ", planned.text, re.MULTILINE)
     asked = cluster.together.ask(2, Rebalance(False))
     assert isinstance(asked, Done)
     assert "on their way" in asked.text

@@ -455,6 +455,9 @@ class Node:
     def sizes(self) -> Mapping[int, int]:
         return self._engine.sizes()
 
+    def loads(self) -> Mapping[int, int]:
+        return self._engine.loads()
+
     def flush(self) -> None:
         self._engine.flush()
 

@@ -83,3 +83,4 @@ def apply_logged(shard: Shard, ops: Sequence[Logged]) -> None:
     for op in ops:
         decoded.add(shard, op)
     shard.apply(decoded.rows, decoded.tombstones)
+    shard.count(decoded.rows)

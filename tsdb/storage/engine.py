@@ -277,6 +277,10 @@ class Engine:
             for number, database in self.catalog.databases_by_number.items()
         }
 
+    def loads(self) -> dict[int, int]:
+        """Microseconds of work a second that databases have made here of late (``load``)."""
+        return self._shard.load.means()
+
     def blocks(self, series: Series) -> Sequence[Block]:
         """A series' blocks, by time."""
         return blocks_of(self._shard.version, series.number)

@@ -120,6 +120,7 @@ class _Staging:
                     rows_of(points.times, points.tagsets, points.tagset, points.fields, sequences, index)
                 )
         shard.apply(rows, [stone for done in self._staged for stone in done.tombstones])
+        shard.count(rows)
         for done in self._staged:
             done.future.set_result(done.answer)
         self._staged = []

@@ -26,6 +26,7 @@ from tsdb.storage.changes import ChangesReader, KnownChanges, with_erased
 from tsdb.storage.head import bytes_of, folded
 from tsdb.storage.hosted import Hosted, Nobody
 from tsdb.storage.hot_groups.lines import LinesTables
+from tsdb.storage.load import ROW_US, Load
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
 from tsdb.storage.moments import Moments
@@ -83,6 +84,7 @@ class Shard:
         # In which version a tombstone showed first.
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
         self.tails = TailsCache()
+        self.load = Load()
         self._known = KnownChanges()
         self._lines = LinesTables()
         self._kept = KeptCache()
@@ -150,6 +152,7 @@ class Shard:
             self._known,
             self._lines,
             self._kept,
+            self.load,
         )
 
     # ---- appends
@@ -272,6 +275,17 @@ class Shard:
         self._deleted.update((stone.series, self.version.number) for stone in stones)
         self._changed.update((series, self.version.number) for series in (*rows, *(stone.series for stone in stones)))
         self._grown.update(rows)
+
+    def count(self, rows: Mapping[int, Sequence[Rows]]) -> None:
+        """These are new, and not read from the log again: they are work that somebody asks for now."""
+        known = self.version.catalog.series_by_number
+        counts: dict[int, int] = {}
+        for series, added in rows.items():
+            found = known.get(series)
+            if found is not None:
+                counts[found[0].number] = counts.get(found[0].number, 0) + sum(map(len, added))
+        for database, count in counts.items():
+            self.load.count(database, count * ROW_US)
 
     def publish_masks(self, masks: Sequence[AnyTombstone]) -> None:
         """Tombstones that are on disk, and in no log, hide rows from here on. The live head, which may have some of

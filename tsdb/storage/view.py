@@ -28,6 +28,7 @@ from tsdb.storage.hot_groups.groups import hot_groups
 from tsdb.storage.hot_groups.lines import LinesTables
 from tsdb.storage.hot_groups.rows import hot_rows
 from tsdb.storage.hot_groups.survey import HotInput
+from tsdb.storage.load import Load, work_of
 from tsdb.storage.newest.groups import groups_of
 from tsdb.storage.newest.keeping import Keeping, KeptCache
 from tsdb.storage.newest.kept import KeptRows
@@ -64,6 +65,7 @@ class StorageView:
     def __init__(
         self, version: Version, moment: Moment, rocks: Rocks, cache: RunsCache, rules: KeptRules, tails: TailsCache,
         summaries: SummaryCache, known: KnownChanges, lines: LinesTables, kept: KeptCache,
+        load: Load,
     ) -> None:  # fmt: skip
         self.version = version
         self._moment: Moment | None = moment
@@ -75,6 +77,7 @@ class StorageView:
         self._known = known
         self._lines = lines
         self._kept = kept
+        self._load = load
         self.before: Callable[[StorageView, Series, TimeRange, Intervals | None], None] | None = None
         """Told what is about to be read; it may refuse it, or renew the view."""
 
@@ -95,6 +98,13 @@ class StorageView:
         self.tell(request.series, request.range, request.ring)
         if request.within is not None:
             return scan_within(self.scan, request)
+        scan = self._scan(request)
+        found = self.catalog.series_by_number.get(request.series.number)
+        if found is not None:
+            self._load.count(found[0].number, work_of(scan.statistics))
+        return scan
+
+    def _scan(self, request: ScanRequest) -> Scan:
         tagsets = self.tagsets(request.series.number)
         wanted = tagsets.matching(request.tags) if request.tags and request.prune else None
         statistics = ScanStatistics()

@@ -1,10 +1,10 @@
-"""A rebalance, as an operator asks for it: sizes from all nodes, a plan, and the goals that have it done."""
+"""A rebalance, as an operator asks for it: sizes and loads from all nodes, a plan, and the goals that have it done."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
 
 from tsdb.cluster.metadata.commands import Action, SetGoals
 from tsdb.cluster.metadata.records import Answer, Goal, Member, Ring, goal_number
@@ -13,9 +13,9 @@ from tsdb.cluster.operations import name_of
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
-from tsdb.cluster.replicas.balance import goals_of, plan_of, whole_sizes
+from tsdb.cluster.replicas.balance import goals_of, plan_of, whole
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
-from tsdb.cluster.routing.messages import LookAtSizes, Values
+from tsdb.cluster.routing.messages import LOADS, LookAtSizes, Values
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
 from tsdb.storage.engine import Engine
 
@@ -40,9 +40,9 @@ class Balanced(Protocol):
 async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
     _check_gathered(group.state)
-    sizes = await _sizes(group)
+    sizes, loads = await _looked(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
-    plan = plan_of(group.state, sizes, group.answers, limits)
+    plan = plan_of(group.state, sizes, loads, group.answers, limits)
     text = text_of(plan, group.state)
     if (goals := goals_of(plan)) and not is_dry:
         await group.propose_here(SetGoals(goals))
@@ -76,25 +76,47 @@ def text_of(plan: Plan, state: State) -> str:
     return plan_text(plan, names).rstrip("\n")
 
 
-async def _sizes(group: Balanced) -> Mapping[int, int]:
-    """Bytes of a replica of all of each database: of who has most of it, among the nodes that answer."""
-    own = group.engine.node
-    others = [each.node for each in group.state.all(Member) if not each.gone and each.node != own]
-    found = [group.engine.sizes(), *await asyncio.gather(*(_asked(group, node) for node in others))]
-    sizes: dict[int, int] = {}
-    for node, each in zip((own, *others), found, strict=True):
-        for database, size in whole_sizes(group.state, node, each).items():
-            sizes[database] = max(sizes.get(database, 0), size)
-    return sizes
+_Numbers: TypeAlias = Mapping[int, int]
+"""By database."""
 
 
-async def _asked(group: Balanced, node: int) -> Mapping[int, int]:
+async def _looked(group: Balanced) -> tuple[_Numbers, _Numbers]:
+    """What a replica of all of each database has on disk and makes of work: of who has or does most of it, among the
+    nodes that answer."""
+    node = group.engine.node
+    others = [each.node for each in group.state.all(Member) if not each.gone and each.node != node]
+    own = group.engine.sizes(), group.engine.loads()
+    found = [own, *await asyncio.gather(*(_asked(group, other) for other in others))]
+    sizes, loads = (
+        _most(whole(group.state, of, each) for of, each in zip((node, *others), numbers, strict=True))
+        for numbers in zip(*found, strict=True)
+    )
+    return sizes, loads
+
+
+def _most(of_nodes: Iterable[_Numbers]) -> _Numbers:
+    most: dict[int, int] = {}
+    for numbers in of_nodes:
+        for database, number in numbers.items():
+            most[database] = max(most.get(database, 0), number)
+    return most
+
+
+async def _asked(group: Balanced, node: int) -> tuple[_Numbers, _Numbers]:
     """Nothing from one that does not answer."""
     if not group.answers(node):
-        return {}
+        return {}, {}
     try:
-        reply = await group.exchange.ask(node, LookAtSizes(), seconds=ANSWER_S)
+        reply = await group.exchange.ask(node, LookAtSizes(loads=True), seconds=ANSWER_S)
     except (TsdbError, NoAnswer):
-        return {}
-    numbers = reply.numbers if isinstance(reply, Values) else ()
-    return dict(zip(numbers[::2], numbers[1::2], strict=True))
+        return {}, {}
+    return told(reply.numbers if isinstance(reply, Values) else ())
+
+
+def told(numbers: Sequence[int]) -> tuple[_Numbers, _Numbers]:
+    """Sizes and loads as a node has told them, one of an older version without loads."""
+    if numbers and numbers[0] == LOADS:
+        return dict(zip(numbers[1::3], numbers[2::3], strict=True)), dict(
+            zip(numbers[1::3], numbers[3::3], strict=True)
+        )
+    return dict(zip(numbers[::2], numbers[1::2], strict=True)), {}

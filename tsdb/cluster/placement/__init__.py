@@ -3,7 +3,7 @@
 Life of a decision:
 
 1. ``observed`` makes a *layout* of the group's records and the nodes' reports: nodes (zone, machine, capacity,
-   draining, silent), locations (bytes, load, leader, voters, learners). Loads are means over minutes (``averages``).
+   draining, silent), locations (bytes, load, leader, voters, learners). Loads are means over minutes.
 2. ``solver`` finds the *placement* that the layout should become: replicas in different zones and on different
    machines (``domains``), bytes and load even within ``limits.Bounds``, leaders even (``leaders``), with as little
    movement as that takes. It works on arrays (``filling``).
@@ -21,5 +21,7 @@ Beside it: which location has a point (``places``), by its bucket's map and, of 
 gets its next map, since locations are too hot or idle (``division``); into how many slots a hot series is cut
 (``spreading``).
 
-Nothing acts on plans yet: a cluster of more than one node has to come first.
+A rebalance asks the solver with arcs of databases in the place of locations, and has goals written down in the place
+of steps (``replicas.balance``, ``replicas.moving``); loads are those of ``storage.load``. Locations themselves are
+neither split nor moved one by one: ARCHITECTURE.md says why.
 """

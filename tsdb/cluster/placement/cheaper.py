@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from tsdb.cluster.placement.arrays import Bools
+from tsdb.cluster.placement.arrays import Bools, Floats
 from tsdb.cluster.placement.filling import Filling
 
 TRIALS_MAX = 2_000
@@ -58,7 +58,7 @@ class Cheaper(Generic[W]):
             return False
         worst = self._worst() + 1e-12
         self._carry_out(i, taker, giver)
-        if self._worst() <= worst:
+        if self._is_within(worst):
             self._note(move, None)
             return True
         cost = float(filling.weights[0, i])
@@ -68,7 +68,7 @@ class Cheaper(Generic[W]):
             if best is not None and price >= best[0]:
                 continue
             self._carry_out(*other)
-            if self._worst() <= worst:
+            if self._is_within(worst):
                 best = price, other
             self._carry_out(other[0], other[2], other[1])
         if best is None:
@@ -94,10 +94,15 @@ class Cheaper(Generic[W]):
         self._filling.drop(i, giver)
         self._filling.put(i, taker)
 
-    def _worst(self) -> float:
-        """How far the node that is furthest off is off its share."""
+    def _worst(self) -> Floats:
+        """By measure, how far the node that is furthest off is off its share: where one thing is so busy that nothing
+        helps, bytes are to be even all the same."""
         filling = self._filling
-        return float((np.abs(filling.excess) / np.maximum(filling.shares, 1e-12)).max())
+        found: Floats = (np.abs(filling.excess) / np.maximum(filling.shares, 1e-12)).max(axis=1)
+        return found
+
+    def _is_within(self, worst: Floats) -> bool:
+        return bool((self._worst() <= worst).all())
 
     def _note(self, move: Move, other: Move | None) -> None:
         locations, nodes = self._filling.locations, self._filling.nodes

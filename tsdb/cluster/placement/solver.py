@@ -210,4 +210,6 @@ class _Balance:
     def _note(self, measure: int, i: int, giver: int, taker: int) -> None:
         location, nodes = self._filling.locations[i].location, self._filling.nodes
         before = self._why.pop((location, nodes[giver]), None)
-        self._why[location, nodes[taker]] = before or (Why.LOAD if measure else Why.BYTES)
+        # What has no load goes for its bytes, also from a node that has too much load.
+        loaded = measure > 0 and bool(self._filling.weights[measure, i] > 0)
+        self._why[location, nodes[taker]] = before or (Why.LOAD if loaded else Why.BYTES)

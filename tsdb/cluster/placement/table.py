@@ -15,7 +15,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 def plan_text(plan: Plan, names: Mapping[int, str] | None = None, rows_max: int = ROWS_MAX) -> str:
     """The moves, in the order of locations and at most so many; then what each node has before and after; then sums.
 
-    ``names``: of a plan that moves databases as a whole.
+    ``names``: of a plan that moves databases as a whole; their loads are microseconds of work a second.
     """
     unit = "location" if names is None else "database"
     if not plan.moves and not plan.waiting:
@@ -24,7 +24,9 @@ def plan_text(plan: Plan, names: Mapping[int, str] | None = None, rows_max: int 
     parts = [_grid((unit, "from", "to", "bytes", "why"), rows)]
     if len(plan.moves) > rows_max:
         parts.append(f"… and {len(plan.moves) - rows_max} more\n")
-    parts.append(_grid(("node", "zone", "replicas", "bytes", "leads"), list(_node_rows(plan))))
+    busy = names is not None and any(each.load for each in plan.before.locations)
+    header = ("node", "zone", "replicas", "bytes", *(("work",) if busy else ()), "leads")
+    parts.append(_grid(header, list(_node_rows(plan, busy=busy))))
     parts.append(_sums(plan, unit))
     return "\n".join(parts)
 
@@ -38,11 +40,11 @@ def _node(node: int) -> str:
     return str(node) if node else "-"
 
 
-def _node_rows(plan: Plan) -> Iterable[Sequence[str]]:
+def _node_rows(plan: Plan, *, busy: bool) -> Iterable[Sequence[str]]:
     before, after = _held(plan.before), _held(plan.after)
     for node in plan.before.nodes:
-        nothing = 0, 0, 0
-        (count, size, leads), (later, later_size, later_leads) = (
+        nothing = 0, 0, 0.0, 0
+        (count, size, load, leads), (later, later_size, later_load, later_leads) = (
             before.get(node.node, nothing),
             after.get(node.node, nothing),
         )
@@ -51,17 +53,19 @@ def _node_rows(plan: Plan) -> Iterable[Sequence[str]]:
             node.zone or "-",
             f"{count} → {later}",
             f"{size_text(size)} → {size_text(later_size)}",
+            *((f"{load / 1000:.0f} → {later_load / 1000:.0f} ms/s",) if busy else ()),
             f"{leads} → {later_leads}",
         )
 
 
-def _held(layout: Layout) -> dict[int, tuple[int, int, int]]:
-    """(voting replicas, bytes, locations led) by node."""
-    found: dict[int, tuple[int, int, int]] = {}
+def _held(layout: Layout) -> dict[int, tuple[int, int, float, int]]:
+    """(voting replicas, bytes, load, locations led) by node."""
+    found: dict[int, tuple[int, int, float, int]] = {}
     for location in layout.locations:
         for node in location.voters:
-            count, size, leads = found.get(node, (0, 0, 0))
-            found[node] = count + 1, size + location.size_bytes, leads + (node == location.leader)
+            count, size, load, leads = found.get(node, (0, 0, 0.0, 0))
+            leads += node == location.leader
+            found[node] = count + 1, size + location.size_bytes, load + location.load, leads
     return found
 
 

@@ -1,4 +1,5 @@
-"""At which nodes arcs of databases should be, so that all nodes have about as much: a plan, and the goals of it. Pure.
+"""At which nodes arcs of databases should be, so that all nodes have and do about as much: a plan, and the goals of it.
+Pure.
 
 The solver of placement decides, with arcs in the place of locations, since each is at the same nodes as a whole. One
 that cannot be shared stays where it is, and counts with its bytes.
@@ -16,12 +17,17 @@ from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan, dry_run
 from tsdb.cluster.replicas.records import arc_of_locations
 
+BUSY_US = 10_000
+"""Microseconds of work a second, a hundredth of a core: what makes less is moved for its bytes alone."""
 SILENT_S = 60.0
 """Of a node that does not answer: it gets nothing, and what it has is somebody else's to care for."""
 
 
-def layout_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], bool]) -> Layout:
-    """``sizes``: the bytes of a replica of each database as a whole, as far as they are known."""
+def layout_of(
+    state: State, sizes: Mapping[int, int], loads: Mapping[int, int], answers: Callable[[int], bool]
+) -> Layout:
+    """Of a replica of each database as a whole, as far as they are known: ``sizes``, its bytes, and ``loads``, the
+    microseconds of work that it makes in a second."""
     nodes = tuple(
         NodeState(
             each.node, each.zone, each.machine, each.capacity_bytes, each.draining,
@@ -36,16 +42,20 @@ def layout_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], b
     for record in state.all(LocationRecord):
         arc = places[record.database].get(record.location, 0)
         records.setdefault((record.database, arc), []).append(record)
+    busy = {number: load for number, load in loads.items() if load >= BUSY_US}
     arcs = (
-        _arc(state, ring, arc, records.get((number, arc), []), sizes.get(number, 0) // ring.arcs)
+        _arc(
+            state, ring, arc, records.get((number, arc), []),
+            sizes.get(number, 0) // ring.arcs, busy.get(number, 0) / ring.arcs,
+        )
         for number, ring in rings.items()
         for arc in range(ring.arcs)
-    )
+    )  # fmt: skip
     return Layout(nodes, tuple(each for each in arcs if each.voters))
 
 
-def whole_sizes(state: State, node: int, sizes: Mapping[int, int]) -> Mapping[int, int]:
-    """From the bytes that a node has of databases, what it would have of all of each."""
+def whole(state: State, node: int, sizes: Mapping[int, int]) -> Mapping[int, int]:
+    """From what a node has or does of databases, what it would of all of each."""
     has: Counter[int] = Counter()
     all_of: Counter[int] = Counter()
     for record in state.all(LocationRecord):
@@ -54,7 +64,7 @@ def whole_sizes(state: State, node: int, sizes: Mapping[int, int]) -> Mapping[in
     return {number: size * all_of[number] // has[number] for number, size in sizes.items() if has[number]}
 
 
-def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size: int) -> LocationState:
+def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size: int, load: float) -> LocationState:
     """As it will be when what is under way is done."""
     number = goal_number(ring.database, arc)
     goal = state.get(Goal, number)
@@ -65,12 +75,14 @@ def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size
         voters, leader = {*goal.nodes}, goal.nodes[0]
     learners = {node for each in records for node in each.learners} - voters if goal is None else set()
     factor = ring.wanted or ring.replication_factor
-    return LocationState(number, factor, size, 0.0, leader, tuple(sorted(voters)), tuple(sorted(learners)))
+    return LocationState(number, factor, size, load, leader, tuple(sorted(voters)), tuple(sorted(learners)))
 
 
-def plan_of(state: State, sizes: Mapping[int, int], answers: Callable[[int], bool], limits: Limits) -> Plan:
+def plan_of(
+    state: State, sizes: Mapping[int, int], loads: Mapping[int, int], answers: Callable[[int], bool], limits: Limits
+) -> Plan:
     """What a rebalance would do now. Raises ProgramLimitExceeded."""
-    return dry_run(layout_of(state, sizes, answers), limits=limits, begun=True)
+    return dry_run(layout_of(state, sizes, loads, answers), limits=limits, begun=True)
 
 
 def goals_of(plan: Plan) -> tuple[tuple[int, tuple[int, ...]], ...]:

@@ -28,6 +28,7 @@ from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import (
     FATES,
     LEVELS,
+    LOADS,
     CloseViews,
     CommitEffects,
     ConfirmOps,
@@ -104,6 +105,8 @@ class Here(WrittenTo, Protocol):
     def fates_here(self, ops: Ops) -> list[Fate]: ...
 
     def sizes(self) -> Mapping[int, int]: ...
+
+    def loads(self) -> Mapping[int, int]: ...
 
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
 
@@ -184,7 +187,11 @@ class Answering:
                 return await self._run(lambda: self._fates(question)), b""
             case LookAtSizes():
                 sizes = await self._run(self._here.sizes)
-                return Values(tuple(chain.from_iterable(sizes.items()))), b""
+                if not question.loads:
+                    return Values(tuple(chain.from_iterable(sizes.items()))), b""
+                loads = self._here.loads()
+                of_each = ((number, size, loads.get(number, 0)) for number, size in sizes.items())
+                return Values((LOADS, *chain.from_iterable(of_each))), b""
             case LookAtWaiting():
                 return Values(tuple(await self._run(self._copies.waiting))), b""
             case LookAtHints():

@@ -277,8 +277,16 @@ class ConfirmOps(msgspec.Struct, frozen=True, array_like=True, tag=13):
     ops: tuple[SeenOp, ...]
 
 
+LOADS = -1
+
+
 class LookAtSizes(msgspec.Struct, frozen=True, array_like=True, tag=14):
-    """How many bytes the node has on disk, by database. Answered by ``Values``: database, bytes, database, …"""
+    """How many bytes the node has on disk, by database. Answered by ``Values``: database, bytes, database, …
+
+    ``loads``: and how many microseconds of work a second they make there; answered by ``LOADS``, database, bytes,
+    microseconds, database, …, or as without by a node of an older version."""
+
+    loads: bool = False
 
 
 class WantRefresh(msgspec.Struct, frozen=True, array_like=True, tag=15):
