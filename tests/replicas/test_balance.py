@@ -25,7 +25,7 @@ from tsdb.cluster.metadata.records import LocationRecord, Member, goal_number
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
-from tsdb.cluster.replicas.balance import BUSY_US, goals_of, plan_of
+from tsdb.cluster.replicas.balance import BUSY_US, goals_of, plan_of, too_busy
 from tsdb.cluster.replicas.moving import Waiting, arcs, coming_back, next_steps
 from tsdb.cluster.routing.messages import LOADS
 from tsdb.model.schema import CreateDatabase
@@ -138,6 +138,48 @@ def test_the_plan_says_what_work_nodes_have() -> None:
     text = text_of(planned(cluster, loads={2: 250_000, 3: BUSY_US - 1}), cluster.machine.state)
     assert re.search(r"^1 .* 250 → (0|250) ms/s  ", text, re.MULTILINE)
     assert "ms/s" not in text_of(planned(cluster, loads={3: BUSY_US - 1}), cluster.machine.state)
+
+
+def test_what_is_too_busy_for_a_nodes_share_is_said_with_the_arcs_that_it_takes() -> None:
+    cluster = cluster_of(4, 2, 4)
+    hot = {4: 1_000_000}
+    plan = planned(cluster, loads=hot)
+    # Four nodes have two times its work: half of it each.
+    assert too_busy(plan, cluster.machine.state) == {4: 2}
+    assert 'database "d2" makes more work than a node\'s share, wherever it is: cut into 2 arcs' in text_of(
+        plan, cluster.machine.state
+    )
+    assert cluster.do(SpreadDatabase(4, 2)) == (2,)
+    assert too_busy(planned(cluster, loads=hot), cluster.machine.state) == {}
+    # Nor is anything said where all have about as much, or where all have it.
+    assert too_busy(planned(cluster, loads=dict.fromkeys((2, 3, 4, 5), 1_000_000)), cluster.machine.state) == {}
+    assert too_busy(planned(cluster), cluster.machine.state) == {}
+    everywhere = cluster_of(3, 3, 4)
+    assert too_busy(planned(everywhere, loads=hot), everywhere.machine.state) == {}
+
+
+@pytest.mark.parametrize(("load", "other", "arcs"), [(600_000, 400_000, None), (700_000, 300_000, 2)])
+def test_a_little_more_than_a_share_is_not_too_busy(load: int, other: int, arcs: int | None) -> None:
+    cluster = cluster_of(4, 2, 2)
+    found = too_busy(planned(cluster, loads={2: load, 3: other}), cluster.machine.state)
+    assert found == ({} if arcs is None else {2: arcs})
+
+
+def test_what_has_arcs_is_cut_into_more() -> None:
+    cluster = cluster_of(8, 2, 1)
+    assert cluster.do(SpreadDatabase(2, 2)) == (2,)
+    assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {2: 4}
+
+
+@pytest.mark.parametrize("nodes", [5, 8, 30])
+def test_cut_into_as_many_arcs_as_is_said_no_arc_is_more_than_a_share(nodes: int) -> None:
+    cluster = cluster_of(nodes, 2, 2)
+    loads = {2: 3_000_000, 3: 400_000}
+    said = too_busy(planned(cluster, loads=loads), cluster.machine.state)
+    assert said
+    for number, count in said.items():
+        assert cluster.do(SpreadDatabase(number, count)) == (count,)
+    assert too_busy(planned(cluster, loads=loads), cluster.machine.state) == {}
 
 
 def test_what_a_node_tells_is_read_in_both_forms() -> None:

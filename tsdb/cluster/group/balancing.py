@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from tsdb.cluster.metadata.commands import Action, SetGoals
@@ -13,7 +13,7 @@ from tsdb.cluster.operations import name_of
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
-from tsdb.cluster.replicas.balance import goals_of, plan_of, whole
+from tsdb.cluster.replicas.balance import goals_of, plan_of, too_busy, whole
 from tsdb.cluster.routing.exchange import Exchange, NoAnswer
 from tsdb.cluster.routing.messages import LOADS, LookAtSizes, Values
 from tsdb.errors import ObjectNotInPrerequisiteState, TsdbError
@@ -73,7 +73,16 @@ def text_of(plan: Plan, state: State) -> str:
         if (ring := state.get(Ring, number)) is not None
         for arc in range(ring.arcs)
     }
-    return plan_text(plan, names).rstrip("\n")
+    return plan_text(plan, names).rstrip("\n") + "".join(_advice(plan, state))
+
+
+def _advice(plan: Plan, state: State) -> Iterator[str]:
+    for number, arcs in too_busy(plan, state).items():
+        name = name_of(state, number)
+        yield (
+            f"\n{name} makes more work than a node's share, wherever it is: cut into {arcs} arcs it could be shared "
+            "(tsdb cluster spread)"
+        )
 
 
 _Numbers: TypeAlias = Mapping[int, int]

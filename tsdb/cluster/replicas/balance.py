@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from tsdb.cluster.metadata.records import Goal, LocationRecord, Member, Ring, goal_number
+from tsdb.cluster.metadata.records import ARCS_MAX, Goal, LocationRecord, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.layout import Layout, LocationState, NodeState
 from tsdb.cluster.placement.limits import Limits
@@ -20,6 +20,8 @@ from tsdb.cluster.replicas.records import arc_of_locations
 BUSY_US = 10_000
 """Microseconds of work a second, a hundredth of a core: what makes less is moved for its bytes alone."""
 SILENT_S = 60.0
+TOO_BUSY = 1.25
+"""An arc with more than so many times the work that each node would have if all had as much."""
 """Of a node that does not answer: it gets nothing, and what it has is somebody else's to care for."""
 
 
@@ -83,6 +85,25 @@ def plan_of(
 ) -> Plan:
     """What a rebalance would do now. Raises ProgramLimitExceeded."""
     return dry_run(layout_of(state, sizes, loads, answers), limits=limits, begun=True)
+
+
+def too_busy(plan: Plan, state: State) -> Mapping[int, int]:
+    """Databases of which an arc makes more work than a node's share, so that no movement makes nodes even: into how
+    many arcs each would have to be cut for that. What is at all nodes is no more than the share of each."""
+    nodes = sum(not each.draining and not each.silence_s for each in plan.before.nodes)
+    share = sum(each.load * each.factor for each in plan.before.locations) / max(nodes, 1)
+    found: dict[int, int] = {}
+    for at in plan.before.locations:
+        number = Goal(at.location, ()).database
+        ring = state.get(Ring, number)
+        if ring is None or at.load <= TOO_BUSY * share:
+            continue
+        arcs = ring.arcs
+        while arcs < ARCS_MAX and at.load * ring.arcs > share * arcs:
+            arcs *= 2
+        if arcs > ring.arcs:
+            found[number] = max(arcs, found.get(number, 0))
+    return found
 
 
 def goals_of(plan: Plan) -> tuple[tuple[int, tuple[int, ...]], ...]:
