@@ -44,7 +44,7 @@ class History:
 
     def longest_pause(self, begin: float, end: float) -> float:
         """The longest time within which nothing was acknowledged."""
-        times = [begin, *sorted(at for at in [*self.acknowledged.values()] if begin <= at <= end), end]
+        times = [begin, *sorted(at for at in self.acknowledged.copy().values() if begin <= at <= end), end]
         return max(later - earlier for earlier, later in pairwise(times))
 
     def check(self, wrong_clocks: Sequence[tuple[float, float]] = ()) -> None:
@@ -60,7 +60,7 @@ class History:
             if missing:
                 what = f"lacks {len(missing)} points that it must have: {sorted(missing)[:5]}"
                 self.faults.append(f"a {read.level} read of {read.begun:.3f} {what}")
-            invented = read.seen - self.sent.keys()
+            invented = read.seen - self.sent.copy().keys()
             if invented:
                 self.faults.append(f"a {read.level} read has points that nobody sent: {sorted(invented)[:5]}")
         assert not self.faults, self.faults[:10]
@@ -68,7 +68,8 @@ class History:
     def known_since(self) -> dict[int, float]:
         """By point: since when somebody has known that it is committed, by an acknowledgement or a read."""
         known = dict(self.shown)
-        for number, at in [*self.acknowledged.items()]:
+        # Clients go on meanwhile; a copy is one step of the interpreter, a list of items is not.
+        for number, at in self.acknowledged.copy().items():
             known[number] = min(at, known.get(number, at))
         return known
 

@@ -41,7 +41,7 @@ class Run:
         """Points that were sent after this are acknowledged, and read."""
         history = self.history
         now, count = time.monotonic(), len(history.reads)
-        until(lambda: any(history.sent[number] > now for number in [*history.acknowledged][-20:]))
+        until(lambda: any(history.sent[number] > now for number in [*history.acknowledged.copy()][-20:]))
         until(lambda: any(each.begun > now and each.level == LINEARIZABLE for each in history.reads[count:]))
 
     def befall(self, faults: Sequence[Fault], chance: random.Random) -> None:
