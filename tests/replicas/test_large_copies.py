@@ -27,18 +27,12 @@ pytestmark = pytest.mark.nightly
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Forgetful]:
-    nodes = Forgetful(tmp_path)
-    try:
-        nodes.begin()
-        assert "3 replicas" in nodes.done("cluster", "replication", "3", at=2)
-        nodes.sql(1, "CREATE DATABASE shared")
+    with Forgetful.three(tmp_path) as nodes:
         yield nodes
-    finally:
-        nodes.end()
 
 
 def fill(nodes: Forgetful) -> None:
-    """``HOSTS`` × ``TIMES`` points, some hundred times of all hosts in each request."""
+    """``HOSTS`` × ``TIMES`` points, twenty times of all hosts in each request."""
     each = LINES // HOSTS
 
     def write(first: int) -> None:

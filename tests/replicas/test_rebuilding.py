@@ -5,11 +5,13 @@ Afterwards each node's directory is opened by itself, and what is in it is compa
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -29,6 +31,19 @@ class Forgetful(Nodes):
 
     def variables(self, place: int) -> dict[str, str]:
         return {**super().variables(place), "TSDB_REPLICA_LOG_BYTES": "1KiB", "TSDB_LOST_NODE_TIMEOUT": "5s"}
+
+    @classmethod
+    @contextlib.contextmanager
+    def three(cls, folder: Path) -> Iterator[Self]:
+        """With a database that all of them have."""
+        nodes = cls(folder)
+        try:
+            nodes.begin()
+            assert "3 replicas" in nodes.done("cluster", "replication", "3", at=2)
+            nodes.sql(1, "CREATE DATABASE shared")
+            yield nodes
+        finally:
+            nodes.end()
 
     def shared_sql(self, place: int, text: str) -> list[tuple[object, ...]]:
         url = self.running[place].pg_url.rpartition("/")[0] + "/shared"
@@ -88,14 +103,8 @@ def points_in(path: Path) -> tuple[int, str]:
 
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[Forgetful]:
-    nodes = Forgetful(tmp_path)
-    try:
-        nodes.begin()
-        assert "3 replicas" in nodes.done("cluster", "replication", "3", at=2)
-        nodes.sql(1, "CREATE DATABASE shared")
+    with Forgetful.three(tmp_path) as nodes:
         yield nodes
-    finally:
-        nodes.end()
 
 
 @pytest.mark.nightly
