@@ -297,3 +297,25 @@ def test_a_replica_that_is_to_lead_and_cannot_is_succeeded_by_who_has_more() -> 
     assert (found.leader, found.epoch, found.voters) == (source, at.epoch + 1, at.voters)
     old = core.Behind(at.location, at.epoch, 77, replica_on(at, source))
     assert actions_of(cluster.machine.state, [old]) == []
+
+
+@pytest.mark.parametrize(("factor", "left"), [(1, (1,)), (2, (1, 3))])
+def test_where_nobody_has_all_of_it_or_ever_will_those_go_who_are_of_no_use(factor: int, left: tuple[int, ...]) -> None:
+    """Node 4 has all locations but one alone, and lacks ops of that one which nobody has kept; 1 and 3 have only it."""
+    cluster = cluster_of(5, 2)
+    assert cluster.do(SetReplication(2, factor)) == ()
+    first, *others = records(cluster)
+    parts = [Assignment(first.location, 2, 1, (1, 3, 4), ())]
+    parts += [Assignment(each.location, 2, 4, (4,), ()) for each in others]
+    cluster.do(Assign(tuple(parts)))
+    activate(cluster)
+    known = {1: GOOD, 3: GOOD, 4: BEHIND}
+    for _ in range(3):
+        led(cluster, known)
+        activate(cluster)
+    assert records(cluster)[0].voters == left
+    assert {each.voters for each in records(cluster)[1:]} == {(4,)}
+    # Somebody comes who has nothing of it, and gets all.
+    assert done(cluster) == 32
+    (spare,) = {each.learners for each in records(cluster)}
+    assert {*spare} <= {2, 5}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.replicas.replicated import HOUR, replicated
 from tests.replicas.replicated_views import LEVELS
 from tests.replicas.test_moving_together import Moved, fill
 from tsdb.cluster.group.control import Check, Checked, Done, Replicate
-from tsdb.cluster.metadata.records import LocationRecord
+from tsdb.cluster.metadata.records import REPLICA_BITS, LocationRecord
 from tsdb.cluster.node import Node
 from tsdb.cluster.replicas import copying
 from tsdb.cluster.replicas.copying import Copying, at_once
@@ -36,6 +37,23 @@ def test_little_comes_at_once_and_much_in_a_few_pieces(monkeypatch: pytest.Monke
     assert at_once(1000, 8, 32) == 8
     assert at_once(2000, 8, 32) == 4
     assert at_once(1_000_000, 3, 3) == 1
+
+
+def test_what_cannot_be_had_holds_up_no_other_copy() -> None:
+    records = {each: LocationRecord(each, each // 10) for each in (11, 12, 21, 31)}
+    state = SimpleNamespace(get=lambda kind, location: records.get(location))
+    wishes = {31: 2 << REPLICA_BITS, 12: 3 << REPLICA_BITS, 21: 5 << REPLICA_BITS, 11: 4 << REPLICA_BITS, 99: 1}
+    around: Any = SimpleNamespace(host=SimpleNamespace(wishes=wishes), state=lambda: state)
+    engine: Any = SimpleNamespace(node=7)
+    at: Any = SimpleNamespace(_around=around, _engine=engine)
+
+    def after(*failed: int) -> tuple[int, int]:
+        found = Copying._wanted(at, (failed[0], failed[1]))
+        assert found is not None
+        return found[:2]
+
+    # By (database, node), each after the one that failed, and from the start again.
+    assert [after(0, 0), after(1, 3), after(1, 4), after(2, 5), after(3, 2)] == [(1, 3), (1, 4), (2, 5), (3, 2), (1, 3)]
 
 
 class Sent:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.replicas.hosts import World
 from tsdb.cluster.replication.clients import NotLeader, Unknown, Written
+from tsdb.cluster.replication.messages import TruncatedBelow
 from tsdb.cluster.replication.replica import Replica
 from tsdb.storage.replica_log import LEFT
 
@@ -231,3 +232,21 @@ def test_one_who_logs_when_told_is_waited_for_by_the_next(world: World) -> None:
     assert told == ["first"]
     world.run()
     assert told == ["first", "second"]
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_who_gets_the_ops_that_it_lacks_from_another_leader_wants_no_copy_and_is_not_behind(has: bool) -> None:
+    world = World()
+    world.tick(3, without=set() if has else {3})
+    leads, lacks = (world.records[1][0].replicas[node - 1][1] for node in (1, 3))
+    # The log does not have them any more there.
+    world[3].host.step([TruncatedBelow(leads, lacks, 1, 1, 50)])
+    world[3].turn()
+    assert world[3].host.wishes == ({} if has else {1: leads})
+    assert world[3].host.gauges()["replicas_behind"] == 1
+    world.assign(2)
+    world.tell()
+    world.tick(5)
+    assert world[3].host.log_ends()[1] == world[2].host.log_ends()[1]
+    assert world[3].host.wishes == {}
+    assert world[3].host.gauges()["replicas_behind"] == 0

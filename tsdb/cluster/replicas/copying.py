@@ -111,10 +111,10 @@ class Copying:
     # Asking
 
     async def run(self) -> None:
-        wait, before = AGAIN_S, None
+        wait, before, failed = AGAIN_S, None, (0, 0)
         while True:
             await asyncio.sleep(LOOK_S)
-            found = self._wanted()
+            found = self._wanted(failed)
             if found is None or found != before:
                 # Locations come one after the other, and one pass over the sender's blocks is for all of them.
                 before = found
@@ -127,13 +127,15 @@ class Copying:
                 wait = AGAIN_S
             except (TsdbError, NoAnswer, TimeoutError) as error:
                 self.given_up += 1
+                failed = database, source
                 name = name_of(self._around.state(), database)
                 log.warning("a copy of %s from node %d was given up: %s", name, source, error)
                 await asyncio.sleep(wait)
                 wait = min(2 * wait, AGAIN_MAX_S)
 
-    def _wanted(self) -> tuple[int, int, dict[int, int]] | None:
-        """A database, a node that has it, and by location the replica of this node that wants a copy from there."""
+    def _wanted(self, failed: tuple[int, int]) -> tuple[int, int, dict[int, int]] | None:
+        """A database, a node that has it, and by location the replica of this node that wants a copy from there. Those
+        after what has ``failed`` come first: it may be a node that does not come back, and others wait."""
         state, me = self._around.state(), self._engine.node
         found: dict[tuple[int, int], dict[int, int]] = {}
         for location, source in list(self._around.host.wishes.items()):
@@ -142,7 +144,7 @@ class Copying:
                 found.setdefault((record.database, node_of(source)), {})[location] = replica_on(record, me)
         if not found:
             return None
-        key = min(found)
+        key = min((each for each in found if each > failed), default=min(found))
         return *key, found[key]
 
     async def _fetch(self, database: int, source: int, wanted: dict[int, int]) -> Collection[int]:

@@ -476,6 +476,9 @@ class Host:
             work.requests += ready.requests
             work.committed += [(mine.location, op) for op in ready.committed]
             mine.applied_bytes += sum(op.size for op in ready.committed)
+            if ready.committed and mine.is_behind:
+                # Who leads now had kept what it lacks.
+                mine.is_behind, _ = False, self.wishes.pop(mine.location, 0)
             work.answers += ready.answers
             # They ask for copies themselves, if they have nothing.
             epoch, base = replica.standing[1], mine.disk.record.base

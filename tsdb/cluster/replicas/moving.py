@@ -278,12 +278,15 @@ class _Led:
                 voters = tuple(sorted((*record.voters, learner)))
                 return Assignment(record.location, record.epoch + 1, record.leader, voters, learners)
         others = [voter for voter in record.voters if voter != record.leader]
+        behind = [each for each in others if each in self.known and self.known[each].is_behind]
+        strays = [each for each in others if self.at.is_stray(each)]
         if self.at.is_stray(record.leader):
             heir = next((each for each in others if self._is_good(each) and not self.at.is_stray(each)), 0)
-            return next_epoch(record, heir) if heir else None
-        goes = [
-            each for each in others if (each in self.known and self.known[each].is_behind) or self.at.is_stray(each)
-        ]
+            if heir:
+                return next_epoch(record, heir)
+            # Nobody here has all of the arc, or ever will: somebody can come who has nothing of it.
+            return self._without(behind or (strays if len(record.voters) > self.at.factor else []))
+        goes = [*behind, *strays]
         if not goes and len(record.voters) > self.at.factor:
             if (self.at.heir and record.leader not in self.at.goal) or self._is_left_to(others):
                 # It hands over, and goes then.
@@ -297,6 +300,11 @@ class _Led:
                 goes[0] in self.at.goal and record.leader not in self.at.goal
             ):
                 return None
+        return self._without(goes)
+
+    def _without(self, goes: Iterable[int]) -> Assignment | None:
+        """The first of these goes whom a majority of the others does not need."""
+        record = self.record
         for node in goes:
             voters = tuple(each for each in record.voters if each != node)
             if 2 * sum(map(self._is_good, voters)) > len(voters):
