@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.metadata.test_rules import Cluster
 from tsdb.cluster.metadata.commands import (
     Activate,
@@ -53,16 +55,20 @@ def become_one(cluster: Cluster) -> None:
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (1, 0, {})
 
 
-def test_a_ring_is_cut_into_equal_arcs_of_whole_locations() -> None:
+@pytest.mark.parametrize("count", range(1, 33))
+def test_a_ring_is_cut_into_arcs_of_whole_locations_that_are_as_equal_as_can_be(count: int) -> None:
     cluster = replicated()
-    for count in (1, 2, 4, 8, 16, 32):
-        assert cluster.do(SpreadDatabase(2, count)) == (count,)
-        found = [each for each in arcs(cluster.machine.state) if each.database == 2]
-        assert [each.arc for each in found] == [*range(count)]
-        assert {len(each.locations) for each in found} == {32 // count}
-        numbers = [each.location for at in found for each in at.locations]
-        assert numbers == sorted(numbers)
-    for count in (0, 3, 64, -1):
+    assert cluster.do(SpreadDatabase(2, count)) == (count,)
+    found = [each for each in arcs(cluster.machine.state) if each.database == 2]
+    assert [each.arc for each in found] == [*range(count)]
+    assert {len(each.locations) for each in found} <= {32 // count, -(-32 // count)}
+    numbers = [each.location for at in found for each in at.locations]
+    assert numbers == sorted(numbers)
+
+
+def test_a_ring_has_1_to_32_arcs() -> None:
+    cluster = replicated()
+    for count in (0, 33, 64, -1):
         assert cluster.do(SpreadDatabase(2, count)) == "InvalidParameterValue"
     assert cluster.do(SpreadDatabase(9, 2)) == "InvalidCatalogName"
 
@@ -120,3 +126,66 @@ def test_more_arcs_take_back_that_there_should_be_fewer() -> None:
     assert cluster.do(SpreadDatabase(2, 4)) == (4,)
     assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (4, 0, {})
     assert {each.voters for each in cluster.machine.state.all(LocationRecord) if each.database == 2} == {(1, 2), (3, 4)}
+
+
+def settle(cluster: Cluster) -> None:
+    """All arcs go where they are to be, and have come there."""
+    for _ in range(4):
+        for each in [*arcs(cluster.machine.state)]:
+            if each.goal:
+                move(cluster, each.arc, each.goal)
+        for action in next_steps(cluster.machine.state, lambda node: False):
+            cluster.do(action)
+
+
+PAIRS = ((1, 2), (3, 4), (2, 3), (4, 1), (1, 3), (2, 4))
+
+
+@pytest.mark.parametrize(
+    ("was", "count", "meanwhile"),
+    [(2, 3, 6), (3, 2, 6), (3, 4, 12), (4, 6, 12), (6, 3, 6), (5, 3, 15), (5, 7, 32), (32, 31, 32)],
+)
+def test_to_any_other_number_of_arcs_a_ring_goes_over_parts_of_both(was: int, count: int, meanwhile: int) -> None:
+    cluster = apart(*(PAIRS[each % len(PAIRS)] for each in range(was)))
+    before = {each.location: each.voters for each in cluster.machine.state.all(LocationRecord) if each.database == 2}
+    assert cluster.do(SpreadDatabase(2, count)) == (meanwhile,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (meanwhile, count)
+    found = [each for each in arcs(cluster.machine.state) if each.database == 2]
+    assert [each.arc for each in found] == [*range(meanwhile)]
+    after = {each.location: each.voters for at in found for each in at.locations}
+    assert after == before
+    # None of these has anything of two arcs, of the old ones or of the new ones.
+    assert all(len({each.voters for each in at.locations}) == 1 for at in found)
+    wanted = {goal_number(2, at.arc): at.goal for at in found}
+    assert goals(cluster) == wanted
+    settle(cluster)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (count, 0, {})
+    places = [{each.voters for each in at.locations} for at in arcs(cluster.machine.state) if at.database == 2]
+    assert len(places) == count
+    assert all(len(each) == 1 for each in places)
+
+
+def test_what_becomes_one_arc_goes_where_its_first_part_is() -> None:
+    cluster = apart((1, 2), (3, 4))
+    cluster.do(SpreadDatabase(2, 3))
+    # Parts of a sixth: the second and the fourth of the new arcs' six are with the first of theirs.
+    assert [each.goal for each in arcs(cluster.machine.state) if each.database == 2] == [
+        (1, 2), (1, 2), (1, 2), (1, 2), (3, 4), (3, 4)
+    ]  # fmt: skip
+
+
+def test_another_number_may_be_said_while_arcs_come_together() -> None:
+    cluster = apart((1, 2), (3, 4), (2, 3))
+    assert cluster.do(SpreadDatabase(2, 4)) == (12,)
+    assert cluster.do(SpreadDatabase(2, 2)) == (12,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (12, 2)
+    assert cluster.do(SpreadDatabase(2, 24)) == (24,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (24, 0, {})
+    assert cluster.do(SpreadDatabase(2, 3)) == (3,), "which are where they were"
+
+
+def test_arcs_at_the_same_nodes_and_led_by_one_are_cut_anew_at_once() -> None:
+    cluster = replicated()
+    for count in (5, 3, 32, 7, 1):
+        assert cluster.do(SpreadDatabase(2, count)) == (count,)
+        assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (count, 0, {})

@@ -270,6 +270,8 @@ class Moving(World):
         left = process.host.left
         for places in left.leaving_arcs.values():
             if not left.is_masked(places):
+                # Masks are durable, and with them all that was written before.
+                process.disk.write(process.disk.batch(), sync=True)
                 left.mask(places)
                 process.masked.update(places)
                 for rows in (process.visible, process.blocks, process.own):
@@ -311,7 +313,9 @@ class Moving(World):
         assert self.cluster.do(SetGoals(((arc.number, tuple(nodes)),))) == ()
 
     def _cut(self) -> None:
-        assert isinstance(self.cluster.do(SpreadDatabase(DATABASE, self.chance.choice([1, 2, 4, 4]))), tuple)
+        locations = len(self.records)
+        count = self.chance.choice([1, locations, self.chance.randint(1, locations)])
+        assert isinstance(self.cluster.do(SpreadDatabase(DATABASE, count)), tuple)
 
     def _hand(self) -> None:
         """What one leads and another one should, or (it stops, or drains) anybody could."""
@@ -333,7 +337,7 @@ class Moving(World):
         self.away, self.lost, self.loss = set(), set(), 0.0
         for each in self.state.all(Member):
             self.cluster.do(ChangeMember(each.node, draining=False))
-        for _ in range(150):
+        for _ in range(100 + 20 * len(self.records)):
             self.now += 1
             for node in MEMBERS:
                 self[node].learn()

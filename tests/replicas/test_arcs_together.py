@@ -193,7 +193,7 @@ def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(
     monkeypatch.setattr(group_waiting, "coming_back", lambda _: frozenset((1, 2, 3, 4)))
     asked = together.ask(3, Spread("shared", 1))
     assert isinstance(asked, Done)
-    assert "go to the same nodes" in asked.text
+    assert "will have one arc when what they have is at the same nodes" in asked.text
     cluster.told(1, [5000], START + 100 * HOUR)
     expected = [*expected, 5000]
     with pytest.raises(TsdbError, match="is being gathered from 4 arcs to 1"):
@@ -211,3 +211,29 @@ def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(
     for node in {1, 2, 3, 4} - cluster.holders():
         until(lambda: cluster.at(node) == [])  # noqa: B023
     assert sorted(cluster.read()) == expected
+
+
+def test_a_ring_gets_another_number_of_arcs_while_it_is_written_and_read(cluster: Spreading) -> None:
+    expected = spread(cluster)
+    together, number = cluster.together, 0
+    asked = together.ask(2, Spread("shared", 3))
+    assert isinstance(asked, Done)
+    assert "will have 3 arcs when what they have is at the same nodes" in asked.text
+    assert (cluster.ring().arcs, cluster.ring().arcs_wanted) == (12, 3)
+    while cluster.ring().arcs_wanted or not number:
+        node, number = number % 4 + 1, number + 1
+        cluster.told(node, [7000 + number], START + (100 + number) * HOUR)
+        expected = [*expected, 7000 + number]
+        assert cluster.asked(5 - node) == expected
+    assert cluster.ring().arcs == 3
+    places = {(each.voters, each.leader) for each in cluster.own()}
+    assert len(places) <= 3
+    for node in (1, 2, 3, 4):
+        assert cluster.asked(node) == expected
+    answers = [together.ask(node, Check("shared", 30.0)) for node in (1, 2, 3, 4)]
+    assert all(isinstance(each, Checked) and not each.different for each in answers)
+    assert sum(len(each.compared) for each in answers if isinstance(each, Checked)) == 32
+    # Each cut in two at once.
+    asked = together.ask(1, Spread("shared", 6))
+    assert isinstance(asked, Done)
+    assert "has 6 arcs; each goes" in asked.text

@@ -171,6 +171,27 @@ def test_what_has_arcs_is_cut_into_more() -> None:
     assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {2: 4}
 
 
+@pytest.mark.parametrize(
+    ("nodes", "factor", "has", "said"), [(3, 1, 1, 3), (8, 2, 3, 6), (40, 1, 3, 30), (40, 1, 32, None)]
+)
+def test_arcs_that_are_cut_into_more_are_cut_into_a_multiple(
+    nodes: int, factor: int, has: int, said: int | None
+) -> None:
+    cluster = cluster_of(nodes, factor, 1)
+    assert cluster.do(SpreadDatabase(2, has)) == (has,)
+    found = too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state)
+    assert found == ({} if said is None else {2: said})
+
+
+def test_an_arc_counts_with_as_much_as_it_has_locations() -> None:
+    cluster = cluster_of(3, 3, 1)
+    assert cluster.do(SpreadDatabase(2, 3)) == (3,)
+    before = planned(cluster, loads={2: 3_200_000}).before
+    found = {each.location: (each.size_bytes, each.load) for each in before.locations}
+    assert found[goal_number(2, 0)] == (GIB * 11 // 32, 1_100_000)
+    assert found[goal_number(2, 2)] == (GIB * 10 // 32, 1_000_000)
+
+
 @pytest.mark.parametrize("nodes", [5, 8, 30])
 def test_cut_into_as_many_arcs_as_is_said_no_arc_is_more_than_a_share(nodes: int) -> None:
     cluster = cluster_of(nodes, 2, 2)

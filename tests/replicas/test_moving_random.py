@@ -52,20 +52,22 @@ def test_a_goal_is_reached_from_wherever_it_was_set(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_arcs_of_a_database_go_their_own_ways_and_come_together(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 4)
+    locations = 4 if seed % 2 else 8
+    monkeypatch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", locations)
     moving = run(seed, spread=True)
-    assert moving.cluster.do(SpreadDatabase(DATABASE, 4)) == (4,)
-    goals = {goal_number(DATABASE, arc): tuple(moving.chance.sample(MEMBERS, 3)) for arc in range(4)}
+    assert moving.cluster.do(SpreadDatabase(DATABASE, locations)) == (locations,)
+    goals = {goal_number(DATABASE, arc): tuple(moving.chance.sample(MEMBERS, 3)) for arc in range(locations)}
     if {at.factor for at in moving.all_arcs} == {3}:
         assert moving.cluster.do(SetGoals(tuple(goals.items()))) == ()
         moving.heal()
         found = {at.number: ({*at.voters}, {each.leader for each in at.locations}) for at in moving.all_arcs}
         assert found == {number: ({*nodes}, {nodes[0]}) for number, nodes in goals.items()}
         moving.check()
-    moving.cluster.do(SpreadDatabase(DATABASE, 1))
-    moving.heal()
-    assert len(moving.all_arcs) == 1
-    moving.check()
+    for count in (3, 2, 1):
+        moving.cluster.do(SpreadDatabase(DATABASE, count))
+        moving.heal()
+        assert len(moving.all_arcs) == count
+        moving.check()
 
 
 def test_the_runs_move_copy_and_acknowledge_much() -> None:
@@ -83,5 +85,5 @@ def test_many_runs(first: int) -> None:
     for seed in range(first, first + 400):
         run(seed, alone=seed % 3 == 0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 4)
+            patch.setattr("tsdb.model.change_databases.LOCATIONS_PER_DATABASE", 4 if seed % 2 else 8)
             run(seed, alone=seed % 3 == 0, spread=True)

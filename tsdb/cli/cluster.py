@@ -293,7 +293,7 @@ def rebalance(
 @cluster.command()
 def spread(
     database: Annotated[str, typer.Argument(help="A database that there is.", metavar="DATABASE")],
-    arcs: Annotated[int, typer.Argument(help="1, 2, 4, 8, 16 or 32.", metavar="ARCS", min=1, max=32)], at: At = None,
+    arcs: Annotated[int, typer.Argument(help="1 to 32.", metavar="ARCS", min=1, max=32)], at: At = None,
     ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
 ) -> None:  # fmt: skip
     """Have parts of a database at nodes of their own, so that it uses more nodes than it has replicas.

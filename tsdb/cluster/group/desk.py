@@ -256,7 +256,10 @@ class Desk:
         log.warning("%s has the ring of %s cut into %s", name, title, _arcs(request.arcs))
         answer = await group.propose_here(SpreadDatabase(ring.database, request.arcs))
         if answer.values != (request.arcs,):
-            return Done(f"the points of {title} go to the same nodes: tsdb.locations shows how far that is")
+            return Done(
+                f"the ring of {title} will have {_arcs(request.arcs)} when what they have is at the same nodes: "
+                "tsdb.locations shows how far that is"
+            )
         after = "" if request.arcs == 1 else "; each goes to nodes of its own with the next tsdb cluster rebalance"
         return Done(f"the ring of {title} has {_arcs(request.arcs)}{after}")
 

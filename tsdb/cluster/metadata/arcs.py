@@ -1,12 +1,13 @@
 """Arcs: the parts of a database's ring that are at nodes of their own, and where they are to be.
 
-A ring is cut into more arcs at once: they are where they were, and each goes its own way from then on. To fewer it goes
-when the locations of each are at the same nodes; until then they have goals. What needs all of a database at one node,
-a continuous view, it can only have with one arc.
+A ring is cut finer at once: its arcs are where they were, and each goes its own way from then on. To other arcs it goes
+when the locations of each of these are at the same nodes. Until then it has arcs that lie in one of the old ones and in
+one of the new ones each, and these have goals.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -46,8 +47,8 @@ def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
     """Gives the number of arcs that there are now."""
     ring = ring_of(draft, action.database)
     intervals = ring.maps[-1].intervals
-    if not 1 <= action.arcs <= ARCS_MAX or action.arcs & (action.arcs - 1):
-        raise InvalidParameterValue(f"a ring has 1, 2, 4, 8, 16 or {ARCS_MAX} arcs, not {action.arcs}")
+    if not 1 <= action.arcs <= ARCS_MAX:
+        raise InvalidParameterValue(f"a ring has 1 to {ARCS_MAX} arcs, not {action.arcs}")
     if len({ring.arc_of(each, action.arcs) for each in intervals}) < action.arcs:
         raise InvalidParameterValue(
             f"database {ring.database} has {len(intervals)} locations, which cannot be {action.arcs} arcs"
@@ -56,13 +57,16 @@ def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
         each.location: record for each in intervals if (record := draft.get(LocationRecord, each.location)) is not None
     }
     forget_goals(draft, ring.database)
-    if action.arcs >= ring.arcs or _are_together(ring, action.arcs, records):
-        wanted = ring.wanted if ring.is_shared else ring.wanted or ring.replication_factor
+    wanted = ring.wanted if ring.is_shared else ring.wanted or ring.replication_factor
+    if action.arcs % ring.arcs == 0 or _are_together(ring, action.arcs, records):
         draft.put(replace(ring, arcs=action.arcs, arcs_wanted=0, wanted=wanted))
         return (action.arcs,)
-    draft.put(replace(ring, arcs_wanted=action.arcs))
+    # Equal arcs of two numbers end together where those of a common multiple do; and each location is in one of both.
+    finer = min(math.lcm(ring.arcs, action.arcs), len(intervals))
+    ring = replace(ring, arcs=finer, arcs_wanted=action.arcs, wanted=wanted)
+    draft.put(ring)
     _gather(draft, ring, action.arcs, records)
-    return (ring.arcs,)
+    return (finer,)
 
 
 def _are_together(ring: Ring, arcs: int, records: Mapping[int, LocationRecord]) -> bool:

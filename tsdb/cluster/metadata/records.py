@@ -71,8 +71,8 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     Of one node alone the logs are that node's own, and cannot go to others, until the database is *shared*: ``wanted``
     is the factor that it is to have then, 0 if nobody has asked for it. Once ``shared`` it stays so.
 
-    ``arcs``: equal parts of the ring, a power of two; the locations of each are at the same nodes and led by one.
-    ``arcs_wanted``: there will be so few when those that become one are at the same nodes; 0: it stays as it is.
+    ``arcs``: equal parts of the ring, of whole locations; those of each are at the same nodes and led by one.
+    ``arcs_wanted``: there will be so many when those that become one are at the same nodes; 0: it stays as it is.
     """
 
     database: int

@@ -48,7 +48,7 @@ def layout_of(
     arcs = (
         _arc(
             state, ring, arc, records.get((number, arc), []),
-            sizes.get(number, 0) // ring.arcs, busy.get(number, 0) / ring.arcs,
+            sizes.get(number, 0), busy.get(number, 0),
         )
         for number, ring in rings.items()
         for arc in range(ring.arcs)
@@ -66,8 +66,9 @@ def whole(state: State, node: int, sizes: Mapping[int, int]) -> Mapping[int, int
     return {number: size * all_of[number] // has[number] for number, size in sizes.items() if has[number]}
 
 
-def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size: int, load: float) -> LocationState:
-    """As it will be when what is under way is done."""
+def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size: int, load: int) -> LocationState:
+    """As it will be when what is under way is done; with its part of the database's bytes and load."""
+    locations = len(ring.maps[-1].intervals)
     number = goal_number(ring.database, arc)
     goal = state.get(Goal, number)
     voters = {node for each in records for node in each.voters}
@@ -77,7 +78,10 @@ def _arc(state: State, ring: Ring, arc: int, records: list[LocationRecord], size
         voters, leader = {*goal.nodes}, goal.nodes[0]
     learners = {node for each in records for node in each.learners} - voters if goal is None else set()
     factor = ring.wanted or ring.replication_factor
-    return LocationState(number, factor, size, load, leader, tuple(sorted(voters)), tuple(sorted(learners)))
+    return LocationState(
+        number, factor, size * len(records) // locations, load * len(records) / locations, leader,
+        tuple(sorted(voters)), tuple(sorted(learners)),
+    )  # fmt: skip
 
 
 def plan_of(
@@ -98,9 +102,10 @@ def too_busy(plan: Plan, state: State) -> Mapping[int, int]:
         ring = state.get(Ring, number)
         if ring is None or at.load <= TOO_BUSY * share:
             continue
+        # Of arcs that are cut nothing has to come together first.
         arcs = ring.arcs
-        while arcs < ARCS_MAX and at.load * ring.arcs > share * arcs:
-            arcs *= 2
+        while arcs + ring.arcs <= ARCS_MAX and at.load * ring.arcs > share * arcs:
+            arcs += ring.arcs
         if arcs > ring.arcs:
             found[number] = max(arcs, found.get(number, 0))
     return found
