@@ -22,7 +22,6 @@ from tsdb.errors import (
     AdminShutdown,
     CannotConnectNow,
     ConfigurationLimitExceeded,
-    DiskFull,
     InvalidParameterValue,
     ObjectNotInPrerequisiteState,
     OutOfMemory,
@@ -140,27 +139,6 @@ def test_a_write_larger_than_the_head_goes_alone(tmp_path: Path) -> None:
 def test_a_write_larger_than_the_queue_is_refused_at_once(tmp_path: Path) -> None:
     with Setting(tmp_path, queue_bytes=10_000) as setting, pytest.raises(ProgramLimitExceeded, match="larger than"):
         setting.write(list(range(10_000)))
-
-
-def test_writes_stop_at_the_reserve_of_free_space_and_resume(tmp_path: Path) -> None:
-    free = [1_000_000]
-    with Setting(tmp_path, disk_reserve=1_000, free_bytes=lambda _: free[0]) as setting:
-        setting.write([1])
-        free[0] = 999
-        with pytest.raises(DiskFull):
-            setting.write([2], start=START + SECOND)
-        with pytest.raises(DiskFull):
-            setting.node.delete(setting.database, RangeDeletion(setting.series)).result(10)
-        assert setting.values() == [1]
-        free[0] = 1_000
-        setting.write([3], start=START + SECOND)
-        assert setting.values() == [1, 3]
-
-
-def test_a_start_below_the_reserve_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="less than the reserve of 1000"):
-        Node.open(tmp_path, Options(disk_reserve=1_000, free_bytes=lambda _: 999))
-    Node.open(tmp_path, Options(disk_reserve=1_000, free_bytes=lambda _: 1_000)).close()
 
 
 def test_a_second_opening_of_a_directory_is_refused(tmp_path: Path) -> None:

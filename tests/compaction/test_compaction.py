@@ -15,6 +15,7 @@ from tests.cluster.model import scan
 from tests.cluster.setting import SECOND, START, Setting
 from tests.compaction.disk import NO_STRAYS, strays
 from tsdb.cluster.node import Node
+from tsdb.errors import DiskFull
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropColumn, DropSeries, Role, SetRetention
 from tsdb.model.store import Compaction, RangeDeletion, ScanRequest, TagIn, TimeRange
 from tsdb.model.time import WINDOW_NS
@@ -261,6 +262,43 @@ def test_on_a_disk_that_is_nearly_full_only_what_frees_some_is_done(tmp_path: Pa
         assert {each.reason for each in compact(setting)} == {"deleted"}
         free[0] = 10**9
         assert {each.reason for each in compact(setting)} == {"overlap"}
+
+
+def test_a_full_vacuum_is_refused_where_the_table_does_not_fit_beside_itself(tmp_path: Path) -> None:
+    free = [10**9]
+    with Setting(tmp_path, **quiet(disk_reserve=10**6, free_bytes=lambda _: free[0])) as setting:
+        write_blocks(setting, [*range(5000)])
+        stored = setting.node.engine._shard.version.blocks[setting.series.number].headers
+        size = sum(header.value_bytes for header in stored)
+        free[0] = 10**6 + size - 1
+        with pytest.raises(DiskFull, match="no room for a full VACUUM") as refused:
+            compact(setting, full=True)
+        assert f"it takes up to {size} bytes" in str(refused.value.detail)
+        free[0] += 1
+        compact(setting, full=True)
+
+
+def test_compaction_stops_between_two_rounds_when_the_disk_is_nearly_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compactor, "ROUND_BLOCKS", 2)
+    free = [10**9]
+    options = quiet(disk_reserve=10**6, free_bytes=lambda _: free[0], rows_per_block=2)
+    with Setting(tmp_path, **options) as setting:
+        for day in range(3):
+            write_blocks(setting, [1, 2], [3, 4], start=START + day * DAY_NS)
+        done = compactor.Compactor._round
+
+        def filled(*given: Any) -> Any:
+            found = done(*given)
+            free[0] = 0
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(compactor.Compactor, "_round", filled)
+            assert len(compact(setting)) == 1
+        free[0] = 10**9
+        assert len(compact(setting)) == 2
 
 
 def test_a_huge_window_passes_through_tile_by_tile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.lines.conftest import rows
 from tsdb.server import Server
-from tsdb.storage import shard
+from tsdb.storage.room import DiskRoom
 
 FRAME = pd.DataFrame(
     {"f": [1.5, 2.5], "i": [1, 2], "s": ["x", "y z"]}, index=pd.to_datetime(["2026-01-01", "2026-01-02"], utc=True)
@@ -34,7 +34,7 @@ class Trouble:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self._full = threading.Event()
         self._full.set()
-        monkeypatch.setattr(shard.Shard, "has_room_on_disk", lambda _: not self._full.is_set())
+        monkeypatch.setattr(DiskRoom, "takes_writes", lambda *_: not self._full.is_set())
         threading.Timer(seconds, self._full.clear).start()
 
 

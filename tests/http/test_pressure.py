@@ -21,6 +21,7 @@ from tests.lines.conftest import rows, send
 from tsdb.config import load
 from tsdb.server import EmbeddedServer, Server
 from tsdb.storage import shard
+from tsdb.storage.room import DiskRoom
 
 LINES = 2_000
 SMALL = 1 << 20
@@ -39,19 +40,20 @@ def small(tmp_path: Path) -> Iterator[Server]:
 
 
 class Disk:
-    """``slow`` seconds a sync; ``full``: below the reserve."""
+    """``slow`` seconds a sync; ``full``: below half of the reserve."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.slow = 0.0
         self.full = False
-        synced, has_room = shard.Shard.write_durably, shard.Shard.has_room_on_disk
+        synced, takes = shard.Shard.write_durably, DiskRoom.takes_writes
 
         def slowly(one: shard.Shard, batch: Any) -> None:
             time.sleep(self.slow)
             synced(one, batch)
 
         monkeypatch.setattr(shard.Shard, "write_durably", slowly)
-        monkeypatch.setattr(shard.Shard, "has_room_on_disk", lambda one: has_room(one) and not self.full)
+        monkeypatch.setattr(DiskRoom, "takes_writes", lambda one, heads: takes(one, heads) and not self.full)
+        monkeypatch.setattr(DiskRoom, "takes_deletions", lambda _: not self.full)
 
 
 @pytest.fixture

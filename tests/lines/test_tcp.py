@@ -19,7 +19,7 @@ from tsdb.lines import command
 from tsdb.lines.writer import LineOptions
 from tsdb.model.acks import ALL
 from tsdb.server import EmbeddedServer, Server
-from tsdb.storage import shard
+from tsdb.storage.room import DiskRoom
 
 
 def test_lines_are_stored_however_they_are_cut_and_bad_ones_counted(lines_server: Server) -> None:
@@ -119,7 +119,7 @@ def test_a_client_waits_while_the_disk_is_full_and_nothing_is_lost(
 ) -> None:
     full = threading.Event()
     full.set()
-    monkeypatch.setattr(shard.Shard, "has_room_on_disk", lambda self: not full.is_set())
+    monkeypatch.setattr(DiskRoom, "takes_writes", lambda self, heads: not full.is_set())
     line = b"m f=1 %d\n"
     sent = 0
 

@@ -15,7 +15,7 @@ from tsdb.ingest.write import WriteRequest
 from tsdb.lines import udp
 from tsdb.lines.writer import LineWriter
 from tsdb.server import Server
-from tsdb.storage import shard
+from tsdb.storage.room import DiskRoom
 
 
 def _sender(server: Server) -> socket.socket:
@@ -50,7 +50,7 @@ def test_what_comes_while_too_much_waits_is_dropped_and_counted(
     monkeypatch.setattr(udp, "BATCH_BYTES", 10_000)
     full = threading.Event()
     full.set()
-    monkeypatch.setattr(shard.Shard, "has_room_on_disk", lambda self: not full.is_set())
+    monkeypatch.setattr(DiskRoom, "takes_writes", lambda self, heads: not full.is_set())
     with _sender(lines_server) as sender:
         for i in range(3000):
             sender.send(b"u f=%d %d" % (i, i))

@@ -66,6 +66,7 @@ _GAUGES = {
     "head_bytes": "recent points in memory that take writes",
     "frozen_bytes": "recent points in memory that are being written to blocks",
     "frozen_heads": "heads that wait to be written to blocks",
+    "disk_free_bytes": "free space on the disk of the data directory: below disk_reserve no writes are taken",
     "queued_bytes": "ops that wait for the next fsync",
     "blocks": "blocks on disk",
     "retired_bytes": "bytes of blocks that compaction has replaced and open views may still read",

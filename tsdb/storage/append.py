@@ -147,6 +147,10 @@ class Append:
     def points(self) -> int:
         return sum(step.points for step in self.steps if isinstance(step, Write))
 
+    @property
+    def only_deletes(self) -> bool:
+        return all(isinstance(step, Delete) for step in self.steps)
+
 
 def write_step(batches: Sequence[Points], parts: Sequence[WritePart], producer: Producer | None = None) -> Write:
     """Encodes the ops of a write. Raises what is wrong with its points."""

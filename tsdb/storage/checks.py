@@ -12,7 +12,6 @@ import numpy as np
 from tsdb.errors import (
     CannotConnectNow,
     ConfigurationLimitExceeded,
-    DiskFull,
     ObjectNotInPrerequisiteState,
     PointsBeyondRetention,
     SerializationFailure,
@@ -54,14 +53,6 @@ def check_own_progress(shard: Shard, view: int) -> None:
     is_shared = database is not None and any(each.number in shard.log.shared for each in database.locations)
     if is_coming or is_shared or view in shard.shown:
         raise ReplicatedNow("the database was replicated while a continuous view was refreshed", hint="Try again.")
-
-
-def disk_full(shard: Shard) -> DiskFull:
-    return DiskFull(
-        "the disk is nearly full: writes are refused until there is space again, reads go on",
-        detail=f"Less than {shard.options.reserve_bytes} bytes are free at {shard.path}.",
-        hint="Free disk space, or drop data that is not needed.",
-    )
 
 
 def known_series(shard: Shard, number: int, name: str) -> Series:

@@ -20,7 +20,7 @@ from tsdb.model.schema import Applied, Catalog, SchemaChange, Series
 from tsdb.model.store import Block, Compaction, Producer, RangeDeletion, SeriesStatistics, VacuumProgress, Written
 from tsdb.storage import identity
 from tsdb.storage.append import Append, Delete, DeletePart, NewPoints, Seen, Step, WritePart, delete_step, write_step
-from tsdb.storage.checks import check_empty, check_held, check_own_progress, check_step, disk_full
+from tsdb.storage.checks import check_empty, check_held, check_own_progress, check_step
 from tsdb.storage.committer import Committer, Pending
 from tsdb.storage.compaction.compactor import Compactor, Request
 from tsdb.storage.copies.arriving import Arriving
@@ -103,7 +103,7 @@ class Engine:
     @property
     def has_room_on_disk(self) -> bool:
         """Whether writes are taken; below ``Options.disk_reserve`` they are refused."""
-        return self._shard.has_room_on_disk()
+        return self._shard.room.has()
 
     # ---- changes
 
@@ -298,7 +298,8 @@ class Engine:
             "frozen_heads": len(version.frozen),
             "queued_bytes": self._committer.queued_bytes,
             "writers_waited": self._committer.writers_waited,
-            "writers_refused": self._committer.writers_refused,
+            "writers_refused": self._committer.writers_refused + shard.room.refused,
+            "disk_free_bytes": shard.room.free_bytes,
             "ops_appended": shard.log.ops_appended,
             "op_bytes_appended": shard.log.bytes_appended,
             "syncs": shard.syncs,
@@ -325,15 +326,17 @@ class Engine:
             group = [each for each in group if not isinstance(each.work, Fed)]
         commit(self._shard, group)
         self._after_change()
+        if self._shard.room.waits_for_flush:
+            self._make_room()
         self._shard.tidy()
 
     def _feed(self, group: Sequence[Pending[Append | Fed]]) -> None:
-        room = self._shard.has_room_on_disk()
+        room = self._shard.room.takes_writes(self._shard.heads_bytes)
         for each in group:
             if isinstance(each.work, Fed):
                 try:
                     if not room:
-                        raise disk_full(self._shard)
+                        raise self._shard.room.full(self._shard.heads_bytes)
                     each.work.feed(each.future)
                 except TsdbError as error:
                     each.future.set_exception(error)
@@ -432,7 +435,7 @@ class Engine:
         shard = self._shard
         if shard.freezes_now():
             self._freeze()
-        self._committer.set_head_bytes(shard.live_bytes + shard.frozen_bytes)
+        self._committer.set_head_bytes(shard.heads_bytes)
 
     def _make_room(self) -> None:
         if self._shard.freezes_under_pressure():

@@ -19,7 +19,7 @@ from tsdb.model.points import Points
 from tsdb.model.store import Producer, Written
 from tsdb.storage.append import Append, Delete, Seen, Write
 from tsdb.storage.apply import Appended, points_with_sequences, rows_of
-from tsdb.storage.checks import check_empty, check_own, check_step, database_of_step, disk_full
+from tsdb.storage.checks import check_empty, check_own, check_step, database_of_step
 from tsdb.storage.committer import Pending
 from tsdb.storage.free import check_free
 from tsdb.storage.op import OpKind
@@ -43,12 +43,14 @@ class _Staged:
 def commit(shard: Shard, group: Sequence[Pending[Any]]) -> None:
     """Make a group durable, then visible, then answer; what is refused is answered at once."""
     staging = _Staging(shard)
-    room = shard.has_room_on_disk()
+    room = shard.room.takes_writes(shard.heads_bytes)
+    only_deletions = not room and shard.room.takes_deletions()
     for pending in group:
         assert isinstance(pending.work, Append)
         try:
-            if not room:
-                raise disk_full(shard)
+            if not room and not (only_deletions and pending.work.only_deletes):
+                shard.room.refused += 1
+                raise shard.room.full(shard.heads_bytes)
             staging.add(pending.work, pending.future)
         except TsdbError as error:
             pending.future.set_exception(error)

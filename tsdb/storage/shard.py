@@ -35,6 +35,7 @@ from tsdb.storage.newest.tails import TailsCache
 from tsdb.storage.options import Options
 from tsdb.storage.producers import Producers
 from tsdb.storage.rocks import Batch, FatalStorageError, Rocks
+from tsdb.storage.room import DiskRoom
 from tsdb.storage.rows import COUNTER_MASK, Rows
 from tsdb.storage.rules import KeptRules
 from tsdb.storage.summaries.cache import SummaryCache
@@ -64,6 +65,7 @@ class Shard:
         self.path = path
         self.rocks = rocks
         self.options = options
+        self.room = DiskRoom(path, options)
         self.version = version
         self.log = log
         self.producers = producers
@@ -157,9 +159,10 @@ class Shard:
 
     # ---- appends
 
-    def has_room_on_disk(self) -> bool:
-        reserve = self.options.reserve_bytes
-        return reserve <= 0 or self.options.free_bytes(self.path) >= reserve
+    @property
+    def heads_bytes(self) -> int:
+        """Of live and frozen heads."""
+        return self.live_bytes + self.frozen_bytes
 
     def forget_tombstones(self, batch: Batch, stones: Iterable[AnyTombstone]) -> None:
         """These are carried out; whoever asks what was deleted since an older moment has to look at the rows, or, for
@@ -321,7 +324,7 @@ class Shard:
     def mark(self) -> None:
         """Write sequence markers when it is time."""
         now = self.options.clock.now_ns()
-        if now - self._marked_ns < self.options.marker_interval_ns or not self.has_room_on_disk():
+        if now - self._marked_ns < self.options.marker_interval_ns or not self.room.has():
             return
         self._marked_ns = now
         batch = self.rocks.batch()

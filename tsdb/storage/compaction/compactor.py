@@ -25,7 +25,7 @@ from tsdb.storage.compaction.pace import Interrupted, Pace
 from tsdb.storage.compaction.plan import Task
 from tsdb.storage.compaction.retired import FAMILIES, RetiredBlocks
 from tsdb.storage.compaction.schedule import Schedule, rounds
-from tsdb.storage.compaction.small_store import has_garbage, write_anew
+from tsdb.storage.compaction.small_store import has_garbage, stored_bytes, write_anew
 from tsdb.storage.compaction.swap import Outcome, swap
 from tsdb.storage.keys import FAMILIES as ALL_FAMILIES
 from tsdb.storage.keys import number_prefix
@@ -184,19 +184,21 @@ class Compactor:
                     self._round(each)
                     if not self._requests.empty() or time.monotonic() - started > PLAN_SECONDS:
                         break
+                    if not self._shard.room.has() and not all(task.drops for task in tasks):
+                        break
                 else:
                     left = set()
             finally:
                 for series in left:
                     self._schedule.look_again(series)
             self._delete_retired()
-            if not self._shard.has_room_on_disk():
+            if not self._shard.room.has():
                 return
 
     def _forget_due(self) -> None:
         """Forget tag sets of which no row is left, until somebody asks for something."""
         for number in self._forgetting.due(time.monotonic()):
-            if not self._requests.empty() or not self._shard.has_room_on_disk():
+            if not self._requests.empty() or not self._shard.room.has():
                 return
             self._pace.begin()
             self._forget(number)
@@ -210,7 +212,7 @@ class Compactor:
 
     def _affordable(self, tasks: Sequence[Task]) -> list[Task]:
         """On a disk that is nearly full only what frees some."""
-        if self._shard.has_room_on_disk():
+        if self._shard.room.has():
             return list(tasks)
         return [task for task in tasks if task.drops]
 
@@ -253,23 +255,26 @@ class Compactor:
             self._write_anew(asked=False)
 
     def _write_anew(self, *, asked: bool) -> None:
-        if has_garbage(self._shard.rocks, asked=asked) and self._shard.has_room_on_disk():
+        if has_garbage(self._shard.rocks, asked=asked) and self._shard.room.has(stored_bytes(self._shard.rocks)):
             log.info("wrote values anew: of %d bytes %d are left", *write_anew(self._shard.rocks))
 
     def _serve_series(self, request: Request, number: int) -> None:
         progress = _Progress(request, number)
+        if request.full and not self._shard.room.has(size := self._bytes_of(number)):
+            raise self._shard.room.too_little("a full VACUUM, which writes a table anew", size)
         for attempt in range(PASSES_MAX):
             tasks = self._affordable(self._schedule.asked(number, full=request.full and attempt == 0))
             progress.plan(tasks)
             for each in rounds(tasks, ROUND_ROWS, ROUND_BLOCKS):
                 if request.cancelled():
                     raise QueryCanceled("canceling statement due to user request")
-                for done in self._round(each, progress.read):
-                    request.told(done)
+                if affordable := self._affordable(each):
+                    for done in self._round(affordable, progress.read):
+                        request.told(done)
                 progress.done(each)
             if not tasks:
                 break
-        if self._shard.has_room_on_disk():
+        if self._shard.room.has():
             progress.phase("vacuuming indexes")
             self._forget(number)
         progress.phase("performing final cleanup")
@@ -280,6 +285,11 @@ class Compactor:
             for family in (*FAMILIES, "tagsets"):
                 self._pace.check()
                 self._shard.rocks.reclaim(family, prefix, number_prefix(number + 1))
+
+    def _bytes_of(self, number: int) -> int:
+        """Of a series' blocks, which a full VACUUM writes anew before the old ones go."""
+        blocks = self._shard.version.blocks.get(number)
+        return 0 if blocks is None else sum(header.value_bytes for header in blocks.headers)
 
     def _delete_retired(self) -> None:
         deleted = self._retired.delete()

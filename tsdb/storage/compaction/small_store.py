@@ -24,6 +24,11 @@ def has_garbage(rocks: Rocks, *, asked: bool) -> bool:
     return stored <= SMALL_BYTES and garbage > max(size, part * stored)
 
 
+def stored_bytes(rocks: Rocks) -> int:
+    """What has to fit beside it while it is written anew."""
+    return rocks.blob_bytes(FAMILY)[0]
+
+
 def write_anew(rocks: Rocks) -> tuple[int, int]:
     """Write the values anew; their bytes before and after. Blocks."""
     before = rocks.bytes_on_disk(FAMILY)

@@ -23,7 +23,6 @@ from tsdb.storage import keys, state
 from tsdb.storage.block import SEQUENCE_COLUMN, TIME_COLUMN, BlockHeader, delete_values
 from tsdb.storage.block_writer import Values, new_blocks, rows_of_block
 from tsdb.storage.body import WriteBody
-from tsdb.storage.checks import disk_full
 from tsdb.storage.copies.sending import Tally, decode_chunk, schema_of
 from tsdb.storage.merge import sort, take
 from tsdb.storage.rocks import Batch, FatalStorageError
@@ -65,8 +64,8 @@ class Arriving:
 
     def take(self, chunk: bytes | memoryview) -> None:
         """Raises DataCorrupted, DiskFull."""
-        if not self._shard.has_room_on_disk():
-            raise disk_full(self._shard)
+        if not self._shard.room.has():
+            raise self._shard.room.full()
         bodies, sequences = decode_chunk(chunk)
         self.tally.add(chunk, len(sequences))
         try:
