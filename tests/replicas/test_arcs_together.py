@@ -193,7 +193,7 @@ def test_views_stay_as_they_are_while_leads_move_and_arcs_come_together_again(
     monkeypatch.setattr(group_waiting, "coming_back", lambda _: frozenset((1, 2, 3, 4)))
     asked = together.ask(3, Spread("shared", 1))
     assert isinstance(asked, Done)
-    assert "will have one arc when what they have is at the same nodes" in asked.text
+    assert "will have one arc when the parts of each are at the same nodes; until then it has 4:" in asked.text
     cluster.told(1, [5000], START + 100 * HOUR)
     expected = [*expected, 5000]
     with pytest.raises(TsdbError, match="is being gathered from 4 arcs to 1"):
@@ -218,7 +218,7 @@ def test_a_ring_gets_another_number_of_arcs_while_it_is_written_and_read(cluster
     together, number = cluster.together, 0
     asked = together.ask(2, Spread("shared", 3))
     assert isinstance(asked, Done)
-    assert "will have 3 arcs when what they have is at the same nodes" in asked.text
+    assert "will have 3 arcs when the parts of each are at the same nodes; until then it has 12:" in asked.text
     assert (cluster.ring().arcs, cluster.ring().arcs_wanted) == (12, 3)
     while cluster.ring().arcs_wanted or not number:
         node, number = number % 4 + 1, number + 1

@@ -11,7 +11,7 @@ import pytest
 
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
-from tsdb.cluster.group.balancing import text_of, told
+from tsdb.cluster.group.balancing import text_of, told, unanswered
 from tsdb.cluster.metadata.commands import (
     AddMember,
     ChangeMember,
@@ -190,6 +190,17 @@ def test_an_arc_counts_with_as_much_as_it_has_locations() -> None:
     found = {each.location: (each.size_bytes, each.load) for each in before.locations}
     assert found[goal_number(2, 0)] == (GIB * 11 // 32, 1_100_000)
     assert found[goal_number(2, 2)] == (GIB * 10 // 32, 1_000_000)
+
+
+def test_who_is_waited_for_in_vain_while_arcs_come_together_is_named() -> None:
+    cluster = cluster_of(4, 2, 1)
+    assert cluster.do(SpreadDatabase(2, 2)) == (2,)
+    assert cluster.do(SetGoals(((goal_number(2, 0), (1, 2)), (goal_number(2, 1), (3, 4))))) == ()
+    state = cluster.machine.state
+    assert unanswered(state, 2, lambda node: True) == ""
+    assert unanswered(state, 2, lambda node: node != 3) == "; waited for, and not answering: node 3"
+    assert unanswered(state, 2, lambda node: node == 3) == "; waited for, and not answering: node 1, node 2, node 4"
+    assert unanswered(state, 1, lambda node: False) == ""
 
 
 @pytest.mark.parametrize("nodes", [5, 8, 30])

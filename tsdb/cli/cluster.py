@@ -267,7 +267,9 @@ def check(
     typer.echo(f"{locations} locations, {len(compared)} compared, {len(different)} of them different")
     if len(compared) < locations:
         typer.echo(
-            "tsdb: those that were not compared are led by nobody now, or not all of their nodes answer", err=True
+            "tsdb: those that were not compared are on their way to other nodes or led by nobody now, not all of their "
+            f"nodes answer, or they took more than {seconds:g} s (--seconds)",
+            err=True,
         )
     if different or len(compared) < locations or not locations:
         raise typer.Exit(1)
@@ -299,7 +301,9 @@ def spread(
     """Have parts of a database at nodes of their own, so that it uses more nodes than it has replicas.
 
     Its ring is cut into so many arcs; the next rebalance moves them, and their leads, to where all nodes have about as
-    much. About as many arcs as nodes are enough. With 1 all of it goes to the same nodes again.
+    much. About as many arcs as nodes are enough. A multiple of the arcs that there are is had at once; for another
+    number the parts of each new arc come to the same nodes first, while they are written and read: there are more arcs
+    until then (tsdb.locations), and a rebalance is refused. With 1 all of it goes to the same nodes again.
     """
     from tsdb.cluster.group import control
 

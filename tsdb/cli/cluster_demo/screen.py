@@ -15,6 +15,7 @@ from tsdb.errors import StartupError
 
 POLL_S = 0.01
 PLAIN_S = 1.0
+PATIENT_S = 10.0
 """So often a line says how writing goes where none can be written anew."""
 SILENT_S = 0.25
 PATIENCE_S = 120.0
@@ -69,9 +70,14 @@ class Screen:
         return True
 
     def _plain(self, what: str) -> None:
-        if self._writer is not None and time.monotonic() >= self._plain_at:
+        if time.monotonic() < self._plain_at:
+            return
+        if self._writer is not None:
             self._plain_at += PLAIN_S
             self.console.print(self._line(what), soft_wrap=True)
+        elif what:
+            self._plain_at += PATIENT_S
+            self.say(f"{what} …", "dim")
 
     def _line(self, what: str) -> Text:
         line = Text(f"{time.monotonic() - self._began:6.1f} s  ", "dim")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from tsdb.cluster.metadata.commands import Action, SetGoals
@@ -39,7 +39,7 @@ class Balanced(Protocol):
 
 async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
-    _check_gathered(group.state)
+    _check_gathered(group.state, group.answers)
     sizes, loads = await _looked(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
     plan = plan_of(group.state, sizes, loads, group.answers, limits)
@@ -52,12 +52,24 @@ async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     return text
 
 
-def _check_gathered(state: State) -> None:
+def unanswered(state: State, database: int, answers: Callable[[int], bool]) -> str:
+    """Which nodes are waited for in vain that arcs of a database are to be at: a sentence's end, or nothing."""
+    goals = [each for each in state.all(Goal) if each.database == database]
+    silent = sorted({node for each in goals for node in each.nodes if not answers(node)})
+    if not silent:
+        return ""
+    names = ", ".join(f"node {node}" for node in silent)
+    return f"; waited for, and not answering: {names}"
+
+
+def _check_gathered(state: State, answers: Callable[[int], bool]) -> None:
     for ring in state.all(Ring):
         if ring.arcs_wanted:
+            waits = unanswered(state, ring.database, answers)
             raise ObjectNotInPrerequisiteState(
-                f"{name_of(state, ring.database)} is being gathered from {ring.arcs} arcs to {ring.arcs_wanted}",
-                hint="Wait until that is done: tsdb.locations shows how far (goal).",
+                f"{name_of(state, ring.database)} is being gathered from {ring.arcs} arcs to {ring.arcs_wanted}{waits}",
+                hint="Wait until that is done: tsdb.locations shows how far (goal)."
+                + " Or start that node, or spread the database into a multiple of its arcs." * bool(waits),
             )
 
 

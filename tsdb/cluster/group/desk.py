@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tsdb.cluster import operations
 from tsdb.cluster.group import control
-from tsdb.cluster.group.balancing import Balanced, rebalance
+from tsdb.cluster.group.balancing import Balanced, rebalance, unanswered
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
 from tsdb.cluster.group.undelivered import check_delivered
@@ -257,8 +257,9 @@ class Desk:
         answer = await group.propose_here(SpreadDatabase(ring.database, request.arcs))
         if answer.values != (request.arcs,):
             return Done(
-                f"the ring of {title} will have {_arcs(request.arcs)} when what they have is at the same nodes: "
-                "tsdb.locations shows how far that is"
+                f"the ring of {title} will have {_arcs(request.arcs)} when the parts of each are at the same nodes; "
+                f"until then it has {answer.values[0]}: tsdb.locations shows how far that is (goal)"
+                + unanswered(group.state, ring.database, group.answers)
             )
         after = "" if request.arcs == 1 else "; each goes to nodes of its own with the next tsdb cluster rebalance"
         return Done(f"the ring of {title} has {_arcs(request.arcs)}{after}")
