@@ -45,6 +45,42 @@ def test_the_index_of_a_frame_may_be_the_time(db: Client) -> None:
     assert db.query("SELECT max(time) AS t FROM p3").to_pylist() == [{"t": T0 + datetime.timedelta(days=9)}]
 
 
+def test_a_level_of_the_index_numbers_of_its_name_and_days_may_be_the_time(db: Client) -> None:
+    levels = frame(4).assign(at=frame(4)["time"]).drop(columns="time").set_index(["host", "at"])
+    assert db.write(levels, "p5", time="at", tags=["host"]) == 4
+    numbers = pd.DataFrame({"v": [1.5, 2.5]}, index=pd.Index([7, 9], name="time"))
+    assert db.write(numbers, "p6") == 2
+    unnamed = frame(4).drop(columns="time").set_index(pd.date_range("2026-01-01", periods=4))
+    assert db.write(unnamed, "p7", time="at", tags=["host"]) == 4
+    days = pd.DataFrame({"v": [1.5, 2.5]}, index=[T0.date(), T0.date() + datetime.timedelta(days=1)])
+    assert db.write(days, "p9") == 2
+    assert db.query("SELECT min(time) AS t FROM p9").to_pylist() == [{"t": T0}]
+    assert db.query("SELECT max(at) AS t FROM p5").to_pylist() == [{"t": T0 + datetime.timedelta(seconds=3)}]
+    assert db.query("SELECT time_ns FROM p6 ORDER BY 1").to_pydict() == {"time_ns": [7, 9]}
+    assert db.query("SELECT max(at) AS t FROM p7").to_pylist() == [{"t": T0 + datetime.timedelta(days=3)}]
+
+
+@pytest.mark.parametrize(
+    ("written", "time"),
+    [
+        (frame(4).drop(columns="time"), "time"),
+        (frame(4), "tt"),
+        # What a selection leaves is no RangeIndex.
+        (frame(4).drop(columns="time").iloc[[1, 3]], "time"),
+        (frame(4).drop(columns="time").set_index(pd.Index(["a", "b", "c", "d"])), "time"),
+        (frame(4).set_index("time"), "tt"),
+        (frame(4).set_index(["host", "time"]), "tt"),
+        (pl.DataFrame({"v": [1.5]}), "time"),
+        (pa.table({"time": [1], "v": [1.5]}), "tt"),
+    ],
+)
+def test_row_numbers_are_no_times(db: Client, written: object, time: str) -> None:
+    with pytest.raises(errors.UndefinedColumn, match=f'there is no column "{time}" for the time'):
+        db.write(written, "p8", time=time)
+    with pytest.raises(errors.UndefinedTable):
+        db.query("SELECT * FROM p8")
+
+
 def test_categories_are_texts_and_missing_values_are_null(db: Client) -> None:
     written = frame(6).astype({"host": "category"})
     written.loc[2, "usage"] = None

@@ -120,10 +120,10 @@ class Client:
         """Store a table's rows as points of a series, and return how many they are once all are on disk and visible.
 
         ``data`` is a pandas or polars data frame, a ``pyarrow.Table``, ``RecordBatch`` or ``RecordBatchReader``, or
-        anything that Arrow's C stream interface reads. ``time`` names the column of times (of pandas, the index may
-        be it), ``tags`` the columns that say who is measured; all others are fields. Series and columns that are not
-        there are made; ``tags`` need only be named then. A row with the same tags and time as one that is stored
-        replaces its fields.
+        anything that Arrow's C stream interface reads. ``time`` names the column of times (of pandas, the index or a
+        level of it with that name, or a DatetimeIndex without a name), ``tags`` the columns that say who is measured;
+        all others are fields. Series and columns that are not there are made; ``tags`` need only be named then. A row
+        with the same tags and time as one that is stored replaces its fields.
 
         Rows go in batches of ``rows_per_batch``; each is stored as a whole or not at all. When one is refused, those
         before it stay, and the error's detail says how many rows they are. With ``producer`` (a name) and ``batch`` (a

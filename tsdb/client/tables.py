@@ -9,6 +9,8 @@ import pyarrow as pa
 
 # A batch is one message, and the server takes 64 MiB.
 BATCH_BYTES_MAX = 16 << 20
+# What pandas calls an index of times.
+_TIMES = ("datetime64", "datetime", "date")
 
 
 def batches_of(data: Any, time: str, rows_per_batch: int) -> pa.RecordBatchReader:
@@ -43,7 +45,8 @@ def _table(data: Any, time: str) -> pa.Table:
 
 def _of_pandas(frame: Any, time: str) -> pa.Table:
     """A frame without its index, unless that is the time or has a name of its own."""
-    if time not in frame.columns and frame.index.nlevels == 1 and frame.index.name in (None, time):
+    # The row numbers of a frame that has no column for the time would be nanoseconds: the server refuses what has none.
+    if time not in frame.columns and frame.index.name is None and frame.index.inferred_type in _TIMES:
         frame = frame.rename_axis(time).reset_index()
     elif any(name is not None for name in frame.index.names):
         frame = frame.reset_index()
