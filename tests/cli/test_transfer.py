@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pyarrow as pa
+import pyarrow.csv as pcsv
 import pyarrow.dataset as pd
 import pyarrow.parquet as pq
 import pytest
@@ -118,6 +119,92 @@ def test_csv_and_parquet_make_their_table_with_a_key(server: Server, tsdb: Tsdb,
     assert rows(server, "SELECT count(*), count(v), min(time)::date::text, count(DISTINCT k) FROM moved") == [
         (1000, 500, "2026-01-01", 7)
     ]
+
+
+def _written(folder: Path, suffix: str, table: dict[str, list[object]]) -> str:
+    """A file "points" of these columns."""
+    path = folder / f"points.{suffix}"
+    if suffix == "csv":
+        pcsv.write_csv(pa.table(table), path)
+    else:
+        pq.write_table(pa.table(table), path)
+    return str(path)
+
+
+SUFFIXES = pytest.mark.parametrize("suffix", ["csv", "parquet"])
+
+
+@SUFFIXES
+@pytest.mark.parametrize(
+    ("made", "columns", "flags", "why"),
+    [
+        ("time timestamptz, v int8", ["v"], [], 'no column "time" for the time of table "points", and --time renames'),
+        ("time timestamptz, v int8", ["time", "v"], ["--time=tim"], 'no column "tim" for the time, which --time names'),
+        ("time timestamptz, v int8", ["ts", "v"], ["--time=ts"], 'no column "time" for the time of table "points"'),
+        ("v int8, ts timestamp", ["time", "v"], [], 'no column "ts" for the time of table "points"'),
+        ("a timestamp, ts timestamp, v int8, PRIMARY KEY (v, ts)", ["a", "v"], [], 'no column "ts" for the time of'),
+        ("v int8 PRIMARY KEY, n text", ["v"], ["--time=tim"], 'no column "tim" for the time, which --time names'),
+        ("", ["v"], [], 'no column "time" for the time: name the one that is it by --time; its columns are v'),
+        ("", ["v", "ts"], ["--tags=v"], 'no column "time" for the time: name the one that is it by --time'),
+        ("", ["v", "time"], ["--time=tim", "--tags=v"], 'no column "tim" for the time, which --time names'),
+    ],
+)
+def test_a_file_without_the_time_is_refused(
+    server: Server, tsdb: Tsdb, tmp_path: Path, suffix: str, made: str, columns: list[str], flags: list[str], why: str
+) -> None:
+    path = _written(tmp_path, suffix, {name: [1 if name == "v" else "2026-01-01 00:00:00"] for name in columns})
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        if made:
+            connection.execute(f"CREATE TABLE points ({made})".encode())
+        printed = tsdb.run("import", *flags, path, code=1)
+        assert f"{path}: 0 rows, failed: there is {why}" in printed
+        there = connection.execute("SELECT to_regclass('points') IS NOT NULL").fetchall()
+        assert there == [(bool(made),)]
+        assert not made or connection.execute("SELECT * FROM points").fetchall() == []
+
+
+@SUFFIXES
+@pytest.mark.parametrize(
+    ("made", "columns", "flags"),
+    [
+        ("ts timestamptz, v int8", {"ts": "2026-01-01 00:00:00"}, []),
+        ("ts timestamptz, v int8, PRIMARY KEY (v, ts)", {"ts": "2026-01-01 00:00:00"}, ["--time=ts", "--tags=v"]),
+        ("time timestamptz, v int8", {"time_ns": 1_767_225_600_000_000_000}, []),
+        ("v int8 PRIMARY KEY, ts timestamptz", {}, ["--tags=v"]),
+        ("v int8", {}, []),
+        ("", {"ts": "2026-01-01 00:00:00"}, ["--time=ts"]),
+    ],
+)
+def test_the_time_is_that_of_the_table_and_a_reference_table_has_none(
+    server: Server, tsdb: Tsdb, tmp_path: Path, suffix: str, made: str, columns: dict[str, object], flags: list[str]
+) -> None:
+    path = _written(tmp_path, suffix, {"v": [1], **{name: [value] for name, value in columns.items()}})
+    if made:
+        with psycopg.connect(server.pg_url, autocommit=True) as connection:
+            connection.execute(f"CREATE TABLE points ({made})".encode())
+    tsdb.run("import", *flags, path)
+    time = "min(time)" if "time_ns" in columns else "min(ts)" if "ts" in columns else "NULL"
+    expected = "2026-01-01" if columns else None
+    assert rows(server, f"SELECT count(*), {time}::date::text FROM points") == [(1, expected)]
+
+
+@SUFFIXES
+def test_tags_that_a_table_has_not_as_its_key(server: Server, tsdb: Tsdb, tmp_path: Path, suffix: str) -> None:
+    path = _written(tmp_path, suffix, {"time": ["2026-01-01"], "host": ["a"], "dc": ["x"], "v": [1]})
+    columns = "time timestamptz, host text, dc text TAG, v int8"
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE keyed ({columns}, PRIMARY KEY (dc, time))".encode())
+        connection.execute(f"CREATE TABLE keyless ({columns})".encode())
+    printed = tsdb.run("import", "--table=keyed", "--tags=dc,host", path, code=1)
+    assert f'{path}: 0 rows, failed: "host" of --tags is not in the key of table "keyed", which is time, dc' in printed
+    tsdb.run("import", "--table=keyed", "--tags=dc", path)
+    printed = tsdb.run("import", "--table=keyless", "--tags=host", path)
+    assert f'{path}: table "keyless" was there without a key: --tags gives it none, and no rows merge' in printed
+    assert "without a key" not in tsdb.run("import", "--table=keyless", path)
+    assert rows(server, "SELECT (SELECT count(*) FROM keyed), (SELECT count(*) FROM keyless)") == [(1, 2)]
+    tsdb.run("import", "-", "--format=lp", text=b"lines,host=a,dc=x v=1i 1\n")
+    tsdb.run("import", "--table=lines", "--tags=host,dc", path)
+    assert rows(server, "SELECT count(*) FROM lines") == [(2,)]
 
 
 def test_csv_into_a_table_keeps_texts_that_look_like_numbers(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:

@@ -28,8 +28,19 @@ def import_(
     ] = "http://127.0.0.1:8086",
     database: Annotated[str, typer.Option(help="Database of line protocol [that of --sql].", metavar="NAME")] = "",
     table: Annotated[str, typer.Option(help="Table of CSV and Parquet [the file's name].", metavar="NAME")] = "",
-    time_column: Time = "time",
-    tags: Tags = "",
+    time_column: Annotated[
+        str,
+        typer.Option(
+            "--time",
+            help='Column with the time; without it "time", or that of the table.',
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = "",
+    tags: Annotated[
+        str,
+        typer.Option("--tags", help="Columns that a new table's key has before the time.", metavar="COLUMNS"),
+    ] = "",
     precision: Annotated[str, typer.Option(help="Unit of times that are numbers.", metavar="UNIT")] = "ns",
     format_: Annotated[
         str | None, typer.Option("--format", help="lp, csv or parquet [by the file's name].", metavar="WORD")

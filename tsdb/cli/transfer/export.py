@@ -20,6 +20,7 @@ from psycopg import sql
 
 from tsdb.cli.transfer.files import PACKED, TIME_PARTS
 from tsdb.cli.transfer.line_text import joined, lines_of
+from tsdb.cli.transfer.send import TIME_NS
 from tsdb.errors import ConfigurationError, StartupError
 
 _TYPES = {
@@ -27,7 +28,6 @@ _TYPES = {
     "float8": pa.float64(), "timestamptz": pa.timestamp("us", "UTC"), "timestamp": pa.timestamp("us"),
     "date": pa.date32(),
 }  # fmt: skip
-TIME_NS = "time_ns"
 _KEYS = """SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
 WHERE i.indrelid = %s::regclass AND i.indisprimary"""
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from tsdb.cli.transfer.files import STDIN, Source
 from tsdb.cli.transfer.pieces import Piece, one_ahead, pieces
-from tsdb.cli.transfer.send import LineSender, Refused, RowSender, Sent
+from tsdb.cli.transfer.send import TIME, LineSender, Refused, RowSender, Sent
 from tsdb.errors import ConfigurationError
 
 # Errors that are shown of each file; all are counted.
@@ -26,7 +26,7 @@ SHOWN_MAX = 5
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an import is told. ``table`` "": each file's name without its suffixes.
+    """What an import is told. ``table`` "": each file's name without its suffixes. ``time`` "": "time", if it is there.
 
     ``journal`` is the directory of journals; ``producer`` names what comes from standard input, to go on with it.
     """
@@ -56,6 +56,11 @@ class Report:
     @property
     def is_good(self) -> bool:
         return not self.refused and not self.failed
+
+    def remark(self, said: str) -> None:
+        """What is no error."""
+        if said:
+            self.shown.append(f"{self.source.path}: {said}")
 
     def note(self, piece: Piece, sent: Sent) -> None:
         self.rows += sent.rows
@@ -99,7 +104,8 @@ class Job:
 
     def _file(self, source: Source, report: Report, progress: Progress, task: TaskID) -> None:
         wanted = self._wanted
-        settings = (wanted.http, wanted.sql, wanted.database, wanted.table, wanted.precision, wanted.time)
+        time = wanted.time or TIME
+        settings = (wanted.http, wanted.sql, wanted.database, wanted.table, wanted.precision, time)
         if source.path != STDIN:
             journal = Journal(wanted.journal, "\n".join((source.stamp, *settings)))
         else:
@@ -112,10 +118,12 @@ class Job:
             texts = sender.texts() if isinstance(sender, RowSender) else ()
             with (
                 source.open() as raw,
-                closing(one_ahead(pieces(source, raw, wanted.time, wanted.precision, texts))) as found,
+                closing(one_ahead(pieces(source, raw, time, wanted.precision, texts))) as found,
             ):
                 for piece in found:
                     batch += 1
+                    if batch == 1 and isinstance(sender, RowSender) and piece.rows is not None:
+                        report.remark(sender.check(piece.rows.schema.names))
                     if batch > journal.done:
                         try:
                             report.note(piece, _send(sender, piece, journal.producer, batch))

@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -27,6 +27,10 @@ from tsdb.errors import ConfigurationError, StartupError
 from tsdb.ingest.stream import point_count
 
 T = TypeVar("T")
+
+# The column of times where nothing else is said, and the one that every time series has besides.
+TIME = "time"
+TIME_NS = "time_ns"
 
 # A server that is away or full is waited for.
 PATIENCE_S = 300.0
@@ -44,8 +48,11 @@ _NAMES = {
     pa.float16(): "float4", pa.float32(): "float4", pa.float64(): "float8", pa.date32(): "date",
 }  # fmt: skip
 
-_COLUMNS = """SELECT attname FROM pg_attribute
-WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped"""
+# Name, whether it may be the time (which is NOT NULL), whether it is in the primary key.
+_COLUMNS = """SELECT a.attname, a.attnotnull AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype),
+  coalesce(a.attnum = ANY (i.indkey), false)
+FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +174,36 @@ def _count(lines: bytes) -> int:
     return int(point_count(np.frombuffer(lines, np.uint8)))
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What a table that is there has: its columns, its primary key, the time ("": it has none). No ``names``: it is not
+    there."""
+
+    names: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    time: str = ""
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[str, bool, bool]]) -> Columns:
+        """Of the rows of _COLUMNS. As CREATE TABLE chooses it, the time is "time", or the first that may be it, of the
+        key if there is one."""
+        key = tuple(name for name, _, is_key in found if is_key)
+        times = [name for name, is_time, is_key in found if is_time and (is_key or not key or name == TIME)]
+        time = TIME if TIME in times else next(iter(times), "")
+        return cls(tuple(name for name, _, _ in found), key, time)
+
+
 class RowSender:
     """Arrow batches by COPY into one table; made, if it is not there, with a key of the tags and the time."""
 
     def __init__(self, url: str, table: str, time: str, tags: tuple[str, ...]) -> None:
+        """``time`` "": nobody has said what its column is."""
         self._url = url
         self._table = table
-        self._time = time
+        self._said_time = time
+        self._time = time or TIME
         self._tags = tags
+        self._there = Columns()
         self._connection: psycopg.Connection | None = None
         self._made = False
 
@@ -194,15 +223,37 @@ class RowSender:
         """The columns of the table, if it is there: what their values are the server says, not how those of the first
         rows look (007, 1 before 1.5, t). Raises Refused, StartupError."""
 
-        def asked() -> tuple[str, ...]:
+        def asked() -> Columns:
             name = sql.Identifier(self._table).as_string()
-            found = self._connect().execute(_COLUMNS, [name]).fetchall()
-            return tuple(column for (column,) in found)
+            return Columns.of(self._connect().execute(_COLUMNS, [name]).fetchall())
 
         try:
-            return patiently(asked)
+            self._there = patiently(asked)
         except psycopg.Error as error:
             raise Refused(_text(error)) from None
+        return self._there.names
+
+    def check(self, given: list[str]) -> str:
+        """Before the first rows, whether the columns of a file are what the table, which ``texts`` has asked for, and
+        the flags want: the server takes rows without a time as those of now, and does not hear of tags. What is to be
+        said of it, or "". Raises Refused."""
+        there, listed = self._there, f"; its columns are {', '.join(given)[:200]}"
+        if self._said_time and self._time not in given:
+            raise Refused(f'there is no column "{self._time}" for the time, which --time names{listed}')
+        if not there.names and self._time not in given:
+            raise Refused(f'there is no column "{TIME}" for the time: name the one that is it by --time{listed}')
+        if there.time and not {there.time, TIME_NS}.intersection(given):
+            what = f'the time of table "{self._table}", and --time renames none'
+            raise Refused(f'there is no column "{there.time}" for {what}{listed}')
+        if missing := [name for name in self._tags if name not in given]:
+            raise Refused(f'there is no column "{missing[0]}" for the tag')
+        strange = [name for name in self._tags if name not in there.key]
+        if there.names and there.key and strange:
+            key = ", ".join(there.key)
+            raise Refused(f'"{strange[0]}" of --tags is not in the key of table "{self._table}", which is {key}')
+        if there.names and strange:
+            return f'table "{self._table}" was there without a key: --tags gives it none, and no rows merge'
+        return ""
 
     def _copy(self, schema: pa.Schema, text: bytes, count: int, producer: str, batch: int) -> Sent:
         connection = self._connected(schema)
@@ -236,10 +287,8 @@ class RowSender:
         columns = [
             sql.SQL("{} {}").format(sql.Identifier(field.name), sql.SQL(self._type_of(field))) for field in schema
         ]
-        if missing := [name for name in self._tags if name not in schema.names]:
-            raise Refused(f'there is no column "{missing[0]}" for the tag')
-        key = [name for name in (*self._tags, self._time) if name in schema.names]
         if self._tags:
+            key = (*self._tags, self._time)
             columns.append(sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(map(sql.Identifier, key))))
         return sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(
             sql.Identifier(self._table), sql.SQL(", ").join(columns)
