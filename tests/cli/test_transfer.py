@@ -28,7 +28,7 @@ from tests.lines.conftest import rows
 from tsdb.cli.app import app
 from tsdb.cli.transfer import send
 from tsdb.cli.transfer.pieces import LINES_BYTES
-from tsdb.errors import StartupError
+from tsdb.errors import ConfigurationError, StartupError
 from tsdb.server import Server
 
 HOUR = 3_600_000_000_000
@@ -53,6 +53,13 @@ class Tsdb:
 @pytest.fixture
 def tsdb(server: Server, tmp_path: Path) -> Tsdb:
     return Tsdb(server, tmp_path)
+
+
+def refused(*words: str) -> str:
+    """What is said of flags that are wrong, with which no server is asked: the program ends with 2."""
+    done = CliRunner().invoke(app, [*words, "--sql=postgresql://127.0.0.1:1/none"])
+    assert isinstance(done.exception, ConfigurationError), (done.output, done.exception)
+    return str(done.exception)
 
 
 def lines(count: int, first: int = 0) -> str:
@@ -367,6 +374,51 @@ def test_an_export_has_a_range_a_query_and_partitions(server: Server, tsdb: Tsdb
     assert sorted(read.column("v").to_pylist()) == list(range(48))
     tsdb.run("export", "--query=SELECT * FROM m WHERE v > 99", f"--output={tmp_path}/none.parquet")
     assert pq.read_table(tmp_path / "none.parquet").num_rows == 0
+
+
+def test_a_partition_goes_into_an_empty_directory(tsdb: Tsdb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tsdb.run("import", "-", "--format=lp", text=b"m,k=a v=1i 1\nm,k=b v=2i 2\n")
+    parts, file = tmp_path / "parts", tmp_path / "file"
+    parts.mkdir()
+    tsdb.run("export", "m", "--partition=k", f"--output={parts}")
+    before = {path: path.read_bytes() for path in parts.rglob("*.parquet")}
+    assert len(before) == 2
+    printed = tsdb.run("export", "m", "--partition=k", f"--output={parts}", code=1)
+    assert f"the directory {parts} is not empty: delete what is in it, or name another --output" in printed
+    assert before == {path: path.read_bytes() for path in parts.rglob("*.parquet")}
+    file.write_text("before")
+    printed = tsdb.run("export", "m", "--partition=k", f"--output={file}", code=1)
+    assert f"{file} is a file, and --partition writes a directory: name another --output" in printed
+    assert f"cannot write {file}/in" in tsdb.run("export", "m", "--partition=k", f"--output={file}/in", code=1)
+    assert file.read_text() == "before"
+    monkeypatch.chdir(tmp_path)
+    asked = "--partition writes a directory: name it by --output"
+    assert asked in refused("export", "m", "--partition=k", "--format=parquet")
+    assert not (tmp_path / "-").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--query=SELECT 1", "--from=2026-01-01"], "--from and --to bound a table's rows: say it in the --query"),
+        (["--query=SELECT 1", "--to=2026-01-01"], "--from and --to bound a table's rows: say it in the --query"),
+        (["--query=SELECT 1 AS a; SELECT 2"], "--query has to be one statement"),
+        (["--query= ; "], "--query has to be one statement"),
+    ],
+)
+def test_flags_of_an_export_that_say_nothing_are_refused(flags: list[str], why: str) -> None:
+    assert why in refused("export", *flags)
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    "query", ["SELECT ';' AS a;", "SELECT ';' AS a -- end;", "/* one; */ SELECT ';' AS a; ; -- end"]
+)
+def test_a_query_may_end_in_semicolons_and_comments(tsdb: Tsdb, tmp_path: Path, query: str, format_: str) -> None:
+    tsdb.run("export", f"--query={query}", f"--output={tmp_path}/found.{format_}")
+    read = pcsv.read_csv if format_ == "csv" else pq.read_table
+    assert read(f"{tmp_path}/found.{format_}").to_pydict() == {"a": [";"]}
+    assert "unterminated quoted string" in tsdb.run("export", "--query=SELECT 'a", code=1)
 
 
 def _big(path: Path, count: int) -> None:

@@ -21,7 +21,8 @@ from psycopg import sql
 from tsdb.cli.transfer.files import PACKED, TIME_PARTS
 from tsdb.cli.transfer.line_text import joined, lines_of
 from tsdb.cli.transfer.send import TIME_NS
-from tsdb.errors import ConfigurationError, StartupError
+from tsdb.errors import ConfigurationError, StartupError, TsdbError
+from tsdb.sql.lexer import tokens
 
 _TYPES = {
     "bool": pa.bool_(), "int2": pa.int16(), "int4": pa.int32(), "int8": pa.int64(), "float4": pa.float32(),
@@ -61,12 +62,7 @@ def export(wanted: Wanted) -> tuple[int, int]:
 
     Raises StartupError, ConfigurationError.
     """
-    if bool(wanted.table) == bool(wanted.query):
-        raise ConfigurationError("export a table or a --query, one of them")
-    if wanted.format == "lp" and not wanted.table:
-        raise ConfigurationError("line protocol needs a table: a query has no measurement and no tags")
-    if wanted.partition and wanted.format != "parquet":
-        raise ConfigurationError("only Parquet is partitioned")
+    _check(wanted)
     try:
         with psycopg.connect(wanted.url, application_name="tsdb export") as connection, ExitStack() as stack:
             connection.read_only = True
@@ -83,9 +79,53 @@ def export(wanted: Wanted) -> tuple[int, int]:
         raise StartupError(f"the export failed: {why}") from None
 
 
+def _check(wanted: Wanted) -> None:
+    """What is wrong with the flags, before anything is asked. Raises ConfigurationError, StartupError."""
+    if bool(wanted.table) == bool(wanted.query):
+        raise ConfigurationError("export a table or a --query, one of them")
+    if wanted.format == "lp" and not wanted.table:
+        raise ConfigurationError("line protocol needs a table: a query has no measurement and no tags")
+    if wanted.query and (wanted.since or wanted.until):
+        raise ConfigurationError("--from and --to bound a table's rows: say it in the --query")
+    if wanted.query:
+        _statement(wanted.query)
+    if wanted.partition and wanted.format != "parquet":
+        raise ConfigurationError("only Parquet is partitioned")
+    if wanted.partition:
+        _check_directory(wanted.output)
+
+
+def _statement(text: str) -> str:
+    """The statement of a --query, without what is around it: it goes into another one. Raises ConfigurationError."""
+    try:
+        found = tokens(text)
+    except TsdbError:
+        # What is wrong with it the server says.
+        return text
+    ends = [at for at, token in enumerate(found) if token.kind == "punctuation" and token.value == ";"]
+    own = found[: ends[0]] if ends else found
+    if not own or len(found) > len(own) + len(ends):
+        raise ConfigurationError("--query has to be one statement")
+    return text[own[0].start : own[-1].end]
+
+
+def _check_directory(path: str) -> None:
+    """A partition goes into a directory that is empty or not there."""
+    if path == "-":
+        raise ConfigurationError("--partition writes a directory: name it by --output")
+    directory = Path(path)
+    try:
+        if directory.exists() and not directory.is_dir():
+            raise StartupError(f"{path} is a file, and --partition writes a directory: name another --output")
+        if directory.is_dir() and any(directory.iterdir()):
+            raise StartupError(f"the directory {path} is not empty: delete what is in it, or name another --output")
+    except OSError as error:
+        raise StartupError(f"cannot write {path}: {error.strerror}") from None
+
+
 def _query(connection: psycopg.Connection, wanted: Wanted) -> sql.Composable:
     if wanted.query:
-        return sql.SQL(wanted.query.strip().rstrip(";"))
+        return sql.SQL(_statement(wanted.query))
     time = sql.Identifier(wanted.time)
     bounds = [
         sql.SQL("{} {} {}").format(time, sql.SQL(sign), sql.Literal(text))
@@ -236,10 +276,13 @@ def _parquet(rows: _Rows, wanted: Wanted) -> int:
         return count
     schema = _with_parts(pa.RecordBatch.from_pylist([], rows.schema), wanted).schema
     flavor = pd.partitioning(pa.schema([schema.field(name) for name in wanted.partition]), flavor="hive")
-    pd.write_dataset(
-        pa.RecordBatchReader.from_batches(schema, counted()), wanted.output, format="parquet", partitioning=flavor,
-        existing_data_behavior="error", max_open_files=256, use_threads=False,
-    )  # fmt: skip
+    try:
+        pd.write_dataset(
+            pa.RecordBatchReader.from_batches(schema, counted()), wanted.output, format="parquet",
+            partitioning=flavor, existing_data_behavior="error", max_open_files=256, use_threads=False,
+        )  # fmt: skip
+    except OSError as error:
+        raise StartupError(f"cannot write {wanted.output}: {error.strerror or error}") from None
     return count
 
 
