@@ -98,10 +98,33 @@ def test_what_is_refused_is_named_by_file_and_line(server: Server, tsdb: Tsdb, t
     assert f"{tmp_path}/a.lp:2: missing fields" in printed
     assert f"{tmp_path}/a.lp:4: field type conflict" in printed
     assert f"{tmp_path}/a.lp: 2 rows, 2 lines refused" in printed
-    assert f"{tmp_path}/b.csv: 0 rows, failed: row 2: invalid input syntax for type bigint" in printed
+    assert f"{tmp_path}/b.csv: 0 rows, failed: line 3: invalid input syntax for type bigint" in printed
     assert "3 rows from 3 files, 1 of them failed, 2 lines refused" in printed
     assert rows(server, "SELECT f FROM m ORDER BY time") == [(1.0,), (2.0,), (9.0,)]
     assert "there is no file" in repr(CliRunner().invoke(app, ["import", str(tmp_path / "nope.lp")]).exception)
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("2026-01-03,c,x", "invalid input syntax for type bigint"),
+        ("2026-01-03,c", "CSV parse error: {}: Expected 3 columns, got 2"),
+    ],
+)
+def test_what_is_wrong_with_a_row_of_csv_has_the_line_of_its_file(
+    server: Server, tsdb: Tsdb, tmp_path: Path, bad: str, why: str
+) -> None:
+    text = f'time,s,v\n2026-01-01,"a\n""b""\n\nc",1\n\n2026-01-02,b,2\n{bad}\n'
+    with gzip.open(tmp_path / "points.csv.gz", "wt") as packed:
+        packed.write(text)
+    with psycopg.connect(server.pg_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE points (time timestamptz, s text, v int8)")
+    said = why.format("line 8") if "{}" in why else f"line 8: {why}"
+    assert f"failed: {said}" in tsdb.run("import", str(tmp_path / "points.csv.gz"), code=1)
+    # What came from standard input cannot be read again.
+    said = why.format("row 3") if "{}" in why else f"row 3: {why}"
+    words = ["-", "--format=csv", "--table=points"]
+    assert f"failed: {said}" in tsdb.run("import", *words, text=text.encode(), code=1)
 
 
 def test_csv_and_parquet_make_their_table_with_a_key(server: Server, tsdb: Tsdb, tmp_path: Path) -> None:
@@ -241,7 +264,7 @@ def test_values_of_csv_are_what_the_table_says_not_what_the_first_rows_look_like
     assert rows(server, "SELECT f FROM later WHERE time = '2026-01-02 00:00:00.123456Z'") == [(12.5,)]
     (tmp_path / "later.csv").write_text("time,f,note,ok\n" + early + "2026-01-02,1,,t\n2026-01-02,1,,perhaps\n")
     printed = tsdb.run("import", str(tmp_path / "later.csv"), code=1)
-    assert f'failed: row {count + 2}: invalid input syntax for type boolean: "perhaps"; column ok' in printed
+    assert f'failed: line {count + 3}: invalid input syntax for type boolean: "perhaps"; column ok' in printed
 
 
 def test_a_partitioned_directory_comes_back_with_the_columns_of_its_path(

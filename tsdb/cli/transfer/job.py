@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tsdb.cli.transfer.files import STDIN, Source
-from tsdb.cli.transfer.pieces import Piece, one_ahead, pieces
+from tsdb.cli.transfer.pieces import Piece, one_ahead, pieces, place
 from tsdb.cli.transfer.send import TIME, LineSender, Refused, RowSender, Sent
 from tsdb.errors import ConfigurationError
 
@@ -130,7 +130,8 @@ class Job:
                         except Refused as error:
                             if error.row is None:
                                 raise
-                            raise Refused(f"row {piece.first + error.row - 1}: {error}") from None
+                            where = place(source, piece.first + error.row - 1)
+                            raise Refused(f"{where}: {error}") from None
                         journal.write(batch)
                     progress.update(task, completed=piece.read)
         finally:

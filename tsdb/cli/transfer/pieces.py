@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,13 +16,14 @@ import pyarrow.compute as pc
 import pyarrow.csv as pcsv
 import pyarrow.parquet as pq
 
-from tsdb.cli.transfer.files import TIME_PARTS, Source
+from tsdb.cli.transfer.files import STDIN, TIME_PARTS, Source
 from tsdb.errors import ConfigurationError
 from tsdb.ingest.stream import LineStream
 
 LINES_BYTES = 2 << 20
 ROWS = 50_000
 LINE_BYTES_MAX = 64 << 20
+_ARROW_ROW = re.compile(r"\bRow #(\d+)")
 _UNITS = {"s": "s", "ms": "ms", "us": "us", "u": "us", "ns": "ns", "n": "ns"}
 
 
@@ -89,11 +94,34 @@ def _csv(source: Source, raw: BinaryIO, texts: Sequence[str]) -> Iterator[pa.Rec
         quoted_strings_can_be_null=False,
     )  # fmt: skip
     reading = pcsv.ReadOptions(block_size=LINES_BYTES, use_threads=False)
-    with pcsv.open_csv(
-        pa.PythonFile(source.unpacked(raw), "r"), read_options=reading, convert_options=options,
-        parse_options=pcsv.ParseOptions(newlines_in_values=True),
-    ) as reader:  # fmt: skip
-        yield from reader
+    try:
+        with pcsv.open_csv(
+            pa.PythonFile(source.unpacked(raw), "r"), read_options=reading, convert_options=options,
+            parse_options=pcsv.ParseOptions(newlines_in_values=True),
+        ) as reader:  # fmt: skip
+            yield from reader
+    except pa.ArrowInvalid as error:
+        # Arrow counts the header, too.
+        said = _ARROW_ROW.sub(lambda found: place(source, int(found[1]) - 1), str(error), count=1)
+        raise pa.ArrowInvalid(said) from None
+
+
+def place(source: Source, row: int) -> str:
+    """Where a row (from 1) is: in a file of CSV its line, which is looked for, as values have newlines and some lines
+    are blank; else the row."""
+    if source.format != "csv" or source.path == STDIN:
+        return f"row {row}"
+    with suppress(OSError, csv.Error), source.open() as raw:
+        text = io.TextIOWrapper(source.unpacked(raw), errors="replace", newline="")
+        reader = csv.reader(text)
+        at, line = 0, 1
+        for values in reader:
+            if values:
+                if at == row:
+                    return f"line {line}"
+                at += 1
+            line = reader.line_num + 1
+    return f"row {row}"
 
 
 def _parquet(source: Source, raw: BinaryIO) -> Iterator[pa.RecordBatch]:
