@@ -315,7 +315,9 @@ def test_where_nobody_has_all_of_it_or_ever_will_those_go_who_are_of_no_use(fact
         activate(cluster)
     assert records(cluster)[0].voters == left
     assert {each.voters for each in records(cluster)[1:]} == {(4,)}
-    # Somebody comes who has nothing of it, and gets all.
+    # Somebody comes who has nothing of it, and gets all; also where it is to be at a node that has a part of it.
+    if factor == 1:
+        assert cluster.do(SetGoals(((2, (4,)),))) == ()
     assert done(cluster) == 32
     (spare,) = {each.learners for each in records(cluster)}
     assert {*spare} <= {2, 5}

@@ -180,6 +180,9 @@ def _step(
     if lacks and len(at.voters) <= at.factor:
         # Who has left some locations leaves them all first, and its points go.
         node = next((node for node in lacks if node not in at.nodes), 0)
+    if not node and not at.voters:
+        # Nobody has all of it, and who is to have it cannot come before it has left its part: somebody else does.
+        node = _comes(at, members, staying, state)
     return [SetLearners(each.location, each.epoch, (*each.learners, node)) for each in at.locations] if node else []
 
 
