@@ -16,7 +16,7 @@ from tsdb.cluster.group.proposer import Proposer
 from tsdb.cluster.metadata.commands import ChangeSchema, Found, NewMember, PassTime, encode
 from tsdb.cluster.metadata.commands import Command as Envelope
 from tsdb.cluster.metadata.machine import Machine, Outcome
-from tsdb.errors import CannotConnectNow, DuplicateDatabase, StatementCompletionUnknown
+from tsdb.errors import CannotConnectNow, DuplicateDatabase, QueryCanceled, StatementCompletionUnknown
 from tsdb.model.schema import CreateDatabase
 
 HOUR_NS = 3_600 * 10**9
@@ -34,6 +34,8 @@ class Wire:
         self.index = 0
         self.skips = 0.0
         self.late: list[bytes] = []
+        self.late_by = 0.0
+        self.sent = 0
         self.proposer = Proposer(self, self.clock, "node-1-test", lambda: self.machine.state, seconds)
         self.append(encode(Envelope(Found(CLUSTER, NewMember(uuid(1))))))
 
@@ -44,10 +46,11 @@ class Wire:
 
     def pass_on(self, command: bytes) -> None:
         loop = asyncio.get_running_loop()
+        self.sent += 1
         for _ in range(1 + (self.chance.random() < self.loss)):
             if self.chance.random() < self.loss:
                 continue
-            loop.call_later(self.chance.random() * 0.01, self.append, command)
+            loop.call_later(self.late_by + self.chance.random() * 0.01, self.append, command)
         if self.chance.random() < self.loss:
             self.late.append(command)
 
@@ -92,6 +95,24 @@ def test_who_proposes_to_nobody_is_told_that_nothing_was_done() -> None:
         assert refused.value.hint is not None
         wire.leader = 1
         await wire.proposer.propose(ChangeSchema.of([CreateDatabase("d")]))
+
+    run(test())
+
+
+def test_who_is_cancelled_before_it_proposed_to_anybody_has_changed_nothing() -> None:
+    async def test() -> None:
+        wire = Wire(1, seconds=20.0)
+        await wire.proposer.propose(PassTime())
+        wire.leader = 0
+        cancelled: list[bool] = []
+        asyncio.get_running_loop().call_later(0.1, cancelled.append, True)
+        with pytest.raises(QueryCanceled):
+            await wire.proposer.propose(ChangeSchema.of([CreateDatabase("d")]), is_left=lambda: bool(cancelled))
+        wire.leader = 1
+        # What may be done is not told as what is not.
+        wire.late_by, wire.sent = 0.1, 0
+        await wire.proposer.propose(ChangeSchema.of([CreateDatabase("e")]), is_left=lambda: wire.sent > 0)
+        assert [*wire.machine.state.catalog.databases] == ["e"]
 
     run(test())
 

@@ -18,6 +18,7 @@ from tsdb.cluster.replication.ops import WRITES, LocationState, Op
 from tsdb.cluster.replication.record import Activate, NewEpoch, Record, Request
 from tsdb.cluster.replication.replica import Counters
 from tsdb.cluster.replication.settings import Settings
+from tsdb.leaving import IsLeft, never
 from tsdb.storage.hosted import Frozen
 
 LIMITS = Settings(quorum_ticks=4, retry_ticks=1, hold_ticks=3, snapshot_ticks=3)
@@ -82,7 +83,9 @@ class Process:
         self.host.flushed(frozen)
         self.turn()
 
-    def write(self, location: int, body: bytes, patience: int = 10, acks: int = QUORUM) -> list[Answer]:
+    def write(
+        self, location: int, body: bytes, patience: int = 10, acks: int = QUORUM, is_left: IsLeft = never
+    ) -> list[Answer]:
         """Its answer, when there is one."""
         told: list[Answer] = []
 
@@ -90,7 +93,7 @@ class Process:
             schema = self.world.schema
             return Write(id, record.low, record.high, record.map_version, body, metadata_index=schema, acks=acks)
 
-        self.host.write(location, write, patience, told.append)
+        self.host.write(location, write, patience, told.append, is_left)
         return told
 
     # ``around.Surroundings``

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from tsdb.cluster.group.control import Done, Replicate
 from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
-from tsdb.cluster.routing import arrow, exchange, remote
+from tsdb.cluster.routing import arrow, exchange, remote, router
 from tsdb.session import patience
 
 ROWS = 200_000
@@ -66,6 +67,14 @@ class Four:
         stopped = [leader, others[0]]
         # A majority is enough for what was read, and the one that stays need not be of it.
         until(lambda: len({str(self._log_ends(place)) for place in (leader, *others)}) == 1)
+        for place in stopped:
+            self.together.stop(place)
+        return stopped
+
+    def stop_followers(self) -> list[int]:
+        """Of the nodes that have it all but the leader: no majority answers that one."""
+        asked, leader = self.asked(), self.leader()
+        stopped = [place for place, node in self.nodes.items() if node is not asked and place != leader]
         for place in stopped:
             self.together.stop(place)
         return stopped
@@ -203,3 +212,60 @@ def test_what_a_later_leader_took_back_is_told_once(four: Four) -> None:
         with pytest.raises(errors.SerializationFailure, match="taken back"):
             connection.execute(SUM)
         assert connection.execute(SUM).fetchone() == EXPECTED
+
+
+READS = (
+    SUM,
+    "SELECT * FROM few ORDER BY time DESC LIMIT 1",
+    "SELECT v + 1 FROM few WHERE v < (SELECT max(v) FROM few)",
+    "DELETE FROM few WHERE v = 2",
+    "UPDATE few SET v = 5 WHERE v = 3",
+)
+"""These have to read first, and get no further."""
+CREATE = "CREATE TABLE more (time timestamptz, v int8)"
+INSERT = "INSERT INTO few VALUES ('2026-02-01', 4)"
+FEW = [(1,), (2,), (3,)]
+
+
+def _ended(connection: psycopg.Connection, text: str) -> tuple[psycopg.Error, float]:
+    """With what a statement ends, and after how many seconds."""
+    began = time.monotonic()
+    with pytest.raises((errors.QueryCanceled, errors.StatementCompletionUnknown, errors.CannotConnectNow)) as ended:
+        connection.execute(text.encode())
+    return ended.value, time.monotonic() - began
+
+
+@pytest.mark.parametrize("leader_stays", [True, False])
+def test_without_a_majority_a_statement_ends_when_its_time_is_over(
+    four: Four, monkeypatch: pytest.MonkeyPatch, *, leader_stays: bool
+) -> None:
+    stopped = four.stop_followers() if leader_stays else four.stop_all_but_one()
+    asked = four.asked()
+    is_known = True
+    for node in (next(each for each in four.nodes.values() if each is not asked), asked):
+        with four.ports.connect(node, "shared") as connection:
+            connection.execute("SET statement_timeout = '700ms'")
+            for text in READS:
+                error, seconds = _ended(connection, text)
+                assert isinstance(error, errors.QueryCanceled)
+                assert "statement timeout" in str(error)
+                assert seconds < 4
+            # Another node may take some seconds to say that it has not taken it.
+            error, seconds = _ended(connection, INSERT)
+            assert seconds < 9
+            is_known = is_known and isinstance(error, errors.QueryCanceled)
+            connection.execute("RESET statement_timeout")
+            with monkeypatch.context() as patched:
+                patched.setattr(router, "WAIT_S", 0.5)
+                error, _ = _ended(connection, INSERT)
+            assert isinstance(error, errors.CannotConnectNow)
+            assert 'database "shared" does not take this write now, so nothing of it is stored' in str(error)
+            assert "tsdb cluster status" in (error.diag.message_hint or "")
+    for place in stopped:
+        four.together.start(place)
+    for place in stopped:
+        four.caught_up(place)
+    with four.connect() as connection:
+        found = until(lambda: connection.execute("SELECT v FROM few ORDER BY v").fetchall())
+        assert found == FEW or not is_known
+        connection.execute("DELETE FROM few WHERE v = 4")

@@ -161,6 +161,37 @@ def test_a_node_that_a_location_left_forgets_it_and_takes_no_other_replica_of_it
     assert 1 not in world[3].host.locations
 
 
+def test_a_writer_whose_replica_leaves_is_not_told_that_nothing_is_logged(world: World) -> None:
+    """Others go on, and may have it."""
+    told = world[1].write(1, b"x")
+    world[1].turn()
+    record, _ = world.records[1]
+    world.change(
+        1, voters=(2, 3), active_voters=(2, 3), leader=2, epoch=2, active_epoch=2, replicas=record.replicas[1:]
+    )
+    world.tell()
+    assert 1 not in world[1].host.locations
+    assert isinstance(told[0], Unknown)
+
+
+def test_what_waits_for_an_epoch_is_not_logged_when_nobody_waits_for_it_any_more(world: World) -> None:
+    left: list[bool] = []
+    world.assign(2)
+    world.tell(2)
+    told = world[2].write(1, b"late", patience=1000, is_left=lambda: bool(left))
+    settled: list[bool] = []
+    world[2].host.when_settled((1,), 1000, settled.append, lambda: bool(left))
+    world[2].tick()
+    assert not told
+    assert not settled
+    left.append(True)
+    world[2].tick(2)
+    assert isinstance(told[0], NotLeader)
+    assert settled == [False]
+    world.tick(5)
+    assert world.visible(1) == [[]] * 3
+
+
 def test_a_dropped_location_is_forgotten_and_its_writers_are_told(world: World) -> None:
     told = world[1].write(1, b"x")
     for node in (1, 2, 3):

@@ -125,7 +125,7 @@ def test_is_not_seen_while_something_becomes_visible_or_goes(monkeypatch: pytest
     assert engine.open == 2
 
     def goes(engine: Engine) -> Engine:
-        host._forget(2)
+        host._forget(2, goes_on=False)
         engine.open += 1
         return engine
 

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
+from tsdb.cluster.replicas.asked import Told
+from tsdb.cluster.replicas.host import OP_BYTES_MAX
 from tsdb.cluster.replicas.turns import Turns
 from tsdb.cluster.replicas.writing import Part, Writing, parts_of
 from tsdb.cluster.replication.clients import ALL, QUORUM, Answer, NotLeader, Unknown, Write, Written
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.record import Record
-from tsdb.errors import CannotConnectNow, DataCorrupted, SerializationFailure, StatementCompletionUnknown
+from tsdb.errors import CannotConnectNow, DataCorrupted, QueryCanceled, SerializationFailure, StatementCompletionUnknown
+from tsdb.leaving import IsLeft, never
 from tsdb.model.ring import Location
 from tsdb.storage.append import Delete, DeletePart
 from tsdb.storage.change_body import ChangePart, decode_change, encode_change
@@ -33,11 +35,15 @@ class Replicas:
         self.uncommitted_bytes = self.last_counter = 0
         self.acks: list[int] = []
 
-    def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None:
+    def write(
+        self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told, is_left: IsLeft
+    ) -> None:
         self.asked.append((location, patience, told))
         self.acks.append(write(0, RECORD).acks)
 
-    def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
+    def when_settled(
+        self, locations: Collection[int], patience: int, told: Callable[[bool], None], is_left: IsLeft
+    ) -> None:
         self.settling.append((frozenset(locations), told))
 
     def has_batch(self, location: int, client: int, batch: int) -> bool:
@@ -59,9 +65,12 @@ def part(location: int, *, only_hides: bool = False) -> Part:
 
 
 def begun(replicas: Replicas, parts: list[Part], rests_on: Collection[int] = (), turns: Turns | None = None,
-          check: Callable[[], None] = lambda: None, acks: int = QUORUM) -> Future[Any]:  # fmt: skip
+          check: Callable[[], None] = lambda: None, acks: int = QUORUM,
+          is_left: IsLeft = never) -> Future[Any]:  # fmt: skip
     future: Future[Any] = Future()
-    Writing(replicas, turns or Turns(), parts, 3, rests_on, lambda _: check(), lambda: 7, 0, acks, future).start()
+    Writing(
+        replicas, turns or Turns(), parts, 3, rests_on, lambda _: check(), lambda: 7, 0, acks, future, is_left=is_left
+    ).start()
     return future
 
 
@@ -97,6 +106,26 @@ def test_what_was_looked_at_is_not_logged_later() -> None:
     replicas.answer(MOVED)
     with pytest.raises(CannotConnectNow):
         future.result(0)
+
+
+def test_a_write_that_is_left_is_cancelled_only_if_nothing_of_it_is_logged() -> None:
+    replicas = Replicas()
+    refused = begun(replicas, [part(1), part(2)], is_left=lambda: True)
+    replicas.answer(MOVED, MOVED)
+    with pytest.raises(QueryCanceled):
+        refused.result(0)
+    unsettled = begun(replicas, [part(1)], rests_on={1}, is_left=lambda: True)
+    replicas.settling.pop()[1](False)
+    with pytest.raises(QueryCanceled):
+        unsettled.result(0)
+    for answer in (WRITTEN, LOST):
+        partly = begun(replicas, [part(1), part(2)], is_left=lambda: True)
+        replicas.answer(answer, MOVED)
+        with pytest.raises(StatementCompletionUnknown):
+            partly.result(0)
+    done = begun(replicas, [part(1)], is_left=lambda: True)
+    replicas.answer(WRITTEN)
+    assert done.result(0).points == 3
 
 
 def test_what_is_refused_is_not_logged_and_leaves_its_locations() -> None:

@@ -38,6 +38,7 @@ from tsdb.errors import (
     StartupError,
     TsdbError,
 )
+from tsdb.leaving import here
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ClusterLocation, ClusterMember, ReplicaDifference
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops
@@ -177,7 +178,7 @@ class Node:
         wanted = self._wanted((each.series for each in filled), acks)
         try:
             producer = self._numbered(database, producer)
-            plain = PlainWrite(database, filled, parts, producer, wanted)
+            plain = PlainWrite(database, filled, parts, producer, wanted, here())
             if self._wide is not None and not self._leads(parts):
                 return self._wide.router.write(plain)
             self._check_led(database, parts)

@@ -53,6 +53,9 @@ class Cancellation:
             if leave in self._leaves:
                 self._leaves.remove(leave)
 
+    def is_cancelled(self) -> bool:
+        return self._reason is not None
+
     def check(self) -> None:
         if self._reason is not None:
             raise QueryCanceled(self._reason)

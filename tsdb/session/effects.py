@@ -10,7 +10,13 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from tsdb.errors import ProgramLimitExceeded, TsdbError
+from tsdb.errors import (
+    CannotConnectNow,
+    ProgramLimitExceeded,
+    QueryCanceled,
+    StatementCompletionUnknown,
+    TsdbError,
+)
 from tsdb.model.byte_strings import ByteStrings
 from tsdb.model.freshness import merged
 from tsdb.model.points import Points
@@ -75,11 +81,26 @@ def write(
                 steps[-1 - _STEPS_AHEAD][0].result()
         done = [future.result() for future, _ in steps]
     except TsdbError as error:
-        written = sum(count for future, count in steps if future.exception() is None)
-        error.detail = f"{written} of {rows} rows had been written before and stay."
-        raise
+        ends = [(future.exception(), count) for future, count in steps]
+        written = sum(count for end, count in ends if end is None)
+        # What may be there is not told as what is not.
+        unknown = next((end for end, _ in ends if isinstance(end, StatementCompletionUnknown)), None)
+        told = (partly(error) if written else error) if unknown is None else unknown
+        told.detail = f"{written} of {rows} rows had been written before and stay."
+        raise told from None
     token = merged(*(each.token for each in done))
     return Written(rows, token=token, fell_short=any(each.fell_short for each in done))
+
+
+def partly(error: TsdbError) -> TsdbError:
+    """What failed after something before it was written: that nothing was done is true of the last part only."""
+    if not isinstance(error, CannotConnectNow | QueryCanceled):
+        return error
+    return StatementCompletionUnknown(
+        f"not all was written: of the last part it is said: {error.message}",
+        detail="What was written before stays.",
+        hint="Look at the data before you do the same again.",
+    )
 
 
 def _steps(effects: Iterator[Effect]) -> Iterator[tuple[list[Effect], int]]:

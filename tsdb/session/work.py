@@ -2,7 +2,7 @@
 results. A query whose kind has lately been short runs on the event loop instead, as long as it need not wait.
 
 What waits, for a turn, a thread, memory or another node, is cancelled at once; what runs is cancelled by the target of
-its ``Cancellation``.
+its ``Cancellation``, and what waits for other nodes deep below asks itself (``tsdb.leaving``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from tsdb.errors import TsdbError
+from tsdb.leaving import Statement
 from tsdb.prompt import MayWait, Validations
 from tsdb.session.budget import Budget, Claim, Crowded
 from tsdb.session.cancellation import Cancellation
@@ -140,7 +141,8 @@ class Work:
 
         def run() -> T:
             try:
-                return function()
+                with Statement(cancellation.is_cancelled):
+                    return function()
             finally:
                 self.turn.leave()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tsdb.errors import FeatureNotSupported
+from tsdb.errors import FeatureNotSupported, TsdbError
 from tsdb.model.freshness import LINEARIZABLE, Freshness
 from tsdb.model.layer import Borrowed
 from tsdb.model.schema import Catalog
@@ -51,6 +51,8 @@ class Writing:
         self._repeatable = repeatable
         self._snapshot: Borrowed | None = None
         self.written_early = False
+        # Whether something of the transaction is written, whatever becomes of the rest.
+        self._stays = False
 
     @property
     def catalog(self) -> Catalog:
@@ -91,6 +93,7 @@ class Writing:
 
     def release(self) -> None:
         """The transaction has ended."""
+        self._stays = False
         snapshot, self._snapshot = self._snapshot, None
         if snapshot is not None:
             snapshot.view.close()
@@ -114,11 +117,15 @@ class Writing:
                 "a numbered transaction of several statements needs BEGIN", hint="BEGIN; …; COMMIT as one batch."
             )
         self._write(self._transaction.take(), None)
+        self._stays = True
 
     def _write(self, pending: Sequence[Effect], producer: Producer | None) -> None:
         if not pending:
             return
-        done = effects.write(self._store, pending, producer, self._writes.acks())
+        try:
+            done = effects.write(self._store, pending, producer, self._writes.acks())
+        except TsdbError as error:
+            raise (effects.partly(error) if self._stays else error) from None
         self._writes.wrote(done.token)
         if done.fell_short:
             self._notify(warning("a majority of the replicas has what was written, and not all that were to have it"))

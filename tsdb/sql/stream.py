@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from tsdb.errors import QueryCanceled
+from tsdb.leaving import Statement
 from tsdb.model.schema import Column, Role, Series
 from tsdb.model.store import SEQUENCE, TIME, TIME_NS, ScanRequest, ScanStatistics, View
 from tsdb.sql import storage_form
@@ -84,7 +85,9 @@ class ScanStream:
         try:
             if self._request.range.empty:
                 return
-            scan = self._view.scan(self._request)
+            # Any of DuckDB's threads may be here: it may have to wait for other nodes.
+            with Statement(self._running.cancelled.is_set):
+                scan = self._view.scan(self._request)
             self.statistics.append(scan.statistics)
             self._open.append(scan.batches)
             if scan.cancel is not None:

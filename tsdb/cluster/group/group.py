@@ -11,7 +11,7 @@ import random
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -45,6 +45,7 @@ from tsdb.cluster.transport.members import Member as Reachable
 from tsdb.cluster.transport.tls import NodeTls
 from tsdb.cluster.transport.transport import LogStream, Transport
 from tsdb.errors import AdminShutdown, CannotConnectNow, StartupError, TsdbError
+from tsdb.leaving import IsLeft, here, never, result_of
 from tsdb.prompt import may_wait
 from tsdb.storage.engine import Engine
 from tsdb.storage.options import Options
@@ -296,8 +297,8 @@ class Group:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
-    def _ask(self, work: Coroutine[Any, Any, R]) -> R:
-        """Have something done on the event loop, and wait for it."""
+    def _ask(self, work: Coroutine[Any, Any, R], result: Callable[[Future[R]], R] = Future.result) -> R:
+        """Have something done on the event loop, and wait for it, by ``result``."""
         with self._closing:
             # What comes to a loop that has stopped is never begun, nor ended.
             future = asyncio.run_coroutine_threadsafe(work, self._loop) if not self._closed else None
@@ -305,7 +306,7 @@ class Group:
             work.close()
             raise AdminShutdown("the node stops")
         try:
-            return future.result()
+            return result(future)
         except CancelledError:
             raise AdminShutdown("the node stops") from None
 
@@ -365,7 +366,7 @@ class Group:
         may_wait()
         if check is not unchecked:
             self._check(check)
-        return self._ask(self.propose_here(action, expected))
+        return self._ask(self.propose_here(action, expected, here()))
 
     def _check(self, check: Callable[[], None]) -> None:
         try:
@@ -381,7 +382,7 @@ class Group:
 
     def wait_readable(self, seconds: float | None = None) -> None:
         may_wait()
-        self._ask(self._readable(self._place.patience_s if seconds is None else seconds))
+        self._ask(self._readable(self._place.patience_s if seconds is None else seconds), result_of)
 
     async def _readable(self, seconds: float) -> None:
         try:
@@ -426,8 +427,10 @@ class Group:
 
     # For the parts, on the event loop
 
-    async def propose_here(self, action: Action, expected: tuple[Expected, ...] = ()) -> Answer:
-        return await self._proposer.propose(action, expected)
+    async def propose_here(
+        self, action: Action, expected: tuple[Expected, ...] = (), is_left: IsLeft = never
+    ) -> Answer:
+        return await self._proposer.propose(action, expected, is_left)
 
     async def readable_here(self) -> None:
         await self._readable(self._place.patience_s)

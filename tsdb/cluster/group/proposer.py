@@ -19,6 +19,7 @@ from tsdb.cluster.metadata.machine import Outcome, error_of
 from tsdb.cluster.metadata.records import Answer, ClientSession
 from tsdb.cluster.metadata.state import State
 from tsdb.errors import CannotConnectNow, StatementCompletionUnknown, TsdbError
+from tsdb.leaving import IsLeft, left, never
 
 SESSION_TTL_NS = 3_600 * 10**9
 AGAIN_S = 2.0
@@ -77,8 +78,9 @@ class Proposer:
         sessions = self._state().all(ClientSession)
         return next((each.client for each in sessions if each.name == self._name and not each.database), 0)
 
-    async def propose(self, action: Action, expected: tuple[Expected, ...] = ()) -> Answer:
-        """Raises the refusal; CannotConnectNow, StatementCompletionUnknown."""
+    async def propose(self, action: Action, expected: tuple[Expected, ...] = (), is_left: IsLeft = never) -> Answer:
+        """Raises the refusal; CannotConnectNow, StatementCompletionUnknown; QueryCanceled when it is left before it
+        was sent to anybody."""
         deadline = asyncio.get_running_loop().time() + self._seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -90,20 +92,22 @@ class Proposer:
                 hint="Try again. What the cluster says of itself: tsdb cluster status.",
             ) from None
         try:
-            return await self._propose(action, expected, deadline)
+            return await self._propose(action, expected, deadline, is_left)
         finally:
             self._turn.release()
 
-    async def _propose(self, action: Action, expected: tuple[Expected, ...], deadline: float) -> Answer:
+    async def _propose(
+        self, action: Action, expected: tuple[Expected, ...], deadline: float, is_left: IsLeft
+    ) -> Answer:
         while True:
-            await self._open_session(deadline)
+            await self._open_session(deadline, is_left)
             self._number += 1
             done: asyncio.Future[tuple[Answer, TsdbError | None]] = asyncio.get_running_loop().create_future()
             self._awaited = done
             client = self._client
             command = Command(action, self._clock.now_ns(), expected, client, self._number, self._number - 1)
             try:
-                await self._send(encode(command), done.done, deadline, is_change=True)
+                await self._send(encode(command), done.done, deadline, is_left, is_change=True)
             finally:
                 self._awaited = None
             answer, error = done.result()
@@ -116,13 +120,15 @@ class Proposer:
                 raise error
             return answer
 
-    async def _open_session(self, deadline: float) -> None:
+    async def _open_session(self, deadline: float, is_left: IsLeft) -> None:
         self._client = self._client or self._own_client()
         if self._client == 0:
             body = encode(Command(OpenClient(self._name, SESSION_TTL_NS), self._clock.now_ns()))
-            await self._send(body, lambda: self._client != 0, deadline, is_change=False)
+            await self._send(body, lambda: self._client != 0, deadline, is_left, is_change=False)
 
-    async def _send(self, body: bytes, done: Callable[[], bool], deadline: float, *, is_change: bool) -> None:
+    async def _send(
+        self, body: bytes, done: Callable[[], bool], deadline: float, is_left: IsLeft, *, is_change: bool
+    ) -> None:
         """Send a command to whoever leads, until it is ``done``. Raises as ``propose`` when there is no time left."""
         loop = asyncio.get_running_loop()
         sent: tuple[int, int] | None = None
@@ -131,6 +137,8 @@ class Proposer:
             now = loop.time()
             if now >= deadline:
                 raise self._late(was_sent=sent is not None and is_change)
+            if is_left() and (sent is None or not is_change):
+                raise left()
             leads = self._group.leads_in()
             if leads[1] and (leads != sent or now - sent_at >= AGAIN_S):
                 self._group.pass_on(body)

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 from tsdb.cluster.metadata.records import Interval, LocationRecord
 from tsdb.cluster.replicas.around import Copied, Surroundings
+from tsdb.cluster.replicas.asked import Asked, Question, Settling, Told
 from tsdb.cluster.replicas.disk import ReplicaDisk, encode_state
 from tsdb.cluster.replicas.left import Arc, Left
 from tsdb.cluster.replicas.marks import Marked, Marks
@@ -20,7 +21,7 @@ from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.moving import Follower, Followers
 from tsdb.cluster.replicas.pins import PINNED_BYTES, PINNED_TIMES, Pins
 from tsdb.cluster.replicas.records import core_record, node_of, own_replica
-from tsdb.cluster.replication.clients import NOBODY, Answer, Busy, NotLeader, Write
+from tsdb.cluster.replication.clients import NOBODY, Answer, Busy, NotLeader, Unknown, Write
 from tsdb.cluster.replication.clients import Behind as BehindMetadata
 from tsdb.cluster.replication.messages import Message, Snapshot, SnapshotRequest, TruncatedBelow
 from tsdb.cluster.replication.ops import LocationState, Op
@@ -30,6 +31,7 @@ from tsdb.cluster.replication.replica import Counters, Replica
 from tsdb.cluster.replication.settings import Settings
 from tsdb.cluster.replication.state import Role
 from tsdb.errors import SerializationFailure
+from tsdb.leaving import IsLeft, never
 from tsdb.model.acks import Fate
 from tsdb.model.store import RevertedOp
 from tsdb.storage.hosted import Frozen
@@ -37,9 +39,6 @@ from tsdb.storage.raft_log import Records
 from tsdb.storage.replica_log import ReplicaLog, ReplicaRecord
 
 log = logging.getLogger(__name__)
-
-Told: TypeAlias = Callable[[Answer], None]
-Question: TypeAlias = Callable[[Replica, int], None]
 
 # Of a snapshot the core's messages only say that one is needed, which may be said often.
 SETTINGS = Settings(heartbeat_ticks=3, snapshot_ticks=30)
@@ -50,25 +49,6 @@ REVERTED_KEPT = 1_000
 NO_ARCS: Mapping[int, int] = MappingProxyType({})
 OP_BYTES_MAX = 32 << 20
 """Of one op's body: with its head it fits into one message to another node."""
-
-
-@dataclass(slots=True)
-class _Asked:
-    """What waits for an answer: asked again until ``until`` while this replica is about to lead."""
-
-    location: int
-    ask: Callable[[Replica], None]
-    until: int
-    told: Told
-
-
-@dataclass(slots=True, eq=False)
-class _Settling:
-    """Who waits until nothing is on its way to some locations, for so many ticks."""
-
-    locations: tuple[int, ...]
-    until: int
-    told: Callable[[bool], None]
 
 
 @dataclass(slots=True)
@@ -122,8 +102,8 @@ class Host:
         self._due: dict[int, None] = {}
         self.marks = Marks(self._mine, lambda location: self._due.setdefault(location))
         self._held: dict[int, None] = {}
-        self._asked: dict[int, _Asked] = {}
-        self._settling: list[_Settling] = []
+        self._asked: dict[int, Asked] = {}
+        self._settling: list[Settling] = []
         self._again: list[int] = []
         self._number = 0
         self._ticks = 0
@@ -206,9 +186,10 @@ class Host:
         """Whoever counted on it does not any more: it is in no epoch that is, and in none that is active."""
         log.debug("this node has no replica of location %d any more", mine.location)
         self.left.add(batch, mine.location, arc, number)
-        self._forget(mine.location)
+        self._forget(mine.location, goes_on=True)
 
-    def _forget(self, location: int) -> None:
+    def _forget(self, location: int, *, goes_on: bool) -> None:
+        """``goes_on``: at other nodes, which may have what is in the log here."""
         self._mine.pop(location, None)
         self._are_others()
         self._due.pop(location, None)
@@ -216,13 +197,14 @@ class Host:
         self.wishes.pop(location, None)
         for id, asked in list(self._asked.items()):
             if asked.location == location:
-                self._answer(id, NotLeader(id, 0, 0))
+                unknown = goes_on and id not in self._again
+                self._answer(id, Unknown(id, 0, 0) if unknown else NotLeader(id, 0, 0))
 
     def drop(self, batch: Any, locations: Iterable[int]) -> None:
         for location in locations:
             if location in self._mine:
                 self._log.drop(batch, location)
-                self._forget(location)
+                self._forget(location, goes_on=False)
             self.left.forget(batch, (location,))
 
     # Copies
@@ -344,29 +326,42 @@ class Host:
             mine.replica.step(message)
             self._due[message.location] = None
 
-    def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None:
+    def write(
+        self,
+        location: int,
+        write: Callable[[int, Record], Write],
+        patience: int,
+        told: Told,
+        is_left: IsLeft = never,
+    ) -> None:
         """``write`` makes the write of its id and the location's record; ``told`` gets its answer, once.
 
-        While this replica is about to lead it is asked again, for ``patience`` ticks.
+        While this replica is about to lead it is asked again, for ``patience`` ticks, and not when it is left.
         """
-        self._pose(location, lambda replica, id: replica.write(write(id, self._mine[location].record)), patience, told)
+
+        def question(replica: Replica, id: int) -> None:
+            replica.write(write(id, self._mine[location].record))
+
+        self._pose(location, question, patience, told, is_left)
 
     def read(self, location: int, question: Question, patience: int, told: Told) -> None:
         """``told`` gets ``ReadAt``, when what is applied here is as new as ``question`` wants it: one of the replica's
         ``read`` methods, which is put to it under a number."""
         self._pose(location, question, patience, told)
 
-    def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None:
+    def when_settled(
+        self, locations: Collection[int], patience: int, told: Callable[[bool], None], is_left: IsLeft = never
+    ) -> None:
         """``told`` hears, at the end of a turn, that this node leads all these locations and has applied all that is in
         their logs: what it logs at once comes after exactly what it sees. Or that it is not so: after ``patience``
-        ticks, or when others are to lead."""
-        self._settling.append(_Settling(tuple(locations), self._ticks + patience, told))
+        ticks, when others are to lead, or when it is left."""
+        self._settling.append(Settling(tuple(locations), self._ticks + patience, told, is_left))
 
     def _look_at_settling(self) -> bool:
         """Whether somebody was told something."""
         for at, each in enumerate(self._settling):
             is_settled = self._is_settled(each.locations)
-            if is_settled or self._ticks >= each.until or not self._is_to_lead(each.locations):
+            if is_settled or self._ticks >= each.until or each.is_left() or not self._is_to_lead(each.locations):
                 # One at a time: what it logs is what the next one has to see.
                 del self._settling[at]
                 each.told(is_settled)
@@ -381,17 +376,18 @@ class Host:
             (mine := self._mine.get(each)) is not None and mine.record.leader == mine.number for each in locations
         )
 
-    def _pose(self, location: int, question: Question, patience: int, told: Told) -> None:
+    def _pose(self, location: int, question: Question, patience: int, told: Told, is_left: IsLeft = never) -> None:
         """Ask this node's replica of ``location``, if it has one, under a number of its own."""
         if location not in self._mine:
             told(NotLeader(0, 0, 0))
             return
         self._number += 1
         id = self._number
-        asked = self._asked[id] = _Asked(location, lambda replica: question(replica, id), self._ticks + patience, told)
+        until = self._ticks + patience
+        asked = self._asked[id] = Asked(location, lambda replica: question(replica, id), until, told, is_left)
         self._ask(id, asked)
 
-    def _ask(self, id: int, asked: _Asked) -> None:
+    def _ask(self, id: int, asked: Asked) -> None:
         asked.ask(self._mine[asked.location].replica)
         self._due[asked.location] = None
 
@@ -401,7 +397,8 @@ class Host:
             return
         mine = self._mine.get(asked.location)
         leads = mine is not None and mine.record.leader == mine.number
-        if isinstance(answer, (Busy, NotLeader, BehindMetadata)) and leads and self._ticks < asked.until:
+        may_lead = leads and self._ticks < asked.until and not asked.is_left()
+        if isinstance(answer, (Busy, NotLeader, BehindMetadata)) and may_lead:
             self._again.append(id)
             return
         del self._asked[id]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from tsdb.cluster.metadata.agreement import Opened
-from tsdb.cluster.replicas.host import Question
+from tsdb.cluster.replicas.asked import Question
 from tsdb.cluster.replicas.writing import not_now, reason
 from tsdb.cluster.replication.clients import Answer, ReadAt, TokenReverted
 from tsdb.cluster.replication.replica import Replica

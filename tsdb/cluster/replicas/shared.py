@@ -14,7 +14,9 @@ from typing import Any
 
 from tsdb.clock import Clock
 from tsdb.cluster.metadata.agreement import Opened
+from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.metadata.state import State
+from tsdb.cluster.refusals import TRY_AGAIN
 from tsdb.cluster.replicas import refreshing
 from tsdb.cluster.replicas.comparing import Comparing
 from tsdb.cluster.replicas.direct import DirectRounds
@@ -30,9 +32,11 @@ from tsdb.errors import (
     CannotConnectNow,
     OutOfMemory,
     ProgramLimitExceeded,
+    QueryCanceled,
     SerializationFailure,
     TsdbError,
 )
+from tsdb.leaving import here, never, result_of
 from tsdb.model.acks import QUORUM, Fate
 from tsdb.model.cluster import ReplicaDifference
 from tsdb.model.freshness import Freshness, Level, Ops, Token
@@ -85,9 +89,12 @@ class Shared:
         ``rests_on``: the locations of what the append has seen, and of what must not be there. What is done in one
         location is there as a whole or not; what failed may be there in part, and the error says so. Raises by the
         future CannotConnectNow when nothing of it is logged, StatementCompletionUnknown when that is not known, and
-        what speaks against it. With ``append.producer``, which has a session then, it is in each location once.
+        what speaks against it, QueryCanceled when this thread's statement is left before anything is logged. With
+        ``append.producer``, which has a session then, it is in each location once.
         """
         parts, size = parts_of(append.steps), append.bytes
+        # An earlier try of a numbered batch may be there, and a refresh asks by itself.
+        is_left = here() if append.producer is None and append.held is None else never
         number = None if append.producer is None else Number(append.producer, self._state)
         try:
             _check_size(parts, number)
@@ -100,7 +107,7 @@ class Shared:
                 self._host, self._turns, parts, append.points, rests_on,
                 lambda conditions: self._engine.check(append if conditions else append.unconditional),
                 lambda: self._engine.catalog.version, self._clock.now_ns(), acks, future, number,
-                is_held=append.held is not None,
+                is_held=append.held is not None, is_left=is_left,
             ).start()  # fmt: skip
 
         answer = self._engine.feed(feed, size)
@@ -191,14 +198,24 @@ class Shared:
 
         self._engine.turn(feed).add_done_callback(lambda turn: _stopped(turn, future))
         try:
-            return future.result(READ_PATIENCE_S)
+            return result_of(future, READ_PATIENCE_S)
         except SerializationFailure:
             if fresh.seen is not None:
                 fresh.seen.forget(opening.reverted)
             raise
+        except QueryCanceled:
+            future.add_done_callback(_unread)
+            raise
         except TimeoutError:
             future.add_done_callback(_unread)
-            raise _not_in_time() from None
+            raise self._not_in_time(locations) from None
+
+    def _not_in_time(self, locations: Sequence[int]) -> CannotConnectNow:
+        records = (self._state().get(LocationRecord, each) for each in locations)
+        numbers = {each.database for each in records if each is not None}
+        names = [name for name, each in self._engine.catalog.databases.items() if each.number in numbers]
+        of = f'database "{names[0]}"' if names else "what is read"
+        return CannotConnectNow(f"the replicas of {of} did not say in time that it is all there is", hint=TRY_AGAIN)
 
     def _now(self, whole: Sequence[int]) -> tuple[StorageView, Token]:
         """In the committer's thread."""
@@ -255,12 +272,16 @@ class Shared:
         if not self._rounds.begin(locations, agreed, follows=follows):
             return None
         try:
-            return future.result(READ_PATIENCE_S)
+            return result_of(future, READ_PATIENCE_S)
+        except QueryCanceled:
+            if not future.cancel():
+                future.add_done_callback(_unread)
+            raise
         except TimeoutError:
             if future.cancel():
                 return None
             future.add_done_callback(_unread)
-            raise _not_in_time() from None
+            raise self._not_in_time(locations) from None
 
     def _open_at_once(self, agreed: Agreed, whole: Sequence[int]) -> Opened | None:
         """None where the replicas have something to do first."""
@@ -289,10 +310,6 @@ class Shared:
         for location, committed in agreed.followed.items():
             self._host.hear_commit(location, *committed)
             self._host.read(location, having(committed, FOLLOWER_TICKS), 0, partial(opening.told, location))
-
-
-def _not_in_time() -> CannotConnectNow:
-    return CannotConnectNow("the replicas of what is read did not say in time that it is all there is")
 
 
 def _unread(future: Future[Any]) -> None:

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from tsdb.cluster.replicas.host import OP_BYTES_MAX, Told
+from tsdb.cluster.refusals import TRY_AGAIN
+from tsdb.cluster.replicas.asked import Told
+from tsdb.cluster.replicas.host import OP_BYTES_MAX
 from tsdb.cluster.replicas.numbered import Logs, Number
 from tsdb.cluster.replicas.turns import Turn, Turns
 from tsdb.cluster.replication.clients import Answer, NotLeader, Unknown, Write, Written
 from tsdb.cluster.replication.ops import OpKind
 from tsdb.cluster.replication.record import Record
 from tsdb.errors import CannotConnectNow, StatementCompletionUnknown, TsdbError
+from tsdb.leaving import IsLeft, left, never
 from tsdb.model.acks import QUORUM, fell_short, replicas_needed
 from tsdb.model.freshness import Ops, merged
 from tsdb.model.store import Written as Stored
@@ -108,12 +111,14 @@ class Answers:
 
 
 def not_now(why: str) -> CannotConnectNow:
-    return CannotConnectNow(why, hint="Try again: another replica may be about to take over.")
+    return CannotConnectNow(why, hint=TRY_AGAIN)
 
 
 def reason(answer: Answer) -> str:
     if isinstance(answer, NotLeader):
         return "a location that is asked for is not led by this node now"
+    if isinstance(answer, Unknown):
+        return "a location that is asked for has just left this node"
     return f"a location that is asked for is not ready: {getattr(answer, 'reason', type(answer).__name__)}"
 
 
@@ -126,9 +131,13 @@ class Replicas(Logs, Protocol):
     @property
     def last_counter(self) -> int: ...
 
-    def write(self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told) -> None: ...
+    def write(
+        self, location: int, write: Callable[[int, Record], Write], patience: int, told: Told, is_left: IsLeft
+    ) -> None: ...
 
-    def when_settled(self, locations: Collection[int], patience: int, told: Callable[[bool], None]) -> None: ...
+    def when_settled(
+        self, locations: Collection[int], patience: int, told: Callable[[bool], None], is_left: IsLeft
+    ) -> None: ...
 
 
 class Writing:
@@ -138,7 +147,8 @@ class Writing:
     ``rests_on``: the locations of rows that must be as they were seen; with any it has all its locations for itself,
     and a majority is the least that it is acknowledged by, whatever ``acks`` says: what comes first must be there
     before what rests on it is done. ``schema``: the version that it is logged under, ``wall_ns`` the time. With a
-    ``number`` each location has it once. ``is_held``: of a refresh that holds its view at who leads now.
+    ``number`` each location has it once. ``is_held``: of a refresh that holds its view at who leads now. ``is_left``:
+    nobody waits for it any more; what is not logged by then is not, and it ends with QueryCanceled if that is all.
     """
 
     def __init__(
@@ -156,6 +166,7 @@ class Writing:
         number: Number | None = None,
         *,
         is_held: bool = False,
+        is_left: IsLeft = never,
     ) -> None:
         self._host = host
         self._turns = turns
@@ -166,6 +177,7 @@ class Writing:
         self._acks = acks
         self._future = future
         self._number = number
+        self._is_left = is_left
         self._rests_on = frozenset(rests_on)
         self._is_conditional = bool(rests_on)
         # What was looked at holds for now: if this node does not lead, it is not asked again when it does.
@@ -185,7 +197,7 @@ class Writing:
 
     def _begin(self) -> None:
         if self._is_conditional:
-            self._host.when_settled(self._turn.locations, PATIENCE_TICKS, self._settled)
+            self._host.when_settled(self._turn.locations, PATIENCE_TICKS, self._settled, self._is_left)
         else:
             self._log_all()
 
@@ -194,7 +206,7 @@ class Writing:
             self._log_all()
         else:
             why = "a location that is asked for is not led by this node now, or waits for other nodes"
-            self._end(not_now(why))
+            self._end(self._refused(not_now(why)))
 
     def _log_all(self) -> None:
         number = self._number
@@ -216,7 +228,8 @@ class Writing:
         before = self._answers
         self._answers = answers = Answers(len(stage), self._answered, before.done)
         for part in stage:
-            self._host.write(part.location, self._op(part), self._patience, partial(self._told, answers, part.location))
+            told = partial(self._told, answers, part.location)
+            self._host.write(part.location, self._op(part), self._patience, told, self._is_left)
 
     def _told(self, answers: Answers, location: int, answer: Answer) -> None:
         if isinstance(answer, Written):
@@ -249,7 +262,7 @@ class Writing:
         if not answers.unknown and not answers.refusals:
             self._log_stage()
         elif answers.refusals and not answers.unknown and not answers.done:
-            self._end(answers.refusals[0])
+            self._end(self._refused(answers.refusals[0]))
         else:
             looks = self._is_conditional and self._number is None
             self._end(
@@ -260,6 +273,10 @@ class Writing:
                     hint="Look at the data before you do the same again." if looks else self._again(),
                 )
             )
+
+    def _refused(self, error: TsdbError) -> TsdbError:
+        """Nothing of it is logged."""
+        return left() if self._is_left() and isinstance(error, CannotConnectNow) else error
 
     def _again(self) -> str:
         if self._number is not None:

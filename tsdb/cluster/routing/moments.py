@@ -15,7 +15,8 @@ import numpy as np
 
 from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.routing.messages import CloseViews, Looks, Newness, Opened, OpenView
-from tsdb.errors import InternalError
+from tsdb.errors import InternalError, QueryCanceled
+from tsdb.leaving import result_of
 from tsdb.model.points import Int64s
 from tsdb.model.store import Free, Moment
 
@@ -41,11 +42,14 @@ class RemoteViews:
                     # Most statements look at no other node.
                     weakref.finalize(self, _close, self._exchange, self._open)
                 number = next(_numbers)
-                reply = self._exchange.run(
-                    self._exchange.ask(
-                        node, OpenView(Looks(number, False, self._catalog), self._newness()), seconds=OPEN_S
-                    )
-                ).result()
+                question = OpenView(Looks(number, False, self._catalog), self._newness())
+                asked = self._exchange.run(self._exchange.ask(node, question, seconds=OPEN_S))
+                try:
+                    reply = result_of(asked)
+                except QueryCanceled:
+                    # It may be opened yet, when nobody wants it.
+                    asked.add_done_callback(lambda _: _close(self._exchange, {node: (number, 0)}))
+                    raise
                 if not isinstance(reply, Opened):
                     raise InternalError(f"a view is not opened by {reply}")
                 found = self._open[node] = (number, reply.counter)

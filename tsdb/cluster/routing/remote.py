@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from tsdb.cluster.routing.arrow import cells_of, decoded
 from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
 from tsdb.errors import AdminShutdown, CannotConnectNow, QueryCanceled, SerializationFailure, TsdbError
+from tsdb.leaving import result_of
 from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
@@ -61,7 +63,16 @@ class RemoteScan:
     def start(self) -> None:
         """Raises CannotConnectNow."""
         sent = self._exchange.run(self._exchange.begin(self._node, self._question, self._queue))
-        self._number = sent.result()
+        try:
+            self._number = result_of(sent)
+        except QueryCanceled:
+            sent.add_done_callback(self._unwanted)
+            raise
+
+    def _unwanted(self, sent: Future[int]) -> None:
+        """It was left before it was known that it had been sent."""
+        if not sent.cancelled() and sent.exception() is None:
+            self._exchange.soon(_forget, self._exchange, sent.result(), True)
 
     def cells(self) -> Iterator[SummaryCells]:
         while (found := self._next()) is not None:

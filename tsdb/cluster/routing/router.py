@@ -15,13 +15,23 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tsdb.cluster.metadata.agreement import Agreement
+from tsdb.cluster.refusals import nothing_stored
 from tsdb.cluster.routing.exchange import CONNECT_S, Exchange, NoAnswer
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import CommitEffects, NotLeader, PartSent, Stored, WriteParts
 from tsdb.cluster.routing.moments import since_at, views_at
 from tsdb.cluster.routing.packing import Packing, numbered
 from tsdb.cluster.routing.shares import InRange, Share, database_of, shares_of
-from tsdb.errors import AdminShutdown, CannotConnectNow, InternalError, StatementCompletionUnknown, TsdbError
+from tsdb.errors import (
+    AdminShutdown,
+    CannotConnectNow,
+    InternalError,
+    QueryCanceled,
+    StatementCompletionUnknown,
+    TsdbError,
+)
+from tsdb.leaving import IsLeft, Statement, here, never
+from tsdb.leaving import left as left_alone
 from tsdb.model.acks import fell_short
 from tsdb.model.catalog import Catalog
 from tsdb.model.freshness import Ops, merged
@@ -62,11 +72,13 @@ class Here(Protocol):
 
 @dataclass(slots=True)
 class _Outcome:
-    """What became of the parts so far."""
+    """What became of the parts so far. ``database``: its name; "" where an earlier try may be there."""
 
     points: int
     acks: int
     replicas: int
+    database: str
+    left: IsLeft = never
     stored: int = 0
     new: bool = False
     fell_short: bool = False
@@ -79,6 +91,10 @@ class _Outcome:
         self.new = self.new or not stored.duplicate
         self.ops.append(stored.token)
         self.fell_short = self.fell_short or _fell_short(stored, self.acks, self.replicas)
+
+    def is_left(self) -> bool:
+        """Whether nobody waits for it, and nothing of it may be stored."""
+        return not (self.ops or self.errors or self.unknown) and self.left()
 
     def result(self) -> Written:
         """Raises what is to be told of all of it."""
@@ -93,6 +109,8 @@ class _Outcome:
             if self.stored:
                 there = f"{self.stored} of {self.points} points are stored, at other nodes."
                 error.detail = there if error.detail is None else f"{error.detail} {there}"
+            elif self.database and isinstance(error, CannotConnectNow) and len(self.errors) == 1:
+                raise nothing_stored(error, self.database) from error
             raise error
         return Written(self.points, not self.new, merged(*self.ops), self.fell_short)
 
@@ -118,6 +136,7 @@ class PlainWrite:
     parts: Sequence[WritePart]
     producer: Producer | None
     acks: int
+    is_left: IsLeft = never
 
     def encoded(self) -> list[_Part]:
         """Raises what is wrong with the points."""
@@ -148,17 +167,25 @@ class Router:
         return max(map(self._ring.replicas_of, locations), default=1)
 
     def elsewhere(
-        self, first: Future[Written], is_moved: Callable[[], bool], again: Callable[[], Coroutine[Any, Any, Written]]
+        self,
+        first: Future[Written],
+        is_moved: Callable[[], bool],
+        again: Callable[[], Coroutine[Any, Any, Written]],
+        database: str,
     ) -> Future[Written]:
-        """What this node was to do, and has not begun since somebody else leads meanwhile, that one does."""
+        """What this node was to do, and has not begun since somebody else leads meanwhile, that one does. ``database``:
+        its name; "" where an earlier try may be there."""
         done: Future[Written] = Future()
         # Who gives up waiting does not undo what is under way.
         done.set_running_or_notify_cancel()
 
         def told(ended: Future[Written]) -> None:
             error = None if ended.cancelled() else ended.exception()
-            if not isinstance(error, CannotConnectNow) or not is_moved():
+            if not isinstance(error, CannotConnectNow):
                 _copy(ended, done)
+                return
+            if not is_moved():
+                done.set_exception(nothing_stored(error, database) if database else error)
                 return
             try:
                 self._exchange.run(again()).add_done_callback(lambda found: _copy(found, done))
@@ -171,7 +198,10 @@ class Router:
     async def _write(self, plain: PlainWrite, parts: Sequence[_Part]) -> Written:
         database, producer = plain.database, plain.producer
         replicas = self._replicas(part.location.number for part in parts)
-        outcome = _Outcome(sum(map(len, plain.batches)), plain.acks, replicas)
+        # Of a numbered batch an earlier try may be there.
+        is_left = plain.is_left if producer is None else never
+        name = plain.database.name if producer is None else ""
+        outcome = _Outcome(sum(map(len, plain.batches)), plain.acks, replicas, name, is_left)
         end = asyncio.get_running_loop().time() + WAIT_S
         waiting = list(parts)
         pause = FIRST_AGAIN_S
@@ -190,6 +220,8 @@ class Router:
                 again = next((error for _, error in answers if error is not None), None)
             if again is None:
                 break
+            if outcome.is_left():
+                raise left_alone()
             if asyncio.get_running_loop().time() > end or not self._may_change(left, again):
                 outcome.errors.append(again)
                 break
@@ -219,7 +251,8 @@ class Router:
         """The parts that may be tried again, and why; all else is in the outcome."""
         try:
             if node == self._ring.node:
-                future = self._here.write_here(_together(parts), outcome.acks)
+                with Statement(outcome.is_left):
+                    future = self._here.write_here(_together(parts), outcome.acks)
                 written = await asyncio.shield(asyncio.wrap_future(future))
                 outcome.add(written)
                 return [], None
@@ -238,6 +271,9 @@ class Router:
         except CannotConnectNow as error:
             # It was not sent, or not begun.
             return parts, error
+        except QueryCanceled:
+            # Nor this. It ends with that if no other part is done meanwhile.
+            return parts, CannotConnectNow("nobody led when the statement was cancelled", hint="Try again.")
         except StatementCompletionUnknown as error:
             if producer is not None:
                 # What is there of it does not count again.
@@ -261,18 +297,23 @@ class Router:
         """Each node's share is done there or not, as a whole. ``held``: a refresh's, which nobody takes when it is not.
         Raises what is wrong with the effects."""
         shares = self._shares(effects)
-        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks, producer, held)))
+        return self._exchange.run(self._commit(shares, producer, self._doing(shares, acks, producer, here(), held)))
 
-    async def commit_again(self, effects: Sequence[Effect], producer: Producer | None, acks: int) -> Written:
+    async def commit_again(
+        self, effects: Sequence[Effect], producer: Producer | None, acks: int, is_left: IsLeft
+    ) -> Written:
         """As ``commit``, on the event loop."""
         shares = await asyncio.get_running_loop().run_in_executor(None, self._shares, effects)
-        return await self._commit(shares, producer, self._doing(shares, acks, producer))
+        return await self._commit(shares, producer, self._doing(shares, acks, producer, is_left))
 
     def _doing(
-        self, shares: dict[int, Share], acks: int, producer: Producer | None, held: Held | None = None
+        self, shares: dict[int, Share], acks: int, producer: Producer | None, is_left: IsLeft, held: Held | None = None
     ) -> _Doing:
         replicas = self._replicas(number for share in shares.values() for number in share.locations)
-        return _Doing(acks, replicas, held, numbered=producer is not None)
+        may_be_left = producer is None and held is None
+        names = (self._database_of(share.effects[0]).name for share in shares.values())
+        name = next(names, "") if may_be_left else ""
+        return _Doing(acks, replicas, held, name, is_left if may_be_left else never, numbered=producer is not None)
 
     def _shares(self, effects: Sequence[Effect]) -> dict[int, Share]:
         return shares_of(effects, self._database_of, self._ring.leader_of, self._in_range)
@@ -293,11 +334,17 @@ class Router:
                 left += rest
             if not left:
                 return doing.result()
+            if doing.is_left():
+                raise left_alone()
             if asyncio.get_running_loop().time() > end:
                 doing.refused(doing.moved or InternalError("nobody leads"), "")
                 return doing.result()
             pause = await self._look_again(pause)
-            shares = self._shares([effect for share in left for effect in share.effects])
+            try:
+                shares = self._shares([effect for share in left for effect in share.effects])
+            except CannotConnectNow as error:
+                doing.refused(error, "the others")
+                return doing.result()
 
     async def _commit_at(self, node: int, share: Share, producer: Producer | None, doing: _Doing) -> list[Share]:
         """The share, if it may be tried again."""
@@ -327,11 +374,12 @@ class Router:
         loop, acks, held = asyncio.get_running_loop(), doing.acks, doing.held
         numbers = frozenset(share.locations)
         if node == self._ring.node:
-            here = self._here
-            future = await loop.run_in_executor(
-                None, lambda: here.commit_here(share.effects, numbers, producer, acks, held)
-            )
-            return await asyncio.shield(asyncio.wrap_future(future))
+
+            def begin() -> Future[Written]:
+                with Statement(doing.is_left):
+                    return self._here.commit_here(share.effects, numbers, producer, acks, held)
+
+            return await asyncio.shield(asyncio.wrap_future(await loop.run_in_executor(None, begin)))
 
         def packed() -> Packing:
             packing = Packing(lambda moments: views_at(moments, node), lambda free: since_at(free, node))
@@ -349,15 +397,19 @@ class Router:
 
 
 class _Doing:
-    """A commit at several nodes."""
+    """A commit at several nodes. ``database``: its name; "" where an earlier try may be there, or nobody sent it."""
 
-    def __init__(self, acks: int, replicas: int, held: Held | None, *, numbered: bool) -> None:
+    def __init__(
+        self, acks: int, replicas: int, held: Held | None, database: str, left: IsLeft, *, numbered: bool
+    ) -> None:
         self._hint = "Look at the data before you do the same again."
         if numbered:
             self._hint = "Do the same again with the same number: what is done of it is not done twice."
         self.acks = acks
         self.held = held
         self._replicas = replicas
+        self._database = database
+        self._left = left
         self._written: list[Written | Stored] = []
         self._where: list[str] = []
         self._error: TsdbError | None = None
@@ -368,6 +420,10 @@ class _Doing:
     @property
     def stopped(self) -> bool:
         return self._error is not None or bool(self._unknown)
+
+    def is_left(self) -> bool:
+        """Whether nobody waits for it, and nothing of it may be done."""
+        return not self._where and not self.stopped and self._left()
 
     def done(self, written: Written | Stored, name: str) -> None:
         self._written.append(written)
@@ -391,6 +447,8 @@ class _Doing:
                 hint=self._hint,
             )
         if self._error is not None:
+            if not where and self._database and isinstance(self._error, CannotConnectNow):
+                raise nothing_stored(self._error, self._database) from self._error
             if not where:
                 raise self._error
             raise StatementCompletionUnknown(

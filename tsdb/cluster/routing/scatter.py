@@ -38,6 +38,7 @@ from tsdb.cluster.routing.moments import RemoteViews, ScatterMoment
 from tsdb.cluster.routing.packing import known
 from tsdb.cluster.routing.remote import RemoteScan
 from tsdb.errors import CannotConnectNow, InternalError
+from tsdb.leaving import result_of
 from tsdb.model.catalog import Catalog
 from tsdb.model.continuous import Progress
 from tsdb.model.freshness import Level, ops_in
@@ -198,7 +199,7 @@ class ScatterView:
 
     def _told(self, node: int, question: Question) -> tuple[Reply, pa.RecordBatch]:
         try:
-            reply, body = self._exchange.run(self._exchange.ask_for(node, question)).result()
+            reply, body = result_of(self._exchange.run(self._exchange.ask_for(node, question)))
         except NoAnswer as error:
             raise _silent(error) from None
         return reply, decoded(body)
@@ -295,7 +296,7 @@ class ScatterView:
         found = []
         for answer in answers:
             try:
-                reply = answer.result()
+                reply = result_of(answer)
             except NoAnswer as error:
                 silent = _silent(error)
                 self._told_passing(series, silent)

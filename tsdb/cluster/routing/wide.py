@@ -18,7 +18,8 @@ from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.router import PlainWrite, Router
 from tsdb.cluster.routing.scatter import ScatterView
-from tsdb.cluster.routing.shares import Share
+from tsdb.cluster.routing.shares import Share, database_of
+from tsdb.leaving import here
 from tsdb.model.refreshing import Held, Holding
 from tsdb.model.schema import Database
 from tsdb.model.store import Effect, Producer, View, Written
@@ -73,6 +74,7 @@ class Wide:
             first,
             lambda: not all(self.ring.leads(part.location) for part in plain.parts),
             lambda: self.router.write_again(plain),
+            plain.database.name if plain.producer is None else "",
         )
 
     def follow_commit(
@@ -84,10 +86,14 @@ class Wide:
         acks: int,
     ) -> Future[Written]:
         """As ``follow``. What rests on what was seen here is not done elsewhere."""
-        if Share([*effects]).conditional:
-            return first
+        rests = Share([*effects]).conditional
+        is_left = here()
+        name = "" if producer is not None or not effects else database_of(self._here.catalog, effects[0]).name
         return self.router.elsewhere(
-            first, lambda: not is_led(), lambda: self.router.commit_again(effects, producer, acks)
+            first,
+            lambda: not rests and not is_led(),
+            lambda: self.router.commit_again(effects, producer, acks, is_left),
+            name,
         )
 
     def or_again(
