@@ -250,6 +250,9 @@ def test_without_a_majority_a_statement_ends_when_its_time_is_over(
                 assert isinstance(error, errors.QueryCanceled)
                 assert "statement timeout" in str(error)
                 assert seconds < 4
+            error, seconds = _ended(connection, CREATE)
+            assert isinstance(error, errors.QueryCanceled)
+            assert seconds < 4
             # Another node may take some seconds to say that it has not taken it.
             error, seconds = _ended(connection, INSERT)
             assert seconds < 9

@@ -116,8 +116,9 @@ class Writing:
             raise FeatureNotSupported(
                 "a numbered transaction of several statements needs BEGIN", hint="BEGIN; …; COMMIT as one batch."
             )
-        self._write(self._transaction.take(), None)
-        self._stays = True
+        pending: Sequence[Effect] = self._transaction.take()
+        self._write(pending, None)
+        self._stays = self._stays or bool(pending)
 
     def _write(self, pending: Sequence[Effect], producer: Producer | None) -> None:
         if not pending:

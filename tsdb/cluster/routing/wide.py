@@ -18,7 +18,7 @@ from tsdb.cluster.routing.home import Home
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.router import PlainWrite, Router
 from tsdb.cluster.routing.scatter import ScatterView
-from tsdb.cluster.routing.shares import Share, database_of
+from tsdb.cluster.routing.shares import Share, series_of
 from tsdb.leaving import here
 from tsdb.model.refreshing import Held, Holding
 from tsdb.model.schema import Database
@@ -88,12 +88,13 @@ class Wide:
         """As ``follow``. What rests on what was seen here is not done elsewhere."""
         rests = Share([*effects]).conditional
         is_left = here()
-        name = "" if producer is not None or not effects else database_of(self._here.catalog, effects[0]).name
+        known = self._here.catalog.series_by_number
+        found = None if producer is not None or not effects else known.get(series_of(effects[0]).number)
         return self.router.elsewhere(
             first,
             lambda: not rests and not is_led(),
             lambda: self.router.commit_again(effects, producer, acks, is_left),
-            name,
+            "" if found is None else found[0].name,
         )
 
     def or_again(
