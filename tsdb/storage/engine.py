@@ -102,7 +102,7 @@ class Engine:
 
     @property
     def has_room_on_disk(self) -> bool:
-        """Whether writes are taken; below ``Options.disk_reserve`` they are refused."""
+        """Whether ``Options.disk_reserve`` is free; below it no writes are taken (``room``)."""
         return self._shard.room.has()
 
     # ---- changes

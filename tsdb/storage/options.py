@@ -48,10 +48,11 @@ class Options:
     ops together), for ``write_wait`` at most. ``ops_kept`` flushed ops stay in each location's log, and
     ``replica_log_bytes`` of them in all logs that other nodes have as well. Every ``marker_interval`` logs get a
     marker, and every ``check_interval`` (0: never) the points that several nodes have are compared between them.
-    ``disk_reserve``: writes are refused below this much free space; by default the larger of 512 MiB and twice
-    ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes read and written a second at
-    most (0: as fast as it can); it leaves alone what has changed in the last ``compaction_quiet`` seconds. Copies for
-    other nodes are sent at ``copy_rate`` (0: as fast as can be). ``abort`` and ``leave`` must not return in a server.
+    ``disk_reserve``: writes are refused below this much free space, beside which heads have to fit; by default the
+    larger of 512 MiB and twice ``wal_bytes``. ``compaction`` goes on in the background, at ``compaction_rate`` bytes
+    read and written a second at most (0: as fast as it can); it leaves alone what has changed in the last
+    ``compaction_quiet`` seconds. Copies for other nodes are sent at ``copy_rate`` (0: as fast as can be). ``abort`` and
+    ``leave`` must not return in a server.
     """
 
     head_bytes: int = 256 * MIB

@@ -20,9 +20,9 @@ from tsdb.cluster.replicas.records import arc_of_locations
 BUSY_US = 10_000
 """Microseconds of work a second, a hundredth of a core: what makes less is moved for its bytes alone."""
 SILENT_S = 60.0
+"""Of a node that does not answer: it gets nothing, and what it has is somebody else's to care for."""
 TOO_BUSY = 1.25
 """An arc with more than so many times the work that each node would have if all had as much."""
-"""Of a node that does not answer: it gets nothing, and what it has is somebody else's to care for."""
 
 
 def layout_of(
