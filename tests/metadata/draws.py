@@ -160,6 +160,15 @@ def _ring(chance: random.Random, state: State) -> ChangeRing:
     return ChangeRing(database, version, max(last.from_bucket, -1) + chance.randint(0, 3), tuple(intervals))
 
 
+def _cuts(chance: random.Random, ring: Ring | None, arcs: int) -> tuple[int, ...]:
+    """None, for equal arcs; or some that mostly could be."""
+    if ring is None or chance.random() < 0.5:
+        return ()
+    places = [each.low for each in ring.maps[-1].intervals]
+    found = sorted(chance.sample(places, min(arcs - 1, len(places))))
+    return tuple(found if chance.random() < 0.9 else [each + 1 for each in found])
+
+
 def action(chance: random.Random, state: State) -> Action:
     kind = chance.randrange(17)
     nodes = [m.node for m in state.all(Member) if not m.gone]
@@ -197,7 +206,8 @@ def action(chance: random.Random, state: State) -> Action:
     if kind == 13 and chance.random() < 0.6:
         return OpenProducer(chance.randint(1, 3), chance.choice("ab"), chance.randint(0, 20) * SECOND)
     if kind == 16 and chance.random() < 0.7:
-        return SpreadDatabase(_some(chance, list(state.tables[Ring]), 3), chance.choice((1, 2, 4, 8, 3)))
+        database, arcs = _some(chance, list(state.tables[Ring]), 3), chance.choice((1, 2, 4, 8, 3))
+        return SpreadDatabase(database, arcs, _cuts(chance, state.get(Ring, database), arcs))
     return ChangeSchema.of(schema_change(chance) for _ in range(chance.choice((1, 1, 1, 2, 3))))
 
 

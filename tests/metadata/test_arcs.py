@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.metadata.test_rules import Cluster
 from tsdb.cluster.metadata.commands import (
@@ -14,7 +19,7 @@ from tsdb.cluster.metadata.commands import (
     SetReplication,
     SpreadDatabase,
 )
-from tsdb.cluster.metadata.records import Goal, LocationRecord, goal_number
+from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
 from tsdb.cluster.replicas.moving import arcs, next_steps
 from tsdb.model.schema import CreateDatabase
 
@@ -143,7 +148,7 @@ PAIRS = ((1, 2), (3, 4), (2, 3), (4, 1), (1, 3), (2, 4))
 
 @pytest.mark.parametrize(
     ("was", "count", "meanwhile"),
-    [(2, 3, 6), (3, 2, 6), (3, 4, 12), (4, 6, 12), (6, 3, 6), (5, 3, 15), (5, 7, 32), (32, 31, 32)],
+    [(2, 3, 4), (3, 2, 4), (3, 4, 6), (4, 6, 8), (6, 3, 6), (5, 3, 7), (5, 7, 11), (32, 31, 32)],
 )
 def test_to_any_other_number_of_arcs_a_ring_goes_over_parts_of_both(was: int, count: int, meanwhile: int) -> None:
     cluster = apart(*(PAIRS[each % len(PAIRS)] for each in range(was)))
@@ -168,19 +173,19 @@ def test_to_any_other_number_of_arcs_a_ring_goes_over_parts_of_both(was: int, co
 def test_what_becomes_one_arc_goes_where_its_first_part_is() -> None:
     cluster = apart((1, 2), (3, 4))
     cluster.do(SpreadDatabase(2, 3))
-    # Parts of a sixth: the second and the fourth of the new arcs' six are with the first of theirs.
-    assert [each.goal for each in arcs(cluster.machine.state) if each.database == 2] == [
-        (1, 2), (1, 2), (1, 2), (1, 2), (3, 4), (3, 4)
-    ]  # fmt: skip
+    # Two thirds of the first half, a third of it with a third of the second one, and the rest of that.
+    found = [each for each in arcs(cluster.machine.state) if each.database == 2]
+    assert [len(each.locations) for each in found] == [11, 5, 6, 10]
+    assert [each.goal for each in found] == [(1, 2), (1, 2), (1, 2), (3, 4)]
 
 
 def test_another_number_may_be_said_while_arcs_come_together() -> None:
     cluster = apart((1, 2), (3, 4), (2, 3))
-    assert cluster.do(SpreadDatabase(2, 4)) == (12,)
-    assert cluster.do(SpreadDatabase(2, 2)) == (12,)
-    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (12, 2)
-    assert cluster.do(SpreadDatabase(2, 24)) == (24,)
-    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (24, 0, {})
+    assert cluster.do(SpreadDatabase(2, 4)) == (6,)
+    assert cluster.do(SpreadDatabase(2, 2)) == (6,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (6, 2)
+    assert cluster.do(SpreadDatabase(2, 32)) == (32,)
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (32, 0, {})
     assert cluster.do(SpreadDatabase(2, 3)) == (3,), "which are where they were"
 
 
@@ -189,3 +194,70 @@ def test_arcs_at_the_same_nodes_and_led_by_one_are_cut_anew_at_once() -> None:
     for count in (5, 3, 32, 7, 1):
         assert cluster.do(SpreadDatabase(2, count)) == (count,)
         assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted, goals(cluster)) == (count, 0, {})
+
+
+def lows(cluster: Cluster) -> list[int]:
+    return [each.low for each in cluster.ring(2).maps[-1].intervals]
+
+
+CUTS = st.sets(st.integers(1, 31), max_size=8).map(lambda found: tuple(sorted(found)))
+
+
+@settings(max_examples=40)
+@given(before=CUTS, wanted=CUTS)
+def test_arcs_begin_where_somebody_says_and_become_others(before: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    cluster = replicated()
+    place = lows(cluster)
+    assert cluster.do(SpreadDatabase(2, len(before) + 1, tuple(place[at] for at in before))) == (len(before) + 1,)
+    sizes = [len(each.locations) for each in arcs(cluster.machine.state) if each.database == 2]
+    assert sizes == [b - a for a, b in pairwise((0, *before, 32))]
+    for arc in range(len(before) + 1):
+        move(cluster, arc, PAIRS[arc % len(PAIRS)])
+    meanwhile = tuple(sorted({*before, *wanted}))
+    finer = SpreadDatabase(2, len(wanted) + 1, tuple(place[at] for at in wanted))
+    assert cluster.do(finer) == (len(meanwhile) + 1,)
+    assert cluster.ring(2).begins == tuple(place[at] for at in meanwhile)
+    settle(cluster)
+    ring = cluster.ring(2)
+    assert (ring.begins, ring.arcs, ring.arcs_wanted, ring.cuts_wanted) == (finer.cuts, finer.arcs, 0, ())
+    assert goals(cluster) == {}
+    # Equal ones are kept as such, however they were asked for.
+    intervals = ring.maps[-1].intervals
+    equal = [each.low * ring.arcs >> 64 for each in intervals] == [ring.arc_of(each) for each in intervals]
+    assert (ring.cuts == ()) == equal
+
+
+def test_an_arc_begins_with_a_location() -> None:
+    cluster = replicated()
+    place = lows(cluster)
+    for arcs_, cuts in (
+        (2, (place[3] + 1,)), (2, (0,)), (3, (place[3],)), (3, (place[3], place[3])), (3, (place[4], place[3])),
+        (1, (place[3],)), (34, tuple(place[1:])),
+    ):  # fmt: skip
+        assert cluster.do(SpreadDatabase(2, arcs_, cuts)) == "InvalidParameterValue"
+    assert cluster.do(SpreadDatabase(2, 32, tuple(place[1:]))) == (32,)
+    assert cluster.ring(2).cuts == ()
+
+
+def test_a_ring_of_an_older_version_has_equal_arcs() -> None:
+    cluster = replicated()
+    cluster.do(SpreadDatabase(2, 5))
+    *fields, cuts, wanted = msgspec.to_builtins(cluster.ring(2))
+    assert (cuts, wanted) == ((), ())
+    older = msgspec.msgpack.decode(msgspec.msgpack.encode(fields), type=Ring)
+    assert older == cluster.ring(2)
+    assert [older.arc_of(each) for each in older.maps[-1].intervals] == [at * 5 // 32 for at in range(32)]
+    (*command,) = msgspec.to_builtins(SpreadDatabase(2, 5))
+    assert command == [23, 2, 5, ()]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(command[:3]), type=SpreadDatabase) == SpreadDatabase(2, 5)
+
+
+def test_a_goal_of_uneven_arcs_is_set_again_for_the_same_ones() -> None:
+    cluster = apart((1, 2), (4, 3))
+    place = lows(cluster)
+    assert cluster.do(SpreadDatabase(2, 2, (place[5],))) == (3,)
+    cluster.do(SetGoals(tuple((number, ()) for number in goals(cluster))))
+    (step,) = [each for each in next_steps(cluster.machine.state, lambda node: False) if type(each) is SpreadDatabase]
+    assert step == SpreadDatabase(2, 2, (place[5],))
+    settle(cluster)
+    assert (cluster.ring(2).cuts, cluster.ring(2).arcs_wanted) == ((place[5],), 0)

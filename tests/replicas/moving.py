@@ -315,7 +315,11 @@ class Moving(World):
     def _cut(self) -> None:
         locations = len(self.records)
         count = self.chance.choice([1, locations, self.chance.randint(1, locations)])
-        assert isinstance(self.cluster.do(SpreadDatabase(DATABASE, count)), tuple)
+        cuts: tuple[int, ...] = ()
+        if count > 1 and self.chance.random() < 0.5:
+            lows = sorted(interval.low for _, interval in self.records.values())
+            cuts = tuple(sorted(self.chance.sample(lows[1:], count - 1)))
+        assert isinstance(self.cluster.do(SpreadDatabase(DATABASE, count, cuts)), tuple)
 
     def _hand(self) -> None:
         """What one leads and another one should, or (it stops, or drains) anybody could."""

@@ -18,7 +18,7 @@ from tests.group.together import OPTIONS, Together
 from tests.replicas.replicated import HOUR, replicated
 from tests.replicas.test_moving_together import Moved, fill
 from tsdb.cluster.group import waiting as group_waiting
-from tsdb.cluster.group.control import Check, Checked, Done, Rebalance, Spread
+from tsdb.cluster.group.control import Check, Checked, Done, Merge, Rebalance, Split, Spread
 from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.commands import SetGoals
 from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
@@ -218,8 +218,8 @@ def test_a_ring_gets_another_number_of_arcs_while_it_is_written_and_read(cluster
     together, number = cluster.together, 0
     asked = together.ask(2, Spread("shared", 3))
     assert isinstance(asked, Done)
-    assert "will have 3 arcs when the parts of each are at the same nodes; until then it has 12:" in asked.text
-    assert (cluster.ring().arcs, cluster.ring().arcs_wanted) == (12, 3)
+    assert "will have 3 arcs when the parts of each are at the same nodes; until then it has 6:" in asked.text
+    assert (cluster.ring().arcs, cluster.ring().arcs_wanted) == (6, 3)
     while cluster.ring().arcs_wanted or not number:
         node, number = number % 4 + 1, number + 1
         cluster.told(node, [7000 + number], START + (100 + number) * HOUR)
@@ -237,3 +237,76 @@ def test_a_ring_gets_another_number_of_arcs_while_it_is_written_and_read(cluster
     asked = together.ask(1, Spread("shared", 6))
     assert isinstance(asked, Done)
     assert "has 6 arcs; each goes" in asked.text
+
+
+def test_the_arc_that_most_is_written_to_is_split_at_its_median_and_two_become_one_while_it_is_written_and_read(
+    cluster: Spreading,
+) -> None:
+    expected = spread(cluster)
+    together = cluster.together
+    database, series = cluster.database(cluster.any()), cluster.series(cluster.any())
+
+    def location(start: int) -> int:
+        return location_of(database.locations, bucket_hash(database.number, series.number, start // BUCKET_NS)).number
+
+    def written(arcs: int) -> dict[int, int]:
+        """Rows by arc, as the locations' numbers and nothing else say it."""
+        rows = [most.get(each.number, 0) for each in database.locations]
+        return dict(enumerate(sum(rows[at : at + 32 // arcs]) for at in range(0, 32, 32 // arcs)))
+
+    def ask(request: Split | Merge, node: int = 1) -> str:
+        asked = together.ask(node, request)
+        assert isinstance(asked, Done)
+        return asked.text
+
+    # Into two locations of the third arc, by a node that leads another one; five points a bucket.
+    third = [each.number for each in database.locations[16:24]]
+    far = (START + 4_000 * HOUR) // BUCKET_NS * BUCKET_NS
+    times = [*range(far, far + 8_000 * BUCKET_NS, BUCKET_NS)]
+    for at in [at for at in times if location(at) == third[1]][:60] + [at for at in times if location(at) == third[5]][
+        :15
+    ]:
+        values = [*range(9000 + len(expected), 9005 + len(expected))]
+        cluster.told(4, values, at)
+        expected = [*expected, *values]
+    most: dict[int, int] = {}
+    for each in together.nodes.values():
+        for at, count in each.written().items():
+            most[at] = max(most.get(at, 0), count)
+    assert sum(most.values()) >= len(expected), "some of them twice"
+    assert max(written(4), key=written(4).__getitem__) == 2
+    said = ask(Split("shared", 0, True))
+    assert "arc 3 of the 4 of database" in said
+    assert "would be cut into arcs 3 and 4 of 5:" in said
+    assert cluster.ring().arcs == 4
+    said = ask(Split("shared", 0, False), 2)
+    assert "the ring of database" in said
+    assert "has 5 arcs; each goes" in said
+    begins = cluster.ring().begins
+    place = [each.low for each in cluster.ring().maps[-1].intervals]
+    (middle,) = {*begins} - {place[8], place[16], place[24]}
+    rows = [most.get(each.number, 0) for each in database.locations]
+    sides = {at: abs(sum(rows[16:at]) - sum(rows[at:24])) for at in range(17, 24)}
+    assert sides[place.index(middle)] == min(sides.values())
+    assert place.index(middle) < 20, "where it is not the middle"
+    together.ask(1, Rebalance(False))
+    number = 0
+    while [*together.nodes[1].metadata.all(Goal)] or not number:
+        number += 1
+        cluster.told(number % 4 + 1, [7000 + number], START + (100 + number) * HOUR)
+        expected = sorted([*expected, 7000 + number])
+        assert cluster.asked(4 - number % 4) == expected
+    said = ask(Merge("shared", 1, False), 4)
+    assert "arcs 1 and 2 of the 5 of database" in said
+    until(lambda: cluster.ring().arcs == 4 and not cluster.ring().arcs_wanted)
+    assert cluster.ring().begins == (place[16], middle, place[24])
+    assert len({(each.voters, each.leader) for each in sorted(cluster.own(), key=lambda at: at.location)[:16]}) == 1
+    for node in (1, 2, 3, 4):
+        assert cluster.asked(node) == expected
+    answers = [together.ask(node, Check("shared", 30.0)) for node in (1, 2, 3, 4)]
+    assert all(isinstance(each, Checked) and not each.different for each in answers)
+    assert sum(len(each.compared) for each in answers if isinstance(each, Checked)) == 32
+    with pytest.raises(TsdbError, match='database "shared": there is no arc 9: the ring has 4'):
+        ask(Split("shared", 9, False))
+    with pytest.raises(TsdbError, match='database "shared": arc 4 is the last one'):
+        ask(Merge("shared", 4, True))

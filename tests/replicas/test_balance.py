@@ -11,9 +11,11 @@ import pytest
 
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
-from tsdb.cluster.group.balancing import text_of, told, unanswered
+from tsdb.cluster.group.balancing import check_gathered, text_of, told, unanswered
 from tsdb.cluster.metadata.commands import (
     AddMember,
+    Assign,
+    Assignment,
     ChangeMember,
     ChangeSchema,
     NewMember,
@@ -28,6 +30,7 @@ from tsdb.cluster.placement.table import plan_text
 from tsdb.cluster.replicas.balance import BUSY_US, goals_of, plan_of, too_busy
 from tsdb.cluster.replicas.moving import Waiting, arcs, coming_back, next_steps
 from tsdb.cluster.routing.messages import LOADS
+from tsdb.errors import ObjectNotInPrerequisiteState
 from tsdb.model.schema import CreateDatabase
 
 GIB = 1 << 30
@@ -181,6 +184,34 @@ def test_arcs_that_are_cut_into_more_are_cut_into_a_multiple(
     assert cluster.do(SpreadDatabase(2, has)) == (has,)
     found = too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state)
     assert found == ({} if said is None else {2: said})
+
+
+def test_arcs_that_are_not_equal_are_cut_into_as_many_as_it_takes() -> None:
+    cluster = cluster_of(8, 2, 1)
+    places = [each.low for each in cluster.ring(2).maps[-1].intervals]
+    assert cluster.do(SpreadDatabase(2, 3, (places[4], places[8]))) == (3,)
+    # A share is a quarter, and the last of the arcs has three of them.
+    assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {2: 4}
+
+
+def test_while_arcs_come_together_nothing_else_is_planned() -> None:
+    cluster = cluster_of(4, 2, 1)
+    check_gathered(cluster.machine.state, cluster.ring(2), lambda node: False)
+    cluster.do(SpreadDatabase(2, 2))
+    (at,) = (each for each in arcs(cluster.machine.state) if (each.database, each.arc) == (2, 1))
+    (leader,) = {each.leader for each in at.locations}
+    others = tuple(sorted({1, 2, 3, 4} - {leader}))[:2]
+    moved = tuple(Assignment(each.location, each.epoch + 1, others[0], others) for each in at.locations)
+    cluster.do(Assign(moved))
+    assert cluster.do(SpreadDatabase(2, 1)) == (2,)
+    with pytest.raises(ObjectNotInPrerequisiteState, match=r"is being gathered from 2 arcs to 1$") as found:
+        check_gathered(cluster.machine.state, cluster.ring(2), lambda node: True)
+    assert found.value.hint == "Wait until that is done: tsdb.locations shows how far (goal)."
+    with pytest.raises(ObjectNotInPrerequisiteState, match="waited for, and not answering: node") as found:
+        check_gathered(cluster.machine.state, cluster.ring(2), lambda node: node == 5)
+    assert "spread the database into 32 arcs, which need not come together" in (found.value.hint or "")
+    assert cluster.do(SpreadDatabase(2, 32)) == (32,)
+    check_gathered(cluster.machine.state, cluster.ring(2), lambda node: False)
 
 
 def test_an_arc_counts_with_as_much_as_it_has_locations() -> None:

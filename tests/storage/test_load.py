@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cluster.setting import SECOND, START, Setting
+from tsdb.model.schema import DropDatabase
 from tsdb.model.store import ScanStatistics
-from tsdb.storage.load import BLOCK_US, HALF_LIFE_S, ROW_US, SCAN_US, Load, work_of
+from tsdb.storage.load import BLOCK_US, HALF_LIFE_S, ROW_US, SCAN_US, WRITTEN_HALF_LIFE_S, Load, work_of
 
 
 class Clock:
@@ -78,3 +79,19 @@ def test_rows_that_are_applied_and_scans_count_and_nothing_else_does(tmp_path: P
     with Setting(tmp_path / "crashed") as setting:
         assert setting.metric("head_bytes") > 0
         assert counted(setting) == 0
+
+
+def test_rows_are_counted_by_location_until_the_database_is_dropped(tmp_path: Path) -> None:
+    with Setting(tmp_path / "data") as setting:
+        setting.node.engine._shard.written = Load(Clock(), WRITTEN_HALF_LIFE_S)
+        setting.write(list(range(20_000)))
+        written = setting.node.written()
+        assert sum(written.values()) == 20_000
+        assert {*written} <= {each.number for each in setting.database.locations}
+        assert len(written) > 16, "66 buckets"
+        shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+        setting.node.change(DropDatabase("tsdb"))
+        assert setting.node.written() == {}
+        assert setting.node.engine._shard.load._counted == {}
+    with Setting(tmp_path / "crashed") as setting:
+        assert setting.node.written() == {}

@@ -312,6 +312,50 @@ def spread(
     _do(settings, at, control.Spread(database, arcs))
 
 
+Arc = Annotated[
+    int | None,
+    typer.Argument(
+        help="As tsdb.locations counts them: 1 is the first.", metavar="[ARC]", min=1, max=32, show_default=False
+    ),
+]
+OnlySay = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+
+
+@cluster.command()
+def split(
+    database: Annotated[str, typer.Argument(help="A database that there is.", metavar="DATABASE")],
+    arc: Arc = None, dry_run: OnlySay = False, at: At = None,
+    ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Cut an arc of a database in two, at the median of what was written to it: that to which most was, or ARC.
+
+    Half of the rows that were written of late (each counts half after six hours) lie on each side, as far as whole
+    locations allow. Nothing moves by that: the next rebalance moves the arcs, as after tsdb cluster spread.
+    """
+    _divide(database, "split", arc, dry_run, at, _operators(config, at, ca, cert, key, None))
+
+
+@cluster.command()
+def merge(
+    database: Annotated[str, typer.Argument(help="A database that there is.", metavar="DATABASE")],
+    arc: Arc = None, dry_run: OnlySay = False, at: At = None,
+    ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None,
+) -> None:  # fmt: skip
+    """Have two arcs of a database that lie side by side be one: those to which least was written, or ARC and the next.
+
+    The second one comes to the nodes of the first while it is written and read; until then there are two.
+    """
+    _divide(database, "merge", arc, dry_run, at, _operators(config, at, ca, cert, key, None))
+
+
+def _divide(database: str, what: str, arc: int | None, dry_run: bool, at: str | None, settings: Settings) -> None:
+    from tsdb.cluster.group import control
+
+    over_etcd.refuse(settings, what, "nodes over etcd do not replicate points: each database is on one node")
+    request = control.Split if what == "split" else control.Merge
+    _do(settings, at, request(database, arc or 0, dry_run))
+
+
 @cluster.command(name="transfer-leader")
 def transfer_leader(
     node: NodeNumber, at: At = None, ca: Ca = None, cert: Certificate = None, key: Key = None, config: Config = None

@@ -459,6 +459,9 @@ class Node:
     def loads(self) -> Mapping[int, int]:
         return self._engine.loads()
 
+    def written(self) -> Mapping[int, int]:
+        return self._engine.written()
+
     def flush(self) -> None:
         self._engine.flush()
 

@@ -18,13 +18,15 @@ from tsdb.storage.tombstone import AnyTombstone
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A WRITE, DELETE or CHANGE as it was logged: its ``body``, the point sequence ``first`` of row 0, and how many."""
+    """A WRITE, DELETE or CHANGE as it was logged: its ``body``, the point sequence ``first`` of row 0, and how many.
+    ``location``: of a committed one that is to be applied."""
 
     name: str
     kind: OpKind
     first: int
     rows: int
     body: bytes | memoryview
+    location: int = 0
 
 
 @dataclass(slots=True)
@@ -84,3 +86,6 @@ def apply_logged(shard: Shard, ops: Sequence[Logged]) -> None:
         decoded.add(shard, op)
     shard.apply(decoded.rows, decoded.tombstones)
     shard.count(decoded.rows)
+    for op in ops:
+        if op.kind is not OpKind.DELETE:
+            shard.written.count(op.location, op.rows)

@@ -281,6 +281,10 @@ class Engine:
         """Microseconds of work a second that databases have made here of late (``load``)."""
         return self._shard.load.means()
 
+    def written(self) -> dict[int, int]:
+        """Rows that were written of late, by location: each counts half after some hours (``load``)."""
+        return self._shard.written.counts()
+
     def blocks(self, series: Series) -> Sequence[Block]:
         """A series' blocks, by time."""
         return blocks_of(self._shard.version, series.number)

@@ -145,6 +145,7 @@ class _Staging:
                     rows=rows, counters=rows, producer=by, checksum=checksum,
                 )  # fmt: skip
                 appended.append(Appended(part, first))
+                self._shard.written.count(part.location.number, rows)
         duplicate = work.producer is not None and bool(work.parts) and not appended
         staged.answer = Written(work.points, duplicate)
         if appended:

@@ -26,7 +26,7 @@ from tsdb.storage.changes import ChangesReader, KnownChanges, with_erased
 from tsdb.storage.head import bytes_of, folded
 from tsdb.storage.hosted import Hosted, Nobody
 from tsdb.storage.hot_groups.lines import LinesTables
-from tsdb.storage.load import ROW_US, Load
+from tsdb.storage.load import ROW_US, WRITTEN_HALF_LIFE_S, Load
 from tsdb.storage.log import OpLog
 from tsdb.storage.markers import write_markers
 from tsdb.storage.moments import Moments
@@ -87,6 +87,8 @@ class Shard:
         self._appeared: WeakKeyDictionary[AnyTombstone, int] = WeakKeyDictionary()
         self.tails = TailsCache()
         self.load = Load()
+        self.written = Load(half_life_s=WRITTEN_HALF_LIFE_S)
+        """Rows, by location."""
         self._known = KnownChanges()
         self._lines = LinesTables()
         self._kept = KeptCache()
@@ -379,6 +381,8 @@ class Shard:
             self.log.forget(batch, locations)
             numbers = [location.number for location in locations]
             state.delete_flushed(batch, numbers)
+            self.load.forget([number])
+            self.written.forget(numbers)
             self.hosted.drop(batch, numbers)
             self.log.shared.difference_update(numbers)
             # The ops that go with the logs may be all that showed how far the counter had come (invariant 3).

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from tsdb.cluster.metadata.commands import Action, SetGoals
-from tsdb.cluster.metadata.records import Answer, Goal, Member, Ring, goal_number
+from tsdb.cluster.metadata.commands import Action, Expected, SetGoals
+from tsdb.cluster.metadata.records import ARCS_MAX, Answer, Goal, Member, Ring, goal_number
 from tsdb.cluster.metadata.state import State
 from tsdb.cluster.operations import name_of
 from tsdb.cluster.placement.limits import Limits
@@ -32,14 +32,15 @@ class Balanced(Protocol):
     @property
     def state(self) -> State: ...
 
-    async def propose_here(self, action: Action) -> Answer: ...
+    async def propose_here(self, action: Action, expected: tuple[Expected, ...] = ()) -> Answer: ...
 
     def answers(self, node: int) -> bool: ...
 
 
 async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
-    _check_gathered(group.state, group.answers)
+    for ring in group.state.all(Ring):
+        check_gathered(group.state, ring, group.answers)
     sizes, loads = await _looked(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
     plan = plan_of(group.state, sizes, loads, group.answers, limits)
@@ -62,15 +63,16 @@ def unanswered(state: State, database: int, answers: Callable[[int], bool]) -> s
     return f"; waited for, and not answering: {names}"
 
 
-def _check_gathered(state: State, answers: Callable[[int], bool]) -> None:
-    for ring in state.all(Ring):
-        if ring.arcs_wanted:
-            waits = unanswered(state, ring.database, answers)
-            raise ObjectNotInPrerequisiteState(
-                f"{name_of(state, ring.database)} is being gathered from {ring.arcs} arcs to {ring.arcs_wanted}{waits}",
-                hint="Wait until that is done: tsdb.locations shows how far (goal)."
-                + " Or start that node, or spread the database into a multiple of its arcs." * bool(waits),
-            )
+def check_gathered(state: State, ring: Ring, answers: Callable[[int], bool]) -> None:
+    """Raises ObjectNotInPrerequisiteState for one whose arcs become others."""
+    if ring.arcs_wanted:
+        waits = unanswered(state, ring.database, answers)
+        raise ObjectNotInPrerequisiteState(
+            f"{name_of(state, ring.database)} is being gathered from {ring.arcs} arcs to {ring.arcs_wanted}{waits}",
+            hint="Wait until that is done: tsdb.locations shows how far (goal)."
+            + f" Or start that node, or spread the database into {ARCS_MAX} arcs, which need not come together."
+            * bool(waits),
+        )
 
 
 def text_of(plan: Plan, state: State) -> str:

@@ -74,6 +74,23 @@ class Spread(msgspec.Struct, frozen=True, array_like=True, tag=9):
     arcs: int
 
 
+class Split(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """Cut an arc of a database in two, at the median of what was written to it; ``arc`` from 1 on, 0: that to which
+    most was written. ``dry_run``: only say what would be done."""
+
+    database: str
+    arc: int
+    dry_run: bool
+
+
+class Merge(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Have an arc of a database and the next one be one; ``arc`` 0: the two to which least was written."""
+
+    database: str
+    arc: int
+    dry_run: bool
+
+
 class Peer(msgspec.Struct, frozen=True, array_like=True):
     """Where a node is to be found."""
 
@@ -143,7 +160,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=4):
     hint: str | None = None
 
 
-Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check | Rebalance | Spread
+Request: TypeAlias = Join | Status | Drain | Remove | Transfer | Replicate | Check | Rebalance | Spread | Split | Merge
 Response: TypeAlias = Joined | Report | Done | Failed | Checked
 
 _ENCODER = msgspec.msgpack.Encoder()

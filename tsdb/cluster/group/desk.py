@@ -9,8 +9,8 @@ from functools import partial
 from typing import Protocol
 
 from tsdb.cluster import operations
-from tsdb.cluster.group import control
-from tsdb.cluster.group.balancing import Balanced, rebalance, unanswered
+from tsdb.cluster.group import control, spreading
+from tsdb.cluster.group.balancing import Balanced, rebalance
 from tsdb.cluster.group.control import Done, Joined, NodeReport, Peer, Report, Request, Response
 from tsdb.cluster.group.leaving import leave
 from tsdb.cluster.group.undelivered import check_delivered
@@ -20,7 +20,6 @@ from tsdb.cluster.metadata.commands import (
     NewMember,
     RemoveMember,
     SetReplication,
-    SpreadDatabase,
 )
 from tsdb.cluster.metadata.records import LocationRecord, Member, Ring
 from tsdb.cluster.raft.entries import Configuration
@@ -98,7 +97,7 @@ class Desk:
                 return await self._check(request)
             case control.Rebalance():
                 return await self._rebalance(request, name)
-            case control.Spread():
+            case control.Spread() | control.Split() | control.Merge():
                 return await self._spread(request, name)
 
     # Joining
@@ -245,24 +244,17 @@ class Desk:
             log.warning("%s has databases moved to where all nodes have about as much", name)
         return Done(await rebalance(self._group, is_dry=request.dry_run))
 
-    async def _spread(self, request: control.Spread, name: str) -> Done:
-        group, title = self._group, f'database "{request.database}"'
+    async def _spread(self, request: control.Spread | control.Split | control.Merge, name: str) -> Done:
+        group = self._group
         await group.readable_here()
         ring = self._ring(request.database)
-        if (ring.arcs_wanted or ring.arcs) == request.arcs:
-            return Done(
-                f"the ring of {title} {'will have' if ring.arcs_wanted else 'has'} {_arcs(request.arcs)} already"
-            )
-        log.warning("%s has the ring of %s cut into %s", name, title, _arcs(request.arcs))
-        answer = await group.propose_here(SpreadDatabase(ring.database, request.arcs))
-        if answer.values != (request.arcs,):
-            return Done(
-                f"the ring of {title} will have {_arcs(request.arcs)} when the parts of each are at the same nodes; "
-                f"until then it has {answer.values[0]}: tsdb.locations shows how far that is (goal)"
-                + unanswered(group.state, ring.database, group.answers)
-            )
-        after = "" if request.arcs == 1 else "; each goes to nodes of its own with the next tsdb cluster rebalance"
-        return Done(f"the ring of {title} has {_arcs(request.arcs)}{after}")
+        match request:
+            case control.Spread():
+                return Done(await spreading.spread(group, ring, request.arcs, name))
+            case control.Split():
+                return Done(await spreading.split(group, ring, request.arc, name, is_dry=request.dry_run))
+            case control.Merge():
+                return Done(await spreading.merge(group, ring, request.arc, name, is_dry=request.dry_run))
 
     async def _check_node(self, node: int) -> None:
         if self._group.state.get(Member, node) is None:
@@ -270,10 +262,6 @@ class Desk:
         refusal = operations.missing(self._group.state, node)
         if refusal is not None:
             raise refusal
-
-
-def _arcs(count: int) -> str:
-    return "one arc" if count == 1 else f"{count} arcs"
 
 
 def _role(configuration: Configuration, node: int) -> str:

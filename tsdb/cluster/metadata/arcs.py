@@ -1,13 +1,13 @@
 """Arcs: the parts of a database's ring that are at nodes of their own, and where they are to be.
 
 A ring is cut finer at once: its arcs are where they were, and each goes its own way from then on. To other arcs it goes
-when the locations of each of these are at the same nodes. Until then it has arcs that lie in one of the old ones and in
-one of the new ones each, and these have goals.
+when the locations of each of these are at the same nodes. Until then it has parts of both, each in one of the old ones
+and in one of the new ones, and these have goals.
 """
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Mapping
 
 from msgspec.structs import replace
@@ -46,48 +46,69 @@ def ring_of_goal(draft: Draft, number: int) -> tuple[Ring, int]:
 def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
     """Gives the number of arcs that there are now."""
     ring = ring_of(draft, action.database)
-    intervals = ring.maps[-1].intervals
-    if not 1 <= action.arcs <= ARCS_MAX:
-        raise InvalidParameterValue(f"a ring has 1 to {ARCS_MAX} arcs, not {action.arcs}")
-    if len({ring.arc_of(each, action.arcs) for each in intervals}) < action.arcs:
-        raise InvalidParameterValue(
-            f"database {ring.database} has {len(intervals)} locations, which cannot be {action.arcs} arcs"
-        )
+    wanted = _wanted(ring, action)
     records = {
-        each.location: record for each in intervals if (record := draft.get(LocationRecord, each.location)) is not None
+        each.location: record
+        for each in ring.maps[-1].intervals
+        if (record := draft.get(LocationRecord, each.location)) is not None
     }
     forget_goals(draft, ring.database)
-    wanted = ring.wanted if ring.is_shared else ring.wanted or ring.replication_factor
-    if action.arcs % ring.arcs == 0 or _are_together(ring, action.arcs, records):
-        draft.put(replace(ring, arcs=action.arcs, arcs_wanted=0, wanted=wanted))
-        return (action.arcs,)
-    # Equal arcs of two numbers end together where those of a common multiple do; and each location is in one of both.
-    finer = min(math.lcm(ring.arcs, action.arcs), len(intervals))
-    ring = replace(ring, arcs=finer, arcs_wanted=action.arcs, wanted=wanted)
+    if not ring.is_shared:
+        ring = replace(ring, wanted=ring.wanted or ring.replication_factor)
+    finer = tuple(sorted({*ring.begins, *wanted}))
+    if finer == wanted or _are_together(ring, wanted, records):
+        arcs, cuts = _as_kept(ring, wanted)
+        draft.put(replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=0, cuts_wanted=()))
+        return (arcs,)
+    # Each part lies in one of the arcs that there were, and in one of those that there are to be.
+    (arcs, cuts), (arcs_wanted, cuts_wanted) = _as_kept(ring, finer), _as_kept(ring, wanted)
+    ring = replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=arcs_wanted, cuts_wanted=cuts_wanted)
     draft.put(ring)
-    _gather(draft, ring, action.arcs, records)
-    return (finer,)
+    _gather(draft, ring, wanted, records)
+    return (arcs,)
 
 
-def _are_together(ring: Ring, arcs: int, records: Mapping[int, LocationRecord]) -> bool:
-    """Whether the locations of each of so many arcs are at the same nodes and led by one of them. With too few nodes
+def _wanted(ring: Ring, action: SpreadDatabase) -> tuple[int, ...]:
+    """Where the arcs are to begin, but the first. Raises InvalidParameterValue."""
+    if not 1 <= action.arcs <= ARCS_MAX:
+        raise InvalidParameterValue(f"a ring has 1 to {ARCS_MAX} arcs, not {action.arcs}")
+    intervals = ring.maps[-1].intervals
+    wanted = action.cuts or ring.even(action.arcs)
+    places = {each.low for each in intervals[1:]}
+    if len(wanted) != action.arcs - 1 or sorted(places.intersection(wanted)) != [*wanted]:
+        raise InvalidParameterValue(
+            f"database {ring.database} has {len(intervals)} locations, which cannot be {action.arcs} arcs"
+            + f" that begin at {action.cuts}: each begins with a location" * bool(action.cuts)
+        )
+    return wanted
+
+
+def _as_kept(ring: Ring, begins: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """(arcs, cuts) of a ring with such arcs: equal ones have no cuts."""
+    arcs = len(begins) + 1
+    return arcs, () if begins == ring.even(arcs) else begins
+
+
+def _are_together(ring: Ring, wanted: tuple[int, ...], records: Mapping[int, LocationRecord]) -> bool:
+    """Whether the locations of each arc that is to be are at the same nodes and led by one of them. With too few nodes
     there are no goals, and so nobody who brings the leads together."""
     places: dict[int, set[tuple[tuple[int, ...], tuple[int, ...], int]]] = {}
     for interval in ring.maps[-1].intervals:
         if (record := records.get(interval.location)) is not None:
             leader = record.leader if len(record.voters) == ring.replication_factor else 0
-            places.setdefault(ring.arc_of(interval, arcs), set()).add((record.voters, record.learners, leader))
+            arc = bisect_right(wanted, interval.low)
+            places.setdefault(arc, set()).add((record.voters, record.learners, leader))
     return all(len(each) == 1 for each in places.values())
 
 
-def _gather(draft: Draft, ring: Ring, arcs: int, records: Mapping[int, LocationRecord]) -> None:
-    """All arcs that become one are to be where the first of them is."""
+def _gather(draft: Draft, ring: Ring, wanted: tuple[int, ...], records: Mapping[int, LocationRecord]) -> None:
+    """All parts of an arc that is to be go where the first of them is."""
     to: dict[int, LocationRecord] = {}
     for interval in ring.maps[-1].intervals:
         record = records.get(interval.location)
         if record is None or len(record.voters) != ring.replication_factor:
             continue
-        at = to.setdefault(ring.arc_of(interval, arcs), record)
+        at = to.setdefault(bisect_right(wanted, interval.low), record)
         nodes = (at.leader, *(node for node in at.voters if node != at.leader))
         draft.put(Goal(goal_number(ring.database, ring.arc_of(interval)), nodes))
 

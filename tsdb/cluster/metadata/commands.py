@@ -227,11 +227,12 @@ class Advance(msgspec.Struct, frozen=True, array_like=True, tag=22):
 
 
 class SpreadDatabase(msgspec.Struct, frozen=True, array_like=True, tag=23):
-    """Into how many arcs the ring of a database is cut; see ``records.Ring``. What becomes one has to be at the same
-    nodes: until it is it is said where it is to be."""
+    """Into how many arcs the ring of a database is cut, and where (``cuts``; (): into equal ones); see
+    ``records.Ring``. What becomes one has to be at the same nodes: until it is it is said where it is to be."""
 
     database: int
     arcs: int
+    cuts: tuple[int, ...] = ()
 
 
 Action: TypeAlias = (

@@ -6,7 +6,9 @@ its name and a number; ``changed`` is what a compare-and-set names. Diagram: doc
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from enum import IntEnum
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -71,8 +73,9 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     Of one node alone the logs are that node's own, and cannot go to others, until the database is *shared*: ``wanted``
     is the factor that it is to have then, 0 if nobody has asked for it. Once ``shared`` it stays so.
 
-    ``arcs``: equal parts of the ring, of whole locations; those of each are at the same nodes and led by one.
-    ``arcs_wanted``: there will be so many when those that become one are at the same nodes; 0: it stays as it is.
+    ``arcs``: parts of the ring, of whole locations; those of each are at the same nodes and led by one. They are equal,
+    or begin at the places in ``cuts``, each but the first. ``arcs_wanted``, ``cuts_wanted``: they will be these when
+    what becomes one is at the same nodes; 0: they stay as they are.
     """
 
     database: int
@@ -84,6 +87,8 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
     shared: bool = False
     arcs: int = 1
     arcs_wanted: int = 0
+    cuts: tuple[int, ...] = ()
+    cuts_wanted: tuple[int, ...] = ()
 
     @property
     def is_shared(self) -> bool:
@@ -95,9 +100,22 @@ class Ring(msgspec.Struct, frozen=True, array_like=True):
         """Whether its logs are one node's alone, and soon will not be any more."""
         return self.wanted > 0 and not self.is_shared
 
-    def arc_of(self, interval: Interval, arcs: int = 0) -> int:
-        """Which arc has an interval, of those that there are or of ``arcs``."""
-        return interval.low * (arcs or self.arcs) >> PLACE_BITS
+    def arc_of(self, interval: Interval) -> int:
+        """Which arc has an interval."""
+        if self.cuts:
+            return bisect_right(self.cuts, interval.low)
+        return interval.low * self.arcs >> PLACE_BITS
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The first places of the first locations of all arcs but the first."""
+        pairs = pairwise(self.maps[-1].intervals)
+        return tuple(b.low for a, b in pairs if self.arc_of(a) != self.arc_of(b))
+
+    def even(self, arcs: int) -> tuple[int, ...]:
+        """The same of so many that are as equal as whole locations allow; fewer places if there are not so many."""
+        pairs = pairwise(self.maps[-1].intervals)
+        return tuple(b.low for a, b in pairs if a.low * arcs >> PLACE_BITS != b.low * arcs >> PLACE_BITS)
 
 
 def goal_number(database: int, arc: int) -> int:

@@ -96,16 +96,19 @@ def too_busy(plan: Plan, state: State) -> Mapping[int, int]:
     many arcs each would have to be cut for that. What is at all nodes is no more than the share of each."""
     nodes = sum(not each.draining and not each.silence_s for each in plan.before.nodes)
     share = sum(each.load * each.factor for each in plan.before.locations) / max(nodes, 1)
+    loads: Counter[int] = Counter()
+    for at in plan.before.locations:
+        loads[Goal(at.location, ()).database] += round(at.load)
     found: dict[int, int] = {}
     for at in plan.before.locations:
         number = Goal(at.location, ()).database
         ring = state.get(Ring, number)
         if ring is None or at.load <= TOO_BUSY * share:
             continue
-        # Of arcs that are cut nothing has to come together first.
-        arcs = ring.arcs
-        while arcs + ring.arcs <= ARCS_MAX and at.load * ring.arcs > share * arcs:
-            arcs += ring.arcs
+        # Of equal arcs that are cut nothing has to come together first.
+        arcs, step = ring.arcs, 1 if ring.cuts else ring.arcs
+        while arcs + step <= ARCS_MAX and loads[number] > share * arcs:
+            arcs += step
         if arcs > ring.arcs:
             found[number] = max(arcs, found.get(number, 0))
     return found

@@ -246,7 +246,9 @@ class ReplicaDriver:
     def apply(self, ops: Sequence[tuple[int, Op]]) -> None:
         self._engine.apply(
             [
-                Logged(f"op {op.sequence} of location {location}", op.kind, point_sequence(op), op.rows, op.body)
+                Logged(
+                    f"op {op.sequence} of location {location}", op.kind, point_sequence(op), op.rows, op.body, location
+                )
                 for location, op in ops
                 if op.kind in WRITES
             ]

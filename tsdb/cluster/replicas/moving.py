@@ -158,12 +158,12 @@ def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collecti
 
 
 def _to_be_gathered(state: State) -> Iterator[Action]:
-    """Databases that are to have fewer arcs: it is done, or has to be begun again."""
+    """Databases that are to have other arcs: it is done, or has to be begun again."""
     for ring in state.all(Ring):
         if ring.arcs_wanted and all(
             state.get(Goal, goal_number(ring.database, arc)) is None for arc in range(ring.arcs)
         ):
-            yield SpreadDatabase(ring.database, ring.arcs_wanted)
+            yield SpreadDatabase(ring.database, ring.arcs_wanted, ring.cuts_wanted)
 
 
 def _step(

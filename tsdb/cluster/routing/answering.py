@@ -42,6 +42,7 @@ from tsdb.cluster.routing.messages import (
     LookAtSequence,
     LookAtSizes,
     LookAtWaiting,
+    LookAtWritten,
     Looks,
     Newness,
     NotLeader,
@@ -107,6 +108,8 @@ class Here(WrittenTo, Protocol):
     def sizes(self) -> Mapping[int, int]: ...
 
     def loads(self) -> Mapping[int, int]: ...
+
+    def written(self) -> Mapping[int, int]: ...
 
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
 
@@ -192,6 +195,8 @@ class Answering:
                 loads = self._here.loads()
                 of_each = ((number, size, loads.get(number, 0)) for number, size in sizes.items())
                 return Values((LOADS, *chain.from_iterable(of_each))), b""
+            case LookAtWritten():
+                return Values(tuple(chain.from_iterable(self._here.written().items()))), b""
             case LookAtWaiting():
                 return Values(tuple(await self._run(self._copies.waiting))), b""
             case LookAtHints():

@@ -317,6 +317,11 @@ class HoldView(msgspec.Struct, frozen=True, array_like=True, tag=18):
     led: tuple[Led, ...]
 
 
+class LookAtWritten(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """How many rows were written of late, by location, each counting half after some hours. Answered by ``Values``:
+    location, rows, location, …"""
+
+
 Question: TypeAlias = (
     WriteParts
     | CommitEffects
@@ -336,6 +341,7 @@ Question: TypeAlias = (
     | LookAtWaiting
     | LookAtHints
     | HoldView
+    | LookAtWritten
 )
 
 # Replies

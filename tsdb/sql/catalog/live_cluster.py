@@ -47,7 +47,7 @@ def _place(place: int) -> str:
     "voters": lambda r, m: list(r.voters), "learners": lambda r, m: list(r.learners),
     "active_epoch": lambda r, m: r.active_epoch, "active_voters": lambda r, m: list(r.active_voters),
     "intent": lambda r, m: r.intent, "goal": lambda r, m: list(r.goal) or None,
-    "arc": lambda r, m: r.arc,
+    "arc": lambda r, m: r.arc + 1,
 }, kept=False)  # fmt: skip
 def locations(glance: Glance) -> Sequence[ClusterLocation]:
     session = glance.context.session
