@@ -9,6 +9,7 @@
 - `placement`: what a cluster's placement costs as nodes and locations grow: time, steps, bytes moved and of metadata.
 - `tagsets`: a series of a million tag sets: ingest, bytes of memory a tag set, look-ups by tag.
 - `raft`: three nodes: election, a change of the schema, its bytes, catching up by log and snapshot.
+- `transport`: what nodes ask each other, over their frames and over Arrow Flight: small calls, rows, both at once.
 - `cluster`: three nodes with a replicated database beside one node: ingest, queries, bytes, and what idle nodes cost.
 
 Each prints its table, writes its numbers to `out/TASK.json`, and with `--markdown` replaces its section of RESULTS.md.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.tasks import cluster, fetch, ingest, mixed, placement, raft, scale, tagsets, values
+from benchmarks.tasks import cluster, fetch, ingest, mixed, placement, raft, scale, tagsets, transport, values
 
 TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "fetch": fetch.main,
@@ -29,5 +30,6 @@ TASKS: dict[str, Callable[[Sequence[str]], int]] = {
     "placement": placement.main,
     "tagsets": tagsets.main,
     "raft": raft.main,
+    "transport": transport.main,
     "cluster": cluster.main,
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.report import put_main, put_section
+from benchmarks.tasks import transport
 from benchmarks.tasks.ingest import Regrouped, new_tagsets
 from benchmarks.tasks.stream import shifted
 from benchmarks.tasks.values import KINDS, _render
@@ -55,3 +59,12 @@ def test_lines_are_put_into_batches_of_another_size() -> None:
 def test_every_new_tag_set_is_new() -> None:
     keys = [line.split(b" ")[0] for batch in new_tagsets(20_001) for line in bytes(batch).splitlines()]
     assert len(keys) == len(set(keys)) == 20_001
+
+
+def test_frames_and_flight_bring_all_rows_of_a_fragment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.tasks.task.OUT", tmp_path)
+    assert transport.main(["--rows", "40000", "--calls", "30", "--runs", "1"]) == 0
+    (grid,) = json.loads((tmp_path / "transport.json").read_text())["tables"]
+    ways = [row[0] for row in grid["rows"]]
+    assert ways == ["frames (as they are)", "Flight, packed alike", "Flight, not packed"]
+    assert all(len(row) == len(grid["header"]) for row in grid["rows"])
