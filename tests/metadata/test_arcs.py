@@ -14,13 +14,17 @@ from tsdb.cluster.metadata.commands import (
     Activate,
     Assign,
     Assignment,
+    ChangeRing,
     ChangeSchema,
+    Expected,
     SetGoals,
     SetReplication,
     SpreadDatabase,
 )
-from tsdb.cluster.metadata.records import Goal, LocationRecord, Ring, goal_number
-from tsdb.cluster.replicas.moving import arcs, next_steps
+from tsdb.cluster.metadata.machine import read_snapshot, snapshot_of, state_of
+from tsdb.cluster.metadata.records import Goal, Interval, LocationRecord, Ring, goal_number
+from tsdb.cluster.replicas.dividing import merge
+from tsdb.cluster.replicas.moving import arcs, expected_of, next_steps
 from tsdb.model.schema import CreateDatabase
 
 
@@ -93,8 +97,9 @@ def test_each_arc_has_a_goal_of_its_own_and_none_when_the_arcs_change() -> None:
     assert goals(cluster) == wanted
     assert {each.goal for each in arcs(cluster.machine.state) if each.database == 2} == {*wanted.values()}
     assert cluster.do(SetGoals(((goal_number(2, 4), (1, 2)),))) == "SerializationFailure"
+    # Each of them was half of another one, which goes there.
     assert cluster.do(SpreadDatabase(2, 8)) == (8,)
-    assert goals(cluster) == {}
+    assert goals(cluster) == {goal_number(2, arc): wanted[goal_number(2, arc // 2)] for arc in range(8)}
 
 
 def test_arcs_at_other_nodes_become_one_when_they_are_at_the_same() -> None:
@@ -261,3 +266,80 @@ def test_a_goal_of_uneven_arcs_is_set_again_for_the_same_ones() -> None:
     assert step == SpreadDatabase(2, 2, (place[5],))
     settle(cluster)
     assert (cluster.ring(2).cuts, cluster.ring(2).arcs_wanted) == ((place[5],), 0)
+
+
+def test_a_digest_is_that_of_an_older_version_until_there_are_cuts() -> None:
+    """Over etcd a node stops that has another one than who sent the next command."""
+    cluster = replicated()
+    for action in (SpreadDatabase(2, 4), SetReplication(2, 3), SpreadDatabase(2, 8)):
+        assert isinstance(cluster.do(action), tuple)
+    # As the last version without cuts computes it.
+    assert cluster.machine.state.group.digest.hex() == "9ccdc1cd7c4c0bf44d9254b54bd6660f"
+    other = replicated()
+    other.do(SpreadDatabase(2, 8, tuple(lows(other)[1:8])))
+    assert other.ring(2).cuts
+    again = state_of(read_snapshot(snapshot_of(other.machine.state)))
+    assert again.get(Ring, 2) == other.ring(2)
+
+
+def test_arcs_that_are_cut_while_they_are_on_their_way_go_on() -> None:
+    cluster = apart((1, 2), (1, 2), (1, 2))
+    place = lows(cluster)
+    cluster.do(SetGoals(((goal_number(2, 2), (3, 4)),)))
+    # The first of them is split.
+    assert cluster.do(SpreadDatabase(2, 4, (place[5], *cluster.ring(2).begins))) == (4,)
+    assert goals(cluster) == {goal_number(2, 3): (3, 4)}
+    # The first and the second of these are at the same nodes; the third and the fourth come together where that goes.
+    assert cluster.do(SpreadDatabase(2, 3, (place[11], place[22]))) == (3,)
+    assert goals(cluster) == {goal_number(2, 2): (3, 4)}
+    assert cluster.do(SpreadDatabase(2, 2, (place[22],))) == (2,)
+    assert goals(cluster) == {goal_number(2, 1): (3, 4)}
+    assert cluster.do(SpreadDatabase(2, 1)) == (1,), "they are at the same nodes still"
+    cluster = apart((1, 2), (1, 2), (1, 3))
+    cluster.do(SetGoals(((goal_number(2, 1), (3, 4)),)))
+    assert cluster.do(SpreadDatabase(2, 2, (place[11],))) == (3,)
+    assert goals(cluster) == {goal_number(2, 0): (1, 2), goal_number(2, 1): (3, 4), goal_number(2, 2): (3, 4)}
+    # Those of arcs that come together are forgotten when they are not to any more.
+    assert cluster.do(SpreadDatabase(2, 3)) == (3,)
+    assert goals(cluster) == {}
+
+
+def test_steps_that_were_decided_on_other_arcs_are_not_taken() -> None:
+    cluster = apart((1, 2), (4, 3))
+    cluster.do(SpreadDatabase(2, 1))
+    cluster.do(SetGoals(tuple((number, ()) for number in goals(cluster))))
+    state = cluster.machine.state
+    (late,) = [each for each in next_steps(state, lambda node: False) if isinstance(each, SpreadDatabase)]
+    expected = expected_of(state, late)
+    assert expected == (Expected("ring", 2, cluster.ring(2).changed),)
+    # Nothing but the goals is new, as often as it is done.
+    for _ in range(3):
+        assert cluster.do(late) == (2,)
+    assert expected_of(cluster.machine.state, late) == expected
+    assert cluster.do(SpreadDatabase(2, 2)) == (2,)
+    assert cluster.do(late, expected) == "SerializationFailure"
+    assert (cluster.ring(2).arcs, cluster.ring(2).arcs_wanted) == (2, 0)
+    cluster.do(SetGoals(((goal_number(2, 0), (3, 4)),)))
+    reached = SetGoals(((goal_number(2, 0), ()),))
+    expected = expected_of(cluster.machine.state, reached)
+    cluster.do(SetGoals(((goal_number(2, 0), (2, 4)),)))
+    assert cluster.do(reached, expected) == "SerializationFailure"
+    assert goals(cluster) == {goal_number(2, 0): (2, 4)}
+    assert cluster.do(reached, expected_of(cluster.machine.state, reached)) == ()
+
+
+def test_arcs_begin_with_locations_of_the_newest_map() -> None:
+    cluster = apart((1, 2), (3, 4), (1, 2))
+    cluster.do(SpreadDatabase(2, 3, tuple(lows(cluster)[at] for at in (3, 5))))
+    settle(cluster)
+    assert cluster.ring(2).arcs == 3
+    cluster.do(SetGoals(((goal_number(2, 2), (2, 3)),)))
+    last = cluster.ring(2).maps[-1].intervals
+    joined = (*last[:2], Interval(0, last[2].low, last[8].last), *last[9:])
+    assert isinstance(cluster.do(ChangeRing(2, 2, 10, joined)), tuple)
+    ring = cluster.ring(2)
+    # The first has three locations more, the second none any more.
+    assert (ring.arcs, ring.begins, ring.arcs_wanted) == (2, (last[9].low,), 0)
+    assert [ring.arc_of(each) for each in ring.maps[-1].intervals] == [0] * 3 + [1] * 23
+    assert goals(cluster) == {}
+    assert merge(ring, {}).begins == ()

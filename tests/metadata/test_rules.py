@@ -18,6 +18,7 @@ from tsdb.cluster.metadata.commands import (
     ChangeRing,
     ChangeSchema,
     Command,
+    Expected,
     Found,
     NewMember,
     Recover,
@@ -60,9 +61,9 @@ class Cluster:
             self.do(AddMember(NewMember(uuid(number))))
         self.do(ChangeSchema.of([CreateDatabase("d")]))
 
-    def do(self, action: Action) -> Any:
+    def do(self, action: Action, expected: tuple[Expected, ...] = ()) -> Any:
         self.index += 1
-        outcome = self.machine.apply(self.index, encode(Command(action)))
+        outcome = self.machine.apply(self.index, encode(Command(action, expected=expected)))
         assert outcome is not None
         return outcome.answer.error or outcome.answer.values
 

@@ -142,7 +142,7 @@ class Moving(World):
         kinds = {
             "deliver": 14, "tick": 6, "write": 6, "crash": 0.6, "assign": 0.2, "flush": 2, "tell": 4, "ask": 3,
             "move": 2, "copy": 3, "finish": 3, "leave": 2, "drain": 0.3, "lose": 0.2, "factor": 0.05,
-            "goal": 0.2, "hand": 2, "cut": 0.1 * self.spread,
+            "goal": 0.2, "hand": 2, "cut": 0.4 * self.spread,
         }  # fmt: skip
         getattr(self, f"_{self.chance.choices([*kinds], [*kinds.values()])[0]}")()
 

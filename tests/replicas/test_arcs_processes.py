@@ -26,6 +26,12 @@ class Spread(Shared):
         text = "SELECT leader, voters, goal FROM tsdb.locations WHERE datname = 'shared'"
         return list(self.nodes.sql(min(self.nodes.running), text))
 
+    def arcs(self) -> int:
+        ((count,),) = self.nodes.sql(
+            min(self.nodes.running), "SELECT max(arc) FROM tsdb.locations WHERE datname = 'shared'"
+        )
+        return int(count)
+
     def rebalanced(self) -> None:
         self.nodes.done("cluster", "rebalance", at=min(self.nodes.running))
         until(lambda: all(goal is None for _, _, goal in self.locations()), FEW_MINUTES_S)
@@ -116,6 +122,7 @@ def test_what_was_acknowledged_is_there_once_wherever_arcs_are(shared: Spread, m
         shared.kill_one(4)
         assert "become one" in nodes.done("cluster", "merge", "shared", at=2)
         shared.kill_one(1)
+        until(lambda: shared.arcs() == 8, FEW_MINUTES_S)
         assert "will have 3 arcs when" in nodes.done("cluster", "spread", "shared", "3", at=1)
         shared.kill_one(2)
         until(lambda: "has 3 arcs already" in nodes.done("cluster", "spread", "shared", "3", at=2), FEW_MINUTES_S)

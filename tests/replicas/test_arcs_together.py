@@ -271,7 +271,7 @@ def test_the_arc_that_most_is_written_to_is_split_at_its_median_and_two_become_o
         expected = [*expected, *values]
     most: dict[int, int] = {}
     for each in together.nodes.values():
-        for at, count in each.written().items():
+        for at, count in each.written(database.number).items():
             most[at] = max(most.get(at, 0), count)
     assert sum(most.values()) >= len(expected), "some of them twice"
     assert max(written(4), key=written(4).__getitem__) == 2
@@ -282,6 +282,7 @@ def test_the_arc_that_most_is_written_to_is_split_at_its_median_and_two_become_o
     said = ask(Split("shared", 0, False), 2)
     assert "the ring of database" in said
     assert "has 5 arcs; each goes" in said
+    until(lambda: cluster.ring().arcs == 5)
     begins = cluster.ring().begins
     place = [each.low for each in cluster.ring().maps[-1].intervals]
     (middle,) = {*begins} - {place[8], place[16], place[24]}

@@ -192,6 +192,11 @@ def test_arcs_that_are_not_equal_are_cut_into_as_many_as_it_takes() -> None:
     assert cluster.do(SpreadDatabase(2, 3, (places[4], places[8]))) == (3,)
     # A share is a quarter, and the last of the arcs has three of them.
     assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {2: 4}
+    # There are enough, and one is too large.
+    assert cluster.do(SpreadDatabase(2, 8, tuple(places[1:8]))) == (8,)
+    assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {2: 4}
+    assert cluster.do(SpreadDatabase(2, 4)) == (4,)
+    assert too_busy(planned(cluster, loads={2: 1_000_000}), cluster.machine.state) == {}
 
 
 def test_while_arcs_come_together_nothing_else_is_planned() -> None:

@@ -70,8 +70,7 @@ def test_that_to_which_most_was_written_is_split_and_the_two_with_least_become_o
     found = merge(at, rows(*of_each))
     assert sum(sums[found.arc : found.arc + 2]) == min(a + b for a, b in pairwise(sums))
     assert {*at.begins} - {*found.begins} == {edges[found.arc + 1] * WIDTH}
-    # What was one is so again.
-    assert split(ring(*(begins - {edges[found.arc + 1]})), rows(*of_each), found.arc).arc == found.arc
+    assert found.locations == (edges[found.arc + 1] - edges[found.arc], edges[found.arc + 2] - edges[found.arc + 1])
 
 
 def test_where_nothing_was_written_it_is_the_middle() -> None:

@@ -85,13 +85,15 @@ def test_rows_are_counted_by_location_until_the_database_is_dropped(tmp_path: Pa
     with Setting(tmp_path / "data") as setting:
         setting.node.engine._shard.written = Load(Clock(), WRITTEN_HALF_LIFE_S)
         setting.write(list(range(20_000)))
-        written = setting.node.written()
+        number = setting.database.number
+        written = setting.node.written(number)
         assert sum(written.values()) == 20_000
         assert {*written} <= {each.number for each in setting.database.locations}
         assert len(written) > 16, "66 buckets"
         shutil.copytree(tmp_path / "data", tmp_path / "crashed")
         setting.node.change(DropDatabase("tsdb"))
-        assert setting.node.written() == {}
+        assert setting.node.written(number) == {}
+        assert setting.node.engine._shard.written._counted == {}
         assert setting.node.engine._shard.load._counted == {}
     with Setting(tmp_path / "crashed") as setting:
-        assert setting.node.written() == {}
+        assert setting.node.written(number) == {}

@@ -459,8 +459,8 @@ class Node:
     def loads(self) -> Mapping[int, int]:
         return self._engine.loads()
 
-    def written(self) -> Mapping[int, int]:
-        return self._engine.written()
+    def written(self, database: int) -> Mapping[int, int]:
+        return self._engine.written(database)
 
     def flush(self) -> None:
         self._engine.flush()

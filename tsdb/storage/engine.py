@@ -281,9 +281,11 @@ class Engine:
         """Microseconds of work a second that databases have made here of late (``load``)."""
         return self._shard.load.means()
 
-    def written(self) -> dict[int, int]:
-        """Rows that were written of late, by location: each counts half after some hours (``load``)."""
-        return self._shard.written.counts()
+    def written(self, database: int) -> dict[int, int]:
+        """Rows that were written to it of late, by location: each counts half after some hours (``load``)."""
+        found = self._shard.version.catalog.databases_by_number.get(database)
+        counts = self._shard.written.counts()
+        return {each.number: counts[each.number] for each in found.locations if each.number in counts} if found else {}
 
     def blocks(self, series: Series) -> Sequence[Block]:
         """A series' blocks, by time."""

@@ -39,15 +39,23 @@ class Balanced(Protocol):
 
 async def rebalance(group: Balanced, *, is_dry: bool) -> str:
     """The plan as text, which is begun unless it is a dry run. Raises TsdbError."""
-    for ring in group.state.all(Ring):
-        check_gathered(group.state, ring, group.answers)
+    for each in group.state.all(Ring):
+        check_gathered(group.state, each, group.answers)
     sizes, loads = await _looked(group)
     limits = Limits(bytes_per_second=group.copy_rate) if group.copy_rate else Limits()
-    plan = plan_of(group.state, sizes, loads, group.answers, limits)
-    text = text_of(plan, group.state)
+    state = group.state
+    plan = plan_of(state, sizes, loads, group.answers, limits)
+    text = text_of(plan, state)
     if (goals := goals_of(plan)) and not is_dry:
-        await group.propose_here(SetGoals(goals))
-        count = len({Goal(number, ()).database for number, _ in goals})
+        databases = sorted({Goal(number, ()).database for number, _ in goals})
+        rings = [ring for number in databases if (ring := state.get(Ring, number)) is not None]
+        for ring in rings:
+            # It may have got other arcs while the nodes were asked.
+            check_gathered(state, ring, group.answers)
+        await group.propose_here(
+            SetGoals(goals), tuple(Expected("ring", ring.database, ring.changed) for ring in rings)
+        )
+        count = len(databases)
         are = "database is on its" if count == 1 else "databases are on their"
         text += f"\n{count} {are} way: tsdb.locations shows how far (goal)"
     return text

@@ -38,6 +38,7 @@ from tsdb.cluster.raft_driver import RaftDriver
 from tsdb.cluster.replicas.copying import Copying
 from tsdb.cluster.replicas.direct import DirectRounds
 from tsdb.cluster.replicas.driver import ReplicaDriver
+from tsdb.cluster.replicas.moving import expected_of
 from tsdb.cluster.replicas.shared import Shared
 from tsdb.cluster.routing.exchange import Exchange
 from tsdb.cluster.transport.greeting import Identity
@@ -188,9 +189,10 @@ class Group:
             if not self.supervisor.leads:
                 continue
             waits = await waiting(self)
-            for action in self.supervisor.moves(self.state, self._loop.time(), waits):
+            state = self.state
+            for action in self.supervisor.moves(state, self._loop.time(), waits):
                 try:
-                    await self.propose_here(action)
+                    await self.propose_here(action, expected_of(state, action))
                 except TsdbError as error:
                     log.info("replicas were not moved: %s", error.message)
                     break

@@ -84,17 +84,18 @@ async def _written(group: Balanced, ring: Ring) -> dict[int, int]:
     """Rows written of late, by location: as who knows most of it says, for a node may have begun to count later."""
     node = group.engine.node
     others = [each.node for each in group.state.all(Member) if not each.gone and each.node != node]
-    found = [group.engine.written(), *await asyncio.gather(*(_asked(group, other) for other in others))]
+    asked = await asyncio.gather(*(_asked(group, other, ring.database) for other in others))
+    found = [group.engine.written(ring.database), *asked]
     locations = [each.location for each in ring.maps[-1].intervals]
     return {location: max(each.get(location, 0) for each in found) for location in locations}
 
 
-async def _asked(group: Balanced, node: int) -> dict[int, int]:
+async def _asked(group: Balanced, node: int, database: int) -> dict[int, int]:
     """Nothing from one that does not answer."""
     if not group.answers(node):
         return {}
     try:
-        reply = await group.exchange.ask(node, LookAtWritten(), seconds=ANSWER_S)
+        reply = await group.exchange.ask(node, LookAtWritten(database), seconds=ANSWER_S)
     except (TsdbError, NoAnswer):
         return {}
     numbers = reply.numbers if isinstance(reply, Values) else ()

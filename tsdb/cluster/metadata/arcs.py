@@ -36,8 +36,8 @@ def ring_of_goal(draft: Draft, number: int) -> tuple[Ring, int]:
     ring = ring_of(draft, goal.database)
     if goal.arc >= ring.arcs:
         raise SerializationFailure(
-            f"the ring of database {ring.database} has {ring.arcs} arcs, and where arc {goal.arc} is to be was decided "
-            "on another state",
+            f"the ring of database {ring.database} has {ring.arcs} arcs, and where arc {goal.arc + 1} is to be was "
+            "decided on another state",
             hint="Look again, and decide again.",
         )
     return ring, goal.arc
@@ -52,20 +52,51 @@ def spread(draft: Draft, action: SpreadDatabase) -> tuple[int, ...]:
         for each in ring.maps[-1].intervals
         if (record := draft.get(LocationRecord, each.location)) is not None
     }
-    forget_goals(draft, ring.database)
+    before = ring
     if not ring.is_shared:
         ring = replace(ring, wanted=ring.wanted or ring.replication_factor)
     finer = tuple(sorted({*ring.begins, *wanted}))
+    # Of arcs that were on their way to become others goals are those of the others.
+    goals = {} if ring.arcs_wanted else _goals(draft, ring)
+    forget_goals(draft, ring.database)
     if finer == wanted or _are_together(ring, wanted, records):
         arcs, cuts = _as_kept(ring, wanted)
-        draft.put(replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=0, cuts_wanted=()))
+        ring = replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=0, cuts_wanted=())
+        _put(draft, ring, before)
+        _go_on(draft, ring, goals)
         return (arcs,)
     # Each part lies in one of the arcs that there were, and in one of those that there are to be.
     (arcs, cuts), (arcs_wanted, cuts_wanted) = _as_kept(ring, finer), _as_kept(ring, wanted)
     ring = replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=arcs_wanted, cuts_wanted=cuts_wanted)
-    draft.put(ring)
-    _gather(draft, ring, wanted, records)
+    _put(draft, ring, before)
+    _gather(draft, ring, wanted, records, goals)
     return (arcs,)
+
+
+def _put(draft: Draft, ring: Ring, before: Ring) -> None:
+    """One that stays as it was is not changed: others have taken decisions on it."""
+    if ring != before:
+        draft.put(ring)
+
+
+def _goals(draft: Draft, ring: Ring) -> dict[int, tuple[int, ...]]:
+    """By location, where its arc is to be."""
+    found: dict[int, tuple[int, ...]] = {}
+    for interval in ring.maps[-1].intervals:
+        goal = draft.get(Goal, goal_number(ring.database, ring.arc_of(interval)))
+        if goal is not None:
+            found[interval.location] = goal.nodes
+    return found
+
+
+def _go_on(draft: Draft, ring: Ring, goals: Mapping[int, tuple[int, ...]]) -> None:
+    """An arc whose locations all were on their way to the same nodes still is."""
+    wanted: dict[int, set[tuple[int, ...]]] = {}
+    for interval in ring.maps[-1].intervals:
+        wanted.setdefault(ring.arc_of(interval), set()).add(goals.get(interval.location, ()))
+    for arc, places in wanted.items():
+        if len(places) == 1 and (nodes := places.pop()):
+            draft.put(Goal(goal_number(ring.database, arc), nodes))
 
 
 def _wanted(ring: Ring, action: SpreadDatabase) -> tuple[int, ...]:
@@ -101,16 +132,31 @@ def _are_together(ring: Ring, wanted: tuple[int, ...], records: Mapping[int, Loc
     return all(len(each) == 1 for each in places.values())
 
 
-def _gather(draft: Draft, ring: Ring, wanted: tuple[int, ...], records: Mapping[int, LocationRecord]) -> None:
-    """All parts of an arc that is to be go where the first of them is."""
-    to: dict[int, LocationRecord] = {}
+def _gather(
+    draft: Draft,
+    ring: Ring,
+    wanted: tuple[int, ...],
+    records: Mapping[int, LocationRecord],
+    goals: Mapping[int, tuple[int, ...]],
+) -> None:
+    """All parts of an arc that is to be go where the first of them is, or was on its way to."""
+    to: dict[int, tuple[int, ...]] = {}
     for interval in ring.maps[-1].intervals:
-        record = records.get(interval.location)
-        if record is None or len(record.voters) != ring.replication_factor:
+        at = records.get(interval.location)
+        if at is None or len(at.voters) != ring.replication_factor:
             continue
-        at = to.setdefault(bisect_right(wanted, interval.low), record)
-        nodes = (at.leader, *(node for node in at.voters if node != at.leader))
+        here = (at.leader, *(node for node in at.voters if node != at.leader))
+        nodes = to.setdefault(bisect_right(wanted, interval.low), goals.get(interval.location, here))
         draft.put(Goal(goal_number(ring.database, ring.arc_of(interval)), nodes))
+
+
+def fitted(draft: Draft, ring: Ring) -> Ring:
+    """A ring with another map: its arcs begin where locations do, and those are forgotten that do not any more."""
+    arcs, cuts = _as_kept(ring, ring.begins)
+    if (arcs, cuts, 0) == (ring.arcs, ring.cuts, ring.arcs_wanted):
+        return ring
+    forget_goals(draft, ring.database)
+    return replace(ring, arcs=arcs, cuts=cuts, arcs_wanted=0, cuts_wanted=())
 
 
 def forget_goals(draft: Draft, database: int) -> None:

@@ -16,10 +16,11 @@ import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import replace as replaced
+from functools import cache
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from tsdb import errors
 from tsdb.cluster.metadata import arcs, clients, continuous, counted, locations, members, rings
@@ -51,7 +52,7 @@ from tsdb.cluster.metadata.commands import (
     SpreadDatabase,
     decode,
 )
-from tsdb.cluster.metadata.records import BY_NAME, CATALOG, NAMES, Answer, Group, Record
+from tsdb.cluster.metadata.records import BY_NAME, CATALOG, LATER, NAMES, Answer, Group, Record
 from tsdb.cluster.metadata.state import Change, Draft, State
 from tsdb.cluster.metadata.watch import History
 from tsdb.errors import DataCorrupted, SerializationFailure, TsdbError
@@ -274,7 +275,19 @@ def _key(kind: type[Record], number: int) -> bytes:
 
 
 def _encode(record: Record) -> bytes:
+    """What nodes of an older version do not know is left out while it says nothing, so that their digests are the same
+    until it does."""
+    later = LATER.get(type(record), 0)
+    if later:
+        fields, defaults = astuple(record), _defaults(type(record))
+        if fields[-later:] == defaults[-later:]:
+            return seal(MAGIC, VERSION, _ENCODER.encode(fields[:-later]))
     return seal(MAGIC, VERSION, _ENCODER.encode(record))
+
+
+@cache
+def _defaults(kind: type[Record]) -> tuple[Any, ...]:
+    return tuple(each.default for each in msgspec.structs.fields(kind))
 
 
 class _Recorder:

@@ -270,6 +270,8 @@ NAMES: dict[type[Record], str] = {
     ContinuousRecord: "continuous",
     Group: "group",
 }
+LATER: dict[type[Record], int] = {Ring: 2}
+"""How many of the last fields nodes of an older version do not know (``Ring.cuts``, ``cuts_wanted``)."""
 BY_NAME: dict[str, type[Record]] = {name: kind for kind, name in NAMES.items()}
 CATALOG = "catalog"
 """The schema and the roles as a whole, by name: its version is what a compare-and-set names."""

@@ -104,7 +104,7 @@ def set_goals(draft: Draft, action: SetGoals) -> tuple[int, ...]:
             member(draft, node)
         if len(nodes) != factor or len({*nodes}) != factor:
             raise InvalidParameterValue(
-                f"arc {arc} of database {ring.database} is to be at {factor} nodes, and not at {nodes}"
+                f"arc {arc + 1} of database {ring.database} is to be at {factor} nodes, and not at {nodes}"
             )
         if not ring.is_shared:
             draft.put(replace(ring, wanted=factor))
@@ -130,7 +130,8 @@ def change_ring(draft: Draft, action: ChangeRing) -> tuple[int, ...]:
     _check_cover(action.intervals)
     _check_known(ring.database, last.intervals, action.intervals)
     intervals, new = _numbered(draft.catalog, action.intervals)
-    draft.put(replace(ring, maps=(*ring.maps, RingMap(action.version, action.from_bucket, intervals))))
+    ring = replace(ring, maps=(*ring.maps, RingMap(action.version, action.from_bucket, intervals)))
+    draft.put(arcs.fitted(draft, ring))
     if new:
         _take_numbers(draft, ring.database, len(new))
     for location in new:

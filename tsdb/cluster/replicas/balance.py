@@ -93,7 +93,7 @@ def plan_of(
 
 def too_busy(plan: Plan, state: State) -> Mapping[int, int]:
     """Databases of which an arc makes more work than a node's share, so that no movement makes nodes even: into how
-    many arcs each would have to be cut for that. What is at all nodes is no more than the share of each."""
+    many equal arcs each would have to be cut for that. What is at all nodes is no more than the share of each."""
     nodes = sum(not each.draining and not each.silence_s for each in plan.before.nodes)
     share = sum(each.load * each.factor for each in plan.before.locations) / max(nodes, 1)
     loads: Counter[int] = Counter()
@@ -106,10 +106,10 @@ def too_busy(plan: Plan, state: State) -> Mapping[int, int]:
         if ring is None or at.load <= TOO_BUSY * share:
             continue
         # Of equal arcs that are cut nothing has to come together first.
-        arcs, step = ring.arcs, 1 if ring.cuts else ring.arcs
+        arcs = step = 1 if ring.cuts else ring.arcs
         while arcs + step <= ARCS_MAX and loads[number] > share * arcs:
             arcs += step
-        if arcs > ring.arcs:
+        if ring.cuts or arcs > ring.arcs:
             found[number] = max(arcs, found.get(number, 0))
     return found
 

@@ -35,7 +35,7 @@ def split(ring: Ring, written: Mapping[int, int], arc: int | None = None) -> Div
     if arc is None:
         divisible = [each for each in range(ring.arcs) if len(arcs[each]) > 1]
         if not divisible:
-            raise ObjectNotInPrerequisiteState(f"all arcs of the ring are single locations{_NOT_CUT}")
+            raise ObjectNotInPrerequisiteState(f"all arcs of the ring are single locations{_NOT_CUT}", hint=_SLOTS)
         arc = max(divisible, key=lambda each: (_sum(arcs[each]), len(arcs[each]), -each))
     _check(ring, arc)
     locations = arcs[arc]

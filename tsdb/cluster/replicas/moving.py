@@ -29,6 +29,7 @@ from tsdb.cluster.metadata.commands import (
     Action,
     Assign,
     Assignment,
+    Expected,
     SetGoals,
     SetLearners,
     SetReplication,
@@ -144,6 +145,17 @@ def coming_back(state: State) -> frozenset[int]:
     coming = [each for each in arcs(state) if each.learners]
     spread = {ring.database for ring in state.all(Ring) if ring.arcs > 1} if len(coming) >= COMING_MAX else ()
     return frozenset(node for each in coming if each.database in spread for node in each.learners)
+
+
+def expected_of(state: State, action: Action) -> tuple[Expected, ...]:
+    """What of these steps must be as it was when they were decided on: arcs may have got other numbers since."""
+    match action:
+        case SpreadDatabase() if (ring := state.get(Ring, action.database)) is not None:
+            return (Expected("ring", ring.database, ring.changed),)
+        case SetGoals():
+            goals = (state.get(Goal, number) for number, _ in action.goals)
+            return tuple(Expected("goal", goal.number, goal.changed) for goal in goals if goal is not None)
+    return ()
 
 
 def _to_be_shared(state: State, members: Mapping[int, Member], staying: Collection[int]) -> Iterator[Action]:

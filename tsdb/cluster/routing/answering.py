@@ -109,7 +109,7 @@ class Here(WrittenTo, Protocol):
 
     def loads(self) -> Mapping[int, int]: ...
 
-    def written(self) -> Mapping[int, int]: ...
+    def written(self, database: int) -> Mapping[int, int]: ...
 
     def take_here(self, sequence: SqlSequence, count: int) -> Int64s: ...
 
@@ -196,7 +196,7 @@ class Answering:
                 of_each = ((number, size, loads.get(number, 0)) for number, size in sizes.items())
                 return Values((LOADS, *chain.from_iterable(of_each))), b""
             case LookAtWritten():
-                return Values(tuple(chain.from_iterable(self._here.written().items()))), b""
+                return Values(tuple(chain.from_iterable(self._here.written(question.database).items()))), b""
             case LookAtWaiting():
                 return Values(tuple(await self._run(self._copies.waiting))), b""
             case LookAtHints():

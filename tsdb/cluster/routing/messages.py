@@ -318,8 +318,10 @@ class HoldView(msgspec.Struct, frozen=True, array_like=True, tag=18):
 
 
 class LookAtWritten(msgspec.Struct, frozen=True, array_like=True, tag=19):
-    """How many rows were written of late, by location, each counting half after some hours. Answered by ``Values``:
-    location, rows, location, …"""
+    """How many rows were written of late to the locations of a database, each counting half after some hours. Answered
+    by ``Values``: location, rows, location, …"""
+
+    database: int
 
 
 Question: TypeAlias = (
