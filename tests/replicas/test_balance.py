@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from tests.metadata.draws import uuid
 from tests.metadata.test_rules import Cluster
-from tsdb.cluster.group.balancing import check_gathered, text_of, told, unanswered
+from tsdb.cluster.group.balancing import check_gathered, rebalance, text_of, told, unanswered
 from tsdb.cluster.metadata.commands import (
+    Action,
     AddMember,
     Assign,
     Assignment,
     ChangeMember,
     ChangeSchema,
+    Expected,
     NewMember,
     SetGoals,
     SetReplication,
     SpreadDatabase,
 )
-from tsdb.cluster.metadata.records import LocationRecord, Member, goal_number
+from tsdb.cluster.metadata.records import Answer, LocationRecord, Member, goal_number
+from tsdb.cluster.metadata.state import State
 from tsdb.cluster.placement.limits import Limits
 from tsdb.cluster.placement.plan import Plan
 from tsdb.cluster.placement.table import plan_text
 from tsdb.cluster.replicas.balance import BUSY_US, goals_of, plan_of, too_busy
 from tsdb.cluster.replicas.moving import Waiting, arcs, coming_back, next_steps
-from tsdb.cluster.routing.messages import LOADS
-from tsdb.errors import ObjectNotInPrerequisiteState
+from tsdb.cluster.routing.messages import LOADS, Values
+from tsdb.errors import ObjectNotInPrerequisiteState, SerializationFailure
 from tsdb.model.schema import CreateDatabase
 
 GIB = 1 << 30
@@ -303,3 +308,60 @@ def test_who_only_waits_for_cleaning_has_no_place_of_those_that_come() -> None:
     assert step({spare: waits}) == [0, 1, 2, 3, 4, 5]
     # When they can begin, there are more at once than otherwise, and no others come before these have come.
     assert step({}) == [0, 1, 2, 3, 4, 5]
+
+
+class Asked:
+    """A ``balancing.Balanced``: node 1, of a cluster whose database 2 is spread while the nodes are asked, and when a
+    plan has been made."""
+
+    copy_rate = 0
+    node = 1
+
+    def __init__(self, cluster: Cluster, meanwhile: int = 0, late: int = 0) -> None:
+        self.cluster, self.meanwhile, self.late = cluster, meanwhile, late
+        self.engine: Any = self
+        self.exchange: Any = self
+
+    @property
+    def state(self) -> State:
+        return self.cluster.machine.state
+
+    def sizes(self) -> dict[int, int]:
+        return dict.fromkeys(self.state.catalog.databases_by_number, GIB)
+
+    def loads(self) -> dict[int, int]:
+        return {}
+
+    def answers(self, node: int) -> bool:
+        return True
+
+    async def ask(self, *_: object, **__: object) -> Values:
+        if self.meanwhile:
+            self.cluster.do(SpreadDatabase(2, self.meanwhile))
+        return Values((LOADS,))
+
+    async def propose_here(self, action: Action, expected: tuple[Expected, ...] = ()) -> Answer:
+        if self.late:
+            self.cluster.do(SpreadDatabase(2, self.late))
+        found = self.cluster.do(action, expected)
+        if isinstance(found, str):
+            raise SerializationFailure(found)
+        return Answer(found)
+
+
+def goal_arcs(cluster: Cluster) -> set[int]:
+    return {at.arc for at in arcs(cluster.machine.state) if at.database == 2 and at.goal}
+
+
+def test_a_rebalance_plans_for_the_arcs_that_there_are_when_all_have_answered_and_for_no_others() -> None:
+    cluster = cluster_of(4, 2, 1)
+    asyncio.run(rebalance(Asked(cluster, meanwhile=8), is_dry=False))
+    assert cluster.ring(2).arcs == 8
+    assert max(goal_arcs(cluster)) > 0
+    cluster = cluster_of(4, 2, 1)
+    cluster.do(SpreadDatabase(2, 4))
+    with pytest.raises(SerializationFailure):
+        asyncio.run(rebalance(Asked(cluster, late=8), is_dry=False))
+    assert goal_arcs(cluster) == set()
+    asyncio.run(rebalance(Asked(cluster), is_dry=False))
+    assert goal_arcs(cluster)
