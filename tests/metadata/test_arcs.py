@@ -294,7 +294,9 @@ def test_arcs_that_are_cut_while_they_are_on_their_way_go_on() -> None:
     assert goals(cluster) == {goal_number(2, 2): (3, 4)}
     assert cluster.do(SpreadDatabase(2, 2, (place[22],))) == (2,)
     assert goals(cluster) == {goal_number(2, 1): (3, 4)}
+    assert cluster.do(SetGoals(((goal_number(2, 0), (4, 1)),))) == ()
     assert cluster.do(SpreadDatabase(2, 1)) == (1,), "they are at the same nodes still"
+    assert goals(cluster) == {}, "and were on their way to others"
     cluster = apart((1, 2), (1, 2), (1, 3))
     cluster.do(SetGoals(((goal_number(2, 1), (3, 4)),)))
     assert cluster.do(SpreadDatabase(2, 2, (place[11],))) == (3,)
