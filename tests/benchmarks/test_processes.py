@@ -45,7 +45,8 @@ def test_what_a_process_and_its_children_use_is_counted(tmp_path: Path) -> None:
     assert server.stdout is not None
     assert server.stdout.readline() == b"done\n"
     found = used(server.pid)
-    assert found.cpu_s >= 0.3
+    # In ticks, of user and of system time, each rounded down.
+    assert found.cpu_s >= 0.27
     assert found.written >= 0
     assert found.since(found) == Used(0, 0)
     assert not has_children(server.pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import tempfile
 import time
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 MINUTES = 60
 DATABASE = "tsdb"
+STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 QUESTIONS = (
     (
@@ -153,14 +155,15 @@ def _how_to_connect(console: Console, server: Server) -> None:
 
 
 def _wait(console: Console) -> None:
-    # Python leaves SIGINT alone where the parent ignores it, as shells do for what they start in the background.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Python leaves SIGINT alone where the parent ignores it, as shells do for what they start in the background. And an
+    # exception that a signal raises is lost if a destructor runs just then.
+    asked, ask = os.pipe()
+    for number in STOPPING:
+        signal.signal(number, lambda *_: os.write(ask, b"."))
+    console.print("Serving until Ctrl-C; the data goes with the demo. [bold]tsdb start[/] serves a directory of yours.")
+    os.read(asked, 1)
+    for number in STOPPING:
         signal.signal(number, signal.default_int_handler)
-    try:
-        console.print(
-            "Serving until Ctrl-C; the data goes with the demo. [bold]tsdb start[/] serves a directory of yours."
-        )
-        while True:
-            time.sleep(3600)
-    except KeyboardInterrupt:
-        console.print()
+    os.close(asked)
+    os.close(ask)
+    console.print()
