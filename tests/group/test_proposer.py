@@ -99,6 +99,30 @@ def test_who_proposes_to_nobody_is_told_that_nothing_was_done() -> None:
     run(test())
 
 
+def test_who_waits_behind_another_change_is_cancelled_at_once_and_keeps_nobody_waiting() -> None:
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        wire = Wire(1, seconds=20.0)
+        await wire.proposer.propose(PassTime())
+        wire.leader = 0
+        first = loop.create_task(wire.proposer.propose(ChangeSchema.of([CreateDatabase("first")])))
+        await asyncio.sleep(0.05)
+        cancelled: list[bool] = []
+        loop.call_later(0.1, cancelled.append, True)
+        began = loop.time()
+        with pytest.raises(QueryCanceled):
+            await wire.proposer.propose(ChangeSchema.of([CreateDatabase("d")]), is_left=lambda: bool(cancelled))
+        assert loop.time() - began < 5
+        third = loop.create_task(wire.proposer.propose(ChangeSchema.of([CreateDatabase("third")])))
+        wire.leader = 1
+        await first
+        await third
+        assert not {"first", "third"} - set(wire.machine.state.catalog.databases)
+        assert "d" not in wire.machine.state.catalog.databases
+
+    run(test())
+
+
 def test_who_is_cancelled_before_it_proposed_to_anybody_has_changed_nothing() -> None:
     async def test() -> None:
         wire = Wire(1, seconds=20.0)

@@ -82,19 +82,33 @@ class Proposer:
         """Raises the refusal; CannotConnectNow, StatementCompletionUnknown; QueryCanceled when it is left before it
         was sent to anybody."""
         deadline = asyncio.get_running_loop().time() + self._seconds
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise CannotConnectNow(
-                f"another change of the cluster's metadata has waited for a leader for {self._seconds:g} s, and this "
-                "one for it; nothing was changed by it",
-                hint="Try again. What the cluster says of itself: tsdb cluster status.",
-            ) from None
+        await self._take_turn(deadline, is_left)
         try:
             return await self._propose(action, expected, deadline, is_left)
         finally:
             self._turn.release()
+
+    async def _take_turn(self, deadline: float, is_left: IsLeft) -> None:
+        """Nothing of it was sent to anybody before."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_task(self._turn.acquire())
+        try:
+            while not turn.done():
+                if is_left():
+                    raise left()
+                if (rest := deadline - loop.time()) <= 0:
+                    raise CannotConnectNow(
+                        f"another change of the cluster's metadata has waited for a leader for {self._seconds:g} s, "
+                        "and this one for it; nothing was changed by it",
+                        hint="Try again. What the cluster says of itself: tsdb cluster status.",
+                    )
+                await asyncio.wait([turn], timeout=rest if is_left is never else min(rest, _LOOK_S))
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._turn.release()
+            turn.cancel()
+            raise
+        turn.result()
 
     async def _propose(
         self, action: Action, expected: tuple[Expected, ...], deadline: float, is_left: IsLeft
