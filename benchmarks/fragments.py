@@ -1,9 +1,9 @@
 """The other end of the task ``transport``: a process that answers small questions and sends the rows of a fragment.
 
-    python -m benchmarks.fragments FOLDER frames|flight ROWS COMPRESSED
+    python -m benchmarks.fragments FOLDER ROWS
 
-With certificates of ``FOLDER`` for n1 (this end) and n2. It prints ``port N``, and goes on until it is stopped; over
-frames it reads the other end's port from its input first.
+With certificates of ``FOLDER`` for n1 (this end) and n2. It prints ``ports N M``, of frames and of Flight, reads the
+other end's port from its input, and goes on until it is stopped.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.flight as fl
 import uvloop
 
 from tsdb.clock import SystemClock
+from tsdb.cluster.fragments.channels import Place
+from tsdb.cluster.fragments.fragments import Fragments
 from tsdb.cluster.raft.clients import Follow, Followed
 from tsdb.cluster.raft.messages import Message
 from tsdb.cluster.routing.arrow import encoded
 from tsdb.cluster.routing.exchange import Exchange, Outgoing
-from tsdb.cluster.routing.messages import Conditions, Ended, LookAtHints, Looks, Question, Reply, RunScan, Values
+from tsdb.cluster.routing.fragment import Fragment
+from tsdb.cluster.routing.messages import Conditions, LookAtHints, Looks, Question, Reply, RunScan, Values
 from tsdb.cluster.transport.connection import RoundTrip
 from tsdb.cluster.transport.frames import Octets
 from tsdb.cluster.transport.greeting import Identity
@@ -34,6 +37,9 @@ from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.tls import NodeTls
 from tsdb.cluster.transport.transport import Transport
+from tsdb.model.freshness import Seen
+from tsdb.model.schema import Series
+from tsdb.model.store import Scan, ScanRequest, ScanStatistics
 
 HOST = "127.0.0.1"
 HOSTS = 100
@@ -57,9 +63,6 @@ def batches(rows: int) -> list[pa.RecordBatch]:
         names = ["time", "host", *(f"usage_{at}" for at in range(FIELDS))]
         found.append(pa.RecordBatch.from_arrays([times, tag, *map(pa.array, walks)], names=names))
     return found
-
-
-# Frames
 
 
 def identity(node: int) -> Identity:
@@ -91,15 +94,31 @@ class Sender:
 
     def __init__(self, rows: list[pa.RecordBatch]) -> None:
         self._rows = rows
+        self.threads = ThreadPoolExecutor(8)
+
+    async def fragment(self, peer: int, question: RunScan) -> Fragment:
+        return self.fragment_now(peer, question)
+
+    def fragment_now(self, peer: int, question: RunScan) -> Fragment:
+        def begun() -> Scan:
+            return Scan(self._rows[0].schema, iter(self._rows), ScanStatistics())
+
+        return Fragment(ScanRequest(cast(Series, None), ()), begun, Seen(), lambda: True)
 
     async def answer(self, peer: int, question: Question, body: memoryview, stream: Outgoing) -> tuple[Reply, Octets]:
         if not isinstance(question, RunScan):
             return Values((0,)), b""
         run = asyncio.get_running_loop().run_in_executor
-        pieces: Iterator[pa.Buffer] = (piece for batch in self._rows for piece in encoded(batch))
-        while (piece := await stream.made(run(None, lambda: next(pieces, None)))) is not None:
+        fragment = await self.fragment(peer, question)
+
+        def packed() -> pa.Buffer | None:
+            found = fragment.next()
+            return None if found is None else encoded(found[0])
+
+        while (piece := await stream.made(run(self.threads, packed))) is not None:
             await stream.part(piece)
-        return Ended(stream.count, {}, 0), b""
+        await run(self.threads, fragment.close)
+        return fragment.ended(stream.count), b""
 
     def left(self, peer: int) -> None: ...
 
@@ -114,21 +133,30 @@ class Node:
         self.exchange = receiver.exchange = Exchange(
             self.transport, asyncio.get_running_loop(), lambda node: f"node {node}"
         )
+        self._rows_at: dict[int, Place] = {}
+        self.fragments = Fragments(
+            tls, asyncio.get_running_loop(), self.exchange, {"n1": 1, "n2": 2}.get, self._rows_at.get
+        )
         if rows is not None:
             self.exchange.answers = Sender(rows)
+
+    def fetch(self, node: int, port: int) -> None:
+        """Have fragments of a node come over Flight."""
+        self._rows_at[node] = Place(f"{HOST}:{port}", f"n{node}")
 
     def meet(self, node: int, port: int) -> None:
         self.transport.set_members([Member(identity(node), HOST, port)])
 
     async def stop(self) -> None:
+        await asyncio.to_thread(self.fragments.close)
         await self.exchange.stop()
         await self.transport.stop()
 
 
-async def _frames(folder: Path, rows: list[pa.RecordBatch]) -> None:
+async def _serve(folder: Path, rows: list[pa.RecordBatch]) -> None:
     node = Node(folder, 1, rows)
     await node.transport.start(HOST, 0)
-    print(f"port {node.transport.port}", flush=True)
+    print(f"ports {node.transport.port} {node.fragments.start(HOST, 0)}", flush=True)
     node.meet(2, int(await asyncio.to_thread(sys.stdin.readline)))
     await asyncio.Event().wait()
 
@@ -139,41 +167,10 @@ def run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         runner.run(work())
 
 
-# Flight
-
-
-class Flights(fl.FlightServerBase):  # type: ignore[misc]
-    """With the same certificates, asked of both sides."""
-
-    def __init__(self, folder: Path, rows: list[pa.RecordBatch], *, compressed: bool) -> None:
-        key, certificate = (folder / f"n1.{kind}" for kind in ("key", "crt"))
-        super().__init__(
-            f"grpc+tls://{HOST}:0",
-            tls_certificates=[(certificate.read_bytes(), key.read_bytes())],
-            verify_client=True,
-            root_certificates=(folder / "ca.crt").read_bytes(),
-        )
-        self._rows = rows
-        self._options = pa.ipc.IpcWriteOptions(compression="lz4" if compressed else None)
-
-    def do_get(self, context: Any, ticket: Any) -> Any:
-        # A stream of a generator takes no dictionaries.
-        reader = pa.RecordBatchReader.from_batches(self._rows[0].schema, self._rows)
-        return fl.RecordBatchStream(reader, options=self._options)
-
-    def do_action(self, context: Any, action: Any) -> Any:
-        return [b"0"]
-
-
-def main(folder: Path, way: str, rows: int, compressed: bool) -> None:
+def main(folder: Path, rows: int) -> None:
     made = batches(rows)
-    if way == "frames":
-        run(lambda: _frames(folder, made))
-        return
-    with Flights(folder, made, compressed=compressed) as server:
-        print(f"port {server.port}", flush=True)
-        server.serve()
+    run(lambda: _serve(folder, made))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4] == "True")
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -197,6 +197,10 @@ class Settings(BaseSettings):
     cluster_address: str = _setting(
         "", "HOST:PORT at which the others find this node, if that is not cluster_listen", topic="cluster"
     )
+    cluster_rows_port: OptionalPort = _setting(
+        0, "port at which other nodes fetch the rows of queries (Arrow Flight), on the address of cluster_listen; "
+        "0: any free one, empty: they come over cluster_listen", topic="cluster", ge=0, le=65535
+    )  # fmt: skip
     cluster_ca: OptionalPath = _setting(None, "certificate (PEM) of the cluster's authority", topic="cluster")
     cluster_cert: OptionalPath = _setting(
         None, "this node's certificate (PEM) for other nodes; read again when it changes", topic="cluster"

@@ -1,5 +1,5 @@
-"""What nodes ask each other: over their own frames, as the product does, and the same over Arrow Flight: small calls,
-the rows of a fragment, and calls while rows are sent. Two processes on loopback with mutual TLS."""
+"""What nodes ask each other: the rows of fragments, over Arrow Flight and in frames; small calls, which go in frames;
+and calls while rows are sent. Two processes on loopback with mutual TLS."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.flight as fl
 import uvloop
 
 from benchmarks.fragments import CALL, HOST, SCAN, Node
 from benchmarks.processes import used
 from benchmarks.report import Grid
-from benchmarks.tasks.task import MIB, median_ms, parser, percentile, publish, say
+from benchmarks.tasks.task import parser, percentile, publish, say
 from tsdb.cluster.authority import issue, make_authority
 from tsdb.cluster.routing.remote import RemoteScan
 from tsdb.model.store import ScanStatistics
 
 CALLS = 3_000
 ROWS = 288_000
+FEW_ROWS = 12
 RUNS = 15
 PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How it is done: ``call`` asks something small; ``rows`` reads a fragment to its end, and says how many there were
-    and (0: it does not know) in how many bytes; ``server``: the process that answers."""
+    """How it is done: ``call`` asks something small; ``rows`` reads a fragment to its end, and says how many there
+    were; ``server``: the process that answers."""
 
     call: Callable[[], object]
-    rows: Callable[[], tuple[int, int]]
+    rows: Callable[[], int]
     server: int
 
 
@@ -56,37 +56,44 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(dir=parsed.directory) as name:
         folder = Path(name)
         _certificates(folder)
-        for title, opened in (
-            ("frames (as they are)", lambda: _frames(folder, parsed.rows)),
-            ("Flight, packed alike", lambda: _flight(folder, parsed.rows, compressed=True)),
-            ("Flight, not packed", lambda: _flight(folder, parsed.rows, compressed=False)),
+        for title, is_flight in (
+            ("Arrow Flight", True),
+            ("frames", False),
         ):
             say(title)
-            with opened() as way:  # type: ignore[no-untyped-call]
-                rows.append((title, *_measured(way, parsed.rows, parsed.calls, parsed.runs)))
+            with _opened(folder, FEW_ROWS, is_flight=is_flight) as way:
+                few = _fragments(way, FEW_ROWS, parsed.calls)
+            with _opened(folder, parsed.rows, is_flight=is_flight) as way:
+                many = _fragments(way, parsed.rows, parsed.runs)
+                rows.append((title, *few, *many, *_calls(way, parsed.calls)))
     header = (
-        "over", "a call", "99 %", "CPU a call", f"{parsed.rows:,} rows", "CPU", "bytes",
-        "a call meanwhile", "99 %",
+        "rows go over", f"{FEW_ROWS} rows", "99 %", "CPU", f"{parsed.rows:,} rows", "99 %", "CPU",
+        "a call", "99 %", "a call meanwhile", "99 %",
     )  # fmt: skip
     remark = (
-        f"Two processes with mutual TLS; medians of {parsed.calls:,} calls, one after the other, and of {parsed.runs} "
-        "fragments: times, a tag and five fields, in batches of 16,384 rows, until they are Arrow at the other side. "
-        "CPU is of both processes. Calls meanwhile: while one fragment after the other is sent."
+        "Two processes with mutual TLS. Fragments: times, a tag and five fields, in batches of 16,384 rows, until "
+        f"they are Arrow at the other side, medians of {parsed.calls:,} small and of {parsed.runs} large ones, one "
+        f"after the other. Calls go in frames: medians of {parsed.calls:,}; meanwhile: while one large fragment after "
+        "the other is sent. CPU is of both processes."
     )
-    return publish("transport", [Grid("Between nodes: frames and Arrow Flight", header, rows)], remark, parsed.markdown)
+    return publish("transport", [Grid("Between nodes: rows and calls", header, rows)], remark, parsed.markdown)
 
 
-def _measured(way: Way, rows: int, calls: int, runs: int) -> tuple[str, ...]:
-    found, size = way.rows()
-    assert found == rows, f"{found} of {rows} rows came"
+def _fragments(way: Way, rows: int, runs: int) -> tuple[str, ...]:
+    """The median, the 99th percentile, and the CPU of one."""
+    for _ in range(runs // 10 + 1):
+        found = way.rows()
+        assert found == rows, f"{found} of {rows} rows came"
+    cpu = _cpu(way)
+    took = _times(way.rows, runs)
+    return *_shown(took), _time((_cpu(way) - cpu) / runs)
+
+
+def _calls(way: Way, calls: int) -> tuple[str, ...]:
+    """The same of calls, and of calls while rows are sent."""
     for _ in range(calls // 10):
         way.call()
-    cpu = _cpu(way)
     took = _times(way.call, calls)
-    a_call = (_cpu(way) - cpu) / calls
-    cpu = _cpu(way)
-    fragment = median_ms(way.rows, runs)
-    a_fragment = (_cpu(way) - cpu) / (runs + 1)
     stop = threading.Event()
 
     def read() -> None:
@@ -100,10 +107,7 @@ def _measured(way: Way, rows: int, calls: int, runs: int) -> tuple[str, ...]:
     finally:
         stop.set()
         reader.join()
-    return (
-        *_micros(took), f"{a_call * 1e6:,.0f} µs", f"{fragment:,.1f} ms", f"{a_fragment * 1e3:,.1f} ms", _mib(size),
-        *_micros(meanwhile),
-    )  # fmt: skip
+    return *_shown(took), *_shown(meanwhile)
 
 
 def _times(call: Callable[[], object], count: int) -> list[float]:
@@ -115,13 +119,13 @@ def _times(call: Callable[[], object], count: int) -> list[float]:
     return found
 
 
-def _mib(size: int) -> str:
-    return f"{size / MIB:.1f} MiB" if size else ""
-
-
-def _micros(took: Sequence[float]) -> tuple[str, str]:
+def _shown(took: Sequence[float]) -> tuple[str, str]:
     """The median, and the 99th percentile."""
-    return f"{statistics.median(took) * 1e6:,.0f} µs", f"{percentile(took, 0.99) * 1e6:,.0f} µs"
+    return _time(statistics.median(took)), _time(percentile(took, 0.99))
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:,.0f} µs" if seconds < 2e-3 else f"{seconds * 1e3:,.1f} ms"
 
 
 def _cpu(way: Way) -> float:
@@ -141,14 +145,14 @@ def _certificates(folder: Path) -> None:
 
 
 @contextmanager
-def _served(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The other end, and its port."""
-    command = [sys.executable, "-m", "benchmarks.fragments", str(folder), *words]
+def _served(folder: Path, rows: int) -> Iterator[tuple[subprocess.Popen[str], int, int]]:
+    """The other end, and its ports of frames and of Flight."""
+    command = [sys.executable, "-m", "benchmarks.fragments", str(folder), str(rows)]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout is not None
-        _, port = server.stdout.readline().split()
-        yield server, int(port)
+        _, frames, flight = server.stdout.readline().split()
+        yield server, int(frames), int(flight)
     finally:
         server.kill()
         server.communicate()
@@ -169,14 +173,16 @@ def _loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 @contextmanager
-def _frames(folder: Path, rows: int) -> Iterator[Way]:
+def _opened(folder: Path, rows: int, *, is_flight: bool) -> Iterator[Way]:
     async def begun(port: int) -> Node:
         node = Node(folder, 2)
         await node.transport.start(HOST, 0)
         node.meet(1, port)
+        if is_flight:
+            node.fetch(1, flight)
         return node
 
-    with _served(folder, "frames", str(rows), "True") as (server, port), _loop() as loop:
+    with _served(folder, rows) as (server, port, flight), _loop() as loop:
 
         def done(work: Any) -> Any:
             return asyncio.run_coroutine_threadsafe(work, loop).result(PATIENCE_S)
@@ -186,12 +192,12 @@ def _frames(folder: Path, rows: int) -> Iterator[Way]:
         server.stdin.write(f"{node.transport.port}\n")
         server.stdin.flush()
 
-        def read() -> tuple[int, int]:
+        def read() -> int:
             scan = RemoteScan(node.exchange, 1, SCAN, ScanStatistics(), None)
             scan.start()
             try:
                 list(scan.cells())
-                return sum(batch.num_rows for batch in scan.batches()), scan.share.bytes
+                return sum(batch.num_rows for batch in scan.batches())
             finally:
                 scan.close()
 
@@ -201,18 +207,3 @@ def _frames(folder: Path, rows: int) -> Iterator[Way]:
         finally:
             with contextlib.suppress(TimeoutError):
                 done(node.stop())
-
-
-@contextmanager
-def _flight(folder: Path, rows: int, *, compressed: bool) -> Iterator[Way]:
-    with _served(folder, "flight", str(rows), str(compressed)) as (server, port):
-        client = fl.FlightClient(
-            f"grpc+tls://{HOST}:{port}", tls_root_certs=(folder / "ca.crt").read_bytes(),
-            cert_chain=(folder / "n2.crt").read_bytes(), private_key=(folder / "n2.key").read_bytes(),
-        )  # fmt: skip
-
-        def read() -> tuple[int, int]:
-            return sum(chunk.data.num_rows for chunk in client.do_get(fl.Ticket(b"scan"))), 0
-
-        with client:
-            yield Way(lambda: list(client.do_action(fl.Action("call", b""))), read, server.pid)

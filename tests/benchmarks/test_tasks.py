@@ -66,5 +66,5 @@ def test_frames_and_flight_bring_all_rows_of_a_fragment(tmp_path: Path, monkeypa
     assert transport.main(["--rows", "40000", "--calls", "30", "--runs", "1"]) == 0
     (grid,) = json.loads((tmp_path / "transport.json").read_text())["tables"]
     ways = [row[0] for row in grid["rows"]]
-    assert ways == ["frames (as they are)", "Flight, packed alike", "Flight, not packed"]
+    assert ways == ["Arrow Flight", "frames"]
     assert all(len(row) == len(grid["header"]) for row in grid["rows"])

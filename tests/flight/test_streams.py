@@ -321,7 +321,7 @@ def test_a_port_that_another_server_takes_at_that_moment_is_like_one_that_was_ta
     asked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Two servers that are started at once see the port free, and one of them gets it.
-    monkeypatch.setattr("tsdb.server.arrow._taken", lambda host, port: None)
+    monkeypatch.setattr("tsdb.server.arrow.why_taken", lambda host, port: None)
     host = "127.77.0.1"
     settings = {"data": tmp_path / "data", "host": host, "pg_port": 0, "http_port": 0, "disk_reserve": 0}
     with socket.create_server((host, 5481)):

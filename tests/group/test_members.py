@@ -125,7 +125,7 @@ def test_an_address_that_a_node_has_no_more_is_forgotten(cluster: Together) -> N
     assert before.items() <= known().items()
     node.agreement.introduce({"sql": "127.0.0.1:3"})
     until(lambda: known().get("sql") == "127.0.0.1:3")
-    assert known().keys() == {"cluster", "sql"}
+    assert known().keys() == {"cluster", "rows", "sql"}
 
 
 def test_a_node_that_was_removed_is_not_let_in_again(cluster: Together) -> None:

@@ -35,6 +35,8 @@ class Together(Places):
         self.options = options
         self.nodes: dict[int, Node] = {}
         self.lost_node_s = 900.0
+        self.rows_port: int | None = 0
+        """Of nodes that are started from now on."""
         self.clocks = [OffClock() for _ in self.ports]
         self.left: dict[int, list[str]] = {}
         """Why the process of a node would have ended."""
@@ -52,6 +54,7 @@ class Together(Places):
             lost_s=4.0,
             lost_node_s=self.lost_node_s,
             patience_s=patience_s,
+            rows_port=self.rows_port,
         )
 
     def found(self) -> None:

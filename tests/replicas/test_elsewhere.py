@@ -16,11 +16,12 @@ from tests.fixtures.waiting import until
 from tests.group.together import Together
 from tests.replicas.replicated_world import leader_of
 from tests.routing.spread import SqlPorts
+from tsdb.cluster.fragments import listener
 from tsdb.cluster.group.control import Done, Replicate
 from tsdb.cluster.group.group import Group
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.node import Node
-from tsdb.cluster.routing import arrow, exchange, remote, router
+from tsdb.cluster.routing import arrow, remote, router
 from tsdb.session import patience
 
 ROWS = 200_000
@@ -130,18 +131,24 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Four]:
 def when_a_part_comes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have something done when a part of an answer has come to whoever asked, and no later one."""
     monkeypatch.setattr(arrow, "BATCH_BYTES_MAX", 1 << 17)
-    monkeypatch.setattr(exchange, "WINDOW_BYTES", 1)
-    monkeypatch.setattr(remote, "TOLD_BYTES", 1)
 
     def then(call: Callable[[], object], part: int = 1) -> None:
-        decoded, parts = arrow.decoded, count(1)
+        take, send, parts = remote.RemoteScan._take, listener._Sending.part, count(1)
 
-        def seen(body: memoryview) -> Any:
+        def taken(scan: remote.RemoteScan, size: int) -> None:
             if next(parts) == part:
                 call()
-            return decoded(body)
+            take(scan, size)
 
-        monkeypatch.setattr(remote, "decoded", seen)
+        def sent(sending: listener._Sending, *arguments: Any) -> None:
+            if sending.count > part and not asked:
+                asked.append(sending)
+                assert sending._ending.wait(60)
+            send(sending, *arguments)
+
+        asked: list[listener._Sending] = []
+        monkeypatch.setattr(remote.RemoteScan, "_take", taken)
+        monkeypatch.setattr(listener._Sending, "part", sent)
 
     return then
 

@@ -117,7 +117,7 @@ def test_cells_say_of_each_group_what_its_points_say(seed: int) -> None:
     near = random.choice([0, 10**18, -5_000, NS_MAX - 5_000, NS_MIN])
     made = batch(random, random.choice([1, 2, 40, 400]), ordered=random.random() < 0.5, near=near)
     cells = cells_of_rows(made, request)
-    (sent,) = encoded(batch_of(cells))
+    sent = encoded(batch_of(cells))
     arrived = cells_of(decoded(sent))
     found, expected = of_cells(arrived, wish), of_rows(made.to_pylist(), wish)
     assert found.keys() == expected.keys()

@@ -14,8 +14,8 @@ from tests.cluster.random_node import World
 from tests.sql.answers import ask
 from tests.sql.test_random_statements import bag
 from tests.sql.test_scans_of_locations import UNPRUNED, cell_rows, statement
-from tsdb.cluster.routing.answering import _pieces
-from tsdb.cluster.routing.arrow import cells_of, cells_of_groups, decoded
+from tsdb.cluster.routing.arrow import cells_of, cells_of_groups, decoded, encoded
+from tsdb.cluster.routing.fragment import batches_of
 from tsdb.model.ring import Intervals, intervals_of
 from tsdb.model.store import Scan, ScanRequest, ScanStatistics, View
 from tsdb.model.summaries import SummaryCells
@@ -39,7 +39,8 @@ class Shared:
 
     def scan(self, request: ScanRequest) -> Scan:
         own = self._view.scan(replace(request, ring=self._own))
-        sent = list(_pieces(self._view.scan(replace(request, ring=self._other)), request))
+        other = self._view.scan(replace(request, ring=self._other))
+        sent = [(encoded(batch), is_cells) for batch, is_cells in batches_of(other, request)]
 
         def cells() -> Iterator[SummaryCells]:
             if own.groups is not None:

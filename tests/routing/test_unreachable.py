@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
-from tsdb.cluster.routing.exchange import Exchange, Outgoing, Stream
+from tsdb.cluster.routing.exchange import Answers, Exchange, Outgoing, Stream
 from tsdb.cluster.routing.messages import Answer, Ask, Done, Failed, LookAtSizes, Question, Reply, decode, encode
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import CannotConnectNow
@@ -64,7 +65,7 @@ def test_who_cannot_be_reached_while_it_is_answered_may_ask_again(
 
     async def ask() -> None:
         exchange = Exchange(paths, asyncio.get_running_loop(), str)
-        exchange.answers = Parts()
+        exchange.answers = cast(Answers, Parts())
         await exchange.received(ASKER, 1, memoryview(encode(Ask(7, LookAtSizes(), 0))))
         await paths.stream.came.wait()
 

@@ -1,4 +1,5 @@
-"""Flight's listener: gRPC's calls in, batches and Flight's errors out. The one module that knows ``pyarrow.flight``.
+"""Flight's listener: gRPC's calls in, batches and Flight's errors out. Of clients' Flight the one module that knows
+``pyarrow.flight``.
 
 Sources: Arrow's Flight RPC format; ``pyarrow.flight``'s reference.
 """

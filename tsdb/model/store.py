@@ -103,6 +103,8 @@ class ScanRequest:
 
     Only rows ``within`` these spans (disjoint, ascending [low, high) in ns), and in buckets that hash into these
     intervals of the database's ``ring``, are there, also without pruning; what is newest is so among them. None: all.
+
+    ``measured``: the bytes that come from other nodes are counted, which takes time.
     """
 
     series: Series
@@ -115,11 +117,13 @@ class ScanRequest:
     cells: CellRequest | None = None
     within: Spans | None = None
     ring: Intervals | None = None
+    measured: bool = False
 
 
 @dataclass(slots=True)
 class NodeShare:
-    """What another node did for a scan: rows and bytes that came from it, and microseconds by its own clock."""
+    """What another node did for a scan: rows that came from it, in how many bytes of packed Arrow (where that was
+    ``measured``), and microseconds by its own clock."""
 
     node: int
     name: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from tsdb.errors import InvalidPassword, StartupError
 from tsdb.http.authentication import Authentication, Unauthorized, credentials
 from tsdb.model.access import Access, Identity
 from tsdb.model.store import Store
+from tsdb.ports import why_taken
 from tsdb.server.tls import Certificates
 from tsdb.session import SessionFactory
 from tsdb.sql.query import Queries
@@ -175,25 +175,10 @@ def _wanted(settings: Settings) -> int | None:
     port, asked = settings.flight_port, "flight_port" in settings.model_fields_set
     if port is None or (not asked and not is_loopback(settings.host)):
         return None
-    why = _taken(settings.host, port)
+    why = why_taken(settings.host, port)
     if why is None:
         return port
     if asked:
         raise StartupError(f"cannot listen on {settings.host}:{port} for Arrow Flight: {why}")
     log.warning("Arrow Flight is off: port %d is taken; flight_port says another one", port)
-    return None
-
-
-def _taken(host: str, port: int) -> str | None:
-    """Why a port cannot be had; gRPC itself says little more than that it cannot."""
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, proto) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
-            tried.listen(1)
-    except OSError as error:
-        return error.strerror or str(error)
     return None

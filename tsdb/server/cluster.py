@@ -11,7 +11,6 @@ from tsdb.certificates import check_secret_file, why
 from tsdb.cluster.alone import Alone
 from tsdb.cluster.etcd import joining as etcd
 from tsdb.cluster.etcd.address import parse
-from tsdb.cluster.group.group import Group
 from tsdb.cluster.group.joining import Place
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.node import Agree, Node
@@ -35,6 +34,9 @@ def agree_of(settings: Settings) -> Agree:
         return Alone
 
     def together(engine: Engine, options: Options) -> Agreement:
+        # Not for a server by itself: gRPC takes a tenth of a second to load.
+        from tsdb.cluster.group.group import Group
+
         return Group(engine, options, place_of(settings))
 
     return together
@@ -91,6 +93,7 @@ def place_of(settings: Settings) -> Place:
         certificate=settings.cluster_cert,
         key=settings.cluster_key,
         authority=settings.cluster_ca,
+        rows_port=settings.cluster_rows_port,
         join=settings.join or None,
         lost_s=settings.lost_voter_timeout,
         lost_node_s=settings.lost_node_timeout,

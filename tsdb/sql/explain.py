@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from tsdb.model.continuous import Spans
-from tsdb.model.store import FieldBound, Newest, ScanRequest, ScanStatistics, TimeRange, View
+from tsdb.model.store import FieldBound, Newest, Scan, ScanRequest, ScanStatistics, TimeRange, View
 from tsdb.model.time import NS_MAX, NS_MIN
 from tsdb.sql.context import Context
 from tsdb.sql.newest.plan import Widening
@@ -78,7 +78,7 @@ def run(
     statistics = Statistics()
     if statement.analyze:
         columns = tuple(ResultColumn(o.name, o.type) for o in plan.outputs)
-        rows = queries.execute(plan, columns, view, values, context)
+        rows = queries.execute(plan, columns, cast(View, _Measured(view)), values, context)
         try:
             for _ in rows:
                 pass
@@ -96,6 +96,19 @@ def run(
         lines.append(f"Planning Time: {planning * 1000:.3f} ms")
         lines.append(f"Execution Time: {statistics.seconds * 1000:.3f} ms")
     return ExplainRows(columns_of(statement), lines, statistics)
+
+
+class _Measured:
+    """A view whose scans count the bytes that come from other nodes."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._view, name)
+
+    def scan(self, request: ScanRequest) -> Scan:
+        return self._view.scan(replace(request, measured=True))
 
 
 def _lines(

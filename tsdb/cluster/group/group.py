@@ -18,10 +18,12 @@ from uuid import UUID
 import uvloop
 
 from tsdb.cluster.founding import change_schema, leftovers, made_by
+from tsdb.cluster.fragments.channels import Place as RowsAt
+from tsdb.cluster.fragments.fragments import Fragments
 from tsdb.cluster.group.applying import AppliedStore
 from tsdb.cluster.group.desk import Desk
 from tsdb.cluster.group.handing_over import FullDisk, give_when_drained, hand_over
-from tsdb.cluster.group.joining import CLUSTER, Place, check_meant, come_in, member_of
+from tsdb.cluster.group.joining import CLUSTER, ROWS, Place, check_meant, come_in, member_of
 from tsdb.cluster.group.proposer import Proposer
 from tsdb.cluster.group.readiness import Readiness, obstacle_of
 from tsdb.cluster.group.removed import check_not_removed, removal
@@ -109,6 +111,7 @@ class Group:
             answer=switch.answer,
         )  # fmt: skip
         self.exchange = switch.exchange = Exchange(self._transport, self._loop, self._name_of)
+        self._fragments = Fragments(tls, self._loop, self.exchange, self._node_of, self._rows_of)
         self.replicas = switch.replicas = ReplicaDriver(
             engine,
             self._clock,
@@ -141,6 +144,9 @@ class Group:
 
     async def _start(self) -> None:
         await self._transport.start(self._place.host, self._place.port)
+        if self._place.rows_port is not None:
+            port = self._fragments.start(self._place.host, self._place.rows_port, self._rows_port_before())
+            self._addresses[ROWS] = f"{self._place.address.rpartition(':')[0]}:{port}"
         self._follow_members()
         self._tasks = [
             asyncio.create_task(each)
@@ -152,6 +158,7 @@ class Group:
                 self._move(),
                 self._introduce(),
                 self._listen(),
+                self._fragments.run(),
                 self._know_whether_ready(),
             )
         ]
@@ -274,6 +281,7 @@ class Group:
             if self._closed:
                 return
             self._closed = True
+        self._fragments.close()
         self._direct.stop()
         self.copies.stop()
         self.replicas.comparing.stop()
@@ -409,7 +417,13 @@ class Group:
 
     async def _gauges(self) -> Mapping[str, float]:
         replicas = await self._loop.run_in_executor(None, self.replicas.gauges)
-        found = {**self.driver.gauges(), **self._transport.gauges(), **replicas, **self.copies.gauges()}
+        found = {
+            **self.driver.gauges(),
+            **self._transport.gauges(),
+            **replicas,
+            **self.copies.gauges(),
+            **self._fragments.gauges(),
+        }
         configuration = self.driver.status.configuration
         found["cluster_nodes"] = sum(not each.gone for each in self.state.all(Member))
         found["cluster_voters"] = len(configuration.voters)
@@ -467,6 +481,22 @@ class Group:
     def _name_of(self, node: int) -> str:
         member = self.state.get(Member, node)
         return f"node {node} ({member.name})" if member is not None and member.name else f"node {node}"
+
+    def _node_of(self, name: str) -> int | None:
+        """The member of that name."""
+        found = (each.node for each in self.state.all(Member) if each.name == name and not each.gone)
+        return next(found, None)
+
+    def _rows_port_before(self) -> int:
+        """The port that others know, 0 if they know of none: a node that comes back keeps it if it can."""
+        known = self._rows_of(self.identity.node)
+        return 0 if known is None else int(known.address.rpartition(":")[2])
+
+    def _rows_of(self, node: int) -> RowsAt | None:
+        """Where a node's rows are fetched; None: nowhere."""
+        member = self.state.get(Member, node)
+        address = None if member is None or member.gone else dict(member.addresses).get(ROWS)
+        return None if member is None or address is None else RowsAt(address, member.name)
 
     async def _open_stream(self, peer: int) -> LogStream:
         return await self._transport.open_stream(peer)

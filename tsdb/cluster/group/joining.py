@@ -27,6 +27,8 @@ from tsdb.storage.raft_log import RaftLog
 log = logging.getLogger(__name__)
 
 CLUSTER = "cluster"
+ROWS = "rows"
+"""Purposes of a node's addresses: where others find it, and where they fetch the rows of fragments."""
 """The purpose of the address at which other nodes reach a node."""
 LISTENS_S = 60.0
 """For so long a node that is to be joined is waited for to listen."""
@@ -36,6 +38,8 @@ _AGAIN_S = 0.25
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a node listens for others, at which address they find it, and what shows that it is one.
+
+    ``rows_port``: where they fetch rows, 0: any free one, None: nowhere.
 
     ``join``: any node of the cluster, for a directory that is new. ``lost_s``: who has not answered the leader for so
     long loses its vote to a learner. ``patience_s``: how long a change of the metadata, or a linearizable read of them,
@@ -52,6 +56,7 @@ class Place:
     lost_s: float = 30.0
     lost_node_s: float = 900.0
     patience_s: float = 10.0
+    rows_port: int | None = 0
 
 
 def come_in(engine: Engine, options: Options, place: Place, tls: NodeTls) -> tuple[Identity, list[Member]]:

@@ -13,8 +13,9 @@ Its words: the node that a client speaks to *asks*, the one that leads a locatio
 
 Reads: ``scatter.ScatterView`` is a view of all nodes; a scan asks those that lead locations with buckets in its range.
 Conditions on columns, tags, time, the newest rows and summary cells travel (``conditions``), batches and cells come
-back in Arrow (``arrow``) as a stream with credit (``remote``). Each of these nodes may have what another one answers
-for: its scan is then restricted to intervals of the ring (``map``).
+back over Arrow Flight (``tsdb.cluster.fragments``) or, where that cannot be, as Arrow IPC (``arrow``) in a stream with
+credit: ``remote`` reads either, ``fragment`` is what runs at the other node. Each of these nodes may have what another
+one answers for: its scan is then restricted to intervals of the ring (``map``).
 
 Tag sets travel by value: ids are a node's own. Series and columns travel by number: the schema is the cluster's, and
 who is asked by a newer one than it knows catches up first.

@@ -7,10 +7,9 @@ thread is held. A view that another node has open here is closed when that node 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain
 from typing import Protocol, TypeVar
 
@@ -20,9 +19,10 @@ from tsdb.cluster.led import locations_in_range
 from tsdb.cluster.metadata.agreement import Agreement
 from tsdb.cluster.metadata.records import LocationRecord
 from tsdb.cluster.refreshing import Wishes
-from tsdb.cluster.routing.arrow import batch_of, cells_of_groups, encoded, encoded_whole, joined
+from tsdb.cluster.routing.arrow import encoded
 from tsdb.cluster.routing.conditions import request_of
 from tsdb.cluster.routing.exchange import Outgoing
+from tsdb.cluster.routing.fragment import Fragment
 from tsdb.cluster.routing.holding import reply_of
 from tsdb.cluster.routing.map import RingMap
 from tsdb.cluster.routing.messages import (
@@ -33,7 +33,6 @@ from tsdb.cluster.routing.messages import (
     CommitEffects,
     ConfirmOps,
     Done,
-    Ended,
     HoldView,
     Led,
     LookAtChanges,
@@ -63,7 +62,6 @@ from tsdb.cluster.routing.messages import (
     WriteParts,
 )
 from tsdb.cluster.routing.packing import Unpacking, known, points_of, producer_of
-from tsdb.cluster.routing.partial import cells_of_rows, is_partial, spared
 from tsdb.cluster.routing.router import Here as WrittenTo
 from tsdb.cluster.transport.frames import Octets
 from tsdb.errors import (
@@ -77,13 +75,13 @@ from tsdb.errors import (
 )
 from tsdb.model.acks import QUORUM, Fate, are_acks
 from tsdb.model.catalog import Catalog, Database
-from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen, ops_in
+from tsdb.model.freshness import LINEARIZABLE, Freshness, Ops, Seen
 from tsdb.model.points import Int64s, Points
 from tsdb.model.refreshing import Held, Holding
 from tsdb.model.relations import SequenceState, SqlSequence
 from tsdb.model.ring import intervals_of
 from tsdb.model.schema import Series
-from tsdb.model.store import Effect, Moment, Scan, ScanRequest, TimeRange, Written
+from tsdb.model.store import Effect, Moment, Scan, TimeRange, Written
 from tsdb.storage.append import Piece, Write, WritePart
 from tsdb.storage.view import StorageView
 
@@ -129,12 +127,17 @@ class Copies(Protocol):
     async def send(self, peer: int, question: SendCopy, stream: Outgoing) -> Reply: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Looked:
     """A view that another node has open here, and what was read of it."""
 
     view: StorageView
     seen: Seen
+    is_open: bool = True
+
+    def close(self) -> None:
+        self.is_open = False
+        self.view.close()
 
 
 class Answering:
@@ -149,7 +152,7 @@ class Answering:
         self._agreement = agreement
         self._ring = ring
         self._node = ring.node
-        self._threads = ThreadPoolExecutor(THREADS, "for-other-nodes")
+        self.threads = ThreadPoolExecutor(THREADS, "for-other-nodes")
         self._views: dict[int, dict[int, _Looked]] = {}
 
     async def answer(self, peer: int, question: Question, body: memoryview, stream: Outgoing) -> tuple[Reply, Octets]:
@@ -170,7 +173,7 @@ class Answering:
             case CloseViews():
                 for number in question.views:
                     if (found := self._views.get(peer, {}).pop(number, None)) is not None:
-                        found.view.close()
+                        found.close()
                 return Done(), b""
             case TakeValues() | PutValue() | LookAtSequence():
                 await self._catch_up(question.catalog)
@@ -207,15 +210,15 @@ class Answering:
 
     def left(self, peer: int) -> None:
         for looked in self._views.pop(peer, {}).values():
-            looked.view.close()
+            looked.close()
 
     def close(self) -> None:
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self.threads.shutdown(wait=True, cancel_futures=True)
         for peer in list(self._views):
             self.left(peer)
 
     async def _run(self, work: Callable[[], R]) -> R:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     # Whether it is this node's to answer
 
@@ -226,9 +229,15 @@ class Answering:
 
     async def _not_led(self, led: Sequence[Led]) -> NotLeader | None:
         """What this node does not lead; looked at again when who asks knows of a later epoch."""
-        newer = [each for each in led if (at := self._record(each.location)) is None or at.epoch < each.epoch]
-        if newer:
+        if self._newer(led):
             await self._run(lambda: self._agreement.wait_readable(CATCH_UP_S))
+        return self._led_by_another(led)
+
+    def _newer(self, led: Sequence[Led]) -> bool:
+        """Whether who asks knows of later epochs."""
+        return any((at := self._record(each.location)) is None or at.epoch < each.epoch for each in led)
+
+    def _led_by_another(self, led: Sequence[Led]) -> NotLeader | None:
         for each in led:
             found = self._record(each.location)
             if found is None or found.leader != self._node:
@@ -330,12 +339,22 @@ class Answering:
             found = views[looks.view] = _Looked(self._here.own_view(_freshness(newness, seen)), seen)
         return found
 
-    async def _scan(self, peer: int, question: RunScan, stream: Outgoing) -> Reply:
-        started = time.perf_counter()
+    async def fragment(self, peer: int, question: RunScan) -> Fragment | NotLeader:
+        """A scan that has not begun. Raises the error that a client of this node would be told."""
         refused = self._not_had(question.led) if question.follows else await self._not_led(question.led)
         if refused is not None:
             return refused
-        looked = await self._view(peer, question.looks)
+        return self._fragment(await self._view(peer, question.looks), question)
+
+    def fragment_now(self, peer: int, question: RunScan) -> Fragment | None:
+        """From any thread, of a view that is open; None: it has to be waited for. Raises as ``fragment``."""
+        looked = self._views.get(peer, {}).get(question.looks.view)
+        if looked is None or self._newer(question.led):
+            return None
+        refused = self._not_had(question.led) if question.follows else self._led_by_another(question.led)
+        return None if refused is not None else self._fragment(looked, question)
+
+    def _fragment(self, looked: _Looked, question: RunScan) -> Fragment:
         view = looked.view
         request = request_of(question.conditions, view.catalog)
         numbers = {each.location for each in question.led}
@@ -348,19 +367,19 @@ class Answering:
                 _check_slots(database, request.series, question.slots)
             return view.scan(restricted)
 
-        scan: Scan = await stream.made(self._run(begun))
-        stream.token = token = ops_in(looked.seen.token)
-        pieces = _pieces(scan, request)
+        return Fragment(request, begun, looked.seen, lambda: looked.is_open)
+
+    async def _scan(self, peer: int, question: RunScan, stream: Outgoing) -> Reply:
+        fragment = await self.fragment(peer, question)
+        if isinstance(fragment, NotLeader):
+            return fragment
         try:
-            while True:
-                piece = await stream.made(self._run(lambda: next(pieces, None)))
-                if piece is None:
-                    break
-                await stream.part(piece[0], cells=piece[1])
+            while (found := await stream.made(self._run(lambda: _next(fragment)))) is not None:
+                stream.token = fragment.token
+                await stream.part(found[0], cells=found[1])
         finally:
-            await asyncio.shield(self._run(lambda: _close(pieces, scan)))
-        statistics = {name: value for name, value in asdict(scan.statistics).items() if isinstance(value, int)}
-        return Ended(stream.count, statistics, int((time.perf_counter() - started) * 1e6), token)
+            await asyncio.shield(self._run(fragment.close))
+        return fragment.ended(stream.count)
 
     def _of_sequence(self, question: TakeValues | PutValue | LookAtSequence) -> Reply:
         database = self._here.catalog.databases_by_number.get(question.database)
@@ -464,40 +483,9 @@ def _tag_values(view: StorageView, question: TagValues) -> pa.Buffer:
     texts = [tagsets.column(column)[1].arrow() for column in question.columns]
     longest = max(map(len, texts))
     padded = [pa.concat_arrays([each, pa.nulls(longest - len(each), pa.string())]) for each in texts]
-    return encoded_whole(pa.RecordBatch.from_arrays(padded, names=[str(c) for c in question.columns]))
+    return encoded(pa.RecordBatch.from_arrays(padded, names=[str(c) for c in question.columns]))
 
 
-def _pieces(scan: Scan, request: ScanRequest) -> Generator[tuple[pa.Buffer, bool], None, None]:
-    """The cells of a scan, then its batches, as cells where they can be: each as (octets, whether they are cells)."""
-    partial = is_partial(request)
-    for batch in joined(_cells(scan, request, partial=partial)):
-        for buffer in encoded(batch):
-            yield buffer, True
-    if not partial:
-        for batch in scan.batches:
-            if batch.num_rows:
-                for buffer in encoded(batch):
-                    yield buffer, False
-
-
-def _cells(scan: Scan, request: ScanRequest, *, partial: bool) -> Iterator[pa.RecordBatch]:
-    """What a scan says in cells, and (``partial``) its points as cells."""
-    wish = request.cells
-    if wish is None:
-        return
-    if scan.groups is not None:
-        yield batch_of(spared(cells_of_groups(scan.groups), wish))
-    for cells in scan.cells:
-        yield batch_of(spared(cells, wish))
-    if partial:
-        for batch in scan.batches:
-            if batch.num_rows:
-                yield batch_of(spared(cells_of_rows(batch, request), wish))
-
-
-def _close(pieces: Generator[tuple[pa.Buffer, bool], None, None], scan: Scan) -> None:
-    """Also of a scan that was never looked at."""
-    pieces.close()
-    close = getattr(scan.batches, "close", None)
-    if close is not None:
-        close()
+def _next(fragment: Fragment) -> tuple[pa.Buffer, bool] | None:
+    found = fragment.next()
+    return None if found is None else (encoded(found[0]), found[1])

@@ -22,26 +22,26 @@ JOINED_BYTES = 4 << 20
 COMPRESS_FROM_BYTES = 4096
 _FIRST, _LAST, _ROWS = "first", "last", "rows"
 # To hand columns to Arrow's threads takes longer than to pack them.
-_PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
+PACKED = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 _AS_IT_IS = pa.ipc.IpcWriteOptions(use_threads=False)
-_READ = pa.ipc.IpcReadOptions(use_threads=False)
+READ = pa.ipc.IpcReadOptions(use_threads=False)
 
 
-def encoded(batch: pa.RecordBatch) -> Iterator[pa.Buffer]:
-    """A batch as one message, or several."""
+def cut(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch, or several in its place."""
     if batch.nbytes > BATCH_BYTES_MAX and batch.num_rows > 1:
         half = batch.num_rows // 2
-        yield from encoded(batch.slice(0, half))
-        yield from encoded(batch.slice(half))
+        yield from cut(batch.slice(0, half))
+        yield from cut(batch.slice(half))
         return
-    yield encoded_whole(batch)
+    yield batch
 
 
-def encoded_whole(batch: pa.RecordBatch) -> pa.Buffer:
+def encoded(batch: pa.RecordBatch) -> pa.Buffer:
     """A batch as one message, whatever its size."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(
-        sink, batch.schema, options=_PACKED if batch.nbytes >= COMPRESS_FROM_BYTES else _AS_IT_IS
+        sink, batch.schema, options=PACKED if batch.nbytes >= COMPRESS_FROM_BYTES else _AS_IT_IS
     ) as writer:
         writer.write_batch(batch)
     return sink.getvalue()
@@ -71,7 +71,7 @@ def _one(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 def decoded(body: Octets) -> pa.RecordBatch:
     """Raises ProtocolViolation."""
     try:
-        return pa.ipc.open_stream(pa.py_buffer(body), options=_READ).read_next_batch()
+        return pa.ipc.open_stream(pa.py_buffer(body), options=READ).read_next_batch()
     except (pa.ArrowException, OSError, StopIteration, ValueError) as error:
         raise ProtocolViolation(f"a batch of {len(body)} bytes of another node cannot be read: {error}") from None
 

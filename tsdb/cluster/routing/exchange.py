@@ -1,5 +1,7 @@
 """Questions to other nodes and their answers, over the log streams; on the event loop of the group.
 
+Fragments of scans are asked for over Flight (``Fetches``), where both nodes can.
+
 Whoever asks hears one of three things: the reply, that the question was never sent (CannotConnectNow), or that it was
 and nobody knows what became of it (``NoAnswer``): its connection ended, or the time is over.
 
@@ -14,20 +16,25 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+import pyarrow as pa
+
+from tsdb.cluster.routing.fragment import Fragment
 from tsdb.cluster.routing.messages import (
     Answer,
     Ask,
     Envelope,
     Failed,
     More,
+    NotLeader,
     Part,
     Piece,
     Question,
     Reply,
+    RunScan,
     SeenOp,
     Stop,
     decode,
@@ -73,6 +80,10 @@ class NoAnswer(Exception):
     """The question was sent, and what became of it is not known."""
 
 
+class NotFetched(Exception):
+    """Nothing came of a fragment that was to be fetched: it has to come in frames."""
+
+
 class Stream(Protocol):
     """``transport.LogStream``."""
 
@@ -98,6 +109,32 @@ class Taker(Protocol):
     def part(self, message: Part, body: memoryview) -> None: ...
 
     def ended(self, outcome: Reply | Exception) -> None: ...
+
+
+class RowTaker(Taker, Protocol):
+    """Who takes the rows of a fragment, in the thread that fetches them."""
+
+    def rows(self, message: Part, found: pa.RecordBatch | memoryview) -> None: ...
+
+
+class Fetch(Protocol):
+    """A fragment that is being fetched (``fragments.fetch.Fetch``); from any thread."""
+
+    def taken(self, size: int) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class Fetches(Protocol):
+    """Who fetches fragments (``fragments.channels.Channels``); from any thread."""
+
+    def begin(self, node: int, session: int, question: RunScan, taker: RowTaker) -> Fetch | None:
+        """``session``: the connection to it. None: it has to come in frames."""
+        ...
+
+    def failed(self, node: int, why: str) -> None:
+        """Nothing comes from a node."""
+        ...
 
 
 @dataclass(slots=True)
@@ -153,6 +190,15 @@ class Outgoing:
 class Answers(Protocol):
     """Who answers other nodes (``answering.Answering``)."""
 
+    @property
+    def threads(self) -> Executor: ...
+
+    def fragment_now(self, peer: int, question: RunScan) -> Fragment | None:
+        """From any thread; None: it has to be waited for."""
+        ...
+
+    async def fragment(self, peer: int, question: RunScan) -> Fragment | NotLeader: ...
+
     async def answer(
         self, peer: int, question: Question, body: memoryview, stream: Outgoing
     ) -> tuple[Reply, Octets]: ...
@@ -187,6 +233,7 @@ class Exchange:
         self._loop = loop
         self.name_of = name_of
         self.answers: Answers | None = None
+        self.fetches: Fetches | None = None
         self._numbers = itertools.count(1)
         self._asked: dict[int, Asked] = {}
         self._peers: dict[int, _Peer] = {}
@@ -207,9 +254,17 @@ class Exchange:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *arguments)
 
+    def session(self, peer: int) -> int:
+        """Which connection to a node is open; 0: none."""
+        return self._paths.session(peer)
+
     def reaches(self, peer: int) -> bool:
         """Whether a connection to a node is open."""
         return self._paths.session(peer) != 0
+
+    def number(self) -> int:
+        """For something that is asked, which no other has."""
+        return next(self._numbers)
 
     # Asking, on the event loop
 
@@ -243,7 +298,7 @@ class Exchange:
 
         Raises CannotConnectNow: then it was not sent. A connection is waited for for ``connect_s``.
         """
-        number = next(self._numbers)
+        number = self.number()
         try:
             async with asyncio.timeout(connect_s):
                 stream = await self._paths.open_stream(peer)
@@ -263,6 +318,17 @@ class Exchange:
             self._asked.pop(number, None)
             raise
         return number
+
+    def watch(self, peer: int, number: int, taker: Taker) -> None:
+        """Let who asks a node in another way hear when the connection to it ends; until it is forgotten."""
+        session = self._paths.session(peer)
+        if session:
+            self._asked[number] = Asked(peer, session, taker)
+        else:
+            taker.ended(self._ended(peer))
+
+    def _ended(self, peer: int) -> NoAnswer:
+        return NoAnswer(f"the connection to {self.name_of(peer)} ended before it had answered")
 
     def _unreachable(self, peer: int) -> CannotConnectNow:
         return CannotConnectNow(
@@ -302,7 +368,7 @@ class Exchange:
         for number, asked in list(self._asked.items()):
             if asked.peer == peer and asked.session != session:
                 del self._asked[number]
-                asked.taker.ended(NoAnswer(f"the connection to {self.name_of(peer)} ended before it had answered"))
+                asked.taker.ended(self._ended(peer))
 
     # What comes
 

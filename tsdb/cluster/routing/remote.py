@@ -1,39 +1,46 @@
 """A scan that runs at another node, as this one reads it: its parts wait in a queue until a thread takes them.
 
-What is taken makes room for more (credit), so that a statement that reads slowly holds a few MiB for each node. Who
-cancels wakes the thread that waits.
+They come over Flight, or in frames where that cannot be. What is taken makes room for more, so that a statement that
+reads slowly holds a few MiB for each node. Who cancels wakes the thread that waits.
 """
 
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 
 import pyarrow as pa
 
-from tsdb.cluster.routing.arrow import cells_of, decoded
-from tsdb.cluster.routing.exchange import SILENT_S, Exchange, NoAnswer
+from tsdb.cluster.routing.arrow import cells_of, decoded, encoded
+from tsdb.cluster.routing.exchange import SILENT_S, Exchange, Fetch, NoAnswer, NotFetched
 from tsdb.cluster.routing.messages import Ended, Failed, NotLeader, Part, Reply, RunScan, SeenOp, error_of
 from tsdb.errors import AdminShutdown, CannotConnectNow, QueryCanceled, SerializationFailure, TsdbError
-from tsdb.leaving import result_of
+from tsdb.leaving import Statement, result_of
 from tsdb.model.freshness import Seen, token_of
 from tsdb.model.store import NodeShare, ScanStatistics
 from tsdb.model.summaries import SummaryCells
 
+SOON_S = 0.05
+"""Whether a node is still there is looked at when nothing has come for so long."""
 # Of taken parts, until the other side hears of them.
 TOLD_BYTES = 1 << 20
 
 
 class _Queue:
-    """The taker of the stream: from the event loop to a thread."""
+    """The taker of what comes: from the event loop, or a thread that fetches, to the one that reads."""
 
     def __init__(self) -> None:
-        self.items: queue.SimpleQueue[tuple[Part, memoryview] | Reply | Exception] = queue.SimpleQueue()
+        self.items: queue.SimpleQueue[tuple[Part, pa.RecordBatch | memoryview] | Reply | Exception]
+        self.items = queue.SimpleQueue()
 
     def part(self, message: Part, body: memoryview) -> None:
         self.items.put((message, body))
+
+    def rows(self, message: Part, found: pa.RecordBatch | memoryview) -> None:
+        self.items.put((message, found))
 
     def ended(self, outcome: Reply | Exception) -> None:
         self.items.put(outcome)
@@ -43,8 +50,16 @@ class RemoteScan:
     """``start`` sends it; then ``cells`` to their end, then ``batches``; ``close`` in any case, from any thread."""
 
     def __init__(
-        self, exchange: Exchange, node: int, question: RunScan, statistics: ScanStatistics, seen: Seen | None
+        self,
+        exchange: Exchange,
+        node: int,
+        question: RunScan,
+        statistics: ScanStatistics,
+        seen: Seen | None,
+        *,
+        measured: bool = False,
     ) -> None:
+        self._measured = measured
         self._seen = seen
         self._exchange = exchange
         self._node = node
@@ -53,7 +68,11 @@ class RemoteScan:
         self.share = NodeShare(node, exchange.name_of(node))
         statistics.nodes = (*statistics.nodes, self.share)
         self._queue = _Queue()
+        self._fetch: Fetch | None = None
+        self._came = False
         self._number = 0
+        self._closing = threading.Lock()
+        self._closed = False
         self._parts = 0
         self._untold = 0
         self._first: pa.RecordBatch | None = None
@@ -62,12 +81,44 @@ class RemoteScan:
 
     def start(self) -> None:
         """Raises CannotConnectNow."""
+        exchange = self._exchange
+        if exchange.fetches is not None and (session := exchange.session(self._node)):
+            self._fetch = exchange.fetches.begin(self._node, session, self._question, self._queue)
+        if self._fetch is None:
+            self._ask()
+
+    def _watch(self) -> None:
+        """That the node is gone is known to the exchange first."""
+        if self._fetch is not None and not self._number:
+            number = self._exchange.number()
+            self._exchange.soon(self._exchange.watch, self._node, number, self._queue)
+            self._numbered(number)
+
+    def _ask(self) -> None:
+        """For frames."""
         sent = self._exchange.run(self._exchange.begin(self._node, self._question, self._queue))
         try:
-            self._number = result_of(sent)
+            self._numbered(result_of(sent))
         except QueryCanceled:
             sent.add_done_callback(self._unwanted)
             raise
+
+    def _numbered(self, number: int) -> None:
+        """What is asked has this number; who closes at the same time forgets it, or this does."""
+        with self._closing:
+            self._number = number
+            closed = self._closed
+        if closed:
+            self._forget(stop=self._fetch is None)
+
+    def _in_frames(self) -> None:
+        """Nothing came over Flight."""
+        if self._fetch is not None:
+            self._fetch.cancel()
+        self._forget(stop=False)
+        self._fetch, self._queue = None, _Queue()
+        with Statement(lambda: self._cancelled):
+            self._ask()
 
     def _unwanted(self, sent: Future[int]) -> None:
         """It was left before it was known that it had been sent."""
@@ -98,28 +149,41 @@ class RemoteScan:
             if self._cancelled:
                 raise QueryCanceled("canceling statement due to user request")
             try:
-                item = self._queue.items.get(timeout=SILENT_S)
+                item = self._queue.items.get(timeout=SILENT_S if self._number else SOON_S)
             except queue.Empty:
+                self._watch()
                 if time.monotonic() - heard < SILENT_S:
                     continue
+                if self._fetch is not None and self._exchange.fetches is not None:
+                    self._exchange.fetches.failed(self._node, f"nothing came for {SILENT_S:g} s")
+                    if not self._came:
+                        self._in_frames()
+                        heard = time.monotonic()
+                        continue
                 raise self._lost(f"nothing came from it for {SILENT_S:g} s") from None
             if self._cancelled:
                 continue
             heard = time.monotonic()
+            if isinstance(item, NotFetched):
+                self._in_frames()
+                continue
+            self._came = True
             if not isinstance(item, tuple):
                 self._ended(item)
                 return None
-            message, body = item
+            message, found = item
             self._sees(message.token)
-            if not len(body):
+            if isinstance(found, memoryview) and not found.nbytes:
                 continue
             if message.place != self._parts:
                 raise self._lost(f"part {self._parts} of what it sent is missing")
             self._parts += 1
-            batch = decoded(body)
-            self._take(len(body))
+            batch = found if isinstance(found, pa.RecordBatch) else decoded(found)
+            self._take(found.nbytes)
             self.share.rows += 0 if message.cells else batch.num_rows
-            self.share.bytes += len(body)
+            if self._measured:
+                # How much it is on its way gRPC does not say.
+                self.share.bytes += len(encoded(batch) if isinstance(found, pa.RecordBatch) else found)
             return message, batch
 
     def _sees(self, ops: Iterable[SeenOp]) -> None:
@@ -127,6 +191,9 @@ class RemoteScan:
             self._seen.add(token_of(ops))
 
     def _take(self, size: int) -> None:
+        if self._fetch is not None:
+            self._fetch.taken(size)
+            return
         self._untold += size
         if self._untold >= TOLD_BYTES:
             self._exchange.soon(self._exchange.more, self._number, self._untold)
@@ -174,8 +241,17 @@ class RemoteScan:
 
     def close(self) -> None:
         done, self._done = self._done, True
-        if self._number:
-            self._exchange.soon(_forget, self._exchange, self._number, not done)
+        with self._closing:
+            self._closed = True
+        if self._fetch is not None:
+            self._fetch.cancel()
+        self._forget(stop=not done and self._fetch is None)
+
+    def _forget(self, *, stop: bool) -> None:
+        with self._closing:
+            number, self._number = self._number, 0
+        if number:
+            self._exchange.soon(_forget, self._exchange, number, stop)
 
 
 def _forget(exchange: Exchange, number: int, stop: bool) -> None:

@@ -181,7 +181,7 @@ class ScatterView:
         led, slots = self._ring.led(locations), self._slots(request.series)
         question = RunScan(looks, led, conditions_of(request, values), self._may_be_old, slots)
         seen = None if self._gate is None else self._gate.seen
-        scan = RemoteScan(self._exchange, node, question, statistics, seen)
+        scan = RemoteScan(self._exchange, node, question, statistics, seen, measured=request.measured)
         scan.start()
         return scan
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ log = logging.getLogger(__name__)
 
 OPERATOR_PROTOCOL = "tsdb-operator/1"
 """What an operator's command or a node that wants to join asks for when it dials (ALPN), instead of greeting."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pem:
+    """The files as they are used, for who cannot take a context."""
+
+    certificate: bytes
+    key: bytes = field(repr=False)
+    authority: bytes
 
 
 class NodeTls:
@@ -49,6 +59,12 @@ class NodeTls:
             )
         if self.name not in ("", names[0]):
             raise StartupError(f"the certificate {self._files.certificate} is of {names[0]}, and this is {self.name}")
+        try:
+            self.pem = Pem(
+                self._files.certificate.read_bytes(), self._files.key.read_bytes(), self._authority.read_bytes()
+            )
+        except OSError as error:
+            raise StartupError(f"cannot read the node's certificate: {why(error)}") from None
         self.accepting, self.dialing = accepting, dialing
         self.name = names[0]
         self.expires_at = own.not_valid_after_utc
