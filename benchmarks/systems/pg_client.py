@@ -42,6 +42,10 @@ class PgClient(Client):
         text, parameters = sql.with_parameters(query, self._dialect)
         return lambda: self._rows(text, parameters, prepare=True, binary=way == "binary")
 
+    def explained(self, query: Query) -> Rows:
+        """EXPLAIN ANALYZE of it."""
+        return self._rows(f"EXPLAIN ANALYZE {sql.with_literals(query, self._dialect)}", None, prepare=False)
+
     def receiving(self, query: Query) -> Callable[[], Any]:
         return self.compile(query, "libpq")
 

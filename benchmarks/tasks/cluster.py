@@ -3,6 +3,7 @@ at the leader and elsewhere, bytes between nodes, and what a cluster costs that 
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -270,7 +271,8 @@ def _check_equal(asked: Sequence[Asked], query: Query) -> None:
 
 
 def _sent_by(nodes: Nodes, asked: Sequence[Asked], name: str, dataset: Dataset) -> tuple[str, ...]:
-    """At a follower, and at a node without a replica, without what is sent at any rate."""
+    """At a follower, and at a node without a replica: in frames, without what is sent at any rate, and the rows of
+    fragments, which EXPLAIN ANALYZE counts."""
     queries = draw(BY_NAME[name], dataset.workload)[:VARIANTS]
     idle = _sent_while(nodes, lambda: time.sleep(2.0)) / 2.0
     values = statistics.mean(_values_read(query, dataset) for query in queries)
@@ -281,8 +283,15 @@ def _sent_by(nodes: Nodes, asked: Sequence[Asked], name: str, dataset: Dataset) 
         begin = time.perf_counter()
         sent = _sent_while(nodes, lambda: [receive() for receive in receiving])  # noqa: B023 (called at once)
         each = max(0.0, sent - idle * (time.perf_counter() - begin)) / len(queries)
+        each += statistics.mean(_fetched(client, query) for query in queries)
         cells += [number(each), f"{100 * each / (values * POINT_BYTES):.2f} %"]
     return name, number(values), *cells
+
+
+def _fetched(client: PgClient, query: Query) -> int:
+    """Bytes of rows that came from other nodes."""
+    _, lines = client.explained(query)
+    return sum(int(found[1]) for (line,) in lines if (found := re.search(r"From .*: \d+ rows, (\d+) bytes,", line)))
 
 
 def _sent_while(nodes: Nodes, do: Callable[[], object]) -> float:
