@@ -102,14 +102,23 @@ class Memory:
         self.number = 1
 
     async def open_stream(self, peer: int) -> Stream:
-        return cast(Stream, self)
+        return MemoryStream(self, self.number)
 
     def session(self, peer: int) -> int:
         return self.number
 
+
+class MemoryStream:
+    """A log stream of it."""
+
+    def __init__(self, paths: Memory, session: int) -> None:
+        self._paths = paths
+        self.session = session
+
     async def send(self, payload: Octets, after_bytes_max: int | None = None) -> None:
-        assert self.other is not None
-        await self.other.received(self.me, 1, memoryview(bytes(payload)))
+        other = self._paths.other
+        assert other is not None
+        await other.received(self._paths.me, 1, memoryview(bytes(payload)))
 
 
 class Ends:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,7 @@ def test_while_a_scan_works_who_asked_hears_of_it(ends: Ends, monkeypatch: pytes
     monkeypatch.setattr(remote, "SILENT_S", 1.0)
     ends.answering.made = lambda: slowly([(batch(1), False), (batch(2), False)], 2.0)
     assert len(rows(ends.read())) == 2
+    assert ends.answering.in_frames == 0
 
 
 def test_who_hears_nothing_at_all_asks_in_frames_for_a_while(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +247,39 @@ def test_while_it_is_not_known_whether_a_node_is_reached_one_fragment_tries(ends
     assert took[-2] < 1 < took[-1] < 5
     assert ends.answering.in_frames == 8
     assert ends.channels.failed_count == 1
+
+
+def test_what_was_given_up_before_anything_came_says_nothing_of_the_node(ends: Ends) -> None:
+    ends.answering.made = lambda: slowly([(batch(1), False)], 1.0)
+    scan = ends.scan()
+    until(lambda: ends.answering.fragments)
+    scan.close()
+    until(lambda: not ends.channels._running)
+    ends.answering.made = lambda: iter([(batch(1), False)])
+    assert len(rows(ends.read())) == 1
+    assert ends.answering.in_frames == 0
+
+
+def test_who_is_closed_while_it_is_asked_again_leaves_nothing(ends: Ends) -> None:
+    ends.place = Place(f"{HOST}:1", "n1")
+    ends.answering.made = lambda: large(100)
+    begin, scan = ends.exchanges[ASKS].begin, ends.scan()
+
+    async def closed(*arguments: Any) -> int:
+        number = await begin(*arguments)
+        await asyncio.to_thread(scan.close)
+        return number
+
+    ends.exchanges[ASKS].begin = closed  # type: ignore[method-assign,assignment]
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(lambda: [list(scan.cells()), next(scan.batches(), None)])
+        until(lambda: ends.answering.in_frames == 1)
+        until(lambda: not ends.exchanges[ASKS]._asked)
+        # It is not answered any more, though nobody has read all of it.
+        until(lambda: not ends.exchanges[ANSWERS]._peers[ASKS].answered)
+        scan.cancel()
+        with suppress(CannotConnectNow, QueryCanceled):
+            reading.result(30)
 
 
 def test_who_is_cancelled_while_it_is_asked_again_leaves_nothing(ends: Ends) -> None:
