@@ -27,9 +27,9 @@ from tsdb.storage.raft_log import RaftLog
 log = logging.getLogger(__name__)
 
 CLUSTER = "cluster"
-ROWS = "rows"
-"""Purposes of a node's addresses: where others find it, and where they fetch the rows of fragments."""
 """The purpose of the address at which other nodes reach a node."""
+ROWS = "rows"
+"""That of the address at which they fetch the rows of fragments."""
 LISTENS_S = 60.0
 """For so long a node that is to be joined is waited for to listen."""
 _AGAIN_S = 0.25
