@@ -23,7 +23,6 @@ LOOK_S = 5.0
 GRACE_S = 2.0
 """For what is being sent when the node stops."""
 _RENEWAL_S = 10.0
-_ANY = ("*", "")
 
 
 class Fragments:
@@ -51,7 +50,7 @@ class Fragments:
 
     def start(self, host: str, port: int, before: int = 0) -> int:
         """Listen; the port. Of any free one (0), it is the one that it was ``before``. Raises StartupError."""
-        self._host = "::" if host in _ANY else host
+        self._host = host or "::"
         found: int | None = None
         why = ""
         for each in dict.fromkeys((port or before, port)):

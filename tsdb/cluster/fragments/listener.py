@@ -10,14 +10,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Executor, Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.flight as flight
 
 from tsdb.cluster.authority import nodes_in
 from tsdb.cluster.routing.arrow import PACKED, encoded
-from tsdb.cluster.routing.exchange import QUESTIONS_MAX, WORKING_S
+from tsdb.cluster.routing.exchange import QUESTIONS_MAX, WORKING_S, FragmentAnswers
 from tsdb.cluster.routing.fragment import Fragment
 from tsdb.cluster.routing.messages import (
     Answer,
@@ -52,17 +52,6 @@ LOOK_S = 0.25
 """Whether the other side has left is looked at so often while a scan works."""
 
 
-class Answers(Protocol):
-    """The part of ``routing.answering.Answering`` that is needed."""
-
-    @property
-    def threads(self) -> Executor: ...
-
-    def fragment_now(self, peer: int, question: RunScan) -> Fragment | None: ...
-
-    async def fragment(self, peer: int, question: RunScan) -> Fragment | NotLeader: ...
-
-
 class _Left(Exception):
     """Nobody waits for it any more."""
 
@@ -75,7 +64,7 @@ class Listener(flight.FlightServerBase):  # type: ignore[misc]
         host: str,
         port: int,
         pem: Pem,
-        answers: Callable[[], Answers | None],
+        answers: Callable[[], FragmentAnswers | None],
         loop: asyncio.AbstractEventLoop,
         node_of: Callable[[str], int | None],
     ) -> None:

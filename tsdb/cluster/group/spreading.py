@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import NoReturn, TypeAlias
 
 from tsdb.cluster.group.balancing import ANSWER_S, Balanced, check_gathered, unanswered
 from tsdb.cluster.metadata.commands import Expected, SpreadDatabase
@@ -18,6 +19,8 @@ from tsdb.errors import TsdbError
 
 log = logging.getLogger(__name__)
 
+_Divide: TypeAlias = Callable[[Ring, Mapping[int, int], int | None], Division]
+
 
 async def spread(group: Balanced, ring: Ring, arcs: int, name: str) -> str:
     """Into so many equal ones. What was done, as text; ``name``: of who asks for it."""
@@ -30,12 +33,7 @@ async def spread(group: Balanced, ring: Ring, arcs: int, name: str) -> str:
 
 async def split(group: Balanced, ring: Ring, arc: int, name: str, *, is_dry: bool) -> str:
     """An arc, from 1 on, in two at the median of what was written to it; 0: that to which most was."""
-    check_gathered(group.state, ring, group.answers)
-    title = name_of(group.state, ring.database)
-    try:
-        found = dividing.split(ring, await _written(group, ring), arc - 1 if arc else None)
-    except TsdbError as error:
-        _fail(error, title)
+    title, found = await _divided(group, ring, arc, dividing.split)
     first, second = found.arc + 1, found.arc + 2
     what = f"arc {first} of the {ring.arcs} of {title}" if ring.arcs > 1 else f"the ring of {title}"
     into = f"{_size(found, 0)} ({_part(found, 0)}) and {_size(found, 1)} ({_part(found, 1)})"
@@ -48,12 +46,7 @@ async def split(group: Balanced, ring: Ring, arc: int, name: str, *, is_dry: boo
 
 async def merge(group: Balanced, ring: Ring, arc: int, name: str, *, is_dry: bool) -> str:
     """An arc, from 1 on, and the next one become one; 0: the two to which least was written."""
-    check_gathered(group.state, ring, group.answers)
-    title = name_of(group.state, ring.database)
-    try:
-        found = dividing.merge(ring, await _written(group, ring), arc - 1 if arc else None)
-    except TsdbError as error:
-        _fail(error, title)
+    title, found = await _divided(group, ring, arc, dividing.merge)
     first, second = found.arc + 1, found.arc + 2
     what = (
         f"arcs {first} and {second} of the {ring.arcs} of {title}, {_size(found, 0)} ({_part(found, 0)}) and "
@@ -64,6 +57,16 @@ async def merge(group: Balanced, ring: Ring, arc: int, name: str, *, is_dry: boo
     log.warning("%s has %s become one", name, what)
     done = await _cut(group, ring, SpreadDatabase(ring.database, ring.arcs - 1, found.begins))
     return f"{what} become one\n{done}"
+
+
+async def _divided(group: Balanced, ring: Ring, arc: int, divide: _Divide) -> tuple[str, Division]:
+    """The database's name, and what its ring becomes by what was written to it."""
+    check_gathered(group.state, ring, group.answers)
+    title = name_of(group.state, ring.database)
+    try:
+        return title, divide(ring, await _written(group, ring), arc - 1 if arc else None)
+    except TsdbError as error:
+        _fail(error, title)
 
 
 async def _cut(group: Balanced, ring: Ring, action: SpreadDatabase) -> str:

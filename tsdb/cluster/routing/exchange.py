@@ -187,8 +187,8 @@ class Outgoing:
                     await asyncio.wait([task])
 
 
-class Answers(Protocol):
-    """Who answers other nodes (``answering.Answering``)."""
+class FragmentAnswers(Protocol):
+    """Who answers other nodes with the rows of scans."""
 
     @property
     def threads(self) -> Executor: ...
@@ -198,6 +198,10 @@ class Answers(Protocol):
         ...
 
     async def fragment(self, peer: int, question: RunScan) -> Fragment | NotLeader: ...
+
+
+class Answers(FragmentAnswers, Protocol):
+    """Who answers other nodes whatever they ask (``answering.Answering``)."""
 
     async def answer(
         self, peer: int, question: Question, body: memoryview, stream: Outgoing
