@@ -18,12 +18,34 @@ is given to anybody; where that says no, all is done again in a thread.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
+from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
 
-Validations: TypeAlias = list["Future[bool]"]
-"""Each comes true where what was read is as new as it has to be."""
+
+class Validation:
+    """Whether what was read is as new as it has to be: said once, by any thread, and heard by one. Making and answering
+    a future instead would show in the time that a small statement takes."""
+
+    def __init__(self) -> None:
+        self.holds: bool | None = None
+        """None: nobody has said it yet."""
+        self._hear: Callable[[], object] | None = None
+
+    def say(self, holds: bool) -> None:
+        self.holds = holds
+        # Who sets it looks afterwards at what was said: one of both sees the other.
+        if self._hear is not None:
+            self._hear()
+
+    def when_said(self, hear: Callable[[], object]) -> None:
+        """``hear`` is called when it is said, in the thread that says it, or now; it may be called twice."""
+        self._hear = hear
+        if self.holds is not None:
+            hear()
+
+
+Validations: TypeAlias = list[Validation]
 
 
 class MayWait(Exception):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import psycopg
@@ -27,7 +27,7 @@ from tsdb.model.acks import QUORUM
 from tsdb.model.freshness import LINEARIZABLE, Freshness, Level, Seen
 from tsdb.model.schema import AddColumn, ColumnDefinition, DropSeries, Role
 from tsdb.model.store import TIME_NS, RangeDeletion, ScanRequest, TimeRange, View
-from tsdb.prompt import MayWait, Run, Validations
+from tsdb.prompt import MayWait, Run, Validation, Validations
 from tsdb.session import patience
 from tsdb.types import INT8
 
@@ -121,7 +121,7 @@ def test_what_is_visible_when_a_round_is_won_is_read_at_once(
         assert turns_of(node) == 0
 
 
-def begin_at_once(cluster: Replicated, node: Node) -> tuple[list[int], Future[bool]]:
+def begin_at_once(cluster: Replicated, node: Node) -> tuple[list[int], Validation]:
     waiting: Validations = []
     with Run(parts_max=10_000, validations=waiting):
         found = read(cluster, node, ANYWHERE)
@@ -132,7 +132,10 @@ def begin_at_once(cluster: Replicated, node: Node) -> tuple[list[int], Future[bo
 def at_once_in_thread(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
     """What is read where nobody may wait, and whether that was valid."""
     found, validation = begin_at_once(cluster, node)
-    return found, validation.result(60)
+    said = threading.Event()
+    validation.when_said(said.set)
+    assert said.wait(60)
+    return found, validation.holds is True
 
 
 @pytest.mark.parametrize("over_lines", [False, True])
@@ -145,7 +148,10 @@ def test_what_is_read_before_its_round_is_won_is_valid_if_nothing_was_missing(
 
     async def on_loop(node: Node) -> tuple[list[int], bool]:
         found, validation = begin_at_once(cluster, node)
-        return found, await asyncio.wait_for(asyncio.wrap_future(validation), 60)
+        said, loop = asyncio.Event(), asyncio.get_running_loop()
+        validation.when_said(lambda: loop.call_soon_threadsafe(said.set))
+        await asyncio.wait_for(said.wait(), 60)
+        return found, validation.holds is True
 
     def at_once(cluster: Replicated, node: Node) -> tuple[list[int], bool]:
         if over_lines:

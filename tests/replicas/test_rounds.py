@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from random import Random
 
+import msgspec
 import pytest
 
 from tests.replicas.hosts import NODES, World
@@ -14,7 +15,7 @@ from tsdb.cluster.metadata.records import REPLICA_BITS
 from tsdb.cluster.replicas import rounds
 from tsdb.cluster.replicas.mine import Mine
 from tsdb.cluster.replicas.packets import unpack
-from tsdb.cluster.replicas.rounds import Agreed, Rounds
+from tsdb.cluster.replicas.rounds import CHANNEL, NOT_LED, Agreed, Ask, Rounds, Said
 from tsdb.errors import ProtocolViolation
 
 
@@ -54,6 +55,14 @@ class Asking:
         while self.sent:
             sender, to, payload = self.sent.pop(0)
             self.rounds[sender].arrived(to, memoryview(self.rounds[to].answer(sender, memoryview(payload))))
+
+    def say(self, node: int, places: list[tuple[int, int, int]], led: int = 0) -> tuple[bool, list[int]]:
+        """What a node answers to a question."""
+        asked = Ask(7, msgspec.Raw(msgspec.msgpack.encode(places)), led)
+        octets = self.rounds[node].answer(3, memoryview(bytes((CHANNEL,)) + msgspec.msgpack.encode(asked)))
+        said = msgspec.msgpack.decode(octets[1:], type=Said)
+        assert said.number == 7
+        return said.agreed, [*said.commits]
 
     def spin(self) -> None:
         self.loop.run_until_complete(asyncio.sleep(0))
@@ -196,6 +205,46 @@ def test_a_follower_needs_the_leader_and_hears_what_is_committed_there(asking: A
     assert asking.ask(2, 1, 2, follows=True) == [None]
 
 
+def test_a_follower_does_not_believe_who_agrees_and_does_not_lead_yet(asking: Asking) -> None:
+    told = asking.ask(2, 1, 2, follows=True)
+    ((_, to, _),) = asking.sent
+    assert to == 1
+    said = Said(asking.rounds[2]._number, agreed=True, commits=(1, NOT_LED))
+    asking.rounds[2].arrived(1, memoryview(bytes((CHANNEL,)) + msgspec.msgpack.encode(said)))
+    asking.sent.clear()
+    assert told == [None]
+
+
+def test_who_has_promised_a_later_epoch_itself_asks_all_others_at_once(asking: Asking) -> None:
+    world = asking.world
+    world.change(1, epoch=2, leader=2)
+    world.tell(2)
+    for sender, to, packet in world.network:
+        if to == 1:
+            world[1].host.step(unpack(packet, sender, to))
+            world[1].turn()
+    assert not mine(world, 1).replica.agrees(1)
+    told = asking.ask(1, 1)
+    assert [to for _, to, _ in asking.sent] == [2, 3]
+    # The third one knows of nothing, and is not enough.
+    assert mine(world, 3).replica.agrees(1)
+    asking.deliver()
+    assert told == [None]
+
+
+def test_who_votes_alone_asks_nobody(asking: Asking) -> None:
+    number = 1 << REPLICA_BITS | 1
+    asking.world.change(4, voters=(1,), active_voters=(1,), replicas=((1, number),))
+    asking.world.tell(1)
+    assert asking.ask(1, 4) == led(4)
+    assert asking.sent == []
+    # With another location of which others have votes as well.
+    told = asking.ask(1, 4, 3)
+    assert told == []
+    asking.deliver()
+    assert told == led(4, 3)
+
+
 def test_a_follower_applies_what_it_has_when_it_hears_that_it_is_committed(asking: Asking) -> None:
     world = asking.world
     world[1].write(1, b"x")
@@ -218,6 +267,22 @@ def test_a_follower_applies_what_it_has_when_it_hears_that_it_is_committed(askin
     world[2].host.hear_commit(1, 1, 2)
     world[2].turn()
     assert world.visible(1)[1] == [b"x"]
+
+
+def test_a_leader_says_what_is_committed_before_it_is_applied(asking: Asking) -> None:
+    """Another node may have heard of it by then, and shown it."""
+    world, place = asking.world, (1, 1 << REPLICA_BITS | 1, 1)
+    world[1].write(1, b"x")
+    world[1].turn()
+    assert asking.say(1, [place], led=1) == (True, [1])
+    while mine(world, 1).replica.log_end[2] < 2:
+        network, world.network = world.network, []
+        for sender, to, packet in network:
+            world[to].host.step(unpack(packet, sender, to))
+            if to != 1:
+                world[to].turn()
+    assert mine(world, 1).replica.log_end[3] == 1
+    assert asking.say(1, [place], led=1) == (True, [2])
 
 
 def test_what_is_committed_is_remembered_until_the_ops_are_there(asking: Asking) -> None:
@@ -266,7 +331,7 @@ def test_a_leader_that_is_cut_off_while_another_takes_over_wins_no_round(asking:
     asking.deliver()
     assert told == led(2)
     # Nor does a follower believe it that has promised more.
-    assert mine(world, 1).committed(1 << REPLICA_BITS | 1, 1) == 1
+    assert mine(world, 1).committed(1) == 1
     told = asking.ask(3, 1, follows=True)
     asking.deliver()
     assert told == [Agreed({}, {1: lead})]
@@ -276,8 +341,8 @@ def test_who_has_promised_a_later_epoch_counts_for_no_earlier_one(asking: Asking
     world = asking.world
     world.change(1, epoch=2, leader=2)
     world.tell(2)
-    assert not mine(world, 2, 1).agrees(2 << REPLICA_BITS | 1, 1)
-    assert mine(world, 3, 1).agrees(3 << REPLICA_BITS | 1, 1)
+    assert not mine(world, 2, 1).replica.agrees(1)
+    assert mine(world, 3, 1).replica.agrees(1)
     told = asking.ask(1, 1)
     asking.deliver()
     assert told == led(1)
@@ -294,12 +359,48 @@ def test_who_has_promised_a_later_epoch_counts_for_no_earlier_one(asking: Asking
 
 
 def test_another_replica_of_the_same_node_does_not_agree(asking: Asking) -> None:
-    there = mine(asking.world, 2)
-    assert there.agrees(2 << REPLICA_BITS | 1, 1)
-    assert not there.agrees(2 << REPLICA_BITS | 2, 1)
-    assert not there.agrees(2 << REPLICA_BITS | 1, 2)
-    assert mine(asking.world, 1).committed(1 << REPLICA_BITS | 2, 1) is None
-    assert there.committed(2 << REPLICA_BITS | 1, 1) is None
+    first, second = 1 << REPLICA_BITS, 2 << REPLICA_BITS
+    assert asking.say(2, [(1, second | 1, 1)]) == (True, [])
+    assert asking.say(2, [(1, second | 2, 1)]) == (False, [])
+    assert asking.say(2, [(1, second | 1, 2)]) == (False, [])
+    assert asking.say(2, [(1, second | 1, 1), (99, second | 1, 1)]) == (False, [])
+    assert asking.say(1, [(1, first | 1, 1), (2, first | 1, 1)], led=1) == (True, [1])
+    assert asking.say(1, [(1, first | 2, 1)], led=1) == (False, [])
+    # It is a follower.
+    assert asking.say(2, [(1, second | 1, 1)], led=1) == (True, [NOT_LED])
+
+
+def test_what_was_asked_before_is_answered_by_the_replicas_that_are_there_now(asking: Asking) -> None:
+    world, before = asking.world, (1, 2 << REPLICA_BITS | 1, 1)
+    assert asking.say(2, [before]) == (True, [])
+    another = 2 << REPLICA_BITS | 2
+    world.change(1, replicas=((1, 1 << REPLICA_BITS | 1), (2, another), (3, 3 << REPLICA_BITS | 1)))
+    world.tell(2)
+    host = world[2].host
+    assert host.find(1) is None
+    assert asking.say(2, [before]) == (False, [])
+    # The other one begins when nothing is left of it.
+    batch = host._records.batch()
+    host.left.forget(batch, [1])
+    host._records.write(batch, sync=False)
+    world.tell(2)
+    assert mine(world, 2).number == another
+    assert asking.say(2, [before]) == (False, [])
+    # It has promised nothing yet.
+    assert asking.say(2, [(1, another, 1)]) == (False, [])
+    assert asking.say(2, [(1, another, 0)]) == (True, [])
+
+
+def test_not_all_questions_are_remembered(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "KNOWN_MAX", 2)
+    for _ in range(3):
+        for location in (1, 2, 3):
+            assert asking.say(2, [(location, 2 << REPLICA_BITS | 1, 1)]) == (True, [])
+            assert len(asking.rounds[2]._known_asked) <= 2
+            told = asking.ask(1, location)
+            asking.deliver()
+            assert told == led(location)
+            assert len(asking.rounds[1]._known) <= 2
 
 
 def test_over_lines_it_has_asked_when_it_goes_on_and_only_where_a_majority_is_reached(asking: Asking) -> None:

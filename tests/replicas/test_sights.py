@@ -6,12 +6,13 @@ import asyncio
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.replicas.hosts import NODES, World
 from tsdb.cluster.metadata.records import REPLICA_BITS
-from tsdb.cluster.replicas.rounds import Rounds
-from tsdb.cluster.replicas.sights import Sight, Sights
+from tsdb.cluster.replicas.rounds import Agreed, Rounds
+from tsdb.cluster.replicas.sights import Sight, Sights, _Shown
 
 ASKED = ((1,), (1, 2, 3), (2, 4))
 WHOLE = (1, 2, 3, 4)
@@ -38,6 +39,43 @@ def sights_of(world: World, node: int) -> Sights:
 
 def seen(sight: Sight | None) -> object:
     return None if sight is None else (sight.applied, sight._shown.leads)
+
+
+LEADS = {1: (3, 5), 2: (0, 0)}
+APPLIED = {1: (3, 7), 2: (2, 9)}
+
+
+@pytest.mark.parametrize(
+    ("led", "followed", "is_enough"),
+    [
+        ({1: 3}, {}, True),
+        # It leads another epoch, and none.
+        ({1: 4}, {}, False),
+        ({1: 2}, {}, False),
+        ({2: 2}, {}, False),
+        ({}, {2: (2, 9)}, True),
+        ({}, {2: (2, 8)}, True),
+        # Of its leader's epoch nothing is visible, or not all that is committed.
+        ({}, {2: (3, 9)}, False),
+        ({}, {2: (2, 10)}, False),
+        # It has just gone.
+        ({}, {4: (1, 1)}, False),
+        ({1: 3}, {2: (2, 9)}, True),
+        ({1: 3}, {2: (2, 10)}, False),
+        ({1: 4}, {2: (2, 9)}, False),
+    ],
+)
+def test_what_is_shown_is_enough_where_it_has_all_that_a_round_was_about(
+    led: dict[int, int], followed: dict[int, tuple[int, int]], *, is_enough: bool
+) -> None:
+    view: Any = Engine()
+    assert Sight(view, _Shown(0, LEADS, APPLIED), lambda _: None).is_enough(Agreed(led, followed)) is is_enough
+
+
+def test_who_leads_an_epoch_of_which_nothing_is_visible_has_not_all() -> None:
+    view: Any = Engine()
+    for applied, is_enough in (({1: (3, 5)}, True), ({1: (2, 9)}, False), ({}, False)):
+        assert Sight(view, _Shown(0, LEADS, applied), lambda _: None).is_enough(Agreed({1: 3}, {})) is is_enough
 
 
 class Walk:
@@ -98,8 +136,10 @@ def test_is_what_a_new_look_finds(seed: int) -> None:
                 found = seen(known[node].see(locations, WHOLE))
                 assert found == seen(sights_of(world, node).see(locations, WHOLE))
                 question = asking[node]._question_of(locations)
-                new = Rounds(node, world[node].host, loop, lambda *_: True)._question_of(locations)
-                assert question == new
+                new = Rounds(node, world[node].host, loop, lambda *_: True)
+                assert question == new._question_of(locations)
+                places = msgspec.msgpack.encode([(each, node << REPLICA_BITS | 1, 1) for each in locations])
+                assert asking[node]._asked_for(1, places) == new._asked_for(1, places)
                 before = last.get((node, locations), (found, question))
                 changes = [
                     count + (one != other) for count, one, other in zip(changes, before, (found, question), strict=True)

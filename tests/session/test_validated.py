@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tsdb.errors import QueryCanceled
-from tsdb.prompt import MayWait, validations
+from tsdb.prompt import MayWait, Validation, validations
 from tsdb.session import work
 from tsdb.session.budget import Budget
 from tsdb.session.cancellation import Cancellation
@@ -28,7 +29,7 @@ class Asked:
         self.work = Work(self.pool, Budget(1 << 20), Turns(1), lambda: self.cancellation, self.waits.append)
         self.pace = Pace()
         self.pace.measured(lambda: None)
-        self.validation: Future[bool] = Future()
+        self.validation = Validation()
         self.ran: list[str] = []
         self.undone: list[str] = []
         self.fails = False
@@ -62,15 +63,32 @@ def asked() -> Iterator[Asked]:
 
 
 def test_it_is_given_when_it_is_known_to_be_all(asked: Asked) -> None:
-    answer = asyncio.run(asked.while_it_waits(lambda: asked.validation.set_result(True)))
+    answer = asyncio.run(asked.while_it_waits(lambda: asked.validation.say(True)))
     assert answer == "at once"
     assert (asked.ran, asked.undone) == (["at once"], [])
     assert asked.waits == [work.FOR_NODE, None]
     assert asked.pace.parts_max() is not None
 
 
+def test_what_is_known_already_is_not_waited_for(asked: Asked) -> None:
+    asked.validation.say(True)
+    assert asyncio.run(asked.answer()) == "at once"
+    assert asked.waits == []
+
+
+def test_what_is_said_while_somebody_begins_to_wait_is_heard() -> None:
+    for _ in range(500):
+        validation, heard = Validation(), threading.Event()
+        saying = threading.Thread(target=validation.say, args=(True,))
+        saying.start()
+        validation.when_said(heard.set)
+        assert heard.wait(10)
+        assert validation.holds
+        saying.join()
+
+
 def test_it_is_run_again_in_a_thread_when_it_was_not_all(asked: Asked) -> None:
-    answer = asyncio.run(asked.while_it_waits(lambda: asked.validation.set_result(False)))
+    answer = asyncio.run(asked.while_it_waits(lambda: asked.validation.say(False)))
     asked.pool.shutdown()
     assert answer == "thread"
     assert (asked.ran, asked.undone) == (["at once", "thread"], ["at once"])
@@ -96,7 +114,8 @@ def test_a_cancel_reaches_it(asked: Asked) -> None:
         asyncio.run(asked.while_it_waits(asked.cancellation.cancel))
     asked.pool.shutdown()
     assert asked.undone == ["at once"]
-    assert asked.validation.cancelled()
+    # Who says it later says it to nobody.
+    asked.validation.say(True)
 
 
 def test_what_must_not_be_run_twice_reads_nothing_that_is_not_known(asked: Asked) -> None:

@@ -119,20 +119,16 @@ class Work:
         """Raises QueryCanceled."""
         loop = asyncio.get_running_loop()
         end = loop.time() + _VALID_S
-        if not all(each.done() for each in validations):
+        if any(each.holds is None for each in validations):
             # What has come meanwhile is heard in the loop's next turn, and then there is nothing to wait for.
             await asyncio.sleep(0)
         while validations:
             validation = validations.pop()
-            if not validation.done():
+            if validation.holds is None:
                 said = _Said()
-                validation.add_done_callback(said.tell_from_any_thread)
-                try:
-                    await self._within(said, end - loop.time())
-                finally:
-                    # Who would say it need not any more.
-                    validation.cancel()
-            if validation.cancelled() or not validation.result():
+                validation.when_said(said.tell_from_any_thread)
+                await self._within(said, end - loop.time())
+            if not validation.holds:
                 return False
         return True
 
@@ -238,7 +234,7 @@ class _Said:
         if not self.future.done():
             self.future.set_result(None)
 
-    def tell_from_any_thread(self, _: object = None) -> None:
+    def tell_from_any_thread(self) -> None:
         if self._runs_here():
             self.tell()
             return

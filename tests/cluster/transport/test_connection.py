@@ -94,6 +94,91 @@ def test_a_message_of_any_length_is_sent_in_the_end_if_everything_is_taken() -> 
     assert [len(message.payload) for message in pair.carry(*map(bytes, sizes))] == sizes
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_message_in_one_piece_is_what_it_is_in_parts(seed: int) -> None:
+    """Octets, events, credit and pings: also where it is long, where there is no credit, and between other frames."""
+    chance = random.Random(seed)
+    parts, whole = ConnectionPair().opened(), ConnectionPair().opened()
+    held: list[tuple[Arrived, Arrived]] = []
+    in_one = [0, 0]
+    for turn in range(60):
+        payload = chance.randbytes(chance.choice((0, 1, 40, 63, 64, 65, 900)))
+        if chance.random() < 0.2:
+            for pair in (parts, whole):
+                pair.dialer.tick(after(turn))
+        octets = b""
+        if parts.dialer.may_send(len(payload)):
+            parts.dialer.send(Kind.STREAM, payload)
+            octets = whole.dialer.send_whole(Kind.STREAM, payload)
+            in_one[0] += bool(octets)
+            if not octets:
+                assert whole.dialer.has_more or len(payload) > SMALL.frame_bytes_max
+                whole.dialer.send(Kind.STREAM, payload)
+        else:
+            assert whole.dialer.send_whole(Kind.STREAM, payload) == b""
+        octets += output(whole.dialer)
+        assert octets == output(parts.dialer)
+        parts_events = parts.feed(parts.acceptor, octets, after(turn))
+        alone = whole.acceptor.receive_whole(octets, after(turn).monotonic_ns)
+        in_one[1] += alone is not None
+        whole_events = [alone] if alone is not None else whole.feed(whole.acceptor, octets, after(turn))
+        assert whole_events == parts_events
+        held += [
+            (first, second)
+            for first, second in zip(parts_events, whole_events, strict=True)
+            if isinstance(first, Arrived) and isinstance(second, Arrived)
+        ]
+        while held and chance.random() < 0.5:
+            for pair, message in zip((parts, whole), held.pop(), strict=True):
+                pair.acceptor.took(message)
+        back = output(parts.acceptor)
+        assert back == output(whole.acceptor)
+        assert whole.dialer.receive_whole(back, 0) is None
+        assert whole.feed(whole.dialer, back, after(turn)) == parts.feed(parts.dialer, back, after(turn))
+        for name in ("_sent", "_allowed", "frames_sent"):
+            assert getattr(whole.dialer, name) == getattr(parts.dialer, name)
+        for name in ("_arrived", "_taken", "_promised", "_heard_ns", "frames_received"):
+            assert getattr(whole.acceptor, name) == getattr(parts.acceptor, name)
+    assert min(in_one)
+
+
+def test_in_one_piece_only_what_is_right_is_taken_and_only_where_nothing_else_is() -> None:
+    octets = joined(frames.first_frame(Kind.STREAM, 5, b"hello"))
+    assert octets == frames.whole(Kind.STREAM, b"hello") == frames.whole(Kind.STREAM, memoryview(b"hello"))
+    pair = ConnectionPair()
+    assert pair.acceptor.receive_whole(octets, 0) is None
+    pair.opened()
+    for at in range(len(octets)):
+        for bit in range(8):
+            wrong = octets[:at] + bytes((octets[at] ^ 1 << bit,)) + octets[at + 1 :]
+            assert pair.acceptor.receive_whole(wrong, 0) is None
+        assert pair.acceptor.receive_whole(octets[:at], 0) is None
+    not_one = [
+        octets + octets,
+        octets + b"\x00",
+        frames.whole(Kind.CREDIT, bytes(8)),
+        joined(frames.frame(Kind.STREAM, b"hello")),
+        joined(frames.first_frame(Kind.STREAM, 6, b"hello")),
+        frames.whole(Kind.STREAM, bytes(SMALL.frame_bytes_max + 1)),
+    ]
+    for each in not_one:
+        assert pair.acceptor.receive_whole(each, 0) is None
+    pair.acceptor.receive(octets[:3])
+    assert pair.acceptor.receive_whole(octets, 0) is None
+    pair.acceptor.receive(octets[3:])
+    (message,) = drained(pair.acceptor)
+    assert message == pair.acceptor.receive_whole(octets, 0)
+    # In the middle of a head, and of a message.
+    for begun in (octets[: frames.HEAD_BYTES], joined(frames.first_frame(Kind.STREAM, 6, b"hello"))):
+        other = ConnectionPair().opened()
+        other.acceptor.receive(begun)
+        assert drained(other.acceptor) == []
+        assert other.acceptor.receive_whole(octets, 0) is None
+    pair.acceptor.bye("enough")
+    assert pair.acceptor.receive_whole(octets, 0) is None
+    assert pair.acceptor.send_whole(Kind.STREAM, b"hello") == b""
+
+
 def test_one_who_sends_without_credit_is_cut_off() -> None:
     pair = ConnectionPair().opened()
     octets = joined(frames.first_frame(Kind.STREAM, 0, b"")) * (SMALL.window // MESSAGE_COST + 1)
@@ -103,6 +188,18 @@ def test_one_who_sends_without_credit_is_cut_off() -> None:
     (ended,) = pair.feed(pair.dialer, output(pair.acceptor), START)
     assert isinstance(ended, Ended)
     assert "credit" in ended.why
+
+
+def test_in_one_piece_nothing_is_taken_without_credit() -> None:
+    pair = ConnectionPair().opened()
+    octets = frames.whole(Kind.STREAM, b"")
+    for _ in range(SMALL.window // MESSAGE_COST):
+        assert pair.acceptor.receive_whole(octets, 0) is not None
+    assert pair.acceptor.receive_whole(octets, 0) is None
+    with pytest.raises(ProtocolViolation, match="more than there is credit for"):
+        pair.feed(pair.acceptor, octets, START)
+    # Nor where no messages are taken at all.
+    assert ConnectionPair().opened().dialer.receive_whole(octets, 0) is None
 
 
 def test_pings_go_between_the_frames_of_a_long_message() -> None:

@@ -53,12 +53,7 @@ class Mine:
         self.proof = self.replica.proof
         return before != (self.shown, self.lead)
 
-    def agrees(self, number: int, epoch: int) -> bool:
-        """Whether it is that replica, and has promised that epoch and no later one. Any thread may look: of what has
-        been promised only later epochs follow."""
-        return self.number == number and self.replica.agrees(epoch)
-
-    def committed(self, number: int, epoch: int) -> int | None:
-        """The high watermark of that replica, if when it was last looked at it led that epoch, and that was active:
-        nobody else commits anything in it. Any thread may look."""
-        return self.replica.log_end[2] if self.number == number and self.lead[0] == epoch else None
+    def committed(self, epoch: int) -> int | None:
+        """Its high watermark, if when it was last looked at it led that epoch, and that was active: nobody else commits
+        anything in it. Any thread may look."""
+        return self.replica.high_watermark if self.lead[0] == epoch else None

@@ -43,7 +43,7 @@ from tsdb.model.freshness import Freshness, Level, Ops, Token
 from tsdb.model.refreshing import Held, Holding
 from tsdb.model.store import RevertedOp
 from tsdb.model.store import Written as Stored
-from tsdb.prompt import may_wait, validations
+from tsdb.prompt import Validation, may_wait, validations
 from tsdb.storage.append import Append
 from tsdb.storage.engine import Engine
 from tsdb.storage.view import StorageView
@@ -239,11 +239,10 @@ class Shared:
         sight = self._sights.see(locations, whole)
         if sight is None:
             return None
-        valid: Future[bool] = Future()
+        valid = Validation()
 
         def agreed(found: Agreed | None) -> None:
-            if valid.set_running_or_notify_cancel():
-                valid.set_result(found is not None and sight.is_enough(found))
+            valid.say(found is not None and sight.is_enough(found))
 
         if not (
             self._direct.begin(locations, agreed, follows=follows)

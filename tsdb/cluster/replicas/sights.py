@@ -23,6 +23,7 @@ from tsdb.storage.engine import Engine
 from tsdb.storage.view import StorageView
 
 KNOWN_MAX = 256
+_NOTHING = 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,16 @@ class Sight:
 
     def is_enough(self, agreed: Agreed) -> bool:
         """Whether this shows all that a round was about."""
-        leads = self._shown.leads
+        leads, applied = self._shown.leads, self._shown.applied
         for location, epoch in agreed.led.items():
             # Of what is led here all that is acknowledged is applied; of what another node leads it need not be.
-            if leads[location][0] != epoch or not self._shows(location, epoch, 0):
+            if leads[location][0] != epoch or applied.get(location, _NOTHING)[0] < epoch:
                 return False
-        return all(self._shows(location, *committed) for location, committed in agreed.followed.items())
+        for location, (epoch, committed) in agreed.followed.items():
+            shown = applied.get(location, _NOTHING)
+            if shown[0] < epoch or shown[1] < committed:
+                return False
+        return True
 
     def opened_for(self, fresh: Freshness, now_ns: int) -> Opened | None:
         """For a level that needs no round; None where this is not known to be new enough, as the replicas may do."""
@@ -80,7 +85,7 @@ class Sight:
         return Opened(self.view, self.applied, needs)
 
     def _shows(self, location: int, epoch: int, sequence: int) -> bool:
-        shown = self.applied.get(location, (0, 0))
+        shown = self.applied.get(location, _NOTHING)
         return shown[0] >= epoch and shown[1] >= sequence
 
     def opened(self, agreed: Agreed) -> Opened:

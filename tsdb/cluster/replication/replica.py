@@ -401,6 +401,11 @@ class Replica:
         }
 
     @property
+    def high_watermark(self) -> int:
+        """Any thread may look."""
+        return self._state.log.commit
+
+    @property
     def log_end(self) -> tuple[int, int, int, int]:
         """(last epoch, last sequence, high watermark, applied): what a node's heartbeat reports."""
         log = self._state.log

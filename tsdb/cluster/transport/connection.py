@@ -190,6 +190,23 @@ class Connection:
         if self.state is not State.CLOSED:
             self._input += octets
 
+    def receive_whole(self, octets: bytes, monotonic_ns: int) -> Arrived | None:
+        """The message that this input is, if nothing else is waited for. None: it is for ``receive``, which finds as
+        well what is wrong with it."""
+        if self._input or self._head is not None or self._incoming is not None or self.state is not State.OPEN:
+            return None
+        found = frames.read_whole(octets)
+        if found is None:
+            return None
+        kind, payload = found
+        arrived = self._arrived + len(payload) + MESSAGE_COST
+        if arrived > self._promised or len(payload) > min(self._message_limit, self._frame_limit):
+            return None
+        self._arrived = arrived
+        self.frames_received += 1
+        self._heard_ns = monotonic_ns
+        return Arrived(kind, payload)
+
     def next_event(self, now: Now) -> Event | None:
         """The next event; None if input is missing. Raises ProtocolViolation, Refused."""
         try:
@@ -398,6 +415,21 @@ class Connection:
         assert self.may_send(len(payload)), "there is no credit, or another message is on its way"
         self._sent += len(payload) + MESSAGE_COST
         self._outgoing = _Outgoing(kind, memoryview(payload))
+
+    def send_whole(self, kind: Kind, payload: Octets) -> bytes:
+        """Send a message that one frame holds and nothing has to go before: all that is to be sent. Empty if it is not
+        such a one, or there is no credit: then it is for ``send``."""
+        size = len(payload)
+        sent = self._sent + size + MESSAGE_COST
+        if (
+            self._output or self._outgoing is not None or self.state is not State.OPEN
+            or sent > self._allowed or size > min(self.message_bytes_max, self._frame_bytes_max)
+        ):  # fmt: skip
+            return b""
+        assert kind in frames.MESSAGES, f"{kind} is no message"
+        self._sent = sent
+        self.frames_sent += 1
+        return frames.whole(kind, payload)
 
     @property
     def has_more(self) -> bool:

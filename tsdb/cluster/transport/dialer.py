@@ -87,9 +87,13 @@ class Dialer:
     def waiting_bytes(self) -> int:
         return self._outbox.waiting_bytes
 
-    def offer(self, message: Waiting, *, at_once: bool = False) -> bool:
+    def offer(self, message: Waiting) -> bool:
         """As ``Outbox.offer``."""
-        return self._outbox.offer(message, at_once=at_once)
+        return self._outbox.offer(message)
+
+    def offer_at_once(self, payload: Octets) -> bool:
+        """As ``Outbox.offer_at_once``."""
+        return self._outbox.offer_at_once(payload)
 
     async def next_session(self) -> int:
         """The number of the connection that is open, as soon as there is one."""

@@ -18,10 +18,13 @@ MAGIC = b"Tf"
 _HEAD = struct.Struct(">2sBBI")
 _CHECKSUM = struct.Struct(">I")
 _LENGTH = struct.Struct(">I")
+_WHOLE = struct.Struct(">2sBBII")
 HEAD_BYTES = _HEAD.size
 CHECKSUM_BYTES = _CHECKSUM.size
 OVERHEAD = HEAD_BYTES + CHECKSUM_BYTES
 LENGTH_BYTES = _LENGTH.size
+WHOLE_OVERHEAD = OVERHEAD + LENGTH_BYTES
+"""What a frame has around a message that it holds as a whole."""
 
 FRAME_BYTES_MAX = 256 << 10
 """The longest payload that a frame has, and that a node takes."""
@@ -72,6 +75,27 @@ def frame(kind: Kind, *parts: Octets, flags: Flag = NO_FLAGS) -> list[Octets]:
 def first_frame(kind: Kind, length: int, part: Octets) -> list[Octets]:
     """The first frame of a message of so many octets."""
     return frame(kind, _LENGTH.pack(length), part, flags=Flag.FIRST)
+
+
+def whole(kind: Kind, payload: Octets) -> bytes:
+    """A message in one frame: as ``first_frame``, in one buffer."""
+    size = len(payload)
+    octets = _WHOLE.pack(MAGIC, kind, Flag.FIRST, LENGTH_BYTES + size, size) + payload
+    return octets + _CHECKSUM.pack(zlib.crc32(octets))
+
+
+def read_whole(octets: bytes) -> tuple[Kind, memoryview] | None:
+    """The message whose only frame these octets are; None if they are anything else, or not right."""
+    if len(octets) < WHOLE_OVERHEAD:
+        return None
+    magic, kind, flags, length, size = _WHOLE.unpack_from(octets)
+    if flags != Flag.FIRST or magic != MAGIC or length != LENGTH_BYTES + size or len(octets) != OVERHEAD + length:
+        return None
+    found, view = _KINDS.get(kind), memoryview(octets)
+    (checksum,) = _CHECKSUM.unpack_from(octets, len(octets) - CHECKSUM_BYTES)
+    if found not in MESSAGES or checksum != zlib.crc32(view[:-CHECKSUM_BYTES]):
+        return None
+    return found, view[_WHOLE.size : -CHECKSUM_BYTES]
 
 
 def read_head(octets: Octets, payload_bytes_max: int) -> Head:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from tsdb.cluster.transport.connection import RoundTrip
 from tsdb.cluster.transport.dialer import Dialer
-from tsdb.cluster.transport.frames import Kind, Octets
+from tsdb.cluster.transport.frames import Octets
 from tsdb.cluster.transport.greeting import Purpose
 from tsdb.cluster.transport.members import Member
 from tsdb.cluster.transport.queue import Waiting
@@ -27,24 +27,31 @@ class Lines:
         self._member = member
         self._dialer = dialer
         self._loop = asyncio.get_running_loop()
-        self._open: dict[int, tuple[Dialer, asyncio.Task[None]]] = {}
+        self._dialed: dict[int, tuple[Dialer, asyncio.Task[None]]] = {}
+        self._open: set[int] = set()
+        """Of these, where that is known."""
         self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def is_open(self, node: int) -> bool:
         """Whether it can be asked now. If it was not asked before, it is dialed."""
-        found = self._open.get(node)
+        if node in self._open:
+            return True
+        found = self._dialed.get(node)
         if found is None and not self._stopped:
             member = self._member(node)
             if member is not None:
                 dialer = self._dialer(member, self)
-                self._open[node] = dialer, self._loop.create_task(dialer.run())
-        return found is not None and found[0].is_open
+                self._dialed[node] = dialer, self._loop.create_task(dialer.run())
+        if found is None or not found[0].is_open:
+            return False
+        self._open.add(node)
+        return True
 
     def offer(self, node: int, payload: Octets) -> bool:
         """Send it, or drop it."""
-        found = self._open.get(node)
-        return found is not None and found[0].offer(Waiting(Kind.STREAM, payload), at_once=True)
+        found = self._dialed.get(node)
+        return found is not None and found[0].offer_at_once(payload)
 
     def forget(self, node: int) -> None:
         """It is no member any more, or another one, or somewhere else. From any thread."""
@@ -52,7 +59,8 @@ class Lines:
             self._loop.call_soon_threadsafe(self._end, node)
 
     def _end(self, node: int) -> None:
-        found = self._open.pop(node, None)
+        self._open.discard(node)
+        found = self._dialed.pop(node, None)
         if found is not None:
             found[1].cancel()
             self._ending.add(found[1])
@@ -61,13 +69,14 @@ class Lines:
     async def stop(self) -> None:
         """Close all, for good."""
         self._stopped = True
-        for node in [*self._open]:
+        for node in [*self._dialed]:
             self._end(node)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     # What dialers say
 
-    def lost(self, peer: int, messages: list[Waiting]) -> None: ...
+    def lost(self, peer: int, messages: list[Waiting]) -> None:
+        self._open.discard(peer)
 
     def opened(self, peer: int, purpose: Purpose) -> None: ...
 

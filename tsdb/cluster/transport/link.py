@@ -56,6 +56,7 @@ class Link:
         self.connection = connection
         self._reader = reader
         self._writer = writer
+        self._transport = writer.transport
         self._clock = clock
         self._times = times
         self._counts = counts
@@ -69,7 +70,7 @@ class Link:
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
         self._counted = (0, 0)
-        writer.transport.set_write_buffer_limits(high=WRITE_BYTES)
+        self._transport.set_write_buffer_limits(high=WRITE_BYTES)
         _keep_little_unsent(writer)
 
     def wake(self) -> None:
@@ -78,21 +79,21 @@ class Link:
 
     def wake_at_once(self) -> None:
         """As ``wake``; it is with the socket when this returns, unless something before it waits for that."""
-        may_write = self._is_idle and not self._writer.transport.get_write_buffer_size()
+        may_write = self._is_idle and not self._transport.get_write_buffer_size()
         if not may_write or self._write(self._next_buffers(self._refill)) >= WRITE_BYTES:
             self._wake.set()
 
     def send_at_once(self, kind: Kind, payload: Octets) -> bool:
-        """Send a message that nothing has to go before; it is with the socket when this returns. False if something is
-        on its way, or there is no credit: then it is for ``refill``."""
-        connection = self.connection
-        is_free = self._is_idle and not connection.has_more and not self._writer.transport.get_write_buffer_size()
-        if not is_free or not connection.may_send(len(payload)):
+        """Send a short message that nothing has to go before; it is with the socket when this returns. False if it is
+        long, something is on its way, or there is no credit: then it is for ``refill``."""
+        if not self._is_idle or self._transport.get_write_buffer_size():
             return False
-        connection.send(kind, payload)
-        self._write(connection.data_to_send())
-        if connection.sending:
-            self._wake.set()
+        octets = self.connection.send_whole(kind, payload)
+        if not octets:
+            return False
+        if not self._transport.is_closing():
+            self._counts.bytes_sent += len(octets)
+            self._transport.write(octets)
         return True
 
     # From the beginning to the end
@@ -108,7 +109,7 @@ class Link:
         except asyncio.CancelledError:
             # Others want its place.
             self._ended.set()
-            self._writer.transport.abort()
+            self._transport.abort()
             raise
         except BaseException:
             await self._close()
@@ -186,19 +187,19 @@ class Link:
         self._ended.set()
         self._count()
         if at_once:
-            self._writer.transport.abort()
+            self._transport.abort()
         else:
             self._writer.close()
         try:
             async with asyncio.timeout(self._times.goodbye_ns / 1e9):
                 await self._writer.wait_closed()
         except (OSError, TimeoutError):
-            self._writer.transport.abort()
+            self._transport.abort()
 
     # The tasks
 
     async def _reading(self) -> None:
-        protocol = self._writer.transport.get_protocol()
+        protocol = self._transport.get_protocol()
         while True:
             self._look_at_input()
             # While this waits nothing is in the stream's buffer: what comes then need not wait for this task's turn.
@@ -212,24 +213,40 @@ class Link:
 
     def _came(self, octets: bytes) -> None:
         try:
-            self._received(octets)
-            self._look_at_input()
+            if not self._take_whole(octets):
+                self._received(octets)
+                self._look_at_input()
         except Exception as error:
             # For the task that reads.
             self._reader.set_exception(error)
+
+    def _take_whole(self, octets: bytes) -> bool:
+        """Whether that was one short message, as it is mostly. Raises what takes it."""
+        message = self.connection.receive_whole(octets, time.monotonic_ns())
+        if message is None:
+            return False
+        self._counts.bytes_received += len(octets)
+        self._take_or_keep(message)
+        if self.connection.has_more:
+            self._wake.set()
+        return True
+
+    def _take_or_keep(self, message: Arrived) -> bool:
+        """Whether it was taken at once."""
+        self._counts.messages_received += 1
+        if self._take_at_once is not None and self._take_at_once(message):
+            self.connection.took(message)
+            return True
+        self._inbox.append(message)
+        self._arrived.set()
+        return False
 
     def _look_at_input(self) -> None:
         """Raises ConnectionResetError, ProtocolViolation, Refused."""
         frames, taken, now = self.connection.frames_received, 0, now_of(self._clock)
         while (event := self.connection.next_event(now)) is not None:
             if isinstance(event, Arrived):
-                self._counts.messages_received += 1
-                if self._take_at_once is not None and self._take_at_once(event):
-                    self.connection.took(event)
-                    taken += 1
-                else:
-                    self._inbox.append(event)
-                    self._arrived.set()
+                taken += self._take_or_keep(event)
             elif isinstance(event, RoundTrip):
                 if self._on_trip is not None:
                     self._on_trip(event)
@@ -280,7 +297,7 @@ class Link:
     def _write(self, buffers: list[Octets]) -> int:
         """How many bytes these are."""
         size = sum(len(buffer) for buffer in buffers)
-        if size and not self._writer.transport.is_closing():
+        if size and not self._transport.is_closing():
             self._counts.bytes_sent += size
             # Each buffer would be a record of TLS.
             self._writer.writelines([b"".join(buffers)] if size <= JOINED_BYTES_MAX else buffers)

@@ -20,7 +20,6 @@ from tsdb.cluster.transport.guests import Guest
 from tsdb.cluster.transport.limits import Settings
 from tsdb.cluster.transport.link import FAILURES, Link, now_of, open_streams
 from tsdb.cluster.transport.outbox import Outbox
-from tsdb.cluster.transport.queue import Waiting
 from tsdb.cluster.transport.strangers import Strangers
 from tsdb.cluster.transport.tls import OPERATOR_PROTOCOL, NodeTls, asked_for, certified
 from tsdb.errors import ProtocolViolation, StartupError
@@ -190,7 +189,7 @@ class Listener:
 
         def answer(message: Arrived) -> bool:
             # One that is not read is dropped: who asks goes on without it.
-            outbox.offer(Waiting(message.kind, self._host.member_asked(opened, message)), at_once=True)
+            outbox.offer_at_once(self._host.member_asked(opened, message))
             return True
 
         with self._known(link, opened):

@@ -58,21 +58,25 @@ class Outbox:
         """The longest message that the other side takes; 0 without a connection."""
         return self.link.connection.message_bytes_max if self.link is not None else 0
 
-    def offer(self, message: Waiting, *, at_once: bool = False) -> bool:
-        """Send it after what waits already, ``at_once`` before the event loop's next turn; False if there is no
-        connection or no room."""
+    def offer(self, message: Waiting) -> bool:
+        """Send it after what waits already; False if there is no connection or no room."""
         link = self.link
-        if link is None or len(message.payload) > self.message_bytes_max:
+        if link is None or len(message.payload) > self.message_bytes_max or not self._queue.put(message):
             return False
-        if at_once and not len(self._queue) and link.send_at_once(message.kind, message.payload):
+        link.wake()
+        return True
+
+    def offer_at_once(self, payload: Octets) -> bool:
+        """As ``offer`` of a message of a stream, but before the event loop's next turn."""
+        link = self.link
+        if link is None:
+            return False
+        if not self._queue.byte_count and link.send_at_once(Kind.STREAM, payload):
             self._counts.messages_sent += 1
             return True
-        if not self._queue.put(message):
+        if not self.offer(Waiting(Kind.STREAM, payload)):
             return False
-        if at_once:
-            link.wake_at_once()
-        else:
-            link.wake()
+        link.wake_at_once()
         return True
 
     async def next_session(self) -> int:

@@ -221,7 +221,7 @@ class Transport:
     def offer(self, peer: int, payload: Octets) -> bool:
         """Send a message of the log stream that may be lost; False if there is no connection or no room."""
         dialer = self._dialers.get((peer, Purpose.LOG))
-        return dialer is not None and dialer.offer(Waiting(Kind.STREAM, payload), at_once=True)
+        return dialer is not None and dialer.offer_at_once(payload)
 
     def lines(self, said: Callable[[int, memoryview], None]) -> Lines:
         """Lines of the running event loop, which may be another one than this one's. ``said`` is given what each peer
