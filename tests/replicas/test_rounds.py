@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterator
 from random import Random
+from weakref import ref
 
 import msgspec
 import pytest
@@ -389,6 +391,17 @@ def test_what_was_asked_before_is_answered_by_the_replicas_that_are_there_now(as
     # It has promised nothing yet.
     assert asking.say(2, [(1, another, 1)]) == (False, [])
     assert asking.say(2, [(1, another, 0)]) == (True, [])
+
+
+def test_who_asks_and_who_is_asked_keep_no_replica_that_goes(asking: Asking) -> None:
+    told = asking.ask(1, 1, 2)
+    asking.deliver()
+    assert told == led(1, 2)
+    cores = [ref(mine(asking.world, node).replica) for node in (1, 2)]
+    for node in (1, 2):
+        asking.world[node].host._forget(1, goes_on=False)
+    gc.collect()
+    assert [core() for core in cores] == [None, None]
 
 
 def test_not_all_questions_are_remembered(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:

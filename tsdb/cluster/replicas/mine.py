@@ -11,7 +11,7 @@ from tsdb.cluster.replication.record import Record
 from tsdb.cluster.replication.replica import Replica
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Mine:
     """``marks``: (op sequence, bytes of ops since the mark before) of the last flushes. ``written``: the last write
     that was applied since the start; ``marked``: the last marker that is known of."""

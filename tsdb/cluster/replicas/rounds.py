@@ -26,6 +26,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
+from weakref import ref
 
 import msgspec
 
@@ -72,8 +73,8 @@ _DECODER: msgspec.msgpack.Decoder[Ask | Said] = msgspec.msgpack.Decoder(Ask | Sa
 _PLACES: msgspec.msgpack.Decoder[tuple[Place, ...]] = msgspec.msgpack.Decoder(tuple[Place, ...])
 _HEAD = bytes((CHANNEL,))
 
-Own: TypeAlias = Sequence[tuple[Mine, int]]
-"""Replicas of this node with an epoch of each."""
+Own: TypeAlias = Sequence[tuple["ref[Mine]", int]]
+"""Replicas of this node with an epoch of each. They are not kept by that: one may go, with its log."""
 
 
 class Replicas(Protocol):
@@ -131,7 +132,7 @@ def _would_do(nodes: set[int], needed: Mapping[int, object], groups: Iterable[fr
 def _question(node: int, locations: Iterable[int], replicas: Replicas) -> _Question | None:
     learned = replicas.learned
     groups: set[frozenset[int]] = set()
-    own: list[tuple[Mine, int]] = []
+    own: list[tuple[ref[Mine], int]] = []
     led: dict[int, int] = {}
     needed: dict[int, list[Place]] = {}
     others: dict[int, list[Place]] = {}
@@ -143,7 +144,7 @@ def _question(node: int, locations: Iterable[int], replicas: Replicas) -> _Quest
         if record.active_epoch != record.epoch or number not in record.voters:
             return None
         groups.add(frozenset(map(node_of, record.voters)))
-        own.append((mine, record.epoch))
+        own.append((ref(mine), record.epoch))
         if record.leader == number:
             led[location] = record.epoch
         for voter in record.voters:
@@ -171,13 +172,14 @@ def _asked(places: Iterable[Place], replicas: Replicas) -> _Asked:
         mine = replicas.find(location)
         if mine is None or mine.number != number:
             return _Asked(learned, None)
-        own.append((mine, epoch))
+        own.append((ref(mine), epoch))
     return _Asked(learned, own)
 
 
 def _agree(own: Own) -> bool:
-    for mine, epoch in own:  # noqa: SIM110 (as above)
-        if not mine.replica.agrees(epoch):
+    for its, epoch in own:
+        mine = its()
+        if mine is None or not mine.replica.agrees(epoch):
             return False
     return True
 
@@ -411,7 +413,7 @@ class Rounds:
         own = self._asked_for(peer, bytes(message.places)).own
         if own is None:
             return Said(message.number, agreed=False)
-        commits = tuple([_committed(mine, epoch) for mine, epoch in own[: max(message.led, 0)]])
+        commits = tuple([_committed(its(), epoch) for its, epoch in own[: max(message.led, 0)]])
         # Later than what is committed was looked at: until then no later epoch was promised here.
         return Said(message.number, _agree(own), commits)
 
@@ -429,6 +431,6 @@ class Rounds:
         return known
 
 
-def _committed(mine: Mine, epoch: int) -> int:
-    commit = mine.committed(epoch)
+def _committed(mine: Mine | None, epoch: int) -> int:
+    commit = None if mine is None else mine.committed(epoch)
     return NOT_LED if commit is None else commit
