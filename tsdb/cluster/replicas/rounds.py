@@ -21,7 +21,6 @@ A round that fails for any reason says no more than that: then whoever leads is 
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ CHANNEL = 3
 PATIENCE_S = 0.3
 """An answer that takes longer was lost, or its node is gone."""
 SOON_S = 0.01
-"""After this the nodes are asked that a majority did not seem to need."""
+"""After this, and before twice as long, the nodes are asked that a majority did not seem to need."""
 ASKED_S = 0.001
 """Who goes on meanwhile waits no longer until the question is on its way."""
 WAITING_MAX = 10_000
@@ -101,6 +100,14 @@ Told: TypeAlias = Callable[[Agreed | None], None]
 
 
 @dataclass(frozen=True, slots=True)
+class _Led:
+    """What another node leads: locations, and the epoch of each."""
+
+    locations: Sequence[int]
+    epochs: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Question:
     """About some locations, as the metadata say at ``learned``. ``groups``: the nodes that have votes, of each of them;
     ``own``: this node's replicas; ``led``: the epochs of those that this node leads; ``needed``: other nodes that lead
@@ -111,7 +118,7 @@ class _Question:
     groups: frozenset[frozenset[int]]
     own: Own
     led: Mapping[int, int]
-    needed: Mapping[int, Sequence[Place]]
+    needed: Mapping[int, _Led]
     places: Mapping[int, msgspec.Raw]
     first: Sequence[int]
 
@@ -154,7 +161,8 @@ def _question(node: int, locations: Iterable[int], replicas: Replicas) -> _Quest
     nodes = sorted({*needed, *others}, key=lambda node: (node not in needed, node))
     places = {each: msgspec.Raw(_ENCODER.encode((*needed.get(each, ()), *others.get(each, ())))) for each in nodes}
     first = next(nodes[:count] for count in range(len(nodes) + 1) if _would_do({node, *nodes[:count]}, needed, groups))
-    return _Question(learned, frozenset(groups), own, led, needed, places, first)
+    those = {each: _Led(*list(zip(*them, strict=True))[::2]) for each, them in needed.items()}
+    return _Question(learned, frozenset(groups), own, led, those, places, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +192,9 @@ def _agree(own: Own) -> bool:
     return True
 
 
+_NONE_LED = _Led((), ())
+
+
 @dataclass(slots=True)
 class _Round:
     question: _Question
@@ -206,12 +217,11 @@ class _Round:
     def hear(self, peer: int, message: Said) -> bool:
         """Whether it agrees."""
         self.left.discard(peer)
-        places, commits = self.question.needed.get(peer, ()), message.commits
-        if not message.agreed or len(commits) < len(places) or NOT_LED in commits:
+        led, commits = self.question.needed.get(peer, _NONE_LED), message.commits
+        if not message.agreed or len(commits) < len(led.locations) or NOT_LED in commits:
             return False
         self.agreed.add(peer)
-        for (location, _, epoch), commit in zip(places, commits, strict=False):
-            self.followed[location] = epoch, commit
+        self.followed.update(zip(led.locations, zip(led.epochs, commits, strict=False), strict=False))
         return True
 
     def end(self) -> None:
@@ -252,7 +262,7 @@ class Rounds:
         self._late: set[int] = set()
         # One for all rounds: most end long before, and each timer wakes the loop.
         self._timer: asyncio.TimerHandle | None = None
-        self._due = math.inf
+        self._looked = 0
 
     def begin(self, locations: Iterable[int], told: Told, *, follows: bool, goes_on: bool = False) -> bool:
         """Ask; ``told`` hears of it on the event loop. False: by the metadata it is not for this node to ask, since it
@@ -331,7 +341,7 @@ class Rounds:
             return
         self._rounds[number] = asking
         asking.began = self._loop.time()
-        self._look_at(asking)
+        self._watch()
 
     def _ask_first_of(self, number: int, asking: _Round) -> bool:
         """Whether all were asked who have to agree besides this node. That is what most rounds are."""
@@ -343,29 +353,27 @@ class Rounds:
     def _rank(self, question: _Question) -> Callable[[int], tuple[bool, bool, int]]:
         return lambda node: (node not in question.needed, node in self._late, node)
 
-    def _look_at(self, asking: _Round) -> None:
-        due = asking.began + (PATIENCE_S if asking.is_late else min(SOON_S, PATIENCE_S))
-        if due < self._due:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._due, self._timer = due, self._loop.call_at(due, self._look)
+    def _watch(self) -> None:
+        if self._timer is None:
+            self._looked, self._timer = self._number, self._loop.call_later(min(SOON_S, PATIENCE_S), self._look)
 
     def _look(self) -> None:
         """Whether rounds take too long."""
-        self._due, self._timer = math.inf, None
+        self._timer = None
         now = self._loop.time()
         for number, asking in [*self._rounds.items()]:
             if now >= asking.began + PATIENCE_S:
                 self._end(number)
             elif now >= asking.began + SOON_S and not asking.is_late:
                 self._ask_others(number, asking)
-        for asking in self._rounds.values():
-            self._look_at(asking)
+        # Where reads follow each other none of them has to set the timer.
+        if self._rounds or self._number != self._looked:
+            self._watch()
 
     def _ask_spare(self, number: int, asking: _Round, node: int) -> None:
         asking.spare.discard(node)
         question = asking.question
-        if self._send(node, Ask(number, question.places[node], len(question.needed.get(node, ())))):
+        if self._send(node, Ask(number, question.places[node], len(question.needed.get(node, _NONE_LED).locations))):
             asking.left.add(node)
 
     def _ask_others(self, number: int, asking: _Round) -> None:
