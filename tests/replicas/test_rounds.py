@@ -76,6 +76,42 @@ class Asking:
                 self.rounds[to].arrived(sender, memoryview(payload))
 
 
+class Clockwork:
+    """An event loop of which the test says what time it is. It counts the timers that were set."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.set = 0
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> object:
+        self.timers.append((self.now + seconds, call))
+        self.set += 1
+        return call
+
+    def goes_on(self, seconds: float) -> None:
+        until = self.now + seconds
+        while due := [each for each in self.timers if each[0] <= until]:
+            first = min(due, key=lambda each: each[0])
+            self.timers.remove(first)
+            self.now = first[0]
+            first[1]()
+        self.now = until
+
+
+@pytest.fixture
+def clock(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> Clockwork:
+    """Node 1's."""
+    monkeypatch.setattr(rounds, "SOON_S", 0.01)
+    monkeypatch.setattr(rounds, "PATIENCE_S", 0.3)
+    made = Clockwork()
+    monkeypatch.setattr(asking.rounds[1], "_loop", made)
+    return made
+
+
 def mine(world: World, node: int, location: int = 1) -> Mine:
     found = world[node].host.find(location)
     assert found is not None
@@ -175,6 +211,45 @@ def test_who_is_late_is_not_waited_for_and_not_asked_first_until_it_answers(
     asking.deliver()
     asking.ask(1, 1)
     assert [to for _, to, _ in asking.sent] == [2]
+
+
+@pytest.mark.parametrize("before", [0.0, 0.003, 0.0099])
+def test_the_others_are_asked_soon_and_a_round_ends(asking: Asking, clock: Clockwork, before: float) -> None:
+    # An earlier read has set the timer, and is answered.
+    assert asking.ask_over_lines(1, 3, reached=(2, 3))
+    asking.answer()
+    clock.goes_on(before)
+    assert asking.ask_over_lines(1, 1, reached=(2, 3))
+    began = clock.now
+    while len(asking.sent) < 2:
+        clock.goes_on(0.001)
+        assert clock.now < began + 0.0201
+    assert clock.now >= began + 0.01
+    assert [to for _, to, _ in asking.sent] == [2, 3]
+    assert asking.told == led(3)
+    while len(asking.told) < 2:
+        clock.goes_on(0.001)
+        assert clock.now < began + 0.3101
+    assert clock.now >= began + 0.3
+    assert asking.told == [*led(3), None]
+    clock.goes_on(0.1)
+    assert clock.timers == []
+
+
+def test_reads_that_follow_each_other_set_no_timer_each(asking: Asking, clock: Clockwork) -> None:
+    for _ in range(500):
+        assert asking.ask_over_lines(1, 1, reached=(2, 3))
+        asking.answer()
+        clock.goes_on(0.002)
+    assert asking.told == 500 * led(1)
+    assert clock.set <= 102
+    # All of them were set by others.
+    set_before = clock.set
+    assert asking.ask_over_lines(1, 1, reached=(2, 3))
+    assert clock.set == set_before
+    asking.answer()
+    clock.goes_on(0.1)
+    assert clock.timers == []
 
 
 def test_who_disagrees_has_the_others_asked_at_once(asking: Asking) -> None:
