@@ -138,15 +138,18 @@ def when_a_part_comes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def taken(scan: remote.RemoteScan, size: int) -> None:
             if next(parts) == part:
                 call()
+                done.append(part)
             take(scan, size)
 
         def sent(sending: listener._Sending, *arguments: Any) -> None:
-            if sending.count > part and not asked:
+            # Whoever is asked after that answers to its end.
+            if sending.count > part and not asked and not done:
                 asked.append(sending)
                 assert sending._ending.wait(60)
             send(sending, *arguments)
 
         asked: list[listener._Sending] = []
+        done: list[int] = []
         monkeypatch.setattr(remote.RemoteScan, "_take", taken)
         monkeypatch.setattr(listener._Sending, "part", sent)
 
